@@ -1,0 +1,29 @@
+/**
+ * @file
+ * Reports how far a long piece of work is. The library never prints: it calls
+ * back, and cli draws the bar.
+ */
+#ifndef PQ_CORE_PROGRESS_H
+#define PQ_CORE_PROGRESS_H
+
+#include <stddef.h>
+
+/** Receiver of progress; a zeroed one ignores everything. */
+typedef struct {
+    /** done of total items of `what` ("cells", "samples"); note is a short text or NULL.
+     */
+    void (*report)(void *context, const char *what, size_t done, size_t total,
+                   const char *note);
+    void *context;
+} pq_progress;
+
+/** Calls the receiver if there is one. */
+static inline void pq_progress_report(const pq_progress *p, const char *what, size_t done,
+                                      size_t total, const char *note)
+{
+    if (p != NULL && p->report != NULL) {
+        p->report(p->context, what, done, total, note);
+    }
+}
+
+#endif

@@ -1,0 +1,350 @@
+#include "core/text.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+
+static bool reserve(pq_text *t, size_t extra)
+{
+    const size_t need = t->length + extra + 1;
+    size_t       size = t->capacity == 0 ? 128 : t->capacity;
+    char        *grown;
+
+    if (t->failed) {
+        return false;
+    }
+    if (need <= t->capacity) {
+        return true;
+    }
+    while (size < need) {
+        size *= 2;
+    }
+    grown = pq_recalloc(t->text, t->capacity, size, 1);
+    if (grown == NULL) {
+        t->failed = true;
+        return false;
+    }
+    t->text     = grown;
+    t->capacity = size;
+    return true;
+}
+
+void pq_text_add_bytes(pq_text *t, const char *bytes, size_t n)
+{
+    if (reserve(t, n)) {
+        memcpy(t->text + t->length, bytes, n);
+        t->length += n;
+        t->text[t->length] = '\0';
+    }
+}
+
+void pq_text_add(pq_text *t, const char *fmt, ...)
+{
+    va_list args, again;
+    int     n;
+
+    va_start(args, fmt);
+    va_copy(again, args);
+    n = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    if (n >= 0 && reserve(t, (size_t)n)) {
+        (void)vsnprintf(t->text + t->length, (size_t)n + 1, fmt, again);
+        t->length += (size_t)n;
+    }
+    va_end(again);
+}
+
+void pq_text_free(pq_text *t)
+{
+    pq_free(t->text);
+    *t = (pq_text){0};
+}
+
+pq_status pq_text_take(pq_text *t, char **out, pq_err *err)
+{
+    pq_status st;
+
+    pq_text_add_bytes(t, "", 0);
+    PQ_CHECK(!t->failed, PQ_ERR_NOMEM, "cannot allocate a text of %zu bytes", t->length);
+    *out = t->text;
+    *t   = (pq_text){0};
+cleanup:
+    return st;
+}
+
+char *pq_format(const char *fmt, ...)
+{
+    va_list args, again;
+    int     n;
+    char   *out = NULL;
+
+    va_start(args, fmt);
+    va_copy(again, args);
+    n = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    if (n >= 0 && (out = pq_calloc((size_t)n + 1, 1)) != NULL) {
+        (void)vsnprintf(out, (size_t)n + 1, fmt, again);
+    }
+    va_end(again);
+    return out;
+}
+
+pq_status pq_text_split(const char *text, char separator, char ***out, size_t *n,
+                        pq_err *err)
+{
+    const size_t length = strlen(text) + 1;
+    size_t       count  = 1;
+    char       **names;
+    char        *copy;
+    pq_status    st;
+
+    for (const char *p = text; *p != '\0'; p++) {
+        count += *p == separator;
+    }
+    names = pq_calloc(count * sizeof *names + length, 1);
+    PQ_CHECK(names != NULL, PQ_ERR_NOMEM, "cannot allocate a list of names");
+    copy = memcpy(names + count, text, length);
+    for (size_t i = 0; i < count; i++) {
+        names[i] = copy;
+        while (*copy != separator && *copy != '\0') {
+            copy++;
+        }
+        *copy++ = '\0';
+    }
+    *out = names;
+    *n   = count;
+cleanup:
+    return st;
+}
+
+static bool unit_factor(const char *suffix, pq_unit unit, double *factor)
+{
+    static const struct {
+        const char *suffix;
+        pq_unit     unit;
+        double      factor;
+    } units[] = {
+        {"ns", PQ_UNIT_TIME, 1e-9},
+        {"us", PQ_UNIT_TIME, 1e-6},
+        {"ms", PQ_UNIT_TIME, 1e-3},
+        {"s", PQ_UNIT_TIME, 1.0},
+        {"m", PQ_UNIT_TIME, 60.0},
+        {"h", PQ_UNIT_TIME, 3600.0},
+        {"d", PQ_UNIT_TIME, 86400.0},
+        {"B", PQ_UNIT_BYTES, 1.0},
+        {"kB", PQ_UNIT_BYTES, 1e3},
+        {"MB", PQ_UNIT_BYTES, 1e6},
+        {"GB", PQ_UNIT_BYTES, 1e9},
+        {"TB", PQ_UNIT_BYTES, 1e12},
+        {"KiB", PQ_UNIT_BYTES, 1024.0},
+        {"MiB", PQ_UNIT_BYTES, 1048576.0},
+        {"GiB", PQ_UNIT_BYTES, 1073741824.0},
+        {"%", PQ_UNIT_NONE, 0.01},
+    };
+
+    if (*suffix == '\0') {
+        *factor = 1.0;
+        return true;
+    }
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (units[i].unit == unit && strcmp(units[i].suffix, suffix) == 0) {
+            *factor = units[i].factor;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool pq_parse_real(const char *text, pq_unit unit, double *out)
+{
+    char  *end;
+    double value, factor;
+
+    if (text == NULL || *text == '\0' || strchr("+-.0123456789in", *text) == NULL ||
+        strpbrk(text, "xX") != NULL) {
+        return false;
+    }
+    value = strtod(text, &end);
+    if (end == text || !unit_factor(end, unit, &factor)) {
+        return false;
+    }
+    *out = value * factor;
+    return true;
+}
+
+bool pq_parse_int(const char *text, int64_t *out)
+{
+    char     *end;
+    long long value;
+
+    if (text == NULL || *text == '\0' || strchr("+-0123456789", *text) == NULL) {
+        return false;
+    }
+    errno = 0;
+    value = strtoll(text, &end, 10);
+    if (*end != '\0' || errno != 0 || end == text) {
+        return false;
+    }
+    *out = value;
+    return true;
+}
+
+bool pq_parse_bool(const char *text, bool *out)
+{
+    static const char *const yes[] = {"true", "yes", "on", "1"};
+    static const char *const no[]  = {"false", "no", "off", "0"};
+
+    if (text == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < 4; i++) {
+        if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
+            *out = strcmp(text, yes[i]) == 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One alternative of a glob, up to `end`. */
+static bool match_one(const char *p, const char *end, const char *s)
+{
+    const char *star = NULL, *resume = s;
+
+    while (*s != '\0') {
+        if (p < end && *p == '*') {
+            star   = p++;
+            resume = s;
+        } else if (p < end && (*p == '?' || *p == *s)) {
+            p++;
+            s++;
+        } else if (star != NULL) {
+            p = star + 1;
+            s = ++resume;
+        } else {
+            return false;
+        }
+    }
+    while (p < end && *p == '*') {
+        p++;
+    }
+    return p == end;
+}
+
+bool pq_glob_match(const char *pattern, const char *name)
+{
+    for (;;) {
+        const char *comma = strchr(pattern, ',');
+        const char *end   = comma != NULL ? comma : pattern + strlen(pattern);
+        while (pattern < end && *pattern == ' ') {
+            pattern++;
+        }
+        if (match_one(pattern, end, name)) {
+            return true;
+        }
+        if (comma == NULL) {
+            return false;
+        }
+        pattern = comma + 1;
+    }
+}
+
+enum { WORD_MAX = 63 };
+
+size_t pq_edit_distance(const char *a, const char *b)
+{
+    const size_t n = strnlen(a, WORD_MAX), m = strnlen(b, WORD_MAX);
+    size_t       d[WORD_MAX + 1][WORD_MAX + 1];
+
+    for (size_t i = 0; i <= n; i++) {
+        for (size_t j = 0; j <= m; j++) {
+            size_t best;
+            if (i == 0 || j == 0) {
+                d[i][j] = i + j;
+                continue;
+            }
+            best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            best = d[i - 1][j] + 1 < best ? d[i - 1][j] + 1 : best;
+            best = d[i][j - 1] + 1 < best ? d[i][j - 1] + 1 : best;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                d[i - 2][j - 2] + 1 < best) {
+                best = d[i - 2][j - 2] + 1;
+            }
+            d[i][j] = best;
+        }
+    }
+    return d[n][m];
+}
+
+const char *pq_nearest(const char *word, const char *const *candidates, size_t n)
+{
+    const size_t limit = strlen(word) / 3 + 1;
+    const char  *best  = NULL;
+    size_t       least = limit + 1;
+
+    for (size_t i = 0; i < n; i++) {
+        const size_t distance = pq_edit_distance(word, candidates[i]);
+        if (distance < least) {
+            least = distance;
+            best  = candidates[i];
+        }
+    }
+    return best;
+}
+
+char *pq_real_text(double value, char *buffer, size_t size)
+{
+    if (fabs(value) < 1e15 && value == floor(value) &&
+        !(value == 0.0 && signbit(value))) {
+        (void)snprintf(buffer, size, "%.0f", value);
+        return buffer;
+    }
+    for (int digits = 1; digits <= 17; digits++) {
+        (void)snprintf(buffer, size, "%.*g", digits, value);
+        if (!isfinite(value) || strtod(buffer, NULL) == value) {
+            break;
+        }
+    }
+    return buffer;
+}
+
+char *pq_bytes_text(double bytes, char *buffer, size_t size)
+{
+    static const char *const unit[] = {"B", "kB", "MB", "GB", "TB"};
+    size_t                   u      = 0;
+
+    while (bytes >= 1000.0 && u < 4) {
+        bytes /= 1000.0;
+        u++;
+    }
+    (void)snprintf(buffer, size, u == 0 || bytes >= 100.0 ? "%.0f %s" : "%.1f %s", bytes,
+                   unit[u]);
+    return buffer;
+}
+
+char *pq_seconds_text(double seconds, char *buffer, size_t size)
+{
+    if (seconds < 0.0 || !isfinite(seconds)) {
+        (void)snprintf(buffer, size, "?");
+    } else if (seconds < 1e-6) {
+        (void)snprintf(buffer, size, "%.0f ns", seconds * 1e9);
+    } else if (seconds < 1e-3) {
+        (void)snprintf(buffer, size, "%.3g us", seconds * 1e6);
+    } else if (seconds < 1.0) {
+        (void)snprintf(buffer, size, "%.3g ms", seconds * 1e3);
+    } else if (seconds < 100.0) {
+        (void)snprintf(buffer, size, "%.1f s", seconds);
+    } else if (seconds < 7200.0) {
+        (void)snprintf(buffer, size, "%.0f min %02.0f s", floor(seconds / 60.0),
+                       fmod(seconds, 60.0));
+    } else {
+        (void)snprintf(buffer, size, "%.0f h %02.0f min", floor(seconds / 3600.0),
+                       fmod(seconds, 3600.0) / 60.0);
+    }
+    return buffer;
+}

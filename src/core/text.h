@@ -1,0 +1,84 @@
+/**
+ * @file
+ * Strings: a growing buffer, numbers with units, globs, "did you mean".
+ */
+#ifndef PQ_CORE_TEXT_H
+#define PQ_CORE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/err.h"
+
+/** Growing text; {0} is an empty one. After an allocation fails, `failed` stays set and
+ * text is what fitted. */
+typedef struct {
+    char  *text;     /**< NUL-terminated, or NULL while empty; owned */
+    size_t length;   /**< bytes without the NUL */
+    size_t capacity; /**< bytes allocated */
+    bool   failed;   /**< an allocation failed: contents are incomplete */
+} pq_text;
+
+/** Appends formatted text. */
+void pq_text_add(pq_text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/** Appends n bytes as they are. */
+void pq_text_add_bytes(pq_text *t, const char *bytes, size_t n);
+
+/** Frees and zeroes. */
+void pq_text_free(pq_text *t);
+
+/** Moves the text out (caller frees with pq_free; "" when empty) or fails with
+ * PQ_ERR_NOMEM. */
+pq_status pq_text_take(pq_text *t, char **out, pq_err *err);
+
+/** New string from a format; NULL when out of memory; caller frees with pq_free. */
+char *pq_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/** What a number in a text may stand for. */
+typedef enum {
+    PQ_UNIT_NONE,  /**< plain number; "1%" is 0.01; 64k = 64000 is refused */
+    PQ_UNIT_TIME,  /**< ns us ms s m h d, result in seconds */
+    PQ_UNIT_BYTES, /**< B kB MB GB TB (1000) KiB MiB GiB (1024), result in bytes */
+} pq_unit;
+
+/** Parses a whole text as a number with an optional unit suffix; false when it is none
+ * (locale-independent). */
+bool pq_parse_real(const char *text, pq_unit unit, double *out);
+
+/** Parses a whole text as a decimal integer; false when it is none or does not fit. */
+bool pq_parse_int(const char *text, int64_t *out);
+
+/** true/false, yes/no, on/off, 1/0. */
+bool pq_parse_bool(const char *text, bool *out);
+
+/**
+ * Cuts a text at a separator: "a,b,c" -> 3 names; "" is one empty name.
+ * @param[out] out  [*n], one block with the names in it: caller frees with pq_free
+ */
+pq_status pq_text_split(const char *text, char separator, char ***out, size_t *n,
+                        pq_err *err);
+
+/** Matches `*` (any run) and `?` (one character); a comma separates alternatives:
+ * "dense_*,fc?". */
+bool pq_glob_match(const char *pattern, const char *name);
+
+/** Levenshtein distance, transpositions count one. */
+size_t pq_edit_distance(const char *a, const char *b);
+
+/** The candidate nearest to `word` if it is close enough to be a misspelling, else NULL.
+ */
+const char *pq_nearest(const char *word, const char *const *candidates, size_t n);
+
+/** Shortest decimal text that reads back as the same double: 0.1, 1e-05, nan, inf. Buffer
+ * of at least 32 bytes. */
+char *pq_real_text(double value, char *buffer, size_t size);
+
+/** "1.2 kB", "740 B": bytes for people. Buffer of at least 32 bytes. */
+char *pq_bytes_text(double bytes, char *buffer, size_t size);
+
+/** "2.1 us", "3 min 20 s": seconds for people. Buffer of at least 32 bytes. */
+char *pq_seconds_text(double seconds, char *buffer, size_t size);
+
+#endif

@@ -1,0 +1,495 @@
+#define _GNU_SOURCE /* recursive mutex initialiser */
+
+#include "io/hdf5.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "io/hdf5_inside.h"
+
+/* Gzip cannot do better than 1032:1; a dataset that declares more than this than it
+ * stores is a trap. */
+enum { MAX_EXPANSION = 1100, FREE_BYTES = 1 << 20, CHUNK_CACHE_BYTES = 32 << 20 };
+
+/* libhdf5 has one global state and no locks of its own. */
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
+/* Its own clearing up at exit crashes after a file could not be written; files are closed
+ * by us. */
+static void prepare(void)
+{
+    (void)H5dont_atexit();
+}
+
+void pq_h5_enter(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void)pthread_once(&once, prepare);
+    (void)pthread_mutex_lock(&lock);
+    (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+void pq_h5_leave(void)
+{
+    (void)pthread_mutex_unlock(&lock);
+}
+
+void pq_h5_drop(hid_t id)
+{
+    if (id > 0) {
+        (void)H5Idec_ref(id);
+    }
+}
+
+/* A place for the text of the innermost error. */
+typedef struct {
+    char  *text;
+    size_t size;
+} reason;
+
+/* The system's own words where there are some: the rest is for developers of libhdf5. */
+static herr_t take_reason(unsigned n, const H5E_error2_t *e, void *context)
+{
+    static const char mark[] = "error message = '";
+    const reason     *r      = context;
+    const char       *words  = n == 0 && e->desc != NULL ? strstr(e->desc, mark) : NULL;
+
+    if (words != NULL) {
+        words += sizeof mark - 1;
+        (void)snprintf(r->text, r->size, "%.*s", (int)strcspn(words, "'"), words);
+    } else if (n == 0 && e->desc != NULL) {
+        (void)snprintf(r->text, r->size, "%s", e->desc);
+    }
+    return 0;
+}
+
+const char *pq_h5_reason(char *buffer, size_t size)
+{
+    reason r = {buffer, size};
+
+    (void)snprintf(buffer, size, "unknown reason");
+    (void)H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_reason, &r);
+    return buffer;
+}
+
+const char *pq_h5_path(const pq_h5 *file)
+{
+    return file->path;
+}
+
+bool pq_h5_is_file(const char *path)
+{
+    htri_t yes;
+
+    pq_h5_enter();
+    yes = H5Fis_hdf5(path);
+    pq_h5_leave();
+    return yes > 0;
+}
+
+static pq_status file_new(const char *path, pq_h5 **out, pq_err *err)
+{
+    pq_h5    *file = NULL;
+    pq_status st;
+
+    PQ_NEW(file, 1);
+    PQ_STRDUP(file->path, path);
+    *out = file;
+    file = NULL;
+cleanup:
+    pq_free(file);
+    return st;
+}
+
+/* Locks of the file system are left alone: they fail on network file systems, and files
+ * appear whole anyway. */
+static hid_t access_list(void)
+{
+    const hid_t list = H5Pcreate(H5P_FILE_ACCESS);
+
+    (void)H5Pset_fclose_degree(list, H5F_CLOSE_STRONG);
+#if H5_VERSION_GE(1, 10, 7)
+    (void)H5Pset_file_locking(list, false, true);
+#endif
+    return list;
+}
+
+pq_status pq_h5_open(const char *path, pq_h5 **out, pq_err *err)
+{
+    pq_h5    *file = NULL;
+    hid_t     list = -1;
+    char      why[256];
+    pq_status st;
+
+    pq_h5_enter();
+    PQ_CHECK(access(path, F_OK) == 0, PQ_ERR_NOT_FOUND, "%s: no such file", path);
+    PQ_CHECK(access(path, R_OK) == 0, PQ_ERR_IO, "%s: may not be read", path);
+    PQ_CHECK(H5Fis_hdf5(path) > 0, PQ_ERR_FORMAT, "%s: is not an HDF5 file", path);
+    PQ_TRY(file_new(path, &file, err));
+    list     = access_list();
+    file->id = H5Fopen(path, H5F_ACC_RDONLY, list);
+    PQ_CHECK(file->id > 0, PQ_ERR_FORMAT, "%s: is damaged: %s", path,
+             pq_h5_reason(why, sizeof why));
+    *out = file;
+    file = NULL;
+cleanup:
+    pq_h5_drop(list);
+    pq_h5_close(&file);
+    pq_h5_leave();
+    return st;
+}
+
+pq_status pq_h5_create(const char *path, pq_h5 **out, pq_err *err)
+{
+    pq_h5    *file = NULL;
+    hid_t     list = -1, create = -1;
+    char      why[256];
+    pq_status st;
+
+    pq_h5_enter();
+    PQ_TRY(file_new(path, &file, err));
+    file->temporary = pq_file_temporary(path);
+    PQ_CHECK(file->temporary != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    list   = access_list();
+    create = H5Pcreate(H5P_FILE_CREATE);
+    /* New format, no times: files stay small, and the same content gives the same bytes.
+     */
+    (void)H5Pset_libver_bounds(list, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST);
+    (void)H5Pset_obj_track_times(create, false);
+    file->id = H5Fcreate(file->temporary, H5F_ACC_TRUNC, create, list);
+    PQ_CHECK(file->id > 0, PQ_ERR_IO, "%s: cannot be written: %s", path,
+             pq_h5_reason(why, sizeof why));
+    *out = file;
+    file = NULL;
+cleanup:
+    pq_h5_drop(list);
+    pq_h5_drop(create);
+    pq_h5_close(&file);
+    pq_h5_leave();
+    return st;
+}
+
+/* Closes what is open in the file, and the file. */
+static herr_t close_ids(pq_h5 *file)
+{
+    herr_t closed;
+
+    for (size_t i = 0; i < PQ_H5_KEPT; i++) {
+        pq_h5_drop(file->kept[i].id);
+        pq_free(file->kept[i].path);
+        file->kept[i].id   = 0;
+        file->kept[i].path = NULL;
+    }
+    closed   = file->id > 0 ? H5Fclose(file->id) : 0;
+    file->id = 0;
+    return closed;
+}
+
+void pq_h5_close(pq_h5 **file)
+{
+    if (*file == NULL) {
+        return;
+    }
+    pq_h5_enter();
+    (void)close_ids(*file);
+    pq_h5_leave();
+    if ((*file)->temporary != NULL) {
+        (void)unlink((*file)->temporary);
+    }
+    pq_free((*file)->temporary);
+    pq_free((*file)->path);
+    pq_free(*file);
+    *file = NULL;
+}
+
+pq_status pq_h5_commit(pq_h5 **file, pq_err *err)
+{
+    char      why[256];
+    pq_status st;
+
+    pq_h5_enter();
+    PQ_CHECK(H5Fflush((*file)->id, H5F_SCOPE_GLOBAL) >= 0 && close_ids(*file) >= 0,
+             PQ_ERR_IO, "%s: cannot be written: %s", (*file)->path,
+             pq_h5_reason(why, sizeof why));
+    PQ_TRY(pq_file_commit((*file)->temporary, (*file)->path, err));
+cleanup:
+    pq_h5_leave();
+    pq_h5_close(file);
+    return st;
+}
+
+/* Walks the links of a path one by one: only hard ones lead on. */
+static pq_status check_links(const pq_h5 *file, const char *path, pq_err *err)
+{
+    char     *part = NULL;
+    pq_status st;
+
+    PQ_STRDUP(part, path);
+    for (char *p = part; *p != '\0';) {
+        H5L_info_t info;
+        char       keep;
+
+        p += strspn(p, "/");
+        p += strcspn(p, "/");
+        keep = *p;
+        *p   = '\0';
+        if (strspn(part, "/") == strlen(part)) {
+            break;
+        }
+        PQ_CHECK(H5Lget_info(file->id, part, &info, H5P_DEFAULT) >= 0, PQ_ERR_NOT_FOUND,
+                 "%s: %s is not there", file->path, path);
+        PQ_CHECK(info.type == H5L_TYPE_HARD, PQ_ERR_UNSUPPORTED,
+                 "%s: %s is a soft or external link; links are not followed", file->path,
+                 part);
+        *p = keep;
+    }
+cleanup:
+    pq_free(part);
+    return st;
+}
+
+bool pq_h5_has(pq_h5 *file, const char *path)
+{
+    bool yes;
+
+    pq_h5_enter();
+    yes = check_links(file, path, NULL) == PQ_OK;
+    pq_h5_leave();
+    return yes;
+}
+
+pq_status pq_h5_object(pq_h5 *file, const char *path, hid_t *out, pq_err *err)
+{
+    char      why[256];
+    pq_status st;
+
+    PQ_TRY(check_links(file, path, err));
+    *out = H5Oopen(file->id, path, H5P_DEFAULT);
+    PQ_CHECK(*out > 0, PQ_ERR_FORMAT, "%s: %s cannot be opened: %s", file->path, path,
+             pq_h5_reason(why, sizeof why));
+cleanup:
+    return st;
+}
+
+static const char *filter_name(H5Z_filter_t id)
+{
+    static const struct {
+        H5Z_filter_t id;
+        const char  *name;
+    } known[] = {
+        {H5Z_FILTER_DEFLATE, "gzip"},
+        {H5Z_FILTER_SZIP, "SZIP"},
+        {307, "bzip2"},
+        {32000, "LZF"},
+        {32001, "Blosc"},
+        {32004, "LZ4"},
+        {32008, "bitshuffle"},
+        {32013, "ZFP"},
+        {32015, "Zstandard"},
+        {32026, "Blosc2"},
+    };
+
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (known[i].id == id) {
+            return known[i].name;
+        }
+    }
+    return "unknown";
+}
+
+static pq_status check_filters(const pq_h5 *file, const char *path, hid_t list,
+                               pq_err *err)
+{
+    const int n = H5Pget_nfilters(list);
+    pq_status st;
+
+    PQ_CHECK(n >= 0, PQ_ERR_FORMAT, "%s: %s: its filters cannot be read", file->path,
+             path);
+    for (int i = 0; i < n; i++) {
+        unsigned           flags = 0;
+        size_t             none  = 0;
+        const H5Z_filter_t id =
+            H5Pget_filter2(list, (unsigned)i, &flags, &none, NULL, 0, NULL, NULL);
+        if (id >= 0 && H5Zfilter_avail(id) <= 0) {
+            st =
+                pq_err_set(err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,
+                           "%s: %s is compressed with filter %d (%s), which this libhdf5 "
+                           "does not have",
+                           file->path, path, (int)id, filter_name(id));
+            pq_err_hint(err,
+                        "install the filter's HDF5 plugin and set HDF5_PLUGIN_PATH, or "
+                        "where it is installed repack once: h5repack -f GZIP=4 IN OUT");
+            return st;
+        }
+    }
+cleanup:
+    return st;
+}
+
+/* What a hostile or broken file may claim about a dataset. */
+static pq_status check_dataset(const pq_h5 *file, const char *path, hid_t id, pq_err *err)
+{
+    const hid_t   list  = H5Dget_create_plist(id);
+    const hid_t   space = H5Dget_space(id);
+    const hid_t   type  = H5Dget_type(id);
+    const hsize_t kept  = H5Dget_storage_size(id);
+    hsize_t       whole = 0;
+    pq_shape      shape;
+    size_t        count = 0, bytes = 0;
+    pq_status     st;
+
+    PQ_CHECK(list > 0 && space > 0 && type > 0, PQ_ERR_FORMAT, "%s: %s is damaged",
+             file->path, path);
+    PQ_CHECK(H5Pget_layout(list) != H5D_VIRTUAL && H5Pget_external_count(list) <= 0,
+             PQ_ERR_UNSUPPORTED,
+             "%s: %s keeps its values in other files; that is not read", file->path,
+             path);
+    PQ_TRY(check_filters(file, path, list, err));
+    PQ_TRY(pq_h5_shape(file, path, space, &shape, err));
+    PQ_CHECK(pq_shape_count(&shape, &count) &&
+                 !__builtin_mul_overflow(count, H5Tget_size(type), &bytes),
+             PQ_ERR_FORMAT, "%s: %s declares more values than any file holds", file->path,
+             path);
+    PQ_CHECK(file->temporary != NULL ||
+                 (H5Fget_filesize(file->id, &whole) >= 0 && kept <= whole),
+             PQ_ERR_FORMAT, "%s: %s claims %llu bytes of a file of %llu", file->path,
+             path, (unsigned long long)kept, (unsigned long long)whole);
+    PQ_CHECK(file->temporary != NULL || bytes <= FREE_BYTES ||
+                 bytes / MAX_EXPANSION <= kept,
+             PQ_ERR_FORMAT, "%s: %s declares %zu bytes but stores %llu", file->path, path,
+             bytes, (unsigned long long)kept);
+cleanup:
+    pq_h5_drop(list);
+    pq_h5_drop(space);
+    pq_h5_drop(type);
+    return st;
+}
+
+static hid_t open_with_cache(const pq_h5 *file, const char *path)
+{
+    const hid_t list = H5Pcreate(H5P_DATASET_ACCESS);
+    hid_t       id;
+
+    (void)H5Pset_chunk_cache(list, 12421, CHUNK_CACHE_BYTES, 1.0);
+    id = H5Dopen2(file->id, path, list);
+    pq_h5_drop(list);
+    return id;
+}
+
+pq_status pq_h5_dataset(pq_h5 *file, const char *path, hid_t *out, pq_err *err)
+{
+    hid_t      id   = -1;
+    char      *copy = NULL;
+    H5O_info_t info;
+    char       why[256];
+    pq_status  st = PQ_OK;
+
+    for (size_t i = 0; i < PQ_H5_KEPT; i++) {
+        if (file->kept[i].path != NULL && strcmp(file->kept[i].path, path) == 0) {
+            *out = file->kept[i].id;
+            return PQ_OK;
+        }
+    }
+    PQ_TRY(check_links(file, path, err));
+    PQ_CHECK(H5Oget_info_by_name(file->id, path, &info, H5P_DEFAULT) >= 0, PQ_ERR_FORMAT,
+             "%s: %s is damaged", file->path, path);
+    PQ_CHECK(info.type == H5O_TYPE_DATASET, PQ_ERR_FORMAT,
+             "%s: %s is a group, not a dataset", file->path, path);
+    id = open_with_cache(file, path);
+    PQ_CHECK(id > 0, PQ_ERR_FORMAT, "%s: %s cannot be opened: %s", file->path, path,
+             pq_h5_reason(why, sizeof why));
+    PQ_TRY(check_dataset(file, path, id, err));
+    PQ_STRDUP(copy, path);
+    pq_h5_drop(file->kept[file->next].id);
+    pq_free(file->kept[file->next].path);
+    file->kept[file->next].id   = id;
+    file->kept[file->next].path = copy;
+    file->next                  = (file->next + 1) % PQ_H5_KEPT;
+    *out                        = id;
+    id                          = -1;
+cleanup:
+    pq_h5_drop(id);
+    return st;
+}
+
+pq_status pq_h5_shape(const pq_h5 *file, const char *path, hid_t space, pq_shape *out,
+                      pq_err *err)
+{
+    const int n = H5Sget_simple_extent_ndims(space);
+    hsize_t   dim[H5S_MAX_RANK];
+    pq_status st;
+
+    PQ_CHECK(n >= 0 && n <= PQ_MAX_DIMS, PQ_ERR_FORMAT,
+             "%s: %s has %d dimensions; at most %d are read", file->path, path, n,
+             PQ_MAX_DIMS);
+    *out = (pq_shape){0};
+    if (H5Sget_simple_extent_type(space) == H5S_NULL) {
+        out->ndim = 1; /* no values at all */
+        return PQ_OK;
+    }
+    (void)H5Sget_simple_extent_dims(space, dim, NULL);
+    out->ndim = (size_t)n;
+    for (int i = 0; i < n; i++) {
+        out->dim[i] = (size_t)dim[i];
+    }
+cleanup:
+    return st;
+}
+
+static herr_t add_name(hid_t group, const char *name, const H5L_info_t *info,
+                       void *context)
+{
+    char ***next = context;
+
+    (void)group;
+    (void)info;
+    **next = pq_strdup(name);
+    if (**next == NULL) {
+        return -1;
+    }
+    (*next)++;
+    return 0;
+}
+
+pq_status pq_h5_list(pq_h5 *file, const char *group, char ***names, size_t *n,
+                     pq_err *err)
+{
+    hid_t      id   = -1;
+    char     **list = NULL, **next;
+    H5G_info_t info = {0};
+    pq_status  st;
+
+    pq_h5_enter();
+    PQ_TRY(pq_h5_object(file, group, &id, err));
+    PQ_CHECK(H5Iget_type(id) == H5I_GROUP && H5Gget_info(id, &info) >= 0, PQ_ERR_FORMAT,
+             "%s: %s is not a group", file->path, group);
+    PQ_CHECK(info.nlinks <= 1000000, PQ_ERR_FORMAT, "%s: %s has %llu members", file->path,
+             group, (unsigned long long)info.nlinks);
+    PQ_NEW(list, (size_t)info.nlinks);
+    next = list;
+    PQ_CHECK(H5Literate(id, H5_INDEX_NAME, H5_ITER_INC, NULL, add_name, &next) >= 0 &&
+                 next == list + info.nlinks,
+             PQ_ERR_FORMAT, "%s: %s cannot be listed", file->path, group);
+    *names = list;
+    *n     = (size_t)info.nlinks;
+    list   = NULL;
+cleanup:
+    pq_h5_free_texts(&list, (size_t)info.nlinks);
+    pq_h5_drop(id);
+    pq_h5_leave();
+    return st;
+}
+
+void pq_h5_free_texts(char ***texts, size_t n)
+{
+    for (size_t i = 0; *texts != NULL && i < n; i++) {
+        pq_free((*texts)[i]);
+    }
+    pq_free(*texts);
+    *texts = NULL;
+}

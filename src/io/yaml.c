@@ -1,0 +1,430 @@
+#include "io/yaml.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <yaml.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+
+/* State of reading one text. */
+typedef struct {
+    yaml_parser_t parser;
+    yaml_event_t  event; /* the current one */
+    bool          has_event;
+    const char   *name;
+    size_t        nodes;
+} reader;
+
+static pq_status node_create(pq_yaml_kind kind, const char *file, yaml_mark_t mark,
+                             pq_yaml **out, pq_err *err)
+{
+    pq_yaml  *node = NULL;
+    pq_status st;
+
+    PQ_NEW(node, 1);
+    PQ_STRDUP(node->file, file);
+    node->kind       = kind;
+    node->line       = mark.line + 1;
+    node->column     = mark.column + 1;
+    node->key_line   = node->line;
+    node->key_column = node->column;
+    *out             = node;
+    node             = NULL;
+cleanup:
+    pq_yaml_free(&node);
+    return st;
+}
+
+static pq_status next_event(reader *r, pq_err *err)
+{
+    pq_status st;
+
+    if (r->has_event) {
+        yaml_event_delete(&r->event);
+        r->has_event = false;
+    }
+    if (yaml_parser_parse(&r->parser, &r->event) == 0) {
+        const yaml_mark_t at = r->parser.problem_mark;
+        PQ_CHECK(r->parser.error != YAML_MEMORY_ERROR, PQ_ERR_NOMEM, "cannot read %s",
+                 r->name);
+        PQ_FAIL(PQ_ERR_CONFIG, "%s:%zu:%zu: is not valid YAML: %s", r->name, at.line + 1,
+                at.column + 1,
+                r->parser.problem != NULL ? r->parser.problem : "unreadable text");
+    }
+    r->has_event = true;
+    st           = PQ_OK;
+cleanup:
+    return st;
+}
+
+static pq_status refuse(const reader *r, pq_err *err, const char *what)
+{
+    const yaml_mark_t at = r->event.start_mark;
+
+    return pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__, "%s:%zu:%zu: %s", r->name,
+                      at.line + 1, at.column + 1, what);
+}
+
+/* What a value may not carry: we read plain trees only. */
+static pq_status check_plain(const reader *r, pq_err *err)
+{
+    const yaml_event_t *e      = &r->event;
+    const yaml_char_t  *anchor = NULL, *tag = NULL;
+
+    if (e->type == YAML_ALIAS_EVENT) {
+        return refuse(r, err, "aliases (*name) are not read; write the value out");
+    }
+    if (e->type == YAML_SCALAR_EVENT) {
+        anchor = e->data.scalar.anchor;
+        tag    = e->data.scalar.tag;
+        if (strlen((const char *)e->data.scalar.value) != e->data.scalar.length) {
+            return refuse(r, err, "the text holds a NUL byte");
+        }
+    } else if (e->type == YAML_SEQUENCE_START_EVENT) {
+        anchor = e->data.sequence_start.anchor;
+        tag    = e->data.sequence_start.tag;
+    } else if (e->type == YAML_MAPPING_START_EVENT) {
+        anchor = e->data.mapping_start.anchor;
+        tag    = e->data.mapping_start.tag;
+    }
+    if (anchor != NULL) {
+        return refuse(r, err, "anchors (&name) are not read; write the value out");
+    }
+    return tag != NULL ? refuse(r, err, "tags (!name) are not read") : PQ_OK;
+}
+
+static pq_status read_node(reader *r, size_t depth, pq_yaml **out, pq_err *err);
+
+static pq_status append(pq_yaml *parent, pq_yaml **item, pq_err *err)
+{
+    pq_yaml **grown;
+    pq_status st = PQ_OK;
+
+    if ((parent->n & (parent->n - 1)) == 0) { /* full at 0, 1, 2, 4, 8 … */
+        grown = pq_recalloc(parent->items, parent->n, parent->n == 0 ? 1 : 2 * parent->n,
+                            sizeof *parent->items);
+        PQ_CHECK(grown != NULL, PQ_ERR_NOMEM, "cannot allocate an item of %s",
+                 parent->file);
+        parent->items = grown;
+    }
+    parent->items[parent->n++] = *item;
+    *item                      = NULL;
+cleanup:
+    return st;
+}
+
+static pq_status read_list(reader *r, size_t depth, pq_yaml *list, pq_err *err)
+{
+    pq_yaml  *item = NULL;
+    pq_status st;
+
+    for (;;) {
+        PQ_TRY(next_event(r, err));
+        if (r->event.type == YAML_SEQUENCE_END_EVENT) {
+            break;
+        }
+        PQ_TRY(read_node(r, depth + 1, &item, err));
+        PQ_TRY(append(list, &item, err));
+    }
+cleanup:
+    pq_yaml_free(&item);
+    return st;
+}
+
+static pq_status read_map(reader *r, size_t depth, pq_yaml *map, pq_err *err)
+{
+    pq_yaml  *item = NULL;
+    char     *key  = NULL;
+    pq_status st;
+
+    for (;;) {
+        yaml_mark_t    at;
+        const pq_yaml *twin;
+
+        PQ_TRY(next_event(r, err));
+        if (r->event.type == YAML_MAPPING_END_EVENT) {
+            break;
+        }
+        at = r->event.start_mark;
+        PQ_TRY(check_plain(r, err));
+        PQ_CHECK(r->event.type == YAML_SCALAR_EVENT, PQ_ERR_CONFIG,
+                 "%s:%zu:%zu: a key must be a plain text", r->name, at.line + 1,
+                 at.column + 1);
+        PQ_STRDUP(key, (const char *)r->event.data.scalar.value);
+        twin = pq_yaml_find(map, key);
+        PQ_CHECK(twin == NULL, PQ_ERR_CONFIG,
+                 "%s:%zu:%zu: the key '%s' is there twice; first in line %zu", r->name,
+                 at.line + 1, at.column + 1, key, twin->key_line);
+        PQ_TRY(next_event(r, err));
+        PQ_TRY(read_node(r, depth + 1, &item, err));
+        item->key        = key;
+        key              = NULL;
+        item->key_line   = at.line + 1;
+        item->key_column = at.column + 1;
+        PQ_TRY(append(map, &item, err));
+    }
+cleanup:
+    pq_free(key);
+    pq_yaml_free(&item);
+    return st;
+}
+
+/* Reads the value that starts at the current event. */
+static pq_status read_node(reader *r, size_t depth, pq_yaml **out, pq_err *err)
+{
+    const yaml_event_type_t type = r->event.type;
+    const yaml_mark_t       at   = r->event.start_mark;
+    pq_yaml                *node = NULL;
+    pq_status               st;
+
+    PQ_TRY(check_plain(r, err));
+    PQ_CHECK(depth <= PQ_YAML_MAX_DEPTH, PQ_ERR_CONFIG,
+             "%s:%zu:%zu: more than %d lists and maps within each other", r->name,
+             at.line + 1, at.column + 1, PQ_YAML_MAX_DEPTH);
+    PQ_CHECK(++r->nodes <= PQ_YAML_MAX_NODES, PQ_ERR_CONFIG,
+             "%s:%zu:%zu: more than %d values", r->name, at.line + 1, at.column + 1,
+             PQ_YAML_MAX_NODES);
+    if (type == YAML_SCALAR_EVENT) {
+        PQ_TRY(node_create(PQ_YAML_SCALAR, r->name, at, &node, err));
+        PQ_STRDUP(node->text, (const char *)r->event.data.scalar.value);
+        node->quoted = r->event.data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+    } else if (type == YAML_SEQUENCE_START_EVENT) {
+        PQ_TRY(node_create(PQ_YAML_LIST, r->name, at, &node, err));
+        PQ_TRY(read_list(r, depth, node, err));
+    } else {
+        PQ_TRY(node_create(PQ_YAML_MAP, r->name, at, &node, err));
+        PQ_TRY(read_map(r, depth, node, err));
+    }
+    *out = node;
+    node = NULL;
+cleanup:
+    pq_yaml_free(&node);
+    return st;
+}
+
+pq_status pq_yaml_parse(const char *text, size_t n, const char *name, pq_yaml **out,
+                        pq_err *err)
+{
+    reader    r    = {.name = name};
+    pq_yaml  *root = NULL;
+    pq_status st;
+
+    PQ_CHECK(n <= PQ_YAML_MAX_BYTES, PQ_ERR_CONFIG,
+             "%s: has %zu bytes; at most %d are read", name, n, PQ_YAML_MAX_BYTES);
+    PQ_CHECK(yaml_parser_initialize(&r.parser) == 1, PQ_ERR_NOMEM, "cannot read %s",
+             name);
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, n);
+    PQ_TRY(next_event(&r, err)); /* start of the stream */
+    PQ_TRY(next_event(&r, err));
+    PQ_CHECK(r.event.type == YAML_DOCUMENT_START_EVENT, PQ_ERR_CONFIG, "%s: is empty",
+             name);
+    PQ_TRY(next_event(&r, err));
+    PQ_TRY(read_node(&r, 0, &root, err));
+    PQ_TRY(next_event(&r, err)); /* end of the document */
+    PQ_TRY(next_event(&r, err));
+    if (r.event.type != YAML_STREAM_END_EVENT) {
+        PQ_TRY(refuse(&r, err, "a second document starts here; one is read"));
+    }
+    *out = root;
+    root = NULL;
+cleanup:
+    pq_yaml_free(&root);
+    if (r.has_event) {
+        yaml_event_delete(&r.event);
+    }
+    yaml_parser_delete(&r.parser);
+    return st;
+}
+
+pq_status pq_yaml_read(const char *path, pq_yaml **out, pq_err *err)
+{
+    char     *text = NULL;
+    size_t    n    = 0;
+    pq_status st;
+
+    PQ_TRY(pq_file_read(path, PQ_YAML_MAX_BYTES, &text, &n, err));
+    PQ_TRY(pq_yaml_parse(text, n, path, out, err));
+cleanup:
+    pq_free(text);
+    return st;
+}
+
+void pq_yaml_free(pq_yaml **node)
+{
+    pq_yaml *y = *node;
+
+    if (y == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < y->n; i++) {
+        pq_yaml_free(&y->items[i]);
+    }
+    pq_free(y->items);
+    pq_free(y->key);
+    pq_free(y->text);
+    pq_free(y->file);
+    pq_free(y);
+    *node = NULL;
+}
+
+pq_status pq_yaml_clone(const pq_yaml *node, pq_yaml **out, pq_err *err)
+{
+    pq_yaml  *copy = NULL, *item = NULL;
+    pq_status st;
+
+    PQ_NEW(copy, 1);
+    *copy       = *node;
+    copy->n     = 0;
+    copy->items = NULL;
+    copy->key   = NULL;
+    copy->text  = NULL;
+    copy->file  = NULL;
+    PQ_STRDUP(copy->file, node->file);
+    if (node->key != NULL) {
+        PQ_STRDUP(copy->key, node->key);
+    }
+    if (node->text != NULL) {
+        PQ_STRDUP(copy->text, node->text);
+    }
+    for (size_t i = 0; i < node->n; i++) {
+        PQ_TRY(pq_yaml_clone(node->items[i], &item, err));
+        PQ_TRY(append(copy, &item, err));
+    }
+    *out = copy;
+    copy = NULL;
+cleanup:
+    pq_yaml_free(&item);
+    pq_yaml_free(&copy);
+    return st;
+}
+
+static size_t index_of(const pq_yaml *map, const char *key)
+{
+    for (size_t i = 0; map->kind == PQ_YAML_MAP && i < map->n; i++) {
+        if (strcmp(map->items[i]->key, key) == 0) {
+            return i;
+        }
+    }
+    return SIZE_MAX;
+}
+
+pq_yaml *pq_yaml_find(const pq_yaml *map, const char *key)
+{
+    const size_t i = index_of(map, key);
+
+    return i == SIZE_MAX ? NULL : map->items[i];
+}
+
+pq_status pq_yaml_set(pq_yaml *map, const char *key, pq_yaml *value, pq_err *err)
+{
+    const size_t i    = index_of(map, key);
+    char        *copy = NULL;
+    pq_status    st;
+
+    PQ_STRDUP(copy, key);
+    pq_free(value->key);
+    value->key = copy;
+    if (i == SIZE_MAX) {
+        PQ_TRY(append(map, &value, err));
+    } else {
+        pq_yaml_free(&map->items[i]);
+        map->items[i] = value;
+        value         = NULL;
+    }
+cleanup:
+    pq_yaml_free(&value);
+    return st;
+}
+
+pq_status pq_yaml_append(pq_yaml *list, pq_yaml *value, pq_err *err)
+{
+    const pq_status st = append(list, &value, err);
+
+    pq_yaml_free(&value);
+    return st;
+}
+
+void pq_yaml_remove(pq_yaml *map, const char *key)
+{
+    const size_t i = index_of(map, key);
+    pq_yaml     *out;
+
+    if (i == SIZE_MAX) {
+        return;
+    }
+    out = map->items[i];
+    memmove(&map->items[i], &map->items[i + 1], (map->n - i - 1) * sizeof *map->items);
+    map->n--;
+    pq_yaml_free(&out);
+}
+
+pq_status pq_yaml_set_text(pq_yaml *scalar, const char *text, pq_err *err)
+{
+    char     *copy;
+    pq_status st;
+
+    PQ_STRDUP(copy, text);
+    pq_free(scalar->text);
+    scalar->text = copy;
+cleanup:
+    return st;
+}
+
+pq_status pq_yaml_merge(pq_yaml *into, const pq_yaml *from, pq_err *err)
+{
+    pq_yaml  *copy = NULL;
+    pq_status st   = PQ_OK;
+
+    for (size_t i = 0; i < from->n; i++) {
+        const pq_yaml *item = from->items[i];
+        pq_yaml       *old  = pq_yaml_find(into, item->key);
+        if (old != NULL && old->kind == PQ_YAML_MAP && item->kind == PQ_YAML_MAP) {
+            PQ_TRY(pq_yaml_merge(old, item, err));
+        } else {
+            PQ_TRY(pq_yaml_clone(item, &copy, err));
+            PQ_TRY(pq_yaml_set(into, item->key, copy, err));
+        }
+    }
+cleanup:
+    return st;
+}
+
+const char *pq_yaml_kind_text(pq_yaml_kind kind)
+{
+    return kind == PQ_YAML_SCALAR ? "a text" : kind == PQ_YAML_LIST ? "a list" : "a map";
+}
+
+static pq_status fail_at(const char *file, size_t line, size_t column, pq_err *err,
+                         pq_status code, const char *fmt, va_list args)
+{
+    char message[sizeof err->message];
+
+    (void)vsnprintf(message, sizeof message, fmt, args);
+    return pq_err_set(err, code, __FILE__, __LINE__, "%s:%zu:%zu: %s", file, line, column,
+                      message);
+}
+
+pq_status pq_yaml_fail(const pq_yaml *node, pq_err *err, pq_status code, const char *fmt,
+                       ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    code = fail_at(node->file, node->line, node->column, err, code, fmt, args);
+    va_end(args);
+    return code;
+}
+
+pq_status pq_yaml_fail_key(const pq_yaml *node, pq_err *err, pq_status code,
+                           const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    code = fail_at(node->file, node->key_line, node->key_column, err, code, fmt, args);
+    va_end(args);
+    return code;
+}

@@ -1,0 +1,42 @@
+/**
+ * @file
+ * The dominant left singular space of a matrix: what TT, Tucker and ring need
+ * of an SVD, at a fraction of its cost.
+ */
+#ifndef PQ_LINALG_SUBSPACE_H
+#define PQ_LINALG_SUBSPACE_H
+
+#include "linalg/svd.h"
+
+/**
+ * Smallest orthonormal basis U [m, r], r <= max_rank, with |A - U U^T A|_F <= tail;
+ * r = min(max_rank, m, n) when no smaller one is that good.
+ *
+ * From the eigenvectors of the smaller Gram matrix in double; where the wanted
+ * singular values or the tail are below 1e-5 of the largest, so that squaring
+ * them would lose digits, from a full SVD.
+ *
+ * @param[in]  a     float64 [m, n], unchanged
+ * @param[in]  tail  >= 0, in the Frobenius norm; 0 = as exact as max_rank allows
+ * @param[out] u     float64 [m, r], largest entry of each column positive; caller frees
+ *
+ * @retval PQ_ERR_SHAPE, PQ_ERR_NUMERIC, PQ_ERR_NOMEM  As pq_svd_thin; PQ_ERR_RANGE when
+ * max_rank is 0.
+ *
+ * Cost: 2 m n k + 9 k^3 operations, k = min(m, n). One thread, deterministic.
+ */
+pq_status pq_left_space(const pq_tensor *a, size_t max_rank, double tail, pq_tensor **u,
+                        pq_err *err);
+
+/**
+ * The same from the Gram matrix A A^T [m, m] alone, exactly `rank` columns.
+ * @param[out] squares  float64 [m], squared singular values, descending; may be NULL
+ */
+pq_status pq_left_space_of_gram(const pq_tensor *gram, size_t rank, pq_tensor **u,
+                                pq_tensor **squares, pq_err *err);
+
+/** sum of squares, and the distance of two tensors of one size, both float64. */
+double pq_square_norm(const pq_tensor *t);
+double pq_square_distance(const pq_tensor *a, const pq_tensor *b);
+
+#endif

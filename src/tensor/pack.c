@@ -1,0 +1,182 @@
+#include <string.h>
+
+#include "core/memory.h"
+#include "tensor/quant_inside.h"
+
+/* Bits of item i; those of a fixed-point code are its own. */
+static unsigned item_bits(const pq_quant *q, size_t i)
+{
+    if (q == NULL) {
+        return 32;
+    }
+    return q->scheme == PQ_QUANT_FIXED ? q->width[i] : (unsigned)q->bits;
+}
+
+static size_t scale_index(const pq_quant *q, const pq_tensor *t, size_t item)
+{
+    return q == NULL ? 0 : pq_quant_index(q, &t->shape, item);
+}
+
+/* Whether a tensor's item, or the bit of a bitmap, says that it is stored. */
+static bool is_kept(const pq_tensor *t, const uint8_t *bitmap, size_t item)
+{
+    return bitmap != NULL ? (bitmap[item / 8] >> item % 8 & 1) != 0
+                          : pq_f32(t)[item] != 0.0f;
+}
+
+static size_t packed_bytes(const pq_quant *q, const pq_tensor *t, bool sparse,
+                           const uint8_t *bitmap)
+{
+    const bool one_width = q == NULL || q->scheme != PQ_QUANT_FIXED || q->n == 1;
+    size_t     bits      = 0;
+
+    if (one_width && !sparse) {
+        bits = t->count * item_bits(q, 0);
+    }
+    for (size_t i = 0; (!one_width || sparse) && i < t->count; i++) {
+        bits += !sparse || is_kept(t, bitmap, i) ? item_bits(q, scale_index(q, t, i)) : 0;
+    }
+    return (bits + 7) / 8 + (sparse ? (t->count + 7) / 8 : 0);
+}
+
+size_t pq_quant_packed_bytes(const pq_quant *q, const pq_tensor *t, bool sparse)
+{
+    return packed_bytes(q, t, sparse, NULL);
+}
+
+/* Little-endian bit order, `bits` <= 32; the bytes were zero. */
+static void write_bits(uint8_t *bytes, size_t at, unsigned bits, uint32_t word)
+{
+    for (unsigned done = 0; done < bits;) {
+        const unsigned shift = (unsigned)((at + done) % 8);
+        const unsigned take  = bits - done < 8 - shift ? bits - done : 8 - shift;
+        const uint32_t part  = word >> done & ((1u << take) - 1);
+        bytes[(at + done) / 8] |= (uint8_t)(part << shift);
+        done += take;
+    }
+}
+
+static uint32_t read_bits(const uint8_t *bytes, size_t at, unsigned bits)
+{
+    uint32_t word = 0;
+
+    for (unsigned done = 0; done < bits;) {
+        const unsigned shift = (unsigned)((at + done) % 8);
+        const unsigned take  = bits - done < 8 - shift ? bits - done : 8 - shift;
+        word |= (bytes[(at + done) / 8] >> shift & ((1u << take) - 1)) << done;
+        done += take;
+    }
+    return word;
+}
+
+static uint32_t encode(const pq_quant *q, size_t i, float value)
+{
+    uint32_t word;
+
+    if (q == NULL) {
+        memcpy(&word, &value, sizeof word);
+        return word;
+    }
+    switch (q->scheme) {
+    case PQ_QUANT_FLOAT16:
+        return pq_f16_from_f32(value);
+    case PQ_QUANT_BFLOAT16:
+        return pq_bf16_from_f32(value);
+    case PQ_QUANT_NF4:
+        return pq_nf4_code(value / q->scale[i]);
+    case PQ_QUANT_INTEGER:
+    case PQ_QUANT_FIXED:
+        break;
+    }
+    return (uint32_t)(pq_quant_code(q, i, value) - pq_quant_least(q, i));
+}
+
+static float decode(const pq_quant *q, size_t i, uint32_t word)
+{
+    float value;
+
+    if (q == NULL) {
+        memcpy(&value, &word, sizeof value);
+        return value;
+    }
+    switch (q->scheme) {
+    case PQ_QUANT_FLOAT16:
+        return pq_f32_from_f16((uint16_t)word);
+    case PQ_QUANT_BFLOAT16:
+        return pq_f32_from_bf16((uint16_t)word);
+    case PQ_QUANT_NF4:
+        return pq_nf4_level(word) * q->scale[i];
+    case PQ_QUANT_INTEGER:
+    case PQ_QUANT_FIXED:
+        break;
+    }
+    return (float)((int32_t)word + pq_quant_least(q, i) - q->zero_point[i]) * q->scale[i];
+}
+
+pq_status pq_quant_pack(const pq_quant *q, const pq_tensor *t, bool sparse, uint8_t **out,
+                        size_t *bytes, pq_err *err)
+{
+    const float *x  = pq_f32(t);
+    size_t       at = sparse ? (t->count + 7) / 8 * 8 : 0, total;
+    uint8_t     *packed;
+    pq_status    st;
+
+    if (q != NULL) {
+        PQ_TRY(pq_quant_check(q, &t->shape, err));
+    }
+    total = packed_bytes(q, t, sparse, NULL);
+    PQ_NEW(packed, total);
+    for (size_t i = 0; i < t->count; i++) {
+        if (sparse && x[i] == 0.0f) {
+            continue;
+        }
+        if (sparse) {
+            packed[i / 8] |= (uint8_t)(1u << i % 8);
+        }
+        const size_t   index = scale_index(q, t, i);
+        const unsigned bits  = item_bits(q, index);
+        write_bits(packed, at, bits, encode(q, index, x[i]));
+        at += bits;
+    }
+    *out   = packed;
+    *bytes = total;
+cleanup:
+    return st;
+}
+
+pq_status pq_quant_unpack(const pq_quant *q, const uint8_t *packed, size_t bytes,
+                          bool sparse, pq_tensor *t, pq_err *err)
+{
+    float       *x   = pq_f32(t);
+    const size_t map = sparse ? (t->count + 7) / 8 : 0;
+    size_t       at  = map * 8, due;
+    pq_status    st;
+
+    if (q != NULL) {
+        PQ_TRY(pq_quant_check(q, &t->shape, err));
+    }
+    PQ_CHECK(bytes >= map, PQ_ERR_FORMAT,
+             "packed weight has %zu bytes, its bitmap alone %zu", bytes, map);
+    due = packed_bytes(q, t, sparse, packed);
+    PQ_CHECK(bytes == due, PQ_ERR_FORMAT, "packed weight has %zu bytes where %zu are due",
+             bytes, due);
+    for (size_t i = 0; i < t->count; i++) {
+        const size_t   index = scale_index(q, t, i);
+        const unsigned bits  = item_bits(q, index);
+        uint32_t       word;
+        if (sparse && !is_kept(t, packed, i)) {
+            x[i] = 0.0f;
+            continue;
+        }
+        word = read_bits(packed, at, bits);
+        PQ_CHECK(q == NULL || !pq_quant_has_codes(q) ||
+                     word <=
+                         (uint32_t)(pq_quant_most(q, index) - pq_quant_least(q, index)),
+                 PQ_ERR_FORMAT, "code %u of item %zu is not in 0..%d", word, i,
+                 pq_quant_most(q, index) - pq_quant_least(q, index));
+        x[i] = decode(q, index, word);
+        at += bits;
+    }
+cleanup:
+    return st;
+}
