@@ -1,0 +1,361 @@
+#include "data/dataset.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "data/dataset_inside.h"
+#include "data/fetch.h"
+
+static void source_free(pq_source *s)
+{
+    if (s->layout != NULL) {
+        s->layout->close(s);
+    }
+    pq_texts_free(&s->feature_names, s->n_features);
+    pq_texts_free(&s->class_names, s->n_classes);
+    for (size_t i = 0; i < s->n_splits; i++) {
+        pq_free(s->splits[i].name);
+    }
+    pq_free(s->path);
+    pq_free(s->label_values);
+    pq_free(s->mean);
+    pq_free(s->std);
+    pq_free(s->licence);
+    pq_free(s->source);
+    *s = (pq_source){0};
+}
+
+static pq_status find_layout(const char *path, const char *name, const pq_layout **out,
+                             pq_err *err)
+{
+    const char *names[64];
+    size_t      n     = 0;
+    pq_text     known = {0};
+    const char *near;
+    pq_status   st;
+
+    for (; pq_layouts[n] != NULL && n < 64; n++) {
+        names[n] = pq_layouts[n]->name;
+        pq_text_add(&known, "%s%s", n == 0 ? "" : ", ", names[n]);
+        if (name == NULL ? pq_layouts[n]->recognises(path)
+                         : strcmp(names[n], name) == 0) {
+            *out = pq_layouts[n];
+            st   = PQ_OK;
+            goto cleanup;
+        }
+    }
+    PQ_CHECK(name != NULL, PQ_ERR_FORMAT, "%s: is in none of the layouts known (%s)",
+             path, known.text);
+    near = pq_nearest(name, names, n);
+    PQ_FAIL(PQ_ERR_CONFIG, "layout '%s' is not one of %s%s%s%s", name, known.text,
+            near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+            near != NULL ? "'?" : "");
+cleanup:
+    pq_text_free(&known);
+    return st;
+}
+
+/* Value in the file that "name=value" means: that of a class of the source called so, or
+ * a number. */
+static bool label_value(const pq_source *s, const char *text, double *out)
+{
+    for (size_t i = 0; i < s->n_classes; i++) {
+        if (strcmp(s->class_names[i], text) == 0) {
+            *out = s->label_values != NULL ? s->label_values[i] : (double)i;
+            return true;
+        }
+    }
+    return pq_parse_real(text, PQ_UNIT_NONE, out);
+}
+
+/* "b=5,c=4,light=0": replaces the classes of the source. */
+static pq_status apply_labels(pq_dataset *d, const char *text, pq_err *err)
+{
+    pq_source *s      = &d->source;
+    char     **pairs  = NULL;
+    double    *values = NULL;
+    size_t     n      = 0;
+    pq_status  st;
+
+    PQ_TRY(pq_texts_split(text, &pairs, &n, err));
+    PQ_NEW(values, n);
+    for (size_t i = 0; i < n; i++) {
+        char *equal = strchr(pairs[i], '=');
+        PQ_CHECK(
+            equal != NULL && equal > pairs[i] && label_value(s, equal + 1, &values[i]),
+            PQ_ERR_CONFIG, "label '%s' is not written name=value, e.g. b=5", pairs[i]);
+        *equal = '\0';
+        for (size_t k = 0; k < i; k++) {
+            PQ_CHECK(strcmp(pairs[i], pairs[k]) != 0 && values[i] != values[k],
+                     PQ_ERR_CONFIG, "labels '%s' and '%s' are the same", pairs[k],
+                     pairs[i]);
+        }
+    }
+    pq_texts_free(&s->class_names, s->n_classes);
+    pq_free(s->label_values);
+    s->class_names    = pairs;
+    s->n_classes      = n;
+    s->label_values   = values;
+    d->partial_labels = true;
+    pairs             = NULL;
+    values            = NULL;
+cleanup:
+    pq_texts_free(&pairs, n);
+    pq_free(values);
+    return st;
+}
+
+static pq_status pick_column(pq_dataset *d, const char *name, size_t *out, pq_err *err)
+{
+    const pq_source   *s     = &d->source;
+    const size_t       n     = s->sample.dim[s->sample.ndim - 1];
+    const char *const *names = (const char *const *)s->feature_names;
+    const char        *near;
+    pq_status          st;
+
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(names[i], name) == 0) {
+            *out = i;
+            return PQ_OK;
+        }
+    }
+    near = pq_nearest(name, names, n);
+    PQ_FAIL(PQ_ERR_NOT_FOUND, "%s: has no feature '%s'%s%s%s", s->path, name,
+            near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+            near != NULL ? "'?" : "");
+cleanup:
+    return st;
+}
+
+/* "a,b,c": features by name, in this order. */
+static pq_status apply_inputs(pq_dataset *d, const char *text, pq_err *err)
+{
+    char    **names = NULL;
+    size_t    n     = 0;
+    pq_status st;
+
+    PQ_CHECK(d->source.feature_names != NULL, PQ_ERR_CONFIG,
+             "%s: its features have no names, so none can be picked", d->source.path);
+    PQ_TRY(pq_texts_split(text, &names, &n, err));
+    PQ_NEW(d->columns, n);
+    d->n_columns = n;
+    for (size_t i = 0; i < n; i++) {
+        PQ_TRY(pick_column(d, names[i], &d->columns[i], err));
+    }
+cleanup:
+    pq_texts_free(&names, n);
+    return st;
+}
+
+/* Names and scaler of the features that are handed out. */
+static pq_status make_features(pq_dataset *d, pq_err *err)
+{
+    const pq_source *s = &d->source;
+    pq_status        st;
+
+    if (s->mean != NULL) {
+        PQ_NEW(d->mean, d->features);
+        PQ_NEW(d->std, d->features);
+    }
+    if (s->feature_names != NULL) {
+        PQ_NEW(d->feature_names, d->features);
+    }
+    for (size_t i = 0; i < d->features; i++) {
+        const size_t from = d->columns != NULL ? d->columns[i] : i;
+        if (s->feature_names != NULL) {
+            PQ_STRDUP(d->feature_names[i], s->feature_names[from]);
+        }
+        if (s->mean != NULL) {
+            d->mean[i] = s->mean[from];
+            d->std[i]  = s->std[from];
+            PQ_CHECK(
+                isfinite(d->mean[i]) && isfinite(d->std[i]) && d->std[i] > 0.0F,
+                PQ_ERR_FORMAT,
+                "%s: the scaler of feature %zu has mean %g and std %g, not finite ones "
+                "with std > 0",
+                s->path, from, (double)d->mean[i], (double)d->std[i]);
+        }
+    }
+    st = PQ_OK;
+cleanup:
+    return st;
+}
+
+static pq_status describe(pq_dataset *d, pq_err *err)
+{
+    const pq_source *s = &d->source;
+    pq_status        st;
+
+    d->info = (pq_dataset_info){
+        .path          = s->path,
+        .layout        = s->layout->name,
+        .sample        = s->sample,
+        .n_classes     = s->n_classes,
+        .class_names   = (const char *const *)s->class_names,
+        .feature_names = (const char *const *)d->feature_names,
+        .scaler_mean   = d->mean,
+        .scaler_std    = d->std,
+        .standardized  = s->standardized,
+        .n_splits      = d->splits.n,
+        .licence       = s->licence,
+        .source        = s->source,
+        .nonfinite     = d->info.nonfinite,
+    };
+    d->info.sample.dim[s->sample.ndim - 1] = d->features;
+    PQ_NEW(d->split_infos, d->splits.n);
+    PQ_NEW(d->hashes, d->splits.n);
+    for (size_t i = 0; i < d->splits.n; i++) {
+        d->split_infos[i] =
+            (pq_split_info){d->splits.items[i].name, d->splits.items[i].n};
+        PQ_CHECK(d->splits.items[i].n > 0, PQ_ERR_FORMAT, "%s%s%s: holds no events",
+                 s->path, d->splits.items[i].name[0] != '\0' ? ":" : "",
+                 d->splits.items[i].name);
+    }
+    d->info.splits = d->split_infos;
+cleanup:
+    return st;
+}
+
+static pq_status open_source(pq_dataset *d, const char *path, const pq_dataset_options *o,
+                             pq_err *err)
+{
+    pq_source       *s      = &d->source;
+    const pq_layout *layout = NULL;
+    pq_status        st;
+
+    PQ_TRY(find_layout(path, o->layout, &layout, err));
+    PQ_STRDUP(s->path, path);
+    s->layout = layout;
+    PQ_TRY(layout->open(s, o, err));
+    PQ_CHECK(s->sample.ndim > 0 && s->n_splits > 0, PQ_ERR_FORMAT, "%s: holds no events",
+             path);
+    if (o->labels != NULL) {
+        PQ_TRY(apply_labels(d, o->labels, err));
+    }
+    if (o->inputs != NULL && !layout->takes_inputs) {
+        PQ_TRY(apply_inputs(d, o->inputs, err));
+    }
+cleanup:
+    return st;
+}
+
+pq_status pq_dataset_open(const char *path, const pq_dataset_options *options,
+                          pq_dataset **out, pq_err *err)
+{
+    static const pq_dataset_options usual = {0};
+    const pq_dataset_options       *o     = options != NULL ? options : &usual;
+    pq_dataset                     *d     = NULL;
+    const pq_source                *s;
+    char                           *located;
+    pq_status                       st;
+
+    located = pq_file_exists(path) ? NULL : pq_data_locate(path);
+    path    = located != NULL ? located : path;
+    PQ_CHECK(pq_file_exists(path), PQ_ERR_NOT_FOUND, "%s: no such file or folder", path);
+    PQ_NEW(d, 1);
+    (void)pthread_mutex_init(&d->lock, NULL);
+    PQ_TRY(open_source(d, path, o, err));
+    s            = &d->source;
+    d->nonfinite = o->nonfinite;
+    d->features  = d->columns != NULL ? d->n_columns : s->sample.dim[s->sample.ndim - 1];
+    PQ_CHECK(pq_shape_count(&s->sample, &d->source_items) && d->source_items > 0,
+             PQ_ERR_FORMAT, "%s: its events hold no values", path);
+    d->items = d->source_items / s->sample.dim[s->sample.ndim - 1] * d->features;
+    d->block = PQ_BLOCK_BYTES / sizeof(float) / d->source_items;
+    d->block = d->block < 1 ? 1 : d->block > PQ_BLOCK_EVENTS ? PQ_BLOCK_EVENTS : d->block;
+    PQ_TRY(make_features(d, err));
+    PQ_TRY(pq_splits_create(&d->source, o->splits, &d->splits, err));
+    PQ_TRY(pq_dataset_check_leaks(d, err));
+    PQ_TRY(pq_dataset_filter(d, err));
+    PQ_TRY(describe(d, err));
+    *out = d;
+    d    = NULL;
+cleanup:
+    pq_free(located);
+    pq_dataset_close(&d);
+    return st;
+}
+
+void pq_dataset_close(pq_dataset **dataset)
+{
+    pq_dataset *d = *dataset;
+
+    if (d == NULL) {
+        return;
+    }
+    pq_texts_free(&d->feature_names, d->features);
+    pq_free(d->mean);
+    pq_free(d->std);
+    pq_free(d->columns);
+    pq_free(d->split_infos);
+    pq_free(d->hashes);
+    pq_splits_free(&d->splits);
+    source_free(&d->source);
+    (void)pthread_mutex_destroy(&d->lock);
+    pq_free(d);
+    *dataset = NULL;
+}
+
+const pq_dataset_info *pq_dataset_describe(const pq_dataset *dataset)
+{
+    return &dataset->info;
+}
+
+pq_status pq_dataset_split(const pq_dataset *d, const char *name, size_t *split,
+                           pq_err *err)
+{
+    const char *names[PQ_SOURCE_SPLITS];
+    size_t      n     = 0;
+    pq_text     known = {0};
+    const char *near  = NULL;
+    pq_status   st    = PQ_OK;
+
+    for (; n < d->splits.n && n < PQ_SOURCE_SPLITS; n++) {
+        names[n] = d->splits.items[n].name;
+        pq_text_add(&known, "%s%s", n == 0 ? "" : ", ", names[n]);
+        if (name != NULL && strcmp(names[n], name) == 0) {
+            *split = n;
+            goto cleanup;
+        }
+    }
+    if ((name == NULL || name[0] == '\0') && n == 1) {
+        *split = 0;
+        goto cleanup;
+    }
+    PQ_CHECK(name != NULL && name[0] != '\0', PQ_ERR_NOT_FOUND,
+             "%s: has %zu splits (%s); say which: %s:%s", d->source.path, n, known.text,
+             d->source.path, names[0]);
+    PQ_CHECK(n > 1 || names[0][0] != '\0', PQ_ERR_NOT_FOUND,
+             "%s: has no splits, so none is called '%s'", d->source.path, name);
+    near = pq_nearest(name, names, n);
+    PQ_FAIL(PQ_ERR_NOT_FOUND, "%s: has no split '%s' (%s)%s%s%s", d->source.path, name,
+            known.text, near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+            near != NULL ? "'?" : "");
+cleanup:
+    pq_text_free(&known);
+    return st;
+}
+
+pq_status pq_dataset_spec(const char *spec, char **path, char **split, pq_err *err)
+{
+    const char *colon = strrchr(spec, ':');
+    char       *a = NULL, *b = NULL;
+    pq_status   st;
+
+    PQ_STRDUP(a, spec);
+    if (colon != NULL && !pq_file_exists(spec) && strchr(colon, '/') == NULL) {
+        a[colon - spec] = '\0';
+        PQ_STRDUP(b, colon + 1);
+    } else {
+        PQ_STRDUP(b, "");
+    }
+    *path  = a;
+    *split = b;
+    a = b = NULL;
+cleanup:
+    pq_free(a);
+    pq_free(b);
+    return st;
+}

@@ -1,0 +1,89 @@
+/**
+ * @file
+ * Public sets: what they are (manifests, datasets/sets/NAME.yaml), where they lie
+ * on this computer, and how to get them (libcurl).
+ *
+ * A manifest:
+ *
+ *     name: cifar-10
+ *     title: CIFAR-10, binary version
+ *     layout: cifar
+ *     path: cifar-10-batches-bin     # what is opened, inside the set's folder; default:
+ * the folder places: [/usr/share/…]         # where a package puts it classes: [airplane,
+ * …]         # order of the labels, or absent licence: … source: … note: … files:
+ *       - url: https://…/cifar-10-binary.tar.gz
+ *         bytes: 170052171           # or unknown
+ *         sha256: …                  # or md5, adler32; or checksum: unknown
+ *         unpack: true               # a tar, plain or gzip
+ */
+#ifndef PQ_DATA_FETCH_H
+#define PQ_DATA_FETCH_H
+
+#include "core/progress.h"
+#include "data/dataset.h"
+
+/** One file of a set; owns its texts. */
+typedef struct {
+    char    *url;
+    char    *name;  /**< in the set's folder: last part of the URL unless given as `as` */
+    uint64_t bytes; /**< 0 = unknown */
+    char
+        *checksum; /**< "sha256:…", "md5:…", "adler32:…", lower case, or NULL = unknown */
+    bool unpack;
+} pq_set_file;
+
+/** A public set; owns everything; {0} is empty. */
+typedef struct {
+    char        *name, *title, *layout, *licence, *source;
+    char        *note;   /**< or NULL */
+    char        *path;   /**< inside the set's folder, "" = the folder */
+    char       **places; /**< [n_places] */
+    size_t       n_places;
+    char       **classes; /**< [n_classes] */
+    size_t       n_classes;
+    pq_set_file *files; /**< [n_files] */
+    size_t       n_files;
+} pq_set;
+
+/** Reads a manifest. @retval PQ_ERR_CONFIG  With file:line:column. */
+pq_status pq_set_read(const char *manifest, pq_set *out, pq_err *err);
+void      pq_set_free(pq_set *set);
+
+/** All sets of a folder of manifests, by name; caller frees each with pq_set_free and the
+ * array with pq_free. */
+pq_status pq_sets_read(const char *folder, pq_set **out, size_t *n, pq_err *err);
+
+/** The set of a name. @retval PQ_ERR_NOT_FOUND  With "did you mean". */
+pq_status pq_set_find(const char *folder, const char *name, pq_set *out, pq_err *err);
+
+/** $PQUANT_DATA_DIR, else $XDG_CACHE_HOME/pquant/data, else ~/.cache/pquant/data; caller
+ * frees with pq_free. */
+pq_status pq_data_home(char **out, pq_err *err);
+
+/**
+ * Folder or file of a set by its bare name: under pq_data_home, or where Debian puts sets
+ * (/usr/share/datasets). NULL when there is none or the name has a slash; caller frees
+ * with pq_free.
+ */
+char *pq_data_locate(const char *name);
+
+/**
+ * Where a set lies, complete: one of its places, or its folder under pq_data_home.
+ * @retval PQ_ERR_NOT_FOUND  It is not here; the hint says how to get it.
+ */
+pq_status pq_set_where(const pq_set *set, char **path, pq_err *err);
+
+/**
+ * Gets what is missing of a set into its folder under pq_data_home. A download that
+ * broke off is resumed; size and checksum are checked before a file gets its name;
+ * archives are unpacked. http, https and file URLs.
+ *
+ * @param[out] path  what to open, as pq_set_where
+ * @retval PQ_ERR_IO      No network, a server's refusal, a broken-off download (run
+ * again), a full disk.
+ * @retval PQ_ERR_FORMAT  Size or checksum differ from the manifest: nothing is kept.
+ */
+pq_status pq_set_fetch(const pq_set *set, const pq_progress *progress, char **path,
+                       pq_err *err);
+
+#endif

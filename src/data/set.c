@@ -1,0 +1,382 @@
+/* Manifests of public sets, and where sets lie. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "data/fetch.h"
+#include "data/layout.h"
+#include "io/yaml.h"
+
+#define DEBIAN_SETS "/usr/share/datasets"
+
+void pq_set_free(pq_set *set)
+{
+    pq_free(set->name);
+    pq_free(set->title);
+    pq_free(set->layout);
+    pq_free(set->licence);
+    pq_free(set->source);
+    pq_free(set->note);
+    pq_free(set->path);
+    pq_texts_free(&set->places, set->n_places);
+    pq_texts_free(&set->classes, set->n_classes);
+    for (size_t i = 0; set->files != NULL && i < set->n_files; i++) {
+        pq_free(set->files[i].url);
+        pq_free(set->files[i].name);
+        pq_free(set->files[i].checksum);
+    }
+    pq_free(set->files);
+    *set = (pq_set){0};
+}
+
+/* Every key of a map must be one of these. */
+static pq_status check_keys(const pq_yaml *map, const char *const *keys, size_t n,
+                            pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < map->n; i++) {
+        const char *key   = map->items[i]->key, *near;
+        bool        known = false;
+        for (size_t k = 0; k < n; k++) {
+            known = known || strcmp(keys[k], key) == 0;
+        }
+        if (!known) {
+            near = pq_nearest(key, keys, n);
+            PQ_TRY(pq_yaml_fail_key(map->items[i], err, PQ_ERR_CONFIG,
+                                    "unknown key '%s'%s%s%s", key,
+                                    near != NULL ? "; did you mean '" : "",
+                                    near != NULL ? near : "", near != NULL ? "'?" : ""));
+        }
+    }
+cleanup:
+    return st;
+}
+
+/* Text of a key; a missing one gives the fallback, or fails where that is NULL. */
+static pq_status text_of(const pq_yaml *map, const char *key, const char *fallback,
+                         char **out, pq_err *err)
+{
+    const pq_yaml *node = pq_yaml_find(map, key);
+    pq_status      st   = PQ_OK;
+
+    if (node == NULL && fallback == NULL) {
+        PQ_TRY(pq_yaml_fail(map, err, PQ_ERR_CONFIG, "'%s' is missing", key));
+    }
+    if (node != NULL && node->kind != PQ_YAML_SCALAR) {
+        PQ_TRY(pq_yaml_fail(node, err, PQ_ERR_CONFIG, "'%s' is %s, not a text", key,
+                            pq_yaml_kind_text(node->kind)));
+    }
+    PQ_STRDUP(*out, node != NULL ? node->text : fallback);
+cleanup:
+    return st;
+}
+
+static pq_status texts_of(const pq_yaml *map, const char *key, char ***out, size_t *n,
+                          pq_err *err)
+{
+    const pq_yaml *node = pq_yaml_find(map, key);
+    pq_status      st   = PQ_OK;
+
+    if (node == NULL) {
+        return PQ_OK;
+    }
+    if (node->kind != PQ_YAML_LIST) {
+        PQ_TRY(pq_yaml_fail(node, err, PQ_ERR_CONFIG, "'%s' is %s, not a list", key,
+                            pq_yaml_kind_text(node->kind)));
+    }
+    PQ_NEW(*out, node->n);
+    for (size_t i = 0; i < node->n; i++) {
+        if (node->items[i]->kind != PQ_YAML_SCALAR) {
+            PQ_TRY(pq_yaml_fail(node->items[i], err, PQ_ERR_CONFIG,
+                                "an entry of '%s' is %s", key,
+                                pq_yaml_kind_text(node->items[i]->kind)));
+        }
+        *n = i + 1;
+        PQ_STRDUP((*out)[i], node->items[i]->text);
+    }
+cleanup:
+    return st;
+}
+
+/* One of sha256, md5, adler32 with as many digits as it has, or `checksum: unknown`. */
+static pq_status read_checksum(const pq_yaml *map, char **out, pq_err *err)
+{
+    static const struct {
+        const char *name;
+        size_t      digits;
+    } kinds[]           = {{"sha256", 64}, {"md5", 32}, {"adler32", 8}};
+    const pq_yaml *none = pq_yaml_find(map, "checksum");
+    pq_status      st   = PQ_OK;
+
+    for (size_t i = 0; i < 3; i++) {
+        const pq_yaml *node = pq_yaml_find(map, kinds[i].name);
+        if (node == NULL) {
+            continue;
+        }
+        if (node->kind != PQ_YAML_SCALAR || strlen(node->text) != kinds[i].digits ||
+            strspn(node->text, "0123456789abcdef") != kinds[i].digits) {
+            PQ_TRY(pq_yaml_fail(node, err, PQ_ERR_CONFIG,
+                                "%s is not %zu hexadecimal digits in lower case",
+                                kinds[i].name, kinds[i].digits));
+        }
+        *out = pq_format("%s:%s", kinds[i].name, node->text);
+        PQ_CHECK(*out != NULL, PQ_ERR_NOMEM, "cannot allocate a checksum");
+        return PQ_OK;
+    }
+    if (none == NULL || none->kind != PQ_YAML_SCALAR ||
+        strcmp(none->text, "unknown") != 0) {
+        PQ_TRY(pq_yaml_fail(
+            map, err, PQ_ERR_CONFIG,
+            "a file needs sha256, md5 or adler32, or says `checksum: unknown`"));
+    }
+cleanup:
+    return st;
+}
+
+static pq_status read_file(const pq_yaml *map, pq_set_file *out, pq_err *err)
+{
+    static const char *const keys[] = {"url", "as",      "bytes",    "sha256",
+                                       "md5", "adler32", "checksum", "unpack"};
+    const pq_yaml           *unpack = pq_yaml_find(map, "unpack");
+    char                    *bytes  = NULL;
+    int64_t                  n      = 0;
+    pq_status                st;
+
+    PQ_TRY(check_keys(map, keys, sizeof keys / sizeof *keys, err));
+    PQ_TRY(text_of(map, "url", NULL, &out->url, err));
+    PQ_TRY(text_of(map, "as", pq_path_base(out->url), &out->name, err));
+    PQ_TRY(text_of(map, "bytes", NULL, &bytes, err));
+    if (strcmp(bytes, "unknown") != 0 && (!pq_parse_int(bytes, &n) || n <= 0)) {
+        PQ_TRY(pq_yaml_fail(pq_yaml_find(map, "bytes"), err, PQ_ERR_CONFIG,
+                            "bytes '%s' is neither a whole number nor unknown", bytes));
+    }
+    out->bytes = (uint64_t)n;
+    if (out->name[0] == '\0' || out->name[0] == '.' || strchr(out->name, '/') != NULL) {
+        PQ_TRY(pq_yaml_fail(map, err, PQ_ERR_CONFIG, "'%s' is no name for a file",
+                            out->name));
+    }
+    PQ_TRY(read_checksum(map, &out->checksum, err));
+    if (unpack != NULL &&
+        (unpack->kind != PQ_YAML_SCALAR || !pq_parse_bool(unpack->text, &out->unpack))) {
+        PQ_TRY(
+            pq_yaml_fail(unpack, err, PQ_ERR_CONFIG, "unpack is neither true nor false"));
+    }
+cleanup:
+    pq_free(bytes);
+    return st;
+}
+
+static pq_status read_files(const pq_yaml *root, pq_set *set, pq_err *err)
+{
+    const pq_yaml *files = pq_yaml_find(root, "files");
+    pq_status      st;
+
+    if (files == NULL || files->kind != PQ_YAML_LIST) {
+        PQ_TRY(pq_yaml_fail(files != NULL ? files : root, err, PQ_ERR_CONFIG,
+                            "'files' is not a list of files"));
+    }
+    PQ_NEW(set->files, files->n);
+    for (size_t i = 0; i < files->n; i++) {
+        set->n_files = i + 1;
+        PQ_TRY(read_file(files->items[i], &set->files[i], err));
+    }
+cleanup:
+    return st;
+}
+
+static pq_status fill(const pq_yaml *root, pq_set *set, pq_err *err)
+{
+    static const char *const keys[] = {"name", "title", "layout", "licence", "source",
+                                       "note", "path",  "places", "classes", "files"};
+    pq_status                st;
+
+    if (root->kind != PQ_YAML_MAP) {
+        PQ_TRY(pq_yaml_fail(root, err, PQ_ERR_CONFIG, "the manifest is %s, not a map",
+                            pq_yaml_kind_text(root->kind)));
+    }
+    PQ_TRY(check_keys(root, keys, sizeof keys / sizeof *keys, err));
+    PQ_TRY(text_of(root, "name", NULL, &set->name, err));
+    PQ_TRY(text_of(root, "title", NULL, &set->title, err));
+    PQ_TRY(text_of(root, "layout", NULL, &set->layout, err));
+    PQ_TRY(text_of(root, "licence", NULL, &set->licence, err));
+    PQ_TRY(text_of(root, "source", NULL, &set->source, err));
+    PQ_TRY(text_of(root, "path", "", &set->path, err));
+    if (pq_yaml_find(root, "note") != NULL) {
+        PQ_TRY(text_of(root, "note", NULL, &set->note, err));
+    }
+    PQ_TRY(texts_of(root, "places", &set->places, &set->n_places, err));
+    PQ_TRY(texts_of(root, "classes", &set->classes, &set->n_classes, err));
+    PQ_TRY(read_files(root, set, err));
+cleanup:
+    return st;
+}
+
+pq_status pq_set_read(const char *manifest, pq_set *out, pq_err *err)
+{
+    pq_yaml  *root = NULL;
+    pq_set    set  = {0};
+    pq_status st;
+
+    PQ_TRY(pq_yaml_read(manifest, &root, err));
+    PQ_TRY(fill(root, &set, err));
+    *out = set;
+    set  = (pq_set){0};
+cleanup:
+    pq_set_free(&set);
+    pq_yaml_free(&root);
+    return st;
+}
+
+pq_status pq_sets_read(const char *folder, pq_set **out, size_t *n, pq_err *err)
+{
+    char    **names = NULL;
+    pq_set   *sets  = NULL;
+    size_t    count = 0;
+    char     *path  = NULL;
+    pq_status st;
+
+    PQ_TRY(pq_folder_list(folder, ".yaml", &names, &count, err));
+    PQ_NEW(sets, count);
+    for (size_t i = 0; i < count; i++) {
+        pq_free(path);
+        path = pq_path_join(folder, names[i]);
+        PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+        PQ_TRY(pq_set_read(path, &sets[i], err));
+    }
+    *out = sets;
+    *n   = count;
+    sets = NULL;
+cleanup:
+    for (size_t i = 0; sets != NULL && i < count; i++) {
+        pq_set_free(&sets[i]);
+    }
+    pq_free(sets);
+    pq_free(path);
+    pq_texts_free(&names, count);
+    return st;
+}
+
+pq_status pq_set_find(const char *folder, const char *name, pq_set *out, pq_err *err)
+{
+    pq_set      *sets  = NULL;
+    const char **names = NULL;
+    const char  *near;
+    size_t       n = 0;
+    pq_status    st;
+
+    PQ_TRY(pq_sets_read(folder, &sets, &n, err));
+    PQ_NEW(names, n);
+    for (size_t i = 0; i < n; i++) {
+        names[i] = sets[i].name;
+        if (strcmp(sets[i].name, name) == 0) {
+            *out    = sets[i];
+            sets[i] = (pq_set){0};
+            goto cleanup;
+        }
+    }
+    near = pq_nearest(name, names, n);
+    PQ_FAIL(PQ_ERR_NOT_FOUND, "no public set is called '%s'%s%s%s", name,
+            near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+            near != NULL ? "'?" : "");
+cleanup:
+    for (size_t i = 0; sets != NULL && i < n; i++) {
+        pq_set_free(&sets[i]);
+    }
+    pq_free(sets);
+    pq_free(names);
+    return st;
+}
+
+pq_status pq_data_home(char **out, pq_err *err)
+{
+    const char *given = getenv("PQUANT_DATA_DIR");
+    const char *cache = getenv("XDG_CACHE_HOME");
+    const char *home  = getenv("HOME");
+    pq_status   st;
+
+    PQ_CHECK((given != NULL && given[0] != '\0') || (cache != NULL && cache[0] == '/') ||
+                 (home != NULL && home[0] != '\0'),
+             PQ_ERR_CONFIG,
+             "neither PQUANT_DATA_DIR, XDG_CACHE_HOME nor HOME says where data lie");
+    if (given != NULL && given[0] != '\0') {
+        *out = pq_strdup(given);
+    } else if (cache != NULL && cache[0] == '/') {
+        *out = pq_format("%s/pquant/data", cache);
+    } else {
+        *out = pq_format("%s/.cache/pquant/data", home);
+    }
+    PQ_CHECK(*out != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+cleanup:
+    return st;
+}
+
+char *pq_data_locate(const char *name)
+{
+    char *home = NULL, *path = NULL;
+
+    if (strchr(name, '/') != NULL || name[0] == '.' || name[0] == '\0') {
+        return NULL;
+    }
+    if (pq_data_home(&home, NULL) == PQ_OK) {
+        path = pq_path_join(home, name);
+    }
+    pq_free(home);
+    if (pq_file_exists(path)) {
+        return path;
+    }
+    pq_free(path);
+    path = pq_path_join(DEBIAN_SETS, name);
+    if (pq_file_exists(path)) {
+        return path;
+    }
+    pq_free(path);
+    return NULL;
+}
+
+/* Whether every file of a set has its own name in the folder: downloads get it when they
+ * are checked. */
+static bool is_complete(const pq_set *set, const char *folder, const char *inside)
+{
+    bool all = pq_file_exists(inside);
+
+    for (size_t i = 0; all && i < set->n_files; i++) {
+        char *path = pq_path_join(folder, set->files[i].name);
+        all        = pq_file_exists(path);
+        pq_free(path);
+    }
+    return all;
+}
+
+pq_status pq_set_where(const pq_set *set, char **path, pq_err *err)
+{
+    char     *home = NULL, *folder = NULL, *inside = NULL;
+    pq_status st;
+
+    for (size_t i = 0; i < set->n_places; i++) {
+        if (pq_file_exists(set->places[i])) {
+            PQ_STRDUP(*path, set->places[i]);
+            return PQ_OK;
+        }
+    }
+    PQ_TRY(pq_data_home(&home, err));
+    folder = pq_path_join(home, set->name);
+    inside = folder == NULL         ? NULL
+             : set->path[0] == '\0' ? pq_strdup(folder)
+                                    : pq_path_join(folder, set->path);
+    PQ_CHECK(inside != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    if (!is_complete(set, folder, inside)) {
+        st = pq_err_set(err, PQ_ERR_NOT_FOUND, __FILE__, __LINE__,
+                        "%s: the set '%s' is not there", inside, set->name);
+        pq_err_hint(err, "`pquant data fetch %s` gets it", set->name);
+        goto cleanup;
+    }
+    *path  = inside;
+    inside = NULL;
+cleanup:
+    pq_free(home);
+    pq_free(folder);
+    pq_free(inside);
+    return st;
+}

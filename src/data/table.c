@@ -1,0 +1,380 @@
+#include "data/table.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "core/memory.h"
+
+static bool is_one_of(const char *name, const char *const *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcasecmp(name, list[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_event(const char *name)
+{
+    static const char *const list[] = {"event_number", "eventNumber", "event", "id"};
+
+    return is_one_of(name, list, 4);
+}
+
+static bool is_weight(const char *name)
+{
+    static const char *const list[] = {"weight", "event_weight"};
+
+    return is_one_of(name, list, 2);
+}
+
+static bool is_class(const char *name)
+{
+    static const char *const list[] = {"class", "label", "target", "y"};
+
+    return is_one_of(name, list, 4);
+}
+
+static pq_status find_column(const pq_source *s, const pq_table *t, const char *name,
+                             size_t *out, pq_err *err)
+{
+    const char *near;
+    pq_status   st;
+
+    for (size_t i = 0; i < t->n; i++) {
+        if (strcmp(t->names[i], name) == 0) {
+            *out = i;
+            return PQ_OK;
+        }
+    }
+    near = pq_nearest(name, (const char *const *)t->names, t->n);
+    PQ_FAIL(PQ_ERR_NOT_FOUND, "%s: has no column '%s'%s%s%s", s->path, name,
+            near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+            near != NULL ? "'?" : "");
+cleanup:
+    return st;
+}
+
+static pq_status choose_inputs(pq_source *s, pq_table *t, const char *inputs, pq_err *err)
+{
+    char    **names = NULL;
+    size_t    n     = 0;
+    pq_status st;
+
+    PQ_NEW(t->inputs, t->n);
+    if (inputs == NULL) {
+        for (size_t i = 0; i < t->n; i++) {
+            if (i != t->label && i != t->weight && !is_event(t->names[i])) {
+                t->inputs[t->n_inputs++] = i;
+            }
+        }
+    } else {
+        PQ_TRY(pq_texts_split(inputs, &names, &n, err));
+        PQ_CHECK(n <= t->n, PQ_ERR_CONFIG,
+                 "%s: more inputs are named than there are columns", s->path);
+        for (size_t i = 0; i < n; i++) {
+            PQ_TRY(find_column(s, t, names[i], &t->inputs[i], err));
+            t->n_inputs++;
+        }
+    }
+    PQ_CHECK(t->n_inputs > 0, PQ_ERR_FORMAT, "%s: has no columns of features", s->path);
+cleanup:
+    pq_texts_free(&names, n);
+    return st;
+}
+
+pq_status pq_table_choose(pq_source *s, pq_table *t, const pq_dataset_options *options,
+                          pq_err *err)
+{
+    bool      found = false;
+    pq_status st;
+
+    PQ_CHECK(t->n >= 2, PQ_ERR_FORMAT,
+             "%s: has %zu columns; features and a class need at least 2", s->path, t->n);
+    t->weight = SIZE_MAX;
+    t->label  = t->n - 1;
+    for (size_t i = 0; i < t->n; i++) {
+        if (!found && is_class(t->names[i])) {
+            t->label = i;
+            found    = true;
+        }
+        if (is_weight(t->names[i])) {
+            t->weight = i;
+        }
+    }
+    PQ_TRY(choose_inputs(s, t, options->inputs, err));
+    s->sample     = PQ_SHAPE(t->n_inputs);
+    s->n_features = t->n_inputs;
+    PQ_NEW(s->feature_names, t->n_inputs);
+    for (size_t i = 0; i < t->n_inputs; i++) {
+        PQ_STRDUP(s->feature_names[i], t->names[t->inputs[i]]);
+    }
+    PQ_NEW(t->cells, t->n);
+cleanup:
+    return st;
+}
+
+bool pq_table_cut(char *line, char **cells, size_t room, size_t *n)
+{
+    char *p = line;
+
+    *n = 0;
+    for (;;) {
+        char *end, *next;
+        while (*p == ' ' || *p == '\t') {
+            p++;
+        }
+        if (*n == room) {
+            return false;
+        }
+        if (*p == '"' || *p == '\'') {
+            end  = strchr(p + 1, *p);
+            end  = end == NULL ? p + strlen(p) : end;
+            next = strchr(*end == '\0' ? end : end + 1, ',');
+            p++;
+        } else {
+            next = strchr(p, ',');
+            end  = next != NULL ? next : p + strlen(p);
+            while (end > p && isspace((unsigned char)end[-1])) {
+                end--;
+            }
+        }
+        cells[(*n)++] = p;
+        *end          = '\0';
+        if (next == NULL) {
+            return true;
+        }
+        p = next + 1;
+    }
+}
+
+/* Next line that is a row, cut into cells. */
+static pq_status next_row(pq_table *t, z_off_t *place, bool *there, pq_err *err)
+{
+    size_t    n = 0;
+    pq_status st;
+
+    do {
+        *place = pq_lines_place(&t->lines);
+        PQ_TRY(pq_lines_next(&t->lines, there, err));
+    } while (*there && (t->lines.text[strspn(t->lines.text, " \t")] == '\0' ||
+                        (t->comment != '\0' && t->lines.text[0] == t->comment)));
+    if (*there) {
+        PQ_CHECK(pq_table_cut(t->lines.text, t->cells, t->n, &n) && n == t->n,
+                 PQ_ERR_FORMAT, "%s:%zu: has %s%zu values, but there are %zu columns",
+                 t->lines.path, t->lines.number, n == t->n ? "more than " : "", n, t->n);
+    }
+cleanup:
+    return st;
+}
+
+static size_t class_of(const pq_table *t, const char *text)
+{
+    for (size_t i = 0; i < t->n_classes; i++) {
+        if (strcmp(t->classes[i], text) == 0) {
+            return i;
+        }
+    }
+    return SIZE_MAX;
+}
+
+static pq_status meet_class(pq_table *t, const char *text, pq_err *err)
+{
+    char    **grown;
+    pq_status st = PQ_OK;
+
+    if (class_of(t, text) != SIZE_MAX) {
+        return PQ_OK;
+    }
+    PQ_CHECK(t->sorted, PQ_ERR_FORMAT, "%s:%zu: class '%s' is not declared",
+             t->lines.path, t->lines.number, text);
+    PQ_CHECK(text[0] != '\0', PQ_ERR_FORMAT, "%s:%zu: column '%s' holds no class",
+             t->lines.path, t->lines.number, t->names[t->label]);
+    PQ_CHECK(t->n_classes < PQ_TABLE_CLASSES, PQ_ERR_FORMAT,
+             "%s:%zu: column '%s' holds more than %d different classes", t->lines.path,
+             t->lines.number, t->names[t->label], PQ_TABLE_CLASSES);
+    grown = pq_recalloc(t->classes, t->n_classes, t->n_classes + 1, sizeof *grown);
+    PQ_CHECK(grown != NULL, PQ_ERR_NOMEM, "cannot allocate class names");
+    t->classes = grown;
+    PQ_STRDUP(grown[t->n_classes], text);
+    t->n_classes++;
+cleanup:
+    return st;
+}
+
+/* Numbers by value, other names by their letters. */
+static int by_name(const void *a, const void *b)
+{
+    const char *x = *(char *const *)a, *y = *(char *const *)b;
+    double      p, q;
+
+    if (pq_parse_real(x, PQ_UNIT_NONE, &p) && pq_parse_real(y, PQ_UNIT_NONE, &q)) {
+        return p < q ? -1 : p > q ? 1 : strcmp(x, y);
+    }
+    return strcmp(x, y);
+}
+
+pq_status pq_table_scan(pq_source *s, pq_table *t, pq_err *err)
+{
+    bool      there = true;
+    z_off_t   place = 0;
+    pq_status st;
+
+    for (;;) {
+        PQ_TRY(next_row(t, &place, &there, err));
+        if (!there) {
+            break;
+        }
+        PQ_TRY(meet_class(t, t->cells[t->label], err));
+        PQ_TRY(pq_lines_mark(&t->lines, place, err));
+    }
+    PQ_CHECK(t->lines.n_rows > 0, PQ_ERR_FORMAT, "%s: holds no events", s->path);
+    if (t->sorted) {
+        qsort(t->classes, t->n_classes, sizeof *t->classes, by_name);
+    }
+    PQ_TRY(pq_texts_copy((const char *const *)t->classes, t->n_classes, &s->class_names,
+                         err));
+    s->n_classes = t->n_classes;
+    PQ_TRY(pq_source_add_split(s, "", t->lines.n_rows, err));
+cleanup:
+    return st;
+}
+
+/* A missing value (empty or ?) is NaN, so that the policy for those decides. */
+static pq_status number(const pq_table *t, size_t row, size_t column, double *out,
+                        pq_err *err)
+{
+    const char *text = t->cells[column];
+    char       *end;
+    pq_status   st;
+
+    *out = strtod(text, &end);
+    if (end == text && (text[0] == '\0' || strcmp(text, "?") == 0)) {
+        *out = (double)NAN;
+        return PQ_OK;
+    }
+    PQ_CHECK(end != text && *end == '\0', PQ_ERR_FORMAT,
+             "%s: event %zu: column '%s' holds '%.40s', not a number", t->lines.path, row,
+             t->names[column], text);
+cleanup:
+    return st;
+}
+
+static pq_status read_row(pq_source *s, size_t row, size_t at, const pq_raw *out,
+                          pq_err *err)
+{
+    const pq_table *t = s->state;
+    double          value;
+    pq_status       st = PQ_OK;
+
+    for (size_t i = 0; out->x != NULL && i < t->n_inputs; i++) {
+        PQ_TRY(number(t, row, t->inputs[i], &value, err));
+        out->x[at * t->n_inputs + i] = (float)value;
+    }
+    if (out->y != NULL) {
+        out->y[at] = (double)class_of(t, t->cells[t->label]);
+    }
+    if (out->weight != NULL) {
+        value = 1.0;
+        if (t->weight != SIZE_MAX) {
+            PQ_TRY(number(t, row, t->weight, &value, err));
+        }
+        out->weight[at] = (float)value;
+    }
+cleanup:
+    return st;
+}
+
+/* Cells of row `row`, going there from wherever the file is. */
+static pq_status go_to(pq_table *t, size_t row, pq_err *err)
+{
+    bool      there = true;
+    z_off_t   place;
+    pq_status st;
+
+    PQ_TRY(pq_lines_seek(&t->lines, row, err));
+    do {
+        PQ_TRY(next_row(t, &place, &there, err));
+        PQ_CHECK(there, PQ_ERR_IO, "%s: got shorter while it was read", t->lines.path);
+        t->lines.row++;
+    } while (t->lines.row <= row);
+cleanup:
+    if (st != PQ_OK) {
+        t->lines.row = SIZE_MAX; /* unknown: the next call seeks */
+    }
+    return st;
+}
+
+pq_status pq_table_read(pq_source *s, size_t split, size_t first, size_t n,
+                        const pq_raw *out, pq_err *err)
+{
+    pq_table *t  = s->state;
+    pq_status st = PQ_OK;
+
+    (void)split;
+    for (size_t i = 0; i < n; i++) {
+        PQ_TRY(go_to(t, first + i, err));
+        PQ_TRY(read_row(s, first + i, i, out, err));
+    }
+cleanup:
+    return st;
+}
+
+pq_status pq_table_read_aux(pq_source *s, size_t split, const char *name, size_t first,
+                            size_t n, double *out, pq_err *err)
+{
+    pq_table *t      = s->state;
+    size_t    column = 0;
+    pq_status st;
+
+    (void)split;
+    PQ_TRY(find_column(s, t, name, &column, err));
+    for (size_t i = 0; i < n; i++) {
+        PQ_TRY(go_to(t, first + i, err));
+        PQ_TRY(number(t, first + i, column, &out[i], err));
+    }
+cleanup:
+    return st;
+}
+
+pq_status pq_table_list_aux(pq_source *s, size_t split, char ***names, size_t *n,
+                            pq_err *err)
+{
+    const pq_table *t     = s->state;
+    char          **list  = NULL;
+    size_t          count = 0;
+    pq_status       st;
+
+    (void)split;
+    PQ_NEW(list, t->n);
+    for (size_t i = 0; i < t->n; i++) {
+        if (i != t->label) {
+            PQ_STRDUP(list[count], t->names[i]);
+            count++;
+        }
+    }
+    *names = list;
+    *n     = count;
+    list   = NULL;
+cleanup:
+    pq_texts_free(&list, count);
+    return st;
+}
+
+void pq_table_close(pq_source *s)
+{
+    pq_table *t = s->state;
+
+    if (t != NULL) {
+        pq_lines_close(&t->lines);
+        pq_texts_free(&t->names, t->n);
+        pq_texts_free(&t->classes, t->n_classes);
+        pq_free(t->inputs);
+        pq_free(t->cells);
+        pq_free(t);
+    }
+}

@@ -1,0 +1,53 @@
+/**
+ * @file
+ * Tables in text: one event a line, values between commas. What CSV and ARFF
+ * share. For the data room only.
+ */
+#ifndef PQ_DATA_TABLE_H
+#define PQ_DATA_TABLE_H
+
+#include "data/lines.h"
+
+enum { PQ_TABLE_COLUMNS = 4096, PQ_TABLE_CLASSES = 1000 };
+
+/** What the header says and which columns are what; {0} is empty. Owns everything. */
+typedef struct {
+    pq_lines lines;
+    size_t   n;      /**< columns */
+    char   **names;  /**< [n] */
+    size_t   label;  /**< column of the class */
+    size_t   weight; /**< column of the weight, or SIZE_MAX */
+    size_t   n_inputs;
+    size_t  *inputs; /**< [n_inputs] columns of the features */
+    size_t   n_classes;
+    char   **classes; /**< [n_classes] as the rows write them, in the file's order */
+    bool     sorted;  /**< classes are met in the rows, not declared: sort them */
+    char     comment; /**< lines that start with it are skipped, or NUL */
+    char   **cells;   /**< [n] of the current row, into lines.text */
+} pq_table;
+
+/**
+ * Chooses the columns once `names` is set: the class is called class, label, target or y,
+ * else the last; features are what options->inputs names, else all but class, weight and
+ * event number.
+ */
+pq_status pq_table_choose(pq_source *s, pq_table *t, const pq_dataset_options *options,
+                          pq_err *err);
+
+/** Goes over all rows once: counts them, checks their width, and meets the classes. */
+pq_status pq_table_scan(pq_source *s, pq_table *t, pq_err *err);
+
+/** Cuts a line at its commas, quotes taken off, in place; false when there are more than
+ * `room` cells. */
+bool pq_table_cut(char *line, char **cells, size_t room, size_t *n);
+
+/* Functions of a layout whose state is a pq_table. */
+pq_status pq_table_read(pq_source *s, size_t split, size_t first, size_t n,
+                        const pq_raw *out, pq_err *err);
+pq_status pq_table_read_aux(pq_source *s, size_t split, const char *name, size_t first,
+                            size_t n, double *out, pq_err *err);
+pq_status pq_table_list_aux(pq_source *s, size_t split, char ***names, size_t *n,
+                            pq_err *err);
+void      pq_table_close(pq_source *s);
+
+#endif

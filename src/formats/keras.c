@@ -1,0 +1,401 @@
+/*
+ * Keras 2 (and legacy Keras 3) models in HDF5: whole models with `model_config`,
+ * and weights beside an architecture in JSON. Weights are found by layer_names
+ * and weight_names, in their order, never by guessing.
+ */
+#include "formats/keras.h"
+
+#include <string.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "formats/model.h"
+
+#define MAX_JSON_BYTES   ((size_t)256 << 20)
+#define MAX_WEIGHT_BYTES ((size_t)4 << 30)
+
+/* One reading of a model. */
+typedef struct {
+    const char *path; /* of the weights */
+    pq_h5      *file;
+    const char *root;  /* group of the layers' groups */
+    char      **saved; /* [n_saved] layer_names */
+    size_t      n_saved;
+    json_t     *nodes; /* name of a Keras layer -> name of the node that is its output */
+    pq_keras_target target;
+} reader;
+
+static bool recognises(const char *path)
+{
+    pq_h5 *file = NULL;
+    bool   yes;
+
+    yes = pq_h5_open(path, &file, NULL) == PQ_OK &&
+          (pq_h5_has_attr(file, "/", "model_config") ||
+           pq_h5_has_attr(file, "/", "layer_names") ||
+           pq_h5_has_attr(file, "/", "layer_names0") || pq_h5_has(file, "model_weights"));
+    pq_h5_close(&file);
+    return yes;
+}
+
+static pq_status parse_json(const char *text, size_t n, const char *name, json_t **out,
+                            pq_err *err)
+{
+    json_error_t where;
+    json_t      *json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
+    pq_status    st;
+
+    PQ_CHECK(json != NULL, PQ_ERR_FORMAT, "%s: is not valid JSON: line %d, column %d: %s",
+             name, where.line, where.column, where.text);
+    *out = json;
+cleanup:
+    return st;
+}
+
+/* The architecture: beside the file, or in it. */
+static pq_status read_architecture(reader *r, const char *arch, json_t **out, pq_err *err)
+{
+    char     *text = NULL;
+    size_t    n    = 0;
+    pq_status st;
+
+    if (arch != NULL) {
+        PQ_TRY(pq_file_read(arch, MAX_JSON_BYTES, &text, &n, err));
+        PQ_TRY(parse_json(text, n, arch, out, err));
+    } else {
+        if (!pq_h5_has_attr(r->file, "/", "model_config")) {
+            st = pq_err_set(err, PQ_ERR_FORMAT, __FILE__, __LINE__,
+                            "%s: holds weights of Keras without their architecture",
+                            r->path);
+            pq_err_hint(err, "give the JSON of model.to_json() with --arch FILE");
+            goto cleanup;
+        }
+        PQ_TRY(pq_h5_attr_text(r->file, "/", "model_config", &text, err));
+        PQ_TRY(parse_json(text, strlen(text), r->path, out, err));
+    }
+cleanup:
+    pq_free(text);
+    return st;
+}
+
+static bool is_saved(const reader *r, const char *name)
+{
+    for (size_t i = 0; i < r->n_saved; i++) {
+        if (strcmp(r->saved[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Reads all weights of a layer in the order of its weight_names. */
+static pq_status read_weights(const reader *r, pq_keras_layer *k, pq_err *err)
+{
+    char     *group = NULL, *path = NULL, **names = NULL;
+    size_t    n  = 0;
+    pq_status st = PQ_OK;
+
+    if (!is_saved(r, k->name)) {
+        return PQ_OK; /* the conversion says if it needs some */
+    }
+    group = pq_format("%s%s", r->root, k->name);
+    PQ_CHECK(group != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_h5_attr_texts(r->file, group, "weight_names", &names, &n, err));
+    PQ_CHECK(n <= PQ_KERAS_WEIGHTS, PQ_ERR_UNSUPPORTED,
+             "%s: layer '%s' has %zu weights; layers with more than %d are not read",
+             r->path, k->name, n, PQ_KERAS_WEIGHTS);
+    for (size_t i = 0; i < n; i++) {
+        pq_free(path);
+        path = pq_format("%s/%s", group, names[i]);
+        PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+        PQ_TRY(pq_h5_read(r->file, path, PQ_DTYPE_F32, MAX_WEIGHT_BYTES, &k->weights[i],
+                          err));
+        k->n_weights++;
+    }
+cleanup:
+    pq_free(group);
+    pq_free(path);
+    pq_h5_free_texts(&names, n);
+    return st;
+}
+
+/* Unpacks wrappers that only matter in training: PruneLowMagnitude of tfmot. */
+static void unwrap(pq_keras_layer *k)
+{
+    const json_t *inner = json_object_get(k->config, "layer");
+
+    if (strcmp(k->class_name, "PruneLowMagnitude") == 0 && json_is_object(inner)) {
+        k->class_name = pq_keras_text(inner, "class_name", "");
+        k->config     = json_object_get(inner, "config");
+        k->wrapped    = true;
+    }
+}
+
+/* Reads the weights of a layer, turns it into nodes and notes which one is its output. */
+static pq_status add_layer(reader *r, const json_t *json, size_t n_inputs,
+                           const char *const *inputs, pq_err *err)
+{
+    pq_keras_layer k = {.class_name = pq_keras_text(json, "class_name", ""),
+                        .config     = json_object_get(json, "config"),
+                        .n_inputs   = n_inputs};
+    pq_status      st;
+
+    k.name = pq_keras_text(k.config, "name", pq_keras_text(json, "name", ""));
+    PQ_CHECK(k.name[0] != '\0' && k.class_name[0] != '\0', PQ_ERR_FORMAT,
+             "%s: a layer of the architecture has no name or no class", r->path);
+    for (size_t i = 0; i < n_inputs; i++) {
+        k.inputs[i] = inputs[i];
+    }
+    PQ_TRY(read_weights(r, &k, err));
+    unwrap(&k);
+    st = pq_keras_convert(&k, &r->target, err);
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s: layer '%s'", r->path, k.name);
+        goto cleanup;
+    }
+    PQ_CHECK(json_object_set_new(r->nodes, k.name, json_string(r->target.last)) == 0,
+             PQ_ERR_NOMEM, "cannot allocate a name");
+cleanup:
+    for (size_t i = 0; i < PQ_KERAS_WEIGHTS; i++) {
+        pq_tensor_free(&k.weights[i]);
+    }
+    return st;
+}
+
+/* Names of the layers a layer reads, from either form of inbound_nodes. */
+typedef struct {
+    size_t      n;
+    const char *names[PQ_NODE_INPUTS];
+} sources;
+
+static pq_status add_source(const reader *r, const char *layer, const json_t *history,
+                            sources *out, pq_err *err)
+{
+    const char *name = json_string_value(json_array_get(history, 0));
+    pq_status   st;
+
+    PQ_CHECK(name != NULL, PQ_ERR_FORMAT,
+             "%s: layer '%s': its inbound_nodes cannot be read", r->path, layer);
+    PQ_CHECK(
+        json_integer_value(json_array_get(history, 1)) == 0 &&
+            json_integer_value(json_array_get(history, 2)) == 0,
+        PQ_ERR_UNSUPPORTED,
+        "%s: layer '%s': reads another call of '%s' than the first; layers used more "
+        "than once are not read",
+        r->path, layer, name);
+    PQ_CHECK(out->n < PQ_NODE_INPUTS, PQ_ERR_UNSUPPORTED,
+             "%s: layer '%s': has more than %d inputs", r->path, layer, PQ_NODE_INPUTS);
+    out->names[out->n++] = name;
+cleanup:
+    return st;
+}
+
+/* Keras 3: tensors stand anywhere in the arguments. */
+static pq_status collect_tensors(const reader *r, const char *layer, const json_t *args,
+                                 sources *out, pq_err *err)
+{
+    const json_t *history =
+        json_object_get(json_object_get(args, "config"), "keras_history");
+    pq_status st = PQ_OK;
+
+    if (history != NULL) {
+        return add_source(r, layer, history, out, err);
+    }
+    for (size_t i = 0; i < json_array_size(args); i++) {
+        PQ_TRY(collect_tensors(r, layer, json_array_get(args, i), out, err));
+    }
+cleanup:
+    return st;
+}
+
+static pq_status find_sources(const reader *r, const json_t *layer, sources *out,
+                              pq_err *err)
+{
+    const char   *name  = pq_keras_text(layer, "name", "");
+    const json_t *nodes = json_object_get(layer, "inbound_nodes");
+    const json_t *node  = json_array_get(nodes, 0);
+    pq_status     st    = PQ_OK;
+
+    PQ_CHECK(json_array_size(nodes) <= 1, PQ_ERR_UNSUPPORTED,
+             "%s: layer '%s': is used %zu times; layers used more than once are not read",
+             r->path, name, json_array_size(nodes));
+    if (json_is_object(node)) {
+        PQ_TRY(collect_tensors(r, name, json_object_get(node, "args"), out, err));
+    }
+    for (size_t i = 0; i < json_array_size(node); i++) {
+        PQ_TRY(add_source(r, name, json_array_get(node, i), out, err));
+    }
+cleanup:
+    return st;
+}
+
+/* Adds the layer if all that it reads is there. */
+static pq_status try_layer(reader *r, const json_t *layer, bool *added, pq_err *err)
+{
+    sources     from = {0};
+    const char *inputs[PQ_NODE_INPUTS];
+    pq_status   st;
+
+    *added = false;
+    PQ_TRY(find_sources(r, layer, &from, err));
+    for (size_t i = 0; i < from.n; i++) {
+        inputs[i] = json_string_value(json_object_get(r->nodes, from.names[i]));
+        if (inputs[i] == NULL) {
+            return PQ_OK;
+        }
+    }
+    PQ_TRY(add_layer(r, layer, from.n, inputs, err));
+    *added = true;
+cleanup:
+    return st;
+}
+
+/* Layers stand in any order: adds those that can be added until none is left. */
+static pq_status add_functional(reader *r, const json_t *layers, pq_err *err)
+{
+    const size_t n    = json_array_size(layers);
+    bool        *done = NULL, added = true;
+    size_t       left = n;
+    pq_status    st;
+
+    PQ_NEW(done, n);
+    while (left > 0 && added) {
+        added = false;
+        for (size_t i = 0; i < n; i++) {
+            if (!done[i]) {
+                PQ_TRY(try_layer(r, json_array_get(layers, i), &done[i], err));
+                added = added || done[i];
+                left -= done[i] ? 1 : 0;
+            }
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        PQ_CHECK(done[i], PQ_ERR_FORMAT,
+                 "%s: layer '%s': reads layers that are not there, or itself", r->path,
+                 pq_keras_text(json_array_get(layers, i), "name", ""));
+    }
+cleanup:
+    pq_free(done);
+    return st;
+}
+
+/* [["dense", 0, 0]], or ["dense", 0, 0] as Keras 3 writes a single one. */
+static pq_status set_output(reader *r, const json_t *config, pq_err *err)
+{
+    const json_t *outputs = json_object_get(config, "output_layers");
+    const json_t *first   = json_array_get(outputs, 0);
+    const char   *name;
+    size_t        node;
+    pq_status     st;
+
+    PQ_CHECK(!json_is_array(first) || json_array_size(outputs) == 1, PQ_ERR_UNSUPPORTED,
+             "%s: the model has %zu outputs; one is read", r->path,
+             json_array_size(outputs));
+    name = json_string_value(json_is_array(first) ? json_array_get(first, 0) : first);
+    PQ_CHECK(name != NULL && json_object_get(r->nodes, name) != NULL, PQ_ERR_FORMAT,
+             "%s: the model's output '%s' is not one of its layers", r->path,
+             name != NULL ? name : "");
+    node                    = pq_graph_find(r->target.graph,
+                                            json_string_value(json_object_get(r->nodes, name)));
+    r->target.graph->output = node;
+cleanup:
+    return st;
+}
+
+/* A chain; the first layer may carry the input's shape itself. */
+static pq_status add_sequential(reader *r, const json_t *layers, pq_err *err)
+{
+    json_t   *made = NULL;
+    pq_status st   = PQ_OK;
+
+    for (size_t i = 0; i < json_array_size(layers); i++) {
+        const json_t *layer = json_array_get(layers, i);
+        const char   *last  = r->target.last;
+        char          copy[sizeof r->target.last];
+        const bool    is_input =
+            strcmp(pq_keras_text(layer, "class_name", ""), "InputLayer") == 0;
+
+        if (i == 0 && !is_input) {
+            json_t *shape =
+                json_object_get(json_object_get(layer, "config"), "batch_input_shape");
+            made = json_pack("{s:s, s:{s:s, s:O?}}", "class_name", "InputLayer", "config",
+                             "name", "input", "batch_input_shape", shape);
+            PQ_CHECK(made != NULL, PQ_ERR_NOMEM, "cannot allocate a layer");
+            PQ_TRY(add_layer(r, made, 0, NULL, err));
+        }
+        memcpy(copy, r->target.last, sizeof copy);
+        last = copy;
+        PQ_TRY(add_layer(r, layer, is_input ? 0 : 1, &last, err));
+    }
+cleanup:
+    json_decref(made);
+    return st;
+}
+
+static pq_status build(reader *r, const json_t *architecture, pq_err *err)
+{
+    const char   *kind   = pq_keras_text(architecture, "class_name", "");
+    const json_t *config = json_object_get(architecture, "config");
+    const json_t *layers =
+        json_is_array(config) ? config : json_object_get(config, "layers");
+    pq_status st;
+
+    PQ_CHECK(json_array_size(layers) > 0, PQ_ERR_FORMAT,
+             "%s: the architecture has no layers", r->path);
+    if (strcmp(kind, "Sequential") == 0) {
+        PQ_TRY(add_sequential(r, layers, err));
+    } else {
+        PQ_CHECK(strcmp(kind, "Functional") == 0 || strcmp(kind, "Model") == 0,
+                 PQ_ERR_UNSUPPORTED,
+                 "%s: the model is a '%s'; Sequential, Functional and Model are read",
+                 r->path, kind);
+        PQ_TRY(add_functional(r, layers, err));
+        PQ_TRY(set_output(r, config, err));
+    }
+cleanup:
+    return st;
+}
+
+static pq_status open_weights(reader *r, pq_err *err)
+{
+    pq_status st;
+
+    PQ_TRY(pq_h5_open(r->path, &r->file, err));
+    r->root = pq_h5_has(r->file, "model_weights") ? "model_weights/" : "/";
+    PQ_TRY(
+        pq_h5_attr_texts(r->file, r->root, "layer_names", &r->saved, &r->n_saved, err));
+cleanup:
+    return st;
+}
+
+static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err *err)
+{
+    reader    r            = {.path = path};
+    json_t   *architecture = NULL;
+    pq_status st;
+
+    r.nodes = json_object();
+    PQ_CHECK(r.nodes != NULL, PQ_ERR_NOMEM, "cannot allocate a table");
+    PQ_TRY(open_weights(&r, err));
+    PQ_TRY(read_architecture(&r, arch, &architecture, err));
+    PQ_TRY(pq_graph_create(&r.target.graph, err));
+    PQ_TRY(build(&r, architecture, err));
+    *out           = r.target.graph;
+    r.target.graph = NULL;
+cleanup:
+    json_decref(architecture);
+    json_decref(r.nodes);
+    pq_h5_free_texts(&r.saved, r.n_saved);
+    pq_h5_close(&r.file);
+    pq_graph_free(&r.target.graph);
+    return st;
+}
+
+const pq_model_format pq_model_format_keras = {
+    .name    = "keras",
+    .summary = "Keras 2 model in HDF5, whole or weights beside an architecture in JSON",
+    .source  = "https://keras.io/guides/serialization_and_saving, legacy H5 format",
+    .recognises = recognises,
+    .load       = load,
+    .save       = NULL,
+};

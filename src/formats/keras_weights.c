@@ -1,0 +1,297 @@
+/* Layer classes of Keras that have weights. */
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/keras.h"
+
+/* A size the config gives; 0 = it does not. */
+static size_t size_in(const json_t *config, const char *key)
+{
+    const json_int_t n = json_integer_value(json_object_get(config, key));
+
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* Takes weight i out of the Keras layer. */
+static pq_tensor *take(pq_keras_layer *k, size_t i)
+{
+    pq_tensor *t  = k->weights[i];
+    k->weights[i] = NULL;
+    return t;
+}
+
+/* Adds a weight with its axes reordered (axis NULL = as it is). */
+static pq_status add_weight(pq_layer *layer, const char *name, pq_keras_layer *k,
+                            size_t i, const size_t *axis, pq_err *err)
+{
+    pq_tensor *value = NULL;
+    pq_status  st;
+
+    if (axis == NULL) {
+        value = take(k, i);
+    } else {
+        PQ_TRY(pq_tensor_permute(k->weights[i], axis, &value, err));
+    }
+    st = pq_layer_add_weight(layer, name, value, err);
+cleanup:
+    return st;
+}
+
+static pq_status check_weights(const pq_keras_layer *k, size_t due, pq_err *err)
+{
+    pq_status st;
+
+    PQ_CHECK(k->n_weights == due || (k->wrapped && k->n_weights > due), PQ_ERR_FORMAT,
+             "the file holds %zu weights, but %s as configured has %zu", k->n_weights,
+             k->class_name, due);
+cleanup:
+    return st;
+}
+
+/* A kernel must be what the config says: number of axes, and the sizes that are given (0
+ * = any). */
+static pq_status check_kernel(const pq_tensor *t, pq_shape due, pq_err *err)
+{
+    char      have[128], want[128];
+    bool      fits = t->shape.ndim == due.ndim;
+    pq_status st;
+
+    for (size_t i = 0; fits && i < due.ndim; i++) {
+        fits = due.dim[i] == 0 || due.dim[i] == t->shape.dim[i];
+    }
+    PQ_CHECK(fits, PQ_ERR_SHAPE,
+             "the kernel in the file is %s, the configuration says %s",
+             pq_shape_text(&t->shape, have, sizeof have),
+             pq_shape_text(&due, want, sizeof want));
+cleanup:
+    return st;
+}
+
+/* Appends the layer under a name and the activation of the config after it. */
+pq_status pq_keras_finish(pq_keras_layer *k, const char *name, pq_layer **layer,
+                          pq_keras_target *target, pq_err *err)
+{
+    const json_t *activation = json_object_get(k->config, "activation");
+    const char   *text       = json_string_value(activation);
+    pq_layer     *taken      = *layer;
+    char          after[sizeof target->last + 16];
+    pq_status     st;
+
+    *layer = NULL;
+    PQ_TRY(pq_keras_add(target, name, taken, k->n_inputs, k->inputs, err));
+    (void)snprintf(after, sizeof after, "%s.%s", name,
+                   text != NULL ? text : "activation");
+    PQ_TRY(pq_keras_activation(activation, after, target, err));
+cleanup:
+    return st;
+}
+
+pq_status pq_keras_dense(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
+{
+    static const size_t turned[] = {1, 0}; /* (in, out) -> [out, in] */
+    const bool          bias     = pq_keras_bool(k->config, "use_bias", true);
+    pq_layer           *layer    = NULL;
+    pq_status           st;
+
+    PQ_TRY(check_weights(k, bias ? 2 : 1, err));
+    PQ_TRY(check_kernel(k->weights[0], PQ_SHAPE(0, size_in(k->config, "units")), err));
+    PQ_TRY(pq_layer_create("dense", &layer, err));
+    PQ_TRY(add_weight(layer, "kernel", k, 0, turned, err));
+    if (bias) {
+        PQ_TRY(add_weight(layer, "bias", k, 1, NULL, err));
+    }
+    PQ_TRY(pq_keras_finish(k, k->name, &layer, target, err));
+cleanup:
+    pq_layer_free(&layer);
+    return st;
+}
+
+pq_status pq_keras_set_pair(pq_layer *layer, const char *what, const int64_t pair[2],
+                            pq_err *err)
+{
+    char      name[32];
+    pq_status st;
+
+    (void)snprintf(name, sizeof name, "%s_h", what);
+    PQ_TRY(pq_keras_set(layer, name, (double)pair[0], err));
+    (void)snprintf(name, sizeof name, "%s_w", what);
+    PQ_TRY(pq_keras_set(layer, name, (double)pair[1], err));
+cleanup:
+    return st;
+}
+
+/* Stride (default: those of the config's `fallback`) and padding, alike for conv and
+ * pooling. */
+pq_status pq_keras_set_window(pq_layer *layer, const json_t *config,
+                              const int64_t *fallback, pq_err *err)
+{
+    int64_t   strides[2];
+    pq_status st;
+
+    PQ_TRY(pq_keras_check_format(config, err));
+    PQ_TRY(pq_keras_pair(config, "strides", 0, strides, err));
+    PQ_TRY(pq_keras_set_pair(layer, "stride", strides[0] == 0 ? fallback : strides, err));
+    PQ_TRY(
+        pq_layer_set(layer, "padding", pq_keras_text(config, "padding", "valid"), err));
+cleanup:
+    return st;
+}
+
+/* Conv layer without weights: window, dilation, groups. */
+static pq_status conv_create(const pq_keras_layer *k, double groups, pq_layer **out,
+                             pq_err *err)
+{
+    static const int64_t one[2] = {1, 1};
+    pq_layer            *layer  = NULL;
+    int64_t              dilation[2];
+    pq_status            st;
+
+    PQ_TRY(pq_layer_create("conv2d", &layer, err));
+    PQ_TRY(pq_keras_set_window(layer, k->config, one, err));
+    PQ_TRY(pq_keras_pair(k->config, "dilation_rate", 1, dilation, err));
+    PQ_TRY(pq_keras_set_pair(layer, "dilation", dilation, err));
+    PQ_TRY(pq_keras_set(layer, "groups", groups, err));
+    *out  = layer;
+    layer = NULL;
+cleanup:
+    pq_layer_free(&layer);
+    return st;
+}
+
+static pq_status kernel_shape(const json_t *config, size_t last, pq_shape *out,
+                              pq_err *err)
+{
+    int64_t   size[2];
+    pq_status st;
+
+    PQ_TRY(pq_keras_pair(config, "kernel_size", 0, size, err));
+    PQ_CHECK(size[0] >= 0 && size[1] >= 0, PQ_ERR_FORMAT, "kernel_size is negative");
+    *out = PQ_SHAPE((size_t)size[0], (size_t)size[1], 0, last);
+cleanup:
+    return st;
+}
+
+pq_status pq_keras_conv2d(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
+{
+    static const size_t turned[] = {3, 0, 1, 2}; /* HWIO -> OHWI */
+    const bool          bias     = pq_keras_bool(k->config, "use_bias", true);
+    pq_layer           *layer    = NULL;
+    pq_shape            due;
+    pq_status           st;
+
+    PQ_TRY(check_weights(k, bias ? 2 : 1, err));
+    PQ_TRY(kernel_shape(k->config, size_in(k->config, "filters"), &due, err));
+    PQ_TRY(check_kernel(k->weights[0], due, err));
+    PQ_TRY(conv_create(k, pq_keras_real(k->config, "groups", 1.0), &layer, err));
+    PQ_TRY(add_weight(layer, "kernel", k, 0, turned, err));
+    if (bias) {
+        PQ_TRY(add_weight(layer, "bias", k, 1, NULL, err));
+    }
+    PQ_TRY(pq_keras_finish(k, k->name, &layer, target, err));
+cleanup:
+    pq_layer_free(&layer);
+    return st;
+}
+
+/* Depthwise kernel (h, w, in, mult) -> [in * mult, h, w, 1] with as many groups as
+ * inputs. */
+static pq_status depthwise_layer(pq_keras_layer *k, pq_layer **out, pq_err *err)
+{
+    static const size_t turned[] = {2, 3, 0, 1};
+    pq_layer           *layer    = NULL;
+    pq_tensor          *kernel   = NULL, *taken;
+    pq_shape            due;
+    const size_t       *dim;
+    pq_status           st;
+
+    PQ_TRY(kernel_shape(k->config, size_in(k->config, "depth_multiplier"), &due, err));
+    PQ_TRY(check_kernel(k->weights[0], due, err));
+    PQ_TRY(pq_tensor_permute(k->weights[0], turned, &kernel, err));
+    dim = kernel->shape.dim;
+    PQ_TRY(conv_create(k, (double)dim[0], &layer, err));
+    PQ_TRY(pq_tensor_reshape(kernel, PQ_SHAPE(dim[0] * dim[1], dim[2], dim[3], 1), err));
+    taken  = kernel;
+    kernel = NULL;
+    PQ_TRY(pq_layer_add_weight(layer, "kernel", taken, err));
+    *out  = layer;
+    layer = NULL;
+cleanup:
+    pq_tensor_free(&kernel);
+    pq_layer_free(&layer);
+    return st;
+}
+
+pq_status pq_keras_depthwise(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
+{
+    const bool bias  = pq_keras_bool(k->config, "use_bias", true);
+    pq_layer  *layer = NULL;
+    pq_status  st;
+
+    PQ_TRY(check_weights(k, bias ? 2 : 1, err));
+    PQ_TRY(depthwise_layer(k, &layer, err));
+    if (bias) {
+        PQ_TRY(add_weight(layer, "bias", k, 1, NULL, err));
+    }
+    PQ_TRY(pq_keras_finish(k, k->name, &layer, target, err));
+cleanup:
+    pq_layer_free(&layer);
+    return st;
+}
+
+/* Two layers: "<name>.depthwise", then the pointwise one, which keeps the name and has
+ * the bias. */
+pq_status pq_keras_separable(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
+{
+    static const size_t turned[] = {3, 0, 1, 2};
+    const bool          bias     = pq_keras_bool(k->config, "use_bias", true);
+    const size_t        filters  = size_in(k->config, "filters");
+    pq_layer           *layer    = NULL, *taken;
+    char                name[sizeof target->last + 16], first[sizeof target->last];
+    pq_status           st;
+
+    PQ_TRY(check_weights(k, bias ? 3 : 2, err));
+    PQ_TRY(check_kernel(k->weights[1], PQ_SHAPE(1, 1, 0, filters), err));
+    PQ_TRY(depthwise_layer(k, &layer, err));
+    (void)snprintf(name, sizeof name, "%s.depthwise", k->name);
+    taken = layer;
+    layer = NULL;
+    PQ_TRY(pq_keras_add(target, name, taken, k->n_inputs, k->inputs, err));
+    PQ_TRY(pq_layer_create("conv2d", &layer, err));
+    PQ_TRY(add_weight(layer, "kernel", k, 1, turned, err));
+    if (bias) {
+        PQ_TRY(add_weight(layer, "bias", k, 2, NULL, err));
+    }
+    (void)snprintf(first, sizeof first, "%s", target->last);
+    k->inputs[0] = first;
+    PQ_TRY(pq_keras_finish(k, k->name, &layer, target, err));
+cleanup:
+    k->inputs[0] = NULL;
+    pq_layer_free(&layer);
+    return st;
+}
+
+pq_status pq_keras_batch_norm(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
+{
+    const bool scale  = pq_keras_bool(k->config, "scale", true);
+    const bool center = pq_keras_bool(k->config, "center", true);
+    pq_layer  *layer  = NULL;
+    size_t     i      = 0;
+    pq_status  st;
+
+    PQ_TRY(check_weights(k, 2U + (scale ? 1U : 0U) + (center ? 1U : 0U), err));
+    PQ_TRY(pq_layer_create("batch_norm", &layer, err));
+    PQ_TRY(
+        pq_keras_set(layer, "epsilon", pq_keras_real(k->config, "epsilon", 1e-3), err));
+    if (scale) {
+        PQ_TRY(add_weight(layer, "gamma", k, i++, NULL, err));
+    }
+    if (center) {
+        PQ_TRY(add_weight(layer, "beta", k, i++, NULL, err));
+    }
+    PQ_TRY(add_weight(layer, "mean", k, i++, NULL, err));
+    PQ_TRY(add_weight(layer, "variance", k, i, NULL, err));
+    PQ_TRY(pq_keras_finish(k, k->name, &layer, target, err));
+cleanup:
+    pq_layer_free(&layer);
+    return st;
+}

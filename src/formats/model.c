@@ -1,0 +1,59 @@
+#include "formats/model.h"
+
+#include "core/file.h"
+
+#define X(word) extern const pq_model_format pq_model_format_##word;
+#include "formats/formats.def"
+#undef X
+
+const pq_model_format *const pq_formats[] = {
+#define X(word) &pq_model_format_##word,
+#include "formats/formats.def"
+#undef X
+    NULL,
+};
+
+static pq_status unknown(const char *path, pq_err *err)
+{
+    pq_text   known = {0};
+    pq_status st;
+
+    for (size_t i = 0; pq_formats[i] != NULL; i++) {
+        pq_text_add(&known, "%s%s", i == 0 ? "" : ", ", pq_formats[i]->name);
+    }
+    st = pq_err_set(err, PQ_ERR_FORMAT, __FILE__, __LINE__,
+                    "%s: is not a model in a known format (%s)", path, known.text);
+    pq_text_free(&known);
+    return st;
+}
+
+pq_status pq_model_load(const char *path, const char *arch, pq_graph **out, pq_err *err)
+{
+    const pq_model_format *format = NULL;
+    pq_graph              *graph  = NULL;
+    pq_status              st;
+
+    PQ_CHECK(pq_file_exists(path), PQ_ERR_NOT_FOUND, "%s: no such file", path);
+    for (size_t i = 0; format == NULL && pq_formats[i] != NULL; i++) {
+        format = pq_formats[i]->recognises(path) ? pq_formats[i] : NULL;
+    }
+    if (format == NULL) {
+        PQ_TRY(unknown(path, err));
+    }
+    PQ_TRY(format->load(path, arch, &graph, err));
+    st = pq_graph_check(graph, err);
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s", path);
+        goto cleanup;
+    }
+    *out  = graph;
+    graph = NULL;
+cleanup:
+    pq_graph_free(&graph);
+    return st;
+}
+
+pq_status pq_model_save(const pq_graph *graph, const char *path, pq_err *err)
+{
+    return pq_formats[0]->save(graph, path, err);
+}

@@ -1,0 +1,40 @@
+/**
+ * @file
+ * Model files, whoever wrote them: one file per format, listed in
+ * formats/meson.build. Reading never executes anything from the file.
+ */
+#ifndef PQ_FORMATS_MODEL_H
+#define PQ_FORMATS_MODEL_H
+
+#include "graph/graph.h"
+
+typedef struct {
+    const char *name;    /**< "pquant", "keras" */
+    const char *summary; /**< one line */
+    const char *source;  /**< where the format is described */
+    /** Whether this file looks like the format (cheap). */
+    bool (*recognises)(const char *path);
+    /** arch: architecture beside a weights-only file, or NULL. */
+    pq_status (*load)(const char *path, const char *arch, pq_graph **out, pq_err *err);
+    /** NULL when the format is only read. */
+    pq_status (*save)(const pq_graph *graph, const char *path, pq_err *err);
+} pq_model_format;
+
+/** All formats in a fixed order, NULL-terminated. */
+extern const pq_model_format *const pq_formats[];
+
+/**
+ * Loads a model: finds the format, reads, checks shapes and finite weights.
+ *
+ * @retval PQ_ERR_NOT_FOUND    No such file.
+ * @retval PQ_ERR_FORMAT       Not a known format, truncated, or inconsistent: file, layer
+ * and dataset path are named.
+ * @retval PQ_ERR_UNSUPPORTED  An unknown layer class, named with its layer.
+ * @retval PQ_ERR_NUMERIC      NaN or infinite weights.
+ */
+pq_status pq_model_load(const char *path, const char *arch, pq_graph **out, pq_err *err);
+
+/** Saves in our own format (docs/file-formats.md), atomically. */
+pq_status pq_model_save(const pq_graph *graph, const char *path, pq_err *err);
+
+#endif

@@ -1,0 +1,211 @@
+#include "graph/graph.h"
+
+#include <string.h>
+
+#include "core/memory.h"
+
+static void free_node(pq_node *node)
+{
+    pq_free(node->name);
+    pq_layer_free(&node->layer);
+    pq_quant_free(&node->quant);
+}
+
+void pq_graph_free(pq_graph **graph)
+{
+    pq_graph *g = *graph;
+
+    if (g == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        free_node(&g->nodes[i]);
+    }
+    pq_free(g->nodes);
+    for (size_t i = 0; g->class_names != NULL && i < g->n_classes; i++) {
+        pq_free(g->class_names[i]);
+    }
+    pq_free(g->class_names);
+    pq_tensor_free(&g->scaler_mean);
+    pq_tensor_free(&g->scaler_std);
+    json_decref(g->provenance);
+    pq_free(g);
+    *graph = NULL;
+}
+
+pq_status pq_graph_create(pq_graph **out, pq_err *err)
+{
+    pq_graph *g;
+    pq_status st;
+
+    PQ_NEW(g, 1);
+    g->provenance = json_array();
+    if (g->provenance == NULL) {
+        pq_graph_free(&g);
+        PQ_FAIL(PQ_ERR_NOMEM, "cannot allocate a graph");
+    }
+    *out = g;
+cleanup:
+    return st;
+}
+
+static pq_status clone_node(const pq_node *from, pq_node *to, pq_err *err)
+{
+    pq_status st;
+
+    *to       = *from;
+    to->name  = NULL;
+    to->layer = NULL;
+    to->quant = NULL;
+    PQ_STRDUP(to->name, from->name);
+    PQ_TRY(pq_layer_clone(from->layer, &to->layer, err));
+    if (from->quant != NULL) {
+        PQ_TRY(pq_quant_clone(from->quant, &to->quant, err));
+    }
+cleanup:
+    return st;
+}
+
+static pq_status clone_context(const pq_graph *from, pq_graph *to, pq_err *err)
+{
+    pq_status st;
+
+    if (from->class_names != NULL) {
+        PQ_TRY(pq_graph_set_classes(to, from->n_classes,
+                                    (const char *const *)from->class_names, err));
+    }
+    if (from->scaler_mean != NULL) {
+        PQ_TRY(pq_tensor_clone(from->scaler_mean, &to->scaler_mean, err));
+    }
+    if (from->scaler_std != NULL) {
+        PQ_TRY(pq_tensor_clone(from->scaler_std, &to->scaler_std, err));
+    }
+    json_decref(to->provenance);
+    to->provenance = json_deep_copy(from->provenance);
+    PQ_CHECK(to->provenance != NULL, PQ_ERR_NOMEM,
+             "cannot allocate a copy of the provenance");
+cleanup:
+    return st;
+}
+
+pq_status pq_graph_clone(const pq_graph *graph, pq_graph **out, pq_err *err)
+{
+    pq_graph *copy = NULL;
+    pq_status st;
+
+    PQ_TRY(pq_graph_create(&copy, err));
+    PQ_NEW(copy->nodes, graph->n_nodes);
+    copy->output = graph->output;
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        copy->n_nodes++; /* first, so that a half-made node is freed */
+        PQ_TRY(clone_node(&graph->nodes[i], &copy->nodes[i], err));
+    }
+    PQ_TRY(clone_context(graph, copy, err));
+    *out = copy;
+    copy = NULL;
+cleanup:
+    pq_graph_free(&copy);
+    return st;
+}
+
+pq_status pq_graph_set_classes(pq_graph *graph, size_t n, const char *const *names,
+                               pq_err *err)
+{
+    char    **copies;
+    size_t    done = 0;
+    pq_status st;
+
+    PQ_NEW(copies, n);
+    for (; done < n; done++) {
+        PQ_STRDUP(copies[done], names[done]);
+    }
+    for (size_t i = 0; graph->class_names != NULL && i < graph->n_classes; i++) {
+        pq_free(graph->class_names[i]);
+    }
+    pq_free(graph->class_names);
+    graph->class_names = copies;
+    graph->n_classes   = n;
+    copies             = NULL;
+cleanup:
+    for (size_t i = 0; copies != NULL && i < done; i++) {
+        pq_free(copies[i]);
+    }
+    pq_free(copies);
+    return st;
+}
+
+size_t pq_graph_find(const pq_graph *graph, const char *name)
+{
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        if (strcmp(graph->nodes[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return SIZE_MAX;
+}
+
+pq_status pq_node_arity_check(const char *name, const pq_layer *layer, size_t n_inputs,
+                              pq_err *err)
+{
+    const pq_layer_kind *k = layer->kind;
+    pq_status            st;
+
+    PQ_CHECK(n_inputs >= k->min_inputs && n_inputs <= k->max_inputs &&
+                 n_inputs <= PQ_NODE_INPUTS,
+             PQ_ERR_FORMAT, "layer '%s': %s takes %zu..%zu inputs, not %zu", name,
+             k->name, k->min_inputs, k->max_inputs, n_inputs);
+cleanup:
+    return st;
+}
+
+pq_status pq_graph_add(pq_graph *graph, const char *name, pq_layer *layer,
+                       size_t n_inputs, const char *const *inputs, pq_err *err)
+{
+    pq_node   node  = {.layer = layer, .n_inputs = n_inputs};
+    pq_node  *grown = NULL;
+    pq_status st;
+
+    PQ_CHECK(*name != '\0', PQ_ERR_FORMAT, "a layer has an empty name");
+    PQ_CHECK(pq_graph_find(graph, name) == SIZE_MAX, PQ_ERR_FORMAT,
+             "two layers have the name '%s'", name);
+    PQ_CHECK(graph->n_nodes < PQ_GRAPH_NODES, PQ_ERR_FORMAT, "more than %d layers",
+             PQ_GRAPH_NODES);
+    PQ_TRY(pq_node_arity_check(name, layer, n_inputs, err));
+    for (size_t i = 0; i < n_inputs; i++) {
+        node.inputs[i] = pq_graph_find(graph, inputs[i]);
+        PQ_CHECK(node.inputs[i] != SIZE_MAX, PQ_ERR_FORMAT,
+                 "layer '%s' reads '%s', which is no earlier layer", name, inputs[i]);
+    }
+    PQ_STRDUP(node.name, name);
+    grown = pq_recalloc(graph->nodes, graph->n_nodes, graph->n_nodes + 1, sizeof *grown);
+    PQ_CHECK(grown != NULL, PQ_ERR_NOMEM, "cannot allocate a layer");
+    graph->nodes                 = grown;
+    graph->nodes[graph->n_nodes] = node;
+    graph->output                = graph->n_nodes++;
+    return PQ_OK;
+cleanup:
+    free_node(&node);
+    return st;
+}
+
+size_t pq_graph_readers(const pq_graph *graph, size_t node)
+{
+    size_t n = graph->output == node ? 1 : 0;
+
+    for (size_t i = node + 1; i < graph->n_nodes; i++) {
+        for (size_t k = 0; k < graph->nodes[i].n_inputs; k++) {
+            n += graph->nodes[i].inputs[k] == node ? 1 : 0;
+        }
+    }
+    return n;
+}
+
+pq_status pq_graph_note(pq_graph *graph, json_t *step, pq_err *err)
+{
+    pq_status st;
+
+    PQ_CHECK(json_array_append_new(graph->provenance, step) == 0, PQ_ERR_NOMEM,
+             "cannot note a step of provenance");
+cleanup:
+    return st;
+}

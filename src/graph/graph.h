@@ -1,0 +1,124 @@
+/**
+ * @file
+ * A model: layers wired into a directed acyclic graph, and what one must know
+ * to use it (class order, input scaling, where it came from).
+ *
+ * Nodes stand in topological order: inputs of a node have smaller indices.
+ * Changes go through the functions below, which keep that order.
+ */
+#ifndef PQ_GRAPH_GRAPH_H
+#define PQ_GRAPH_GRAPH_H
+
+#include <jansson.h>
+
+#include "layers/layer.h"
+
+enum {
+    PQ_NODE_INPUTS = 8,    /**< most inputs of a node */
+    PQ_GRAPH_NODES = 4096, /**< most nodes of a graph */
+};
+
+/** One layer in its place; owns everything it points to. */
+typedef struct {
+    char     *name;  /**< unique in the graph */
+    pq_layer *layer; /**< kind "input" for the graph's inputs */
+    size_t    n_inputs;
+    size_t    inputs[PQ_NODE_INPUTS]; /**< node indices */
+    pq_quant *quant; /**< quantizer of the output activations, or NULL; its axis is the
+                        sample's */
+    pq_shape shape;  /**< output of one sample; valid after pq_graph_check */
+} pq_node;
+
+/** The model; owns everything it points to. */
+typedef struct {
+    size_t   n_nodes;
+    pq_node *nodes;
+    size_t   output; /**< index of the output node */
+
+    char     **class_names; /**< [n_classes] in output order, or NULL when unknown */
+    size_t     n_classes;
+    pq_tensor *scaler_mean; /**< float32 [n features] or NULL: x' = (x - mean) / std */
+    pq_tensor *scaler_std;
+    json_t    *provenance; /**< array of what was done, each with the content hash it was
+                              done to */
+} pq_graph;
+
+pq_status pq_graph_create(pq_graph **out, pq_err *err);
+void      pq_graph_free(pq_graph **graph);
+pq_status pq_graph_clone(const pq_graph *graph, pq_graph **out, pq_err *err);
+
+/**
+ * Appends a node and makes it the output. Takes the layer, also on failure.
+ *
+ * @param[in] inputs  [n_inputs] names of earlier nodes.
+ * @retval PQ_ERR_FORMAT  Name already used, unknown input, wrong number of inputs.
+ */
+pq_status pq_graph_add(pq_graph *graph, const char *name, pq_layer *layer,
+                       size_t n_inputs, const char *const *inputs, pq_err *err);
+
+/** Sets the class names, in output order; copies them. */
+pq_status pq_graph_set_classes(pq_graph *graph, size_t n, const char *const *names,
+                               pq_err *err);
+
+/** Whether a layer takes so many inputs. @retval PQ_ERR_FORMAT  With the name. */
+pq_status pq_node_arity_check(const char *name, const pq_layer *layer, size_t n_inputs,
+                              pq_err *err);
+
+/** Index of a node, or SIZE_MAX. */
+size_t pq_graph_find(const pq_graph *graph, const char *name);
+
+/**
+ * Checks the whole graph and fills every node's shape: kinds accept their
+ * inputs, weights fit and are finite, quantizers and the scaler fit.
+ *
+ * @retval PQ_ERR_SHAPE    Named with the layer and both shapes: "layer 'fc1': kernel is
+ *                         [64, 16] but the input is [15] with 15 features".
+ * @retval PQ_ERR_NUMERIC  A weight holds NaN or infinity, with layer, weight and index.
+ */
+pq_status pq_graph_check(pq_graph *graph, pq_err *err);
+
+/**
+ * Puts a chain of layers in place of one node. The first gets the node's
+ * inputs; the last keeps the node's name (and output quantizer), so that its
+ * readers follow; the others get the names given. Indices of later nodes grow.
+ *
+ * The graph is unchanged on failure; shapes need pq_graph_check again.
+ *
+ * @param[in] names   [n - 1] names of all but the last.
+ * @param[in] layers  [n]; taken, also on failure.
+ */
+pq_status pq_graph_replace(pq_graph *graph, size_t node, size_t n,
+                           const char *const *names, pq_layer *const *layers,
+                           pq_err *err);
+
+/** Takes a one-input node out; its readers read its input instead. Indices of later nodes
+ * shrink. */
+pq_status pq_graph_bypass(pq_graph *graph, size_t node, pq_err *err);
+
+/** Number of inputs of nodes that read `node`, plus one if it is the output. */
+size_t pq_graph_readers(const pq_graph *graph, size_t node);
+
+/** Multiply-accumulates of one sample (after pq_graph_check). */
+uint64_t pq_graph_macs(const pq_graph *graph);
+uint64_t pq_node_macs(const pq_graph *graph, size_t node);
+
+/** What is counted as a parameter. */
+typedef struct {
+    bool biases, norms, statistics; /**< kernels always count */
+} pq_count_rule;
+
+/** Values in weights under a rule, and how many of them are not zero. */
+size_t pq_graph_parameters(const pq_graph *graph, pq_count_rule rule, size_t *nonzero);
+
+/** Sum of pq_weight_stored_bytes over all weights, statistics included. */
+size_t pq_graph_stored_bytes(const pq_graph *graph);
+
+/** Hash of everything that affects results: structure, attributes, weights, quantizers,
+ * scaler, class names; not provenance. */
+pq_status pq_graph_hash(const pq_graph *graph, char out[65], pq_err *err);
+
+/** Notes one step of provenance, e.g. {"method": "svd", "params": "rank=8", "input":
+ * "<hash>"}; takes `step`. */
+pq_status pq_graph_note(pq_graph *graph, json_t *step, pq_err *err);
+
+#endif

@@ -1,0 +1,126 @@
+#include <string.h>
+
+#include "core/memory.h"
+#include "graph/graph.h"
+
+/* Whether the new names are free and every layer takes what the chain gives it. */
+static pq_status check_chain(const pq_graph *graph, size_t node, size_t n,
+                             const char *const *names, pq_layer *const *layers,
+                             pq_err *err)
+{
+    const pq_node *old = &graph->nodes[node];
+    pq_status      st;
+
+    PQ_CHECK(graph->n_nodes + n - 1 <= PQ_GRAPH_NODES, PQ_ERR_FORMAT,
+             "more than %d layers", PQ_GRAPH_NODES);
+    for (size_t i = 0; i < n; i++) {
+        PQ_TRY(pq_node_arity_check(i + 1 < n ? names[i] : old->name, layers[i],
+                                   i == 0 ? old->n_inputs : 1, err));
+        if (i + 1 == n) {
+            break;
+        }
+        PQ_CHECK(pq_graph_find(graph, names[i]) == SIZE_MAX, PQ_ERR_FORMAT,
+                 "two layers have the name '%s'", names[i]);
+        for (size_t k = 0; k < i; k++) {
+            PQ_CHECK(strcmp(names[i], names[k]) != 0, PQ_ERR_FORMAT,
+                     "two layers have the name '%s'", names[i]);
+        }
+    }
+cleanup:
+    return st;
+}
+
+/* Fills fresh[0 .. n-1] with the chain; only names are allocated. */
+static pq_status make_chain(const pq_graph *graph, size_t node, size_t n,
+                            const char *const *names, pq_node *fresh, pq_err *err)
+{
+    const pq_node *old = &graph->nodes[node];
+    pq_status      st  = PQ_OK;
+
+    for (size_t i = 0; i + 1 < n; i++) {
+        PQ_STRDUP(fresh[i].name, names[i]);
+        fresh[i + 1].n_inputs  = 1;
+        fresh[i + 1].inputs[0] = node + i;
+    }
+    fresh[0].n_inputs = old->n_inputs;
+    memcpy(fresh[0].inputs, old->inputs, sizeof old->inputs);
+    fresh[n - 1].name  = old->name;
+    fresh[n - 1].quant = old->quant;
+cleanup:
+    return st;
+}
+
+pq_status pq_graph_replace(pq_graph *graph, size_t node, size_t n,
+                           const char *const *names, pq_layer *const *layers, pq_err *err)
+{
+    const size_t total = graph->n_nodes + n - 1;
+    pq_node     *fresh = NULL;
+    pq_status    st;
+
+    assert(node < graph->n_nodes && n >= 1);
+    PQ_TRY(check_chain(graph, node, n, names, layers, err));
+    PQ_NEW(fresh, total);
+    PQ_TRY(make_chain(graph, node, n, names, fresh + node, err));
+
+    /* Nothing can fail from here on. */
+    pq_layer_free(&graph->nodes[node].layer);
+    memcpy(fresh, graph->nodes, node * sizeof *fresh);
+    memcpy(fresh + node + n, graph->nodes + node + 1,
+           (graph->n_nodes - node - 1) * sizeof *fresh);
+    for (size_t i = 0; i < n; i++) {
+        fresh[node + i].layer = layers[i];
+    }
+    for (size_t i = node + n; i < total; i++) {
+        for (size_t k = 0; k < fresh[i].n_inputs; k++) {
+            fresh[i].inputs[k] += fresh[i].inputs[k] >= node ? n - 1 : 0;
+        }
+    }
+    graph->output += graph->output >= node ? n - 1 : 0;
+    pq_free(graph->nodes);
+    graph->nodes   = fresh;
+    graph->n_nodes = total;
+    return PQ_OK;
+cleanup:
+    for (size_t i = 0; i < n; i++) {
+        pq_layer *layer = layers[i];
+        pq_layer_free(&layer);
+        if (fresh != NULL && i + 1 < n) {
+            pq_free(fresh[node + i].name);
+        }
+    }
+    pq_free(fresh);
+    return st;
+}
+
+/* Where readers of `index` find its values once `node` is gone. */
+static size_t without(size_t index, size_t node, size_t input)
+{
+    return index == node ? input : index > node ? index - 1 : index;
+}
+
+pq_status pq_graph_bypass(pq_graph *graph, size_t node, pq_err *err)
+{
+    pq_node  *gone = &graph->nodes[node];
+    size_t    input;
+    pq_status st;
+
+    assert(node < graph->n_nodes);
+    PQ_CHECK(gone->n_inputs == 1, PQ_ERR_SHAPE,
+             "layer '%s' has %zu inputs and cannot be bypassed", gone->name,
+             gone->n_inputs);
+    input = gone->inputs[0];
+    pq_free(gone->name);
+    pq_layer_free(&gone->layer);
+    pq_quant_free(&gone->quant);
+    memmove(gone, gone + 1, (graph->n_nodes - node - 1) * sizeof *gone);
+    graph->n_nodes--;
+    graph->nodes[graph->n_nodes] = (pq_node){0};
+    for (size_t i = node; i < graph->n_nodes; i++) {
+        for (size_t k = 0; k < graph->nodes[i].n_inputs; k++) {
+            graph->nodes[i].inputs[k] = without(graph->nodes[i].inputs[k], node, input);
+        }
+    }
+    graph->output = without(graph->output, node, input);
+cleanup:
+    return st;
+}

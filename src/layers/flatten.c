@@ -1,0 +1,25 @@
+/*
+ * Same items, one axis.
+ */
+#include "layers/common.h"
+
+static pq_status shape(const pq_layer *layer, size_t n_in, const pq_shape *in,
+                       pq_shape *out, pq_err *err)
+{
+    (void)layer;
+    (void)n_in;
+    (void)err;
+    *out = PQ_SHAPE(pq_items(in));
+    return PQ_OK;
+}
+
+const pq_layer_kind pq_layer_kind_flatten = {
+    .name       = "flatten",
+    .summary    = "all axes as one, row-major",
+    .source     = "",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .shape      = shape,
+    .forward    = pq_copy_forward,
+    .backward   = pq_copy_backward,
+};

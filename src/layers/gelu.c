@@ -1,0 +1,76 @@
+/*
+ * exact: y = x Phi(x) = x (1 + erf(x / sqrt 2)) / 2;
+ * tanh:  y = x (1 + tanh(u)) / 2, u = sqrt(2 / pi) (x + 0.044715 x^3).
+ */
+#include <math.h>
+
+#include "layers/common.h"
+#include "layers/kinds.h"
+
+static const char *const forms[] = {"exact", "tanh", NULL};
+
+static const pq_param params[] = {
+    {"form", PQ_PARAM_CHOICE, offsetof(pq_gelu_params, form), "exact", 0, 0, forms,
+     PQ_UNIT_NONE, "exact, or the approximation by tanh"},
+    {0},
+};
+
+static double tanh_argument(double x)
+{
+    return M_2_SQRTPI * M_SQRT1_2 * (x + 0.044715 * x * x * x);
+}
+
+/* y / x */
+static double share(int form, double x)
+{
+    return form == PQ_GELU_EXACT ? erfc(-x * M_SQRT1_2) / 2.0
+                                 : (1.0 + tanh(tanh_argument(x))) / 2.0;
+}
+
+/* dy/dx = share + x dshare/dx */
+static double slope(int form, double x)
+{
+    double t;
+
+    if (form == PQ_GELU_EXACT) {
+        return share(form, x) + x * exp(-x * x / 2.0) * M_2_SQRTPI * M_SQRT1_2 / 2.0;
+    }
+    t = tanh(tanh_argument(x));
+    return share(form, x) + x * (1.0 - t * t) / 2.0 * M_2_SQRTPI * M_SQRT1_2 *
+                                (1.0 + 3.0 * 0.044715 * x * x);
+}
+
+static void forward(const pq_layer_call *call)
+{
+    const pq_gelu_params *p = call->layer->params;
+    const size_t          n = pq_call_items(call);
+
+    for (size_t i = 0; i < n; i++) {
+        const double x = call->in[0][i];
+        call->out[i]   = x * share(p->form, x);
+    }
+}
+
+static void backward(const pq_layer_call *call)
+{
+    const pq_gelu_params *p = call->layer->params;
+    const size_t          n = pq_call_items(call);
+
+    for (size_t i = 0; call->grad_in[0] != NULL && i < n; i++) {
+        const double x = call->in[0][i];
+        call->grad_in[0][i] += call->grad_out[i] * slope(p->form, x);
+    }
+}
+
+const pq_layer_kind pq_layer_kind_gelu = {
+    .name        = "gelu",
+    .summary     = "x times the normal distribution function of x",
+    .source      = "Hendrycks & Gimpel, arXiv:1606.08415",
+    .params      = params,
+    .params_size = sizeof(pq_gelu_params),
+    .min_inputs  = 1,
+    .max_inputs  = 1,
+    .shape       = pq_shape_same,
+    .forward     = forward,
+    .backward    = backward,
+};

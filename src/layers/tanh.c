@@ -1,0 +1,36 @@
+/*
+ * y = tanh(x); dy/dx = 1 - y^2.
+ */
+#include <math.h>
+
+#include "layers/common.h"
+
+static void forward(const pq_layer_call *call)
+{
+    const size_t n = pq_call_items(call);
+
+    for (size_t i = 0; i < n; i++) {
+        call->out[i] = tanh(call->in[0][i]);
+    }
+}
+
+static void backward(const pq_layer_call *call)
+{
+    const size_t n = pq_call_items(call);
+
+    for (size_t i = 0; call->grad_in[0] != NULL && i < n; i++) {
+        const double y = call->out[i];
+        call->grad_in[0][i] += call->grad_out[i] * (1.0 - y * y);
+    }
+}
+
+const pq_layer_kind pq_layer_kind_tanh = {
+    .name       = "tanh",
+    .summary    = "hyperbolic tangent",
+    .source     = "",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .shape      = pq_shape_same,
+    .forward    = forward,
+    .backward   = backward,
+};

@@ -1,0 +1,53 @@
+/**
+ * @file
+ * Kernels held as tensor trains: what tt_dense and tt_conv2d share. For layers, and for
+ * rooms that run or count them.
+ *
+ * Weights "core1" … "core<d>" [r_{k-1}, n_k, m_k, r_k], r_0 = r_d = 1 (with a window: the
+ * first core is "window" [1, h, w, r_0] and core1 begins with r_0). Row o = (n_1, …, n_d)
+ * and column i = (m_1, …, m_d) of the kernel, each first mode slowest:
+ *
+ *     W[o, p, i] = window[p] core1[n_1, m_1] … core<d>[n_d, m_d]
+ *
+ * Source: Novikov et al., arXiv:1509.06569; with a window Garipov et al.,
+ * arXiv:1611.03214.
+ */
+#ifndef PQ_LAYERS_TT_H
+#define PQ_LAYERS_TT_H
+
+#include "layers/kinds.h"
+
+/** Geometry of the cores of a layer. */
+typedef struct {
+    size_t d;                  /**< cores, without the window's */
+    size_t n[PQ_MAX_DIMS];     /**< output modes */
+    size_t m[PQ_MAX_DIMS];     /**< input modes */
+    size_t r[PQ_MAX_DIMS + 1]; /**< ranks; r[0] = 1 without a window */
+    size_t window;             /**< h w, or 1 */
+    size_t outputs, inputs;    /**< products of the modes */
+    bool   windowed;
+} pq_tt_modes;
+
+/**
+ * Reads the geometry off the weights.
+ * @retval PQ_ERR_SHAPE  Cores missing, of wrong shape, or ranks that do not meet.
+ */
+pq_status pq_tt_modes_of(const pq_layer *layer, bool windowed, pq_tt_modes *out,
+                         pq_err *err);
+
+/** Multiply-accumulates of one sample through the cores one by one, without a window. */
+uint64_t pq_tt_macs(const pq_tt_modes *t);
+
+/** The kernel [outputs, window, inputs] in double from the arrays of `call`; caller frees
+ * with pq_free; NULL when out of memory. */
+double *pq_tt_rebuild(const pq_layer_call *call, const pq_tt_modes *t);
+
+/** Adds the gradient of the kernel [outputs, window, inputs] to those of the cores; false
+ * when out of memory. */
+bool pq_tt_spread_grad(const pq_layer_call *call, const pq_tt_modes *t,
+                       const double *grad_kernel);
+
+/** Role of "core<k>", "window" and "bias". */
+pq_weight_role pq_role_tt(const char *weight);
+
+#endif
