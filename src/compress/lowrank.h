@@ -1,0 +1,161 @@
+/**
+ * @file
+ * What the low-rank methods share: how a rank is chosen, and putting a chain of
+ * factors in a layer's place. For compress only.
+ */
+#ifndef PQ_COMPRESS_LOWRANK_H
+#define PQ_COMPRESS_LOWRANK_H
+
+#include "compress/method.h"
+
+typedef enum { PQ_RUN_FACTORISED, PQ_RUN_RECONSTRUCTED, PQ_RUN_AUTO } pq_run_as;
+
+/** How ranks are chosen; exactly one of rank, energy, epsilon, evbmf, ratio is given. */
+typedef struct {
+    int64_t rank;
+    double  energy, epsilon;
+    bool    evbmf;
+    double  weaken;
+    double  ratio;
+    int64_t align;
+    bool    keep_dense, clip_rank, fold;
+    int     run_as; /**< pq_run_as */
+} pq_rank_params;
+
+extern const char *const pq_run_as_names[];
+
+/** Rows of a parameter table for member `m`, a pq_rank_params, of struct `owner`. */
+#define PQ_RANK_ROWS(owner, m)                                                           \
+    {.name   = "rank",                                                                   \
+     .type   = PQ_PARAM_INT,                                                             \
+     .offset = offsetof(owner, m.rank),                                                  \
+     .min    = 1,                                                                        \
+     .max    = 1048576,                                                                  \
+     .help   = "components kept in each layer"},                                           \
+        {.name   = "energy",                                                             \
+         .type   = PQ_PARAM_REAL,                                                        \
+         .offset = offsetof(owner, m.energy),                                            \
+         .min    = 0,                                                                    \
+         .max    = 1,                                                                    \
+         .help   = "keep the fewest components whose squares sum to this fraction of "   \
+                   "all"},                                                                 \
+        {.name   = "epsilon",                                                            \
+         .type   = PQ_PARAM_REAL,                                                        \
+         .offset = offsetof(owner, m.epsilon),                                           \
+         .min    = 0,                                                                    \
+         .max    = 1,                                                                    \
+         .help   = "keep the fewest components with |W - W'| <= epsilon |W|"},             \
+        {.name     = "evbmf",                                                            \
+         .type     = PQ_PARAM_BOOL,                                                      \
+         .offset   = offsetof(owner, m.evbmf),                                           \
+         .fallback = "false",                                                            \
+         .help     = "keep the components that stand out of noise (Nakajima 2013)"},         \
+        {.name     = "weaken",                                                           \
+         .type     = PQ_PARAM_REAL,                                                      \
+         .offset   = offsetof(owner, m.weaken),                                          \
+         .fallback = "0",                                                                \
+         .min      = 0,                                                                  \
+         .max      = 1,                                                                  \
+         .help     = "with evbmf: this part of the way from its rank to the full one"},      \
+        {.name   = "ratio",                                                              \
+         .type   = PQ_PARAM_REAL,                                                        \
+         .offset = offsetof(owner, m.ratio),                                             \
+         .min    = 1,                                                                    \
+         .max    = 1000000,                                                              \
+         .help   = "each layer's values before over after: the largest rank that "       \
+                   "reaches it"},                                                          \
+        {.name     = "align",                                                            \
+         .type     = PQ_PARAM_INT,                                                       \
+         .offset   = offsetof(owner, m.align),                                           \
+         .fallback = "1",                                                                \
+         .min      = 1,                                                                  \
+         .max      = 64,                                                                 \
+         .help     = "round ranks to the nearest multiple, e.g. 8 for SIMD"},                \
+        {.name     = "keep_dense",                                                       \
+         .type     = PQ_PARAM_BOOL,                                                      \
+         .offset   = offsetof(owner, m.keep_dense),                                      \
+         .fallback = "true",                                                             \
+         .help     = "leave a layer as it is where the factors would not be smaller"},       \
+        {.name     = "clip_rank",                                                        \
+         .type     = PQ_PARAM_BOOL,                                                      \
+         .offset   = offsetof(owner, m.clip_rank),                                       \
+         .fallback = "false",                                                            \
+         .help     = "take a layer's full rank where `rank` is above it, instead of an " \
+                     "error"},                                                               \
+        {.name     = "fold",                                                             \
+         .type     = PQ_PARAM_BOOL,                                                      \
+         .offset   = offsetof(owner, m.fold),                                            \
+         .fallback = "false",                                                            \
+         .help     = "fold BatchNorm into a kernel before it is factored"},                  \
+    {                                                                                    \
+        .name = "run_as", .type = PQ_PARAM_CHOICE, .offset = offsetof(owner, m.run_as),  \
+        .fallback = "factorised", .choices = pq_run_as_names,                            \
+        .help = "factorised, reconstructed into one kernel, or auto: whichever has "     \
+                "fewer operations"                                                       \
+    }
+
+/** Whether exactly one rule is given; `extra` rules of the method's own are counted in.
+ * @retval PQ_ERR_CONFIG  None or several. */
+pq_status pq_rank_check(const pq_rank_params *p, size_t extra, const char *rules,
+                        pq_err *err);
+
+/** A factored matrix [m, n], as its rank is chosen. */
+typedef struct {
+    size_t        m, n, full; /**< full = min(m, n) */
+    const double *s;          /**< [full] descending; NULL allowed with rank and ratio */
+} pq_spectrum;
+
+/**
+ * Rank of a matrix that becomes factors of r (m + n) values, in 1 .. full.
+ * @retval PQ_ERR_RANGE  `rank` is above `full` and clip_rank is off.
+ */
+pq_status pq_rank_choose(const pq_rank_params *p, const pq_spectrum *spectrum,
+                         size_t *rank, pq_err *err);
+
+/** Whether choosing needs the singular values. */
+bool pq_rank_needs_spectrum(const pq_rank_params *p);
+
+/** Layer of a kind with a kernel; takes the tensor, also on failure. */
+pq_status pq_factor_layer(const char *kind, pq_tensor *kernel, pq_layer **out,
+                          pq_err *err);
+
+/**
+ * Puts a chain in a node's place; its first layers get "<name>.b", "<name>.c", …, the
+ * last keeps the name. Takes the layers, also on failure.
+ *
+ * @param[in] shift  [outputs] added to the bias (which is made if needed), or NULL
+ */
+pq_status pq_chain_replace(pq_graph *graph, size_t node, size_t n, pq_layer **layers,
+                           const double *shift, pq_err *err);
+
+/** Puts another kernel of the same shape into a node, in place. Takes the tensor; drops
+ * the kernel's quantizer. */
+pq_status pq_kernel_replace(pq_graph *graph, size_t node, pq_tensor *kernel,
+                            const double *shift, pq_err *err);
+
+/** Adds to the bias of a layer with `outputs` outputs; makes it where there is none. */
+pq_status pq_bias_shift(pq_layer *layer, size_t outputs, const double *shift,
+                        pq_err *err);
+
+/** Folds BatchNorm into the kernels of the task's nodes. */
+pq_status pq_task_fold(pq_compress_task *task, pq_err *err);
+
+/** Applies `one` to every node of the task (BatchNorm folded before, if asked for), with
+ * progress and the layer in messages. */
+pq_status pq_task_each(pq_compress_task *task, bool fold,
+                       pq_status (*one)(pq_compress_task *task, const char *name,
+                                        pq_err *err),
+                       pq_err *err);
+
+/** Hash of a kind of factorisation and what goes into it, for pq_cache. */
+void pq_factor_key(const char *what, size_t n, const pq_tensor *const *inputs,
+                   char key[65]);
+
+/** Whether a node is dense, or conv2d in one group. */
+bool pq_accepts_kernel(const pq_graph *graph, const pq_node *node);
+
+/** Notes that a layer stays as it is, since `after` values are no fewer than `before`. */
+pq_status pq_note_dense(pq_compress_task *task, const char *name, const char *ranks,
+                        size_t before, size_t after, pq_err *err);
+
+#endif

@@ -1,0 +1,158 @@
+/**
+ * @file
+ * What a compression method is: one file, one word in compress/meson.build.
+ *
+ * A method gets a graph (a copy of its own), the nodes the user selected and
+ * its parameters, and changes those nodes: puts factors in their place, sets
+ * quantizers, or zeroes weights. Activations come as calibration statistics.
+ */
+#ifndef PQ_COMPRESS_METHOD_H
+#define PQ_COMPRESS_METHOD_H
+
+#include "compress/cache.h"
+#include "compress/calib.h"
+#include "core/progress.h"
+#include "data/dataset.h"
+#include "graph/graph.h"
+
+/** What happened to one layer; for the record and the per-layer report. */
+typedef struct {
+    char layer[64];
+    char what[128]; /**< "rank 8 of 32", "dense kept: rank 20 is not below
+                       break-even 12.8" */
+    double error;   /**< |W - W'|_F / |W|_F, or NAN */
+    size_t bytes_before,
+        bytes_after; /**< stored, of all factors; filled by pq_stage_apply; 0 in further
+                        changes of a layer */
+    uint64_t macs_before, macs_after;
+} pq_layer_change;
+
+/** Events that a stage trains on; borrowed. */
+typedef struct {
+    pq_dataset *dataset;
+    size_t      train; /**< split */
+    size_t validation; /**< another split, or SIZE_MAX: part of `train` is set aside */
+    size_t threads;    /**< 0 = all cores; never changes the result */
+    const pq_graph *teacher; /**< the network before the first stage, checked, or NULL */
+} pq_training;
+
+/** Everything a method works with. Borrowed but for `changes`, which apply appends to. */
+typedef struct {
+    pq_graph *graph; /**< to be changed */
+    size_t n_nodes;  /**< selected nodes that the method accepts, by name: indices move */
+    const char *const *nodes;  /**< [n_nodes] */
+    const void        *params; /**< the method's own struct */
+    const pq_calib
+             *calib; /**< statistics of the graph's nodes, or NULL if not asked for */
+    pq_cache *cache; /**< factorisations shared by a sweep, or NULL */
+    const pq_training *training; /**< or NULL if not asked for */
+    uint64_t           seed;
+    const pq_progress *progress;
+
+    size_t           n_changes;
+    pq_layer_change *changes;
+} pq_compress_task;
+
+/** What of the calibration data a method needs. */
+enum {
+    PQ_NEEDS_RANGES = 1 << 0, /**< minimum, maximum and histogram of each node's output */
+    PQ_NEEDS_GRAMS =
+        1 << 1, /**< Gram matrix of each selected node's input (im2col for conv) */
+    PQ_NEEDS_CALIB    = PQ_NEEDS_RANGES | PQ_NEEDS_GRAMS, /**< any statistics */
+    PQ_NEEDS_TRAINING = 1 << 2, /**< events to train on: pq_training */
+};
+
+typedef struct {
+    const char     *name;    /**< the stage name of the config: "svd" */
+    const char     *summary; /**< one line */
+    const char     *source;  /**< DOI or arXiv */
+    const pq_param *params;
+    size_t          params_size;
+    const char *version; /**< of the numerics; part of the cell key; raise it when results
+                            change */
+    bool stochastic;     /**< whether the seed enters the cell key */
+
+    /** Which PQ_NEEDS_* these parameters imply; NULL = none. */
+    unsigned (*needs)(const void *params);
+
+    /** Whether the parameters fit each other ("exactly one of rank and energy"); NULL =
+     * always. */
+    pq_status (*check)(const void *params, pq_err *err);
+
+    /** Whether a node can be compressed by this method at all. */
+    bool (*accepts)(const pq_graph *graph, const pq_node *node);
+
+    /**
+     * Does it. On failure the graph is thrown away by the caller.
+     * Messages name the layer.
+     */
+    pq_status (*apply)(pq_compress_task *task, pq_err *err);
+} pq_method;
+
+/** All methods in a fixed order, NULL-terminated. */
+extern const pq_method *const pq_methods[];
+
+const pq_method *pq_method_find(const char *name);
+
+/** One stage: a method with parameters and the layers it is for. Owns params and layers.
+ */
+typedef struct {
+    const pq_method *method;
+    void            *params;
+    char            *layers; /**< glob; NULL = every layer the method accepts */
+} pq_stage;
+
+/**
+ * Layers a glob selects: by name, or by the name of the layer they are factors
+ * of ("fc1" selects "fc1" and, after svd, "fc1.b").
+ */
+bool pq_stage_selects(const pq_stage *stage, const pq_graph *graph, const pq_node *node);
+
+/**
+ * Reads "name" or "name:key=value,key=value"; `layers=` is understood for every method
+ * (alternatives of a glob are separated by `|` here, since commas separate keys); list
+ * values are written [8,4]. The stage is checked too (pq_stage_check).
+ *
+ * @retval PQ_ERR_CONFIG  Unknown method or key, with "did you mean"; a key given twice.
+ * @retval PQ_ERR_RANGE   A value outside its range.
+ */
+pq_status pq_stage_parse(const char *text, pq_stage *out, pq_err *err);
+
+/** Stage with default parameters; they need not pass pq_stage_check. */
+pq_status pq_stage_create(const char *method, pq_stage *out, pq_err *err);
+void      pq_stage_free(pq_stage *stage);
+
+/** What parameters together must fulfil (pq_method.check), with the stage's name in the
+ * message. */
+pq_status pq_stage_check(const pq_stage *stage, pq_err *err);
+
+/** Canonical text with every default filled in, which pq_stage_parse reads back: what
+ * enters a cell key. */
+void pq_stage_print(const pq_stage *stage, pq_text *out);
+
+/** What apply needs beyond the graph; fields may be NULL. */
+typedef struct {
+    const pq_calib    *calib;
+    pq_cache          *cache;
+    const pq_training *training;
+    uint64_t           seed;
+    const pq_progress *progress;
+} pq_apply_options;
+
+/**
+ * Applies a stage to a copy of the graph.
+ *
+ * @param[out] out        the new graph, checked, with the step noted in its provenance
+ * @param[out] changes    [*n_changes], caller frees with pq_free
+ * @retval PQ_ERR_CONFIG  The glob selects nothing the method accepts (layers are listed),
+ * or calibration is missing.
+ */
+pq_status pq_stage_apply(const pq_stage *stage, const pq_graph *graph,
+                         const pq_apply_options *options, pq_graph **out,
+                         pq_layer_change **changes, size_t *n_changes, pq_err *err);
+
+/** Appends a change to the task. For methods. */
+pq_status pq_task_change(pq_compress_task *task, const char *layer, double error,
+                         const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+#endif

@@ -1,0 +1,183 @@
+/*
+ * Magnitude pruning: zeroes the weights of smallest |w|, in all selected kernels
+ * together (global) or in each of them (per_layer), so that exactly
+ * round(target_sparsity N) of N are zero. Of equal magnitudes those that come
+ * first go first: layers in graph order, items in memory order. Biases and
+ * norms stay.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "compress/method.h"
+#include "compress/wiring.h"
+#include "core/memory.h"
+
+enum { GLOBAL, PER_LAYER };
+
+typedef struct {
+    double target_sparsity;
+    int    scope;
+} prune_params;
+
+static const char *const scopes[] = {"global", "per_layer", NULL};
+
+static const pq_param params[] = {
+    {.name     = "target_sparsity",
+     .type     = PQ_PARAM_REAL,
+     .offset   = offsetof(prune_params, target_sparsity),
+     .fallback = "0.5",
+     .min      = 0,
+     .max      = 1,
+     .help     = "fraction of the kernel weights that is zero afterwards"},
+    {.name     = "scope",
+     .type     = PQ_PARAM_CHOICE,
+     .offset   = offsetof(prune_params, scope),
+     .fallback = "global",
+     .choices  = scopes,
+     .help =
+         "one threshold for all selected layers (global), or one a layer (per_layer)"},
+    {0},
+};
+
+/* A run of kernels that share one threshold. */
+typedef struct {
+    pq_weight **kernels; /* [n] */
+    double     *dropped; /* [n] sum of the squares that were zeroed */
+    size_t      n;
+} group;
+
+/* |x| as an integer: for finite floats the order of the bits is the order of the values.
+ */
+static uint32_t magnitude(float x)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &x, sizeof bits);
+    return bits & 0x7FFFFFFFu;
+}
+
+/*
+ * The magnitude of the count-th smallest weight, and how many of exactly that
+ * magnitude are among the count smallest: a radix selection, high half first.
+ */
+static void select_threshold(group g, size_t count, size_t *histogram,
+                             uint32_t *threshold, size_t *ties)
+{
+    uint32_t high = 0;
+
+    for (int half = 0; half < 2; half++) {
+        uint32_t bin = 0;
+        memset(histogram, 0, 65536 * sizeof *histogram);
+        for (size_t k = 0; k < g.n; k++) {
+            for (size_t i = 0; i < g.kernels[k]->value->count; i++) {
+                const uint32_t x = magnitude(pq_f32(g.kernels[k]->value)[i]);
+                if (half == 0) {
+                    histogram[x >> 16]++;
+                } else if (x >> 16 == high) {
+                    histogram[x & 0xFFFFu]++;
+                }
+            }
+        }
+        while (histogram[bin] < count) {
+            count -= histogram[bin++];
+        }
+        if (half == 0) {
+            high = bin;
+        } else {
+            *threshold = high << 16 | bin;
+        }
+    }
+    *ties = count;
+}
+
+static void prune_group(group g, double sparsity, size_t *histogram)
+{
+    size_t   all = 0, ties = 0;
+    uint32_t threshold = 0;
+
+    for (size_t k = 0; k < g.n; k++) {
+        all += g.kernels[k]->value->count;
+    }
+    const size_t count = (size_t)round(sparsity * (double)all);
+
+    if (count == 0) {
+        return;
+    }
+    select_threshold(g, count, histogram, &threshold, &ties);
+    for (size_t k = 0; k < g.n; k++) {
+        float *x             = pq_f32(g.kernels[k]->value);
+        g.kernels[k]->pruned = true;
+        for (size_t i = 0; i < g.kernels[k]->value->count; i++) {
+            const uint32_t m = magnitude(x[i]);
+            if (m < threshold || (m == threshold && ties > 0)) {
+                ties -= m == threshold ? 1 : 0;
+                g.dropped[k] += (double)x[i] * (double)x[i];
+                x[i] = 0.0f;
+            }
+        }
+    }
+}
+
+static bool accepts(const pq_graph *graph, const pq_node *node)
+{
+    (void)graph;
+    return pq_node_kernel(node) != NULL;
+}
+
+static pq_status report(pq_compress_task *task, size_t i, const pq_tensor *w,
+                        double dropped)
+{
+    double kept  = 0.0;
+    size_t zeros = 0;
+
+    for (size_t k = 0; k < w->count; k++) {
+        kept += (double)pq_f32(w)[k] * (double)pq_f32(w)[k];
+        zeros += pq_f32(w)[k] == 0.0f ? 1 : 0;
+    }
+    return pq_task_change(task, task->nodes[i],
+                          dropped > 0.0 ? sqrt(dropped / (kept + dropped)) : 0.0,
+                          "%zu of %zu weights are zero", zeros, w->count);
+}
+
+static pq_status apply(pq_compress_task *task, pq_err *err)
+{
+    const prune_params *p         = task->params;
+    size_t             *histogram = NULL;
+    group               all       = {.n = task->n_nodes};
+    pq_status           st;
+
+    PQ_NEW(all.kernels, all.n);
+    PQ_NEW(all.dropped, all.n);
+    PQ_NEW(histogram, 65536);
+    for (size_t i = 0; i < all.n; i++) {
+        const size_t at = pq_graph_find(task->graph, task->nodes[i]);
+        all.kernels[i]  = pq_node_kernel(&task->graph->nodes[at]);
+    }
+    if (p->scope == GLOBAL) {
+        prune_group(all, p->target_sparsity, histogram);
+    }
+    for (size_t i = 0; i < all.n; i++) {
+        const group one = {&all.kernels[i], &all.dropped[i], 1};
+        if (p->scope == PER_LAYER) {
+            prune_group(one, p->target_sparsity, histogram);
+        }
+        PQ_TRY(report(task, i, all.kernels[i]->value, all.dropped[i]));
+    }
+cleanup:
+    pq_free(all.kernels);
+    pq_free(all.dropped);
+    pq_free(histogram);
+    return st;
+}
+
+const pq_method pq_method_prune = {
+    .name = "prune",
+    .summary =
+        "zeroes the weights of smallest magnitude, to a sparsity met to one weight",
+    .source      = "arXiv:1506.02626, arXiv:1710.01878",
+    .params      = params,
+    .params_size = sizeof(prune_params),
+    .version     = "1",
+    .accepts     = accepts,
+    .apply       = apply,
+};

@@ -1,0 +1,72 @@
+/**
+ * @file
+ * Weights of one layer onto a grid: its scales or widths, which neighbour on the grid
+ * each weight goes to, and what the bias must make up for. For quantize.c only.
+ */
+#ifndef PQ_COMPRESS_QUANTIZE_WEIGHTS_H
+#define PQ_COMPRESS_QUANTIZE_WEIGHTS_H
+
+#include "compress/calib.h"
+
+enum { PQ_FORMAT_INT, PQ_FORMAT_FIXED, PQ_FORMAT_NF4, PQ_FORMAT_F16, PQ_FORMAT_BF16 };
+enum { PQ_PER_CHANNEL, PQ_PER_TENSOR, PQ_PER_GROUP, PQ_PER_WEIGHT };
+
+/** Parameters of the method. */
+typedef struct {
+    int64_t bits, activation_bits, group, integer_bits;
+    int     format, granularity, calibration, range, weight_range, choice;
+    int     overflow, rounding; /**< of fixed point */
+    double  percentile, average_bits;
+    bool    activations, bias_correction;
+} pq_quantize_params;
+
+/** Whether activations are on a grid too. */
+bool pq_quantize_has_codes(const pq_quantize_params *p);
+
+/** Fixed-point bits of a range: the fewest integer bits that reach `largest`, the rest
+ * fraction. */
+pq_status pq_quantize_fit_fixed(pq_quant *q, size_t i, int64_t bits, double largest,
+                                pq_err *err);
+
+/**
+ * Widths of the kernels of some nodes. Without average_bits all have `bits`. With it,
+ * from `bits` down, the width of the layer whose relative square error grows least for
+ * each bit that it saves falls by one, until the mean over all weights is reached.
+ *
+ * Source: the greedy form of Yao et al., HAWQ-V3, arXiv:2011.10680, section 3.4, with
+ *         weight error in place of the Hessian's trace.
+ *
+ * @param[out] widths  [n]
+ */
+pq_status pq_quantize_choose_widths(const pq_quantize_params *p, const pq_graph *graph,
+                                    const char *const *nodes, size_t n, int64_t *widths,
+                                    pq_err *err);
+
+/**
+ * Puts one weight on a new grid, which it then has.
+ *
+ * Adaptive choice: from the nearest neighbours, flips one weight at a time to the other
+ * neighbour while that lowers (w' - w)^T G (w' - w) of its output channel, G the Gram
+ * matrix of the layer's inputs: the objective of AdaRound by coordinate descent.
+ *
+ * Source: Nagel et al., ICML 2020, arXiv:2004.10568, eq. 6.
+ *
+ * @param[in]     gram  of the layer's inputs, or NULL: nearest
+ * @param[in,out] sums  |w|^2 and |w - w'|^2 are added
+ * @retval PQ_ERR_RANGE  A weight is beyond the range of a 16-bit float.
+ */
+pq_status pq_quantize_weight(const pq_quantize_params *p, pq_weight *w,
+                             const pq_calib_gram *gram, double sums[2], pq_err *err);
+
+/**
+ * Takes the mean shift of each output, (w' - w) times the mean input, off the bias,
+ * which is added where there is none.
+ *
+ * Source: Nagel et al., ICCV 2019, arXiv:1906.04721, section 4.2.
+ *
+ * @param[in] before  the kernel as it was
+ */
+pq_status pq_quantize_correct_bias(pq_layer *layer, const pq_tensor *before,
+                                   const pq_calib_gram *gram, pq_err *err);
+
+#endif

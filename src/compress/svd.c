@@ -1,0 +1,534 @@
+/*
+ * Low-rank factorisation of a weight by truncated SVD, plain or weighted by what
+ * calibration saw of its input (svd_factor.h).
+ *
+ * dense:       W [O, I] = A B, A = U_r S_r^1/2 [O, r], B = S_r^1/2 V_r^T [r, I];
+ *              y = A (B x) + b.
+ * channel:     the kernel as a matrix [O, h w I]: a convolution h x w to r channels
+ *              that keeps stride, padding and dilation, then 1 x 1 to O.
+ * channel_in:  as [(O, h, w), I]: 1 x 1 to r channels, then h x w to O.
+ * spatial:     as [(I, h), (O, w)]: h x 1 to r, then 1 x w to O.
+ *
+ * Values and operations go from m n to r (m + n): a gain only below the
+ * break-even rank m n / (m + n). Unweighted, the error |W - A B|_F is the norm of the
+ * dropped singular values, the least of any rank-r product.
+ *
+ * With `budget` ranks are chosen over all layers together: the component of the largest
+ * share of its layer's energy per cost comes next, until the budget is spent.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "compress/lowrank.h"
+#include "compress/svd_factor.h"
+#include "compress/wiring.h"
+#include "core/hash.h"
+#include "core/memory.h"
+#include "layers/kinds.h"
+
+enum { BY_PARAMETERS, BY_MACS };
+
+typedef struct {
+    pq_rank_params rank;
+    double         budget;
+    int            budget_unit;
+    int            form;      /* pq_svd_form */
+    int            weighting; /* pq_weighting */
+    double         alpha;
+    bool           bias_correction, randomized;
+} svd_params;
+
+static const char *const forms[]      = {"channel", "channel_in", "spatial", NULL};
+static const char *const weightings[] = {"none", "asvd", "whitened", NULL};
+static const char *const units[]      = {"parameters", "macs", NULL};
+
+static const pq_param params[] = {
+    PQ_RANK_ROWS(svd_params, rank),
+    {.name   = "budget",
+     .type   = PQ_PARAM_REAL,
+     .offset = offsetof(svd_params, budget),
+     .min    = 1,
+     .max    = 1000000,
+     .help   = "values (or operations) of all selected layers before over after; ranks "
+               "are shared out greedily"},
+    {.name     = "budget_unit",
+     .type     = PQ_PARAM_CHOICE,
+     .offset   = offsetof(svd_params, budget_unit),
+     .fallback = "parameters",
+     .choices  = units,
+     .help     = "what the budget counts"},
+    {.name     = "form",
+     .type     = PQ_PARAM_CHOICE,
+     .offset   = offsetof(svd_params, form),
+     .fallback = "channel",
+     .choices  = forms,
+     .help = "conv2d only: h x w then 1 x 1 (channel), 1 x 1 then h x w (channel_in), "
+             "or h x 1 then 1 x w (spatial)"},
+    {.name     = "weighting",
+     .type     = PQ_PARAM_CHOICE,
+     .offset   = offsetof(svd_params, weighting),
+     .fallback = "none",
+     .choices  = weightings,
+     .help     = "what is kept small: the weight's error (none), with inputs scaled by "
+                 "their size (asvd), or the output's (whitened)"},
+    {.name     = "alpha",
+     .type     = PQ_PARAM_REAL,
+     .offset   = offsetof(svd_params, alpha),
+     .fallback = "0.5",
+     .min      = 0,
+     .max      = 2,
+     .help     = "exponent of the inputs' size, for asvd"},
+    {.name     = "bias_correction",
+     .type     = PQ_PARAM_BOOL,
+     .offset   = offsetof(svd_params, bias_correction),
+     .fallback = "true",
+     .help     = "with weighting: move the mean of what is lost into the bias"},
+    {.name     = "randomized",
+     .type     = PQ_PARAM_BOOL,
+     .offset   = offsetof(svd_params, randomized),
+     .fallback = "false",
+     .help     = "rank only, unweighted: from a random sketch; for large layers"},
+    {0},
+};
+
+static pq_status check(const void *values, pq_err *err)
+{
+    const svd_params *p = values;
+    pq_status         st;
+
+    PQ_TRY(pq_rank_check(&p->rank, !isnan(p->budget),
+                         "rank, energy, epsilon, evbmf, ratio and budget", err));
+    PQ_CHECK(!p->randomized ||
+                 (p->rank.rank != PQ_UNSET && p->weighting == PQ_WEIGH_NONE),
+             PQ_ERR_CONFIG, "randomized needs rank, and no weighting");
+    PQ_CHECK(p->weighting == PQ_WEIGH_NONE || p->form == PQ_SVD_CHANNEL, PQ_ERR_CONFIG,
+             "weighting needs form=channel");
+cleanup:
+    return st;
+}
+
+static unsigned needs(const void *values)
+{
+    const svd_params *p = values;
+
+    return p->weighting != PQ_WEIGH_NONE ? PQ_NEEDS_GRAMS : 0;
+}
+
+/* One layer being factored. */
+typedef struct {
+    const char    *name;
+    size_t         node, m, n, full;
+    pq_svd_form    form;
+    pq_svd_weight  weight;
+    pq_tensor     *w; /* float64 [m, n] */
+    pq_svd_factors f;
+} target;
+
+static void free_target(target *t)
+{
+    pq_tensor_free(&t->w);
+    pq_svd_factors_free(&t->f);
+}
+
+static pq_status open_target(const pq_compress_task *task, const char *name, target *t,
+                             pq_err *err)
+{
+    const svd_params *p = task->params;
+    const pq_layer   *layer;
+    const bool        weighted = p->weighting != PQ_WEIGH_NONE;
+    pq_status         st;
+
+    t->name = name;
+    t->node = pq_graph_find(task->graph, name);
+    layer   = task->graph->nodes[t->node].layer;
+    t->form =
+        strcmp(layer->kind->name, "conv2d") == 0 ? (pq_svd_form)p->form : PQ_SVD_CHANNEL;
+    t->weight =
+        (pq_svd_weight){.how     = (pq_weighting)p->weighting,
+                        .alpha   = p->alpha,
+                        .centred = p->bias_correction,
+                        .gram    = weighted ? pq_calib_gram_of(task->calib, name) : NULL};
+    PQ_TRY(pq_svd_unfold(pq_layer_weight(layer, "kernel")->value, t->form, &t->w, err));
+    t->m    = t->w->shape.dim[0];
+    t->n    = t->w->shape.dim[1];
+    t->full = t->m < t->n ? t->m : t->n;
+cleanup:
+    return st;
+}
+
+/* One factorisation serves every rank: it is looked up by what it is made of. */
+static pq_status factor(pq_cache *cache, target *t, pq_err *err)
+{
+    const pq_calib_gram *g         = t->weight.gram;
+    const pq_tensor     *inputs[3] = {t->w};
+    pq_tensor            gram = {0}, mean = {0};
+    pq_tensor           *arrays[4] = {NULL};
+    char                 key[PQ_HASH_TEXT], what[64];
+    pq_status            st;
+
+    if (g != NULL) {
+        gram      = (pq_tensor){PQ_DTYPE_F64, PQ_SHAPE(g->n, g->n), g->n * g->n, g->gram};
+        mean      = (pq_tensor){PQ_DTYPE_F64, PQ_SHAPE(g->n), g->n, g->mean};
+        inputs[1] = &gram;
+        inputs[2] = &mean;
+    }
+    (void)snprintf(what, sizeof what, "svd/2 %d %d %.17g %zu", (int)t->weight.how,
+                   t->weight.centred, t->weight.alpha, g != NULL ? g->rows : 0);
+    pq_factor_key(what, g != NULL ? 3 : 1, inputs, key);
+    if (cache != NULL && pq_cache_get(cache, key, 4, arrays)) {
+        t->f = (pq_svd_factors){{arrays[0], arrays[1], arrays[2]}, arrays[3]};
+        return PQ_OK;
+    }
+    PQ_TRY(pq_svd_factor(t->w, &t->weight, &t->f, err));
+    if (cache != NULL) {
+        pq_cache_put(cache, key, 4,
+                     (pq_tensor *[]){t->f.svd.u, t->f.svd.s, t->f.svd.vt, t->f.spectrum});
+    }
+cleanup:
+    return st;
+}
+
+/* A sketch is made for one rank, so it is not remembered. */
+static pq_status sketch(target *t, size_t rank, uint64_t seed, pq_err *err)
+{
+    const pq_svd_sketch how = {10, 2, seed};
+    pq_status           st;
+
+    PQ_TRY(pq_svd_randomized(t->w, rank, &how, &t->f.svd, err));
+    PQ_TRY(pq_tensor_clone(t->f.svd.s, &t->f.spectrum, err));
+cleanup:
+    return st;
+}
+
+/* Shapes the factors a [m, r] and b [r, n] as kernels of two convolutions. */
+static pq_status shape_factors(const pq_shape *kernel, pq_svd_form form,
+                               pq_tensor **first, pq_tensor **last, pq_err *err)
+{
+    const size_t *d = kernel->dim, to_first[] = {2, 1, 0}, to_last[] = {1, 2, 0};
+    const size_t  rank = (*first)->shape.dim[0];
+    pq_tensor    *t = NULL, *u = NULL;
+    pq_status     st = PQ_OK;
+
+    if (kernel->ndim == 2) {
+        return PQ_OK;
+    }
+    if (form == PQ_SVD_CHANNEL) {
+        PQ_TRY(pq_tensor_reshape(*first, PQ_SHAPE(rank, d[1], d[2], d[3]), err));
+        PQ_TRY(pq_tensor_reshape(*last, PQ_SHAPE(d[0], 1, 1, rank), err));
+        return PQ_OK;
+    }
+    if (form == PQ_SVD_CHANNEL_IN) {
+        PQ_TRY(pq_tensor_reshape(*first, PQ_SHAPE(rank, 1, 1, d[3]), err));
+        PQ_TRY(pq_tensor_reshape(*last, PQ_SHAPE(d[0], d[1], d[2], rank), err));
+        return PQ_OK;
+    }
+    /* last holds P [(i, a), r], first holds Q [r, (o, b)]: P makes the kernel h x 1, Q
+     * the 1 x w */
+    PQ_TRY(pq_tensor_reshape(*last, PQ_SHAPE(d[3], d[1], rank), err));
+    PQ_TRY(pq_tensor_permute(*last, to_first, &t, err));
+    PQ_TRY(pq_tensor_reshape(t, PQ_SHAPE(rank, d[1], 1, d[3]), err));
+    PQ_TRY(pq_tensor_reshape(*first, PQ_SHAPE(rank, d[0], d[2]), err));
+    PQ_TRY(pq_tensor_permute(*first, to_last, &u, err));
+    PQ_TRY(pq_tensor_reshape(u, PQ_SHAPE(d[0], 1, d[2], rank), err));
+    pq_tensor_free(first);
+    pq_tensor_free(last);
+    *first = t;
+    *last  = u;
+    t = u = NULL;
+cleanup:
+    pq_tensor_free(&t);
+    pq_tensor_free(&u);
+    return st;
+}
+
+/* The two layers' attributes: each spatial factor keeps the attributes of its own axis.
+ */
+static void split_attributes(const pq_conv2d_params *p, pq_svd_form form,
+                             pq_conv2d_params *first, pq_conv2d_params *last)
+{
+    /* 1 x 1 kernels keep the defaults: stride 1, nothing padded */
+    if (form != PQ_SVD_CHANNEL_IN) {
+        *first = *p;
+    }
+    if (form == PQ_SVD_CHANNEL) {
+        return;
+    }
+    *last = *p;
+    if (form == PQ_SVD_CHANNEL_IN) {
+        return;
+    }
+    first->window.stride_w  = 1;
+    first->window.pad_left  = 0;
+    first->window.pad_right = 0;
+    first->dilation_w       = 1;
+    last->window.stride_h   = 1;
+    last->window.pad_top    = 0;
+    last->window.pad_bottom = 0;
+    last->dilation_h        = 1;
+}
+
+/* What the bias gains, (W - A B) mean(x), or NULL where nothing is corrected. */
+static pq_status correction(const target *t, const pq_tensor *joined, double **out,
+                            pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    if (t->weight.how == PQ_WEIGH_NONE || !t->weight.centred) {
+        return PQ_OK;
+    }
+    PQ_NEW(*out, t->m);
+    for (size_t i = 0; i < t->w->count; i++) {
+        (*out)[i / t->n] +=
+            (pq_f64(t->w)[i] - pq_f64(joined)[i]) * t->weight.gram->mean[i % t->n];
+    }
+cleanup:
+    return st;
+}
+
+static double relative_error(const pq_tensor *w, const pq_tensor *joined)
+{
+    double lost = 0.0, all = 0.0;
+
+    for (size_t i = 0; i < w->count; i++) {
+        const double d = pq_f64(w)[i] - pq_f64(joined)[i];
+        lost += d * d;
+        all += pq_f64(w)[i] * pq_f64(w)[i];
+    }
+    return all > 0.0 ? sqrt(lost / all) : 0.0;
+}
+
+/* Puts the two factors in place of a node: "<name>.b", then "<name>" with the bias. Takes
+ * the factors, also on failure. */
+static pq_status replace(pq_graph *graph, const target *t, pq_tensor *first,
+                         pq_tensor *last, const double *shift, pq_err *err)
+{
+    const pq_layer *layer     = graph->nodes[t->node].layer;
+    const pq_shape  kernel    = pq_layer_weight(layer, "kernel")->value->shape;
+    pq_layer       *layers[2] = {NULL, NULL};
+    pq_status       st;
+
+    PQ_TRY(shape_factors(&kernel, t->form, &first, &last, err));
+    st    = pq_factor_layer(layer->kind->name, first, &layers[0], err);
+    first = NULL;
+    PQ_TRY(st);
+    st   = pq_factor_layer(layer->kind->name, last, &layers[1], err);
+    last = NULL;
+    PQ_TRY(st);
+    if (kernel.ndim == 4) {
+        split_attributes(layer->params, t->form, layers[0]->params, layers[1]->params);
+    }
+    PQ_TRY(pq_chain_replace(graph, t->node, 2, layers, shift, err));
+cleanup:
+    pq_tensor_free(&first);
+    pq_tensor_free(&last);
+    pq_layer_free(&layers[0]);
+    pq_layer_free(&layers[1]);
+    return st;
+}
+
+/* Factors a layer at a rank, or rebuilds its kernel from the factors. */
+static pq_status reduce(pq_compress_task *task, target *t, size_t rank, bool rebuilt,
+                        pq_err *err)
+{
+    const pq_shape kernel =
+        pq_layer_weight(task->graph->nodes[t->node].layer, "kernel")->value->shape;
+    pq_tensor *a = NULL, *b = NULL, *joined = NULL, *whole = NULL;
+    double    *shift = NULL, error;
+    pq_status  st;
+
+    PQ_TRY(pq_svd_split(&t->f.svd, rank, &a, &b, err));
+    PQ_TRY(pq_svd_join(a, b, &joined, err));
+    PQ_TRY(correction(t, joined, &shift, err));
+    error = relative_error(t->w, joined);
+    if (rebuilt) {
+        PQ_TRY(pq_svd_refold(joined, &kernel, t->form, &whole, err));
+        PQ_TRY(pq_kernel_replace(task->graph, t->node, whole, shift, err));
+    } else {
+        st = replace(task->graph, t, b, a, shift, err);
+        a = b = NULL;
+        PQ_TRY(st);
+    }
+    PQ_TRY(pq_task_change(task, t->name, error, "rank %zu of %zu%s", rank, t->full,
+                          rebuilt ? ", reconstructed" : ""));
+cleanup:
+    pq_tensor_free(&a);
+    pq_tensor_free(&b);
+    pq_tensor_free(&joined);
+    pq_free(shift);
+    return st;
+}
+
+/* One layer; `rank` is given by a budget, or 0. */
+static pq_status apply_one(pq_compress_task *task, const char *name, size_t rank,
+                           pq_err *err)
+{
+    const svd_params     *p  = task->params;
+    const pq_rank_params *rp = &p->rank;
+    target                t  = {0};
+    pq_status             st;
+
+    PQ_TRY(open_target(task, name, &t, err));
+    if (rank == 0 && pq_rank_needs_spectrum(rp)) {
+        PQ_TRY(factor(task->cache, &t, err));
+    }
+    const pq_spectrum s = {t.m, t.n, t.full,
+                           t.f.spectrum != NULL ? pq_f64(t.f.spectrum) : NULL};
+    if (rank == 0) {
+        PQ_TRY(pq_rank_choose(rp, &s, &rank, err));
+    }
+    const bool gains = rank * (t.m + t.n) < t.m * t.n;
+    const bool rebuilt =
+        rp->run_as == PQ_RUN_RECONSTRUCTED || (rp->run_as == PQ_RUN_AUTO && !gains);
+
+    if (rp->keep_dense && !gains && !rebuilt) {
+        PQ_TRY(pq_task_change(task, name, 0.0,
+                              "dense kept: rank %zu is not below break-even %.1f", rank,
+                              (double)t.m * (double)t.n / (double)(t.m + t.n)));
+        goto cleanup;
+    }
+    if (t.f.spectrum == NULL) {
+        PQ_TRY(p->randomized ? sketch(&t, rank, task->seed, err)
+                             : factor(task->cache, &t, err));
+    }
+    PQ_TRY(reduce(task, &t, rank, rebuilt, err));
+cleanup:
+    free_target(&t);
+    return st;
+}
+
+/* One layer in the sharing out of a budget. */
+typedef struct {
+    size_t     rank, limit; /* limit: the largest rank below break-even */
+    double     unit;        /* cost of one component */
+    double     norm;        /* sum of squares of the spectrum */
+    pq_tensor *spectrum;
+} share;
+
+/* Spectrum and costs of one layer; *before grows by its cost as it is. */
+static pq_status open_share(pq_compress_task *task, const char *name, share *s,
+                            double *before, pq_err *err)
+{
+    const svd_params *p = task->params;
+    target            t = {0};
+    double            each;
+    pq_status         st;
+
+    PQ_TRY(open_target(task, name, &t, err));
+    PQ_TRY(factor(task->cache, &t, err));
+    each         = p->budget_unit == BY_MACS
+                       ? (double)pq_node_macs(task->graph, t.node) / (double)t.w->count
+                       : 1.0;
+    s->unit      = each * (double)(t.m + t.n);
+    s->limit     = (t.m * t.n - 1) / (t.m + t.n);
+    s->rank      = 1;
+    s->spectrum  = t.f.spectrum;
+    t.f.spectrum = NULL;
+    for (size_t i = 0; i < t.full; i++) {
+        s->norm += pq_f64(s->spectrum)[i] * pq_f64(s->spectrum)[i];
+    }
+    *before += each * (double)t.w->count;
+cleanup:
+    free_target(&t);
+    return st;
+}
+
+/* Share of its layer's energy that the next component brings, per cost. */
+static double worth(const share *s)
+{
+    const double next = pq_f64(s->spectrum)[s->rank];
+
+    return s->norm > 0.0 ? next * next / s->norm / s->unit : 0.0;
+}
+
+static void share_out(share *shares, size_t n, double budget)
+{
+    double spent = 0.0;
+
+    for (size_t i = 0; i < n; i++) {
+        spent += shares[i].unit;
+    }
+    while (true) {
+        share *best = NULL;
+        for (size_t i = 0; i < n; i++) {
+            share *s = &shares[i];
+            if (s->rank < s->limit && spent + s->unit <= budget &&
+                (best == NULL || worth(s) > worth(best))) {
+                best = s;
+            }
+        }
+        if (best == NULL) {
+            break;
+        }
+        best->rank++;
+        spent += best->unit;
+    }
+}
+
+/* Ranks of all layers under the budget. */
+static pq_status plan_ranks(pq_compress_task *task, size_t *ranks, pq_err *err)
+{
+    const svd_params *p      = task->params;
+    share            *shares = NULL;
+    double            before = 0.0;
+    pq_status         st;
+
+    PQ_NEW(shares, task->n_nodes);
+    for (size_t i = 0; i < task->n_nodes; i++) {
+        st = open_share(task, task->nodes[i], &shares[i], &before, err);
+        if (st != PQ_OK) {
+            pq_err_context(err, "layer '%s'", task->nodes[i]);
+            goto cleanup;
+        }
+    }
+    share_out(shares, task->n_nodes, before / p->budget);
+    for (size_t i = 0; i < task->n_nodes; i++) {
+        ranks[i] = shares[i].rank;
+    }
+cleanup:
+    for (size_t i = 0; shares != NULL && i < task->n_nodes; i++) {
+        pq_tensor_free(&shares[i].spectrum);
+    }
+    pq_free(shares);
+    return st;
+}
+
+static pq_status apply(pq_compress_task *task, pq_err *err)
+{
+    const svd_params *p     = task->params;
+    size_t           *ranks = NULL;
+    pq_status         st;
+
+    PQ_NEW(ranks, task->n_nodes);
+    if (p->rank.fold) {
+        PQ_TRY(pq_task_fold(task, err));
+    }
+    if (!isnan(p->budget)) {
+        PQ_TRY(plan_ranks(task, ranks, err));
+    }
+    for (size_t i = 0; i < task->n_nodes; i++) {
+        pq_progress_report(task->progress, "layers", i, task->n_nodes, task->nodes[i]);
+        st = apply_one(task, task->nodes[i], ranks[i], err);
+        if (st != PQ_OK) {
+            pq_err_context(err, "layer '%s'", task->nodes[i]);
+            goto cleanup;
+        }
+    }
+cleanup:
+    pq_free(ranks);
+    return st;
+}
+
+const pq_method pq_method_svd = {
+    .name    = "svd",
+    .summary = "best low-rank product in place of a dense or convolution weight",
+    .source =
+        "doi:10.1007/BF02288367, arXiv:1404.0736, arXiv:1405.3866, arXiv:1505.06798",
+    .params      = params,
+    .params_size = sizeof(svd_params),
+    .version     = "2",
+    .needs       = needs,
+    .check       = check,
+    .accepts     = pq_accepts_kernel,
+    .apply       = apply,
+};

@@ -1,0 +1,122 @@
+#include "compress/training.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "train/train.h"
+
+bool pq_training_accepts(const pq_graph *graph, const pq_node *node)
+{
+    (void)graph;
+    for (size_t w = 0; w < node->layer->n_weights; w++) {
+        if (node->layer->kind->role(node->layer->weights[w].name) !=
+            PQ_WEIGHT_STATISTIC) {
+            return true;
+        }
+    }
+    return false;
+}
+
+unsigned pq_training_needs(const void *params)
+{
+    (void)params;
+    return PQ_NEEDS_TRAINING;
+}
+
+static bool is_selected(const pq_compress_task *task, const char *name)
+{
+    for (size_t i = 0; i < task->n_nodes; i++) {
+        if (strcmp(task->nodes[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The user's pattern, and by name every layer that was not selected. */
+static pq_status list_frozen(const pq_compress_task *task, const char *freeze, char **out,
+                             pq_err *err)
+{
+    pq_text   text = {0};
+    pq_status st   = PQ_OK;
+
+    pq_text_add(&text, "%s", freeze != NULL ? freeze : "");
+    for (size_t i = 0; i < task->graph->n_nodes; i++) {
+        const pq_node *node = &task->graph->nodes[i];
+        if (pq_training_accepts(task->graph, node) && !is_selected(task, node->name)) {
+            pq_text_add(&text, "%s%s", text.length > 0 ? "," : "", node->name);
+        }
+    }
+    *out = NULL;
+    if (text.length > 0) {
+        PQ_TRY(pq_text_take(&text, out, err));
+    }
+cleanup:
+    pq_text_free(&text);
+    return st;
+}
+
+/* |W - W'|_F / |W|_F over all weights of a layer. */
+static double distance(const pq_layer *before, const pq_layer *after)
+{
+    double moved = 0.0, size = 0.0;
+
+    for (size_t w = 0; w < before->n_weights; w++) {
+        const float *a = pq_f32(before->weights[w].value);
+        const float *b = pq_f32(after->weights[w].value);
+        for (size_t i = 0; i < before->weights[w].value->count; i++) {
+            const double d = (double)b[i] - (double)a[i];
+            moved += d * d;
+            size += (double)a[i] * (double)a[i];
+        }
+    }
+    return size > 0.0 ? sqrt(moved / size) : 0.0;
+}
+
+static pq_status report(pq_compress_task *task, const pq_graph *before,
+                        const pq_train_summary *s)
+{
+    const pq_train_epoch *best = &s->history[s->best > 0 ? s->best - 1 : 0];
+    pq_status             st   = PQ_OK;
+
+    for (size_t i = 0; i < task->n_nodes && st == PQ_OK; i++) {
+        const size_t at = pq_graph_find(task->graph, task->nodes[i]);
+        st              = pq_task_change(
+                         task, task->nodes[i],
+                         distance(before->nodes[at].layer, task->graph->nodes[at].layer),
+                         "epoch %zu of %zu, accuracy %.4f on %zu events", s->best, s->n_epochs,
+                         best->accuracy, s->validation_events);
+    }
+    return st;
+}
+
+pq_status pq_training_apply(pq_compress_task *task, const pq_graph *teacher, pq_err *err)
+{
+    const pq_training     *t       = task->training;
+    pq_train_params        params  = {0};
+    pq_train_summary       summary = {0};
+    pq_graph              *before  = NULL;
+    char                  *frozen  = NULL;
+    const pq_train_options options = {
+        .threads = t->threads, .teacher = teacher, .progress = task->progress};
+    pq_status st;
+
+    PQ_TRY(pq_graph_clone(task->graph, &before, err));
+    PQ_TRY(pq_params_copy(pq_train_param_table, task->params, &params, err));
+    PQ_TRY(list_frozen(task, params.freeze, &frozen, err));
+    pq_free(params.freeze);
+    params.freeze = frozen;
+    params.seed   = (int64_t)((task->seed + (uint64_t)params.seed) & INT64_MAX);
+    PQ_TRY(pq_train(task->graph,
+                    &(pq_train_data){.dataset    = t->dataset,
+                                     .train      = t->train,
+                                     .validation = t->validation},
+                    &params, &options, &summary, err));
+    PQ_TRY(report(task, before, &summary));
+cleanup:
+    pq_params_free(pq_train_param_table, &params);
+    pq_train_summary_free(&summary);
+    pq_graph_free(&before);
+    return st;
+}

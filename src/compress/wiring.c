@@ -1,0 +1,109 @@
+#include "compress/wiring.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "layers/kinds.h"
+
+bool pq_node_is(const pq_node *node, const char *kind)
+{
+    return strcmp(node->layer->kind->name, kind) == 0;
+}
+
+bool pq_node_in(const pq_node *node, const char *const *kinds)
+{
+    for (; *kinds != NULL; kinds++) {
+        if (pq_node_is(node, *kinds)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+pq_weight *pq_node_kernel(const pq_node *node)
+{
+    for (size_t w = 0; w < node->layer->n_weights; w++) {
+        if (node->layer->kind->role(node->layer->weights[w].name) == PQ_WEIGHT_KERNEL) {
+            return &node->layer->weights[w];
+        }
+    }
+    return NULL;
+}
+
+size_t pq_sole_reader(const pq_graph *graph, size_t node)
+{
+    if (node == graph->output || pq_graph_readers(graph, node) != 1) {
+        return SIZE_MAX;
+    }
+    for (size_t i = node + 1; i < graph->n_nodes; i++) {
+        for (size_t k = 0; k < graph->nodes[i].n_inputs; k++) {
+            if (graph->nodes[i].inputs[k] == node) {
+                return i;
+            }
+        }
+    }
+    return SIZE_MAX;
+}
+
+size_t pq_foldable_batch_norm(const pq_graph *graph, size_t node)
+{
+    static const char *const foldable[] = {"dense", "conv2d", NULL};
+    const size_t             reader     = pq_sole_reader(graph, node);
+
+    return pq_node_in(&graph->nodes[node], foldable) &&
+                   graph->nodes[node].quant == NULL && reader != SIZE_MAX &&
+                   pq_node_is(&graph->nodes[reader], "batch_norm")
+               ? reader
+               : SIZE_MAX;
+}
+
+static double item(const pq_layer *layer, const char *weight, size_t i, double absent)
+{
+    const pq_weight *w = pq_layer_weight(layer, weight);
+
+    return w != NULL ? (double)pq_f32(w->value)[i] : absent;
+}
+
+static void scale_kernel(pq_layer *kernel, const pq_layer *norm)
+{
+    const pq_batch_norm_params *p    = norm->params;
+    pq_weight                  *w    = pq_layer_weight(kernel, "kernel");
+    float                      *bias = pq_f32(pq_layer_weight(kernel, "bias")->value);
+    const size_t                out = w->value->shape.dim[0], row = w->value->count / out;
+
+    for (size_t o = 0; o < out; o++) {
+        const double g = item(norm, "gamma", o, 1.0) /
+                         sqrt(item(norm, "variance", o, 1.0) + p->epsilon);
+        for (size_t i = o * row; i < (o + 1) * row; i++) {
+            pq_f32(w->value)[i] = (float)((double)pq_f32(w->value)[i] * g);
+        }
+        bias[o] = (float)(((double)bias[o] - item(norm, "mean", o, 0.0)) * g +
+                          item(norm, "beta", o, 0.0));
+    }
+    pq_quant_free(&w->quant);
+    pq_quant_free(&pq_layer_weight(kernel, "bias")->quant);
+}
+
+pq_status pq_fold_batch_norm(pq_graph *graph, size_t node, pq_err *err)
+{
+    const size_t norm   = pq_foldable_batch_norm(graph, node);
+    pq_layer    *kernel = graph->nodes[node].layer;
+    pq_tensor   *zeros  = NULL;
+    pq_status    st     = PQ_OK;
+
+    if (norm == SIZE_MAX) {
+        return PQ_OK;
+    }
+    if (pq_layer_weight(kernel, "bias") == NULL) {
+        const size_t out = pq_layer_weight(kernel, "kernel")->value->shape.dim[0];
+        PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(out), &zeros, err));
+        PQ_TRY(pq_layer_add_weight(kernel, "bias", zeros, err));
+    }
+    scale_kernel(kernel, graph->nodes[norm].layer);
+    graph->nodes[node].quant = graph->nodes[norm].quant;
+    graph->nodes[norm].quant = NULL;
+    PQ_TRY(pq_graph_bypass(graph, norm, err));
+cleanup:
+    return st;
+}

@@ -1,0 +1,93 @@
+#include "exec/codes.h"
+
+#include <string.h>
+
+#include "exec/engine.h"
+#include "exec/quantize.h"
+#include "layers/kinds.h"
+
+/* Kinds that hand the values of their input on. */
+static bool hands_on(const pq_layer *layer)
+{
+    static const char *const kinds[] = {"flatten",   "reshape",  "dropout",
+                                        "subsample", "max_pool", "global_max_pool"};
+
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (strcmp(layer->kind->name, kinds[i]) == 0) {
+            return true;
+        }
+    }
+    return strcmp(layer->kind->name, "pad") == 0 &&
+           ((const pq_pad_params *)layer->params)->value == 0.0;
+}
+
+const pq_quant *pq_code_grid(const pq_graph *graph, size_t node)
+{
+    while (graph->nodes[node].quant == NULL && hands_on(graph->nodes[node].layer)) {
+        node = graph->nodes[node].inputs[0];
+    }
+    const pq_quant *q = graph->nodes[node].quant;
+
+    return q != NULL && pq_quant_has_codes(q) && q->n == 1 ? q : NULL;
+}
+
+void pq_codes_to_real(const pq_quant *grid, size_t n, const void *from, double *to)
+{
+    if (grid == NULL) {
+        memcpy(to, from, n * sizeof *to);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        to[i] = pq_quant_value(grid, 0, ((const int32_t *)from)[i]);
+    }
+}
+
+void pq_codes_from_real(const pq_graph *graph, size_t node, size_t n, double *from,
+                        void *to)
+{
+    const pq_quant *grid  = pq_code_grid(graph, node);
+    const pq_node  *at    = &graph->nodes[node];
+    const size_t    count = n * pq_node_count(graph, node);
+
+    if (grid != NULL) {
+        for (size_t i = 0; i < count; i++) {
+            ((int32_t *)to)[i] = pq_quant_code_real(grid, 0, from[i]);
+        }
+        return;
+    }
+    if (at->quant != NULL) {
+        pq_quantize_values(at->quant, &at->shape, n, sizeof *from, from);
+    }
+    memmove(to, from, count * sizeof *from);
+}
+
+void pq_codes_take(const pq_graph *graph, size_t node, size_t n, const float *from,
+                   void *to)
+{
+    const pq_quant *grid  = pq_code_grid(graph, node);
+    const pq_node  *at    = &graph->nodes[node];
+    const size_t    count = n * pq_node_count(graph, node);
+
+    for (size_t i = 0; i < count; i++) {
+        if (grid != NULL) {
+            ((int32_t *)to)[i] = pq_quant_code_real(grid, 0, (double)from[i]);
+        } else {
+            ((double *)to)[i] = (double)from[i];
+        }
+    }
+    if (grid == NULL && at->quant != NULL) {
+        pq_quantize_values(at->quant, &at->shape, n, sizeof(double), to);
+    }
+}
+
+void pq_codes_give(const pq_graph *graph, size_t node, size_t n, const void *from,
+                   float *to)
+{
+    const pq_quant *grid  = pq_code_grid(graph, node);
+    const size_t    count = n * pq_node_count(graph, node);
+
+    for (size_t i = 0; i < count; i++) {
+        to[i] = grid != NULL ? (float)pq_quant_value(grid, 0, ((const int32_t *)from)[i])
+                             : (float)((const double *)from)[i];
+    }
+}

@@ -1,0 +1,69 @@
+#include "exec/kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#define ISA     PQ_ISA_AVX2
+#define KERNELS pq_kernels_avx2
+#define VEC     __m256
+#define TARGET  __attribute__((target("avx2,fma")))
+#define ROWS    6
+enum { LANES = 8 };
+
+static inline TARGET __m256 load(const float *from)
+{
+    return _mm256_loadu_ps(from);
+}
+
+static inline TARGET void store(float *to, __m256 v)
+{
+    _mm256_storeu_ps(to, v);
+}
+
+static inline TARGET __m256 spread(float x)
+{
+    return _mm256_set1_ps(x);
+}
+
+static inline TARGET __m256 multiply_add(__m256 a, __m256 b, __m256 c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+
+/* A NaN stays one: these give the second operand then. */
+static inline TARGET __m256 at_least(float lo, __m256 v)
+{
+    return _mm256_max_ps(spread(lo), v);
+}
+
+static inline TARGET __m256 at_most(float hi, __m256 v)
+{
+    return _mm256_min_ps(spread(hi), v);
+}
+
+static inline TARGET __m256 load_part(const float *from, size_t n)
+{
+    float buffer[LANES] = {0};
+
+    memcpy(buffer, from, n * sizeof *from);
+    return load(buffer);
+}
+
+static inline TARGET void store_part(float *to, size_t n, __m256 v)
+{
+    float buffer[LANES];
+
+    store(buffer, v);
+    memcpy(to, buffer, n * sizeof *to);
+}
+
+static inline TARGET __m256 power_of_two(__m256 v)
+{
+    const __m256i k = _mm256_add_epi32(_mm256_castps_si256(v), _mm256_set1_epi32(127));
+
+    return _mm256_castsi256_ps(_mm256_slli_epi32(k, 23));
+}
+
+#include "exec/kernels_body.h"
+#endif

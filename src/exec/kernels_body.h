@@ -1,0 +1,193 @@
+/* The kernels, written once. The file that includes this defines for its instruction set:
+   VEC, LANES, TARGET, ROWS (of a block), load, store, spread, multiply_add, at_least,
+   at_most, and KERNELS, the name of the table. No include guard: it is a template. */
+
+/* A loop of few steps that must go into registers altogether. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#define foreach(i, n) UNROLL for (size_t i = 0; i < (n); i++)
+
+enum { DEPTHWISE_ROWS = 4 };
+
+#define INLINE   static inline __attribute__((always_inline)) TARGET
+#define FUNCTION static TARGET
+
+/* Stores one vector of results, or its first lanes up to channel n. */
+INLINE void finish(const pq_panel *p, size_t row, size_t channel, VEC sum)
+{
+    const size_t at   = row * p->out_pitch + channel;
+    const size_t left = p->n - channel;
+
+    if (left >= LANES) {
+        if (p->residual != NULL) {
+            sum = sum + load(p->residual + at);
+        }
+        store(p->out + at, at_most(p->hi, at_least(p->lo, sum)));
+    } else {
+        if (p->residual != NULL) {
+            sum = sum + load_part(p->residual + at, left);
+        }
+        store_part(p->out + at, left, at_most(p->hi, at_least(p->lo, sum)));
+    }
+}
+
+/* `rows` x `vectors` sums in registers; both are constants where this is inlined. */
+INLINE void block(const pq_panel *p, size_t row, const size_t rows, const size_t vectors)
+{
+    const size_t pitch  = p->in_pitch;
+    const size_t length = p->length;
+    const float *weight = p->weight;
+    VEC          sum[2][ROWS];
+
+    foreach (r, rows) {
+        foreach (v, vectors) {
+            sum[v][r] = load(p->bias + v * LANES);
+        }
+    }
+    for (size_t t = 0; t < p->taps; t++) {
+        const float *in = p->in + row * pitch + p->tap[t];
+        for (size_t i = 0; i < length; i++) {
+            VEC w[2];
+            foreach (v, vectors) {
+                w[v] = load(weight + v * LANES);
+            }
+            foreach (r, rows) {
+                const VEC x = spread(in[r * pitch + i]);
+                foreach (v, vectors) {
+                    sum[v][r] = multiply_add(x, w[v], sum[v][r]);
+                }
+            }
+            weight += vectors * LANES;
+        }
+    }
+    foreach (r, rows) {
+        foreach (v, vectors) {
+            finish(p, row + r, v * LANES, sum[v][r]);
+        }
+    }
+}
+
+#define BLOCK(n)                                                                         \
+    case n:                                                                              \
+        block(p, row, n, vectors);                                                       \
+        break;
+
+/* All rows, in blocks of nearly equal size. */
+INLINE void panel(const pq_panel *p, const size_t vectors)
+{
+    const size_t blocks = (p->rows + ROWS - 1) / ROWS;
+    size_t       row    = 0;
+
+    for (size_t b = 0; b < blocks; b++) {
+        const size_t rows = (p->rows - row + blocks - b - 1) / (blocks - b);
+        switch (rows) {
+            BLOCK(1)
+            BLOCK(2)
+            BLOCK(3)
+            BLOCK(4)
+#if ROWS > 4
+            BLOCK(5)
+            BLOCK(6)
+#endif
+#if ROWS > 6
+            BLOCK(7)
+            BLOCK(8)
+#endif
+        default:
+            break;
+        }
+        row += rows;
+    }
+}
+
+FUNCTION void narrow(const pq_panel *p)
+{
+    panel(p, 1);
+}
+
+FUNCTION void wide(const pq_panel *p)
+{
+    panel(p, 2);
+}
+
+/* One vector of channels at `rows` positions: the weights are loaded once for all. */
+INLINE void depthwise_block(const pq_panel *p, size_t row, size_t channel, size_t width,
+                            const size_t rows)
+{
+    const float *in = p->in + row * p->in_pitch + channel;
+    VEC          sum[DEPTHWISE_ROWS];
+
+    foreach (r, rows) {
+        sum[r] = load(p->bias + channel);
+    }
+    for (size_t t = 0; t < p->taps; t++) {
+        const VEC w = load(p->weight + t * width + channel);
+        foreach (r, rows) {
+            sum[r] = multiply_add(load(in + p->tap[t] + r * p->in_pitch), w, sum[r]);
+        }
+    }
+    foreach (r, rows) {
+        finish(p, row + r, channel, sum[r]);
+    }
+}
+
+FUNCTION void depthwise(const pq_panel *p)
+{
+    const size_t width = (p->n + LANES - 1) / LANES * LANES;
+
+    for (size_t c = 0; c < width; c += LANES) {
+        size_t r = 0;
+        for (; r + DEPTHWISE_ROWS <= p->rows; r += DEPTHWISE_ROWS) {
+            depthwise_block(p, r, c, width, DEPTHWISE_ROWS);
+        }
+        for (; r < p->rows; r++) {
+            depthwise_block(p, r, c, width, 1);
+        }
+    }
+}
+
+/* exp(x) to 2 ulp: x = k ln 2 + r, a polynomial in r, times 2^k. Adding 1.5 * 2^23 rounds
+   x / ln 2 to the integer k, which is then in the low bits. Source: expf of the Cephes
+   library, Moshier 1992. */
+INLINE VEC exponential(VEC x)
+{
+    const VEC magic = spread(12582912.0f);
+    VEC       t, k, r, y;
+
+    x = at_most(88.0f, at_least(-87.3f, x));
+    t = multiply_add(x, spread(1.44269504f), magic);
+    k = t - magic;
+    r = multiply_add(k, spread(-0.693359375f), x);
+    r = multiply_add(k, spread(2.12194440e-4f), r);
+    y = multiply_add(spread(1.9875691500e-4f), r, spread(1.3981999507e-3f));
+    y = multiply_add(y, r, spread(8.3334519073e-3f));
+    y = multiply_add(y, r, spread(4.1665795894e-2f));
+    y = multiply_add(y, r, spread(1.6666665459e-1f));
+    y = multiply_add(y, r, spread(5.0000001201e-1f));
+    y = multiply_add(y * r, r, r) + spread(1.0f);
+    return y * power_of_two(t);
+}
+
+FUNCTION void exponentials(size_t n, float *x)
+{
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) {
+        store(x + i, exponential(load(x + i)));
+    }
+    if (i < n) {
+        store_part(x + i, n - i, exponential(load_part(x + i, n - i)));
+    }
+}
+
+const pq_kernels KERNELS = {
+    .isa          = ISA,
+    .lanes        = LANES,
+    .narrow       = narrow,
+    .wide         = wide,
+    .depthwise    = depthwise,
+    .exponentials = exponentials,
+};

@@ -1,0 +1,76 @@
+#include <string.h>
+
+#include "exec/kernels.h"
+
+typedef float    vector4 __attribute__((vector_size(16)));
+typedef unsigned bits4 __attribute__((vector_size(16)));
+typedef int      mask4 __attribute__((vector_size(16)));
+
+#define ISA     PQ_ISA_PORTABLE
+#define KERNELS pq_kernels_portable
+#define VEC     vector4
+#define TARGET
+#define ROWS 4
+enum { LANES = 4 };
+
+static inline vector4 load(const float *from)
+{
+    vector4 v;
+
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+static inline void store(float *to, vector4 v)
+{
+    memcpy(to, &v, sizeof v);
+}
+
+static inline vector4 spread(float x)
+{
+    return (vector4){x, x, x, x};
+}
+
+static inline vector4 multiply_add(vector4 a, vector4 b, vector4 c)
+{
+    return a * b + c;
+}
+
+static inline vector4 choose(mask4 mask, vector4 yes, vector4 no)
+{
+    return (vector4)((mask & (mask4)yes) | (~mask & (mask4)no));
+}
+
+/* A NaN stays one. */
+static inline vector4 at_least(float lo, vector4 v)
+{
+    return choose(v < spread(lo), spread(lo), v);
+}
+
+static inline vector4 at_most(float hi, vector4 v)
+{
+    return choose(v > spread(hi), spread(hi), v);
+}
+
+static inline vector4 load_part(const float *from, size_t n)
+{
+    float buffer[LANES] = {0};
+
+    memcpy(buffer, from, n * sizeof *from);
+    return load(buffer);
+}
+
+static inline void store_part(float *to, size_t n, vector4 v)
+{
+    float buffer[LANES];
+
+    store(buffer, v);
+    memcpy(to, buffer, n * sizeof *to);
+}
+
+static inline vector4 power_of_two(vector4 v)
+{
+    return (vector4)(((bits4)v + 127U) << 23);
+}
+
+#include "exec/kernels_body.h"

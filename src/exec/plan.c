@@ -1,0 +1,348 @@
+#include "exec/plan.h"
+
+#include <cblas.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "exec/engine.h"
+#include "exec/program.h"
+#include "exec/quantize.h"
+
+struct pq_plan {
+    pq_graph   *graph;   /* a copy of the caller's, checked; owned unless forked */
+    pq_program *program; /* as fast as can be; owned unless forked */
+    bool        forked;
+    size_t      batch;
+    char       *block; /* values and scratch */
+    /* with an observer only */
+    pq_observer observer;
+    void       *context;
+    pq_program *whole; /* every node's value shows; owned */
+    char       *whole_block;
+    float      *seen; /* values of one node as floats */
+};
+
+static pq_status make_program(pq_plan *plan, const char *engine_name, pq_err *err)
+{
+    const pq_engine *engine = NULL;
+    pq_status        st;
+
+    PQ_TRY(pq_engine_find(engine_name, &engine, err));
+    PQ_TRY(pq_graph_check(plan->graph, err));
+    PQ_TRY(
+        pq_program_create(plan->graph, engine, plan->batch, false, &plan->program, err));
+    PQ_NEW(plan->block, plan->program->block_bytes);
+cleanup:
+    return st;
+}
+
+pq_status pq_plan_create(const pq_graph *graph, const pq_plan_options *options,
+                         pq_plan **out, pq_err *err)
+{
+    pq_plan  *plan = NULL;
+    pq_status st;
+
+    PQ_CHECK(options->batch >= 1, PQ_ERR_RANGE, "batch 0 is not at least 1");
+    PQ_CHECK(graph->n_nodes >= 1, PQ_ERR_SHAPE, "the graph has no layers");
+    /* Parallelism is one plan a thread; threads inside BLAS would only compete with it.
+     */
+    openblas_set_num_threads(1);
+    PQ_NEW(plan, 1);
+    plan->batch = options->batch;
+    PQ_TRY(pq_graph_clone(graph, &plan->graph, err));
+    PQ_TRY(make_program(plan, options->engine != NULL ? options->engine : "blas", err));
+    *out = plan;
+    plan = NULL;
+cleanup:
+    pq_plan_free(&plan);
+    return st;
+}
+
+void pq_plan_free(pq_plan **plan)
+{
+    pq_plan *p = *plan;
+
+    if (p == NULL) {
+        return;
+    }
+    pq_program_free(&p->whole); /* reads the graph */
+    if (!p->forked) {
+        pq_program_free(&p->program);
+        pq_graph_free(&p->graph);
+    }
+    pq_free(p->block);
+    pq_free(p->whole_block);
+    pq_free(p->seen);
+    pq_free(p);
+    *plan = NULL;
+}
+
+pq_status pq_plan_fork(const pq_plan *plan, pq_plan **out, pq_err *err)
+{
+    pq_plan  *fork = NULL;
+    pq_status st;
+
+    PQ_NEW(fork, 1);
+    fork->graph   = plan->graph;
+    fork->program = plan->program;
+    fork->forked  = true;
+    fork->batch   = plan->batch;
+    PQ_NEW(fork->block, fork->program->block_bytes);
+    *out = fork;
+    fork = NULL;
+cleanup:
+    pq_plan_free(&fork);
+    return st;
+}
+
+/* One tile on its way through a program. */
+typedef struct {
+    const pq_program   *program;
+    char               *block;
+    size_t              first, n; /* samples */
+    const float *const *in;
+    float              *out;
+} passage;
+
+static void *value_of(const passage *p, size_t node)
+{
+    const pq_slot *slot = &p->program->slots[p->program->slots[node].root];
+
+    switch (slot->at) {
+    case PQ_AT_INPUT:
+        return (void *)(uintptr_t)(p->in[slot->offset] + p->first * slot->count);
+    case PQ_AT_OUTPUT:
+        return p->out + p->first * slot->count;
+    case PQ_AT_BLOCK:
+        break;
+    }
+    return p->block + slot->offset;
+}
+
+/* Floats to the values of a node, n samples. */
+static void floats_to_items(const pq_program *program, size_t node, size_t samples,
+                            const float *from, void *to)
+{
+    const size_t n = samples * program->slots[node].count;
+
+    if (program->engine->take != NULL) {
+        program->engine->take(program->graph, node, samples, from, to);
+        return;
+    }
+    if (program->engine->item_bytes == sizeof(float)) {
+        memcpy(to, from, n * sizeof(float));
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        ((double *)to)[i] = (double)from[i];
+    }
+}
+
+static void items_to_floats(const pq_program *program, size_t node, size_t samples,
+                            const void *from, float *to)
+{
+    const size_t n = samples * program->slots[node].count;
+
+    if (program->engine->give != NULL) {
+        program->engine->give(program->graph, node, samples, from, to);
+        return;
+    }
+    if (program->engine->item_bytes == sizeof(float)) {
+        memcpy(to, from, n * sizeof(float));
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        to[i] = (float)((const double *)from)[i];
+    }
+}
+
+static void quantize_node(const passage *p, size_t node)
+{
+    const pq_node *n = &p->program->graph->nodes[node];
+
+    if (n->quant != NULL && p->program->engine->take == NULL) {
+        pq_quantize_values(n->quant, &n->shape, p->n, p->program->engine->item_bytes,
+                           value_of(p, node));
+    }
+}
+
+static void take_inputs(const passage *p)
+{
+    const pq_program *program = p->program;
+
+    for (size_t i = 0; i < program->n_inputs; i++) {
+        const pq_slot *slot = &program->slots[program->inputs[i]];
+        if (slot->at == PQ_AT_BLOCK) {
+            floats_to_items(program, program->inputs[i], p->n,
+                            p->in[i] + p->first * slot->count,
+                            value_of(p, program->inputs[i]));
+            quantize_node(p, program->inputs[i]);
+        }
+    }
+}
+
+static void run_task(const passage *p, const pq_task *task)
+{
+    const void *in[PQ_STEP_INPUTS] = {NULL};
+
+    for (size_t k = 0; k < task->n_in; k++) {
+        in[k] = value_of(p, task->in[k]);
+    }
+    task->op->run(task->op, p->n, in, value_of(p, task->last), p->block + task->scratch);
+    quantize_node(p, task->last);
+}
+
+static void give_output(const passage *p)
+{
+    const size_t   node = p->program->graph->output;
+    const pq_slot *slot = &p->program->slots[node];
+
+    if (p->program->slots[slot->root].at != PQ_AT_OUTPUT) {
+        items_to_floats(p->program, node, p->n, value_of(p, node),
+                        p->out + p->first * slot->count);
+    }
+}
+
+static pq_status prepare_observation(pq_plan *plan, pq_err *err)
+{
+    size_t    most = 0;
+    pq_status st   = PQ_OK;
+
+    if (plan->seen != NULL) {
+        return PQ_OK;
+    }
+    if (plan->whole == NULL) {
+        PQ_TRY(pq_program_create(plan->graph, plan->program->engine, plan->batch, true,
+                                 &plan->whole, err));
+    }
+    for (size_t i = 0; i < plan->graph->n_nodes; i++) {
+        const size_t count = plan->whole->slots[i].count;
+        most               = count > most ? count : most;
+    }
+    if (plan->whole_block == NULL) {
+        PQ_NEW(plan->whole_block, plan->whole->block_bytes);
+    }
+    PQ_NEW(plan->seen, plan->batch * most);
+cleanup:
+    return st;
+}
+
+static void show(const pq_plan *plan, const passage *p, size_t node)
+{
+    items_to_floats(p->program, node, p->n, value_of(p, node), plan->seen);
+    plan->observer(plan->context, node, p->n, plan->seen);
+}
+
+/* Nodes are shown in their order: those without a task of their own (inputs, aliases) in
+ * their turn. */
+static void run_observed(const pq_plan *plan, const passage *p)
+{
+    size_t task = 0;
+
+    take_inputs(p);
+    for (size_t node = 0; node < plan->graph->n_nodes; node++) {
+        if (task < p->program->n_tasks && p->program->tasks[task].last == node) {
+            run_task(p, &p->program->tasks[task++]);
+        }
+        show(plan, p, node);
+    }
+    give_output(p);
+}
+
+pq_status pq_plan_run(pq_plan *plan, size_t n, const float *const *in, float *out,
+                      pq_err *err)
+{
+    passage   p = {.program = plan->program, .block = plan->block, .in = in, .out = out};
+    pq_status st;
+
+    PQ_CHECK(n >= 1 && n <= plan->batch, PQ_ERR_RANGE, "%zu samples are not in 1..%zu", n,
+             plan->batch);
+    if (plan->observer != NULL) {
+        PQ_TRY(prepare_observation(plan, err));
+        p.program = plan->whole;
+        p.block   = plan->whole_block;
+        p.n       = n;
+        run_observed(plan, &p);
+        return PQ_OK;
+    }
+    for (p.first = 0; p.first < n; p.first += p.n) {
+        const size_t tile = plan->program->tile;
+        p.n               = n - p.first < tile ? n - p.first : tile;
+        take_inputs(&p);
+        for (size_t s = 0; s < plan->program->n_tasks; s++) {
+            run_task(&p, &plan->program->tasks[s]);
+        }
+        give_output(&p);
+    }
+cleanup:
+    return st;
+}
+
+void pq_plan_observe(pq_plan *plan, pq_observer observer, void *context)
+{
+    plan->observer = observer;
+    plan->context  = context;
+}
+
+size_t pq_plan_activation_bytes(const pq_plan *plan)
+{
+    return plan->program->block_bytes;
+}
+
+size_t pq_plan_weight_bytes(const pq_plan *plan)
+{
+    return plan->program->weight_bytes;
+}
+
+/* How many tasks from `first` on have its kernel; 0 where an earlier one has it. */
+static size_t same_kernels(const pq_program *p, size_t first)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < p->n_tasks; i++) {
+        const char *kernel = p->tasks[i].op->kernel;
+        if (kernel != NULL && strcmp(kernel, p->tasks[first].op->kernel) == 0) {
+            if (i < first) {
+                return 0;
+            }
+            n++;
+        }
+    }
+    return n;
+}
+
+void pq_plan_kernels(const pq_plan *plan, pq_text *out)
+{
+    const pq_program *p      = plan->program;
+    size_t            others = 0;
+
+    for (size_t i = 0; i < p->n_tasks; i++) {
+        const size_t n = p->tasks[i].op->kernel != NULL ? same_kernels(p, i) : 0;
+        others += p->tasks[i].op->kernel == NULL ? 1 : 0;
+        if (n > 0) {
+            pq_text_add(out, "%zu x %s; ", n, p->tasks[i].op->kernel);
+        }
+    }
+    pq_text_add(out, "%zu others", others);
+}
+
+size_t pq_plan_batch(const pq_plan *plan)
+{
+    return plan->batch;
+}
+
+size_t pq_plan_inputs(const pq_plan *plan)
+{
+    return plan->program->n_inputs;
+}
+
+pq_shape pq_plan_input_shape(const pq_plan *plan, size_t i)
+{
+    assert(i < plan->program->n_inputs);
+    return plan->graph->nodes[plan->program->inputs[i]].shape;
+}
+
+pq_shape pq_plan_output_shape(const pq_plan *plan)
+{
+    return plan->graph->nodes[plan->graph->output].shape;
+}

@@ -1,0 +1,86 @@
+/**
+ * @file
+ * Runs a graph. A plan is made once (shapes, folded BatchNorm, packed weights,
+ * memory laid out by lifetime in one block) and run many times.
+ *
+ * Engines: `reference` computes in double with the kinds' own forward, in a
+ * fixed order: the oracle. `blas` computes in float32 with own kernels. Both
+ * apply the quantizers of nodes to activations. `integer` executes quantized
+ * layers in whole numbers, bit by bit as `reference` (docs/quantization.md).
+ */
+#ifndef PQ_EXEC_PLAN_H
+#define PQ_EXEC_PLAN_H
+
+#include "core/text.h"
+#include "graph/graph.h"
+
+typedef struct pq_plan pq_plan;
+
+/** An engine: one file each, listed in exec/meson.build. */
+typedef struct pq_engine pq_engine;
+
+/** Names of the engines this build has, NULL-terminated, in a fixed order. */
+extern const char *const pq_engine_names[];
+
+typedef struct {
+    const char *engine; /**< NULL = "blas" */
+    size_t      batch;  /**< most samples a run may have, >= 1 */
+} pq_plan_options;
+
+/**
+ * Plans a graph, which is copied: it may be changed or freed afterwards.
+ *
+ * @retval PQ_ERR_UNSUPPORTED  Unknown engine, or a layer it cannot run (named).
+ * @retval PQ_ERR_SHAPE        As pq_graph_check.
+ */
+pq_status pq_plan_create(const pq_graph *graph, const pq_plan_options *options,
+                         pq_plan **out, pq_err *err);
+void      pq_plan_free(pq_plan **plan);
+
+/** Another plan over the same packed weights with memory of its own, for another thread.
+ * The first must outlive it. */
+pq_status pq_plan_fork(const pq_plan *plan, pq_plan **out, pq_err *err);
+
+/**
+ * Runs n samples. Deterministic: a sample's output depends on the sample, the
+ * engine and the instruction set only, not on n, its place or the batch.
+ *
+ * @param[in]  in   one pointer per graph input, each float32 [n, shape], in the order of
+ * the input nodes
+ * @param[in]  n    1 .. batch
+ * @param[out] out  float32 [n, output shape]
+ */
+pq_status pq_plan_run(pq_plan *plan, size_t n, const float *const *in, float *out,
+                      pq_err *err);
+
+/** Called after each node of the graph, in their order, inputs included, with its float32
+ * output [n, shape]. */
+typedef void (*pq_observer)(void *context, size_t node, size_t n, const float *values);
+
+/**
+ * Sets or clears (NULL) the observer; while one is set nothing is fused, so that every
+ * node shows its value (quantized where it has a quantizer), and runs are slower. Node
+ * indices are those of the graph given to create.
+ */
+void pq_plan_observe(pq_plan *plan, pq_observer observer, void *context);
+
+/** Bytes of activation memory, and of the packed weights. */
+size_t pq_plan_activation_bytes(const pq_plan *plan);
+size_t pq_plan_weight_bytes(const pq_plan *plan);
+
+/** Adds the kernels that were chosen, where an engine names them, and how often: "10 x
+ * brgconv:avx512_core_vnni, native; 4 others". */
+void pq_plan_kernels(const pq_plan *plan, pq_text *out);
+
+/** Most samples of a run. */
+size_t pq_plan_batch(const pq_plan *plan);
+
+/** Inputs of the graph, and the shape of one sample of input i, in the order of the input
+ * nodes. */
+size_t   pq_plan_inputs(const pq_plan *plan);
+pq_shape pq_plan_input_shape(const pq_plan *plan, size_t i);
+
+/** Shape of the output of one sample. */
+pq_shape pq_plan_output_shape(const pq_plan *plan);
+
+#endif

@@ -1,0 +1,188 @@
+#include "exec/predict.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "exec/rescale.h"
+
+enum { READ_FLOATS = 1 << 20 /**< events read at a time: about so many values */ };
+
+typedef struct {
+    pq_dataset               *dataset;
+    size_t                    split;
+    const pq_predict_options *options;
+    size_t                    n, count; /* events, values of one */
+    size_t                    step;     /* events of a piece, a multiple of PQ_CHUNK */
+    pq_rescale                scale;
+    pq_plan                 **plans; /* [threads] */
+    float                   **x;     /* [threads], each [step, count] */
+    pq_predictions           *out;
+    atomic_size_t             done;
+} job;
+
+/* Shapes are the same but for axes of one, or the model takes the values in a row. */
+static bool fits(const pq_shape *model, const pq_shape *sample)
+{
+    size_t   a = 0, b = 0;
+    pq_shape kept[2] = {{0, {0}}, {0, {0}}};
+
+    for (size_t d = 0; d < model->ndim; d++) {
+        if (model->dim[d] != 1) {
+            kept[0].dim[kept[0].ndim++] = model->dim[d];
+        }
+    }
+    for (size_t d = 0; d < sample->ndim; d++) {
+        if (sample->dim[d] != 1) {
+            kept[1].dim[kept[1].ndim++] = sample->dim[d];
+        }
+    }
+    return pq_shape_equal(&kept[0], &kept[1]) ||
+           (kept[0].ndim <= 1 && pq_shape_count(model, &a) &&
+            pq_shape_count(sample, &b) && a == b);
+}
+
+pq_status pq_predict_check(const pq_plan *plan, const pq_dataset_info *info, pq_err *err)
+{
+    pq_shape  due;
+    char      a[128], b[128];
+    pq_status st;
+
+    PQ_CHECK(pq_plan_inputs(plan) == 1, PQ_ERR_UNSUPPORTED,
+             "the model has %zu inputs, but a dataset gives one", pq_plan_inputs(plan));
+    due = pq_plan_input_shape(plan, 0);
+    PQ_CHECK(fits(&due, &info->sample), PQ_ERR_SHAPE,
+             "the events of %s are %s, but the model's input is %s", info->path,
+             pq_shape_text(&info->sample, a, sizeof a), pq_shape_text(&due, b, sizeof b));
+cleanup:
+    return st;
+}
+
+static pq_status run_piece(void *context, size_t piece, size_t thread, pq_err *err)
+{
+    job           *j     = context;
+    const size_t   first = piece * j->step;
+    const size_t   n     = j->n - first < j->step ? j->n - first : j->step;
+    float         *x     = j->x[thread];
+    const pq_batch batch = {x, j->out->labels + first, j->out->weights + first};
+    pq_status      st;
+
+    PQ_TRY(pq_dataset_read(j->dataset, j->split, first, n, &batch, err));
+    pq_rescale_apply(&j->scale, n * j->count, x);
+    memset(x + n * j->count, 0, (j->step - n) * j->count * sizeof *x);
+    for (size_t at = 0; at < n; at += PQ_CHUNK) {
+        const float *in = x + at * j->count;
+        PQ_TRY(pq_plan_run(j->plans[thread], PQ_CHUNK, &in,
+                           j->out->outputs + (first + at) * j->out->width, err));
+    }
+    (void)atomic_fetch_add(&j->done, n);
+    if (thread == 0) {
+        pq_progress_report(j->options->progress, "events", atomic_load(&j->done), j->n,
+                           NULL);
+    }
+cleanup:
+    return st;
+}
+
+static size_t choose_step(const job *j, size_t threads)
+{
+    size_t step = j->options->batch;
+
+    if (step == 0) {
+        step = READ_FLOATS / (j->count == 0 ? 1 : j->count);
+        step = step < j->n / (2 * threads) ? step : j->n / (2 * threads);
+    }
+    step = step < j->n ? step : j->n;
+    return step < PQ_CHUNK ? PQ_CHUNK : (step + PQ_CHUNK - 1) / PQ_CHUNK * PQ_CHUNK;
+}
+
+/* One plan and one buffer a thread. */
+static pq_status make_plans(job *j, const pq_graph *graph, size_t threads, pq_err *err)
+{
+    const pq_plan_options options = {.engine = j->options->engine, .batch = PQ_CHUNK};
+    pq_shape              shape;
+    pq_status             st;
+
+    PQ_NEW(j->plans, threads);
+    PQ_NEW(j->x, threads);
+    PQ_TRY(pq_plan_create(graph, &options, &j->plans[0], err));
+    PQ_TRY(pq_predict_check(j->plans[0], pq_dataset_describe(j->dataset), err));
+    for (size_t t = 0; t < threads; t++) {
+        if (t > 0) {
+            PQ_TRY(pq_plan_fork(j->plans[0], &j->plans[t], err));
+        }
+        PQ_CHECK(j->count < SIZE_MAX / sizeof(float) / j->step, PQ_ERR_NOMEM,
+                 "%zu events of %zu values do not fit into memory", j->step, j->count);
+        PQ_NEW(j->x[t], j->step * j->count);
+    }
+    shape = pq_plan_output_shape(j->plans[0]);
+    PQ_CHECK(pq_shape_count(&shape, &j->out->width), PQ_ERR_SHAPE,
+             "the output is too large");
+cleanup:
+    return st;
+}
+
+static void job_free(job *j, size_t threads)
+{
+    for (size_t t = threads; t-- > 0;) {
+        if (j->plans != NULL) {
+            pq_plan_free(&j->plans[t]); /* forks go before the plan they share */
+        }
+        if (j->x != NULL) {
+            pq_free(j->x[t]);
+        }
+    }
+    pq_free(j->plans);
+    pq_free(j->x);
+    pq_rescale_free(&j->scale);
+}
+
+pq_status pq_predict(const pq_graph *graph, pq_dataset *dataset, size_t split,
+                     const pq_predict_options *options, pq_predictions *out, pq_err *err)
+{
+    const pq_dataset_info *info    = pq_dataset_describe(dataset);
+    size_t                 threads = options->threads;
+    pq_predictions         made    = {.n = info->splits[split].n};
+    job                    j = {.dataset = dataset, .split = split, .options = options};
+    size_t                 rows;
+    pq_status              st;
+
+    threads = threads == 0 ? pq_threads_available() : threads;
+    made.n  = options->limit > 0 && options->limit < made.n ? options->limit : made.n;
+    j.n     = made.n;
+    j.out   = &made;
+    PQ_CHECK(made.n >= 1, PQ_ERR_FORMAT, "%s has no events in split '%s'", info->path,
+             info->splits[split].name);
+    PQ_CHECK(pq_shape_count(&info->sample, &j.count), PQ_ERR_SHAPE,
+             "an event of %s has too many values", info->path);
+    PQ_TRY(pq_rescale_make(graph, info, &j.scale, err));
+    threads = threads < (made.n + PQ_CHUNK - 1) / PQ_CHUNK
+                  ? threads
+                  : (made.n + PQ_CHUNK - 1) / PQ_CHUNK;
+    j.step  = choose_step(&j, threads);
+    PQ_TRY(make_plans(&j, graph, threads, err));
+    rows = (made.n + PQ_CHUNK - 1) / PQ_CHUNK * PQ_CHUNK;
+    PQ_CHECK(rows <= SIZE_MAX / sizeof(float) / (made.width == 0 ? 1 : made.width),
+             PQ_ERR_NOMEM, "%zu events of %zu outputs do not fit into memory", rows,
+             made.width);
+    PQ_NEW(made.outputs, rows * made.width);
+    PQ_NEW(made.labels, made.n);
+    PQ_NEW(made.weights, made.n);
+    PQ_TRY(pq_threads_run(threads, (made.n + j.step - 1) / j.step, run_piece, &j, err));
+    pq_progress_report(options->progress, "events", made.n, made.n, NULL);
+    *out = made;
+    made = (pq_predictions){0};
+cleanup:
+    job_free(&j, threads);
+    pq_predictions_free(&made);
+    return st;
+}
+
+void pq_predictions_free(pq_predictions *p)
+{
+    pq_free(p->outputs);
+    pq_free(p->labels);
+    pq_free(p->weights);
+    *p = (pq_predictions){0};
+}

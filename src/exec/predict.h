@@ -1,0 +1,53 @@
+/**
+ * @file
+ * Outputs of a model for a whole split: samples go through in fixed chunks of
+ * PQ_CHUNK (the last one padded), each chunk on one thread, chunks in parallel.
+ * So the result is the same for every batch size and every thread count.
+ */
+#ifndef PQ_EXEC_PREDICT_H
+#define PQ_EXEC_PREDICT_H
+
+#include "core/progress.h"
+#include "data/dataset.h"
+#include "exec/plan.h"
+
+enum { PQ_CHUNK = 64 };
+
+typedef struct {
+    const char *engine;  /**< NULL = "blas" */
+    size_t      threads; /**< 0 = all cores */
+    size_t      batch; /**< events read at a time, 0 = chosen; never changes the result */
+    size_t      limit; /**< at most so many events, 0 = all */
+    const pq_progress *progress;
+} pq_predict_options;
+
+/** Owns its arrays; {0} is empty. */
+typedef struct {
+    size_t   n;       /**< events */
+    size_t   width;   /**< outputs of the model */
+    float   *outputs; /**< [n, width], as the model gives them */
+    int32_t *labels;  /**< [n], in the dataset's class order */
+    float   *weights; /**< [n] */
+} pq_predictions;
+
+/**
+ * Whether a model takes the events of a dataset: one input of their shape, but for axes
+ * of one, or of as many values in a row.
+ * @retval PQ_ERR_SHAPE        Both shapes are named.
+ * @retval PQ_ERR_UNSUPPORTED  The model has several inputs.
+ */
+pq_status pq_predict_check(const pq_plan *plan, const pq_dataset_info *info, pq_err *err);
+
+/**
+ * Runs a split through a model. The model's own scaler, where it has one,
+ * replaces the dataset's.
+ *
+ * @retval PQ_ERR_SHAPE  The dataset's samples do not fit the model's input (both shapes
+ * are named).
+ * @retval others        As pq_plan_create and pq_dataset_read.
+ */
+pq_status pq_predict(const pq_graph *graph, pq_dataset *dataset, size_t split,
+                     const pq_predict_options *options, pq_predictions *out, pq_err *err);
+void      pq_predictions_free(pq_predictions *p);
+
+#endif

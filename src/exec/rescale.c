@@ -1,0 +1,68 @@
+#include "exec/rescale.h"
+
+#include <string.h>
+
+#include "core/memory.h"
+
+void pq_rescale_free(pq_rescale *r)
+{
+    pq_free(r->factor);
+    pq_free(r->summand);
+    *r = (pq_rescale){0};
+}
+
+static bool same_values(const float *a, const float *b, size_t n)
+{
+    return memcmp(a, b, n * sizeof *a) == 0;
+}
+
+pq_status pq_rescale_make(const pq_graph *graph, const pq_dataset_info *info,
+                          pq_rescale *out, pq_err *err)
+{
+    pq_rescale   r     = {0};
+    const bool   known = info->scaler_mean != NULL && info->scaler_std != NULL;
+    const float *mean, *deviation;
+    size_t       n;
+    pq_status    st = PQ_OK;
+
+    if (graph->scaler_mean == NULL || graph->scaler_std == NULL ||
+        (!known && info->standardized)) {
+        return PQ_OK;
+    }
+    n         = info->sample.ndim == 0 ? 0 : info->sample.dim[info->sample.ndim - 1];
+    mean      = pq_f32(graph->scaler_mean);
+    deviation = pq_f32(graph->scaler_std);
+    PQ_CHECK(
+        graph->scaler_mean->count == n && graph->scaler_std->count == n, PQ_ERR_SHAPE,
+        "the model's scaler has %zu means and %zu deviations, but the events of %s have "
+        "%zu features",
+        graph->scaler_mean->count, graph->scaler_std->count, info->path, n);
+    if (known && same_values(mean, info->scaler_mean, n) &&
+        same_values(deviation, info->scaler_std, n)) {
+        return PQ_OK;
+    }
+    PQ_NEW(r.factor, n);
+    PQ_NEW(r.summand, n);
+    for (size_t i = 0; i < n; i++) {
+        PQ_CHECK(
+            deviation[i] != 0.0f, PQ_ERR_NUMERIC,
+            "deviation %zu of the model's scaler is 0: values cannot be divided by it",
+            i);
+        r.factor[i]  = (known ? (double)info->scaler_std[i] : 1.0) / (double)deviation[i];
+        r.summand[i] = ((known ? (double)info->scaler_mean[i] : 0.0) - (double)mean[i]) /
+                       (double)deviation[i];
+    }
+    r.n  = n;
+    *out = r;
+    r    = (pq_rescale){0};
+cleanup:
+    pq_rescale_free(&r);
+    return st;
+}
+
+void pq_rescale_apply(const pq_rescale *r, size_t n, float *x)
+{
+    for (size_t i = 0; r->n > 0 && i < n; i++) {
+        x[i] = (float)((double)x[i] * r->factor[i % r->n] + r->summand[i % r->n]);
+    }
+}

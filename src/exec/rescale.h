@@ -1,0 +1,38 @@
+/**
+ * @file
+ * From values as a dataset hands them out to values in a model's own scale.
+ *
+ * A dataset gives (x - m) / s with its own scaler, or x; a model that carries a
+ * scaler wants (x - M) / S: value' = value * s / S + (m - M) / S, by feature, in
+ * double, since both scalers may be far from 1.
+ */
+#ifndef PQ_EXEC_RESCALE_H
+#define PQ_EXEC_RESCALE_H
+
+#include "data/dataset.h"
+#include "graph/graph.h"
+
+/** Owns its arrays; {0} changes nothing. */
+typedef struct {
+    size_t  n;      /**< features; 0 = nothing to do */
+    double *factor; /**< [n] */
+    double *summand;
+} pq_rescale;
+
+/**
+ * Nothing to do where the model has no scaler, both have the same, or the file's
+ * values are standardized by a scaler it does not tell.
+ *
+ * @param[out] out  caller frees with pq_rescale_free
+ * @retval PQ_ERR_SHAPE    The model's scaler has another number of features.
+ * @retval PQ_ERR_NUMERIC  It has a deviation of 0.
+ */
+pq_status pq_rescale_make(const pq_graph *graph, const pq_dataset_info *info,
+                          pq_rescale *out, pq_err *err);
+
+/** Rescales n values, whole events, in place. */
+void pq_rescale_apply(const pq_rescale *r, size_t n, float *x);
+
+void pq_rescale_free(pq_rescale *r);
+
+#endif

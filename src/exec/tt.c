@@ -1,0 +1,144 @@
+#include "exec/tt.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "layers/tt.h"
+
+typedef struct {
+    pq_op       op;
+    pq_tt_modes t;
+    size_t      rows;                /* of one sample: all axes but the last */
+    size_t      largest;             /* floats of the largest z */
+    size_t      others[PQ_MAX_DIMS]; /* p of each step */
+    float      *core[PQ_MAX_DIMS];   /* [(r, m), (r', n)] */
+    float      *bias;                /* [outputs] */
+} tt_op;
+
+/* One core: z [rm, p] to next [r', p, n]. */
+static void apply_core(const float *restrict z, const float *restrict core, size_t rm,
+                       size_t others, size_t r2, size_t n, float *restrict sum,
+                       float *restrict next)
+{
+    const size_t q = r2 * n;
+
+    for (size_t p = 0; p < others; p++) {
+        for (size_t j = 0; j < q; j++) {
+            sum[j] = 0.0f;
+        }
+        for (size_t k = 0; k < rm; k++) {
+            const float  x = z[k * others + p];
+            const float *c = core + k * q;
+            for (size_t j = 0; j < q; j++) {
+                sum[j] += x * c[j];
+            }
+        }
+        for (size_t r = 0; r < r2; r++) {
+            memcpy(next + (r * others + p) * n, sum + r * n, n * sizeof *next);
+        }
+    }
+}
+
+static void tt_run(const pq_op *op, size_t n, const void *const *in, void *out,
+                   void *scratch)
+{
+    const tt_op *o    = (const tt_op *)op;
+    float       *z[2] = {scratch, (float *)scratch + o->largest};
+    float       *sum  = z[1] + o->largest;
+    const size_t d    = o->t.d;
+
+    for (size_t row = 0; row < n * o->rows; row++) {
+        const float *x = (const float *)in[0] + row * o->t.inputs;
+        float       *y = (float *)out + row * o->t.outputs;
+        for (size_t k = 0; k < d; k++) {
+            apply_core(k == 0 ? x : z[k % 2], o->core[k], o->t.r[k] * o->t.m[k],
+                       o->others[k], o->t.r[k + 1], o->t.n[k], sum,
+                       k + 1 == d ? y : z[(k + 1) % 2]);
+        }
+        for (size_t i = 0; i < o->t.outputs; i++) {
+            y[i] += o->bias[i];
+        }
+    }
+}
+
+static void tt_release(pq_op *op)
+{
+    tt_op *o = (tt_op *)op;
+
+    for (size_t k = 0; k < PQ_MAX_DIMS; k++) {
+        pq_free(o->core[k]);
+    }
+    pq_free(o->bias);
+    pq_free(o);
+}
+
+/* [r, n, m, r'] as [(r, m), (r', n)]. */
+static pq_status pack_core(const pq_layer *layer, size_t k, tt_op *o, pq_err *err)
+{
+    const size_t r = o->t.r[k], n = o->t.n[k], m = o->t.m[k], r2 = o->t.r[k + 1];
+    const float *from;
+    char         name[32];
+    pq_status    st;
+
+    (void)snprintf(name, sizeof name, "core%zu", k + 1);
+    from = pq_f32(pq_layer_weight(layer, name)->value);
+    PQ_NEW(o->core[k], r * n * m * r2);
+    for (size_t i = 0; i < r * n * m * r2; i++) {
+        const size_t b = i % r2, c = i / r2 % m, a = i / r2 / m % n, l = i / r2 / m / n;
+        o->core[k][((l * m + c) * r2 + b) * n + a] = from[i];
+    }
+    o->op.weight_bytes += r * n * m * r2 * sizeof(float);
+cleanup:
+    return st;
+}
+
+/* Sizes of the values between the cores. */
+static pq_status plan(tt_op *o, pq_err *err)
+{
+    size_t    others = o->t.inputs, widest = 1, bytes;
+    pq_status st;
+
+    for (size_t k = 0; k < o->t.d; k++) {
+        others /= o->t.m[k];
+        o->others[k] = others;
+        others *= o->t.n[k];
+        const size_t z = others * o->t.r[k + 1], q = o->t.r[k + 1] * o->t.n[k];
+        o->largest = z > o->largest ? z : o->largest;
+        widest     = q > widest ? q : widest;
+    }
+    PQ_CHECK(!__builtin_mul_overflow(2 * o->largest + widest, sizeof(float), &bytes),
+             PQ_ERR_RANGE, "the values between the cores do not fit into memory");
+    o->op.scratch_bytes = bytes;
+cleanup:
+    return st;
+}
+
+pq_status pq_tt_prepare(const pq_step *step, pq_op **out, pq_err *err)
+{
+    const pq_layer  *layer = step->graph->nodes[step->node].layer;
+    const pq_weight *bias  = pq_layer_weight(layer, "bias");
+    tt_op           *o     = NULL;
+    pq_status        st;
+
+    PQ_NEW(o, 1);
+    o->op.run     = tt_run;
+    o->op.release = tt_release;
+    PQ_TRY(pq_tt_modes_of(layer, false, &o->t, err));
+    o->rows = pq_node_count(step->graph, step->node) / o->t.outputs;
+    PQ_TRY(plan(o, err));
+    for (size_t k = 0; k < o->t.d; k++) {
+        PQ_TRY(pack_core(layer, k, o, err));
+    }
+    PQ_NEW(o->bias, o->t.outputs);
+    if (bias != NULL) {
+        memcpy(o->bias, bias->value->data, o->t.outputs * sizeof *o->bias);
+    }
+    *out = &o->op;
+    o    = NULL;
+cleanup:
+    if (o != NULL) {
+        tt_release(&o->op);
+    }
+    return st;
+}

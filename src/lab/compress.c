@@ -1,0 +1,64 @@
+#include "lab/compress.h"
+
+#include "core/memory.h"
+#include "lab/calibrate.h"
+
+pq_status pq_compress_stage(const pq_stage *stage, const pq_graph *graph,
+                            const pq_compress_options *options, pq_graph **out,
+                            pq_layer_change **changes, size_t *n_changes, pq_err *err)
+{
+    const unsigned needs =
+        stage->method->needs != NULL ? stage->method->needs(stage->params) : 0;
+    pq_calib        *calib = NULL;
+    pq_apply_options apply = {.cache    = options->cache,
+                              .training = options->training,
+                              .seed     = options->seed,
+                              .progress = options->progress};
+    pq_status        st    = PQ_OK;
+
+    if ((needs & PQ_NEEDS_CALIB) != 0) {
+        PQ_CHECK(options->dataset != NULL, PQ_ERR_CONFIG,
+                 "%s needs calibration events, and no dataset was given",
+                 stage->method->name);
+        PQ_TRY(pq_calibrate(graph, options->dataset, options->calib_split, needs,
+                            options->calib_events, options->seed, &calib, err));
+        apply.calib = calib;
+    }
+    PQ_TRY(pq_stage_apply(stage, graph, &apply, out, changes, n_changes, err));
+cleanup:
+    pq_calib_free(&calib);
+    return st;
+}
+
+pq_status pq_compress_methods(const char *const *methods, size_t n, const pq_graph *graph,
+                              const pq_compress_options *options, pq_stage_done done,
+                              void *context, pq_graph **out, pq_err *err)
+{
+    pq_stage         stage   = {0};
+    pq_graph        *current = NULL, *next = NULL;
+    pq_layer_change *changes = NULL;
+    size_t           n_changes;
+    pq_status        st;
+
+    PQ_CHECK(n > 0, PQ_ERR_CONFIG, "no method given");
+    for (size_t i = 0; i < n; i++) {
+        PQ_TRY(pq_stage_parse(methods[i], &stage, err));
+        PQ_TRY(pq_compress_stage(&stage, current != NULL ? current : graph, options,
+                                 &next, &changes, &n_changes, err));
+        pq_graph_free(&current);
+        current = next;
+        next    = NULL;
+        if (done != NULL) {
+            done(context, &stage, changes, n_changes);
+        }
+        pq_free(changes);
+        changes = NULL;
+        pq_stage_free(&stage);
+    }
+    *out    = current;
+    current = NULL;
+cleanup:
+    pq_graph_free(&current);
+    pq_stage_free(&stage);
+    return st;
+}

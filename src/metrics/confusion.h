@@ -1,0 +1,18 @@
+/**
+ * @file
+ * How often each class is taken for which: the confusion matrix.
+ */
+#ifndef PQ_METRICS_CONFUSION_H
+#define PQ_METRICS_CONFUSION_H
+
+#include "metrics/metric.h"
+
+/**
+ * Sums of weights by true class and decision (pq_evaluation_decision).
+ *
+ * @param[in]  e       passed pq_evaluation_check()
+ * @param[out] counts  [classes, classes], row = true class
+ */
+void pq_confusion(const pq_evaluation *e, double *counts);
+
+#endif

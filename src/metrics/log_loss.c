@@ -1,0 +1,65 @@
+/* Mean of -ln p(label), with its standard error. */
+#include <float.h>
+#include <math.h>
+
+#include "metrics/metric.h"
+
+/* From logits where there are any: ln sum exp(l - l_label) never overflows to infinity.
+ */
+static double loss(const pq_evaluation *e, size_t event)
+{
+    const size_t label = (size_t)e->labels[event];
+    double       sum   = 0.0, largest;
+
+    if (e->logits == NULL) {
+        const double p = (double)e->probabilities[event * e->classes + label];
+        return -log(fmax(p, (double)FLT_EPSILON));
+    }
+    const float *l = e->logits + event * e->classes;
+
+    largest = (double)l[0];
+    for (size_t c = 1; c < e->classes; c++) {
+        largest = fmax(largest, (double)l[c]);
+    }
+    for (size_t c = 0; c < e->classes; c++) {
+        sum += exp((double)l[c] - largest);
+    }
+    return log(sum) + largest - (double)l[label];
+}
+
+static pq_status compute(const pq_evaluation *e, const void *params, pq_values *out,
+                         pq_err *err)
+{
+    pq_weight_sum all = {0};
+    double        sum = 0.0, spread = 0.0;
+    pq_status     st;
+
+    (void)params;
+    PQ_TRY(pq_evaluation_check(e, err));
+    for (size_t i = 0; i < e->n; i++) {
+        const double w = pq_evaluation_weight(e, i);
+        pq_weight_add(&all, w);
+        sum += w * loss(e, i);
+    }
+    const double mean = sum / all.sum, n = pq_weight_effective(all);
+
+    for (size_t i = 0; i < e->n; i++) {
+        const double d = pq_evaluation_weight(e, i) * (loss(e, i) - mean);
+        spread += d * d;
+    }
+    const double error = n > 1.0 ? sqrt(spread * n / (n - 1.0)) / all.sum : (double)NAN;
+
+    PQ_TRY(pq_values_add(out, "log_loss", mean, mean - error, mean + error, n, "nat",
+                         PQ_BETTER_LOWER, err));
+cleanup:
+    return st;
+}
+
+const pq_metric pq_metric_log_loss = {
+    .name    = "log_loss",
+    .summary = "mean -ln p(label) in nats; from logits where the net has them, else p is "
+               "at least 1.19e-7",
+    .source  = "Good, J. R. Stat. Soc. B 14 (1952)",
+    .version = "1",
+    .compute = compute,
+};

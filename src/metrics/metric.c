@@ -1,0 +1,107 @@
+#include "metrics/metric.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/memory.h"
+
+#define X(word) extern const pq_metric pq_metric_##word;
+#include "metrics/metrics.def"
+#undef X
+
+const pq_metric *const pq_metrics[] = {
+#define X(word) &pq_metric_##word,
+#include "metrics/metrics.def"
+#undef X
+    NULL};
+
+const pq_metric *pq_metric_find(const char *name)
+{
+    for (const pq_metric *const *m = pq_metrics; *m != NULL; m++) {
+        if (strcmp((*m)->name, name) == 0) {
+            return *m;
+        }
+    }
+    return NULL;
+}
+
+pq_status pq_values_add(pq_values *values, const char *name, double value, double lo,
+                        double hi, double n, const char *unit, pq_better better,
+                        pq_err *err)
+{
+    pq_value *grown = pq_recalloc(values->items, values->n, values->n + 1, sizeof *grown);
+    pq_value *item;
+    pq_status st;
+
+    PQ_CHECK(grown != NULL, PQ_ERR_NOMEM, "cannot allocate %zu values", values->n + 1);
+    values->items = grown;
+    item          = &grown[values->n++];
+    *item = (pq_value){.value = value, .lo = lo, .hi = hi, .n = n, .better = better};
+    snprintf(item->name, sizeof item->name, "%s", name);
+    snprintf(item->unit, sizeof item->unit, "%s", unit);
+cleanup:
+    return st;
+}
+
+void pq_values_free(pq_values *values)
+{
+    pq_free(values->items);
+    *values = (pq_values){0};
+}
+
+const pq_value *pq_values_find(const pq_values *values, const char *name)
+{
+    for (size_t i = 0; i < values->n; i++) {
+        if (strcmp(values->items[i].name, name) == 0) {
+            return &values->items[i];
+        }
+    }
+    return NULL;
+}
+
+pq_status pq_evaluation_check(const pq_evaluation *e, pq_err *err)
+{
+    double    sum = 0.0;
+    pq_status st;
+
+    PQ_CHECK(e->n > 0 && e->classes > 0, PQ_ERR_CONFIG,
+             "nothing to evaluate: %zu events of %zu classes", e->n, e->classes);
+    for (size_t i = 0; i < e->n; i++) {
+        const double w = pq_evaluation_weight(e, i);
+        PQ_CHECK(e->labels[i] >= 0 && (size_t)e->labels[i] < e->classes, PQ_ERR_RANGE,
+                 "event %zu: label %d is not in 0..%zu", i, (int)e->labels[i],
+                 e->classes - 1);
+        PQ_CHECK(isfinite(w) && w >= 0.0, PQ_ERR_RANGE,
+                 "event %zu: weight %g is not finite and >= 0", i, w);
+        for (size_t c = 0; c < e->classes; c++) {
+            PQ_CHECK(isfinite(e->probabilities[i * e->classes + c]), PQ_ERR_NUMERIC,
+                     "event %zu: probability of class %zu is %g", i, c,
+                     (double)e->probabilities[i * e->classes + c]);
+        }
+        sum += w;
+    }
+    PQ_CHECK(sum > 0.0, PQ_ERR_CONFIG,
+             "nothing to evaluate: the weights of all %zu events are 0", e->n);
+cleanup:
+    return st;
+}
+
+size_t pq_evaluation_decision(const pq_evaluation *e, size_t event)
+{
+    const float *out =
+        (e->logits != NULL ? e->logits : e->probabilities) + event * e->classes;
+    size_t best = 0;
+
+    for (size_t c = 1; c < e->classes; c++) {
+        if (out[c] > out[best]) {
+            best = c;
+        }
+    }
+    return best;
+}
+
+double pq_weight_effective(pq_weight_sum s)
+{
+    return s.sum_squares > 0.0 ? s.sum * s.sum / s.sum_squares : 0.0;
+}

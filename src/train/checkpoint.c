@@ -1,0 +1,179 @@
+#include "train/checkpoint.h"
+
+#include <string.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+
+static const char magic[] = "pquant-train-1\n";
+
+enum { MAGIC = sizeof magic - 1, NAME = PQ_HASH_TEXT - 1 };
+
+/* What stands before history and arrays. */
+typedef struct {
+    uint64_t n_flat, n_history, best_epoch, steps, moments;
+} counts;
+
+pq_status pq_checkpoint_name(const pq_trainer *t, const pq_train_data *data,
+                             char out[PQ_HASH_TEXT], pq_err *err)
+{
+    char      text[PQ_HASH_TEXT];
+    pq_text   params = {0};
+    pq_hash   h;
+    pq_status st;
+
+    pq_params_print(pq_train_param_table, t->params, &params);
+    PQ_CHECK(!params.failed, PQ_ERR_NOMEM, "cannot allocate a string");
+    pq_hash_start(&h);
+    pq_hash_text(&h, params.text);
+    PQ_TRY(pq_graph_hash(t->graph, text, err));
+    pq_hash_text(&h, text);
+    if (t->options->teacher != NULL) {
+        PQ_TRY(pq_graph_hash(t->options->teacher, text, err));
+        pq_hash_text(&h, text);
+    }
+    PQ_TRY(pq_dataset_hash(data->dataset, data->train, text, err));
+    pq_hash_text(&h, text);
+    if (data->validation != SIZE_MAX) {
+        PQ_TRY(pq_dataset_hash(data->dataset, data->validation, text, err));
+        pq_hash_text(&h, text);
+    }
+    pq_hash_end(&h, out);
+cleanup:
+    pq_text_free(&params);
+    return st;
+}
+
+/* The arrays, in order. */
+typedef struct {
+    void  *data;
+    size_t bytes;
+} part;
+
+enum { PARTS = 6 };
+
+static size_t list_parts(const pq_trainer *t, size_t n_history, part parts[PARTS])
+{
+    const size_t        floats = t->net->n_flat * sizeof(float);
+    const pq_optimizer *o      = &t->optimizer;
+    const part          all[]  = {{t->history, n_history * sizeof *t->history},
+                                  {t->net->flat, floats},
+                                  {t->best, floats},
+                                  {o->first, floats},
+                                  {o->second, o->second != NULL ? floats : 0},
+                                  {o->average, o->average != NULL ? floats : 0}};
+    size_t              bytes  = 0;
+
+    memcpy(parts, all, sizeof all);
+    for (size_t i = 0; i < PARTS; i++) {
+        bytes += all[i].bytes;
+    }
+    return bytes;
+}
+
+static counts counts_of(const pq_trainer *t)
+{
+    const pq_optimizer *o = &t->optimizer;
+
+    return (counts){.n_flat     = t->net->n_flat,
+                    .n_history  = t->n_history,
+                    .best_epoch = t->best_epoch,
+                    .steps      = o->steps,
+                    .moments =
+                        (o->second != NULL ? 1U : 0U) + (o->average != NULL ? 2U : 0U)};
+}
+
+static void digest(const char *bytes, size_t n, char out[PQ_HASH_TEXT])
+{
+    pq_hash h;
+
+    pq_hash_start(&h);
+    pq_hash_bytes(&h, bytes, n);
+    pq_hash_end(&h, out);
+}
+
+pq_status pq_checkpoint_write(const pq_trainer *t, const char *name, const char *path,
+                              pq_err *err)
+{
+    part         parts[PARTS];
+    const counts c      = counts_of(t);
+    const size_t before = MAGIC + NAME + sizeof c;
+    const size_t n      = before + list_parts(t, t->n_history, parts);
+    char        *bytes  = NULL, *at, sum[PQ_HASH_TEXT];
+    pq_status    st;
+
+    PQ_NEW(bytes, n + NAME);
+    memcpy(bytes, magic, MAGIC);
+    memcpy(bytes + MAGIC, name, NAME);
+    memcpy(bytes + MAGIC + NAME, &c, sizeof c);
+    at = bytes + before;
+    for (size_t i = 0; i < PARTS; i++) {
+        memcpy(at, parts[i].data != NULL ? parts[i].data : bytes, parts[i].bytes);
+        at += parts[i].bytes;
+    }
+    digest(bytes, n, sum);
+    memcpy(at, sum, NAME);
+    PQ_TRY(pq_file_write(path, bytes, n + NAME, err));
+cleanup:
+    pq_free(bytes);
+    return st;
+}
+
+static pq_status check(const pq_trainer *t, const char *name, const char *path,
+                       const char *bytes, size_t n, counts *c, pq_err *err)
+{
+    const size_t before = MAGIC + NAME + sizeof *c;
+    const counts due    = counts_of(t);
+    part         parts[PARTS];
+    char         sum[PQ_HASH_TEXT];
+    pq_status    st;
+
+    PQ_CHECK(n >= before + NAME && memcmp(bytes, magic, MAGIC) == 0, PQ_ERR_FORMAT,
+             "%s: not a checkpoint of a training run", path);
+    digest(bytes, n - NAME, sum);
+    PQ_CHECK(memcmp(bytes + n - NAME, sum, NAME) == 0, PQ_ERR_FORMAT,
+             "%s: the checkpoint is damaged", path);
+    PQ_CHECK(memcmp(bytes + MAGIC, name, NAME) == 0, PQ_ERR_FORMAT,
+             "%s: the checkpoint belongs to a run with other options, events or weights",
+             path);
+    memcpy(c, bytes + MAGIC + NAME, sizeof *c);
+    PQ_CHECK(c->n_flat == due.n_flat && c->moments == due.moments &&
+                 c->n_history <= (uint64_t)t->params->epochs &&
+                 n == before + list_parts(t, (size_t)c->n_history, parts) + NAME,
+             PQ_ERR_FORMAT, "%s: the checkpoint has other sizes than this run", path);
+cleanup:
+    return st;
+}
+
+pq_status pq_checkpoint_read(pq_trainer *t, const char *name, const char *path,
+                             bool *found, pq_err *err)
+{
+    char       *bytes = NULL;
+    const char *at;
+    size_t      n = 0;
+    part        parts[PARTS];
+    counts      c;
+    pq_status   st = PQ_OK;
+
+    *found = pq_file_exists(path);
+    if (!*found) {
+        return PQ_OK;
+    }
+    PQ_TRY(pq_file_read(path, SIZE_MAX - 1, &bytes, &n, err));
+    PQ_TRY(check(t, name, path, bytes, n, &c, err));
+    t->n_history       = (size_t)c.n_history;
+    t->best_epoch      = (size_t)c.best_epoch;
+    t->optimizer.steps = c.steps;
+    (void)list_parts(t, t->n_history, parts);
+    at = bytes + MAGIC + NAME + sizeof c;
+    for (size_t i = 0; i < PARTS; i++) {
+        if (parts[i].bytes > 0) {
+            memcpy(parts[i].data, at, parts[i].bytes);
+        }
+        at += parts[i].bytes;
+    }
+    pq_net_prepare(t->net);
+cleanup:
+    pq_free(bytes);
+    return st;
+}

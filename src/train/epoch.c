@@ -1,0 +1,233 @@
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "train/trainer.h"
+
+enum { AHEAD = 8 /* events fetched before they are copied */ };
+
+void pq_trainer_fill(void *trainer, size_t first, size_t rows, float *x)
+{
+    const pq_trainer *t     = trainer;
+    const size_t      count = t->events->count;
+    const size_t     *index = t->index + first;
+
+    for (size_t i = 0; i < rows; i++) {
+        const float *from = t->events->x + index[i] * count;
+        if (t->augment) {
+            pq_augment_image(&t->how, t->key, index[i], from, x + i * count);
+            continue;
+        }
+        if (i + AHEAD < rows) {
+            __builtin_prefetch(t->events->x + index[i + AHEAD] * count);
+        }
+        memcpy(x + i * count, from, count * sizeof *x);
+    }
+}
+
+/* Labels and weights of a batch, and what its loss is divided by. */
+static void start_batch(pq_trainer *t, const pq_events *events, const size_t *index,
+                        size_t n, const float *class_weight)
+{
+    double sum = 0.0;
+
+    t->events = events;
+    t->index  = index;
+    for (size_t i = 0; i < n; i++) {
+        t->y[i] = events->y[index[i]];
+        t->w[i] = events->weight[index[i]] *
+                  (class_weight != NULL ? class_weight[t->y[i]] : 1.0F);
+        sum += (double)t->w[i];
+    }
+    t->scale = sum > 0.0 ? 1.0 / sum : 0.0;
+}
+
+static pq_loss_chunk chunk_of(const pq_trainer *t, const pq_net_call *c, size_t first)
+{
+    return (pq_loss_chunk){.rows    = c->rows,
+                           .logits  = pq_net_value(c, c->net->logits),
+                           .labels  = t->y + first,
+                           .weights = t->w + first,
+                           .scale   = t->scale};
+}
+
+static void training_loss(void *context, const pq_net_call *c)
+{
+    pq_trainer   *t     = context;
+    const size_t  first = c->chunk * c->net->chunk;
+    pq_loss_chunk k     = chunk_of(t, c, first);
+
+    k.gradient = pq_net_gradient(c, c->net->logits);
+    if (t->teacher.net != NULL) {
+        k.teacher = t->teacher.logits + first * t->loss.width;
+    }
+    t->results[c->chunk].loss =
+        pq_loss_run(&t->loss, &k) + pq_teacher_layers(t, c, first);
+}
+
+static void validation_loss(void *context, const pq_net_call *c)
+{
+    pq_trainer         *t     = context;
+    const size_t        first = c->chunk * c->net->chunk;
+    const pq_loss_chunk k     = chunk_of(t, c, first);
+    size_t             *hits  = t->hits + c->chunk * t->classes;
+    size_t             *seen  = t->seen + c->chunk * t->classes;
+
+    t->results[c->chunk].loss += pq_loss_run(&t->loss, &k);
+    for (size_t i = 0; i < k.rows; i++) {
+        const int32_t y = k.labels[i];
+        seen[y]++;
+        hits[y] += pq_loss_decision(&t->loss, k.logits + i * t->loss.width) == y;
+    }
+}
+
+static double sum_results(const pq_trainer *t, size_t n)
+{
+    double sum = 0.0;
+
+    for (size_t c = 0; c * t->net->chunk < n; c++) {
+        sum += t->results[c].loss;
+    }
+    return sum;
+}
+
+/* Says where a loss or gradient stopped being a number. */
+static pq_status not_finite(pq_trainer *t, const pq_net_batch *batch, size_t epoch,
+                            size_t number, double loss, pq_err *err)
+{
+    const size_t weight = isfinite(loss) ? pq_optimizer_blame(t->net) : SIZE_MAX;
+    const char  *layer  = weight == SIZE_MAX
+                              ? pq_net_blame(t->net, batch)
+                              : t->graph->nodes[t->net->weights[weight].node].name;
+
+    (void)pq_err_set(err, PQ_ERR_NUMERIC, __FILE__, __LINE__,
+                     "epoch %zu, batch %zu: the %s is not finite, first in layer '%s'",
+                     epoch, number, weight == SIZE_MAX ? "loss" : "gradient",
+                     layer != NULL ? layer : "loss");
+    pq_err_hint(err, "try a lower lr, or clip_norm");
+    return PQ_ERR_NUMERIC;
+}
+
+/* At most ten reports a second. */
+static void report(const pq_trainer *t, size_t epoch, size_t done, double loss,
+                   double seconds)
+{
+    const size_t epochs = (size_t)t->params->epochs;
+    const double rate   = seconds > 0.0 ? (double)done / seconds : 0.0;
+    const double left =
+        (double)(t->n_train - done) + (double)((epochs - epoch) * t->n_train);
+    char note[128], time[32];
+
+    (void)snprintf(note, sizeof note, "epoch %zu, loss %.4f, %.3g events/s, %s left",
+                   epoch, loss, rate,
+                   pq_seconds_text(rate > 0.0 ? left / rate : 0.0, time, sizeof time));
+    pq_progress_report(t->options->progress, "events", (epoch - 1) * t->n_train + done,
+                       epochs * t->n_train, note);
+}
+
+static pq_status order_epoch(pq_trainer *t, size_t epoch, pq_err *err)
+{
+    const uint64_t seed = (uint64_t)t->params->seed;
+
+    if (t->params->sampling == PQ_SAMPLING_BALANCED) {
+        return pq_order_balanced(seed, epoch, &t->train_events, t->classes,
+                                 t->train_index, t->n_train, t->order, err);
+    }
+    pq_order_uniform(seed, epoch, t->train_index, t->n_train, t->order);
+    return PQ_OK;
+}
+
+pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_err *err)
+{
+    const double start = pq_clock_wall_s();
+    const size_t most =
+        (size_t)t->params->batch < t->n_train ? (size_t)t->params->batch : t->n_train;
+    double    total = 0.0, told = start;
+    size_t    number = 0;
+    pq_rng    keys   = pq_rng_stream((uint64_t)t->params->seed ^ epoch << 32, "batch");
+    pq_status st;
+
+    PQ_TRY(order_epoch(t, epoch, err));
+    t->augment = t->how.height > 0;
+    for (size_t i = 0; i < t->n_train; i += most, number++) {
+        const size_t n        = t->n_train - i < most ? t->n_train - i : most;
+        const double progress = (double)(epoch - 1) + (double)i / (double)t->n_train;
+        double       loss, now;
+        start_batch(t, &t->train_events, t->order + i, n, t->class_weight);
+        t->key = pq_rng_bits(&keys);
+        pq_teacher_run(t, n);
+        const pq_net_batch batch = {n, t->key, pq_trainer_fill, training_loss, t};
+        pq_net_train(t->net, &batch);
+        loss    = sum_results(t, n);
+        out->lr = pq_learning_rate(t->params, progress);
+        if (!isfinite(loss) ||
+            !pq_optimizer_step(&t->optimizer, t->net,
+                               (n + t->net->chunk - 1) / t->net->chunk, out->lr)) {
+            st = not_finite(t, &batch, epoch, number + 1, loss, err);
+            goto cleanup;
+        }
+        total += loss * (double)n;
+        now = pq_clock_wall_s();
+        if (now - told > 0.1) {
+            report(t, epoch, i + n, total / (double)(i + n), now - start);
+            told = now;
+        }
+    }
+    out->epoch        = epoch;
+    out->train_loss   = total / (double)t->n_train;
+    out->seconds      = pq_clock_wall_s() - start;
+    out->events_per_s = (double)t->n_train / out->seconds;
+cleanup:
+    return st;
+}
+
+/* Accuracy over all and the recall of the worst class. */
+static void score(const pq_trainer *t, pq_train_epoch *out)
+{
+    size_t hits = 0;
+
+    out->lowest_recall = 1.0;
+    for (size_t k = 0; k < t->classes; k++) {
+        size_t hit = 0, seen = 0;
+        for (size_t c = 0; c < t->net->chunks; c++) {
+            hit += t->hits[c * t->classes + k];
+            seen += t->seen[c * t->classes + k];
+        }
+        hits += hit;
+        if (seen > 0) {
+            out->lowest_recall = fmin(out->lowest_recall, (double)hit / (double)seen);
+        }
+    }
+    out->accuracy = (double)hits / (double)t->n_valid;
+}
+
+void pq_trainer_validate(pq_trainer *t, const float *flat, pq_train_epoch *out)
+{
+    const size_t bytes = t->net->n_flat * sizeof(float);
+    const size_t most  = t->net->chunk * t->net->chunks;
+    double       sum = 0.0, weight = 0.0;
+
+    out->validation_loss = out->accuracy = out->lowest_recall = (double)NAN;
+    if (t->n_valid == 0) {
+        return;
+    }
+    memcpy(t->aside, t->net->flat, bytes);
+    memcpy(t->net->flat, flat, bytes);
+    pq_net_prepare(t->net);
+    t->augment = false;
+    memset(t->hits, 0, t->net->chunks * t->classes * sizeof *t->hits);
+    memset(t->seen, 0, t->net->chunks * t->classes * sizeof *t->seen);
+    for (size_t i = 0; i < t->n_valid; i += most) {
+        const size_t n = t->n_valid - i < most ? t->n_valid - i : most;
+        start_batch(t, t->valid_events, t->valid_index + i, n, NULL);
+        memset(t->results, 0, t->net->chunks * sizeof *t->results);
+        pq_net_infer(t->net, &(pq_net_batch){n, 0, pq_trainer_fill, validation_loss, t});
+        sum += t->scale > 0.0 ? sum_results(t, n) / t->scale : 0.0;
+        weight += t->scale > 0.0 ? 1.0 / t->scale : 0.0;
+    }
+    out->validation_loss = weight > 0.0 ? sum / weight : (double)NAN;
+    score(t, out);
+    memcpy(t->net->flat, t->aside, bytes);
+    pq_net_prepare(t->net);
+}

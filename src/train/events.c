@@ -1,0 +1,209 @@
+#include "train/events.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "exec/rescale.h"
+
+enum { READ_EVENTS = 16384 };
+
+void pq_events_free(pq_events *e)
+{
+    pq_free(e->x);
+    pq_free(e->y);
+    pq_free(e->weight);
+    *e = (pq_events){0};
+}
+
+size_t pq_events_bytes(const pq_events *e)
+{
+    return e->n * (e->count * sizeof *e->x + sizeof *e->y + sizeof *e->weight);
+}
+
+/* Place of each of the dataset's classes among the graph's. */
+static pq_status match_classes(const pq_graph *graph, const pq_dataset_info *info,
+                               int32_t *place, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    PQ_CHECK(info->n_classes >= 2, PQ_ERR_CONFIG,
+             "%s has no classes: there is nothing to train towards", info->path);
+    PQ_CHECK(graph->class_names == NULL || graph->n_classes == info->n_classes,
+             PQ_ERR_CONFIG, "the graph has %zu classes but %s has %zu", graph->n_classes,
+             info->path, info->n_classes);
+    for (size_t i = 0; i < info->n_classes; i++) {
+        place[i] = graph->class_names == NULL ? (int32_t)i : -1;
+        for (size_t k = 0; graph->class_names != NULL && k < graph->n_classes; k++) {
+            if (strcmp(graph->class_names[k], info->class_names[i]) == 0) {
+                place[i] = (int32_t)k;
+            }
+        }
+        PQ_CHECK(place[i] >= 0, PQ_ERR_CONFIG,
+                 "class '%s' of %s is none of the graph's classes ('%s', …)",
+                 info->class_names[i], info->path, graph->class_names[0]);
+    }
+cleanup:
+    return st;
+}
+
+static pq_status check_sample(const pq_graph *graph, const pq_dataset_info *info,
+                              size_t *count, pq_err *err)
+{
+    size_t    due = 0;
+    char      a[128], b[128];
+    pq_status st;
+
+    PQ_CHECK(graph->n_nodes > 0 &&
+                 strcmp(graph->nodes[0].layer->kind->name, "input") == 0 &&
+                 pq_shape_count(&graph->nodes[0].shape, &due),
+             PQ_ERR_SHAPE, "the graph does not start with an input");
+    PQ_CHECK(pq_shape_count(&info->sample, count) && *count == due, PQ_ERR_SHAPE,
+             "the events of %s are %s, but the graph's input is %s", info->path,
+             pq_shape_text(&info->sample, a, sizeof a),
+             pq_shape_text(&graph->nodes[0].shape, b, sizeof b));
+cleanup:
+    return st;
+}
+
+static pq_status allocate(pq_events *e, const char *path, pq_err *err)
+{
+    pq_status st;
+
+    PQ_CHECK(e->count == 0 || e->n < SIZE_MAX / sizeof(float) / e->count, PQ_ERR_NOMEM,
+             "%s: %zu events do not fit into memory", path, e->n);
+    PQ_NEW(e->x, e->n * e->count);
+    PQ_NEW(e->y, e->n);
+    PQ_NEW(e->weight, e->n);
+cleanup:
+    return st;
+}
+
+pq_status pq_events_read(pq_dataset *dataset, size_t split, const pq_graph *graph,
+                         bool weights, pq_events *out, pq_err *err)
+{
+    const pq_dataset_info *info  = pq_dataset_describe(dataset);
+    pq_events              e     = {.n = info->splits[split].n};
+    int32_t               *place = NULL;
+    pq_rescale             scale = {0};
+    pq_status              st;
+
+    PQ_TRY(check_sample(graph, info, &e.count, err));
+    PQ_NEW(place, info->n_classes + 1);
+    PQ_TRY(match_classes(graph, info, place, err));
+    PQ_TRY(pq_rescale_make(graph, info, &scale, err));
+    PQ_CHECK(e.n > 0, PQ_ERR_CONFIG, "%s: split '%s' is empty", info->path,
+             info->splits[split].name);
+    PQ_TRY(allocate(&e, info->path, err));
+    for (size_t i = 0; i < e.n; i += READ_EVENTS) {
+        const size_t n = e.n - i < READ_EVENTS ? e.n - i : READ_EVENTS;
+        PQ_TRY(pq_dataset_read(
+            dataset, split, i, n,
+            &(pq_batch){.x = e.x + i * e.count, .y = e.y + i, .weight = e.weight + i},
+            err));
+        pq_rescale_apply(&scale, n * e.count, e.x + i * e.count);
+    }
+    for (size_t i = 0; i < e.n; i++) {
+        e.y[i]      = place[e.y[i]];
+        e.weight[i] = weights ? e.weight[i] : 1.0F;
+    }
+    *out = e;
+    e    = (pq_events){0};
+cleanup:
+    pq_events_free(&e);
+    pq_rescale_free(&scale);
+    pq_free(place);
+    return st;
+}
+
+pq_status pq_events_standardize(pq_events *e, pq_graph *graph, pq_err *err)
+{
+    const pq_shape *shape = &graph->nodes[0].shape;
+    const size_t    n = shape->dim[shape->ndim - 1], rows = e->n * e->count / n;
+    double         *sum = NULL, *square = NULL;
+    pq_status       st;
+
+    PQ_NEW(sum, n);
+    PQ_NEW(square, n);
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(n), &graph->scaler_mean, err));
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(n), &graph->scaler_std, err));
+    for (size_t i = 0; i < rows * n; i++) {
+        const double x = (double)e->x[i];
+        sum[i % n] += x;
+        square[i % n] += x * x;
+    }
+    for (size_t k = 0; k < n; k++) {
+        const double mean             = sum[k] / (double)rows;
+        const double var              = square[k] / (double)rows - mean * mean;
+        pq_f32(graph->scaler_mean)[k] = (float)mean;
+        pq_f32(graph->scaler_std)[k]  = var > 0.0 ? (float)sqrt(var) : 1.0F;
+    }
+    for (size_t i = 0; i < rows * n; i++) {
+        e->x[i] = (e->x[i] - pq_f32(graph->scaler_mean)[i % n]) /
+                  pq_f32(graph->scaler_std)[i % n];
+    }
+cleanup:
+    pq_free(sum);
+    pq_free(square);
+    return st;
+}
+
+static pq_rng epoch_stream(uint64_t seed, size_t epoch)
+{
+    char purpose[64];
+
+    (void)snprintf(purpose, sizeof purpose, "shuffle %zu", epoch);
+    return pq_rng_stream(seed, purpose);
+}
+
+void pq_order_uniform(uint64_t seed, size_t epoch, const size_t *index, size_t n,
+                      size_t *out)
+{
+    pq_rng rng = epoch_stream(seed, epoch);
+
+    memcpy(out, index, n * sizeof *out);
+    pq_rng_shuffle(&rng, out, n);
+}
+
+pq_status pq_order_balanced(uint64_t seed, size_t epoch, const pq_events *events,
+                            size_t classes, const size_t *index, size_t n, size_t *out,
+                            pq_err *err)
+{
+    pq_rng    rng   = epoch_stream(seed, epoch);
+    size_t   *mixed = NULL, *first = NULL, *next = NULL, *there = NULL, kinds = 0;
+    pq_status st;
+
+    PQ_NEW(mixed, n);
+    PQ_NEW(first, classes + 1);
+    PQ_NEW(next, classes + 1);
+    PQ_NEW(there, classes);
+    for (size_t i = 0; i < n; i++) {
+        first[events->y[index[i]] + 1]++;
+    }
+    for (size_t c = 0; c < classes; c++) {
+        there[kinds] = c;
+        kinds += first[c + 1] > 0 ? 1 : 0;
+        first[c + 1] += first[c];
+        next[c] = first[c];
+    }
+    for (size_t i = 0; i < n; i++) {
+        mixed[next[events->y[index[i]]]++] = index[i];
+    }
+    for (size_t c = 0; c < classes; c++) {
+        pq_rng_shuffle(&rng, mixed + first[c], first[c + 1] - first[c]);
+        next[c] = first[c];
+    }
+    for (size_t i = 0; i < n; i++) {
+        const size_t c = there[i % kinds];
+        out[i]         = mixed[next[c]++];
+        next[c]        = next[c] == first[c + 1] ? first[c] : next[c];
+    }
+    pq_rng_shuffle(&rng, out, n);
+cleanup:
+    pq_free(mixed);
+    pq_free(first);
+    pq_free(next);
+    pq_free(there);
+    return st;
+}

@@ -1,0 +1,224 @@
+/**
+ * @file
+ * A graph made ready for training: operations in order, weights in one flat
+ * array, activations and gradients laid out once by lifetime.
+ *
+ * A batch is cut into chunks. A chunk runs on one thread at a time, through a
+ * program of steps; steps that need sums over the whole batch (BatchNorm) end a
+ * phase, at which all chunks meet. Without such steps a chunk runs through
+ * undisturbed and its memory is reused by the next one of the same thread.
+ */
+#ifndef PQ_TRAIN_NET_H
+#define PQ_TRAIN_NET_H
+
+#include "graph/graph.h"
+#include "train/pool.h"
+#include "train/simd.h"
+
+typedef struct pq_net pq_net;
+typedef struct pq_op  pq_op;
+
+enum { PQ_OP_WEIGHTS = 8 /**< most weights of a layer */ };
+
+/** What an operation sees when it runs on one chunk. */
+typedef struct {
+    const pq_net *net;
+    const pq_op  *op;
+    size_t        rows;          /**< events of this chunk */
+    size_t        chunk, chunks; /**< this one, and how many the batch has */
+    size_t        batch;         /**< events of the batch */
+    uint64_t      step;          /**< optimiser steps so far, for random draws */
+    bool          training;      /**< else running statistics, no dropout */
+    float        *slot;          /**< activations and gradients of this chunk */
+    float *gradients; /**< of the weights, this chunk's share; assigned, not added to */
+    void  *scratch;   /**< of this thread */
+} pq_net_call;
+
+/** How one kind of layer is trained: a row of the table in net.c. */
+typedef struct {
+    const char *kind;
+    /** Fills op->state, op->scratch_bytes; NULL = nothing. */
+    pq_status (*setup)(pq_net *net, pq_op *op, pq_err *err);
+    /** Brings what depends on the weights up to date (packed panels); NULL = nothing. */
+    void (*prepare)(const pq_net *net, pq_op *op);
+    /** Sums over the chunk that all chunks need before they go on; NULL = none. */
+    void (*forward_sums)(const pq_net_call *c);
+    void (*forward)(const pq_net_call *c);
+    void (*backward_sums)(const pq_net_call *c);
+    void (*backward)(const pq_net_call *c);
+    /** Whether a layer of the kind fits this code; NULL = always. */
+    bool (*accepts)(const pq_node *node);
+    bool needs_in, needs_out; /**< backward reads the inputs, the output */
+    bool takes_relu;          /**< a following relu is done in the same pass */
+} pq_op_class;
+
+/** One operation; owns state. */
+struct pq_op {
+    const pq_op_class *cls;
+    const pq_layer    *layer;
+    const char        *name; /**< of the node, borrowed */
+    size_t             n_in;
+    size_t             in[PQ_NODE_INPUTS];       /**< value indices */
+    pq_shape           in_shape[PQ_NODE_INPUTS]; /**< of one event */
+    size_t             out;
+    pq_shape           out_shape;
+    bool               relu; /**< fused */
+    bool               frozen;
+    bool               wants[PQ_NODE_INPUTS]; /**< the input's gradient is needed */
+    bool   accumulate[PQ_NODE_INPUTS]; /**< it is added to, another reader was first */
+    size_t weight[PQ_OP_WEIGHTS];      /**< offsets in the flat array */
+    const pq_quant *quant;             /**< for the rounding of activations */
+    void           *state;
+    void (*free_state)(void *state);
+    size_t scratch_bytes;
+};
+
+/** The output of one operation (or an input of the graph), and its gradient. */
+typedef struct {
+    size_t count;    /**< floats of one event */
+    size_t offset;   /**< in a slot, floats */
+    size_t gradient; /**< in a slot, floats; SIZE_MAX = none */
+    size_t producer; /**< operation, SIZE_MAX for inputs */
+    bool   pinned;   /**< read at the loss */
+} pq_net_place;
+
+/** One weight in the flat array. */
+typedef struct {
+    size_t          node, index; /**< of the graph, of the layer */
+    size_t          offset, count;
+    pq_weight_role  role;
+    bool            frozen, pruned;
+    const pq_quant *quant;
+    pq_shape        shape;
+} pq_net_weight;
+
+/** One step of the program. */
+typedef struct {
+    size_t op; /**< SIZE_MAX = the loss */
+    void (*run)(const pq_net_call *c);
+    bool meets; /**< all chunks meet before it */
+} pq_net_step;
+
+/** Makes the loss part of the program: called once a chunk, writes the gradient of the
+ * logits. */
+typedef void (*pq_net_loss)(void *context, const pq_net_call *c);
+
+struct pq_net {
+    const pq_simd *simd;
+    pq_pool       *pool; /**< borrowed */
+    size_t         n_ops;
+    pq_op         *ops;
+    size_t         n_values; /**< as many as the graph has nodes */
+    pq_net_place  *values;
+    size_t        *value_of;      /**< [nodes] index into values */
+    size_t         input, logits; /**< values */
+    size_t         width;         /**< of the logits */
+    const char    *link; /**< "softmax", "sigmoid" or "" : what followed the logits */
+    size_t         n_weights;
+    pq_net_weight *weights;
+    size_t         n_flat; /**< floats, padded */
+    float         *flat;   /**< master weights; owned */
+    float         *used;   /**< rounded ones if any is quantized, else = flat */
+    size_t         chunk;  /**< most events of a chunk */
+    size_t         chunks; /**< most chunks of a batch */
+    size_t         n_slots, slot_floats;
+    float         *slots;
+    float         *gradients; /**< [chunks, n_flat], or NULL when never trained */
+    size_t         scratch_bytes;
+    char          *scratch; /**< [threads] */
+    size_t         n_train, n_infer;
+    pq_net_step   *train, *infer;
+    double         norm_momentum; /**< weight of a new batch in moving averages */
+    bool           meets;         /**< training has phases */
+    size_t         bytes;         /**< everything allocated above */
+};
+
+typedef struct {
+    size_t             batch;    /**< most events of a batch */
+    bool               training; /**< false: only pq_net_infer will be called */
+    const char        *freeze;   /**< glob of layers that are not trained, or NULL */
+    double             norm_momentum;
+    size_t             n_pinned;
+    const char *const *pinned; /**< names of nodes that are read at the loss */
+    pq_pool           *pool;
+    const pq_isa      *isa; /**< NULL = the best; for tests */
+} pq_net_options;
+
+/**
+ * @param[in] graph  checked; read now, and written by pq_net_store; must outlive the net.
+ * @retval PQ_ERR_UNSUPPORTED  More than one input.
+ */
+pq_status pq_net_create(const pq_graph *graph, const pq_net_options *options,
+                        pq_net **out, pq_err *err);
+void      pq_net_free(pq_net **net);
+
+/** Brings packed and rounded weights up to date after `flat` changed. */
+void pq_net_prepare(pq_net *net);
+
+/** Rounds `flat` into `used` where weights are quantized. */
+void pq_net_round_weights(pq_net *net);
+
+/** Work on one batch. */
+typedef struct {
+    size_t   n; /**< events, 1 .. batch */
+    uint64_t step;
+    /** Writes the inputs of `rows` events from `first` on; called once a chunk, from its
+     * thread. */
+    void (*fill)(void *context, size_t first, size_t rows, float *x);
+    pq_net_loss loss;
+    void       *context;
+} pq_net_batch;
+
+/** Forward, loss, backward; leaves the gradients of each chunk in `gradients`. */
+void pq_net_train(pq_net *net, const pq_net_batch *batch);
+
+/** Forward with running statistics, then the loss callback, which must not write
+ * gradients. */
+void pq_net_infer(pq_net *net, const pq_net_batch *batch);
+
+/** Runs a batch again on one thread and names the first layer whose output is not finite,
+ * or NULL. */
+const char *pq_net_blame(pq_net *net, const pq_net_batch *batch);
+
+/** Value (an index into net->values) that holds a node's output, by name; SIZE_MAX when
+ * it is fused away or unknown. */
+size_t pq_net_find(const pq_net *net, const pq_graph *graph, const char *node);
+
+/** Writes weights, rounded where they are quantized, into the graph the net was made
+ * from. */
+void pq_net_store(const pq_net *net, const float *flat, pq_graph *graph);
+
+/** Parts of pq_net_create, one file each. */
+pq_status pq_net_plan_ops(pq_net *net, const pq_graph *graph,
+                          const pq_net_options *options, pq_err *err);
+pq_status pq_net_plan_program(pq_net *net, pq_err *err);
+pq_status pq_net_plan_weights(pq_net *net, const pq_graph *graph, const char *freeze,
+                              pq_err *err);
+pq_status pq_net_plan_memory(pq_net *net, bool training, pq_err *err);
+
+/** For operations. */
+static inline float *pq_net_value(const pq_net_call *c, size_t value)
+{
+    return c->slot + c->net->values[value].offset;
+}
+
+static inline float *pq_net_gradient(const pq_net_call *c, size_t value)
+{
+    return c->slot + c->net->values[value].gradient;
+}
+
+/** Copies a [k, n] operand with strides into panels [n / panel][k][panel], zero beyond n.
+ */
+void pq_pack_panels(size_t k, size_t n, const float *src, size_t k_stride,
+                    size_t n_stride, size_t panel, float *dst);
+
+/** Floats of such panels. */
+size_t pq_panel_floats(size_t k, size_t n, size_t panel);
+
+/** Zeroed block of the operation's own, counted in net->bytes. */
+void *pq_net_block(pq_net *net, size_t bytes);
+
+extern const pq_op_class pq_op_dense, pq_op_conv2d, pq_op_batch_norm, pq_op_relu,
+    pq_op_add, pq_op_dropout, pq_op_round, pq_op_kind;
+
+#endif

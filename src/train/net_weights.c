@@ -1,0 +1,97 @@
+#include "train/net.h"
+
+#include <string.h>
+
+#include "core/memory.h"
+
+enum { ALIGN = 16 /* floats between the starts of two weights */ };
+
+static pq_status list_weights(pq_net *net, const pq_graph *graph, const char *freeze,
+                              pq_err *err)
+{
+    bool      matched = freeze == NULL;
+    pq_status st      = PQ_OK;
+
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const pq_node *node   = &graph->nodes[i];
+        const bool     frozen = freeze != NULL && pq_glob_match(freeze, node->name);
+        matched               = matched || frozen;
+        PQ_CHECK(node->layer->n_weights <= PQ_OP_WEIGHTS, PQ_ERR_UNSUPPORTED,
+                 "layer '%s': %zu weights, at most %d can be trained", node->name,
+                 node->layer->n_weights, (int)PQ_OP_WEIGHTS);
+        for (size_t w = 0; w < node->layer->n_weights; w++) {
+            const pq_weight *weight = &node->layer->weights[w];
+            net->weights[net->n_weights++] =
+                (pq_net_weight){.node   = i,
+                                .index  = w,
+                                .offset = net->n_flat,
+                                .count  = weight->value->count,
+                                .role   = node->layer->kind->role(weight->name),
+                                .frozen = frozen,
+                                .pruned = weight->pruned,
+                                .quant  = weight->quant,
+                                .shape  = weight->value->shape};
+            net->n_flat += (weight->value->count + ALIGN - 1) / ALIGN * ALIGN;
+        }
+    }
+    PQ_CHECK(matched, PQ_ERR_CONFIG, "freeze: no layer matches '%s'", freeze);
+cleanup:
+    return st;
+}
+
+pq_status pq_net_plan_weights(pq_net *net, const pq_graph *graph, const char *freeze,
+                              pq_err *err)
+{
+    size_t    n       = 0;
+    bool      rounded = false;
+    pq_status st;
+
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        n += graph->nodes[i].layer->n_weights;
+    }
+    PQ_NEW(net->weights, n + 1);
+    PQ_TRY(list_weights(net, graph, freeze, err));
+    net->n_flat += PQ_SIMD_SLACK;
+    net->flat = pq_net_block(net, net->n_flat * sizeof(float));
+    PQ_CHECK(net->flat != NULL, PQ_ERR_NOMEM, "cannot allocate the weights");
+    for (size_t i = 0; i < net->n_weights; i++) {
+        const pq_net_weight *w = &net->weights[i];
+        const pq_tensor     *t = graph->nodes[w->node].layer->weights[w->index].value;
+        memcpy(net->flat + w->offset, pq_f32(t), t->count * sizeof(float));
+        rounded = rounded || w->quant != NULL;
+    }
+    net->used = rounded ? pq_net_block(net, net->n_flat * sizeof(float)) : net->flat;
+    PQ_CHECK(net->used != NULL, PQ_ERR_NOMEM, "cannot allocate the rounded weights");
+cleanup:
+    return st;
+}
+
+static void round_weight(const pq_net_weight *w, const float *from, float *to)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        to[i] = w->quant == NULL
+                    ? from[i]
+                    : pq_quant_round(w->quant, pq_quant_index(w->quant, &w->shape, i),
+                                     from[i]);
+    }
+}
+
+void pq_net_round_weights(pq_net *net)
+{
+    if (net->used == net->flat) {
+        return;
+    }
+    for (size_t i = 0; i < net->n_weights; i++) {
+        const pq_net_weight *w = &net->weights[i];
+        round_weight(w, net->flat + w->offset, net->used + w->offset);
+    }
+}
+
+void pq_net_store(const pq_net *net, const float *flat, pq_graph *graph)
+{
+    for (size_t i = 0; i < net->n_weights; i++) {
+        const pq_net_weight *w = &net->weights[i];
+        round_weight(w, flat + w->offset,
+                     pq_f32(graph->nodes[w->node].layer->weights[w->index].value));
+    }
+}

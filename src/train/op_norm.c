@@ -1,0 +1,264 @@
+/*
+ * Batch normalisation with the statistics of the whole batch, all chunks
+ * together, and moving averages for inference.
+ *
+ * Source: Ioffe & Szegedy, arXiv:1502.03167.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "layers/kinds.h"
+#include "train/net.h"
+
+enum { BLOCK_ROWS = 1024 /* rows summed in float before they go into doubles */ };
+
+typedef struct {
+    size_t channels, per_event; /* rows of one event */
+    double epsilon;
+    size_t mean, variance, gamma, beta; /* offsets, SIZE_MAX = none */
+    /* [chunks][2][channels] of the forward and the backward pass: a chunk may start
+       backward while another still reads the sums of forward. */
+    double *forward_sums, *backward_sums;
+    float  *shift;                  /* near the mean: moments are taken about it */
+    float  *now_mean, *now_inverse; /* of this batch */
+} state;
+
+static void free_state(void *s)
+{
+    pq_free(((state *)s)->forward_sums);
+    pq_free(((state *)s)->shift);
+}
+
+static size_t offset_of(const pq_op *op, const char *name)
+{
+    const size_t i = pq_layer_weight_index(op->layer, name);
+
+    return i == SIZE_MAX ? SIZE_MAX : op->weight[i];
+}
+
+static pq_status setup(pq_net *net, pq_op *op, pq_err *err)
+{
+    state    *s = pq_net_block(net, sizeof *s);
+    pq_status st;
+
+    PQ_CHECK(s != NULL, PQ_ERR_NOMEM, "cannot allocate the state of a layer");
+    op->state         = s;
+    op->free_state    = free_state;
+    s->channels       = pq_layer_weight(op->layer, "mean")->value->count;
+    s->per_event      = net->values[op->out].count / s->channels;
+    s->epsilon        = ((const pq_batch_norm_params *)op->layer->params)->epsilon;
+    s->mean           = offset_of(op, "mean");
+    s->variance       = offset_of(op, "variance");
+    s->gamma          = offset_of(op, "gamma");
+    s->beta           = offset_of(op, "beta");
+    s->forward_sums   = pq_net_block(net, net->chunks * 4 * s->channels * sizeof(double));
+    s->shift          = pq_net_block(net, 3 * s->channels * sizeof(float));
+    op->scratch_bytes = 4 * s->channels * sizeof(float);
+    PQ_CHECK(s->forward_sums != NULL && s->shift != NULL, PQ_ERR_NOMEM,
+             "layer '%s': cannot allocate its statistics", op->name);
+    s->backward_sums = s->forward_sums + net->chunks * 2 * s->channels;
+    s->now_mean      = s->shift + s->channels;
+    s->now_inverse   = s->shift + 2 * s->channels;
+cleanup:
+    return st;
+}
+
+static void prepare(const pq_net *net, pq_op *op)
+{
+    const state *s = op->state;
+
+    memcpy(s->shift, net->used + s->mean, s->channels * sizeof(float));
+}
+
+typedef void (*row_sums)(const pq_net_call *c, size_t first, size_t rows, float *s1,
+                         float *s2);
+
+/* Both sums of this chunk: float within blocks of rows, double over blocks. */
+static void sum_blocks(const pq_net_call *c, row_sums sum, double *all)
+{
+    const state *s    = c->op->state;
+    const size_t rows = c->rows * s->per_event;
+    float       *part = c->scratch;
+    double      *sums = all + c->chunk * 2 * s->channels;
+
+    memset(sums, 0, 2 * s->channels * sizeof *sums);
+    for (size_t first = 0; first < rows; first += BLOCK_ROWS) {
+        const size_t n = rows - first < BLOCK_ROWS ? rows - first : BLOCK_ROWS;
+        memset(part, 0, 2 * s->channels * sizeof *part);
+        sum(c, first, n, part, part + s->channels);
+        for (size_t j = 0; j < 2 * s->channels; j++) {
+            sums[j] += (double)part[j];
+        }
+    }
+}
+
+/* Mean over the batch of sum k (0 or 1), chunks in order. */
+static double batch_mean(const pq_net_call *c, const double *all, size_t k,
+                         size_t channel)
+{
+    const state *s   = c->op->state;
+    double       sum = 0.0;
+
+    for (size_t i = 0; i < c->chunks; i++) {
+        sum += all[(2 * i + k) * s->channels + channel];
+    }
+    return sum / ((double)c->batch * (double)s->per_event);
+}
+
+static void forward_rows(const pq_net_call *c, size_t first, size_t rows, float *s1,
+                         float *s2)
+{
+    const state *s = c->op->state;
+
+    c->net->simd->moments(rows, s->channels,
+                          pq_net_value(c, c->op->in[0]) + first * s->channels, s->shift,
+                          s1, s2);
+}
+
+static void forward_sums(const pq_net_call *c)
+{
+    sum_blocks(c, forward_rows, ((const state *)c->op->state)->forward_sums);
+}
+
+/* Moving averages; the variance with Bessel's correction. One chunk does it for all. */
+static void remember(const pq_net_call *c, size_t j, double mean, double variance)
+{
+    const state *s     = c->op->state;
+    const double n     = (double)c->batch * (double)s->per_event;
+    const double keep  = 1.0 - c->net->norm_momentum;
+    const double fair  = n > 1.0 ? variance * n / (n - 1.0) : variance;
+    float       *means = c->net->flat + s->mean, *vars = c->net->flat + s->variance;
+
+    means[j]          = (float)(keep * (double)means[j] + c->net->norm_momentum * mean);
+    vars[j]           = (float)(keep * (double)vars[j] + c->net->norm_momentum * fair);
+    s->now_mean[j]    = (float)mean;
+    s->now_inverse[j] = (float)(1.0 / sqrt(variance + s->epsilon));
+}
+
+static float weight_at(const pq_net_call *c, size_t offset, size_t j, float otherwise)
+{
+    return offset == SIZE_MAX ? otherwise : c->net->used[offset + j];
+}
+
+/* y = a x + b for each channel; a and b go to the scratch memory. */
+static void find_line(const pq_net_call *c, bool from_batch, float *a, float *b)
+{
+    const state *s = c->op->state;
+
+    for (size_t j = 0; j < s->channels; j++) {
+        double mean, variance;
+        if (from_batch) {
+            const double d = batch_mean(c, s->forward_sums, 0, j);
+            const double v = batch_mean(c, s->forward_sums, 1, j) - d * d;
+            mean           = (double)s->shift[j] + d;
+            variance       = v < 0.0 ? 0.0 : v;
+        } else {
+            mean     = (double)c->net->used[s->mean + j];
+            variance = (double)c->net->used[s->variance + j];
+        }
+        if (from_batch && c->chunk == 0) {
+            remember(c, j, mean, variance);
+        }
+        const double slope =
+            (double)weight_at(c, s->gamma, j, 1.0F) / sqrt(variance + s->epsilon);
+        a[j] = (float)slope;
+        b[j] = (float)((double)weight_at(c, s->beta, j, 0.0F) - mean * slope);
+    }
+}
+
+static void forward(const pq_net_call *c)
+{
+    const state *s = c->op->state;
+    float       *a = c->scratch, *b = a + s->channels;
+
+    find_line(c, c->training && !c->op->frozen, a, b);
+    c->net->simd->scale_shift(c->rows * s->per_event, s->channels,
+                              pq_net_value(c, c->op->in[0]), a, b, c->op->relu,
+                              pq_net_value(c, c->op->out));
+}
+
+static void backward_rows(const pq_net_call *c, size_t first, size_t rows, float *s1,
+                          float *s2)
+{
+    const state *s  = c->op->state;
+    const size_t at = first * s->channels;
+
+    c->net->simd->grad_moments(rows, s->channels, pq_net_value(c, c->op->in[0]) + at,
+                               pq_net_gradient(c, c->op->out) + at, s->now_mean, s1, s2);
+}
+
+static void mask_relu(const pq_net_call *c)
+{
+    if (c->op->relu) {
+        c->net->simd->relu_grad(c->rows * c->net->values[c->op->out].count,
+                                pq_net_value(c, c->op->out),
+                                pq_net_gradient(c, c->op->out));
+    }
+}
+
+static void backward_sums(const pq_net_call *c)
+{
+    const state  *s    = c->op->state;
+    const double *sums = s->backward_sums + c->chunk * 2 * s->channels;
+
+    mask_relu(c);
+    sum_blocks(c, backward_rows, s->backward_sums);
+    for (size_t j = 0; j < s->channels; j++) {
+        if (s->beta != SIZE_MAX) {
+            c->gradients[s->beta + j] = (float)sums[j];
+        }
+        if (s->gamma != SIZE_MAX) {
+            c->gradients[s->gamma + j] =
+                (float)(sums[s->channels + j] * (double)s->now_inverse[j]);
+        }
+    }
+}
+
+/* dx = a dy + b x + c; a frozen layer keeps its line, so b = c = 0. */
+static void find_gradient_line(const pq_net_call *call, float *a, float *b, float *c)
+{
+    const state *s = call->op->state;
+
+    for (size_t j = 0; j < s->channels; j++) {
+        const float  gamma   = weight_at(call, s->gamma, j, 1.0F);
+        const double inverse = (double)s->now_inverse[j];
+        const double slope   = (double)gamma * inverse;
+        const double mean    = batch_mean(call, s->backward_sums, 0, j);
+        const double pull =
+            slope * inverse * inverse * batch_mean(call, s->backward_sums, 1, j);
+        a[j] = (float)slope;
+        b[j] = (float)-pull;
+        c[j] = (float)(pull * (double)s->now_mean[j] - slope * mean);
+    }
+}
+
+static void backward(const pq_net_call *c)
+{
+    const state *s = c->op->state;
+    float       *a = c->scratch, *b = a + s->channels, *k = b + s->channels;
+
+    if (c->op->frozen) {
+        mask_relu(c);
+        find_line(c, false, a, b);
+        memset(b, 0, 2 * s->channels * sizeof *b);
+    } else {
+        find_gradient_line(c, a, b, k);
+    }
+    if (c->op->wants[0]) {
+        c->net->simd->norm_grad(
+            c->rows * s->per_event, s->channels, pq_net_value(c, c->op->in[0]),
+            pq_net_gradient(c, c->op->out), (const float *const[3]){a, b, k},
+            c->op->accumulate[0], pq_net_gradient(c, c->op->in[0]));
+    }
+}
+
+const pq_op_class pq_op_batch_norm = {.kind          = "batch_norm",
+                                      .setup         = setup,
+                                      .prepare       = prepare,
+                                      .forward_sums  = forward_sums,
+                                      .forward       = forward,
+                                      .backward_sums = backward_sums,
+                                      .backward      = backward,
+                                      .needs_in      = true,
+                                      .takes_relu    = true};

@@ -1,0 +1,226 @@
+#include "train/optimizer.h"
+
+#include <math.h>
+
+#include "core/memory.h"
+
+enum {
+    TILE = 1 << 14 /* floats updated in one piece: its arrays stay in the first cache */
+};
+
+/* A part of one trained weight. */
+typedef struct pq_tile {
+    size_t weight, offset, count;
+} tile;
+
+static bool is_trained(const pq_net_weight *w)
+{
+    return !w->frozen && w->role != PQ_WEIGHT_STATISTIC;
+}
+
+static void cut_tiles(const pq_net *net, pq_optimizer *o)
+{
+    for (size_t i = 0; i < net->n_weights; i++) {
+        const pq_net_weight *w = &net->weights[i];
+        for (size_t at = 0; is_trained(w) && at < w->count; at += TILE) {
+            const size_t left      = w->count - at;
+            o->tiles[o->n_tiles++] = (tile){i, w->offset + at, left < TILE ? left : TILE};
+        }
+    }
+}
+
+pq_status pq_optimizer_create(const pq_train_params *params, const pq_net *net,
+                              pq_optimizer *out, pq_err *err)
+{
+    pq_optimizer o = {.params = params, .n_flat = net->n_flat};
+    pq_status    st;
+
+    PQ_NEW(o.first, net->n_flat);
+    if (params->optimizer != PQ_OPTIMIZER_SGD) {
+        PQ_NEW(o.second, net->n_flat);
+    }
+    if (params->ema > 0.0) {
+        PQ_NEW(o.average, net->n_flat);
+        for (size_t i = 0; i < net->n_flat; i++) {
+            o.average[i] = net->flat[i];
+        }
+    }
+    PQ_NEW(o.tiles, net->n_flat / TILE + net->n_weights + 1);
+    PQ_NEW(o.tile_sums, net->n_flat / TILE + net->n_weights + 1);
+    cut_tiles(net, &o);
+    PQ_CHECK(o.n_tiles > 0, PQ_ERR_CONFIG, "every layer is frozen: nothing to train");
+    *out = o;
+    o    = (pq_optimizer){0};
+cleanup:
+    pq_optimizer_free(&o);
+    return st;
+}
+
+void pq_optimizer_free(pq_optimizer *o)
+{
+    pq_free(o->first);
+    pq_free(o->second);
+    pq_free(o->average);
+    pq_free(o->tiles);
+    pq_free(o->tile_sums);
+    *o = (pq_optimizer){0};
+}
+
+size_t pq_optimizer_bytes(const pq_optimizer *o)
+{
+    const size_t arrays = 1 + (o->second != NULL) + (o->average != NULL);
+
+    return arrays * o->n_flat * sizeof(float) +
+           o->n_tiles * (sizeof *o->tiles + sizeof(double));
+}
+
+static double cosine(double from, double to, double share)
+{
+    return to + (from - to) * 0.5 * (1.0 + cos(3.14159265358979323846 * share));
+}
+
+/* Rises to lr over the first 30 % of the way, falls to 1e-4 of its start; as PyTorch
+ * does. */
+static double one_cycle(const pq_train_params *p, double share)
+{
+    const double start = p->lr / 25.0, end = start / 1e4, top = 0.3;
+
+    return share < top ? cosine(start, p->lr, share / top)
+                       : cosine(p->lr, end, (share - top) / (1.0 - top));
+}
+
+double pq_learning_rate(const pq_train_params *p, double epoch)
+{
+    const double warm = p->warmup_epochs, all = (double)p->epochs;
+    const double share =
+        all > warm ? fmin(fmax((epoch - warm) / (all - warm), 0.0), 1.0) : 1.0;
+    double lr = p->lr;
+
+    if (epoch < warm) {
+        return fmax(p->lr * epoch / warm, p->min_lr);
+    }
+    switch (p->schedule) {
+    case PQ_SCHEDULE_STEP:
+        lr = p->lr * pow(p->gamma, floor((epoch - warm) / (double)p->step_size));
+        break;
+    case PQ_SCHEDULE_COSINE:
+        return cosine(p->lr, p->min_lr, share);
+    case PQ_SCHEDULE_ONE_CYCLE:
+        lr = one_cycle(p, share);
+        break;
+    default:
+        break;
+    }
+    return fmax(lr, p->min_lr);
+}
+
+/* One step over all tiles. */
+typedef struct {
+    pq_optimizer *o;
+    pq_net       *net;
+    size_t        chunks;
+    pq_update     update;
+} step;
+
+/* Sums into the first chunk's place; a pruned weight is one that is zero. */
+static void reduce(void *context, size_t piece, size_t thread)
+{
+    const step *s   = context;
+    const tile *t   = &s->o->tiles[piece];
+    float      *sum = s->net->gradients + t->offset;
+
+    (void)thread;
+    for (size_t c = 1; c < s->chunks; c++) {
+        s->net->simd->add(t->count, sum + c * s->net->n_flat, sum);
+    }
+    for (size_t i = 0; s->net->weights[t->weight].pruned && i < t->count; i++) {
+        sum[i] = s->net->flat[t->offset + i] == 0.0F ? 0.0F : sum[i];
+    }
+    s->o->tile_sums[piece] = s->net->simd->square_sum(t->count, sum);
+}
+
+/* Decay and L1 pull at kernels only. */
+static void update(void *context, size_t piece, size_t thread)
+{
+    const step   *s = context;
+    const tile   *t = &s->o->tiles[piece];
+    pq_optimizer *o = s->o;
+    const float  *g = s->net->gradients + t->offset;
+    float        *w = s->net->flat + t->offset;
+    pq_update     u = s->update;
+
+    (void)thread;
+    if (s->net->weights[t->weight].role != PQ_WEIGHT_KERNEL) {
+        u.weight_decay = 0.0F;
+        u.l1           = 0.0F;
+    }
+    if (o->second == NULL) {
+        s->net->simd->sgd(&u, t->count, g, w, o->first + t->offset);
+    } else {
+        s->net->simd->adam(&u, t->count, g, w, o->first + t->offset,
+                           o->second + t->offset);
+    }
+}
+
+/* Batch statistics follow the average too, so that it is a whole net. */
+static void follow(const pq_optimizer *o, const pq_net *net)
+{
+    const float keep = (float)o->params->ema, take = (float)(1.0 - o->params->ema);
+
+    for (size_t i = 0; o->average != NULL && i < o->n_flat; i++) {
+        o->average[i] = keep * o->average[i] + take * net->flat[i];
+    }
+}
+
+static pq_update update_of(const pq_optimizer *o, double norm, double lr)
+{
+    const pq_train_params *p    = o->params;
+    const double           t    = (double)o->steps + 1.0;
+    const bool             clip = p->clip_norm > 0.0 && norm > p->clip_norm;
+
+    return (pq_update){.scale        = clip ? (float)(p->clip_norm / norm) : 1.0F,
+                       .lr           = (float)lr,
+                       .weight_decay = (float)p->weight_decay,
+                       .l1           = (float)p->l1,
+                       .momentum     = (float)p->momentum,
+                       .nesterov     = p->nesterov,
+                       .beta1        = (float)p->beta1,
+                       .beta2        = (float)p->beta2,
+                       .correct1     = (float)(1.0 / (1.0 - pow(p->beta1, t))),
+                       .correct2     = (float)(1.0 / (1.0 - pow(p->beta2, t))),
+                       .epsilon      = (float)p->epsilon,
+                       .decoupled    = p->optimizer == PQ_OPTIMIZER_ADAMW};
+}
+
+bool pq_optimizer_step(pq_optimizer *o, pq_net *net, size_t chunks, double lr)
+{
+    step   s      = {.o = o, .net = net, .chunks = chunks};
+    double square = 0.0;
+
+    pq_pool_run_small(net->pool, net->n_flat, o->n_tiles, reduce, &s);
+    for (size_t i = 0; i < o->n_tiles; i++) {
+        square += o->tile_sums[i];
+    }
+    if (!isfinite(square)) {
+        return false;
+    }
+    s.update = update_of(o, sqrt(square), lr);
+    pq_pool_run_small(net->pool, net->n_flat, o->n_tiles, update, &s);
+    o->steps++;
+    follow(o, net);
+    pq_net_prepare(net);
+    return true;
+}
+
+size_t pq_optimizer_blame(const pq_net *net)
+{
+    for (size_t i = 0; i < net->n_weights; i++) {
+        const pq_net_weight *w = &net->weights[i];
+        for (size_t k = 0; is_trained(w) && k < w->count; k++) {
+            if (!isfinite(net->gradients[w->offset + k])) {
+                return i;
+            }
+        }
+    }
+    return SIZE_MAX;
+}

@@ -1,0 +1,132 @@
+#include "train/train.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "train/checkpoint.h"
+#include "train/trainer.h"
+
+/* What is watched, smaller is better. */
+static double watched(const pq_trainer *t, const pq_train_epoch *e)
+{
+    return t->n_valid == 0                         ? e->train_loss
+           : t->params->monitor == PQ_MONITOR_LOSS ? e->validation_loss
+                                                   : -e->accuracy;
+}
+
+/* With preserve_rare_classes no epoch counts whose worst class is below the
+   floor, while there is another; below it, the recall itself is watched. */
+static bool is_better(const pq_trainer *t, const pq_train_epoch *a,
+                      const pq_train_epoch *b)
+{
+    const double floor = t->params->min_recall;
+
+    if (t->params->preserve_rare_classes && t->n_valid > 0) {
+        const bool a_holds = a->lowest_recall >= floor,
+                   b_holds = b->lowest_recall >= floor;
+        if (a_holds != b_holds) {
+            return a_holds;
+        }
+        if (!a_holds) {
+            return a->lowest_recall > b->lowest_recall;
+        }
+    }
+    return watched(t, a) < watched(t, b);
+}
+
+static const float *weights_now(const pq_trainer *t)
+{
+    return t->optimizer.average != NULL ? t->optimizer.average : t->net->flat;
+}
+
+static void keep_if_best(pq_trainer *t, pq_train_epoch *e)
+{
+    e->best = !t->params->keep_best || t->best_epoch == 0 ||
+              is_better(t, e, &t->history[t->best_epoch - 1]);
+    if (e->best) {
+        t->best_epoch = e->epoch;
+        memcpy(t->best, weights_now(t), t->net->n_flat * sizeof(float));
+    }
+}
+
+static bool is_out_of_patience(const pq_trainer *t)
+{
+    size_t best = 1;
+
+    for (size_t i = 2; i <= t->n_history; i++) {
+        best = is_better(t, &t->history[i - 1], &t->history[best - 1]) ? i : best;
+    }
+    return t->params->early_stopping > 0 && t->n_history > 0 &&
+           t->n_history - best >= (size_t)t->params->early_stopping;
+}
+
+static pq_status run_epochs(pq_trainer *t, const char *name, bool *stopped, pq_err *err)
+{
+    const pq_train_options *o  = t->options;
+    pq_status               st = PQ_OK;
+
+    for (*stopped = is_out_of_patience(t);
+         !*stopped && t->n_history < (size_t)t->params->epochs;
+         *stopped = is_out_of_patience(t)) {
+        pq_train_epoch *e = &t->history[t->n_history];
+        PQ_TRY(pq_trainer_epoch(t, t->n_history + 1, e, err));
+        pq_trainer_validate(t, weights_now(t), e);
+        keep_if_best(t, e);
+        t->n_history++;
+        if (o->checkpoint != NULL) {
+            PQ_TRY(pq_checkpoint_write(t, name, o->checkpoint, err));
+        }
+        if (o->epoch_done != NULL) {
+            o->epoch_done(o->context, e);
+        }
+    }
+cleanup:
+    return st;
+}
+
+static void summarise(pq_trainer *t, bool stopped, pq_train_summary *out)
+{
+    *out       = (pq_train_summary){.n_epochs          = t->n_history,
+                                    .history           = t->history,
+                                    .best              = t->best_epoch,
+                                    .stopped_early     = stopped,
+                                    .resumed           = t->resumed,
+                                    .events            = t->n_train,
+                                    .validation_events = t->n_valid,
+                                    .chunk             = t->net->chunk,
+                                    .peak_bytes        = t->bytes};
+    t->history = NULL;
+}
+
+pq_status pq_train(pq_graph *graph, const pq_train_data *data,
+                   const pq_train_params *params, const pq_train_options *options,
+                   pq_train_summary *out, pq_err *err)
+{
+    pq_trainer     t     = {.graph = graph, .params = params, .options = options};
+    const unsigned state = pq_simd_flush_denormals();
+    char           name[PQ_HASH_TEXT];
+    bool           stopped = false;
+    pq_status      st;
+
+    PQ_TRY(pq_trainer_create(&t, data, err));
+    if (options->checkpoint != NULL) {
+        PQ_TRY(pq_checkpoint_name(&t, data, name, err));
+        PQ_TRY(pq_checkpoint_read(&t, name, options->checkpoint, &t.resumed, err));
+    }
+    st = run_epochs(&t, name, &stopped, err);
+    pq_net_store(t.net, t.best, graph);
+    if (st == PQ_OK) {
+        summarise(&t, stopped, out);
+    }
+cleanup:
+    pq_simd_restore(state);
+    pq_trainer_free(&t);
+    return st;
+}
+
+void pq_train_summary_free(pq_train_summary *s)
+{
+    pq_free(s->history);
+    *s = (pq_train_summary){0};
+}

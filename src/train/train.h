@@ -1,0 +1,131 @@
+/**
+ * @file
+ * Trains a graph in place: from scratch, after compression, or towards a teacher.
+ *
+ * Float32, data-parallel over fixed chunks of each batch whose gradients are
+ * summed in a fixed order: weights after training depend on the seed, the data,
+ * the options and the instruction set, not on the number of threads. Pruned
+ * weights stay zero. Quantized weights and activations are rounded in the
+ * forward pass and the gradient passes straight through where nothing was
+ * clipped (Bengio et al., arXiv:1308.3432; Jacob et al., arXiv:1712.05877).
+ */
+#ifndef PQ_TRAIN_TRAIN_H
+#define PQ_TRAIN_TRAIN_H
+
+#include "core/param.h"
+#include "core/progress.h"
+#include "data/dataset.h"
+#include "graph/graph.h"
+
+enum { PQ_OPTIMIZER_SGD, PQ_OPTIMIZER_ADAM, PQ_OPTIMIZER_ADAMW };
+enum {
+    PQ_SCHEDULE_CONSTANT,
+    PQ_SCHEDULE_STEP,
+    PQ_SCHEDULE_COSINE,
+    PQ_SCHEDULE_ONE_CYCLE
+};
+enum { PQ_LOSS_CROSS_ENTROPY, PQ_LOSS_MSE };
+enum { PQ_SAMPLING_UNIFORM, PQ_SAMPLING_BALANCED };
+enum { PQ_MONITOR_LOSS, PQ_MONITOR_ACCURACY };
+
+/** What a user sets; described, with defaults and ranges, by pq_train_param_table. */
+typedef struct {
+    int64_t epochs, batch;
+    double  validation;
+    bool    standardize;
+    int     loss;
+    int     optimizer;
+    double  lr, momentum;
+    bool    nesterov;
+    double  beta1, beta2, epsilon;
+    double  weight_decay, l1, clip_norm;
+    int     schedule;
+    double  warmup_epochs;
+    int64_t step_size;
+    double  gamma, min_lr;
+    double  label_smoothing, focal_gamma;
+    double  norm_momentum;
+    double  ema;
+    int64_t early_stopping;
+    int     monitor;
+    bool    keep_best;
+    int     sampling;
+    bool    preserve_rare_classes;
+    double  min_recall;
+    bool    event_weights;
+    char   *freeze;
+    bool    augment_flip;
+    int64_t augment_crop;
+    double  temperature, alpha, layer_mse;
+    int64_t seed;
+} pq_train_params;
+
+/** One row a parameter of pq_train_params. */
+extern const pq_param pq_train_param_table[];
+
+/** Where the events come from. */
+typedef struct {
+    pq_dataset *dataset;
+    size_t      train; /**< index of the split to train on */
+    size_t validation; /**< index of another split, or SIZE_MAX: part of `train` is set
+                          aside */
+} pq_train_data;
+
+/** What is known after each epoch. */
+typedef struct {
+    size_t epoch; /**< 1 .. epochs */
+    double lr;    /**< at its end */
+    double train_loss;
+    double validation_loss; /**< NAN without validation events */
+    double accuracy;        /**< on the validation events, or NAN */
+    double lowest_recall;   /**< of the worst class there, or NAN */
+    double seconds;         /**< training alone */
+    double events_per_s;
+    bool   best; /**< the best so far */
+} pq_train_epoch;
+
+typedef struct {
+    size_t          threads; /**< 0 = all cores; never changes the result */
+    const pq_graph *teacher; /**< for distillation, or NULL */
+    const char
+        *checkpoint; /**< file written after each epoch and resumed from, or NULL */
+    const pq_progress *progress;
+    /** Called after each epoch, or NULL. */
+    void (*epoch_done)(void *context, const pq_train_epoch *epoch);
+    void *context;
+} pq_train_options;
+
+/** What came out; owns its history. */
+typedef struct {
+    size_t          n_epochs;
+    pq_train_epoch *history; /**< [n_epochs], the resumed ones included */
+    size_t          best;    /**< epoch whose weights the graph has, 1-based */
+    bool            stopped_early;
+    bool            resumed;
+    size_t          events;            /**< trained on */
+    size_t          validation_events; /**< watched */
+    size_t          chunk;             /**< events a chunk */
+    size_t peak_bytes; /**< weights, optimiser, activations and events, all allocated at
+                          the start */
+} pq_train_summary;
+
+/**
+ * Trains. The graph must end in softmax, logits, or one sigmoid.
+ * A graph without scaler and class names gets those of the dataset; where that has no
+ * scaler either, one is made from the training events (`standardize`).
+ *
+ * @param[in,out] graph  its weights change; on failure they are those of the last good
+ * epoch.
+ * @retval PQ_ERR_SHAPE    Samples or classes do not fit the graph or the teacher.
+ * @retval PQ_ERR_CONFIG   Options that contradict each other, or a freeze pattern that
+ * matches nothing.
+ * @retval PQ_ERR_NUMERIC  The loss or a gradient is not finite; epoch, batch and layer
+ * are named.
+ * @retval PQ_ERR_FORMAT   The checkpoint belongs to another run or is damaged.
+ */
+pq_status pq_train(pq_graph *graph, const pq_train_data *data,
+                   const pq_train_params *params, const pq_train_options *options,
+                   pq_train_summary *out, pq_err *err);
+void      pq_train_summary_free(pq_train_summary *s);
+
+#endif

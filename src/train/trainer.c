@@ -1,0 +1,213 @@
+#include "train/trainer.h"
+
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/threads.h"
+
+static pq_link link_of(const pq_net *net)
+{
+    return strcmp(net->link, "softmax") == 0   ? PQ_LINK_SOFTMAX
+           : strcmp(net->link, "sigmoid") == 0 ? PQ_LINK_SIGMOID
+                                               : PQ_LINK_NONE;
+}
+
+/* What a fresh graph does not know yet comes from the data. */
+static pq_status adopt(pq_graph *graph, const pq_dataset_info *info, pq_err *err)
+{
+    const size_t n = info->sample.ndim == 0 ? 0 : info->sample.dim[info->sample.ndim - 1];
+    pq_status    st = PQ_OK;
+
+    if (graph->class_names == NULL && info->n_classes > 0) {
+        PQ_TRY(pq_graph_set_classes(graph, info->n_classes, info->class_names, err));
+    }
+    if (graph->scaler_mean == NULL && info->scaler_mean != NULL &&
+        info->scaler_std != NULL) {
+        PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(n), &graph->scaler_mean, err));
+        PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(n), &graph->scaler_std, err));
+        memcpy(pq_f32(graph->scaler_mean), info->scaler_mean, n * sizeof(float));
+        memcpy(pq_f32(graph->scaler_std), info->scaler_std, n * sizeof(float));
+    }
+cleanup:
+    return st;
+}
+
+/* Sets every k-th of a fixed shuffle aside when there is no validation split. */
+static pq_status split_events(pq_trainer *t, const pq_train_data *data, pq_err *err)
+{
+    const bool   own = data->validation != SIZE_MAX;
+    const size_t n   = t->train_events.n;
+    pq_rng       rng = pq_rng_stream((uint64_t)t->params->seed, "validation");
+    pq_status    st;
+
+    t->n_valid = own ? t->other_events.n : (size_t)((double)n * t->params->validation);
+    t->n_train = own ? n : n - t->n_valid;
+    t->valid_events = own ? &t->other_events : &t->train_events;
+    PQ_NEW(t->train_index, n);
+    PQ_NEW(t->valid_index, t->n_valid);
+    PQ_NEW(t->order, n);
+    for (size_t i = 0; i < n; i++) {
+        t->order[i] = i;
+    }
+    if (!own) {
+        pq_rng_shuffle(&rng, t->order, n);
+    }
+    memcpy(t->train_index, t->order, t->n_train * sizeof(size_t));
+    for (size_t i = 0; i < t->n_valid; i++) {
+        t->valid_index[i] = own ? i : t->order[t->n_train + i];
+    }
+cleanup:
+    return st;
+}
+
+static pq_status weigh_classes(pq_trainer *t, pq_err *err)
+{
+    size_t   *seen = NULL, kinds = 0;
+    pq_status st;
+
+    PQ_NEW(t->class_weight, t->classes);
+    PQ_NEW(seen, t->classes);
+    for (size_t i = 0; i < t->n_train; i++) {
+        seen[t->train_events.y[t->train_index[i]]]++;
+    }
+    for (size_t c = 0; c < t->classes; c++) {
+        kinds += seen[c] > 0 ? 1 : 0;
+    }
+    for (size_t c = 0; c < t->classes; c++) {
+        t->class_weight[c] = 1.0F;
+        if (t->params->preserve_rare_classes && seen[c] > 0) {
+            t->class_weight[c] =
+                (float)((double)t->n_train / ((double)kinds * (double)seen[c]));
+        }
+    }
+cleanup:
+    pq_free(seen);
+    return st;
+}
+
+static pq_status read_events(pq_trainer *t, const pq_train_data *data, pq_err *err)
+{
+    const pq_dataset_info *info    = pq_dataset_describe(data->dataset);
+    const bool             weights = t->params->event_weights;
+    pq_status              st;
+
+    PQ_TRY(adopt(t->graph, info, err));
+    t->classes = info->n_classes;
+    PQ_TRY(pq_events_read(data->dataset, data->train, t->graph, weights, &t->train_events,
+                          err));
+    if (t->params->standardize && t->graph->scaler_mean == NULL && !info->standardized) {
+        PQ_TRY(pq_events_standardize(&t->train_events, t->graph, err));
+    }
+    if (data->validation != SIZE_MAX) {
+        PQ_TRY(pq_events_read(data->dataset, data->validation, t->graph, weights,
+                              &t->other_events, err));
+    }
+    PQ_TRY(split_events(t, data, err));
+    PQ_TRY(weigh_classes(t, err));
+    if (t->params->augment_flip || t->params->augment_crop > 0) {
+        PQ_TRY(pq_augment_init(&t->graph->nodes[0].shape, t->params->augment_flip,
+                               (size_t)t->params->augment_crop, &t->how, err));
+    }
+cleanup:
+    return st;
+}
+
+static pq_status make_loss(pq_trainer *t, pq_err *err)
+{
+    const pq_train_params *p = t->params;
+    pq_status              st;
+
+    t->loss = (pq_loss){.squared         = p->loss == PQ_LOSS_MSE,
+                        .link            = link_of(t->net),
+                        .width           = t->net->width,
+                        .label_smoothing = (float)p->label_smoothing,
+                        .focal_gamma     = (float)p->focal_gamma,
+                        .temperature     = (float)p->temperature,
+                        .alpha           = (float)p->alpha};
+    PQ_TRY(pq_loss_check(&t->loss, t->options->teacher != NULL, err));
+    PQ_CHECK(t->net->width == t->classes || (t->net->width == 1 && t->classes == 2),
+             PQ_ERR_SHAPE, "the graph has %zu outputs, but there are %zu classes",
+             t->net->width, t->classes);
+cleanup:
+    return st;
+}
+
+static pq_status make_buffers(pq_trainer *t, size_t batch, pq_err *err)
+{
+    const size_t cells = t->net->chunks * t->classes, n = t->net->n_flat;
+    pq_status    st;
+
+    PQ_NEW(t->y, batch);
+    PQ_NEW(t->w, batch);
+    PQ_NEW(t->results, t->net->chunks);
+    PQ_NEW(t->hits, cells);
+    PQ_NEW(t->seen, cells);
+    PQ_NEW(t->best, n);
+    PQ_NEW(t->aside, n);
+    PQ_NEW(t->history, (size_t)t->params->epochs);
+    memcpy(t->best, t->net->flat, n * sizeof(float));
+    t->bytes = t->net->bytes + pq_optimizer_bytes(&t->optimizer) +
+               (t->teacher.net != NULL ? t->teacher.net->bytes : 0) +
+               pq_events_bytes(&t->train_events) + pq_events_bytes(&t->other_events) +
+               (2 * t->train_events.n + t->n_valid) * sizeof(size_t) +
+               2 * n * sizeof(float);
+cleanup:
+    return st;
+}
+
+pq_status pq_trainer_create(pq_trainer *t, const pq_train_data *data, pq_err *err)
+{
+    const size_t threads =
+        t->options->threads == 0 ? pq_threads_available() : t->options->threads;
+    const char **names = NULL;
+    size_t       batch = (size_t)t->params->batch, n_names = 0;
+    pq_status    st;
+
+    PQ_TRY(pq_graph_check(t->graph, err));
+    PQ_TRY(read_events(t, data, err));
+    batch = batch > t->train_events.n ? t->train_events.n : batch;
+    PQ_TRY(pq_pool_create(threads, &t->pool, err));
+    if (t->options->teacher != NULL && t->params->layer_mse > 0.0) {
+        PQ_TRY(pq_teacher_names(t->graph, t->options->teacher, &names, &n_names, err));
+    }
+    PQ_TRY(pq_net_create(t->graph,
+                         &(pq_net_options){.batch         = batch,
+                                           .training      = true,
+                                           .freeze        = t->params->freeze,
+                                           .norm_momentum = t->params->norm_momentum,
+                                           .n_pinned      = n_names,
+                                           .pinned        = names,
+                                           .pool          = t->pool},
+                         &t->net, err));
+    PQ_TRY(make_loss(t, err));
+    if (t->options->teacher != NULL) {
+        PQ_TRY(pq_teacher_create(t, n_names, names, err));
+    }
+    PQ_TRY(pq_optimizer_create(t->params, t->net, &t->optimizer, err));
+    PQ_TRY(make_buffers(t, batch, err));
+cleanup:
+    pq_free(names);
+    return st;
+}
+
+void pq_trainer_free(pq_trainer *t)
+{
+    pq_optimizer_free(&t->optimizer);
+    pq_teacher_free(&t->teacher);
+    pq_net_free(&t->net);
+    pq_pool_free(&t->pool);
+    pq_events_free(&t->train_events);
+    pq_events_free(&t->other_events);
+    pq_free(t->train_index);
+    pq_free(t->valid_index);
+    pq_free(t->order);
+    pq_free(t->class_weight);
+    pq_free(t->y);
+    pq_free(t->w);
+    pq_free(t->results);
+    pq_free(t->hits);
+    pq_free(t->seen);
+    pq_free(t->best);
+    pq_free(t->aside);
+    pq_free(t->history);
+}
