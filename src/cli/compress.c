@@ -1,0 +1,153 @@
+/* pquant compress: a model in, a smaller one out, by methods in the order given. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/verb.h"
+#include "core/file.h"
+#include "core/memory.h"
+#include "formats/model.h"
+#include "lab/compress.h"
+
+static const pq_option options[] = {
+    {"output", 'o', "OUT.h5", false, NULL, "where the compressed model goes"},
+    {"method", 0, "NAME[:key=value,…]", true, NULL, "a stage: method and its parameters"},
+    {"calib", 0, "FILE[:SPLIT]", false, NULL,
+     "calibration events, for methods that need them"},
+    {"calib-events", 0, "N", false, "1000", "how many of them"},
+    {"train", 0, "FILE[:SPLIT]", false, NULL,
+     "training events, for finetune and distill; a split 'val' beside it is watched"},
+    {"arch", 0, "FILE", false, NULL, "architecture beside weights-only files"},
+    {"seed", 0, "N", false, "42", "seed of whatever is random"},
+    {0},
+};
+
+static void print_changes(void *context, const pq_stage *stage,
+                          const pq_layer_change *changes, size_t n)
+{
+    char before[32], after[32];
+
+    (void)context;
+    pq_progress_done();
+    for (size_t i = 0; i < n; i++) {
+        (void)printf("%-9s %-22s %-44s", stage->method->name, changes[i].layer,
+                     changes[i].what);
+        if (isfinite(changes[i].error)) {
+            (void)printf(" error %.4f", changes[i].error);
+        }
+        if (changes[i].bytes_before > 0) {
+            (void)printf(
+                "  %s -> %s",
+                pq_bytes_text((double)changes[i].bytes_before, before, sizeof before),
+                pq_bytes_text((double)changes[i].bytes_after, after, sizeof after));
+        }
+        (void)putchar('\n');
+    }
+}
+
+static pq_status open_calibration(const char *spec, pq_compress_options *how, pq_err *err)
+{
+    char     *path = NULL, *split = NULL;
+    pq_status st;
+
+    PQ_TRY(pq_dataset_spec(spec, &path, &split, err));
+    PQ_TRY(pq_dataset_open(path, NULL, &how->dataset, err));
+    PQ_TRY(pq_dataset_split(how->dataset, split, &how->calib_split, err));
+cleanup:
+    pq_free(path);
+    pq_free(split);
+    return st;
+}
+
+/* Training events, and the network itself as teacher. */
+static pq_status open_training(const char *spec, pq_graph *teacher, pq_training *out,
+                               pq_err *err)
+{
+    const pq_dataset_info *info;
+    char                  *path = NULL, *split = NULL;
+    pq_status              st;
+
+    PQ_TRY(pq_graph_check(teacher, err));
+    PQ_TRY(pq_dataset_spec(spec, &path, &split, err));
+    PQ_TRY(pq_dataset_open(path, NULL, &out->dataset, err));
+    PQ_TRY(pq_dataset_split(out->dataset, split, &out->train, err));
+    info            = pq_dataset_describe(out->dataset);
+    out->teacher    = teacher;
+    out->validation = SIZE_MAX;
+    for (size_t i = 0; i < info->n_splits; i++) {
+        if (i != out->train && strcmp(info->splits[i].name, "val") == 0) {
+            out->validation = i;
+        }
+    }
+cleanup:
+    pq_free(path);
+    pq_free(split);
+    return st;
+}
+
+static void print_ratio(size_t before, size_t after, const char *out)
+{
+    char a[32], b[32], file[32];
+
+    (void)printf("stored %s -> %s (%.2fx smaller), file %s: %s\n",
+                 pq_bytes_text((double)before, a, sizeof a),
+                 pq_bytes_text((double)after, b, sizeof b),
+                 (double)before / (double)after,
+                 pq_bytes_text((double)pq_file_bytes(out), file, sizeof file), out);
+}
+
+static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
+{
+    const pq_progress   progress = pq_args_progress(args);
+    pq_compress_options how      = {.progress = &progress};
+    const char         *out      = pq_args_value(args, "output"),
+               *calib            = pq_args_value(args, "calib"),
+               *train            = pq_args_value(args, "train");
+    pq_training        training  = {0};
+    const char *const *methods;
+    const bool         quiet = pq_args_flag(args, "quiet");
+    size_t             n, seed;
+    pq_graph          *graph = NULL, *small = NULL;
+    pq_status          st;
+
+    (void)exit_code;
+    methods = pq_args_values(args, "method", &n);
+    PQ_CHECK(out != NULL, PQ_ERR_CONFIG, "compress: -o OUT.h5 is missing");
+    PQ_CHECK(n > 0, PQ_ERR_CONFIG, "compress: no --method given; see 'pquant methods'");
+    PQ_TRY(pq_args_size(args, "calib-events", 1, 1 << 24, &how.calib_events, err));
+    PQ_TRY(pq_args_size(args, "seed", 0, SIZE_MAX / 2, &seed, err));
+    how.seed = seed;
+    PQ_TRY(pq_model_load(pq_args_get(args, 0), pq_args_value(args, "arch"), &graph, err));
+    if (calib != NULL) {
+        PQ_TRY(open_calibration(calib, &how, err));
+    }
+    if (train != NULL) {
+        PQ_TRY(open_training(train, graph, &training, err));
+        how.training = &training;
+    }
+    PQ_TRY(pq_compress_methods(methods, n, graph, &how, quiet ? NULL : print_changes,
+                               NULL, &small, err));
+    PQ_TRY(pq_model_save(small, out, err));
+    if (!quiet) {
+        print_ratio(pq_graph_stored_bytes(graph), pq_graph_stored_bytes(small), out);
+    }
+cleanup:
+    pq_dataset_close(&how.dataset);
+    pq_dataset_close(&training.dataset);
+    pq_graph_free(&graph);
+    pq_graph_free(&small);
+    return st;
+}
+
+const pq_verb pq_verb_compress = {
+    .name      = "compress",
+    .summary   = "compress a model by one or more methods, in the order given",
+    .arguments = "MODEL -o OUT --method NAME[:key=value,…]",
+    .min_args  = 1,
+    .max_args  = 1,
+    .options   = options,
+    .example = "pquant compress net.h5 -o small.h5 --method svd:rank=8 --method quantize "
+               "--calib "
+               "datasets/jets-hlf.h5:val",
+    .run     = run,
+};

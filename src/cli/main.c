@@ -1,0 +1,145 @@
+/* pquant: finds the verb, runs it, and turns what happened into text and an exit code. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/verb.h"
+#include "core/memory.h"
+#include "exec/cpu.h"
+
+#ifndef PQ_VERSION
+#error "PQ_VERSION comes from the build"
+#endif
+
+#define X(word) extern const pq_verb pq_verb_##word;
+#include "cli/verbs.def"
+#undef X
+
+#define X(word) &pq_verb_##word,
+const pq_verb *const pq_verbs[] = {
+#include "cli/verbs.def"
+    NULL};
+#undef X
+
+/* OpenBLAS chooses its kernels when it is loaded; older ones take new processors for
+ * ancient ones. The choice can only be mended from outside: set it, start again once. */
+static void mend_blas(char **argv)
+{
+    const char *wanted = pq_blas_wanted_coretype();
+
+    if (wanted == NULL || getenv("OPENBLAS_CORETYPE") != NULL) {
+        return;
+    }
+    if (setenv("OPENBLAS_CORETYPE", wanted, 1) == 0) {
+        (void)execv("/proc/self/exe", argv);
+    }
+}
+
+/* The verb with the longest name at the front of the arguments; *used words belong to it.
+ */
+static const pq_verb *find_verb(int argc, char *const *argv, int *used)
+{
+    char two[128];
+
+    if (argc >= 2) {
+        (void)snprintf(two, sizeof two, "%s %s", argv[0], argv[1]);
+        for (size_t i = 0; pq_verbs[i] != NULL; i++) {
+            if (strcmp(pq_verbs[i]->name, two) == 0) {
+                *used = 2;
+                return pq_verbs[i];
+            }
+        }
+    }
+    for (size_t i = 0; argc >= 1 && pq_verbs[i] != NULL; i++) {
+        if (strcmp(pq_verbs[i]->name, argv[0]) == 0) {
+            *used = 1;
+            return pq_verbs[i];
+        }
+    }
+    return NULL;
+}
+
+static int unknown_verb(const char *word)
+{
+    const char *names[64];
+    const char *near;
+    size_t      n = 0;
+
+    while (pq_verbs[n] != NULL && n < 64) {
+        names[n] = pq_verbs[n]->name;
+        n++;
+    }
+    near = pq_nearest(word, names, n);
+    (void)fprintf(stderr, "pquant: error: unknown verb '%s'%s%s%s\n", word,
+                  near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+                  near != NULL ? "'?" : "");
+    (void)fprintf(stderr, "hint: 'pquant help' lists the verbs\n");
+    return PQ_EXIT_USAGE;
+}
+
+static void print_failure(int argc, char *const *argv, int code, const pq_err *err)
+{
+    pq_progress_done();
+    if (err->code != PQ_OK) {
+        (void)fprintf(stderr, "pquant: error: %s\n", err->message);
+    }
+    if (err->hint[0] != '\0') {
+        (void)fprintf(stderr, "hint: %s\n", err->hint);
+    }
+    if (code == PQ_EXIT_USAGE) {
+        return;
+    }
+    (void)fprintf(stderr, "again: pquant");
+    for (int i = 1; i < argc; i++) {
+        const bool plain =
+            argv[i][0] != '\0' && strpbrk(argv[i], " \t\n'\"\\$*?[](){}<>|&;") == NULL;
+        (void)fprintf(stderr, plain ? " %s" : " '%s'", argv[i]);
+    }
+    (void)fputc('\n', stderr);
+}
+
+static int run_verb(const pq_verb *verb, int argc, char *const *argv, int used)
+{
+    pq_args  *args = NULL;
+    pq_err    err  = {0};
+    int       code = PQ_EXIT_OK;
+    pq_status st   = pq_args_parse(verb, argc - 1 - used, argv + 1 + used, &args, &err);
+
+    if (st == PQ_OK && pq_args_flag(args, "help")) {
+        pq_help_verb(verb, stdout);
+    } else if (st == PQ_OK) {
+        st = verb->run(args, &code, &err);
+    }
+    if (st != PQ_OK && code == PQ_EXIT_OK) {
+        code = pq_status_exit_code(st);
+    }
+    if (fflush(stdout) != 0 && code == PQ_EXIT_OK) {
+        code = PQ_EXIT_AGAIN;
+        (void)pq_err_set(&err, PQ_ERR_IO, __FILE__, __LINE__,
+                         "standard output cannot be written");
+    }
+    if (code != PQ_EXIT_OK) {
+        print_failure(argc, argv, code, &err);
+    }
+    pq_args_free(&args);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    const pq_verb *verb;
+    int            used = 0;
+
+    mend_blas(argv);
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        pq_help_program(argc < 2 ? stderr : stdout);
+        return argc < 2 ? PQ_EXIT_USAGE : PQ_EXIT_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        (void)printf("pquant %s\n", PQ_VERSION);
+        return PQ_EXIT_OK;
+    }
+    verb = find_verb(argc - 1, argv + 1, &used);
+    return verb != NULL ? run_verb(verb, argc, argv, used) : unknown_verb(argv[1]);
+}

@@ -1,0 +1,470 @@
+/* The verbs around a configuration: run, validate, show, plan, status, merge, report. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "cli/verb.h"
+#include "core/file.h"
+#include "core/memory.h"
+#include "report/report.h"
+#include "store/record.h"
+#include "store/results.h"
+#include "store/table.h"
+#include "sweep/config.h"
+#include "sweep/merge.h"
+#include "sweep/plan.h"
+#include "sweep/run.h"
+
+#define SET_OPTION                                                                       \
+    {                                                                                    \
+        "set", 'S', "KEY.PATH=VALUE", true, NULL, "change a value of the configuration"  \
+    }
+#define AXIS_OPTION                                                                      \
+    {                                                                                    \
+        "axis", 'P', "AXIS=V1,V2", true, NULL, "replace the values of a swept axis"      \
+    }
+
+static const pq_option run_options[] = {
+    SET_OPTION,
+    AXIS_OPTION,
+    {"jobs", 'j', "N", false, "1", "cells at once; does not change the results"},
+    {"output", 'o', "DIR", false, NULL, "results folder, instead of the configuration's"},
+    {"only", 0, "GLOB", false, NULL, "only cells whose label matches, e.g. 'svd*'"},
+    {"phase", 0, "all|eval|latency", false, "all", "which part to run"},
+    {"force", 0, NULL, false, NULL, "compute cells that are done, too"},
+    {"format", 0, "table|json|csv", false, "table", "what to print at the end"},
+    {0},
+};
+
+static const pq_option config_options[] = {
+    SET_OPTION,
+    AXIS_OPTION,
+    {"format", 0, "table|json", false, "table", "how to print"},
+    {0},
+};
+
+static const pq_option show_options[] = {SET_OPTION, AXIS_OPTION, {0}};
+
+static const pq_option folder_options[] = {
+    {"format", 0, "table|json|csv", false, "table", "how to print"},
+    {0},
+};
+
+/* Reads a configuration with the changes of -S and -P; all its problems go to stderr. */
+static pq_status read_config(const pq_args *args, pq_config **out, pq_err *err)
+{
+    pq_config_changes changes  = {0};
+    pq_text           problems = {0};
+    pq_status         st;
+
+    changes.set  = pq_args_values(args, "set", &changes.n_set);
+    changes.axes = pq_args_values(args, "axis", &changes.n_axes);
+    st           = pq_config_read(pq_args_get(args, 0), &changes, out, &problems, err);
+    if (st != PQ_OK && problems.length > 0) {
+        (void)fputs(problems.text, stderr);
+    }
+    pq_text_free(&problems);
+    return st;
+}
+
+static size_t terminal_width(void)
+{
+    struct winsize w = {0};
+
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col >= 40 ? w.ws_col : 100;
+}
+
+static pq_status print_csv(const char *dir, pq_err *err)
+{
+    char     *path  = pq_path_join(dir, "table.csv");
+    char     *bytes = NULL;
+    size_t    n;
+    pq_status st;
+
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_file_read(path, (size_t)1 << 30, &bytes, &n, err));
+    (void)fwrite(bytes, 1, n, stdout);
+cleanup:
+    pq_free(path);
+    pq_free(bytes);
+    return st;
+}
+
+/* The table of a results folder, for people. */
+static pq_status print_table(const char *dir, pq_err *err)
+{
+    json_t   *results = NULL;
+    pq_text   text    = {0};
+    pq_status st;
+
+    PQ_TRY(pq_results_read(dir, &results, NULL, err));
+    PQ_TRY(pq_report_print(results, terminal_width(), isatty(STDOUT_FILENO) != 0, &text,
+                           err));
+    (void)fputs(text.text != NULL ? text.text : "", stdout);
+cleanup:
+    json_decref(results);
+    pq_text_free(&text);
+    return st;
+}
+
+/* Where the page is, and what is missing from it. */
+static void print_page(const char *dir, const pq_report_summary *report)
+{
+    (void)printf("%s/report.html\n", dir);
+    if (report->note[0] != '\0') {
+        (void)printf("note: %s\n", report->note);
+    }
+}
+
+static void print_summary(const pq_sweep_summary *s, const pq_report_summary *report)
+{
+    char time[32];
+
+    (void)printf("%zu cells: %zu computed, %zu cached, %zu failed", s->cells, s->computed,
+                 s->cached, s->failed);
+    if (s->missing > 0) {
+        (void)printf(", %zu missing", s->missing);
+    }
+    (void)printf(" (%s)\n", pq_seconds_text(s->seconds, time, sizeof time));
+    (void)printf("%s\n", s->table);
+    print_page(s->dir, report);
+}
+
+static void print_run_json(const pq_sweep_summary *s)
+{
+    json_t *json =
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "table", s->table, "dir", s->dir,
+                  "cells", (json_int_t)s->cells, "computed", (json_int_t)s->computed,
+                  "cached", (json_int_t)s->cached, "failed", (json_int_t)s->failed,
+                  "missing", (json_int_t)s->missing);
+
+    (void)json_dumpf(json, stdout, JSON_INDENT(2));
+    (void)putchar('\n');
+    json_decref(json);
+}
+
+/* The reason behind an exit code that is not a failing status. */
+static void judge(const pq_sweep_summary *s, int *exit_code, pq_err *err)
+{
+    if (s->failed > 0) {
+        *exit_code = PQ_EXIT_FAILED;
+        (void)pq_err_set(err, PQ_ERR_NUMERIC, __FILE__, __LINE__,
+                         "%zu of %zu cells failed; their reasons are in the report",
+                         s->failed, s->cells);
+    } else if (s->cells == 0 || s->cached + s->computed == 0) {
+        *exit_code = PQ_EXIT_NOTHING;
+        (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__, "no cell was selected");
+    } else if (s->missing > 0) {
+        *exit_code = PQ_EXIT_INCOMPLETE;
+        (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
+                         "%zu of %zu cells are missing", s->missing, s->cells);
+    }
+}
+
+static pq_status pick_phase(const pq_args *args, unsigned *phases, pq_err *err)
+{
+    const char *phase = pq_args_value(args, "phase");
+    pq_status   st;
+
+    PQ_CHECK(strcmp(phase, "all") == 0 || strcmp(phase, "eval") == 0 ||
+                 strcmp(phase, "latency") == 0,
+             PQ_ERR_CONFIG, "--phase: '%s' is not one of: all eval latency", phase);
+    *phases = strcmp(phase, "eval") == 0      ? PQ_PHASE_EVAL
+              : strcmp(phase, "latency") == 0 ? PQ_PHASE_LATENCY
+                                              : PQ_PHASE_ALL;
+cleanup:
+    return st;
+}
+
+static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
+{
+    const pq_progress progress = pq_args_progress(args);
+    pq_sweep_options  options  = {.progress = &progress};
+    pq_sweep_summary  summary  = {0};
+    pq_report_summary report   = {0};
+    pq_config        *config   = NULL;
+    const char       *format;
+    pq_status         st;
+
+    PQ_TRY(pq_args_format(args, "table json csv", &format, err));
+    PQ_TRY(pq_args_size(args, "jobs", 1, 1024, &options.jobs, err));
+    PQ_TRY(pick_phase(args, &options.phases, err));
+    options.dir   = pq_args_value(args, "output");
+    options.only  = pq_args_value(args, "only");
+    options.force = pq_args_flag(args, "force");
+    PQ_TRY(read_config(args, &config, err));
+    PQ_TRY(pq_sweep_run(config, &options, &summary, err));
+    pq_progress_done();
+    PQ_TRY(pq_report_write(summary.dir, NULL, &report, err));
+    if (strcmp(format, "json") == 0) {
+        print_run_json(&summary);
+    } else if (strcmp(format, "csv") == 0) {
+        PQ_TRY(print_csv(summary.dir, err));
+    } else {
+        PQ_TRY(print_table(summary.dir, err));
+        print_summary(&summary, &report);
+    }
+    judge(&summary, exit_code, err);
+cleanup:
+    pq_sweep_summary_free(&summary);
+    pq_config_free(&config);
+    return st;
+}
+
+const pq_verb pq_verb_run = {
+    .name    = "run",
+    .summary = "compress, evaluate, time and report everything a configuration asks for",
+    .arguments = "CONFIG",
+    .min_args  = 1,
+    .max_args  = 1,
+    .options   = run_options,
+    .example   = "pquant run configs/quickstart.yaml -P rank=4,8 --jobs 2",
+    .run       = run,
+};
+
+static pq_status validate(const pq_args *args, int *exit_code, pq_err *err)
+{
+    pq_config *config = NULL;
+    size_t     cases  = 0;
+    pq_status  st;
+
+    (void)exit_code;
+    PQ_TRY(read_config(args, &config, err));
+    for (size_t i = 0; i < config->n_pipelines; i++) {
+        cases += config->pipelines[i].n_cases;
+    }
+    (void)printf("%s: ok, %zu pipelines, %zu cells\n", config->path, config->n_pipelines,
+                 cases);
+cleanup:
+    pq_config_free(&config);
+    return st;
+}
+
+const pq_verb pq_verb_validate = {
+    .name      = "validate",
+    .summary   = "check a configuration; every error is shown at once",
+    .arguments = "CONFIG",
+    .min_args  = 1,
+    .max_args  = 1,
+    .options   = show_options,
+    .example   = "pquant validate configs/quickstart.yaml",
+    .run       = validate,
+};
+
+static pq_status show(const pq_args *args, int *exit_code, pq_err *err)
+{
+    pq_config *config = NULL;
+    pq_text    text   = {0};
+    pq_status  st;
+
+    (void)exit_code;
+    PQ_TRY(read_config(args, &config, err));
+    pq_config_show(config, &text);
+    (void)fputs(text.text != NULL ? text.text : "", stdout);
+cleanup:
+    pq_text_free(&text);
+    pq_config_free(&config);
+    return st;
+}
+
+const pq_verb pq_verb_show = {
+    .name      = "show",
+    .summary   = "print a configuration with every default filled in",
+    .arguments = "CONFIG",
+    .min_args  = 1,
+    .max_args  = 1,
+    .options   = show_options,
+    .example   = "pquant show configs/quickstart.yaml -S seeds.base=7",
+    .run       = show,
+};
+
+static json_t *cell_json(const pq_cells *cells, const pq_cell *cell)
+{
+    json_t *stages = json_array();
+
+    for (size_t s = 0; s < cell->variant->n_stages; s++) {
+        pq_text text = {0};
+        pq_stage_print(&cell->variant->stages[s], &text);
+        (void)json_array_append_new(stages,
+                                    json_string(text.text != NULL ? text.text : ""));
+        pq_text_free(&text);
+    }
+    return json_pack("{s:I, s:s, s:s, s:I, s:o, s:s, s:b}", "order",
+                     (json_int_t)cell->order, "pipeline", cell->pipeline->name, "label",
+                     cell->variant->label, "repeat", (json_int_t)cell->repeat, "stages",
+                     stages, "eval", cell->eval, "done",
+                     pq_record_done(cells->dir, cell->eval));
+}
+
+static pq_status plan(const pq_args *args, int *exit_code, pq_err *err)
+{
+    pq_config  *config = NULL;
+    pq_cells    cells  = {0};
+    json_t     *list   = json_array();
+    const char *format;
+    pq_status   st;
+
+    (void)exit_code;
+    PQ_TRY(pq_args_format(args, "table json", &format, err));
+    PQ_TRY(read_config(args, &config, err));
+    PQ_TRY(pq_cells_plan(config, NULL, &cells, err));
+    for (size_t i = 0; i < cells.n; i++) {
+        (void)json_array_append_new(list, cell_json(&cells, &cells.cells[i]));
+        if (strcmp(format, "table") == 0) {
+            (void)printf("%3zu  %-32s %.12s  %s\n", i, cells.cells[i].variant->label,
+                         cells.cells[i].eval,
+                         pq_record_done(cells.dir, cells.cells[i].eval) ? "cached"
+                                                                        : "new");
+        }
+    }
+    if (strcmp(format, "json") == 0) {
+        (void)json_dumpf(list, stdout, JSON_INDENT(2));
+        (void)putchar('\n');
+    }
+cleanup:
+    json_decref(list);
+    pq_cells_free(&cells);
+    pq_config_free(&config);
+    return st;
+}
+
+const pq_verb pq_verb_plan = {
+    .name      = "plan",
+    .summary   = "list the cells of a configuration, and which are cached",
+    .arguments = "CONFIG",
+    .min_args  = 1,
+    .max_args  = 1,
+    .options   = config_options,
+    .example   = "pquant plan configs/quickstart.yaml",
+    .run       = plan,
+};
+
+static pq_status status(const pq_args *args, int *exit_code, pq_err *err)
+{
+    pq_results_count count   = {0};
+    json_t          *results = NULL, *json = NULL;
+    const char      *format;
+    pq_status        st;
+
+    PQ_TRY(pq_args_format(args, "table json", &format, err));
+    PQ_TRY(pq_results_read(pq_args_get(args, 0), &results, &count, err));
+    json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "cells",
+                     (json_int_t)count.cells, "done", (json_int_t)count.done, "failed",
+                     (json_int_t)count.failed, "missing", (json_int_t)count.missing,
+                     "latency", (json_int_t)count.latency, "latency_missing",
+                     (json_int_t)count.latency_missing, "damaged",
+                     (json_int_t)count.damaged);
+    if (strcmp(format, "json") == 0) {
+        (void)json_dumpf(json, stdout, JSON_INDENT(2));
+        (void)putchar('\n');
+    } else {
+        (void)printf(
+            "%zu cells: %zu done, %zu failed, %zu missing; latency: %zu of %zu\n",
+            count.cells, count.done, count.failed, count.missing,
+            count.latency - count.latency_missing, count.latency);
+    }
+    if (count.failed > 0) {
+        *exit_code = PQ_EXIT_FAILED;
+        (void)pq_err_set(err, PQ_ERR_NUMERIC, __FILE__, __LINE__,
+                         "%zu of %zu cells failed", count.failed, count.cells);
+    } else if (count.missing + count.latency_missing > 0) {
+        *exit_code = PQ_EXIT_INCOMPLETE;
+        (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
+                         "%zu cells and %zu timings are missing", count.missing,
+                         count.latency_missing);
+    }
+cleanup:
+    json_decref(json);
+    json_decref(results);
+    return st;
+}
+
+const pq_verb pq_verb_status = {
+    .name      = "status",
+    .summary   = "how far the run behind a results folder is",
+    .arguments = "DIR",
+    .min_args  = 1,
+    .max_args  = 1,
+    .options   = folder_options,
+    .example   = "pquant status results/quickstart",
+    .run       = status,
+};
+
+static pq_status report_folder(const char *dir, const char *format, pq_err *err)
+{
+    pq_report_summary report = {0};
+    pq_status         st;
+
+    PQ_TRY(pq_report_write(dir, NULL, &report, err));
+    if (strcmp(format, "csv") == 0) {
+        PQ_TRY(print_csv(dir, err));
+    } else if (strcmp(format, "table") == 0) {
+        PQ_TRY(print_table(dir, err));
+        print_page(dir, &report);
+    }
+cleanup:
+    return st;
+}
+
+static pq_status merge(const pq_args *args, int *exit_code, pq_err *err)
+{
+    const size_t n      = pq_args_count(args) - 1;
+    const char **from   = NULL;
+    size_t       copied = 0;
+    const char  *format;
+    pq_status    st;
+
+    (void)exit_code;
+    PQ_TRY(pq_args_format(args, "table csv", &format, err));
+    PQ_NEW(from, n);
+    for (size_t i = 0; i < n; i++) {
+        from[i] = pq_args_get(args, i + 1);
+    }
+    PQ_TRY(pq_sweep_merge(pq_args_get(args, 0), n, from, &copied, err));
+    PQ_TRY(report_folder(pq_args_get(args, 0), format, err));
+    if (!pq_args_flag(args, "quiet") && strcmp(format, "table") == 0) {
+        (void)printf("%zu records copied\n", copied);
+    }
+cleanup:
+    pq_free(from);
+    return st;
+}
+
+const pq_verb pq_verb_merge = {
+    .name      = "merge",
+    .summary   = "bring results folders together into the first, and rebuild its tables",
+    .arguments = "DIR [FROM…]",
+    .min_args  = 1,
+    .max_args  = 4096,
+    .options   = folder_options,
+    .example   = "pquant merge results/all shard-0 shard-1",
+    .run       = merge,
+};
+
+static pq_status report(const pq_args *args, int *exit_code, pq_err *err)
+{
+    const char *format;
+    pq_status   st;
+
+    (void)exit_code;
+    PQ_TRY(pq_args_format(args, "table csv", &format, err));
+    PQ_TRY(pq_sweep_collect(pq_args_get(args, 0), err));
+    PQ_TRY(report_folder(pq_args_get(args, 0), format, err));
+cleanup:
+    return st;
+}
+
+const pq_verb pq_verb_report = {
+    .name      = "report",
+    .summary   = "make tables, plots and the page again from the records of a folder",
+    .arguments = "DIR",
+    .min_args  = 1,
+    .max_args  = 1,
+    .options   = folder_options,
+    .example   = "pquant report results/quickstart",
+    .run       = report,
+};

@@ -1,0 +1,242 @@
+#include "report/number.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { DECIMALS_MAX = 12 };
+
+#define THIN_SPACE "\xe2\x80\xaf" /* U+202F, does not break */
+#define MINUS      "\xe2\x88\x92"
+#define PLUS_MINUS "\xc2\xb1"
+#define DASH       "\xe2\x80\x93"
+
+/* Decimals that keep two digits of an uncertainty; negative for hundreds and more. */
+static int decimals_of(double error)
+{
+    const int power = (int)floor(log10(error));
+
+    return error / pow(10.0, power) >= 9.95 ? -power : 1 - power;
+}
+
+static double round_at(double x, int decimals)
+{
+    const double unit = pow(10.0, decimals);
+
+    return decimals >= 0 ? x : round(x * unit) / unit;
+}
+
+static const char *minus_of(pq_style style)
+{
+    return style == PQ_STYLE_TEX ? "$-$" : MINUS;
+}
+
+static void add_fixed(pq_text *out, double x, int decimals, pq_style style)
+{
+    char digits[512];
+
+    (void)snprintf(digits, sizeof digits, "%.*f", decimals > 0 ? decimals : 0,
+                   fabs(round_at(x, decimals)));
+    if (x < 0.0 && strpbrk(digits, "123456789") != NULL) {
+        pq_text_add(out, "%s", minus_of(style));
+    }
+    pq_text_add(out, "%s", digits);
+}
+
+/* Plain notation where it is short, else m × 10^e, as a paper prints it. */
+static void add_significant(pq_text *out, double x, int digits, pq_style style)
+{
+    const int power = x == 0.0 ? 0 : (int)floor(log10(fabs(x)));
+    double    mantissa;
+
+    if (digits < 0) {
+        add_fixed(out, x, -digits, style);
+        return;
+    }
+    if (power >= -4 && power < 7) {
+        const int decimals = digits - 1 - power;
+        add_fixed(out, x, decimals > DECIMALS_MAX ? DECIMALS_MAX : decimals, style);
+        return;
+    }
+    mantissa = x / pow(10.0, power);
+    add_fixed(out, mantissa, digits - 1, style);
+    pq_text_add(out, style == PQ_STYLE_TEX ? "$\\times10^{%d}$" : "e%d", power);
+}
+
+static void add_sides(pq_text *out, double up, double down, int decimals, pq_style style)
+{
+    static const char *const marks[][3] = {
+        [PQ_STYLE_TEXT]     = {" +", " " MINUS, ""},
+        [PQ_STYLE_MARKDOWN] = {" +", " " MINUS, ""},
+        [PQ_STYLE_TEX]      = {"$^{+", "}_{-", "}$"},
+        [PQ_STYLE_HTML]     = {" <span class=\"pm\"><sup>+", "</sup><sub>" MINUS,
+                               "</sub></span>"},
+    };
+
+    pq_text_add(out, "%s", marks[style][0]);
+    add_fixed(out, up, decimals, style);
+    pq_text_add(out, "%s", marks[style][1]);
+    add_fixed(out, down, decimals, style);
+    pq_text_add(out, "%s", marks[style][2]);
+}
+
+void pq_number_add(pq_text *out, pq_number number, double scale, int digits,
+                   pq_style style)
+{
+    const double value = number.value * scale;
+    const double up    = (number.hi - number.value) * scale;
+    const double down  = (number.value - number.lo) * scale;
+    const double mean  = (up + down) / 2.0;
+    int          decimals;
+
+    if (!isfinite(value)) {
+        pq_text_add(out, style == PQ_STYLE_TEX ? "--" : DASH);
+        return;
+    }
+    if (!isfinite(mean) || up < 0.0 || down < 0.0 || mean < 1e-12 * fabs(value) ||
+        mean < 1e-12) {
+        add_significant(out, value, digits, style);
+        return;
+    }
+    decimals = decimals_of(mean);
+    decimals = decimals > DECIMALS_MAX ? DECIMALS_MAX : decimals;
+    add_fixed(out, value, decimals, style);
+    if (fabs(up - down) > 0.1 * mean) {
+        add_sides(out, up, down, decimals, style);
+    } else {
+        pq_text_add(out, style == PQ_STYLE_TEX ? " $\\pm$ " : " " PLUS_MINUS " ");
+        add_fixed(out, mean, decimals, style);
+    }
+}
+
+void pq_count_add(pq_text *out, double count, pq_style style)
+{
+    char   digits[512];
+    size_t n;
+
+    if (!isfinite(count)) {
+        pq_text_add(out, style == PQ_STYLE_TEX ? "--" : DASH);
+        return;
+    }
+    (void)snprintf(digits, sizeof digits, "%.0f", fabs(count));
+    n = strlen(digits);
+    if (count < 0.0 && digits[0] != '0') {
+        pq_text_add(out, "%s", minus_of(style));
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0 && n > 4 && (n - i) % 3 == 0) {
+            pq_text_add(out, style == PQ_STYLE_TEX ? "\\," : THIN_SPACE);
+        }
+        pq_text_add_bytes(out, &digits[i], 1);
+    }
+}
+
+/* Bytes of the UTF-8 character at s, or 0 if it is none (RFC 3629). */
+static size_t utf8_length(const unsigned char *s)
+{
+    size_t   n = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    uint32_t code;
+
+    if (n == 1) {
+        return 1;
+    }
+    if (s[0] < 0xc2 || s[0] > 0xf4) {
+        return 0;
+    }
+    code = s[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+        code = code << 6 | (s[i] & 0x3fu);
+    }
+    if ((n == 3 && (code < 0x800 || (code >= 0xd800 && code < 0xe000))) ||
+        (n == 4 && (code < 0x10000 || code > 0x10ffff))) {
+        return 0;
+    }
+    return n;
+}
+
+static const char *escape_of(char c, pq_style style)
+{
+    static const struct {
+        char        c;
+        const char *markdown, *tex, *html;
+    } escapes[] = {
+        {'<', "&lt;", "\\textless{}", "&lt;"},
+        {'>', "&gt;", "\\textgreater{}", "&gt;"},
+        {'&', "&amp;", "\\&", "&amp;"},
+        {'"', NULL, "\\textquotedbl{}", "&quot;"},
+        {'\'', NULL, NULL, "&#39;"},
+        {'|', "\\|", "\\textbar{}", NULL},
+        {'`', "\\`", "\\textasciigrave{}", NULL},
+        {'*', "\\*", NULL, NULL},
+        {'_', "\\_", "\\_", NULL},
+        {'[', "\\[", "{[}", NULL},
+        {']', "\\]", "{]}", NULL},
+        {'\\', "\\\\", "\\textbackslash{}", NULL},
+        {'~', "\\~", "\\textasciitilde{}", NULL},
+        {'^', NULL, "\\textasciicircum{}", NULL},
+        {'%', NULL, "\\%", NULL},
+        {'$', "\\$", "\\$", NULL},
+        {'#', NULL, "\\#", NULL},
+        {'{', NULL, "\\{", NULL},
+        {'}', NULL, "\\}", NULL},
+    };
+
+    for (size_t i = 0; i < sizeof escapes / sizeof *escapes; i++) {
+        if (escapes[i].c == c) {
+            return style == PQ_STYLE_MARKDOWN ? escapes[i].markdown
+                   : style == PQ_STYLE_TEX    ? escapes[i].tex
+                   : style == PQ_STYLE_HTML   ? escapes[i].html
+                                              : NULL;
+        }
+    }
+    return NULL;
+}
+
+/* Characters of our own headings that pdflatex does not know. */
+static const char *tex_of(const unsigned char *s, size_t n)
+{
+    static const struct {
+        const char *utf8, *tex;
+    } known[] = {
+        {"\xce\x94", "$\\Delta$"}, {"\xc2\xb5", "$\\mu$"}, {"\xc3\x97", "$\\times$"},
+        {"\xe2\x88\x92", "$-$"},   {DASH, "--"},           {PLUS_MINUS, "$\\pm$"},
+        {THIN_SPACE, "\\,"},
+    };
+
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strlen(known[i].utf8) == n && memcmp(known[i].utf8, s, n) == 0) {
+            return known[i].tex;
+        }
+    }
+    return NULL;
+}
+
+void pq_escape_add(pq_text *out, const char *text, pq_style style)
+{
+    const unsigned char *s = (const unsigned char *)text;
+
+    while (*s != '\0') {
+        const size_t n      = utf8_length(s);
+        const char  *escape = n > 1 && style == PQ_STYLE_TEX ? tex_of(s, n)
+                              : n == 1                       ? escape_of((char)*s, style)
+                                                             : NULL;
+        if (n == 0) {
+            pq_text_add_bytes(out, "?", 1);
+            s++;
+            continue;
+        }
+        if (*s < 0x20 || *s == 0x7f || (n == 2 && s[0] == 0xc2 && s[1] < 0xa0)) {
+            pq_text_add_bytes(out, " ", 1);
+        } else if (escape != NULL) {
+            pq_text_add(out, "%s", escape);
+        } else {
+            pq_text_add_bytes(out, (const char *)s, n);
+        }
+        s += n;
+    }
+}

@@ -1,0 +1,412 @@
+#include "report/page.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "report/tables.h"
+#include "report/words.h"
+
+enum { PICTURE_BYTES_MAX = 1 << 26, VALUES_SHOWN = 3 };
+
+static const char style[] =
+    ":root{color-scheme:light dark;--ink:#1c2128;--soft:#59636e;--line:#d5dae0;"
+    "--paper:#fff;--tint:#f4f6f8;--accent:#0072b2;--good:#e3f3ec;--bad:#b3261e}\n"
+    "@media(prefers-color-scheme:dark){:root{--ink:#e6e9ed;--soft:#9aa4af;--line:#3a424c;"
+    "--paper:#15191e;--tint:#1e242b;--accent:#56b4e9;--good:#16372b;--bad:#ff8a80}}\n"
+    "*{box-sizing:border-box}body{margin:0 auto;max-width:76rem;padding:1.5rem 1.25rem "
+    "4rem;"
+    "background:var(--paper);color:var(--ink);font:16px/1.55 'DejaVu Sans',Verdana,"
+    "system-ui,sans-serif;overflow-wrap:anywhere}\n"
+    "header{border-bottom:2px solid var(--accent);margin-bottom:1.25rem}"
+    ".brand{color:var(--accent);font-weight:700;margin:0}h1{margin:0;font-size:1.7rem;"
+    "line-height:1.25}h2{font-size:1.2rem;margin:2.2rem 0 .6rem}"
+    ".sub{color:var(--soft);margin:.2rem 0 "
+    ".8rem}.summary{font-size:1.06rem;max-width:62rem}\n"
+    ".scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.86rem;"
+    "font-variant-numeric:tabular-nums;overflow-wrap:normal}"
+    "th,td{padding:.32rem .7rem;text-align:right;"
+    "white-space:nowrap;border-bottom:1px solid var(--line)}th:first-child,td.text{"
+    "text-align:left}thead th{border-bottom:2px solid var(--ink);vertical-align:bottom}"
+    "tr>:first-child{position:sticky;left:0;background:var(--paper)}"
+    "tbody th{font-weight:400}tr.reference th,tr.reference td{font-weight:700}"
+    "tr.best th,tr.best td{background:var(--good)}.pm{display:inline-flex;"
+    "flex-direction:column;font-size:.72em;line-height:1.15;vertical-align:middle;"
+    "text-align:left}.pm sup,.pm "
+    "sub{font-size:1em;vertical-align:baseline;line-height:1.15}\n"
+    ".plots{display:grid;gap:1.25rem;grid-template-columns:repeat(auto-fit,"
+    "minmax(min(100%,34rem),1fr))}figure{margin:0;border:1px solid var(--line);"
+    "border-radius:6px;overflow:hidden}figure svg{display:block;width:100%;height:auto;"
+    "background:#fff}figure svg text,figure svg tspan{font-family:'DejaVu Sans',Verdana,"
+    "Arial,sans-serif}figcaption{padding:.55rem "
+    ".8rem;color:var(--soft);font-size:.84rem}\n"
+    "details{border:1px solid var(--line);border-radius:6px;margin:.45rem 0;"
+    "background:var(--tint)}summary{cursor:pointer;padding:.45rem .8rem}"
+    "details>div,details>ul,details>pre{margin:0;padding:.3rem .8rem .8rem}"
+    "details>ul{padding-left:2rem}pre{white-space:pre-wrap;font:.82rem/1.5 'DejaVu Sans "
+    "Mono',monospace}td.text{white-space:normal}.notes{color:var(--soft);font-size:."
+    "86rem;"
+    "padding-left:1.2rem}.failed{color:var(--bad);font-weight:700}\n"
+    "@media(max-width:40rem){body{padding:1rem .8rem "
+    "3rem;font-size:15px}h1{font-size:1.35rem}"
+    "figcaption{font-size:.8rem}}\n";
+
+static void add_escaped(pq_text *out, const char *text)
+{
+    pq_escape_add(out, text, PQ_STYLE_HTML);
+}
+
+static void add_header(const pq_view *v, pq_text *out)
+{
+    pq_text words = {0};
+
+    pq_text_add(out,
+                "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+                "<meta name=\"viewport\" content=\"width=device-width, "
+                "initial-scale=1\">\n<title>");
+    add_escaped(out, v->name);
+    pq_text_add(out, " \xe2\x80\x93 pQuant</title>\n<style>\n");
+    pq_text_add_bytes(out, style, sizeof style - 1);
+    pq_text_add(
+        out, "</style>\n</head>\n<body>\n<header>\n<p class=\"brand\">pQuant</p>\n<h1>");
+    add_escaped(out, v->name);
+    pq_text_add(out, "</h1>\n<p class=\"sub\">");
+    add_escaped(out, v->dataset);
+    if (isfinite(v->events)) {
+        pq_text_add(out, "%sn = ", *v->dataset != '\0' ? ", " : "");
+        pq_count_add(out, v->events, PQ_STYLE_HTML);
+        pq_text_add(out, " events");
+    }
+    pq_text_add(out, "</p>\n</header>\n<p class=\"summary\">");
+    pq_words_summary(v, &words);
+    add_escaped(out, words.text != NULL ? words.text : "");
+    pq_text_add(out, "</p>\n");
+    out->failed = out->failed || words.failed;
+    pq_text_free(&words);
+}
+
+static void add_notes(const pq_view *v, const char *plots_note, pq_text *out)
+{
+    pq_text notes = {0};
+    char   *rest, *line;
+
+    pq_tables_add_notes(v, &notes);
+    pq_text_add(&notes, "%s\n", plots_note);
+    pq_text_add(out, "<ul class=\"notes\">\n");
+    rest = notes.text;
+    while ((line = strsep(&rest, "\n")) != NULL && *line != '\0') {
+        pq_text_add(out, "<li>");
+        add_escaped(out, line);
+        pq_text_add(out, "</li>\n");
+    }
+    pq_text_add(out, "</ul>\n");
+    out->failed = out->failed || notes.failed;
+    pq_text_free(&notes);
+}
+
+static void add_failed(const pq_view *v, pq_text *out)
+{
+    size_t n = 0;
+
+    for (size_t r = 0; r < v->n_rows; r++) {
+        const pq_view_row *row = &v->rows[r];
+        const json_t      *error =
+            json_object_get(json_object_get(row->cell, "record"), "error");
+        if (!pq_view_failed(row)) {
+            continue;
+        }
+        pq_text_add(out, "%s<li><span class=\"failed\">",
+                    n++ == 0 ? "<h2>Failed cells</h2>\n<ul>\n" : "");
+        add_escaped(out, row->status);
+        pq_text_add(out, "</span> ");
+        add_escaped(out, row->label);
+        pq_text_add(out, ": ");
+        add_escaped(out, pq_view_reason(row));
+        pq_text_add(out, " ");
+        add_escaped(out, pq_view_text(error, "hint"));
+        pq_text_add(out, "</li>\n");
+    }
+    pq_text_add(out, "%s", n > 0 ? "</ul>\n" : "");
+}
+
+/* The picture itself, without the XML head and gnuplot's own title, which would show as a
+ * tooltip. */
+static pq_status add_picture(const char *dir, const pq_plot_file *file, pq_text *out,
+                             pq_err *err)
+{
+    char       *path = pq_format("%s/plots/%s.svg", dir, file->name), *svg = NULL;
+    const char *start, *title, *title_end;
+    size_t      n = 0;
+    pq_status   st;
+
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_file_read(path, PICTURE_BYTES_MAX, &svg, &n, err));
+    start = strstr(svg, "<svg");
+    PQ_CHECK(start != NULL, PQ_ERR_FORMAT, "%s: is not an SVG picture", path);
+    title     = strstr(start, "<title>");
+    title_end = title != NULL ? strstr(title, "</title>") : NULL;
+    pq_text_add(out, "<svg role=\"img\" aria-label=\"");
+    add_escaped(out, file->caption);
+    pq_text_add(out, "\"");
+    start += strlen("<svg");
+    if (title_end != NULL) {
+        pq_text_add_bytes(out, start, (size_t)(title - start));
+        start = title_end + strlen("</title>");
+    }
+    pq_text_add_bytes(out, start, n - (size_t)(start - svg));
+cleanup:
+    pq_free(path);
+    pq_free(svg);
+    return st;
+}
+
+static pq_status add_plots(const char *dir, const pq_plots *plots, pq_text *out,
+                           pq_err *err)
+{
+    size_t    shown = 0;
+    pq_status st    = PQ_OK;
+
+    for (size_t i = 0; i < plots->n; i++) {
+        const pq_plot_file *file = &plots->files[i];
+        if (!file->drawn) {
+            continue;
+        }
+        pq_text_add(out, "%s<figure>\n", shown++ == 0 ? "<div class=\"plots\">\n" : "");
+        PQ_TRY(add_picture(dir, file, out, err));
+        pq_text_add(out, "<figcaption>");
+        add_escaped(out, file->caption);
+        pq_text_add(out, "</figcaption>\n</figure>\n");
+    }
+    pq_text_add(out, "%s", shown > 0 ? "</div>\n" : "");
+cleanup:
+    return st;
+}
+
+static void add_cell(pq_text *out, const json_t *layer, const char *name)
+{
+    const json_t *value = json_object_get(layer, name);
+
+    pq_text_add(out, "<td>");
+    if (json_is_integer(value)) {
+        pq_count_add(out, (double)json_integer_value(value), PQ_STYLE_HTML);
+    } else {
+        pq_number_add(
+            out,
+            (pq_number){json_is_number(value) ? json_number_value(value) : (double)NAN,
+                        (double)NAN, (double)NAN},
+            1.0, 3, PQ_STYLE_HTML);
+    }
+    pq_text_add(out, "</td>");
+}
+
+static void add_layers(const pq_view_row *row, pq_text *out)
+{
+    const json_t *record = json_object_get(row->cell, "record");
+    const json_t *layers = json_object_get(record, "layers");
+    const json_t *layer;
+    size_t        i;
+
+    if (!row->done || json_array_size(layers) == 0) {
+        return;
+    }
+    pq_text_add(out, "<details><summary>");
+    add_escaped(out, row->label);
+    pq_text_add(out, "</summary><div class=\"scroll\"><table>\n<thead><tr><th>layer</th>"
+                     "<th>stage</th><th>change</th><th>error</th><th>bytes "
+                     "before</th><th>bytes after</th>"
+                     "<th>MACs before</th><th>MACs after</th></tr></thead>\n<tbody>\n");
+    json_array_foreach((json_t *)layers, i, layer)
+    {
+        pq_text_add(out, "<tr><th scope=\"row\">");
+        add_escaped(out, pq_view_text(layer, "layer"));
+        pq_text_add(out, "</th><td class=\"text\">");
+        add_escaped(out, pq_view_text(layer, "stage"));
+        pq_text_add(out, "</td><td class=\"text\">");
+        add_escaped(out, pq_view_text(layer, "what"));
+        pq_text_add(out, "</td>");
+        add_cell(out, layer, "error");
+        add_cell(out, layer, "bytes_before");
+        add_cell(out, layer, "bytes_after");
+        add_cell(out, layer, "macs_before");
+        add_cell(out, layer, "macs_after");
+        pq_text_add(out, "</tr>\n");
+    }
+    pq_text_add(out, "</tbody>\n</table></div></details>\n");
+}
+
+/* Flattens JSON into {"a.b": {value: null, …}}: every value that any record has. */
+static void collect(json_t *into, const char *path, const json_t *value)
+{
+    const char *name;
+    json_t     *inner;
+    char       *text;
+
+    if (json_is_object(value)) {
+        json_object_foreach((json_t *)value, name, inner)
+        {
+            char *longer = pq_format("%s%s%s", path, *path != '\0' ? "." : "", name);
+            if (longer != NULL) {
+                collect(into, longer, inner);
+            }
+            pq_free(longer);
+        }
+        return;
+    }
+    text =
+        json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    if (json_object_get(into, path) == NULL) {
+        json_object_set_new(into, path, json_object());
+    }
+    json_object_set_new(json_object_get(into, path),
+                        text != NULL            ? text
+                        : json_is_string(value) ? json_string_value(value)
+                                                : "",
+                        json_null());
+    free(text);
+}
+
+static void add_values(const json_t *values, pq_text *out)
+{
+    size_t      n = 0;
+    const char *value;
+    json_t     *ignored;
+
+    json_object_foreach((json_t *)values, value, ignored)
+    {
+        if (n++ < VALUES_SHOWN) {
+            pq_text_add(out, "%s", n > 1 ? "; " : "");
+            add_escaped(out, value);
+        }
+    }
+    if (n > VALUES_SHOWN) {
+        pq_text_add(out, "; and %zu more", n - VALUES_SHOWN);
+    }
+}
+
+static pq_status add_provenance(const pq_view *v, pq_text *out, pq_err *err)
+{
+    json_t     *all = json_object(), *values;
+    const char *name;
+    pq_status   st;
+
+    PQ_CHECK(all != NULL, PQ_ERR_NOMEM, "cannot allocate the provenance");
+    for (size_t r = 0; r < v->n_rows; r++) {
+        const json_t *cell = v->rows[r].cell, *timing;
+        size_t        i;
+        collect(all, "", json_object_get(json_object_get(cell, "record"), "provenance"));
+        collect(all, "seeds", json_object_get(json_object_get(cell, "record"), "seeds"));
+        json_array_foreach(json_object_get(cell, "timings"), i, timing)
+        {
+            collect(all, "latency", json_object_get(timing, "provenance"));
+        }
+    }
+    pq_text_add(out,
+                "<h2>Provenance</h2>\n<details><summary>Versions, processor, hashes, "
+                "seeds</summary><div class=\"scroll\"><table>\n<tbody>\n");
+    json_object_foreach(all, name, values)
+    {
+        if (*name != '\0') {
+            pq_text_add(out, "<tr><th scope=\"row\">");
+            add_escaped(out, name);
+            pq_text_add(out, "</th><td class=\"text\">");
+            add_values(values, out);
+            pq_text_add(out, "</td></tr>\n");
+        }
+    }
+    pq_text_add(out, "</tbody>\n</table></div></details>\n");
+cleanup:
+    json_decref(all);
+    return st;
+}
+
+static void add_stages(const pq_view_row *row, pq_text *out)
+{
+    const json_t *record = json_object_get(row->cell, "record"), *stage;
+    size_t        i;
+
+    pq_text_add(out, "<details><summary>");
+    add_escaped(out, row->label);
+    pq_text_add(out, "</summary><ul>\n");
+    json_array_foreach(json_object_get(record, "stages"), i, stage)
+    {
+        pq_text_add(out, "<li>");
+        add_escaped(out, json_is_string(stage) ? json_string_value(stage) : "");
+        pq_text_add(out, "</li>\n");
+    }
+    pq_text_add(out, "<li>key ");
+    add_escaped(out, pq_view_text(row->cell, "eval"));
+    pq_text_add(out, "</li></ul></details>\n");
+}
+
+static void add_configuration(const pq_view *v, pq_text *out)
+{
+    const char *path     = pq_view_text(v->results, "config");
+    const char *resolved = pq_view_text(v->results, "resolved");
+
+    pq_text_add(out, "<h2>Configuration</h2>\n<p class=\"sub\">");
+    add_escaped(out, path);
+    pq_text_add(out, "</p>\n");
+    if (*resolved != '\0') {
+        pq_text_add(out, "<details><summary>Resolved, with every default</summary><pre>");
+        for (const char *s = resolved; *s != '\0';) {
+            const size_t n    = strcspn(s, "\n");
+            char        *line = pq_format("%.*s", (int)n, s);
+            add_escaped(out, line != NULL ? line : "");
+            pq_text_add(out, "\n");
+            out->failed = out->failed || line == NULL;
+            pq_free(line);
+            s += n + (s[n] == '\n');
+        }
+        pq_text_add(out, "</pre></details>\n");
+    }
+    pq_text_add(out, "<details><summary>Stages of each cell, with every "
+                     "default</summary><div>\n");
+    for (size_t r = 0; r < v->n_rows; r++) {
+        add_stages(&v->rows[r], out);
+    }
+    pq_text_add(out, "</div></details>\n");
+}
+
+static void add_further(const pq_view *v, pq_text *out)
+{
+    pq_text table = {0};
+
+    pq_tables_add(v, PQ_TABLE_FURTHER, PQ_STYLE_HTML, &table);
+    if (table.length > 0) {
+        pq_text_add(out, "<details><summary>Further metrics</summary>");
+        pq_text_add_bytes(out, table.text, table.length);
+        pq_text_add(out, "</details>\n");
+    }
+    out->failed = out->failed || table.failed;
+    pq_text_free(&table);
+}
+
+pq_status pq_page_add(const pq_view *v, const char *dir, const pq_plots *plots,
+                      pq_text *out, pq_err *err)
+{
+    pq_status st;
+
+    add_header(v, out);
+    add_failed(v, out);
+    pq_text_add(out, "<h2>Results</h2>\n");
+    pq_tables_add(v, PQ_TABLE_MAIN, PQ_STYLE_HTML, out);
+    add_notes(v, plots->note, out);
+    add_further(v, out);
+    pq_text_add(out, "<h2>Plots</h2>\n");
+    PQ_TRY(add_plots(dir, plots, out, err));
+    pq_text_add(out,
+                "<h2>What changed in each layer</h2>\n<details><summary>Layers of each "
+                "model</summary><div>\n");
+    for (size_t r = 0; r < v->n_rows; r++) {
+        add_layers(&v->rows[r], out);
+    }
+    pq_text_add(out, "</div></details>\n");
+    add_configuration(v, out);
+    PQ_TRY(add_provenance(v, out, err));
+    pq_text_add(out, "</body>\n</html>\n");
+    PQ_CHECK(!out->failed, PQ_ERR_NOMEM, "cannot allocate the page");
+cleanup:
+    return st;
+}

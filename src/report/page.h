@@ -1,0 +1,18 @@
+/**
+ * @file
+ * The report as one HTML page: no scripts, nothing loaded from elsewhere.
+ */
+#ifndef PQ_REPORT_PAGE_H
+#define PQ_REPORT_PAGE_H
+
+#include "report/plots.h"
+
+/**
+ * Appends the page.
+ * @param[in] dir    results folder: the pictures are read from its plots/
+ * @param[in] plots  may be empty
+ */
+pq_status pq_page_add(const pq_view *v, const char *dir, const pq_plots *plots,
+                      pq_text *out, pq_err *err);
+
+#endif

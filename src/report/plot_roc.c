@@ -1,0 +1,180 @@
+#include <math.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "io/hdf5.h"
+#include "report/plot.h"
+
+enum { CLASSES_MAX = 10, ARRAY_BYTES_MAX = 1 << 28 };
+
+/* Lowest background efficiency drawn. */
+static const double floor_y = 1e-3;
+
+/* Points nearer to the last one drawn than a thousandth of the frame are left out. */
+static bool far_enough(double dx, double y, double last_y)
+{
+    return fabs(dx) > 1e-3 || !(last_y > 0.0) || fabs(log10(y / last_y)) > 3e-3;
+}
+
+static void add_curve(const double *signal, const double *background, size_t n,
+                      pq_text *out)
+{
+    double last_x = -1.0, last_y = 0.0;
+
+    for (size_t i = 0; i < n; i++) {
+        const double x = signal[i], y = background[i];
+        if (!isfinite(x) || !(y > floor_y / 10.0) || !isfinite(y)) {
+            continue;
+        }
+        if (far_enough(x - last_x, y, last_y) || i + 1 == n) {
+            pq_text_add(out, "%.6g %.6g\n", x, y);
+            last_x = x;
+            last_y = y;
+        }
+    }
+}
+
+/* One class of one model, if its file has it. */
+static pq_status add_class(pq_h5 *file, const char *class_name, size_t *blocks,
+                           pq_plot *p, pq_err *err)
+{
+    char      *paths[2]  = {pq_format("/roc/%s/signal_efficiency", class_name),
+                            pq_format("/roc/%s/background_efficiency", class_name)};
+    pq_tensor *curves[2] = {NULL, NULL};
+    pq_status  st;
+
+    for (size_t i = 0; i < 2; i++) {
+        PQ_CHECK(paths[i] != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+        if (!pq_h5_has(file, paths[i])) {
+            goto cleanup;
+        }
+        PQ_TRY(
+            pq_h5_read(file, paths[i], PQ_DTYPE_F64, ARRAY_BYTES_MAX, &curves[i], err));
+    }
+    PQ_CHECK(curves[0]->count == curves[1]->count, PQ_ERR_FORMAT,
+             "%s: %s has %zu points, but %s has %zu", pq_h5_path(file), paths[0],
+             curves[0]->count, paths[1], curves[1]->count);
+    pq_text_add(&p->data, "%s# %s: signal efficiency, background efficiency\n",
+                *blocks > 0 ? "\n\n" : "", paths[0]);
+    add_curve(pq_f64(curves[0]), pq_f64(curves[1]), curves[0]->count, &p->data);
+    ++*blocks;
+cleanup:
+    for (size_t i = 0; i < 2; i++) {
+        pq_free(paths[i]);
+        pq_tensor_free(&curves[i]);
+    }
+    return st;
+}
+
+static void add_class_line(pq_plot *p, size_t row, size_t block, size_t c, int dash,
+                           const char *class_name)
+{
+    const pq_view *v = p->v;
+    char           metric[80];
+    pq_number      auc;
+    pq_text        title = {0};
+
+    pq_text_add(&p->body,
+                "%s'%s' index %zu using 1:2 with lines dashtype %d linewidth %s "
+                "linecolor rgb '%s' ",
+                block > 0 ? ", \\\n  " : "plot ", p->data_name, block, dash,
+                dash == 1 ? "1.6" : "1.4", pq_plot_color(c));
+    (void)snprintf(metric, sizeof metric, "auc.%s", class_name);
+    auc = pq_view_number(v, row, pq_view_column_of(v, metric));
+    pq_text_add(&title, "%s", class_name);
+    if (isfinite(auc.value)) {
+        pq_text_add(&title, ", AUC = %.4f", auc.value);
+    }
+    if (dash == 1) {
+        pq_text_add(&p->body, "title ");
+        pq_plot_quote(&p->body, title.text != NULL ? title.text : "", 30);
+    } else {
+        pq_text_add(&p->body, "notitle");
+    }
+    p->body.failed = p->body.failed || title.failed;
+    pq_text_free(&title);
+}
+
+/* All classes of one model. A file that is not there is a model without curves. */
+static pq_status add_model(pq_plot *p, size_t row, int dash, size_t *blocks, pq_err *err)
+{
+    const json_t *record  = json_object_get(p->v->rows[row].cell, "record");
+    const json_t *classes = json_object_get(record, "class_names");
+    const char   *name    = pq_view_text(record, "arrays_file");
+    char         *path    = pq_path_join(p->dir, name);
+    pq_h5        *file    = NULL;
+    pq_status     st;
+
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    if (*name == '\0' || !pq_file_exists(path)) {
+        goto cleanup;
+    }
+    PQ_TRY(pq_h5_open(path, &file, err));
+    for (size_t c = 0; c < json_array_size(classes) && c < CLASSES_MAX; c++) {
+        const char  *class_name = json_string_value(json_array_get(classes, c));
+        const size_t block      = *blocks;
+        if (class_name == NULL) {
+            continue;
+        }
+        PQ_TRY(add_class(file, class_name, blocks, p, err));
+        if (*blocks > block) {
+            add_class_line(p, row, block, c, dash, class_name);
+        }
+    }
+cleanup:
+    pq_h5_close(&file);
+    pq_free(path);
+    return st;
+}
+
+/* Which line style is which model. */
+static void add_model_key(pq_plot *p, size_t row, int dash)
+{
+    pq_text_add(&p->body,
+                ", \\\n  keyentry with lines dashtype %d linewidth 1.4 linecolor rgb "
+                "'#000000' title ",
+                dash);
+    pq_plot_quote(&p->body, p->v->rows[row].label, 30);
+}
+
+pq_status pq_plot_roc(pq_plot *p, pq_err *err)
+{
+    const size_t rows[]  = {p->v->reference, p->v->best, p->v->strong};
+    bool         drawn[] = {false, false, false};
+    size_t       blocks  = 0;
+    pq_status    st      = PQ_OK;
+
+    pq_text_add(&p->body,
+                "set xlabel 'signal efficiency'\nset ylabel 'background efficiency'\n"
+                "set logscale y\nset format y '10^{%%T}'\nset xrange [0:1]\n"
+                "set yrange [%g:1]\nset ytics add ('1' 1)\n",
+                floor_y);
+    for (size_t i = 0; i < 3; i++) {
+        const size_t before = blocks;
+        if (rows[i] != PQ_VIEW_NONE) {
+            PQ_TRY(add_model(p, rows[i], (int)i + 1, &blocks, err));
+        }
+        drawn[i] = blocks > before;
+    }
+    if (blocks == 0) {
+        pq_text_free(&p->body);
+        goto cleanup;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        if (drawn[i]) {
+            add_model_key(p, rows[i], (int)i + 1);
+        }
+    }
+    pq_text_add(&p->body, "\n");
+    pq_text_add(&p->caption, "ROC of each class against all others. Solid: %s.",
+                drawn[0] ? "the reference" : "no reference");
+    for (size_t i = 1; i < 3; i++) {
+        if (drawn[i]) {
+            pq_text_add(&p->caption, " %s: %s.", i == 1 ? "Dashed" : "Dotted",
+                        p->v->rows[rows[i]].label);
+        }
+    }
+cleanup:
+    return st;
+}

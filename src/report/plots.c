@@ -1,0 +1,413 @@
+#include "report/plots.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "report/gnuplot.h"
+#include "report/plot.h"
+
+enum { AXES_MAX = 8, SCRIPT_BYTES_MAX = 1 << 26 };
+
+/* A picture format: its terminal, and the font sizes that suit it. */
+typedef struct {
+    const char *suffix, *terminal;
+    int         small;
+} format;
+
+static const format formats[] = {
+    {"png",
+     "pngcairo enhanced size 1600,1000 font 'DejaVu Sans,24' linewidth 2.4 pointscale "
+     "1.9",
+     20},
+    {"svg",
+     "svg enhanced size 800,500 dynamic font 'DejaVu Sans,15' linewidth 1.5 "
+     "background '#ffffff'",
+     13},
+    {"pdf",
+     "pdfcairo enhanced size 9.6in,6in font 'DejaVu Sans,16' linewidth 2 pointscale 0.9",
+     13},
+};
+
+/* A kind of plot; `word` is its name in the configuration's output.plots, NULL where it
+ * is drawn with whatever else is. */
+typedef struct {
+    const char *name, *word;
+    pq_status (*draw)(pq_plot *p, pq_err *err);
+} kind;
+
+static const kind kinds[] = {
+    {"accuracy_bytes", "pareto", pq_plot_size},
+    {"accuracy_", "rank_curve", pq_plot_axis}, /* once for each axis */
+    {"roc", "roc", pq_plot_roc},
+    {"latency", NULL, pq_plot_latency},
+    {"confusion", NULL, pq_plot_confusion},
+};
+
+enum {
+    N_FORMATS = sizeof formats / sizeof *formats,
+    N_KINDS   = sizeof kinds / sizeof *kinds
+};
+
+/* Work on all plots of one call. Owns program and folder; processes are waited for. */
+typedef struct {
+    const pq_view *v;
+    const char    *dir;
+    char          *folder;  /* <dir>/plots */
+    char          *program; /* or NULL */
+    size_t         n_formats;
+    pid_t         *processes; /* [n] of plots, 0 = nothing runs */
+    pq_plots       plots;
+} work;
+
+static void add_labels(const pq_view *v, pq_text *out)
+{
+    pq_text right = {0};
+
+    pq_plot_cut(&right, v->dataset, 20);
+    if (isfinite(v->events)) {
+        pq_text_add(&right, "%sn = ", *v->dataset != '\0' ? ", " : "");
+        pq_count_add(&right, v->events, PQ_STYLE_TEXT);
+    }
+    pq_text_add(out, "set label 1 '{/:Bold pQuant}' at graph 0, graph 1.045 left\n"
+                     "set label 2 noenhanced ");
+    pq_plot_quote(out, v->name, 34);
+    pq_text_add(out, " at graph 0, graph 1.045 left offset character 8.2, 0\n"
+                     "set label 3 noenhanced ");
+    pq_plot_quote(out, right.text != NULL ? right.text : "", 44);
+    pq_text_add(out, " at screen 0.98, graph 1.045 right\n");
+    out->failed = out->failed || right.failed;
+    pq_text_free(&right);
+}
+
+static void add_script(const work *w, const pq_plot *p, const char *name, pq_text *out)
+{
+    pq_text_add(out, "# Run by gnuplot 5.4 or newer in this folder.\n");
+    for (size_t f = 0; f < w->n_formats; f++) {
+        const format *form = &formats[f];
+        pq_text_add(out, "\nreset\nset encoding utf8\nset terminal %s", form->terminal);
+        if (strcmp(form->suffix, "svg") == 0) {
+            /* makes the ids of its elements unique in a page with several pictures */
+            pq_text_add(out, " name '%s'", name);
+        }
+        pq_text_add(out, "\nset output '%s.%s.tmp'\nsmall = ',%d'\ntiny = ',%d'\n", name,
+                    form->suffix, form->small, form->small * 3 / 4);
+        pq_text_add(
+            out, "set border 15 linecolor rgb '#404040' linewidth 0.7\n"
+                 "set tics in textcolor rgb '#202020'\nset grid linecolor rgb '#dcdcdc' "
+                 "linetype 1 linewidth 0.4\n"
+                 "set key outside right top vertical Left reverse noenhanced samplen 2.6 "
+                 "spacing 1.25 width 1 font small\nset tmargin 3\n"
+                 "set errorbars small linewidth 1\nset pointsize 1.05\n");
+        add_labels(w->v, out);
+        pq_text_add(out, "%sset output\n", p->body.text);
+    }
+}
+
+static pq_status path_of(const work *w, const char *name, const char *suffix, char **out,
+                         pq_err *err)
+{
+    pq_status st;
+
+    *out = pq_format("%s/%s%s", w->folder, name, suffix);
+    PQ_CHECK(*out != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+cleanup:
+    return st;
+}
+
+/* Whether a file holds exactly this text. */
+static bool holds(const char *path, const pq_text *text)
+{
+    char  *bytes = NULL;
+    size_t n     = 0;
+    bool   same;
+
+    if (pq_file_read(path, SCRIPT_BYTES_MAX, &bytes, &n, NULL) != PQ_OK) {
+        return false;
+    }
+    same = n == text->length && memcmp(bytes, text->text, n) == 0;
+    pq_free(bytes);
+    return same;
+}
+
+static pq_status remove_file(const work *w, const char *name, const char *suffix,
+                             pq_err *err)
+{
+    char     *path = NULL;
+    pq_status st;
+
+    PQ_TRY(path_of(w, name, suffix, &path, err));
+    (void)unlink(path);
+cleanup:
+    pq_free(path);
+    return st;
+}
+
+static pq_status remove_pictures(const work *w, const char *name, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t f = 0; f < N_FORMATS; f++) {
+        char suffix[12];
+        (void)snprintf(suffix, sizeof suffix, ".%s", formats[f].suffix);
+        PQ_TRY(remove_file(w, name, suffix, err));
+        (void)snprintf(suffix, sizeof suffix, ".%s.tmp", formats[f].suffix);
+        PQ_TRY(remove_file(w, name, suffix, err));
+    }
+cleanup:
+    return st;
+}
+
+static pq_status has_pictures(const work *w, const char *name, bool *out, pq_err *err)
+{
+    char     *path = NULL;
+    pq_status st   = PQ_OK;
+
+    *out = true;
+    for (size_t f = 0; f < w->n_formats && *out; f++) {
+        char suffix[8];
+        (void)snprintf(suffix, sizeof suffix, ".%s", formats[f].suffix);
+        PQ_TRY(path_of(w, name, suffix, &path, err));
+        *out = pq_file_exists(path);
+        pq_free(path);
+        path = NULL;
+    }
+cleanup:
+    return st;
+}
+
+/* Writes a text unless it is there already; says whether it had to. */
+static pq_status put(const work *w, const char *name, const char *suffix,
+                     const pq_text *text, bool *changed, pq_err *err)
+{
+    char     *path = NULL;
+    pq_status st;
+
+    PQ_CHECK(!text->failed, PQ_ERR_NOMEM, "cannot allocate a plot");
+    PQ_TRY(path_of(w, name, suffix, &path, err));
+    if (holds(path, text)) {
+        goto cleanup;
+    }
+    if (!*changed) {
+        PQ_TRY(remove_pictures(w, name, err)); /* they would show other data */
+    }
+    *changed = true;
+    PQ_TRY(pq_file_write(path, text->text, text->length, err));
+cleanup:
+    pq_free(path);
+    return st;
+}
+
+static pq_status start(work *w, const char *name, pid_t *process, pq_err *err)
+{
+    char     *script = pq_format("%s.gp", name), *log = pq_format("%s.log", name);
+    pq_status st;
+
+    PQ_CHECK(script != NULL && log != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_gnuplot_start(w->program, w->folder, script, log, process, err));
+cleanup:
+    pq_free(script);
+    pq_free(log);
+    return st;
+}
+
+/* Writes data and script of a plot and starts what must be drawn anew. */
+static pq_status make_files(work *w, pq_plot *p, const char *name, pq_err *err)
+{
+    pq_plot_file *file    = &w->plots.files[w->plots.n];
+    pq_text       script  = {0};
+    bool          changed = false;
+    pq_status     st;
+
+    PQ_CHECK(!p->body.failed, PQ_ERR_NOMEM, "cannot allocate a plot");
+    add_script(w, p, name, &script);
+    PQ_STRDUP(file->name, name);
+    PQ_TRY(pq_text_take(&p->caption, &file->caption, err));
+    w->plots.n++;
+    PQ_TRY(put(w, name, ".dat", &p->data, &changed, err));
+    PQ_TRY(put(w, name, ".gp", &script, &changed, err));
+    PQ_TRY(has_pictures(w, name, &file->drawn, err));
+    if (!file->drawn && w->program != NULL) {
+        PQ_TRY(start(w, name, &w->processes[w->plots.n - 1], err));
+    }
+cleanup:
+    pq_text_free(&script);
+    return st;
+}
+
+static pq_status make_plot(work *w, const kind *k, const char *axis, pq_err *err)
+{
+    pq_plot   p = {.v = w->v, .dir = w->dir, .axis = axis};
+    char      name[72];
+    pq_status st;
+
+    (void)snprintf(name, sizeof name, "%s%s", k->name, axis != NULL ? axis : "");
+    (void)snprintf(p.data_name, sizeof p.data_name, "%s.dat", name);
+    PQ_TRY(k->draw(&p, err));
+    if (p.body.length > 0) {
+        PQ_TRY(make_files(w, &p, name, err));
+    } else {
+        PQ_TRY(remove_pictures(w, name, err)); /* of an older plan */
+    }
+cleanup:
+    pq_plot_free(&p);
+    return st;
+}
+
+/* Axis names become file names. */
+static bool is_plain(const char *name)
+{
+    return *name != '\0' && strlen(name) < 48 &&
+           strspn(name,
+                  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") ==
+               strlen(name);
+}
+
+/* All axes with numbers, in the order of the plan. */
+static pq_status make_axis_plots(work *w, const kind *k, pq_err *err)
+{
+    const char *seen[AXES_MAX];
+    size_t      n  = 0;
+    pq_status   st = PQ_OK;
+
+    for (size_t r = 0; r < w->v->n_rows; r++) {
+        json_t     *axes = json_object_get(w->v->rows[r].cell, "axes"), *value;
+        const char *name;
+        json_object_foreach(axes, name, value)
+        {
+            size_t i = 0;
+            while (i < n && strcmp(seen[i], name) != 0) {
+                i++;
+            }
+            if (i < n || n == AXES_MAX || !is_plain(name)) {
+                continue;
+            }
+            seen[n++] = name;
+            if (pq_plot_axis_is_numeric(w->v, name)) {
+                PQ_TRY(make_plot(w, k, name, err));
+            }
+        }
+    }
+cleanup:
+    return st;
+}
+
+static pq_status make_all(work *w, pq_err *err)
+{
+    const char *wanted = json_string_value(
+        json_object_get(json_object_get(w->v->results, "output"), "plots"));
+    pq_status st = PQ_OK;
+
+    if (wanted != NULL && (*wanted == '\0' || strcmp(wanted, "none") == 0)) {
+        return PQ_OK;
+    }
+    for (size_t k = 0; k < N_KINDS; k++) {
+        if (wanted != NULL && kinds[k].word != NULL &&
+            !pq_glob_match(wanted, kinds[k].word)) {
+            continue;
+        }
+        if (kinds[k].draw == pq_plot_axis) {
+            PQ_TRY(make_axis_plots(w, &kinds[k], err));
+        } else {
+            PQ_TRY(make_plot(w, &kinds[k], NULL, err));
+        }
+    }
+cleanup:
+    return st;
+}
+
+/* Gives the pictures of a plot their names. */
+static pq_status rename_pictures(const work *w, const char *name, pq_err *err)
+{
+    char     *from = NULL, *to = NULL;
+    pq_status st = PQ_OK;
+
+    for (size_t f = 0; f < w->n_formats; f++) {
+        char suffix[8];
+        (void)snprintf(suffix, sizeof suffix, ".%s", formats[f].suffix);
+        PQ_TRY(path_of(w, name, suffix, &to, err));
+        from = pq_format("%s.tmp", to);
+        PQ_CHECK(from != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+        PQ_TRY(pq_file_commit(from, to, err));
+        pq_free(from);
+        pq_free(to);
+        from = to = NULL;
+    }
+cleanup:
+    pq_free(from);
+    pq_free(to);
+    return st;
+}
+
+static void note_failure(work *w, const char *name)
+{
+    if (w->plots.note[0] == '\0') {
+        (void)snprintf(w->plots.note, sizeof w->plots.note,
+                       "gnuplot could not draw %s: see %s/%s.log", name, w->folder, name);
+    }
+}
+
+/* Waits for all that was started, also after a failure. */
+static void finish(work *w)
+{
+    for (size_t i = 0; i < w->plots.n; i++) {
+        pq_plot_file *file = &w->plots.files[i];
+        if (w->processes[i] > 0) {
+            file->drawn = pq_gnuplot_wait(w->processes[i]) &&
+                          rename_pictures(w, file->name, NULL) == PQ_OK;
+            w->processes[i] = 0;
+            if (!file->drawn) {
+                note_failure(w, file->name);
+                (void)remove_pictures(w, file->name, NULL);
+            } else {
+                (void)remove_file(w, file->name, ".log", NULL);
+            }
+        }
+        w->plots.drawn += file->drawn;
+    }
+}
+
+pq_status pq_plots_make(const pq_view *v, const char *dir,
+                        const pq_report_options *options, pq_plots *out, pq_err *err)
+{
+    work      w = {.v = v, .dir = dir, .n_formats = options->pdf ? 3 : 2};
+    pq_status st;
+
+    w.folder = pq_path_join(dir, "plots");
+    PQ_CHECK(w.folder != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_NEW(w.plots.files, AXES_MAX + N_KINDS);
+    PQ_NEW(w.processes, AXES_MAX + N_KINDS);
+    PQ_TRY(pq_folder_make(w.folder, err));
+    PQ_TRY(pq_gnuplot_find(options->gnuplot, &w.program, err));
+    st = make_all(&w, err);
+    finish(&w);
+    PQ_TRY(st);
+    if (w.program == NULL && w.plots.drawn < w.plots.n) {
+        (void)snprintf(
+            w.plots.note, sizeof w.plots.note,
+            "gnuplot is not installed, so plots were not drawn (apt install "
+            "gnuplot-nox, then run the report again); scripts and data are in %s",
+            w.folder);
+    }
+    *out    = w.plots;
+    w.plots = (pq_plots){0};
+cleanup:
+    pq_plots_free(&w.plots);
+    pq_free(w.processes);
+    pq_free(w.program);
+    pq_free(w.folder);
+    return st;
+}
+
+void pq_plots_free(pq_plots *p)
+{
+    for (size_t i = 0; p->files != NULL && i < AXES_MAX + N_KINDS; i++) {
+        pq_free(p->files[i].name);
+        pq_free(p->files[i].caption);
+    }
+    pq_free(p->files);
+    *p = (pq_plots){0};
+}

@@ -1,0 +1,140 @@
+#include "report/report.h"
+
+#include <stdio.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "report/page.h"
+#include "report/tables.h"
+#include "store/results.h"
+#include "store/table.h"
+
+/* Text of the plan's `output`, or NULL where an older plan says nothing: then all is
+ * made. */
+static const char *output_of(const json_t *results, const char *name)
+{
+    return json_string_value(json_object_get(json_object_get(results, "output"), name));
+}
+
+static bool wants_table(const json_t *results, const char *kind)
+{
+    const char *wanted = output_of(results, "tables");
+
+    return wanted == NULL || pq_glob_match(wanted, kind);
+}
+
+static bool wants_page(const json_t *results)
+{
+    bool wanted = true;
+
+    (void)pq_parse_bool(output_of(results, "html"), &wanted);
+    return wanted;
+}
+
+static pq_status write_text(const char *dir, const char *name, pq_text *text, pq_err *err)
+{
+    char     *path = pq_path_join(dir, name);
+    pq_status st;
+
+    PQ_CHECK(path != NULL && !text->failed, PQ_ERR_NOMEM, "cannot allocate %s", name);
+    PQ_TRY(pq_file_write(path, text->text, text->length, err));
+cleanup:
+    pq_free(path);
+    pq_text_free(text);
+    return st;
+}
+
+static pq_status write_csv(const char *dir, const json_t *results, pq_err *err)
+{
+    pq_table  table = {0};
+    char     *path  = pq_path_join(dir, "table.csv");
+    pq_status st;
+
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_table_build(results, &table, err));
+    PQ_TRY(pq_table_write(&table, path, err));
+cleanup:
+    pq_table_free(&table);
+    pq_free(path);
+    return st;
+}
+
+static pq_status write_tables(const pq_view *v, const char *dir, pq_err *err)
+{
+    pq_text   text = {0};
+    pq_status st;
+
+    PQ_TRY(write_csv(dir, v->results, err));
+    if (wants_table(v->results, "md")) {
+        pq_tables_markdown(v, &text);
+        PQ_TRY(write_text(dir, "table.md", &text, err));
+    }
+    if (wants_table(v->results, "tex")) {
+        pq_tables_tex(v, &text);
+        PQ_TRY(write_text(dir, "table.tex", &text, err));
+    }
+cleanup:
+    return st;
+}
+
+static pq_status write_page(const pq_view *v, const char *dir, const pq_plots *plots,
+                            pq_err *err)
+{
+    pq_text   page = {0};
+    pq_status st;
+
+    PQ_TRY(pq_page_add(v, dir, plots, &page, err));
+    PQ_TRY(write_text(dir, "report.html", &page, err));
+cleanup:
+    pq_text_free(&page);
+    return st;
+}
+
+pq_status pq_report_write(const char *dir, const pq_report_options *options,
+                          pq_report_summary *summary, pq_err *err)
+{
+    const pq_report_options chosen  = options != NULL ? *options : (pq_report_options){0};
+    json_t                 *results = NULL;
+    pq_results_count        count   = {0};
+    pq_view                 v       = {0};
+    pq_plots                plots   = {0};
+    pq_status               st;
+
+    PQ_TRY(pq_results_read(dir, &results, &count, err));
+    PQ_TRY(pq_view_build(results, &v, err));
+    PQ_TRY(write_tables(&v, dir, err));
+    if (!chosen.no_plots) {
+        PQ_TRY(pq_plots_make(&v, dir, &chosen, &plots, err));
+    }
+    if (!chosen.no_html && wants_page(results)) {
+        PQ_TRY(write_page(&v, dir, &plots, err));
+    }
+    if (summary != NULL) {
+        *summary = (pq_report_summary){.cells   = count.cells,
+                                       .done    = count.done,
+                                       .failed  = count.failed,
+                                       .missing = count.missing,
+                                       .damaged = count.damaged,
+                                       .plots   = plots.drawn};
+        (void)snprintf(summary->note, sizeof summary->note, "%s", plots.note);
+    }
+cleanup:
+    pq_plots_free(&plots);
+    pq_view_free(&v);
+    json_decref(results);
+    return st;
+}
+
+pq_status pq_report_print(const json_t *results, size_t width, bool color, pq_text *out,
+                          pq_err *err)
+{
+    pq_view   v = {0};
+    pq_status st;
+
+    PQ_TRY(pq_view_build(results, &v, err));
+    PQ_TRY(pq_tables_terminal(&v, width, color, out, err));
+    PQ_CHECK(!out->failed, PQ_ERR_NOMEM, "cannot allocate the table");
+cleanup:
+    pq_view_free(&v);
+    return st;
+}

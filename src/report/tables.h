@@ -1,0 +1,35 @@
+/**
+ * @file
+ * The results as tables: Markdown, LaTeX and HTML from one walk, and one for
+ * terminals.
+ */
+#ifndef PQ_REPORT_TABLES_H
+#define PQ_REPORT_TABLES_H
+
+#include "report/view.h"
+
+/** Which columns of a view. */
+typedef enum {
+    PQ_TABLE_MAIN,    /**< the compression table */
+    PQ_TABLE_FURTHER, /**< all other metrics */
+} pq_table_part;
+
+/** Appends the rows that are done as a table; nothing where the part has no columns or no
+ * rows. */
+void pq_tables_add(const pq_view *v, pq_table_part part, pq_style style, pq_text *out);
+
+/** Appends what a reader of the table must know, a sentence a line: interval levels,
+ * noise, gaps. */
+void pq_tables_add_notes(const pq_view *v, pq_text *out);
+
+/** Appends the whole of table.md. */
+void pq_tables_markdown(const pq_view *v, pq_text *out);
+
+/** Appends the whole of table.tex: a tabular for booktabs, to be \\input. */
+void pq_tables_tex(const pq_view *v, pq_text *out);
+
+/** Appends the table for a terminal (report.h). */
+pq_status pq_tables_terminal(const pq_view *v, size_t width, bool color, pq_text *out,
+                             pq_err *err);
+
+#endif

@@ -1,0 +1,277 @@
+#include <stdint.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "report/tables.h"
+
+enum { WIDTH_MIN = 40, LABEL_MAX = 40, GAP = 2 };
+
+/* ANSI colours; all "" where they are not wanted. */
+typedef struct {
+    const char *bold, *good, *bad, *dim, *off;
+} palette;
+
+static const palette colors = {"\x1b[1m", "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[0m"};
+static const palette plain  = {"", "", "", "", ""};
+
+/* A column with its cells as texts: head first, then a text a row. */
+typedef struct {
+    char **texts; /* [n_rows + 1], owned */
+    size_t width;
+    bool   shown;
+} column;
+
+/* Characters of UTF-8. */
+static size_t length_of(const char *text)
+{
+    size_t n = 0;
+
+    for (; *text != '\0'; text++) {
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    }
+    return n;
+}
+
+static void add_spaces(pq_text *out, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        pq_text_add_bytes(out, " ", 1);
+    }
+}
+
+/* Appends at most `width` characters, with … for what is cut, padded on the right. */
+static void add_label(pq_text *out, const char *text, size_t width)
+{
+    const size_t n    = length_of(text);
+    size_t       seen = 0;
+    const char  *end  = text;
+
+    if (n <= width) {
+        pq_text_add(out, "%s", text);
+        add_spaces(out, width - n);
+        return;
+    }
+    for (; *end != '\0'; end++) {
+        seen += ((unsigned char)*end & 0xc0) != 0x80;
+        if (seen == width) {
+            break;
+        }
+    }
+    pq_text_add_bytes(out, text, (size_t)(end - text));
+    pq_text_add(out, "\xe2\x80\xa6");
+}
+
+/* Words of a text in lines of `width`, each after `indent` spaces. */
+static void add_wrapped(pq_text *out, const char *text, size_t indent, size_t width)
+{
+    size_t at = 0;
+
+    while (*text != '\0') {
+        const size_t bytes = strcspn(text, " \n");
+        size_t       n     = 0;
+        for (size_t i = 0; i < bytes; i++) {
+            n += ((unsigned char)text[i] & 0xc0) != 0x80;
+        }
+        if (at > 0 && indent + at + 1 + n > width) {
+            pq_text_add(out, "\n");
+            at = 0;
+        }
+        if (at == 0) {
+            add_spaces(out, indent);
+        } else {
+            pq_text_add(out, " ");
+            at++;
+        }
+        pq_text_add_bytes(out, text, bytes);
+        at += n;
+        text += bytes;
+        text += strspn(text, " \n");
+    }
+    pq_text_add(out, "\n");
+}
+
+static pq_status take(pq_text *text, char **out, size_t *width, pq_err *err)
+{
+    pq_status st;
+
+    PQ_TRY(pq_text_take(text, out, err));
+    *width = length_of(*out) > *width ? length_of(*out) : *width;
+cleanup:
+    pq_text_free(text);
+    return st;
+}
+
+static pq_status fill_column(const pq_view *v, size_t c, column *out, pq_err *err)
+{
+    pq_text   text = {0};
+    pq_status st;
+
+    PQ_NEW(out->texts, v->n_rows + 1);
+    pq_view_add_head(&v->columns[c], PQ_STYLE_TEXT, &text);
+    PQ_TRY(take(&text, &out->texts[0], &out->width, err));
+    for (size_t r = 0; r < v->n_rows; r++) {
+        if (v->rows[r].done) {
+            pq_view_add(v, r, c, PQ_STYLE_TEXT, &text);
+            PQ_TRY(take(&text, &out->texts[r + 1], &out->width, err));
+        }
+    }
+cleanup:
+    return st;
+}
+
+static pq_status fill_labels(const pq_view *v, column *out, pq_err *err)
+{
+    pq_text   text = {0};
+    pq_status st;
+
+    PQ_NEW(out->texts, v->n_rows + 1);
+    pq_text_add(&text, "model");
+    PQ_TRY(take(&text, &out->texts[0], &out->width, err));
+    for (size_t r = 0; r < v->n_rows; r++) {
+        size_t ignored = 0;
+        pq_escape_add(&text, v->rows[r].label, PQ_STYLE_TEXT);
+        PQ_TRY(take(&text, &out->texts[r + 1], v->rows[r].done ? &out->width : &ignored,
+                    err));
+    }
+cleanup:
+    return st;
+}
+
+/* Shows the most important columns that fit; returns the table's width. */
+static size_t choose_columns(const pq_view *v, column *columns, size_t used, size_t width)
+{
+    int rank = 0;
+
+    for (;;) {
+        size_t next = PQ_VIEW_NONE;
+        for (size_t c = 0; c < v->n_columns; c++) {
+            if (v->columns[c].rank > rank &&
+                (next == PQ_VIEW_NONE || v->columns[c].rank < v->columns[next].rank)) {
+                next = c;
+            }
+        }
+        if (next == PQ_VIEW_NONE) {
+            return used;
+        }
+        rank = v->columns[next].rank;
+        for (size_t c = 0; c < v->n_columns; c++) {
+            if (v->columns[c].rank == rank && used + GAP + columns[c].width <= width) {
+                columns[c].shown = true;
+                used += GAP + columns[c].width;
+            }
+        }
+    }
+}
+
+static void add_line(const pq_view *v, const column *labels, const column *columns,
+                     size_t line, pq_text *out)
+{
+    add_label(out, labels->texts[line], labels->width);
+    for (size_t c = 0; c < v->n_columns; c++) {
+        if (columns[c].shown) {
+            const char *text = columns[c].texts[line];
+            add_spaces(out, GAP + columns[c].width - length_of(text));
+            pq_text_add(out, "%s", text);
+        }
+    }
+}
+
+static void add_table(const pq_view *v, const column *labels, const column *columns,
+                      size_t width, const palette *p, pq_text *out)
+{
+    pq_text_add(out, "%s", p->bold);
+    add_line(v, labels, columns, 0, out);
+    pq_text_add(out, "%s\n", p->off);
+    for (size_t i = 0; i < width; i++) {
+        pq_text_add(out, "\xe2\x94\x80");
+    }
+    pq_text_add(out, "\n");
+    for (size_t r = 0; r < v->n_rows; r++) {
+        if (v->rows[r].done) {
+            pq_text_add(out, "%s",
+                        r == v->reference ? p->bold
+                        : r == v->best    ? p->good
+                                          : "");
+            add_line(v, labels, columns, r + 1, out);
+            pq_text_add(out, "%s\n", r == v->reference || r == v->best ? p->off : "");
+        }
+    }
+}
+
+static void add_failed(const pq_view *v, const column *labels, size_t width,
+                       const palette *p, pq_text *out)
+{
+    pq_text reason = {0};
+
+    for (size_t r = 0; r < v->n_rows; r++) {
+        const pq_view_row *row = &v->rows[r];
+        if (!pq_view_failed(row)) {
+            continue;
+        }
+        pq_text_add(out, "%s%s%s: %s\n", p->bad, row->status, p->off,
+                    labels->texts[r + 1]);
+        pq_escape_add(&reason, pq_view_reason(row), PQ_STYLE_TEXT);
+        add_wrapped(out, reason.text != NULL ? reason.text : "", 4, width);
+        out->failed = out->failed || reason.failed;
+        pq_text_free(&reason);
+    }
+}
+
+static void add_notes(const pq_view *v, size_t width, const palette *p, pq_text *out)
+{
+    pq_text notes = {0}, clean = {0};
+    char   *rest, *line;
+
+    pq_tables_add_notes(v, &notes);
+    pq_text_add(out, "%s", p->dim);
+    rest = notes.text;
+    while ((line = strsep(&rest, "\n")) != NULL && *line != '\0') {
+        pq_escape_add(&clean, line, PQ_STYLE_TEXT);
+        add_wrapped(out, clean.text != NULL ? clean.text : "", 0, width);
+        out->failed = out->failed || clean.failed;
+        pq_text_free(&clean);
+    }
+    pq_text_add(out, "%s", p->off);
+    out->failed = out->failed || notes.failed;
+    pq_text_free(&notes);
+}
+
+static void free_column(const pq_view *v, column *c)
+{
+    for (size_t r = 0; c->texts != NULL && r <= v->n_rows; r++) {
+        pq_free(c->texts[r]);
+    }
+    pq_free(c->texts);
+}
+
+pq_status pq_tables_terminal(const pq_view *v, size_t width, bool color, pq_text *out,
+                             pq_err *err)
+{
+    const palette *p       = color ? &colors : &plain;
+    const size_t   limit   = width < WIDTH_MIN ? WIDTH_MIN : width;
+    column         labels  = {0};
+    column        *columns = NULL;
+    size_t         used;
+    pq_status      st;
+
+    PQ_NEW(columns, v->n_columns);
+    PQ_TRY(fill_labels(v, &labels, err));
+    for (size_t c = 0; c < v->n_columns; c++) {
+        PQ_TRY(fill_column(v, c, &columns[c], err));
+    }
+    labels.width = labels.width > LABEL_MAX ? LABEL_MAX : labels.width;
+    labels.width = labels.width > limit / 2 ? limit / 2 : labels.width;
+    used         = choose_columns(v, columns, labels.width, limit);
+    if (used > labels.width) {
+        add_table(v, &labels, columns, used, p, out);
+    }
+    add_failed(v, &labels, limit, p, out);
+    add_notes(v, limit, p, out);
+cleanup:
+    for (size_t c = 0; columns != NULL && c < v->n_columns; c++) {
+        free_column(v, &columns[c]);
+    }
+    free_column(v, &labels);
+    pq_free(columns);
+    return st;
+}

@@ -1,0 +1,84 @@
+/**
+ * @file
+ * What a report shows: cells with numbers, columns that have data, and the few
+ * cells that the text and the plots speak of. Every table and plot is made from
+ * this, so that they agree.
+ */
+#ifndef PQ_REPORT_VIEW_H
+#define PQ_REPORT_VIEW_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "report/number.h"
+
+/** No such row or column. */
+#define PQ_VIEW_NONE SIZE_MAX
+
+/** Loss of accuracy (absolute) that still counts as "as good as the reference". */
+#define PQ_VIEW_TOLERANCE 0.01
+
+/** Column; owns title and name. */
+typedef struct {
+    char       *name;   /**< metric, or "delta_accuracy", "size_ratio" */
+    char       *title;  /**< "accuracy" */
+    const char *unit;   /**< "%", "kB", "" */
+    double      scale;  /**< from the metric's unit to `unit` */
+    int         digits; /**< significant digits where there is no interval */
+    bool        count;  /**< whole numbers */
+    int rank; /**< importance, 1 = most; 0 = a further metric, not in the main table */
+} pq_view_column;
+
+/** One cell of the plan. Borrows from the results. */
+typedef struct {
+    const json_t *cell;
+    char         *label; /**< with the repeat where there is more than one; owned */
+    const char   *pipeline;
+    const char   *status;
+    bool          done;  /**< has numbers */
+    const char   *noise; /**< why its timing is noisy, or NULL */
+} pq_view_row;
+
+typedef struct {
+    const json_t   *results; /**< borrowed, must outlive the view */
+    const char     *name;    /**< of the experiment */
+    char           *dataset; /**< base name of its file, or ""; owned */
+    double          events;  /**< behind the accuracy, or NAN */
+    size_t          n_rows, n_columns;
+    pq_view_row    *rows;      /**< [n_rows], in the plan's order */
+    pq_view_column *columns;   /**< [n_columns], in the table's order */
+    pq_number      *numbers;   /**< [n_rows, n_columns] in the metric's own unit */
+    size_t          reference; /**< uncompressed, done */
+    size_t best; /**< smallest (stored bytes) with accuracy within PQ_VIEW_TOLERANCE of
+                    the reference */
+    size_t
+        strong; /**< smallest with accuracy within 10 times that, if smaller than best */
+} pq_view;
+
+/** Builds the view of pq_results_read()'s answer. */
+pq_status pq_view_build(const json_t *results, pq_view *out, pq_err *err);
+void      pq_view_free(pq_view *v);
+
+/** Index of a column, or PQ_VIEW_NONE. */
+size_t pq_view_column_of(const pq_view *v, const char *name);
+
+/** Number of a row; NAN where it or the column is not there. */
+pq_number pq_view_number(const pq_view *v, size_t row, size_t column);
+
+/** Appends a number as its column shows it. */
+void pq_view_add(const pq_view *v, size_t row, size_t column, pq_style style,
+                 pq_text *out);
+
+/** Appends a column's head, "stored / kB". */
+void pq_view_add_head(const pq_view_column *column, pq_style style, pq_text *out);
+
+/** Text of a member of a JSON object, or "". */
+const char *pq_view_text(const json_t *object, const char *name);
+
+/** Whether a cell was tried and gave no numbers. */
+bool pq_view_failed(const pq_view_row *row);
+
+/** Why a cell has no numbers: its error's message, else what its status means. */
+const char *pq_view_reason(const pq_view_row *row);
+
+#endif

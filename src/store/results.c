@@ -1,0 +1,215 @@
+#include "store/results.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "store/record.h"
+
+enum { MAX_BYTES = 256 << 20 };
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text != NULL ? text : "";
+}
+
+static pq_status read_plan(const char *dir, json_t **out, pq_err *err)
+{
+    json_error_t why;
+    json_t      *plan  = NULL;
+    char        *path  = pq_path_join(dir, "plan.json");
+    char        *bytes = NULL;
+    size_t       n     = 0;
+    pq_status    st;
+
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    st = pq_file_read(path, MAX_BYTES, &bytes, &n, err);
+    if (st == PQ_ERR_NOT_FOUND) {
+        pq_err_hint(err, "a results folder is made by `pquant run CONFIG`");
+    }
+    PQ_TRY(st);
+    plan = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &why);
+    PQ_CHECK(plan != NULL, PQ_ERR_FORMAT, "%s:%d:%d: is not valid JSON: %s", path,
+             why.line, why.column, why.text);
+    PQ_CHECK(strcmp(text_of(plan, "schema"), PQ_PLAN_SCHEMA) == 0 &&
+                 json_is_array(json_object_get(plan, "cells")),
+             PQ_ERR_FORMAT, "%s: is not a plan of schema %s", path, PQ_PLAN_SCHEMA);
+    *out = plan;
+    plan = NULL;
+cleanup:
+    json_decref(plan);
+    pq_free(path);
+    pq_free(bytes);
+    return st;
+}
+
+/* Puts the record of a key into the cell; its status becomes the cell's. */
+static pq_status join_record(const char *dir, json_t *cell, pq_results_count *count,
+                             pq_err *err)
+{
+    json_t     *record = NULL, *metrics = json_object();
+    const char *status = "missing";
+    pq_status   st;
+
+    st = pq_record_read(dir, text_of(cell, "eval"), &record, NULL);
+    count->damaged += st == PQ_ERR_FORMAT;
+    if (st == PQ_OK) {
+        status = strcmp(text_of(record, "status"), "interrupted") == 0
+                     ? "missing"
+                     : text_of(record, "status");
+        (void)json_object_update(metrics, json_object_get(record, "metrics"));
+    }
+    PQ_CHECK(
+        json_object_set_new(cell, "status", json_string(status)) == 0 &&
+            json_object_set(cell, "metrics", metrics) == 0 &&
+            json_object_set_new(cell, "record",
+                                record != NULL ? json_incref(record) : json_null()) == 0,
+        PQ_ERR_NOMEM, "cannot allocate results");
+cleanup:
+    json_decref(record);
+    json_decref(metrics);
+    return st;
+}
+
+static pq_status join_timings(const char *dir, json_t *cell, pq_results_count *count,
+                              pq_err *err)
+{
+    const bool    due     = strcmp(text_of(cell, "status"), "ok") == 0;
+    json_t       *metrics = json_object_get(cell, "metrics");
+    json_t       *timings = json_array(), *record = NULL;
+    const json_t *keys = json_object_get(cell, "latency"), *key;
+    size_t        i;
+    pq_status     st = PQ_OK;
+
+    PQ_CHECK(timings != NULL, PQ_ERR_NOMEM, "cannot allocate results");
+    json_array_foreach(keys, i, key)
+    {
+        const pq_status read = pq_record_read(dir, json_string_value(key), &record, NULL);
+        const bool ok = read == PQ_OK && strcmp(text_of(record, "status"), "ok") == 0;
+        count->latency++;
+        count->latency_missing += due && !ok;
+        count->damaged += read == PQ_ERR_FORMAT;
+        if (ok) {
+            PQ_CHECK(json_object_update(metrics, json_object_get(record, "metrics")) ==
+                             0 &&
+                         json_array_append(timings, record) == 0,
+                     PQ_ERR_NOMEM, "cannot allocate results");
+        }
+        json_decref(record);
+        record = NULL;
+    }
+    PQ_CHECK(json_object_set(cell, "timings", timings) == 0, PQ_ERR_NOMEM,
+             "cannot allocate results");
+cleanup:
+    json_decref(record);
+    json_decref(timings);
+    return st;
+}
+
+static double metric_value(const json_t *cell, const char *name)
+{
+    const json_t *metric = json_object_get(json_object_get(cell, "metrics"), name);
+    const json_t *value  = json_object_get(metric, "value");
+
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
+/* Value of a constraint's metric; "auc.macro_loss" is what the reference has more of it.
+ */
+static double bounded_value(const json_t *cell, const json_t *reference, const char *name)
+{
+    const size_t n    = strlen(name);
+    double       loss = (double)NAN;
+    char        *base;
+
+    if (json_object_get(json_object_get(cell, "metrics"), name) != NULL || n < 6 ||
+        strcmp(name + n - 5, "_loss") != 0) {
+        return metric_value(cell, name);
+    }
+    base = pq_format("%.*s", (int)(n - 5), name);
+    if (base != NULL) {
+        loss = metric_value(reference, base) - metric_value(cell, base);
+    }
+    pq_free(base);
+    return loss;
+}
+
+/* Whether any constraint fails; a value that is not a number fails too. */
+static bool infeasible(const json_t *constraints, const json_t *cell,
+                       const json_t *reference)
+{
+    const char   *name;
+    const json_t *bounds;
+    bool          fails = false;
+
+    json_object_foreach((json_t *)constraints, name, bounds)
+    {
+        const double  value = bounded_value(cell, reference, name);
+        const json_t *min   = json_object_get(bounds, "min");
+        const json_t *max   = json_object_get(bounds, "max");
+        fails = fails || (json_is_number(min) && !(value >= json_number_value(min))) ||
+                (json_is_number(max) && !(value <= json_number_value(max)));
+    }
+    return fails;
+}
+
+static void judge(const json_t *plan, json_t *cells, pq_results_count *count)
+{
+    const json_t *constraints = json_object_get(plan, "constraints");
+    const json_t *reference   = NULL;
+    json_t       *cell;
+    size_t        i;
+
+    json_array_foreach(cells, i, cell)
+    {
+        if (reference == NULL && json_is_true(json_object_get(cell, "reference"))) {
+            reference = cell;
+        }
+    }
+    json_array_foreach(cells, i, cell)
+    {
+        const char *status = text_of(cell, "status");
+        count->cells++;
+        if (strcmp(status, "ok") == 0) {
+            count->done++;
+            if (infeasible(constraints, cell, reference)) {
+                (void)json_object_set_new(cell, "status", json_string("infeasible"));
+            }
+        } else if (strcmp(status, "missing") == 0) {
+            count->missing++;
+        } else {
+            count->failed++;
+        }
+    }
+}
+
+pq_status pq_results_read(const char *dir, json_t **out, pq_results_count *count,
+                          pq_err *err)
+{
+    pq_results_count counted = {0};
+    json_t          *plan    = NULL, *cells, *cell;
+    size_t           i;
+    pq_status        st;
+
+    PQ_TRY(read_plan(dir, &plan, err));
+    cells = json_object_get(plan, "cells");
+    json_array_foreach(cells, i, cell)
+    {
+        PQ_CHECK(json_is_object(cell) && json_is_array(json_object_get(cell, "latency")),
+                 PQ_ERR_FORMAT, "%s/plan.json: cell %zu is not complete", dir, i);
+        PQ_TRY(join_record(dir, cell, &counted, err));
+        PQ_TRY(join_timings(dir, cell, &counted, err));
+    }
+    judge(plan, cells, &counted);
+    if (count != NULL) {
+        *count = counted;
+    }
+    *out = plan;
+    plan = NULL;
+cleanup:
+    json_decref(plan);
+    return st;
+}

@@ -1,0 +1,308 @@
+#include "store/table.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "core/text.h"
+
+/* What a column is made from. */
+typedef enum { FROM_CELL, FROM_AXIS, FROM_ERROR, FROM_METRIC } origin;
+
+typedef struct {
+    origin      from;
+    const char *name;  /* of the axis, metric or field; borrowed from the results */
+    const char *field; /* "value", "lo", "hi" of a metric */
+} source;
+
+/* A table while it is built. */
+typedef struct {
+    pq_table *table;
+    source   *sources; /* [n_columns] */
+    size_t    room;
+} builder;
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text != NULL ? text : "";
+}
+
+static pq_status add_column(builder *b, source from, const char *suffix,
+                            const json_t *metric, pq_err *err)
+{
+    pq_table   *t = b->table;
+    pq_column  *column, *columns;
+    source     *sources;
+    const char *better = text_of(metric, "better");
+    pq_status   st;
+
+    if (t->n_columns == b->room) {
+        columns = pq_recalloc(t->columns, b->room, 2 * b->room + 16, sizeof *columns);
+        PQ_CHECK(columns != NULL, PQ_ERR_NOMEM, "cannot allocate columns");
+        t->columns = columns;
+        sources    = pq_recalloc(b->sources, b->room, 2 * b->room + 16, sizeof *sources);
+        PQ_CHECK(sources != NULL, PQ_ERR_NOMEM, "cannot allocate columns");
+        b->sources = sources;
+        b->room    = 2 * b->room + 16;
+    }
+    column       = &t->columns[t->n_columns];
+    column->name = pq_format("%s%s", from.name, suffix);
+    PQ_CHECK(column->name != NULL, PQ_ERR_NOMEM, "cannot allocate a column");
+    column->number = from.from == FROM_METRIC;
+    column->better = strcmp(better, "higher") == 0  ? 1
+                     : strcmp(better, "lower") == 0 ? -1
+                                                    : 0;
+    strncpy(column->unit, text_of(metric, "unit"), sizeof column->unit - 1);
+    b->sources[t->n_columns++] = from;
+cleanup:
+    return st;
+}
+
+static bool has_column(const builder *b, origin from, const char *name)
+{
+    for (size_t i = 0; i < b->table->n_columns; i++) {
+        if (b->sources[i].from == from && strcmp(b->sources[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether any cell has an interval for a metric. */
+static bool has_interval(const json_t *cells, const char *name)
+{
+    const json_t *cell;
+    size_t        i;
+
+    json_array_foreach(cells, i, cell)
+    {
+        const json_t *metric = json_object_get(json_object_get(cell, "metrics"), name);
+        if (json_is_number(json_object_get(metric, "lo")) ||
+            json_is_number(json_object_get(metric, "hi"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pq_status add_metrics(builder *b, const json_t *cells, bool latency, pq_err *err)
+{
+    const json_t *cell, *metric;
+    const char   *name;
+    size_t        i;
+    pq_status     st = PQ_OK;
+
+    json_array_foreach(cells, i, cell)
+    {
+        json_object_foreach(json_object_get(cell, "metrics"), name, metric)
+        {
+            if ((strncmp(name, "latency.", 8) == 0) != latency ||
+                has_column(b, FROM_METRIC, name)) {
+                continue;
+            }
+            PQ_TRY(add_column(b, (source){FROM_METRIC, name, "value"}, "", metric, err));
+            if (has_interval(cells, name)) {
+                PQ_TRY(
+                    add_column(b, (source){FROM_METRIC, name, "lo"}, "_lo", metric, err));
+                PQ_TRY(
+                    add_column(b, (source){FROM_METRIC, name, "hi"}, "_hi", metric, err));
+            }
+        }
+    }
+cleanup:
+    return st;
+}
+
+static pq_status add_axes(builder *b, const json_t *cells, bool *repeats, pq_err *err)
+{
+    const json_t *cell, *value;
+    const char   *name;
+    size_t        i;
+    pq_status     st = PQ_OK;
+
+    json_array_foreach(cells, i, cell)
+    {
+        *repeats = *repeats || json_integer_value(json_object_get(cell, "repeat")) > 0;
+        json_object_foreach(json_object_get(cell, "axes"), name, value)
+        {
+            if (!has_column(b, FROM_AXIS, name)) {
+                PQ_TRY(add_column(b, (source){FROM_AXIS, name, NULL}, "", NULL, err));
+            }
+        }
+    }
+cleanup:
+    return st;
+}
+
+static pq_status add_columns(builder *b, const json_t *cells, pq_err *err)
+{
+    bool      repeats = false;
+    pq_status st;
+
+    PQ_TRY(add_column(b, (source){FROM_CELL, "pipeline", NULL}, "", NULL, err));
+    PQ_TRY(add_column(b, (source){FROM_CELL, "label", NULL}, "", NULL, err));
+    PQ_TRY(add_axes(b, cells, &repeats, err));
+    if (repeats) {
+        PQ_TRY(add_column(b, (source){FROM_CELL, "repeat", NULL}, "", NULL, err));
+    }
+    PQ_TRY(add_column(b, (source){FROM_CELL, "status", NULL}, "", NULL, err));
+    PQ_TRY(add_column(b, (source){FROM_ERROR, "error", NULL}, "", NULL, err));
+    PQ_TRY(add_metrics(b, cells, false, err));
+    PQ_TRY(add_metrics(b, cells, true, err));
+cleanup:
+    return st;
+}
+
+static const json_t *find_value(const json_t *cell, source from)
+{
+    switch (from.from) {
+    case FROM_CELL:
+        return json_object_get(cell, from.name);
+    case FROM_AXIS:
+        return json_object_get(json_object_get(cell, "axes"), from.name);
+    case FROM_ERROR:
+        return json_object_get(json_object_get(json_object_get(cell, "record"), "error"),
+                               "message");
+    case FROM_METRIC:
+        return json_object_get(
+            json_object_get(json_object_get(cell, "metrics"), from.name), from.field);
+    }
+    return NULL;
+}
+
+static pq_status fill(pq_entry *entry, const json_t *value, pq_err *err)
+{
+    char      number[32];
+    pq_status st = PQ_OK;
+
+    entry->value = (double)NAN;
+    if (value == NULL) {
+        return PQ_OK;
+    }
+    if (json_is_string(value)) {
+        PQ_STRDUP(entry->text, json_string_value(value));
+    } else {
+        entry->value = json_is_number(value) ? json_number_value(value) : (double)NAN;
+        PQ_STRDUP(entry->text, pq_real_text(entry->value, number, sizeof number));
+    }
+cleanup:
+    return st;
+}
+
+static pq_status add_rows(builder *b, const json_t *cells, pq_err *err)
+{
+    pq_table     *t = b->table;
+    const json_t *cell;
+    size_t        i;
+    pq_status     st;
+
+    PQ_NEW(t->entries, json_array_size(cells) * t->n_columns);
+    t->n_rows = json_array_size(cells);
+    json_array_foreach(cells, i, cell)
+    {
+        if (t->reference == SIZE_MAX &&
+            json_is_true(json_object_get(cell, "reference"))) {
+            t->reference = i;
+        }
+        for (size_t k = 0; k < t->n_columns; k++) {
+            PQ_TRY(fill(&t->entries[i * t->n_columns + k],
+                        find_value(cell, b->sources[k]), err));
+        }
+    }
+cleanup:
+    return st;
+}
+
+pq_status pq_table_build(const json_t *results, pq_table *out, pq_err *err)
+{
+    const json_t *cells = json_object_get(results, "cells");
+    pq_table      table = {.reference = SIZE_MAX};
+    builder       b     = {.table = &table};
+    pq_status     st;
+
+    PQ_TRY(add_columns(&b, cells, err));
+    PQ_TRY(add_rows(&b, cells, err));
+    *out  = table;
+    table = (pq_table){0};
+cleanup:
+    pq_free(b.sources);
+    pq_table_free(&table);
+    return st;
+}
+
+void pq_table_free(pq_table *t)
+{
+    for (size_t i = 0; t->entries != NULL && i < t->n_rows * t->n_columns; i++) {
+        pq_free(t->entries[i].text);
+    }
+    for (size_t i = 0; i < t->n_columns; i++) {
+        pq_free(t->columns[i].name);
+    }
+    pq_free(t->entries);
+    pq_free(t->columns);
+    *t = (pq_table){0};
+}
+
+size_t pq_table_column(const pq_table *t, const char *name)
+{
+    for (size_t i = 0; i < t->n_columns; i++) {
+        if (strcmp(t->columns[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return SIZE_MAX;
+}
+
+const pq_entry *pq_table_entry(const pq_table *t, size_t row, const char *name)
+{
+    const size_t column = pq_table_column(t, name);
+
+    return column == SIZE_MAX || row >= t->n_rows
+               ? NULL
+               : &t->entries[row * t->n_columns + column];
+}
+
+/* RFC 4180: quotes where a comma, a quote or a line end stands. */
+static void add_field(pq_text *out, const char *text)
+{
+    if (strpbrk(text, ",\"\n") == NULL) {
+        pq_text_add_bytes(out, text, strlen(text));
+        return;
+    }
+    pq_text_add(out, "\"");
+    for (; *text != '\0'; text++) {
+        pq_text_add_bytes(out, text, 1);
+        if (*text == '"') {
+            pq_text_add(out, "\"");
+        }
+    }
+    pq_text_add(out, "\"");
+}
+
+pq_status pq_table_write(const pq_table *t, const char *path, pq_err *err)
+{
+    pq_text   text = {0};
+    pq_status st;
+
+    for (size_t k = 0; k < t->n_columns; k++) {
+        pq_text_add(&text, "%s", k == 0 ? "" : ",");
+        add_field(&text, t->columns[k].name);
+    }
+    pq_text_add(&text, "\n");
+    for (size_t i = 0; i < t->n_rows; i++) {
+        for (size_t k = 0; k < t->n_columns; k++) {
+            const pq_entry *entry = &t->entries[i * t->n_columns + k];
+            pq_text_add(&text, "%s", k == 0 ? "" : ",");
+            add_field(&text, entry->text != NULL ? entry->text : "");
+        }
+        pq_text_add(&text, "\n");
+    }
+    PQ_CHECK(!text.failed, PQ_ERR_NOMEM, "cannot allocate a table");
+    PQ_TRY(pq_file_write(path, text.text, text.length, err));
+cleanup:
+    pq_text_free(&text);
+    return st;
+}

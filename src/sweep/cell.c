@@ -1,0 +1,397 @@
+#include "sweep/cell.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/file.h"
+#include "core/memory.h"
+#include "exec/plan.h"
+#include "formats/model.h"
+#include "io/hdf5.h"
+#include "lab/compress.h"
+#include "metrics/confusion.h"
+#include "metrics/roc.h"
+#include "store/record.h"
+#include "sweep/inputs.h"
+#include "sweep/key.h"
+
+enum { ROC_POINTS = 400, LAYERS_BYTES = 64 << 20 };
+
+/* A cell while it is computed; owns all but cells and cell. */
+typedef struct {
+    const pq_cells        *cells;
+    const pq_cell         *cell;
+    const pq_cell_options *options;
+    pq_graph              *graph;   /* after the stages done so far */
+    size_t                 done;    /* stages */
+    json_t                *changes; /* what they did, layer by layer */
+    pq_graph              *teacher; /* the network before any stage */
+    pq_dataset            *data, *calib;
+    pq_cache              *cache;
+    pq_evaluated           result;
+} work;
+
+char *pq_artifact_path(const pq_cells *cells, const char *artifact)
+{
+    return pq_format("%s/models/%s.h5", cells->dir, artifact);
+}
+
+static char *changes_path(const work *w, size_t stages)
+{
+    return pq_format("%s/models/%s.json", w->cells->dir, w->cell->artifact[stages]);
+}
+
+/* Takes up the model of a prefix if it and what was done to it are there and whole. */
+static bool take_up(work *w, size_t stages)
+{
+    char  *model   = pq_artifact_path(w->cells, w->cell->artifact[stages]);
+    char  *changes = changes_path(w, stages);
+    char  *bytes   = NULL;
+    size_t n       = 0;
+    bool   fine    = model != NULL && changes != NULL &&
+                pq_file_read(changes, LAYERS_BYTES, &bytes, &n, NULL) == PQ_OK &&
+                pq_model_load(model, NULL, &w->graph, NULL) == PQ_OK;
+
+    if (fine) {
+        json_decref(w->changes);
+        w->changes = json_loadb(bytes, n, 0, NULL);
+        fine       = json_is_array(w->changes);
+    }
+    if (fine) {
+        w->done = stages;
+    } else {
+        pq_graph_free(&w->graph);
+        json_decref(w->changes);
+        w->changes = json_array();
+    }
+    pq_free(model);
+    pq_free(changes);
+    pq_free(bytes);
+    return fine;
+}
+
+static json_t *number_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static pq_status note_changes(work *w, const pq_layer_change *changes, size_t n,
+                              pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < n; i++) {
+        const pq_layer_change *c   = &changes[i];
+        json_t                *one = json_pack(
+                           "{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I}", "stage",
+                           w->cell->variant->stages[w->done].method->name, "layer", c->layer, "what",
+                           c->what, "error", number_or_null(c->error), "bytes_before",
+                           (json_int_t)c->bytes_before, "bytes_after", (json_int_t)c->bytes_after,
+                           "macs_before", (json_int_t)c->macs_before, "macs_after",
+                           (json_int_t)c->macs_after);
+        PQ_CHECK(json_array_append_new(w->changes, one) == 0, PQ_ERR_NOMEM,
+                 "cannot allocate a change");
+    }
+cleanup:
+    return st;
+}
+
+/* Saves what is there now; the changes first, so that a model is never without them. */
+static pq_status save(work *w, pq_err *err)
+{
+    char     *folder  = pq_path_join(w->cells->dir, "models");
+    char     *model   = pq_artifact_path(w->cells, w->cell->artifact[w->done]);
+    char     *changes = changes_path(w, w->done);
+    pq_text   text    = {0};
+    pq_status st;
+
+    PQ_CHECK(folder != NULL && model != NULL && changes != NULL &&
+                 pq_json_add(w->changes, &text),
+             PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_folder_make(folder, err));
+    PQ_TRY(pq_file_write(changes, text.text, text.length, err));
+    PQ_TRY(pq_model_save(w->graph, model, err));
+cleanup:
+    pq_free(folder);
+    pq_free(model);
+    pq_free(changes);
+    pq_text_free(&text);
+    return st;
+}
+
+static pq_status open_calib(work *w, pq_dataset **dataset, size_t *split, pq_err *err)
+{
+    const pq_cells *c  = w->cells;
+    pq_status       st = PQ_OK;
+
+    if (strcmp(c->calib_data, c->data) != 0 && w->calib == NULL) {
+        PQ_TRY(pq_input_dataset(c->config, c->calib_data, &w->calib, err));
+    }
+    *dataset = w->calib != NULL ? w->calib : w->data;
+    PQ_TRY(pq_dataset_split(*dataset, c->calib, split, err));
+cleanup:
+    return st;
+}
+
+/* Splits to train on, and the network before any stage as teacher. */
+static pq_status open_training(work *w, pq_training *t, pq_err *err)
+{
+    const pq_cells *c = w->cells;
+    pq_status       st;
+
+    *t = (pq_training){
+        .dataset = w->data, .validation = SIZE_MAX, .threads = w->options->threads};
+    PQ_TRY(pq_dataset_split(w->data, c->train, &t->train, err));
+    if (c->validation != NULL) {
+        PQ_TRY(pq_dataset_split(w->data, c->validation, &t->validation, err));
+    }
+    if (w->teacher == NULL) {
+        PQ_TRY(pq_input_model(c->config, c->weights, c->arch, &w->teacher, err));
+        PQ_TRY(pq_graph_check(w->teacher, err));
+    }
+    t->teacher = w->teacher;
+cleanup:
+    return st;
+}
+
+static pq_status apply_stage(work *w, const pq_stage *stage, pq_err *err)
+{
+    pq_compress_options options = {
+        .calib_events = (size_t)w->cells->config->dataset.calib_events,
+        .cache        = w->cache,
+        .seed         = pq_stage_seed(w->cells, w->cell, stage),
+    };
+    pq_training      training;
+    pq_layer_change *changes = NULL;
+    pq_graph        *next    = NULL;
+    size_t           n       = 0;
+    pq_status        st;
+
+    if ((pq_stage_needs(stage) & PQ_NEEDS_TRAINING) != 0) {
+        PQ_TRY(open_training(w, &training, err));
+        options.training = &training;
+    }
+    if ((pq_stage_needs(stage) & PQ_NEEDS_CALIB) != 0) {
+        PQ_TRY(open_calib(w, &options.dataset, &options.calib_split, err));
+    }
+    PQ_TRY(pq_compress_stage(stage, w->graph, &options, &next, &changes, &n, err));
+    PQ_TRY(note_changes(w, changes, n, err));
+    pq_graph_free(&w->graph);
+    w->graph = next;
+    next     = NULL;
+    w->done++;
+    PQ_TRY(save(w, err));
+cleanup:
+    pq_graph_free(&next);
+    pq_free(changes);
+    return st;
+}
+
+static pq_status compress(work *w, pq_err *err)
+{
+    const pq_case *variant = w->cell->variant;
+    char          *folder  = pq_path_join(w->cells->dir, "cache");
+    pq_status      st;
+
+    PQ_CHECK(folder != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    for (size_t i = variant->n_stages + 1;
+         i-- > 0 && w->graph == NULL && !w->options->fresh;) {
+        (void)take_up(w, i);
+    }
+    if (w->graph == NULL) {
+        PQ_TRY(pq_input_model(w->cells->config, w->cells->weights, w->cells->arch,
+                              &w->graph, err));
+        PQ_TRY(save(w, err));
+    }
+    PQ_TRY(pq_cache_open(folder, &w->cache, err));
+    while (w->done < variant->n_stages) {
+        PQ_TRY(apply_stage(w, &variant->stages[w->done], err));
+    }
+cleanup:
+    pq_free(folder);
+    return st;
+}
+
+static pq_status evaluate(work *w, pq_err *err)
+{
+    const pq_config    *config  = w->cells->config;
+    char               *model   = pq_artifact_path(w->cells, pq_cell_artifact(w->cell));
+    pq_evaluate_options options = {
+        .predict   = {.engine  = pq_engine_names[config->evaluate.engine],
+                      .threads = w->options->threads,
+                      .limit   = config->evaluate.limit != PQ_UNSET
+                                     ? (size_t)config->evaluate.limit
+                                     : 0},
+        .n_metrics = config->n_metrics,
+        .metrics   = config->metrics,
+    };
+    size_t    split = 0;
+    pq_status st;
+
+    PQ_CHECK(model != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    options.file_bytes = pq_file_bytes(model);
+    PQ_TRY(pq_dataset_split(w->data, w->cells->test, &split, err));
+    PQ_TRY(pq_evaluate(w->graph, w->data, split, &options, &w->result, err));
+cleanup:
+    pq_free(model);
+    return st;
+}
+
+static pq_evaluation view_of(const work *w)
+{
+    const pq_evaluated *e = &w->result;
+
+    return (pq_evaluation){.n             = e->n,
+                           .classes       = e->classes,
+                           .probabilities = e->probabilities,
+                           .logits        = e->logits,
+                           .labels        = e->labels,
+                           .weights       = e->weights,
+                           .class_names   = (const char *const *)e->class_names,
+                           .graph         = w->graph};
+}
+
+static pq_status add_confusion(const work *w, json_t *record, pq_err *err)
+{
+    const pq_evaluation view   = view_of(w);
+    const size_t        n      = view.classes;
+    json_t             *matrix = json_array(), *names = json_array();
+    double             *counts = NULL;
+    pq_status           st;
+
+    PQ_NEW(counts, n * n);
+    pq_confusion(&view, counts);
+    for (size_t i = 0; i < n; i++) {
+        json_t *row = json_array();
+        for (size_t k = 0; k < n; k++) {
+            (void)json_array_append_new(row, json_real(counts[i * n + k]));
+        }
+        (void)json_array_append_new(matrix, row);
+        (void)json_array_append_new(names, json_string(view.class_names[i]));
+    }
+    if (pq_config_metric(w->cells->config, "confusion")) {
+        (void)json_object_set(record, "confusion", matrix);
+    }
+    PQ_CHECK(json_object_set(record, "class_names", names) == 0, PQ_ERR_NOMEM,
+             "cannot allocate a record");
+cleanup:
+    json_decref(matrix);
+    json_decref(names);
+    pq_free(counts);
+    return st;
+}
+
+static pq_status write_array(pq_h5 *file, const char *class_name, const char *name,
+                             const double *values, size_t n, pq_err *err)
+{
+    pq_tensor *t    = NULL;
+    char      *path = pq_format("/roc/%s/%s", class_name, name);
+    pq_status  st;
+
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(n), &t, err));
+    memcpy(t->data, values, n * sizeof *values);
+    PQ_TRY(pq_h5_write(file, path, t, 1, err));
+cleanup:
+    pq_tensor_free(&t);
+    pq_free(path);
+    return st;
+}
+
+static pq_status write_curves(const work *w, const char *path, pq_err *err)
+{
+    const pq_evaluation view  = view_of(w);
+    pq_roc_curve        curve = {0};
+    pq_h5              *file  = NULL;
+    pq_status           st;
+
+    PQ_TRY(pq_h5_create(path, &file, err));
+    for (size_t i = 0; i < view.classes; i++) {
+        PQ_TRY(pq_roc(&view, i, ROC_POINTS, &curve, err));
+        if (curve.n > 0) {
+            PQ_TRY(write_array(file, view.class_names[i], "signal_efficiency",
+                               curve.signal, curve.n, err));
+            PQ_TRY(write_array(file, view.class_names[i], "background_efficiency",
+                               curve.background, curve.n, err));
+        }
+        pq_roc_free(&curve);
+    }
+    PQ_TRY(pq_h5_commit(&file, err));
+cleanup:
+    pq_roc_free(&curve);
+    pq_h5_close(&file);
+    return st;
+}
+
+static pq_status add_curves(const work *w, json_t *record, pq_err *err)
+{
+    char     *folder = pq_path_join(w->cells->dir, "arrays");
+    char     *name   = pq_format("arrays/%s.h5", w->cell->eval);
+    char     *path   = name != NULL ? pq_path_join(w->cells->dir, name) : NULL;
+    pq_status st;
+
+    PQ_CHECK(folder != NULL && path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_folder_make(folder, err));
+    PQ_TRY(write_curves(w, path, err));
+    PQ_CHECK(json_object_set_new(record, "arrays_file", json_string(name)) == 0,
+             PQ_ERR_NOMEM, "cannot allocate a record");
+cleanup:
+    pq_free(folder);
+    pq_free(name);
+    pq_free(path);
+    return st;
+}
+
+static pq_status write_record(const work *w, double seconds, pq_err *err)
+{
+    const pq_config *config = w->cells->config;
+    json_t   *record = pq_cell_record(w->cells, w->cell, "eval", w->cell->eval, "ok");
+    char     *model  = pq_format("models/%s.h5", pq_cell_artifact(w->cell));
+    pq_status st;
+
+    PQ_CHECK(record != NULL && model != NULL &&
+                 json_object_set_new(record, "metrics", json_object()) == 0 &&
+                 json_object_set(record, "layers", w->changes) == 0 &&
+                 json_object_set_new(record, "model_file", json_string(model)) == 0 &&
+                 json_object_set_new(
+                     record, "provenance",
+                     pq_cell_provenance(w->cells,
+                                        pq_engine_names[config->evaluate.engine])) == 0,
+             PQ_ERR_NOMEM, "cannot allocate a record");
+    for (size_t i = 0; i < w->result.values.n; i++) {
+        PQ_TRY(pq_record_metric(record, &w->result.values.items[i], err));
+    }
+    PQ_TRY(add_confusion(w, record, err));
+    if (pq_config_metric(config, "auc")) {
+        PQ_TRY(add_curves(w, record, err));
+    }
+    (void)json_object_set_new(record, "seconds", json_real(seconds));
+    PQ_TRY(pq_record_write(w->cells->dir, record, err));
+cleanup:
+    json_decref(record);
+    pq_free(model);
+    return st;
+}
+
+pq_status pq_cell_compute(const pq_cells *cells, const pq_cell *cell,
+                          const pq_cell_options *options, pq_err *err)
+{
+    const double start = pq_clock_wall_s();
+    work w = {.cells = cells, .cell = cell, .options = options, .changes = json_array()};
+    pq_status st;
+
+    PQ_TRY(pq_input_dataset(cells->config, cells->data, &w.data, err));
+    PQ_TRY(compress(&w, err));
+    PQ_TRY(evaluate(&w, err));
+    PQ_TRY(write_record(&w, pq_clock_wall_s() - start, err));
+cleanup:
+    pq_graph_free(&w.graph);
+    pq_graph_free(&w.teacher);
+    pq_dataset_close(&w.data);
+    pq_dataset_close(&w.calib);
+    pq_cache_close(&w.cache);
+    pq_evaluated_free(&w.result);
+    json_decref(w.changes);
+    return st;
+}

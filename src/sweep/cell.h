@@ -1,0 +1,47 @@
+/**
+ * @file
+ * The work of one cell: compress, evaluate, record. Done in a process of its own.
+ */
+#ifndef PQ_SWEEP_CELL_H
+#define PQ_SWEEP_CELL_H
+
+#include <jansson.h>
+
+#include "sweep/plan.h"
+
+/** How a cell is computed; neither changes the result. */
+typedef struct {
+    size_t threads; /**< for evaluation */
+    bool   fresh;   /**< takes up no model of an earlier run */
+} pq_cell_options;
+
+/**
+ * Computes a cell and writes its record, its model and its curves.
+ *
+ * Starts from the longest prefix of stages whose model is in the results folder.
+ */
+pq_status pq_cell_compute(const pq_cells *cells, const pq_cell *cell,
+                          const pq_cell_options *options, pq_err *err);
+
+/** Path of the model of an artifact; NULL when out of memory; caller frees with pq_free.
+ */
+char *pq_artifact_path(const pq_cells *cells, const char *artifact);
+
+/** A record with what all records of a cell have; caller decrefs. NULL when out of
+ * memory. */
+json_t *pq_cell_record(const pq_cells *cells, const pq_cell *cell, const char *phase,
+                       const char *key, const char *status);
+
+/** Records that a cell did not succeed; status is "failed", "timeout", "oom" or
+ * "crashed". */
+pq_status pq_cell_record_failure(const pq_cells *cells, const pq_cell *cell,
+                                 const char *status, const pq_err *why, double seconds,
+                                 pq_err *err);
+
+/** Sets metrics.<name> of a record; NAN becomes null. */
+pq_status pq_record_metric(json_t *record, const pq_value *value, pq_err *err);
+
+/** Versions, processor, engine, hashes of the inputs, date; caller decrefs. */
+json_t *pq_cell_provenance(const pq_cells *cells, const char *engine);
+
+#endif

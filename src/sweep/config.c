@@ -1,0 +1,318 @@
+#include "sweep/config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "formats/model.h"
+#include "sweep/bounds.h"
+#include "sweep/pipeline.h"
+#include "sweep/problems.h"
+#include "sweep/source.h"
+
+#define SCHEMA "pquant/1"
+
+static const char *const top_keys[] = {"schema",    "name",   "model",   "dataset",
+                                       "pipelines", "seeds",  "metrics", "evaluate",
+                                       "latency",   "limits", "output",  "constraints",
+                                       "baseline",  "gates",  NULL};
+
+static const char *const latency_keys[] = {"warmup", "samples", NULL};
+
+static const char *const table_names[] = {"csv", "md", "tex", NULL};
+static const char *const plot_names[]  = {"pareto", "rank_curve", "roc", NULL};
+
+/* "latency.samples" in the tree, or NULL. */
+static const pq_yaml *find_block(const pq_yaml *tree, const char *name)
+{
+    char           outer[64];
+    const char    *dot = strchr(name, '.');
+    const pq_yaml *node;
+
+    if (dot == NULL) {
+        return pq_yaml_find(tree, name);
+    }
+    (void)snprintf(outer, sizeof outer, "%.*s", (int)(dot - name), name);
+    node = pq_yaml_find(tree, outer);
+    return node != NULL ? pq_yaml_find(node, dot + 1) : NULL;
+}
+
+static pq_status read_blocks(pq_problems *p, const pq_yaml *tree, pq_config *config,
+                             pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (const pq_config_block *b = pq_config_blocks; b->name != NULL; b++) {
+        void          *values = (char *)config + b->offset;
+        const pq_yaml *node   = find_block(tree, b->name);
+        PQ_TRY(pq_params_default(b->params, values, err));
+        if (node != NULL) {
+            pq_read_block(p, node, b->params, values,
+                          strcmp(b->name, "latency") == 0 ? latency_keys : NULL, b->name);
+        }
+    }
+    config->latency.wanted = pq_yaml_find(tree, "latency") != NULL;
+cleanup:
+    return st;
+}
+
+static const pq_metric *find_metric(pq_problems *p, const pq_yaml *at, const char *name)
+{
+    const pq_metric *metric = pq_metric_find(name);
+    const char      *names[64];
+    const char      *near;
+    size_t           n = 0;
+
+    if (metric != NULL) {
+        return metric;
+    }
+    for (; pq_metrics[n] != NULL && n < 64; n++) {
+        names[n] = pq_metrics[n]->name;
+    }
+    near = pq_nearest(name, names, n);
+    pq_problem_key(p, at, "metrics: unknown metric '%s'%s%s%s", name,
+                   near != NULL ? "; did you mean '" : " (`pquant metrics` lists them)",
+                   near != NULL ? near : "", near != NULL ? "'?" : "");
+    return NULL;
+}
+
+/* One metric with its parameters, `params` being a map or NULL. */
+static pq_status add_metric(pq_problems *p, const pq_metric *metric,
+                            const pq_yaml *params, pq_config *config, pq_err *err)
+{
+    pq_metric_choice *choice = &config->metrics[config->n_metrics];
+    char              what[96];
+    pq_status         st;
+
+    choice->metric = metric;
+    choice->params = pq_calloc(1, metric->params_size);
+    PQ_CHECK(choice->params != NULL, PQ_ERR_NOMEM, "cannot allocate parameters");
+    config->n_metrics++;
+    PQ_TRY(pq_params_default(metric->params, choice->params, err));
+    (void)snprintf(what, sizeof what, "metrics: %s", metric->name);
+    if (params != NULL && (params->kind != PQ_YAML_SCALAR || params->text[0] != '\0')) {
+        pq_read_block(p, params, metric->params, choice->params, NULL, what);
+    }
+cleanup:
+    return st;
+}
+
+bool pq_config_metric(const pq_config *config, const char *name)
+{
+    for (size_t i = 0; i < config->n_metrics; i++) {
+        if (strcmp(config->metrics[i].metric->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pq_status all_metrics(pq_problems *p, pq_config *config, pq_err *err)
+{
+    size_t    n = 0;
+    pq_status st;
+
+    while (pq_metrics[n] != NULL) {
+        n++;
+    }
+    PQ_NEW(config->metrics, n);
+    for (size_t i = 0; i < n; i++) {
+        PQ_TRY(add_metric(p, pq_metrics[i], NULL, config, err));
+    }
+cleanup:
+    return st;
+}
+
+/* `metrics: {accuracy: {interval: wilson}, size: }` or `metrics: [accuracy, size]`. */
+static pq_status read_metrics(pq_problems *p, const pq_yaml *node, pq_config *config,
+                              pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    if (node == NULL) {
+        return all_metrics(p, config, err);
+    }
+    if (node->kind == PQ_YAML_SCALAR || node->n == 0) {
+        pq_problem(p, node, "metrics: a list or map of metrics is due here");
+        return PQ_OK;
+    }
+    PQ_NEW(config->metrics, node->n);
+    for (size_t i = 0; i < node->n; i++) {
+        const pq_yaml   *item = node->items[i];
+        const bool       list = node->kind == PQ_YAML_LIST;
+        const pq_metric *metric;
+        if (list && item->kind != PQ_YAML_SCALAR) {
+            pq_problem(p, item, "metrics: the name of a metric is due here");
+            continue;
+        }
+        metric = find_metric(p, item, list ? item->text : item->key);
+        if (metric != NULL && pq_config_metric(config, metric->name)) {
+            pq_problem(p, item, "metrics: '%s' stands here twice", metric->name);
+        } else if (metric != NULL) {
+            PQ_TRY(add_metric(p, metric, list ? NULL : item, config, err));
+        }
+    }
+cleanup:
+    return st;
+}
+
+/* Words of a list that only certain ones may stand in. */
+static void check_words(pq_problems *p, const pq_yaml *tree, const char *key,
+                        const char *value, pq_known_keys known)
+{
+    const pq_yaml *node = find_block(tree, key);
+    char           word[64];
+
+    for (const char *at = value; node != NULL && at != NULL && *at != '\0';) {
+        const size_t n     = strcspn(at, ",");
+        bool         found = false;
+        (void)snprintf(word, sizeof word, "%.*s", (int)n, at);
+        for (size_t i = 0; known[i] != NULL; i++) {
+            found = found || strcmp(known[i], word) == 0;
+        }
+        if (!found) {
+            pq_problem(p, node, "%s: '%s' is not one of %s, %s, %s", key, word, known[0],
+                       known[1], known[2]);
+        }
+        at += at[n] == ',' ? n + 1 : n;
+    }
+}
+
+/* What must be given, and what tables cannot say. */
+static void check_whole(pq_problems *p, const pq_yaml *tree, const pq_config *config)
+{
+    const pq_yaml *schema = pq_yaml_find(tree, "schema");
+    const pq_yaml *batch  = find_block(tree, "latency.batch");
+    const pq_yaml *format = find_block(tree, "model.format");
+    bool           known  = false;
+
+    if (schema == NULL || schema->kind != PQ_YAML_SCALAR ||
+        strcmp(schema->text, SCHEMA) != 0) {
+        pq_problem(p, schema == NULL ? tree : schema, "'schema: " SCHEMA "' is due here");
+    }
+    if (config->model.weights == NULL) {
+        pq_problem(p, tree, "model: weights must be given");
+    }
+    if (config->dataset.file == NULL) {
+        pq_problem(p, tree, "dataset: file must be given");
+    }
+    if (pq_yaml_find(tree, "pipelines") == NULL) {
+        pq_problem(p, tree, "pipelines must be given");
+    }
+    check_words(p, tree, "output.tables", config->output.tables, table_names);
+    check_words(p, tree, "output.plots", config->output.plots, plot_names);
+    for (size_t i = 0; i < config->latency.batch.n; i++) {
+        if (floor(config->latency.batch.value[i]) != config->latency.batch.value[i]) {
+            pq_problem(p, batch, "latency: batch = %g is not a whole number",
+                       config->latency.batch.value[i]);
+        }
+    }
+    for (size_t i = 0;
+         format != NULL && config->model.format != NULL && pq_formats[i] != NULL; i++) {
+        known = known || strcmp(pq_formats[i]->name, config->model.format) == 0;
+    }
+    if (format != NULL && config->model.format != NULL && !known) {
+        pq_problem(p, format, "model: unknown format '%s' (`pquant formats` lists them)",
+                   config->model.format);
+    }
+}
+
+static pq_status read_name(pq_problems *p, const pq_yaml *tree, pq_config *config,
+                           pq_err *err)
+{
+    const pq_yaml *node = pq_yaml_find(tree, "name");
+    const char    *base = pq_path_base(config->path);
+    pq_status      st   = PQ_OK;
+
+    if (node == NULL) {
+        config->name = pq_format("%.*s", (int)strcspn(base, "."), base);
+        PQ_CHECK(config->name != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    } else if (node->kind != PQ_YAML_SCALAR || node->text[0] == '\0' ||
+               strchr(node->text, '/') != NULL || node->text[0] == '.') {
+        pq_problem(p, node,
+                   "name: a text without '/' is due here (it names the results folder)");
+    } else {
+        PQ_STRDUP(config->name, node->text);
+    }
+cleanup:
+    return st;
+}
+
+static pq_status read_tree(pq_problems *p, pq_config *config, pq_err *err)
+{
+    const pq_yaml *tree      = config->tree;
+    const pq_yaml *pipelines = pq_yaml_find(tree, "pipelines");
+    pq_status      st;
+
+    for (size_t i = 0; i < tree->n; i++) {
+        (void)pq_expect_key(p, tree->items[i], NULL, top_keys, "configuration");
+    }
+    PQ_TRY(read_name(p, tree, config, err));
+    PQ_TRY(read_blocks(p, tree, config, err));
+    check_whole(p, tree, config);
+    PQ_TRY(read_metrics(p, pq_yaml_find(tree, "metrics"), config, err));
+    PQ_TRY(pq_read_bounds(p, tree, config, err));
+    if (pipelines != NULL) {
+        PQ_TRY(pq_read_pipelines(p, pipelines, config, err));
+    }
+cleanup:
+    return st;
+}
+
+pq_status pq_config_read(const char *path, const pq_config_changes *changes,
+                         pq_config **out, pq_text *problems, pq_err *err)
+{
+    pq_problems p      = {0};
+    pq_config  *config = NULL;
+    pq_status   st;
+
+    PQ_NEW(config, 1);
+    PQ_STRDUP(config->path, path);
+    PQ_TRY(pq_source_read(path, &config->tree, err));
+    if (changes != NULL) {
+        PQ_TRY(pq_source_change(&p, changes, config->tree, err));
+    }
+    PQ_TRY(read_tree(&p, config, err));
+    if (problems != NULL && p.n > 0) {
+        pq_text_add_bytes(problems, p.lines.text, p.lines.length);
+    }
+    PQ_TRY(pq_problems_status(&p, err));
+    *out   = config;
+    config = NULL;
+cleanup:
+    pq_text_free(&p.lines);
+    pq_config_free(&config);
+    return st;
+}
+
+void pq_config_free(pq_config **config)
+{
+    pq_config *c = *config;
+
+    if (c == NULL) {
+        return;
+    }
+    pq_pipelines_free(c);
+    for (const pq_config_block *b = pq_config_blocks; b->name != NULL; b++) {
+        pq_params_free(b->params, (char *)c + b->offset);
+    }
+    for (size_t i = 0; i < c->n_metrics; i++) {
+        pq_params_free(c->metrics[i].metric->params, c->metrics[i].params);
+        pq_free(c->metrics[i].params);
+    }
+    pq_bounds_free(c);
+    pq_free(c->metrics);
+    pq_free(c->path);
+    pq_free(c->name);
+    pq_yaml_free(&c->tree);
+    pq_free(c);
+    *config = NULL;
+}
+
+char *pq_config_dir(const pq_config *config)
+{
+    return config->output.dir != NULL ? pq_strdup(config->output.dir)
+                                      : pq_format("results/%s", config->name);
+}

@@ -1,0 +1,190 @@
+/**
+ * @file
+ * A sweep's configuration (`schema: pquant/1`): read strictly from YAML, every
+ * default filled in, every pipeline expanded. The keys are in docs/reference.md
+ * and in the parameter tables below.
+ *
+ * Paths are relative to the current folder if they exist there, else to the
+ * folder of the configuration. `include:` paths are relative to the file that
+ * includes.
+ */
+#ifndef PQ_SWEEP_CONFIG_H
+#define PQ_SWEEP_CONFIG_H
+
+#include "compress/method.h"
+#include "core/param.h"
+#include "data/dataset.h"
+#include "io/yaml.h"
+#include "lab/evaluate.h"
+#include "metrics/latency.h"
+
+/** `model:` */
+typedef struct {
+    char *weights; /**< model file, any known format */
+    char *arch;    /**< architecture beside weights-only files, or NULL */
+    char *format;  /**< name of a format, or NULL = found by looking */
+    char *classes; /**< "g,q,w,z,t": the model's output order, or NULL = the file's */
+} pq_config_model;
+
+/** `dataset:` */
+typedef struct {
+    char *file;   /**< file, folder, or name of a known dataset ("cifar10") */
+    char *layout; /**< as pq_dataset_options */
+    char *inputs;
+    char *labels;
+    char *splits;
+    char
+        *calib; /**< split, or FILE:SPLIT; NULL = "calib", "train" or "val" of the file */
+    int64_t calib_events; /**< events used for calibration */
+    char   *train;        /**< split of stages that train, NULL = "train" */
+    char   *validation;   /**< split they watch, NULL = "val" or part of train */
+    char   *test;         /**< split, or NULL = "test", or the only one */
+    int     nonfinite;    /**< pq_nonfinite */
+} pq_config_dataset;
+
+/** `seeds:` */
+typedef struct {
+    int64_t base;
+    int64_t repeats; /**< of cells with a stochastic stage */
+} pq_config_seeds;
+
+/** `evaluate:` */
+typedef struct {
+    int     engine; /**< index into pq_engine_names */
+    int64_t limit;  /**< at most so many events, PQ_UNSET = all */
+} pq_config_evaluate;
+
+/** `latency:` */
+typedef struct {
+    bool               wanted; /**< the block is there */
+    pq_reals           batch;
+    int64_t            threads;
+    int                engine; /**< index into pq_engine_names */
+    pq_latency_options options;
+} pq_config_latency;
+
+/** `limits:` of one cell. */
+typedef struct {
+    double cell_timeout_s; /**< s */
+    double memory_bytes;   /**< of address space, NAN = no limit */
+} pq_config_limits;
+
+/** `output:` */
+typedef struct {
+    char *dir;    /**< results folder, NULL = results/<name> */
+    char *tables; /**< "csv,md,tex" */
+    char *plots;  /**< "pareto,rank_curve,roc" */
+    bool  html;
+} pq_config_output;
+
+/** Value of an axis in one case. */
+typedef struct {
+    char *name, *value; /**< "rank", "8" */
+} pq_setting;
+
+/** A pipeline with its `$names` filled in. */
+typedef struct {
+    char       *label; /**< "svd rank=8" */
+    size_t      n_axes;
+    pq_setting *axes; /**< [n_axes], sweep's first, then zip's */
+    size_t      n_stages;
+    pq_stage   *stages; /**< [n_stages] */
+} pq_case;
+
+typedef struct {
+    char    *name;
+    size_t   n_cases;
+    pq_case *cases; /**< last axis fastest */
+} pq_pipeline;
+
+/** `constraints:` a metric's bounds; "<metric>_loss" is the reference's value minus the
+ * cell's. */
+typedef struct {
+    char  *metric;
+    double min, max; /**< NAN = none */
+} pq_constraint;
+
+/** `gates:` what a metric may lose against the baseline; kept for the gate. */
+typedef struct {
+    char   *metric;
+    double  max_loss;     /**< in the metric's unit, NAN = none */
+    double  max_increase; /**< relative, NAN = none */
+    int     test;         /**< none, paired, mann-whitney */
+    double  alpha;
+    int64_t confirm; /**< re-runs that must agree */
+    int     noisy;   /**< warn, fail */
+} pq_gate;
+
+extern const pq_param pq_gate_params[];
+
+/** Owns everything. */
+typedef struct {
+    char              *path; /**< of the file */
+    char              *name; /**< of the experiment */
+    pq_config_model    model;
+    pq_config_dataset  dataset;
+    pq_config_seeds    seeds;
+    pq_config_evaluate evaluate;
+    pq_config_latency  latency;
+    pq_config_limits   limits;
+    pq_config_output   output;
+    size_t             n_pipelines;
+    pq_pipeline       *pipelines;
+    size_t             n_metrics;
+    pq_metric_choice  *metrics;
+    size_t             n_constraints;
+    pq_constraint     *constraints;
+    char              *baseline; /**< what gates compare with, or NULL */
+    size_t             n_gates;
+    pq_gate           *gates;
+    pq_yaml           *tree; /**< after includes and overrides, as written */
+} pq_config;
+
+/** Changes from the command line; borrowed. */
+typedef struct {
+    size_t             n_set;
+    const char *const *set; /**< "key.path=value": the value is YAML */
+    size_t             n_axes;
+    const char *const *axes; /**< "axis=v1,v2": replaces the axis wherever it is swept */
+} pq_config_changes;
+
+/**
+ * Reads a configuration.
+ *
+ * @param[in]  changes   or NULL
+ * @param[out] out       caller frees with pq_config_free
+ * @param[out] problems  every error of the file, a line each ("file:line:column: …"), or
+ * NULL
+ *
+ * @retval PQ_ERR_NOT_FOUND  No such file.
+ * @retval PQ_ERR_CONFIG     Anything wrong; err holds the first problem and how many more
+ * there are.
+ */
+pq_status pq_config_read(const char *path, const pq_config_changes *changes,
+                         pq_config **out, pq_text *problems, pq_err *err);
+
+void pq_config_free(pq_config **config);
+
+/** Appends the configuration as YAML with every default; reading that gives the same
+ * cells. */
+void pq_config_show(const pq_config *config, pq_text *out);
+
+/** The results folder: `output.dir` or results/<name>; NULL when out of memory; caller
+ * frees with pq_free. */
+char *pq_config_dir(const pq_config *config);
+
+/** Whether a metric is asked for. */
+bool pq_config_metric(const pq_config *config, const char *name);
+
+/** One block of scalars for `pquant help KEY` and the docs. */
+typedef struct {
+    const char     *name; /**< "dataset", "latency.samples" */
+    const pq_param *params;
+    size_t          offset; /**< of its struct in pq_config */
+    const char     *help;
+} pq_config_block;
+
+/** All such blocks in a fixed order; ends with a zeroed row. */
+extern const pq_config_block pq_config_blocks[];
+
+#endif

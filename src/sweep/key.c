@@ -1,0 +1,126 @@
+#include "sweep/key.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "exec/cpu.h"
+#include "exec/plan.h"
+
+pq_status pq_key_of(const pq_text *text, char out[PQ_HASH_TEXT], pq_err *err)
+{
+    pq_hash   h;
+    pq_status st;
+
+    PQ_CHECK(!text->failed, PQ_ERR_NOMEM, "cannot allocate the text of a key");
+    pq_hash_start(&h);
+    pq_hash_bytes(&h, text->text, text->length);
+    pq_hash_end(&h, out);
+cleanup:
+    return st;
+}
+
+unsigned pq_stage_needs(const pq_stage *stage)
+{
+    return stage->method->needs != NULL ? stage->method->needs(stage->params) : 0;
+}
+
+uint64_t pq_stage_seed(const pq_cells *cells, const pq_cell *cell, const pq_stage *stage)
+{
+    return stage->method->stochastic ? cell->seed : (uint64_t)cells->config->seeds.base;
+}
+
+const char *pq_cell_artifact(const pq_cell *cell)
+{
+    return cell->artifact[cell->variant->n_stages];
+}
+
+/* What rounding depends on: the same on every machine with the same instruction set. */
+static void add_numerics(pq_text *out)
+{
+    pq_text_add(out, "instructions %s, OpenBLAS %s\n", pq_isa_name(pq_cpu_isa()),
+                pq_blas_coretype());
+}
+
+void pq_key_artifact(const pq_cells *cells, const pq_cell *cell, size_t stages,
+                     pq_text *out)
+{
+    const pq_stage *stage;
+
+    pq_text_add(out, "pquant artifact 1\n");
+    if (stages == 0) {
+        pq_text_add(out, "model %s\n", cells->model_hash);
+        return;
+    }
+    stage = &cell->variant->stages[stages - 1];
+    pq_text_add(out, "from %s\nstage ", cell->artifact[stages - 1]);
+    pq_stage_print(stage, out);
+    pq_text_add(out, "\nversion %s\n", stage->method->version);
+    if ((pq_stage_needs(stage) & PQ_NEEDS_TRAINING) != 0) {
+        pq_text_add(out, "training %s, validation %s, teacher %s\n", cells->train_hash,
+                    cells->validation_hash, cells->model_hash);
+    }
+    if ((pq_stage_needs(stage) & PQ_NEEDS_CALIB) != 0) {
+        pq_text_add(out, "calibration %s, %lld events\n", cells->calib_hash,
+                    (long long)cells->config->dataset.calib_events);
+    }
+    if (pq_stage_needs(stage) != 0 || stage->method->stochastic) {
+        pq_text_add(out, "seed %llu\n",
+                    (unsigned long long)pq_stage_seed(cells, cell, stage));
+    }
+    add_numerics(out);
+}
+
+/* Metrics in the program's order, whatever the configuration's. */
+static void add_metrics(const pq_config *config, pq_text *out)
+{
+    for (size_t m = 0; pq_metrics[m] != NULL; m++) {
+        for (size_t i = 0; i < config->n_metrics; i++) {
+            if (config->metrics[i].metric == pq_metrics[m]) {
+                pq_text_add(out, "metric %s version %s: ", pq_metrics[m]->name,
+                            pq_metrics[m]->version);
+                pq_params_print(pq_metrics[m]->params, config->metrics[i].params, out);
+                pq_text_add(out, "\n");
+            }
+        }
+    }
+}
+
+void pq_key_eval(const pq_cells *cells, const pq_cell *cell, pq_text *out)
+{
+    const pq_config_evaluate *e = &cells->config->evaluate;
+
+    pq_text_add(out, "pquant eval 1\nartifact %s\ntest %s\nengine %s\n",
+                pq_cell_artifact(cell), cells->test_hash, pq_engine_names[e->engine]);
+    if (e->limit != PQ_UNSET) {
+        pq_text_add(out, "limit %lld events\n", (long long)e->limit);
+    }
+    if (strcmp(pq_engine_names[e->engine], "reference") != 0) {
+        add_numerics(out);
+    }
+    add_metrics(cells->config, out);
+}
+
+void pq_key_latency(const pq_cells *cells, const pq_cell *cell, size_t i, pq_text *out)
+{
+    const pq_config_latency *l        = &cells->config->latency;
+    char                     cpu[64]  = "";
+    char                     host[64] = "";
+
+    (void)gethostname(host, sizeof host - 1);
+    pq_text_add(out, "pquant latency 1\nartifact %s\nreference %s\n",
+                pq_cell_artifact(cell),
+                pq_cell_artifact(&cells->cells[cells->reference]));
+    pq_text_add(out, "batch %g, threads %lld, engine %s\n", l->batch.value[i],
+                (long long)l->threads, pq_engine_names[l->engine]);
+    pq_text_add(
+        out,
+        "warm-up %g s, %lld samples of %g s, %lld rounds, at most %g s, %lld single "
+        "shots, pinned %d\n",
+        l->options.warmup_s, (long long)l->options.samples, l->options.sample_time_s,
+        (long long)l->options.rounds, l->options.max_s,
+        (long long)l->options.single_shots, l->options.pin);
+    pq_text_add(out, "host %s, %s\ncompiler %s\n", host, pq_cpu_name(cpu, sizeof cpu),
+                __VERSION__);
+    add_numerics(out);
+}

@@ -1,0 +1,340 @@
+#include "sweep/pipeline.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "sweep/grid.h"
+
+static const char *const pipeline_keys[] = {"stages", "sweep", "zip", "exclude", NULL};
+static const char *const stage_keys[]    = {"layers", NULL};
+
+static const pq_param layers_row = {.name = "layers", .type = PQ_PARAM_STRING};
+
+pq_status pq_substitute_names(pq_yaml *tree, size_t n, const pq_substitute *values,
+                              pq_err *err)
+{
+    pq_yaml  *copy = NULL;
+    pq_status st   = PQ_OK;
+
+    for (size_t i = 0; i < tree->n; i++) {
+        pq_yaml       *item = tree->items[i];
+        const pq_yaml *with = NULL;
+        PQ_TRY(pq_substitute_names(item, n, values, err));
+        for (size_t v = 0; v < n && item->kind == PQ_YAML_SCALAR; v++) {
+            if (item->text[0] == '$' && strcmp(values[v].name, item->text + 1) == 0) {
+                with = values[v].value;
+            }
+        }
+        if (with == NULL) {
+            continue;
+        }
+        if (tree->kind == PQ_YAML_MAP) {
+            char key[128];
+            (void)snprintf(key, sizeof key, "%s", item->key);
+            PQ_TRY(pq_yaml_clone(with, &copy, err));
+            st   = pq_yaml_set(tree, key, copy, err);
+            copy = NULL;
+            PQ_TRY(st);
+        } else {
+            PQ_CHECK(with->kind == PQ_YAML_SCALAR, PQ_ERR_CONFIG,
+                     "%s:%zu:%zu: a list cannot stand inside a list", item->file,
+                     item->line, item->column);
+            PQ_TRY(pq_yaml_set_text(item, with->text, err));
+        }
+    }
+cleanup:
+    pq_yaml_free(&copy);
+    return st;
+}
+
+static const pq_method *find_method(pq_problems *p, const pq_yaml *at, const char *name,
+                                    const char *what)
+{
+    const pq_method *method = pq_method_find(name);
+    const char      *names[64];
+    const char      *near;
+    size_t           n = 0;
+
+    if (method != NULL) {
+        return method;
+    }
+    for (; pq_methods[n] != NULL && n < 64; n++) {
+        names[n] = pq_methods[n]->name;
+    }
+    near = pq_nearest(name, names, n);
+    pq_problem_key(p, at, "%s: unknown stage '%s'%s%s%s", what, name,
+                   near != NULL ? "; did you mean '" : " (`pquant methods` lists them)",
+                   near != NULL ? near : "", near != NULL ? "'?" : "");
+    return NULL;
+}
+
+static void read_stage_params(pq_problems *p, const pq_yaml *map, const char *what,
+                              pq_stage *stage)
+{
+    const pq_yaml *layers = pq_yaml_find(map, "layers");
+
+    pq_read_block(p, map, stage->method->params, stage->params, stage_keys, what);
+    if (layers != NULL) {
+        pq_value_text(p, layers, &layers_row, &stage->layers);
+    }
+}
+
+pq_status pq_read_stage(pq_problems *p, const pq_yaml *node, const char *what,
+                        pq_stage *out, pq_err *err)
+{
+    const bool     plain = node->kind == PQ_YAML_SCALAR;
+    const pq_yaml *params;
+    char           where[256];
+    pq_status      st = PQ_OK;
+
+    *out = (pq_stage){0};
+    if (!plain && (node->kind != PQ_YAML_MAP || node->n != 1)) {
+        pq_problem(p, node,
+                   "%s: a stage is one method and its parameters, '- svd: {rank: 8}'",
+                   what);
+        return PQ_OK;
+    }
+    params = plain ? NULL : node->items[0];
+    if (find_method(p, plain ? node : params, plain ? node->text : params->key, what) ==
+        NULL) {
+        return PQ_OK;
+    }
+    PQ_TRY(pq_stage_create(plain ? node->text : params->key, out, err));
+    (void)snprintf(where, sizeof where, "%s: %s", what, out->method->name);
+    if (params != NULL && (params->kind != PQ_YAML_SCALAR || params->text[0] != '\0')) {
+        read_stage_params(p, params, where, out);
+    }
+cleanup:
+    if (st != PQ_OK) {
+        pq_stage_free(out);
+    }
+    return st;
+}
+
+/* Whether the parameters of a whole stage fit each other. */
+static void check_stage(pq_problems *p, const pq_yaml *node, const char *what,
+                        const pq_stage *stage)
+{
+    pq_err why = {0};
+
+    if (pq_stage_check(stage, &why) != PQ_OK) {
+        pq_problem_key(p, node->kind == PQ_YAML_SCALAR ? node : node->items[0], "%s: %s",
+                       what, why.message);
+    }
+}
+
+static void free_case(pq_case *c)
+{
+    for (size_t i = 0; i < c->n_axes; i++) {
+        pq_free(c->axes[i].name);
+        pq_free(c->axes[i].value);
+    }
+    for (size_t i = 0; i < c->n_stages; i++) {
+        pq_stage_free(&c->stages[i]);
+    }
+    pq_free(c->axes);
+    pq_free(c->stages);
+    pq_free(c->label);
+    *c = (pq_case){0};
+}
+
+/* "8", "[8, 4]": the value of an axis for labels and tables. */
+static void add_value(pq_text *t, const pq_yaml *node)
+{
+    if (node->kind == PQ_YAML_SCALAR) {
+        pq_text_add(t, "%s", node->text);
+        return;
+    }
+    pq_text_add(t, "[");
+    for (size_t i = 0; i < node->n; i++) {
+        pq_text_add(t, "%s", i == 0 ? "" : ", ");
+        add_value(t, node->items[i]);
+    }
+    pq_text_add(t, "]");
+}
+
+static pq_status name_case(const char *pipeline, size_t n, const pq_substitute *values,
+                           pq_case *c, pq_err *err)
+{
+    pq_text   label = {0}, value = {0};
+    pq_status st;
+
+    pq_text_add(&label, "%s", pipeline);
+    PQ_NEW(c->axes, n);
+    for (size_t i = 0; i < n; i++) {
+        c->n_axes = i + 1;
+        PQ_STRDUP(c->axes[i].name, values[i].name);
+        add_value(&value, values[i].value);
+        PQ_TRY(pq_text_take(&value, &c->axes[i].value, err));
+        pq_text_add(&label, " %s=%s", values[i].name, c->axes[i].value);
+    }
+    PQ_TRY(pq_text_take(&label, &c->label, err));
+cleanup:
+    pq_text_free(&label);
+    pq_text_free(&value);
+    return st;
+}
+
+/* The stages of a case, the values being put in. */
+static pq_status read_stages(pq_problems *p, const pq_yaml *tree, const char *pipeline,
+                             pq_case *out, pq_err *err)
+{
+    const size_t before = p->n;
+    char         what[160];
+    pq_status    st;
+
+    (void)snprintf(what, sizeof what, "pipeline '%s'", pipeline);
+    PQ_NEW(out->stages, tree->n);
+    for (size_t i = 0; i < tree->n; i++) {
+        pq_stage *stage = &out->stages[out->n_stages];
+        PQ_TRY(pq_read_stage(p, tree->items[i], what, stage, err));
+        if (stage->method != NULL) {
+            out->n_stages++;
+        }
+        if (p->n == before) {
+            check_stage(p, tree->items[i], what, stage);
+        }
+    }
+cleanup:
+    return st;
+}
+
+static pq_status expand(pq_problems *p, const pq_yaml *stages, pq_grid *grid,
+                        pq_pipeline *out, pq_err *err)
+{
+    const size_t   n      = pq_grid_count(grid);
+    pq_substitute *values = NULL;
+    pq_yaml       *tree   = NULL;
+    pq_status      st;
+
+    if (n == 0) {
+        pq_problem_key(p, grid->axes[0].key, "pipeline '%s': has more than %d cells",
+                       out->name, PQ_CASES_MAX);
+        return PQ_OK;
+    }
+    PQ_NEW(values, grid->n_axes);
+    PQ_NEW(out->cases, n);
+    for (size_t i = 0; i < n; i++) {
+        pq_case *next = &out->cases[out->n_cases];
+        pq_grid_case(grid, i, values);
+        if (pq_grid_excludes(grid, values)) {
+            continue;
+        }
+        out->n_cases++;
+        PQ_TRY(name_case(out->name, grid->n_axes, values, next, err));
+        PQ_TRY(pq_yaml_clone(stages, &tree, err));
+        PQ_TRY(pq_substitute_names(tree, grid->n_axes, values, err));
+        PQ_TRY(read_stages(p, tree, out->name, next, err));
+        pq_yaml_free(&tree);
+    }
+cleanup:
+    pq_yaml_free(&tree);
+    pq_free(values);
+    return st;
+}
+
+static void drop_names(pq_yaml *map)
+{
+    for (size_t i = map->n; i-- > 0;) {
+        if (map->items[i]->kind == PQ_YAML_SCALAR && map->items[i]->text[0] == '$' &&
+            map->kind == PQ_YAML_MAP) {
+            pq_yaml_remove(map, map->items[i]->key);
+        } else {
+            drop_names(map->items[i]);
+        }
+    }
+}
+
+/* Where the axes are wrong, the stages are still read, without what comes from axes. */
+static pq_status check_stages(pq_problems *p, const pq_yaml *stages, const char *what,
+                              pq_err *err)
+{
+    pq_yaml  *tree  = NULL;
+    pq_stage  stage = {0};
+    pq_status st;
+
+    PQ_TRY(pq_yaml_clone(stages, &tree, err));
+    drop_names(tree);
+    for (size_t i = 0; i < tree->n; i++) {
+        PQ_TRY(pq_read_stage(p, tree->items[i], what, &stage, err));
+        pq_stage_free(&stage);
+    }
+cleanup:
+    pq_yaml_free(&tree);
+    return st;
+}
+
+static pq_status read_pipeline(pq_problems *p, const pq_yaml *node, pq_pipeline *out,
+                               pq_err *err)
+{
+    const bool     is_map = node->kind == PQ_YAML_MAP;
+    const pq_yaml *stages = is_map ? pq_yaml_find(node, "stages") : node;
+    const size_t   before = p->n;
+    pq_grid        grid   = {0};
+    char           what[160];
+    pq_status      st;
+
+    PQ_STRDUP(out->name, node->key);
+    (void)snprintf(what, sizeof what, "pipeline '%s'", node->key);
+    for (size_t i = 0; is_map && i < node->n; i++) {
+        (void)pq_expect_key(p, node->items[i], NULL, pipeline_keys, what);
+    }
+    if (stages == NULL || stages->kind != PQ_YAML_LIST) {
+        pq_problem(p, stages == NULL ? node : stages,
+                   "%s: a list of stages is due here ([] is the uncompressed model)",
+                   what);
+        goto cleanup;
+    }
+    if (is_map) {
+        PQ_TRY(pq_grid_read(p, node, &grid, err));
+    }
+    pq_grid_check_names(p, &grid, stages);
+    if (p->n == before) {
+        PQ_TRY(expand(p, stages, &grid, out, err));
+        pq_grid_check_unused(p, &grid);
+    } else {
+        PQ_TRY(check_stages(p, stages, what, err));
+    }
+    if (p->n == before && out->n_cases == 0) {
+        pq_problem_key(p, node, "%s: every cell is excluded", what);
+    }
+cleanup:
+    pq_grid_free(&grid);
+    return st;
+}
+
+pq_status pq_read_pipelines(pq_problems *p, const pq_yaml *node, pq_config *config,
+                            pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    if (!pq_expect_map(p, node, "pipelines")) {
+        return PQ_OK;
+    }
+    if (node->n == 0) {
+        pq_problem(p, node, "pipelines: at least one is due here, e.g. 'reference: []'");
+    }
+    PQ_NEW(config->pipelines, node->n);
+    for (size_t i = 0; i < node->n; i++) {
+        config->n_pipelines = i + 1;
+        PQ_TRY(read_pipeline(p, node->items[i], &config->pipelines[i], err));
+    }
+cleanup:
+    return st;
+}
+
+void pq_pipelines_free(pq_config *config)
+{
+    for (size_t i = 0; i < config->n_pipelines; i++) {
+        pq_pipeline *pipeline = &config->pipelines[i];
+        for (size_t k = 0; pipeline->cases != NULL && k < pipeline->n_cases; k++) {
+            free_case(&pipeline->cases[k]);
+        }
+        pq_free(pipeline->cases);
+        pq_free(pipeline->name);
+    }
+    pq_free(config->pipelines);
+    config->pipelines   = NULL;
+    config->n_pipelines = 0;
+}

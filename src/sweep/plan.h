@@ -1,0 +1,81 @@
+/**
+ * @file
+ * The cells of a configuration in order, each with its content-addressed keys.
+ *
+ * A key is the SHA-256 of a text that names everything the result depends on
+ * and nothing else: no file names, pipeline names, order or tags.
+ *   artifact  model content; each stage with all parameters, its method's
+ *             version, calibration content if the stage needs it, seed if it
+ *             is stochastic
+ *   eval      artifact, test content, classes, engine and instruction set,
+ *             metrics with parameters and versions
+ *   latency   artifact, the reference's artifact, batch, threads, engine,
+ *             protocol, host, compiler, instruction set
+ */
+#ifndef PQ_SWEEP_PLAN_H
+#define PQ_SWEEP_PLAN_H
+
+#include "core/hash.h"
+#include "sweep/config.h"
+
+/** One cell. Borrows case and pipeline from the configuration. */
+typedef struct {
+    size_t             order;
+    const pq_pipeline *pipeline;
+    const pq_case     *variant; /**< its stages and axes */
+    size_t             repeat;  /**< 0 .. ; always 0 for deterministic cells */
+    uint64_t           seed;    /**< of its stochastic stages */
+    bool reference; /**< has no stages; the first of them is what others are compared with
+                     */
+    char (*artifact)[PQ_HASH_TEXT]; /**< [stages + 1], of each prefix; the last is the
+                                       cell's */
+    char eval[PQ_HASH_TEXT];
+    char (*latency)[PQ_HASH_TEXT]; /**< [config->latency.batch.n], or NULL */
+} pq_cell;
+
+/** Inputs found, and the cells. Borrows the configuration. */
+typedef struct {
+    const pq_config *config;
+    char            *dir;     /**< results folder */
+    char            *weights; /**< path of the model */
+    char            *arch;    /**< or NULL */
+    char            *data;    /**< path of the dataset */
+    char            *test;    /**< split */
+    char *
+        calib_data; /**< path of the calibration dataset, or NULL if no stage needs one */
+    char    *calib; /**< split, or NULL */
+    char     model_hash[PQ_HASH_TEXT];
+    char     test_hash[PQ_HASH_TEXT];
+    char     calib_hash[PQ_HASH_TEXT]; /**< "" if not needed */
+    char    *train, *validation;       /**< splits, or NULL */
+    char     train_hash[PQ_HASH_TEXT]; /**< "" if no stage trains */
+    char     validation_hash[PQ_HASH_TEXT];
+    size_t   n;
+    pq_cell *cells;     /**< [n] */
+    size_t   reference; /**< index of the first cell without stages, or SIZE_MAX */
+} pq_cells;
+
+/**
+ * Finds the inputs, hashes them (remembered in `<dir>/hashes.json` by path,
+ * size and time of change) and lists the cells. Writes nothing else.
+ *
+ * @param[in]  config  must outlive the result
+ * @param[in]  dir     results folder, or NULL = the configuration's
+ *
+ * @retval PQ_ERR_NOT_FOUND  Model or dataset is not there (the hint says how to get it),
+ * or a split is not.
+ * @retval PQ_ERR_CONFIG     Calibration would see test events; latency without a
+ * reference.
+ * @retval others            As pq_model_load and pq_dataset_open.
+ */
+pq_status pq_cells_plan(const pq_config *config, const char *dir, pq_cells *out,
+                        pq_err *err);
+void      pq_cells_free(pq_cells *cells);
+
+/** Appends the texts behind a cell's keys: what `pquant explain` prints. */
+void pq_cell_explain(const pq_cells *cells, const pq_cell *cell, pq_text *out);
+
+/** Writes `<dir>/plan.json` (store/results.h). */
+pq_status pq_cells_write(const pq_cells *cells, pq_err *err);
+
+#endif

@@ -1,0 +1,120 @@
+/* plan.json: names and order of cells for those who read results. */
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "store/record.h"
+#include "store/results.h"
+#include "sweep/plan.h"
+
+static json_t *axes_json(const pq_case *variant)
+{
+    json_t *axes = json_object();
+
+    for (size_t i = 0; i < variant->n_axes; i++) {
+        (void)json_object_set_new(axes, variant->axes[i].name,
+                                  json_string(variant->axes[i].value));
+    }
+    return axes;
+}
+
+static json_t *cell_json(const pq_cells *cells, const pq_cell *cell)
+{
+    json_t *latency = json_array();
+
+    for (size_t i = 0; cell->latency != NULL && i < cells->config->latency.batch.n; i++) {
+        (void)json_array_append_new(latency, json_string(cell->latency[i]));
+    }
+    return json_pack("{s:I, s:s, s:s, s:o, s:I, s:s, s:o, s:b}", "order",
+                     (json_int_t)cell->order, "pipeline", cell->pipeline->name, "label",
+                     cell->variant->label, "axes", axes_json(cell->variant), "repeat",
+                     (json_int_t)cell->repeat, "eval", cell->eval, "latency", latency,
+                     "reference", cell->order == cells->reference);
+}
+
+static json_t *constraints_json(const pq_config *config)
+{
+    json_t *all = json_object();
+
+    for (size_t i = 0; i < config->n_constraints; i++) {
+        const pq_constraint *c   = &config->constraints[i];
+        json_t              *one = json_object();
+        if (!isnan(c->min)) {
+            (void)json_object_set_new(one, "min", json_real(c->min));
+        }
+        if (!isnan(c->max)) {
+            (void)json_object_set_new(one, "max", json_real(c->max));
+        }
+        (void)json_object_set_new(all, c->metric, one);
+    }
+    return all;
+}
+
+/* Every field of a struct as text. */
+static json_t *params_json(const pq_param *table, const void *values)
+{
+    json_t *all  = json_object();
+    pq_text text = {0};
+
+    for (const pq_param *row = table; row->name != NULL; row++) {
+        pq_param_print(row, values, &text);
+        (void)json_object_set_new(all, row->name, json_string(text.text));
+        pq_text_free(&text);
+    }
+    return all;
+}
+
+static json_t *gates_json(const pq_config *config)
+{
+    json_t *all = json_object();
+
+    for (size_t i = 0; i < config->n_gates; i++) {
+        (void)json_object_set_new(all, config->gates[i].metric,
+                                  params_json(pq_gate_params, &config->gates[i]));
+    }
+    return all;
+}
+
+static json_t *output_json(const pq_config *config)
+{
+    for (const pq_config_block *b = pq_config_blocks; b->name != NULL; b++) {
+        if (strcmp(b->name, "output") == 0) {
+            return params_json(b->params, (const char *)config + b->offset);
+        }
+    }
+    return json_object();
+}
+
+pq_status pq_cells_write(const pq_cells *cells, pq_err *err)
+{
+    const pq_config *config = cells->config;
+    char            *path   = pq_path_join(cells->dir, "plan.json");
+    json_t          *list = json_array(), *plan = NULL;
+    pq_text          text = {0}, shown = {0};
+    pq_status        st;
+
+    for (size_t i = 0; i < cells->n; i++) {
+        (void)json_array_append_new(list, cell_json(cells, &cells->cells[i]));
+    }
+    pq_config_show(config, &shown);
+    plan =
+        json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:s?, s:O}", "schema",
+                  PQ_PLAN_SCHEMA, "name", config->name, "config", config->path,
+                  "resolved", shown.failed ? "" : shown.text, "output",
+                  output_json(config), "constraints", constraints_json(config), "gates",
+                  gates_json(config), "baseline", config->baseline, "cells", list);
+    PQ_CHECK(path != NULL && plan != NULL && json_array_size(list) == cells->n &&
+                 pq_json_add(plan, &text),
+             PQ_ERR_NOMEM, "cannot allocate the plan");
+    PQ_TRY(pq_folder_make(cells->dir, err));
+    PQ_TRY(pq_file_write(path, text.text, text.length, err));
+cleanup:
+    json_decref(list);
+    json_decref(plan);
+    pq_text_free(&text);
+    pq_text_free(&shown);
+    pq_free(path);
+    return st;
+}

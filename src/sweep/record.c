@@ -1,0 +1,110 @@
+/* What is written about a cell. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/memory.h"
+#include "exec/cpu.h"
+#include "store/record.h"
+#include "sweep/cell.h"
+#include "sweep/key.h"
+
+static json_t *number_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *stages_json(const pq_case *variant)
+{
+    json_t *stages = json_array();
+    pq_text text   = {0};
+
+    for (size_t i = 0; i < variant->n_stages; i++) {
+        pq_stage_print(&variant->stages[i], &text);
+        (void)json_array_append_new(stages, json_string(text.text));
+        pq_text_free(&text);
+    }
+    return stages;
+}
+
+static json_t *axes_json(const pq_case *variant)
+{
+    json_t *axes = json_object();
+
+    for (size_t i = 0; i < variant->n_axes; i++) {
+        (void)json_object_set_new(axes, variant->axes[i].name,
+                                  json_string(variant->axes[i].value));
+    }
+    return axes;
+}
+
+json_t *pq_cell_record(const pq_cells *cells, const pq_cell *cell, const char *phase,
+                       const char *key, const char *status)
+{
+    char seed[32]; /* a text: JSON numbers hold 63 bits */
+
+    (void)snprintf(seed, sizeof seed, "%llu", (unsigned long long)cell->seed);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:I, s:s, s:o, s:{s:s, "
+                     "s:s}, s:{s:I, s:s}}",
+                     "schema", PQ_RECORD_SCHEMA, "key", key, "phase", phase, "experiment",
+                     cells->config->name, "pipeline", cell->pipeline->name, "label",
+                     cell->variant->label, "order", (json_int_t)cell->order, "axes",
+                     axes_json(cell->variant), "repeat", (json_int_t)cell->repeat,
+                     "status", status, "stages", stages_json(cell->variant), "keys",
+                     "artifact", pq_cell_artifact(cell), "eval", cell->eval, "seeds",
+                     "base", (json_int_t)cells->config->seeds.base, "cell", seed);
+}
+
+pq_status pq_cell_record_failure(const pq_cells *cells, const pq_cell *cell,
+                                 const char *status, const pq_err *why, double seconds,
+                                 pq_err *err)
+{
+    json_t   *record = pq_cell_record(cells, cell, "eval", cell->eval, status);
+    json_t   *error  = json_pack("{s:s, s:s, s:s}", "code", pq_status_text(why->code),
+                                 "message", why->message, "hint", why->hint);
+    pq_status st;
+
+    PQ_CHECK(
+        record != NULL && error != NULL && json_object_set(record, "error", error) == 0 &&
+            json_object_set_new(record, "metrics", json_object()) == 0 &&
+            json_object_set_new(record, "seconds", json_real(seconds)) == 0 &&
+            json_object_set_new(record, "provenance", pq_cell_provenance(cells, "")) == 0,
+        PQ_ERR_NOMEM, "cannot allocate a record");
+    PQ_TRY(pq_record_write(cells->dir, record, err));
+cleanup:
+    json_decref(error);
+    json_decref(record);
+    return st;
+}
+
+pq_status pq_record_metric(json_t *record, const pq_value *value, pq_err *err)
+{
+    json_t    *metrics                        = json_object_get(record, "metrics");
+    const char better[PQ_BETTER_LOWER + 1][8] = {"none", "higher", "lower"};
+    pq_status  st;
+
+    PQ_CHECK(
+        metrics != NULL &&
+            json_object_set_new(
+                metrics, value->name,
+                json_pack("{s:o, s:o, s:o, s:o, s:s, s:s}", "value",
+                          number_or_null(value->value), "lo", number_or_null(value->lo),
+                          "hi", number_or_null(value->hi), "n", number_or_null(value->n),
+                          "unit", value->unit, "better", better[value->better])) == 0,
+        PQ_ERR_NOMEM, "cannot allocate a metric");
+cleanup:
+    return st;
+}
+
+json_t *pq_cell_provenance(const pq_cells *cells, const char *engine)
+{
+    char date[32], cpu[64] = "";
+
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "pquant", PQ_VERSION,
+        "compiler", __VERSION__, "cpu", pq_cpu_name(cpu, sizeof cpu), "instructions",
+        pq_isa_name(pq_cpu_isa()), "openblas", pq_blas_coretype(), "engine", engine,
+        "model", cells->model_hash, "test", cells->test_hash, "calibration",
+        cells->calib_hash, "date", pq_clock_date(date, sizeof date));
+}

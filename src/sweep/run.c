@@ -1,0 +1,389 @@
+#define _GNU_SOURCE
+#include "sweep/run.h"
+
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/clock.h"
+#include "core/file.h"
+#include "core/memory.h"
+#include "core/threads.h"
+#include "store/record.h"
+#include "sweep/cell.h"
+#include "sweep/key.h"
+#include "sweep/merge.h"
+#include "sweep/timing.h"
+#include "sweep/worker.h"
+
+static volatile sig_atomic_t stop_signal; /* set by the handler, read between polls */
+
+static void on_signal(int number)
+{
+    stop_signal = number;
+}
+
+typedef struct {
+    struct sigaction interrupt, terminate;
+} old_handlers;
+
+static void catch_signals(old_handlers *old)
+{
+    const struct sigaction ours = {.sa_handler = on_signal};
+
+    stop_signal = 0;
+    (void)sigaction(SIGINT, &ours, &old->interrupt);
+    (void)sigaction(SIGTERM, &ours, &old->terminate);
+}
+
+static void restore_signals(const old_handlers *old)
+{
+    (void)sigaction(SIGINT, &old->interrupt, NULL);
+    (void)sigaction(SIGTERM, &old->terminate, NULL);
+}
+
+typedef enum { LEFT_ALONE, CACHED, WAITING, AT_WORK, COMPUTED, FAILED } cell_state;
+
+/* A worker and the cell it is at. */
+typedef struct {
+    pq_worker       worker;
+    size_t          cell;
+    pq_cell_options options;
+    const pq_cells *cells;
+} slot;
+
+typedef struct {
+    const pq_cells         *cells;
+    const pq_sweep_options *options;
+    cell_state             *states; /* [cells->n] */
+    size_t                  n_slots;
+    slot                   *slots;
+    size_t                  todo, ended;
+} sweep;
+
+/* Between looks at the workers; a cell takes far longer. */
+static void pause_briefly(void)
+{
+    const struct timespec pause = {0, 2000000};
+
+    (void)nanosleep(&pause, NULL);
+}
+
+static bool selected(const sweep *s, const pq_cell *cell)
+{
+    return s->options->only == NULL ||
+           pq_glob_match(s->options->only, cell->variant->label);
+}
+
+/* Marks what is done, what is to be done, and what another cell of the same key will do.
+ */
+static void sort_cells(sweep *s)
+{
+    for (size_t i = 0; i < s->cells->n; i++) {
+        const pq_cell *cell = &s->cells->cells[i];
+        const bool     done = pq_record_done(s->cells->dir, cell->eval);
+        bool           twin = false;
+        for (size_t k = 0; k < i; k++) {
+            twin = twin || (s->states[k] == WAITING &&
+                            strcmp(s->cells->cells[k].eval, cell->eval) == 0);
+        }
+        if (done && !(s->options->force && selected(s, cell))) {
+            s->states[i] = CACHED;
+        } else if (selected(s, cell) && !twin) {
+            s->states[i] = WAITING;
+            s->todo++;
+        }
+    }
+}
+
+/* Whether a worker is just making a prefix that this cell starts with. */
+static bool prefix_at_work(const sweep *s, const pq_cell *cell)
+{
+    for (size_t i = 0; i < s->n_slots; i++) {
+        const pq_cell *other = &s->cells->cells[s->slots[i].cell];
+        const size_t   n     = cell->variant->n_stages < other->variant->n_stages
+                                   ? cell->variant->n_stages
+                                   : other->variant->n_stages;
+        bool           made  = true;
+        for (size_t k = n; k > 0 && s->slots[i].worker.pid != 0 && made; k--) {
+            if (strcmp(cell->artifact[k], other->artifact[k]) == 0) {
+                char *path = pq_artifact_path(s->cells, cell->artifact[k]);
+                made       = pq_file_exists(path);
+                pq_free(path);
+                break;
+            }
+        }
+        if (!made) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pq_status cell_work(void *context, pq_err *err)
+{
+    const slot *at = context;
+
+    return pq_cell_compute(at->cells, &at->cells->cells[at->cell], &at->options, err);
+}
+
+static pq_status start_cell(sweep *s, slot *at, pq_err *err)
+{
+    const pq_config_limits *limits = &s->cells->config->limits;
+    const size_t            cores  = pq_threads_available();
+
+    for (size_t i = 0; i < s->cells->n; i++) {
+        if (s->states[i] != WAITING || prefix_at_work(s, &s->cells->cells[i])) {
+            continue;
+        }
+        at->cell    = i;
+        at->cells   = s->cells;
+        at->options = (pq_cell_options){cores > s->n_slots ? cores / s->n_slots : 1,
+                                        s->options->force};
+        s->states[i] = AT_WORK;
+        return pq_worker_start(
+            &at->worker, cell_work, at,
+            (pq_worker_limits){limits->cell_timeout_s, limits->memory_bytes}, err);
+    }
+    return PQ_OK;
+}
+
+/* A worker has ended: its cell succeeded or its failure is recorded. */
+static pq_status end_cell(sweep *s, const slot *at, pq_worker_state state,
+                          const pq_err *why, double seconds, pq_err *err)
+{
+    const pq_cell *cell = &s->cells->cells[at->cell];
+    pq_status      st   = PQ_OK;
+
+    s->states[at->cell] = state == PQ_WORKER_OK ? COMPUTED : FAILED;
+    s->ended++;
+    pq_progress_report(s->options->progress, "cells", s->ended, s->todo,
+                       cell->variant->label);
+    if (state == PQ_WORKER_OK) {
+        return PQ_OK;
+    }
+    if (state == PQ_WORKER_FAILED && why->code == PQ_ERR_IO) {
+        /* a full or unwritable disk is not the cell's fault: the sweep stops */
+        return pq_err_set(err, PQ_ERR_IO, __FILE__, __LINE__, "%s", why->message);
+    }
+    PQ_TRY(pq_cell_record_failure(s->cells, cell, pq_worker_state_name(state), why,
+                                  seconds, err));
+cleanup:
+    return st;
+}
+
+/* Looks at one slot: ends what has ended, starts what can start. */
+static pq_status tend(sweep *s, slot *at, bool *busy, pq_err *err)
+{
+    const double    start = at->worker.start_s;
+    pq_err          why   = {0};
+    pq_worker_state state = pq_worker_poll(&at->worker, &why);
+    pq_status       st    = PQ_OK;
+
+    if (state == PQ_WORKER_RUNNING) {
+        *busy = true;
+        return PQ_OK;
+    }
+    if (state != PQ_WORKER_IDLE) {
+        PQ_TRY(end_cell(s, at, state, &why, pq_clock_wall_s() - start, err));
+    }
+    PQ_TRY(start_cell(s, at, err));
+    *busy = *busy || at->worker.pid != 0;
+cleanup:
+    return st;
+}
+
+static pq_status compute_cells(sweep *s, pq_err *err)
+{
+    bool      busy = s->todo > 0;
+    pq_status st   = PQ_OK;
+
+    s->n_slots = s->options->jobs > 1 ? s->options->jobs : 1;
+    PQ_NEW(s->slots, s->n_slots);
+    pq_progress_report(s->options->progress, "cells", 0, s->todo, NULL);
+    while (busy) {
+        PQ_CHECK(stop_signal == 0, PQ_ERR_INTERRUPTED,
+                 "interrupted by signal %d; what is done is kept", (int)stop_signal);
+        busy = false;
+        for (size_t i = 0; i < s->n_slots; i++) {
+            PQ_TRY(tend(s, &s->slots[i], &busy, err));
+        }
+        if (busy) {
+            pause_briefly();
+        }
+    }
+cleanup:
+    for (size_t i = 0; s->slots != NULL && i < s->n_slots; i++) {
+        pq_worker_stop(&s->slots[i].worker);
+    }
+    pq_free(s->slots);
+    s->slots = NULL;
+    return st;
+}
+
+static pq_status timing_work(void *context, pq_err *err)
+{
+    return pq_cells_time(context, err);
+}
+
+/* Which cells lack which latency records. Those without a model cannot have any. */
+static size_t find_due(const sweep *s, bool *due)
+{
+    const size_t sizes = s->cells->config->latency.batch.n;
+    size_t       n     = 0;
+
+    for (size_t i = 0; i < s->cells->n; i++) {
+        const pq_cell *cell = &s->cells->cells[i];
+        if (!selected(s, cell) || !pq_record_done(s->cells->dir, cell->eval)) {
+            continue;
+        }
+        for (size_t b = 0; b < sizes; b++) {
+            due[i * sizes + b] =
+                s->options->force || !pq_record_done(s->cells->dir, cell->latency[b]);
+            n += due[i * sizes + b];
+        }
+    }
+    return n;
+}
+
+/* The models that are timed must be there; who cleared them away computes the cell again.
+ */
+static pq_status check_models(const sweep *s, const bool *due, pq_err *err)
+{
+    const size_t sizes = s->cells->config->latency.batch.n;
+    pq_status    st    = PQ_OK;
+
+    for (size_t i = 0; i < s->cells->n; i++) {
+        const pq_cell *cell = &s->cells->cells[i];
+        char          *path;
+        bool           there;
+        if (i != s->cells->reference && memchr(&due[i * sizes], true, sizes) == NULL) {
+            continue;
+        }
+        path  = pq_artifact_path(s->cells, pq_cell_artifact(cell));
+        there = pq_file_exists(path);
+        pq_free(path);
+        PQ_CHECK(there, PQ_ERR_CONFIG,
+                 "cell '%s' cannot be timed: its model is not in %s/models; run with "
+                 "--force or "
+                 "without --only and --phase first",
+                 cell->variant->label, s->cells->dir);
+    }
+cleanup:
+    return st;
+}
+
+/* The latency of what is due, in one process beside nothing else. */
+static pq_status time_cells(sweep *s, pq_sweep_summary *summary, pq_err *err)
+{
+    const pq_config *config = s->cells->config;
+    bool            *due    = NULL;
+    pq_timing_task   task   = {.cells = s->cells};
+    pq_worker        worker = {0};
+    pq_worker_state  state;
+    pq_err           why = {0};
+    size_t           n   = 0;
+    pq_status        st;
+
+    PQ_NEW(due, s->cells->n * config->latency.batch.n);
+    n = find_due(s, due);
+    if (n == 0) {
+        goto cleanup;
+    }
+    PQ_TRY(check_models(s, due, err));
+    task.due      = due;
+    task.progress = s->options->progress;
+    PQ_TRY(pq_worker_start(&worker, timing_work, &task, (pq_worker_limits){0}, err));
+    while ((state = pq_worker_poll(&worker, &why)) == PQ_WORKER_RUNNING) {
+        PQ_CHECK(stop_signal == 0, PQ_ERR_INTERRUPTED,
+                 "interrupted by signal %d; what is done is kept", (int)stop_signal);
+        pause_briefly();
+    }
+    PQ_CHECK(state == PQ_WORKER_OK, why.code, "latency: %s", why.message);
+    summary->timed = n;
+cleanup:
+    pq_worker_stop(&worker);
+    pq_free(due);
+    return st;
+}
+
+/* Counts cells by how they stand now. */
+static void count_cells(const sweep *s, pq_sweep_summary *summary)
+{
+    summary->cells = s->cells->n;
+    for (size_t i = 0; i < s->cells->n; i++) {
+        json_t *record = NULL;
+        if (s->states[i] == CACHED) {
+            summary->cached++;
+        } else if (pq_record_read(s->cells->dir, s->cells->cells[i].eval, &record,
+                                  NULL) != PQ_OK) {
+            summary->missing++;
+        } else if (strcmp(json_string_value(json_object_get(record, "status")), "ok") ==
+                   0) {
+            summary->computed++;
+        } else {
+            summary->failed++;
+        }
+        json_decref(record);
+    }
+}
+
+static pq_status run_phases(sweep *s, unsigned phases, pq_sweep_summary *summary,
+                            pq_err *err)
+{
+    old_handlers old;
+    pq_status    st;
+
+    catch_signals(&old);
+    if ((phases & PQ_PHASE_EVAL) != 0) {
+        PQ_TRY(compute_cells(s, err));
+    }
+    if ((phases & PQ_PHASE_LATENCY) != 0 && s->cells->config->latency.wanted) {
+        PQ_TRY(time_cells(s, summary, err));
+    }
+    st = PQ_OK;
+cleanup:
+    restore_signals(&old);
+    return st;
+}
+
+pq_status pq_sweep_run(const pq_config *config, const pq_sweep_options *options,
+                       pq_sweep_summary *summary, pq_err *err)
+{
+    const double     start  = pq_clock_wall_s();
+    const unsigned   phases = options->phases == 0 ? PQ_PHASE_ALL : options->phases;
+    pq_cells         cells  = {0};
+    sweep            s      = {.cells = &cells, .options = options};
+    pq_sweep_summary done   = {0};
+    pq_status        st;
+
+    done.dir = options->dir != NULL ? pq_strdup(options->dir) : pq_config_dir(config);
+    PQ_CHECK(done.dir != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_cells_plan(config, done.dir, &cells, err));
+    PQ_TRY(pq_cells_write(&cells, err));
+    PQ_NEW(s.states, cells.n);
+    sort_cells(&s);
+    st = run_phases(&s, phases, &done, err);
+    count_cells(&s, &done);
+    if (st == PQ_OK || st == PQ_ERR_INTERRUPTED) {
+        const pq_status ran = st;
+        PQ_TRY(pq_sweep_collect(cells.dir, err));
+        st         = ran;
+        done.table = pq_path_join(cells.dir, "table.csv");
+    }
+    done.seconds = pq_clock_wall_s() - start;
+    *summary     = done;
+    done         = (pq_sweep_summary){0};
+cleanup:
+    pq_sweep_summary_free(&done);
+    pq_free(s.states);
+    pq_cells_free(&cells);
+    return st;
+}
+
+void pq_sweep_summary_free(pq_sweep_summary *summary)
+{
+    pq_free(summary->dir);
+    pq_free(summary->table);
+    *summary = (pq_sweep_summary){0};
+}

@@ -1,0 +1,62 @@
+/**
+ * @file
+ * Runs what a plan still lacks: every missing cell in a process of its own,
+ * then the latency of all of them in one process, beside nothing else.
+ *
+ * A failed, crashed, too large or too slow cell is one record with its reason;
+ * the rest goes on. Whatever is done is on disk, so that a run may be stopped
+ * in any way at any time, and the next one computes only what is missing. The
+ * results do not depend on `jobs`.
+ */
+#ifndef PQ_SWEEP_RUN_H
+#define PQ_SWEEP_RUN_H
+
+#include "core/progress.h"
+#include "sweep/plan.h"
+
+/** Which parts are run. */
+enum {
+    PQ_PHASE_EVAL    = 1 << 0, /**< compress and evaluate */
+    PQ_PHASE_LATENCY = 1 << 1,
+    PQ_PHASE_ALL     = PQ_PHASE_EVAL | PQ_PHASE_LATENCY,
+};
+
+/** {0} is one cell at a time, all phases, the configuration's folder. */
+typedef struct {
+    size_t      jobs;   /**< cells at once; 0 = 1 */
+    unsigned    phases; /**< PQ_PHASE_*; 0 = all */
+    bool        force;  /**< computes cells that are done, too */
+    const char *dir;    /**< results folder, or NULL = the configuration's */
+    const char
+        *only; /**< glob over labels ("svd*"): the others are left alone; or NULL */
+    const pq_progress *progress; /**< "cells", then "latency" */
+} pq_sweep_options;
+
+/** Owns dir and table. */
+typedef struct {
+    char  *dir;
+    char  *table;    /**< path of table.csv */
+    size_t cells;    /**< of the plan */
+    size_t cached;   /**< done before */
+    size_t computed; /**< done now */
+    size_t failed;   /**< failed now, or failed before and not selected */
+    size_t missing;  /**< not selected, or interrupted */
+    size_t timed;    /**< latency records made now */
+    size_t noisy;    /**< of them noisy */
+    double seconds;
+} pq_sweep_summary;
+
+/**
+ * Plans, runs, and builds `table.csv` and `results.sqlite` in the results folder.
+ * SIGINT and SIGTERM are caught meanwhile: cells at work are stopped.
+ *
+ * @retval PQ_OK               Also when cells failed: see the summary.
+ * @retval PQ_ERR_INTERRUPTED  By a signal; resumable; the summary is filled.
+ * @retval PQ_ERR_IO           The results folder cannot be written.
+ * @retval others              As pq_cells_plan.
+ */
+pq_status pq_sweep_run(const pq_config *config, const pq_sweep_options *options,
+                       pq_sweep_summary *summary, pq_err *err);
+void      pq_sweep_summary_free(pq_sweep_summary *summary);
+
+#endif

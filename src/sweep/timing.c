@@ -1,0 +1,274 @@
+#include "sweep/timing.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "exec/plan.h"
+#include "formats/model.h"
+#include "store/record.h"
+#include "sweep/cell.h"
+#include "sweep/inputs.h"
+#include "sweep/key.h"
+
+enum { DISTINCT_EVENTS = 1024, INPUT_BYTES = 64 << 20 };
+
+/* A model ready to be timed; owns plan and out. */
+typedef struct {
+    const pq_cell *cell;
+    pq_plan       *plan;
+    float         *out;
+    const float   *events; /* borrowed: [n_events, item] */
+    size_t         n_inputs, batch, item;
+} runner;
+
+/* One batch size: all models that are timed together. */
+typedef struct {
+    const pq_timing_task *task;
+    size_t                size; /* index of the batch size */
+    size_t                batch;
+    float                *events; /* [n_inputs * batch, item], of the test split */
+    size_t                n_inputs, item;
+    size_t                n;
+    runner               *runners; /* [n]; the first is the reference */
+    pq_variant           *variants;
+    pq_timing            *results;
+} session;
+
+static float run_once(void *context, size_t input)
+{
+    runner            *r  = context;
+    const float *const in = r->events + (input % r->n_inputs) * r->batch * r->item;
+
+    /* a plan that has run once does not fail: sizes were checked when it was made */
+    return pq_plan_run(r->plan, r->batch, &in, r->out, NULL) == PQ_OK ? r->out[0] : 0.0F;
+}
+
+/* Distinct inputs to go round, taken from the test events, again from the start if there
+ * are too few. */
+static pq_status read_events(session *s, pq_err *err)
+{
+    const pq_cells        *c       = s->task->cells;
+    pq_dataset            *dataset = NULL;
+    const pq_dataset_info *info;
+    size_t                 split = 0, most, n;
+    pq_status              st;
+
+    PQ_TRY(pq_input_dataset(c->config, c->data, &dataset, err));
+    PQ_TRY(pq_dataset_split(dataset, c->test, &split, err));
+    info = pq_dataset_describe(dataset);
+    PQ_CHECK(pq_shape_count(&info->sample, &s->item), PQ_ERR_SHAPE,
+             "events are too large");
+    most        = INPUT_BYTES / (s->batch * s->item * sizeof(float));
+    s->n_inputs = s->batch >= DISTINCT_EVENTS ? 4 : DISTINCT_EVENTS / s->batch;
+    s->n_inputs = most < 1 ? 1 : s->n_inputs > most ? most : s->n_inputs;
+    n           = s->n_inputs * s->batch;
+    PQ_NEW(s->events, n * s->item);
+    for (size_t first = 0; first < n;) {
+        const size_t   left = n - first, have = info->splits[split].n;
+        const size_t   part  = left < have ? left : have;
+        const pq_batch batch = {.x = s->events + first * s->item};
+        PQ_TRY(pq_dataset_read(dataset, split, 0, part, &batch, err));
+        first += part;
+    }
+cleanup:
+    pq_dataset_close(&dataset);
+    return st;
+}
+
+static pq_status prepare(session *s, const pq_cell *cell, pq_err *err)
+{
+    const pq_cells       *c       = s->task->cells;
+    const pq_plan_options options = {.engine = pq_engine_names[c->config->latency.engine],
+                                     .batch  = s->batch};
+    char                 *path    = pq_artifact_path(c, pq_cell_artifact(cell));
+    pq_graph             *graph   = NULL;
+    runner               *r       = &s->runners[s->n];
+    pq_shape              shape;
+    size_t                width = 0;
+    pq_status             st;
+
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_model_load(path, NULL, &graph, err));
+    *r = (runner){.cell     = cell,
+                  .events   = s->events,
+                  .n_inputs = s->n_inputs,
+                  .batch    = s->batch,
+                  .item     = s->item};
+    s->n++;
+    PQ_TRY(pq_plan_create(graph, &options, &r->plan, err));
+    shape = pq_plan_output_shape(r->plan);
+    PQ_CHECK(pq_shape_count(&shape, &width), PQ_ERR_SHAPE, "outputs are too large");
+    PQ_NEW(r->out, width * s->batch);
+    {
+        const float *const in = s->events;
+        PQ_TRY(pq_plan_run(r->plan, s->batch, &in, r->out, err));
+    }
+    s->variants[s->n - 1] = (pq_variant){run_once, r};
+cleanup:
+    pq_graph_free(&graph);
+    pq_free(path);
+    return st;
+}
+
+static bool is_due(const session *s, size_t cell)
+{
+    return s->task->due[cell * s->task->cells->config->latency.batch.n + s->size];
+}
+
+/* The reference first, then every due artifact once. */
+static pq_status prepare_all(session *s, pq_err *err)
+{
+    const pq_cells *c = s->task->cells;
+    pq_status       st;
+
+    PQ_NEW(s->runners, c->n + 1);
+    PQ_NEW(s->variants, c->n + 1);
+    PQ_NEW(s->results, c->n + 1);
+    PQ_TRY(prepare(s, &c->cells[c->reference], err));
+    for (size_t i = 0; i < c->n; i++) {
+        bool known = false;
+        for (size_t k = 0; k < s->n; k++) {
+            known = known || strcmp(s->runners[k].cell->latency[s->size],
+                                    c->cells[i].latency[s->size]) == 0;
+        }
+        if (is_due(s, i) && !known) {
+            PQ_TRY(prepare(s, &c->cells[i], err));
+        }
+    }
+cleanup:
+    return st;
+}
+
+static pq_status add_metric(json_t *record, size_t batch, const char *name,
+                            const double v[3], pq_better better, pq_err *err)
+{
+    pq_value value = {.value = v[0], .lo = v[1], .hi = v[2], .better = better};
+
+    (void)snprintf(value.name, sizeof value.name, "latency.b%zu.%s", batch, name);
+    (void)snprintf(value.unit, sizeof value.unit, "%s",
+                   better == PQ_BETTER_LOWER ? "s" : "");
+    return pq_record_metric(record, &value, err);
+}
+
+static pq_status add_metrics(json_t *record, size_t batch, const pq_timing *t,
+                             pq_err *err)
+{
+    const double none       = (double)NAN;
+    const double times[][3] = {{t->throughput_s, t->throughput_lo, t->throughput_hi},
+                               {t->cpu_s, none, none},
+                               {t->chain_s, none, none},
+                               {t->p50_s, none, none},
+                               {t->p90_s, none, none},
+                               {t->p99_s, none, none},
+                               {t->p999_s, none, none}};
+    static const char *const names[] = {"throughput_s", "cpu_s", "chain_s", "p50_s",
+                                        "p90_s",        "p99_s", "p999_s"};
+    const double             ratio[] = {t->ratio, t->ratio_lo, t->ratio_hi};
+    pq_status                st;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        PQ_TRY(add_metric(record, batch, names[i], times[i], PQ_BETTER_LOWER, err));
+    }
+    PQ_TRY(add_metric(record, batch, "ratio", ratio, PQ_BETTER_HIGHER, err));
+cleanup:
+    return st;
+}
+
+static json_t *timing_json(const session *s, const pq_timing *t, double timer_s)
+{
+    json_t *samples = json_array();
+
+    for (size_t i = 0; i < t->n; i++) {
+        (void)json_array_append_new(samples, json_real(t->samples[i]));
+    }
+    return json_pack("{s:I, s:I, s:I, s:o, s:b, s:s, s:f, s:I}", "batch",
+                     (json_int_t)s->batch, "threads",
+                     (json_int_t)s->task->cells->config->latency.threads, "calls",
+                     (json_int_t)t->calls, "samples", samples, "noisy", t->noisy, "why",
+                     t->why, "timer_s", timer_s, "variants", (json_int_t)s->n);
+}
+
+static pq_status write_record(const session *s, size_t i, double timer_s, pq_err *err)
+{
+    const pq_cells *c    = s->task->cells;
+    const pq_cell  *cell = s->runners[i].cell;
+    json_t   *record  = pq_cell_record(c, cell, "latency", cell->latency[s->size], "ok");
+    pq_text   kernels = {0};
+    pq_status st;
+
+    pq_plan_kernels(s->runners[i].plan, &kernels);
+
+    PQ_CHECK(
+        record != NULL && json_object_set_new(record, "metrics", json_object()) == 0 &&
+            json_object_set_new(record, "timing",
+                                timing_json(s, &s->results[i], timer_s)) == 0 &&
+            json_object_set_new(
+                record, "provenance",
+                pq_cell_provenance(c, pq_engine_names[c->config->latency.engine])) == 0 &&
+            !kernels.failed &&
+            json_object_set_new(json_object_get(record, "provenance"), "kernels",
+                                json_string(kernels.text)) == 0,
+        PQ_ERR_NOMEM, "cannot allocate a record");
+    PQ_TRY(add_metrics(record, s->batch, &s->results[i], err));
+    PQ_TRY(pq_record_write(c->dir, record, err));
+cleanup:
+    pq_text_free(&kernels);
+    json_decref(record);
+    return st;
+}
+
+static void end_session(session *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        pq_plan_free(&s->runners[i].plan);
+        pq_free(s->runners[i].out);
+        pq_timing_free(&s->results[i]);
+    }
+    pq_free(s->events);
+    pq_free(s->runners);
+    pq_free(s->variants);
+    pq_free(s->results);
+}
+
+static pq_status time_batch(const pq_timing_task *task, size_t size, pq_err *err)
+{
+    const pq_config *config = task->cells->config;
+    session          s      = {
+                      .task = task, .size = size, .batch = (size_t)config->latency.batch.value[size]};
+    double    timer_s;
+    pq_status st;
+
+    PQ_TRY(read_events(&s, err));
+    PQ_TRY(prepare_all(&s, err));
+    PQ_TRY(pq_latency_measure(s.variants, s.n, &config->latency.options,
+                              (uint64_t)config->seeds.base, task->progress, s.results,
+                              &timer_s, err));
+    for (size_t i = 0; i < s.n; i++) {
+        if (is_due(&s, s.runners[i].cell->order)) {
+            PQ_TRY(write_record(&s, i, timer_s, err));
+        }
+    }
+cleanup:
+    end_session(&s);
+    return st;
+}
+
+pq_status pq_cells_time(const pq_timing_task *task, pq_err *err)
+{
+    const size_t sizes = task->cells->config->latency.batch.n;
+    pq_status    st    = PQ_OK;
+
+    for (size_t size = 0; size < sizes; size++) {
+        bool any = false;
+        for (size_t i = 0; i < task->cells->n; i++) {
+            any = any || task->due[i * sizes + size];
+        }
+        if (any) {
+            PQ_TRY(time_batch(task, size, err));
+        }
+    }
+cleanup:
+    return st;
+}

@@ -1,0 +1,25 @@
+/**
+ * @file
+ * The latency of a run's cells, measured together: one process, all variants
+ * loaded, interleaved with the reference.
+ */
+#ifndef PQ_SWEEP_TIMING_H
+#define PQ_SWEEP_TIMING_H
+
+#include "core/progress.h"
+#include "sweep/plan.h"
+
+/** What is to be timed. Borrowed. */
+typedef struct {
+    const pq_cells    *cells;
+    const bool        *due; /**< [cells->n, batch sizes] */
+    const pq_progress *progress;
+} pq_timing_task;
+
+/**
+ * Times every due cell at every batch size against the reference, and writes the records.
+ * The models must be in the results folder.
+ */
+pq_status pq_cells_time(const pq_timing_task *task, pq_err *err);
+
+#endif

@@ -1,0 +1,141 @@
+#define _GNU_SOURCE
+#include "sweep/worker.h"
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/text.h"
+
+/* In the child: nothing of it outlives the parent, and the parent alone hears Ctrl-C. */
+static void settle(pid_t parent, pq_worker_limits limits)
+{
+    struct rlimit core = {0};
+
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGTERM, SIG_DFL);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) {
+        _exit(1);
+    }
+    (void)setrlimit(RLIMIT_CORE, &core);
+    if (limits.memory_bytes > 0.0) {
+        const struct rlimit memory = {(rlim_t)limits.memory_bytes,
+                                      (rlim_t)limits.memory_bytes};
+        (void)setrlimit(RLIMIT_AS, &memory);
+    }
+}
+
+pq_status pq_worker_start(pq_worker *w, pq_work run, void *context,
+                          pq_worker_limits limits, pq_err *err)
+{
+    const pid_t parent = getpid();
+    void       *shared = mmap(NULL, sizeof *w->shared, PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pid_t       pid    = -1;
+    pq_status   st;
+
+    PQ_CHECK(shared != MAP_FAILED, PQ_ERR_NOMEM, "cannot share memory with a process");
+    pid = fork();
+    if (pid < 0) {
+        (void)munmap(shared, sizeof *w->shared);
+        PQ_FAIL(PQ_ERR_IO, "cannot start a process: %s", strerror(errno));
+    }
+    if (pid == 0) {
+        pq_err why = {0};
+        settle(parent, limits);
+        st = run(context, &why);
+        if (st != PQ_OK) {
+            why.code = st;
+        }
+        memcpy(shared, &why, sizeof why);
+        _exit(st == PQ_OK ? 0 : 1);
+    }
+    *w = (pq_worker){pid, pq_clock_wall_s(), limits, shared};
+cleanup:
+    return st;
+}
+
+static void release(pq_worker *w)
+{
+    (void)munmap(w->shared, sizeof *w->shared);
+    *w = (pq_worker){0};
+}
+
+/* What an exit status means. */
+static pq_worker_state judge(const pq_worker *w, int status, pq_err *why)
+{
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        return PQ_WORKER_OK;
+    }
+    if (WIFSIGNALED(status)) {
+        (void)pq_err_set(why, PQ_ERR_NUMERIC, __FILE__, __LINE__,
+                         "crashed: signal %d (%s)", WTERMSIG(status),
+                         strsignal(WTERMSIG(status)));
+        return PQ_WORKER_CRASHED;
+    }
+    if (w->shared->code == PQ_OK) {
+        (void)pq_err_set(why, PQ_ERR_NUMERIC, __FILE__, __LINE__,
+                         "crashed: exit code %d without a reason", WEXITSTATUS(status));
+        return PQ_WORKER_CRASHED;
+    }
+    *why = *w->shared;
+    return why->code == PQ_ERR_NOMEM ? PQ_WORKER_OOM : PQ_WORKER_FAILED;
+}
+
+pq_worker_state pq_worker_poll(pq_worker *w, pq_err *why)
+{
+    pq_worker_state state = PQ_WORKER_RUNNING;
+    char            limit[32];
+    int             status = 0;
+    pid_t           ended;
+
+    if (w->pid == 0) {
+        return PQ_WORKER_IDLE;
+    }
+    ended = waitpid(w->pid, &status, WNOHANG);
+    if (ended == w->pid) {
+        state = judge(w, status, why);
+        release(w);
+    } else if (ended < 0 && errno != EINTR) {
+        (void)pq_err_set(why, PQ_ERR_NUMERIC, __FILE__, __LINE__, "crashed: %s",
+                         strerror(errno));
+        release(w);
+        state = PQ_WORKER_CRASHED;
+    } else if (w->limits.timeout_s > 0.0 &&
+               pq_clock_wall_s() - w->start_s > w->limits.timeout_s) {
+        (void)pq_err_set(why, PQ_ERR_RANGE, __FILE__, __LINE__,
+                         "stopped after the time limit of %s",
+                         pq_seconds_text(w->limits.timeout_s, limit, sizeof limit));
+        pq_worker_stop(w);
+        state = PQ_WORKER_TIMEOUT;
+    }
+    return state;
+}
+
+void pq_worker_stop(pq_worker *w)
+{
+    int status;
+
+    if (w->pid != 0) {
+        (void)kill(w->pid, SIGKILL);
+        while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR) {
+        }
+        release(w);
+    }
+}
+
+const char *pq_worker_state_name(pq_worker_state state)
+{
+    static const char *const names[] = {"idle",    "running", "ok",     "failed",
+                                        "timeout", "oom",     "crashed"};
+
+    return names[state];
+}
