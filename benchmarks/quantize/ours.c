@@ -1,0 +1,52 @@
+/*
+ * pquant's side of the comparison, as a shared library that compare.py loads: a model
+ * file run by an engine on one thread.
+ */
+#include <stdio.h>
+
+#include "core/clock.h"
+#include "exec/plan.h"
+#include "formats/model.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+EXPORT void bench_close(void *handle)
+{
+    pq_plan *plan = handle;
+
+    pq_plan_free(&plan);
+}
+
+/* Plan of a model file for up to `batch` samples, or NULL with the reason on stderr. */
+EXPORT void *bench_open(const char *path, const char *engine, size_t batch)
+{
+    const pq_plan_options options = {engine, batch};
+    pq_graph             *graph   = NULL;
+    pq_plan              *plan    = NULL;
+    pq_err                err     = {0};
+
+    if (pq_model_load(path, NULL, &graph, &err) != PQ_OK ||
+        pq_graph_check(graph, &err) != PQ_OK ||
+        pq_plan_create(graph, &options, &plan, &err) != PQ_OK) {
+        (void)fprintf(stderr, "ours: %s\n", err.message);
+    }
+    pq_graph_free(&graph);
+    return plan;
+}
+
+EXPORT int bench_run(void *handle, const float *x, size_t n, float *y)
+{
+    return (int)pq_plan_run(handle, n, &x, y, NULL);
+}
+
+/* Seconds of `calls` runs, without the cost of calling from another language. */
+EXPORT double bench_seconds(void *handle, const float *x, size_t n, float *y,
+                            size_t calls)
+{
+    const double start = pq_clock_wall_s();
+
+    for (size_t i = 0; i < calls; i++) {
+        (void)bench_run(handle, x, n, y);
+    }
+    return pq_clock_wall_s() - start;
+}

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Called by benchmarks/run.sh with PYTHON (of the pinned environment), BUILD (folder) and CSV (to write).
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+library=$BUILD/benchmark_train.so
+
+for room in core tensor linalg io layers graph formats data exec train; do
+    set -- "$@" "$BUILD/src/libpq_$room.a"
+done
+${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -Werror -shared -fPIC -I"$root/src" \
+    "$here/ours.c" -o "$library" -Wl,--start-group "$@" -Wl,--end-group \
+    $LIBS
+
+exec "$PYTHON" "$here/compare.py" "$library" "$CSV"

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# `data fetch` resumes, verifies, unpacks and leaves nothing half-written; `data import` makes
+# a file of our own that reads back the same.
+. "$(dirname "$0")/common.sh"
+export PQUANT_DATA_DIR=$work/data
+mkdir -p "$work/server/tiny"
+/usr/bin/python3 - "$work/server/tiny" <<'P'
+import sys, numpy as np
+rng = np.random.default_rng(1)
+for name, n in [(f"data_batch_{b}", 4) for b in range(1, 6)] + [("test_batch", 10)]:
+    rows = rng.integers(0, 256, (n, 3073), dtype=np.uint8)
+    rows[:, 0] = np.arange(n) % 10
+    rows.tofile(f"{sys.argv[1]}/{name}.bin")
+P
+tar -C "$work/server" -czf "$work/server/tiny.tar.gz" tiny
+bytes=$(stat -c %s "$work/server/tiny.tar.gz") sum=$(sha256sum "$work/server/tiny.tar.gz" | cut -d' ' -f1)
+manifest() { # BYTES SHA URL
+  printf 'name: tiny\ntitle: ten classes of noise\nlayout: cifar\npath: tiny\nlicence: none\nsource: this test\nfiles:\n  - url: %s\n    bytes: %s\n    sha256: %s\n    unpack: true\n' "$3" "$1" "$2" >"$work/tiny.yaml"
+}
+url=file://$work/server/tiny.tar.gz
+left() { find "$work/data" -type f 2>/dev/null | grep -v '/tiny/tiny/' || true; }
+
+manifest "$bytes" "${sum/[0-9a-f]/$([ "${sum:0:1}" = 0 ] && echo 1 || echo 0)}" "$url"
+expect 2 "sha256" "$pquant" data fetch "$work/tiny.yaml" -q
+manifest $((bytes + 1)) "$sum" "$url"
+expect 2 "bytes" "$pquant" data fetch "$work/tiny.yaml" -q || true
+manifest "$bytes" "$sum" "file://$work/server/none.tar.gz"
+expect 75 "none.tar.gz" "$pquant" data fetch "$work/tiny.yaml" -q
+manifest "$bytes" "$sum" "http://127.0.0.1:9/none.tar.gz"
+expect 75 "127.0.0.1" "$pquant" data fetch "$work/tiny.yaml" -q
+[ ! -e "$work/data/tiny/tiny" ] || fault "a failed fetch left a set behind"
+manifest "$bytes" "$sum" "$url"
+expect 0 "$work/data" "$pquant" data fetch "$work/tiny.yaml" -q
+expect 0 "$work/data" "$pquant" data fetch "$work/tiny.yaml" -q # a second time: nothing to do
+where=$("$pquant" data fetch "$work/tiny.yaml" -q)
+expect 0 "train             20 events" "$pquant" data info "$where"
+expect 2 "did you mean 'cifar-10'?" "$pquant" data fetch cifar-1
+expect 0 "jsc-openml" "$pquant" data list
+"$pquant" data list --format json | /usr/bin/python3 -m json.tool >/dev/null || fault "the list's JSON is not valid"
+
+expect 0 "$work/own.h5" "$pquant" data import "$where" -o "$work/own.h5" -q
+expect 0 "test              10 events" "$pquant" data info "$work/own.h5"
+expect 2 "--nonfinite: 'drpo' is not one of: fail drop zero" "$pquant" data import "$where" -o "$work/x.h5" --nonfinite drpo
+expect 2 "-o OUT.h5 is missing" "$pquant" data import "$where"
+printf 'a,b,label\n1,2,g\n3,nan,q\n5,6,g\n7,8,q\n' >"$work/t.csv"
+expect 2 "event 1" "$pquant" data import "$work/t.csv" -o "$work/t.h5" -q
+[ ! -e "$work/t.h5" ] || fault "a refused import left a file"
+expect 0 "1 events hold NaN" "$pquant" data import "$work/t.csv" -o "$work/t.h5" --nonfinite drop
+expect 0 "3 events" "$pquant" data info "$work/t.h5"
+done_testing

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# The shipped track file opens as puma and salt open theirs: compound fields by name, MeV,
+# `valid` tracks first, labels, event numbers; and the program reads it in place.
+. "$(dirname "$0")/common.sh"
+/usr/bin/python3 - datasets/jets-btag-tracks.h5 <<'P' || fault "the file does not read by fields"
+import sys, h5py, numpy as np
+with h5py.File(sys.argv[1]) as f:
+    jets, tracks = f["jets"][:], f["tracks"][:]
+assert set("pt eta mass n_tracks HadronConeExclTruthLabelID eventNumber".split()) <= set(jets.dtype.names)
+assert tracks.dtype["valid"] == bool and tracks.shape == (len(jets), 40)
+assert 20e3 < np.median(jets["pt"]) < 250e3, "pt is not in MeV"
+assert set(np.unique(jets["HadronConeExclTruthLabelID"])) <= {0, 4, 5, 15}
+valid = tracks["valid"]
+assert (valid.sum(1) == np.minimum(jets["n_tracks"], 40)).all(), "valid does not count the tracks"
+assert (valid[:, :-1] >= valid[:, 1:]).all(), "a valid track stands behind padding"
+s = np.where(valid, tracks["IP3D_signed_d0_significance"], 0)
+rate = {flavour: ((s > 2.5).sum(1) >= 2)[jets["HadronConeExclTruthLabelID"] == flavour].mean() for flavour in (5, 4, 0)}
+print("two tracks beyond 2.5 sigma: b %.3f c %.3f light %.4f" % (rate[5], rate[4], rate[0]))
+assert abs(rate[5] - .725) < .2 * .725 and abs(rate[4] - .219) < .2 * .219 and .5 < rate[0] / .0118 < 2
+P
+expect 0 "layout ftag" "$pquant" data info datasets/jets-btag-tracks.h5
+expect 0 "$work/own.h5" "$pquant" data import datasets/jets-btag-tracks.h5 -o "$work/own.h5" --inputs pt,eta,mass \
+  --splits train=0:0.4,val=0.4:0.5,test=0.5:1 -q
+expect 0 "features: pt, eta, mass" "$pquant" data info "$work/own.h5"
+expect 2 "did you mean 'mass'?" "$pquant" data import datasets/jets-btag-tracks.h5 -o "$work/x.h5" --inputs pt,mas
+# No event stands in two splits.
+/usr/bin/python3 - "$work/own.h5" datasets/jets-hlf.h5 datasets/jets-btag.h5 <<'P' || fault "an event stands in two splits"
+import sys, h5py
+for name in sys.argv[1:]:
+    with h5py.File(name) as f:
+        events = {s: set(f[s]["aux/eventNumber"][:].tolist()) for s in ("train", "val", "test")}
+    assert not (events["train"] & events["test"] or events["val"] & events["test"] or events["train"] & events["val"]), name
+P
+done_testing

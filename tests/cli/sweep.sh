@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# The quickstart's sweep: the same table from one and two jobs, from gcc and clang, and
+# after a SIGKILL in the middle; a second run computes nothing and is quick.
+. "$(dirname "$0")/common.sh"
+config=configs/quickstart.yaml
+run() { "$1" run $config --phase eval -o "$2" --jobs "$3" -q >"$2.log" 2>&1 || fault "run into $2: $(tail -3 "$2.log")"; }
+run "$pquant" "$work/one" 1
+run "$pquant" "$work/two" 2
+cmp "$work/one/table.csv" "$work/two/table.csv" || fault "--jobs 1 and --jobs 2 give different tables"
+if [ -x "$root/build-clang/src/cli/pquant" ]; then
+  run "$root/build-clang/src/cli/pquant" "$work/clang" 2
+  cmp "$work/one/table.csv" "$work/clang/table.csv" || fault "gcc and clang builds give different tables"
+fi
+
+setsid "$pquant" run $config --phase eval -o "$work/killed" -q >/dev/null 2>&1 &
+victim=$!
+for _ in $(seq 600); do
+  [ "$(ls "$work/killed/cells" 2>/dev/null | grep -c 'json$')" -ge 4 ] && break
+  sleep 0.02
+done
+kill -9 -- -$victim 2>/dev/null
+wait $victim 2>/dev/null
+done_before=$(ls "$work/killed/cells" | grep -c 'json$')
+[ "$done_before" -ge 4 ] || fault "only $done_before cells before the kill"
+find "$work/killed/cells" -name '*.json' -newermt '2000-01-01' -printf '%p %T@\n' | sort >"$work/times"
+"$pquant" run $config --phase eval -o "$work/killed" --format json -q >"$work/resumed" || fault "resume failed"
+cached=$(/usr/bin/python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["cached"])' "$work/resumed")
+[ "$cached" -ge "$done_before" ] || fault "$done_before cells were done, $cached taken as cached"
+while read -r file time; do
+  [ "$(find "$file" -printf '%T@')" = "$time" ] || fault "computed again: $file"
+done <"$work/times"
+cmp "$work/one/table.csv" "$work/killed/table.csv" || fault "a killed and resumed sweep gives another table"
+
+start=$(date +%s%N)
+expect 0 "0 computed" "$pquant" run $config --phase eval -o "$work/one" -q
+took=$((($(date +%s%N) - start) / 1000000))
+echo "second run: $took ms"
+[ -n "${PQ_SLOW:-}" ] || [ "$took" -lt 1000 ] || fault "a run with nothing to do took $took ms"
+
+expect 5 "26 cells: 26 done, 0 failed, 0 missing; latency: 0 of 52" "$pquant" status "$work/one"
+expect 5 "cells are missing" "$pquant" run $config --phase eval -o "$work/part" --only 'svd*' -q
+expect 4 "no cell was selected" "$pquant" run $config --phase eval -o "$work/none" --only 'nothing*' -q
+expect 0 "records copied" "$pquant" merge "$work/part" "$work/one"
+cmp <(cut -d, -f1-20 "$work/one/table.csv") <(cut -d, -f1-20 "$work/part/table.csv") || fault "merge gives another table"
+expect 0 "table.csv" "$pquant" run $config -P rank=8 --phase eval -o "$work/axis" --format json -q
+for file in table.csv table.md table.tex report.html plots/roc.svg plots/roc.png plots/accuracy_bytes.svg; do
+  [ -s "$work/one/$file" ] || fault "no $file"
+done
+done_testing

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Usage: help everywhere, misspellings, missing values, and the documents printed from the tables.
+. "$(dirname "$0")/common.sh"
+expect 0 "start: pquant run configs/quickstart.yaml" "$pquant" --help
+expect 0 "pquant 0.1.0" "$pquant" --version
+expect 2 "unknown verb 'runn'; did you mean 'run'?" "$pquant" runn
+expect 2 "unknown option '--engin'; did you mean '--engine'?" "$pquant" model eval x --engin blas
+expect 2 "option '--engine' needs a value NAME" "$pquant" model eval x --engine
+expect 2 "option '--quiet' takes no value" "$pquant" methods --quiet=1
+expect 2 "usage: pquant model info [options] MODEL" "$pquant" model info
+expect 2 "--format: 'xml' is not one of: table json" "$pquant" methods --format xml
+expect 2 "--batch: '0' is not a whole number in 1..1048576" "$pquant" model eval x --data y --batch 0
+expect 2 "nothing is called 'banana'" "$pquant" help banana
+for verb in run validate show plan status merge report "model info" "model eval" "model diff" compress "data info" "data list" "data fetch" "data import" train \
+  "data generate" methods layers metrics formats doctor help; do
+  expect 0 "usage: pquant $verb" "$pquant" $verb --help
+done
+for name in $("$pquant" methods --format json | /usr/bin/python3 -c 'import json,sys; print(*[m["name"] for m in json.load(sys.stdin)])'); do
+  expect 0 "method $name:" "$pquant" help "$name"
+done
+expect 0 ".TH PQUANT 1" "$pquant" help man
+expect 0 "complete -o default -F _pquant pquant" "$pquant" help completion
+bash -n <("$pquant" help completion) || fault "completion is not valid bash"
+if ! diff <("$pquant" help markdown) docs/reference.md; then
+  fault "docs/reference.md is not what 'pquant help markdown' prints"
+fi
+expect 0 "openblas_core" "$pquant" doctor
+"$pquant" doctor --format json | /usr/bin/python3 -m json.tool >/dev/null || fault "doctor's JSON is not valid"
+# A pipe that is closed, and standard output that is full.
+if [ -w /dev/full ]; then
+  "$pquant" methods >/dev/full 2>"$work/err"
+  [ $? = 75 ] || fault "a full standard output is not exit code 75"
+fi
+done_testing

@@ -1,0 +1,137 @@
+/* finetune and distill as stages: what they may change, and what they need. */
+#include "../train/support.h"
+#include "compress/method.h"
+
+static pq_graph *trained(pq_dataset *d)
+{
+    pq_graph        *g       = NULL;
+    pq_train_params  p       = {0};
+    pq_train_summary s       = {0};
+    pq_train_options options = {.threads = 2};
+
+    OK(pq_graph_create(&g, err));
+    add(g, "in", layer_of("input shape=16"), NULL);
+    add_dense(g, "fc1", 16, 24);
+    add(g, "relu", layer_of("relu"), NULL);
+    add_dense(g, "fc2", 24, 5);
+    add(g, "softmax", layer_of("softmax"), NULL);
+    pq_graph_init_weights(g, PQ_INIT_HE, 2);
+    OK(pq_graph_check(g, err));
+    OK(pq_params_default(pq_train_param_table, &p, err));
+    p.lr = 0.01;
+    OK(pq_train(g, &(pq_train_data){d, 0, SIZE_MAX}, &p, &options, &s, err));
+    pq_train_summary_free(&s);
+    pq_params_free(pq_train_param_table, &p);
+    return g;
+}
+
+static pq_dataset *events(void)
+{
+    pq_dataset *d = NULL;
+
+    write_dataset(temporary("stage.h5"), PQ_SHAPE(16), 5, 2000, 1);
+    OK(pq_dataset_open(temporary("stage.h5"), NULL, &d, err));
+    (void)unlink(temporary("stage.h5"));
+    return d;
+}
+
+static pq_graph *apply(const char *text, const pq_graph *g, const pq_training *t)
+{
+    pq_stage               stage   = {0};
+    pq_graph              *out     = NULL;
+    pq_layer_change       *changes = NULL;
+    size_t                 n       = 0;
+    const pq_apply_options options = {.training = t, .seed = 5};
+
+    OK(pq_stage_parse(text, &stage, err));
+    OK(pq_stage_apply(&stage, g, &options, &out, &changes, &n, err));
+    cr_expect_gt(n, 0);
+    pq_free(changes);
+    pq_stage_free(&stage);
+    return out;
+}
+
+static const float *kernel(const pq_graph *g, const char *node)
+{
+    return pq_f32(
+        pq_layer_weight(g->nodes[pq_graph_find(g, node)].layer, "kernel")->value);
+}
+
+Test(finetune, keeps_a_pruned_layers_zeros_and_layers_that_are_not_selected)
+{
+    pq_dataset       *d = events();
+    pq_graph         *g = trained(d);
+    const pq_training t = {
+        .dataset = d, .validation = SIZE_MAX, .threads = 2, .teacher = g};
+    pq_graph *small = apply("prune:target_sparsity=0.7", g, &t);
+    pq_graph *tuned = apply("finetune:epochs=2,layers=fc1", small, &t);
+    size_t    moved = 0;
+
+    for (size_t i = 0; i < 16 * 24; i++) {
+        cr_assert(kernel(small, "fc1")[i] != 0.0F || kernel(tuned, "fc1")[i] == 0.0F);
+        moved += kernel(small, "fc1")[i] != kernel(tuned, "fc1")[i] ? 1 : 0;
+    }
+    cr_expect_gt(moved, 50);
+    cr_expect_eq(
+        memcmp(kernel(small, "fc2"), kernel(tuned, "fc2"), 24 * 5 * sizeof(float)), 0);
+    pq_graph_free(&g);
+    pq_graph_free(&small);
+    pq_graph_free(&tuned);
+    pq_dataset_close(&d);
+}
+
+Test(finetune, both_factors_of_a_low_rank_layer_are_trained)
+{
+    pq_dataset       *d = events();
+    pq_graph         *g = trained(d);
+    const pq_training t = {
+        .dataset = d, .validation = SIZE_MAX, .threads = 2, .teacher = g};
+    pq_graph *small   = apply("svd:rank=2,layers=fc1", g, &t);
+    pq_graph *tuned   = apply("distill:epochs=2,layers=fc1", small, &t);
+    size_t    factors = 0;
+
+    cr_assert_eq(small->n_nodes, tuned->n_nodes);
+    for (size_t i = 0; i < small->n_nodes; i++) {
+        const pq_weight *a   = pq_layer_weight(small->nodes[i].layer, "kernel");
+        const pq_weight *b   = pq_layer_weight(tuned->nodes[i].layer, "kernel");
+        const bool is_factor = strncmp(small->nodes[i].name, "fc1", 3) == 0 && a != NULL;
+        if (is_factor) {
+            factors++;
+            cr_expect_neq(memcmp(pq_f32(a->value), pq_f32(b->value),
+                                 a->value->count * sizeof(float)),
+                          0, "%s", small->nodes[i].name);
+        }
+    }
+    cr_expect_eq(factors, 2);
+    pq_graph_free(&g);
+    pq_graph_free(&small);
+    pq_graph_free(&tuned);
+    pq_dataset_close(&d);
+}
+
+Test(finetune, says_that_it_needs_events)
+{
+    pq_dataset            *d       = events();
+    pq_graph              *g       = trained(d);
+    pq_stage               stage   = {0};
+    pq_graph              *out     = NULL;
+    pq_layer_change       *changes = NULL;
+    size_t                 n       = 0;
+    pq_err                 e       = {0};
+    const pq_apply_options none    = {0};
+    const pq_training      t       = {.dataset = d, .validation = SIZE_MAX, .threads = 1};
+    const pq_apply_options alone   = {.training = &t};
+
+    OK(pq_stage_parse("finetune:epochs=1", &stage, err));
+    cr_expect_eq(pq_stage_apply(&stage, g, &none, &out, &changes, &n, &e), PQ_ERR_CONFIG);
+    cr_expect(strstr(e.message, "events to train on") != NULL, "%s", e.message);
+    pq_stage_free(&stage);
+    e = (pq_err){0};
+    OK(pq_stage_parse("distill:epochs=1", &stage, err));
+    cr_expect_eq(pq_stage_apply(&stage, g, &alone, &out, &changes, &n, &e),
+                 PQ_ERR_CONFIG);
+    cr_expect(strstr(e.message, "no uncompressed network") != NULL, "%s", e.message);
+    pq_stage_free(&stage);
+    pq_graph_free(&g);
+    pq_dataset_close(&d);
+}

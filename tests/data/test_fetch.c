@@ -1,0 +1,446 @@
+#include "data/files.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "core/hash.h"
+#include "data/fetch.h"
+#include "data/untar.h"
+
+#define SETS PQ_TEST_SOURCE_ROOT "/datasets/sets"
+
+enum { BYTES = 200000 };
+
+static char          home[100];
+static unsigned char content[BYTES];
+
+static void setup_home(void)
+{
+    setup();
+    snprintf(home, sizeof home, "%s/home", folder);
+    setenv("PQUANT_DATA_DIR", home, 1);
+    setenv("no_proxy", "*", 1);
+    for (size_t i = 0; i < BYTES; i++) {
+        content[i] = (unsigned char)(i * 2654435761U >> 24);
+    }
+}
+
+TestSuite(fetch, .init = setup_home, .fini = teardown);
+
+/* A set of one file; `sum` as in pq_set_file. Texts are borrowed. */
+static pq_set one(pq_set_file *file, const char *url, const char *sum, uint64_t bytes)
+{
+    static char none[] = "", name[] = "s", as[] = "f.bin";
+
+    *file = (pq_set_file){.url      = (char *)(uintptr_t)url,
+                          .name     = as,
+                          .bytes    = bytes,
+                          .checksum = (char *)(uintptr_t)sum};
+    return (pq_set){.name    = name,
+                    .title   = none,
+                    .layout  = none,
+                    .licence = none,
+                    .source  = none,
+                    .path    = none,
+                    .files   = file,
+                    .n_files = 1};
+}
+
+static bool is_content(const char *name)
+{
+    char   full[200], *bytes = NULL;
+    size_t n = 0;
+    bool   same;
+
+    snprintf(full, sizeof full, "%s/s/%s", home, name);
+    same = pq_file_read(full, 1 << 20, &bytes, &n, NULL) == PQ_OK && n == BYTES &&
+           memcmp(bytes, content, BYTES) == 0;
+    pq_free(bytes);
+    return same;
+}
+
+static bool there(const char *name)
+{
+    char full[200];
+
+    snprintf(full, sizeof full, "%s/s/%s", home, name);
+    return pq_file_exists(full);
+}
+
+/* sha256, md5 and adler32 of the content, by other code than the one under test where
+ * there is some. */
+static void sums(char sha[80], char adler[24])
+{
+    char hex[PQ_HASH_TEXT];
+
+    write_file("origin", content, BYTES);
+    snprintf(path, sizeof path, "%s/origin", folder);
+    OK(pq_hash_file(path, hex, err));
+    snprintf(sha, 80, "sha256:%s", hex);
+    snprintf(adler, 24, "adler32:%08lx", adler32(adler32(0, NULL, 0), content, BYTES));
+}
+
+Test(fetch, a_file_url_is_copied_and_checked)
+{
+    char        sha[80], adler[24], url[200], *where = NULL;
+    pq_set_file file;
+    pq_set      set;
+
+    sums(sha, adler);
+    snprintf(url, sizeof url, "file://%s/origin", folder);
+    set = one(&file, url, sha, BYTES);
+    OK(pq_set_fetch(&set, NULL, &where, err));
+    snprintf(path, sizeof path, "%s/s", home);
+    cr_expect_str_eq(where, path);
+    cr_expect(is_content("f.bin"));
+    cr_expect_not(there("f.bin.part"));
+    pq_free(where);
+    cr_assert_eq(remove(strcat(strcpy(path, folder), "/origin")), 0);
+    OK(pq_set_fetch(&set, NULL, &where, err)); /* not fetched again */
+    pq_free(where);
+}
+
+Test(fetch, a_download_goes_on_where_it_broke_off)
+{
+    char        sha[80], adler[24], url[200], part[200], *where = NULL;
+    pq_set_file file;
+    pq_set      set;
+
+    sums(sha, adler);
+    snprintf(url, sizeof url, "file://%s/origin", folder);
+    snprintf(part, sizeof part, "%s/s", home);
+    OK(pq_folder_make(part, err));
+    strcat(part, "/f.bin.part");
+    OK(pq_file_write(part, content, 77777, err));
+    set = one(&file, url, adler, BYTES);
+    OK(pq_set_fetch(&set, NULL, &where, err));
+    cr_expect(is_content("f.bin"));
+    pq_free(where);
+}
+
+Test(fetch, what_differs_from_the_manifest_is_refused_and_not_kept)
+{
+    static const char *const bad[] = {
+        "sha256:0000000000000000000000000000000000000000000000000000000000000000",
+        "md5:00000000000000000000000000000000", "adler32:00000000"};
+    char        sha[80], adler[24], url[200], want[400], *where = NULL;
+    pq_set_file file;
+    pq_set      set;
+    pq_err      err = {0};
+
+    sums(sha, adler);
+    snprintf(url, sizeof url, "file://%s/origin", folder);
+    for (size_t i = 0; i < 3; i++) {
+        err = (pq_err){0};
+        set = one(&file, url, bad[i], BYTES);
+        cr_expect_eq(pq_set_fetch(&set, NULL, &where, &err), PQ_ERR_FORMAT);
+        cr_expect_not_null(strstr(err.message, ", the manifest says 0000000"), "%s",
+                           err.message);
+        cr_expect_not(there("f.bin"));
+        cr_expect_not(there("f.bin.part"));
+    }
+    snprintf(want, sizeof want, "%s: has adler32 %s, the manifest says 00000000", url,
+             adler + 8);
+    cr_expect_str_eq(err.message, want);
+    err = (pq_err){0};
+    set = one(&file, url, sha, BYTES + 1);
+    cr_expect_eq(pq_set_fetch(&set, NULL, &where, &err), PQ_ERR_FORMAT);
+    snprintf(want, sizeof want, "%s: has 200000 bytes, the manifest says 200001", url);
+    cr_expect_str_eq(err.message, want);
+    cr_expect_null(where);
+}
+
+Test(fetch, md5_is_that_of_the_standard)
+{
+    char        url[200], *where = NULL;
+    pq_set_file file;
+    pq_set      set;
+
+    write_file("abc", "abc", 3); /* RFC 1321, appendix A.5 */
+    snprintf(url, sizeof url, "file://%s/abc", folder);
+    set = one(&file, url, "md5:900150983cd24fb0d6963f7d28e17f72", 3);
+    OK(pq_set_fetch(&set, NULL, &where, err));
+    pq_free(where);
+}
+
+Test(fetch, without_network_or_file_the_error_says_what_to_do)
+{
+    char        want[300], *where = NULL;
+    pq_set_file file;
+    pq_set      set = one(&file, "http://127.0.0.1:1/f.bin", NULL, 0);
+    pq_err      err = {0};
+
+    cr_expect_eq(pq_set_fetch(&set, NULL, &where, &err), PQ_ERR_IO);
+    cr_expect_not_null(
+        strstr(err.message, "http://127.0.0.1:1/f.bin: cannot be reached: "));
+    snprintf(want, sizeof want,
+             "get it where there is a network and put it to %s/s/f.bin", home);
+    cr_expect_str_eq(err.hint, want);
+    err = (pq_err){0};
+    set = one(&file, "file:///no/such/file", NULL, 0);
+    cr_expect_eq(pq_set_fetch(&set, NULL, &where, &err), PQ_ERR_IO);
+    cr_expect_not_null(
+        strstr(err.message, "file:///no/such/file: the download failed: "));
+    err = (pq_err){0};
+    set = one(&file, "ftp://127.0.0.1/f.bin", NULL, 0);
+    cr_expect_eq(pq_set_fetch(&set, NULL, &where, &err), PQ_ERR_IO);
+    set.n_files = 0;
+    set.path    = set.name; /* inside its folder, and not there */
+    err         = (pq_err){0};
+    cr_expect_eq(pq_set_fetch(&set, NULL, &where, &err), PQ_ERR_UNSUPPORTED);
+    cr_expect_not_null(strstr(err.message, "the set 's' has no known address; see "));
+}
+
+/* A server of the content: breaks off after `limit` bytes of an answer; may ignore
+ * ranges. */
+typedef struct {
+    int    socket;
+    size_t limit;
+    bool   ranges;
+    int    answers; /* requests to serve */
+} server;
+
+static void *serve(void *context)
+{
+    server *s = context;
+
+    for (int i = 0; i < s->answers; i++) {
+        const int client = accept(s->socket, NULL, NULL);
+        char      text[2048];
+        ssize_t   got  = recv(client, text, sizeof text - 1, 0);
+        size_t    from = 0, n;
+        char     *range;
+
+        text[got > 0 ? got : 0] = '\0';
+        range                   = strstr(text, "Range: bytes=");
+        if (range != NULL && s->ranges) {
+            from = (size_t)strtoull(range + 13, NULL, 10);
+        }
+        n = snprintf(text, sizeof text,
+                     from > 0 ? "HTTP/1.1 206 Partial Content\r\nContent-Length: %zu\r\n"
+                                "Content-Range: bytes %zu-%d/%d\r\n\r\n"
+                              : "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n",
+                     (size_t)BYTES - from, from, BYTES - 1, BYTES);
+        (void)!send(client, text, n, MSG_NOSIGNAL);
+        n = BYTES - from < s->limit ? BYTES - from : s->limit;
+        for (size_t at = 0; at < n;) {
+            const ssize_t sent = send(client, content + from + at, n - at, MSG_NOSIGNAL);
+            if (sent <= 0) {
+                break;
+            }
+            at += (size_t)sent;
+        }
+        (void)shutdown(client, SHUT_WR);
+        while (recv(client, text, sizeof text, 0) > 0) {
+        }
+        (void)close(client);
+    }
+    return NULL;
+}
+
+static void start(server *s, pthread_t *thread, char url[64])
+{
+    struct sockaddr_in at   = {.sin_family      = AF_INET,
+                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t          size = sizeof at;
+
+    s->socket = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(bind(s->socket, (struct sockaddr *)&at, size), 0);
+    cr_assert_eq(listen(s->socket, 4), 0);
+    cr_assert_eq(getsockname(s->socket, (struct sockaddr *)&at, &size), 0);
+    cr_assert_eq(pthread_create(thread, NULL, serve, s), 0);
+    snprintf(url, 64, "http://127.0.0.1:%d/f.bin", ntohs(at.sin_port));
+}
+
+Test(fetch, a_broken_connection_is_resumed_by_range_or_from_the_start)
+{
+    for (int ranges = 0; ranges < 2; ranges++) {
+        /* One answer breaks off; then a range, or a refused range and the whole. */
+        server      s = {.limit = 120000, .ranges = ranges == 1, .answers = 1};
+        char        sha[80], adler[24], url[64], full[200], *where = NULL;
+        pthread_t   thread;
+        pq_set_file file;
+        pq_set      set;
+        pq_err      err = {0};
+
+        sums(sha, adler);
+        start(&s, &thread, url);
+        set = one(&file, url, sha, BYTES);
+        cr_expect_eq(pq_set_fetch(&set, NULL, &where, &err), PQ_ERR_IO);
+        cr_expect_not_null(strstr(err.message, ": the download failed: "), "%s",
+                           err.message);
+        cr_expect_str_eq(err.hint,
+                         "120000 bytes are kept: the same command goes on from there");
+        cr_expect_not(there("f.bin"));
+        pthread_join(thread, NULL);
+        s.limit   = BYTES;
+        s.answers = ranges == 1 ? 1 : 2;
+        cr_assert_eq(pthread_create(&thread, NULL, serve, &s), 0);
+        OK(pq_set_fetch(&set, NULL, &where, err));
+        cr_expect(is_content("f.bin"));
+        pthread_join(thread, NULL);
+        pq_free(where);
+        close(s.socket);
+        snprintf(full, sizeof full, "%s/s/f.bin", home);
+        cr_assert_eq(remove(full), 0);
+    }
+}
+
+/* A tar header with its checksum. */
+static void tar_header(char block[512], const char *name, size_t size, char type)
+{
+    unsigned sum = 0;
+
+    memset(block, 0, 512);
+    snprintf(block, 100, "%s", name);
+    snprintf(block + 124, 12, "%011zo", size);
+    memset(block + 148, ' ', 8);
+    block[156] = type;
+    memcpy(block + 257,
+           "ustar\0"
+           "00",
+           8);
+    for (int i = 0; i < 512; i++) {
+        sum += (unsigned char)block[i];
+    }
+    snprintf(block + 148, 8, "%06o", sum);
+}
+
+/* An archive of one member named so, gzipped. */
+static void write_tar(const char *name, char type, bool ended)
+{
+    char   block[512];
+    gzFile file;
+
+    snprintf(path, sizeof path, "%s/a.tar.gz", folder);
+    file = gzopen(path, "wb");
+    tar_header(block, name, 700, type);
+    gzwrite(file, block, 512);
+    gzwrite(file, content, ended ? 1024 : 600);
+    memset(block, 0, 512);
+    for (int i = 0; ended && i < 2; i++) {
+        gzwrite(file, block, 512);
+    }
+    cr_assert_eq(gzclose(file), Z_OK);
+}
+
+static void refused_tar(const char *name, char type, bool ended, pq_status status,
+                        const char *text)
+{
+    pq_err err = {0};
+    char   want[400];
+
+    write_tar(name, type, ended);
+    cr_expect_eq(pq_untar(path, home, &err), status);
+    snprintf(want, sizeof want, "%s: %s", path, text);
+    cr_expect_str_eq(err.message, want);
+}
+
+Test(fetch, archives_are_unpacked_inside_their_folder_only)
+{
+    char   full[200], *bytes = NULL;
+    size_t n   = 0;
+    pq_err err = {0};
+
+    write_tar("in/side/f", '0', true);
+    OK(pq_untar(path, home, err));
+    snprintf(full, sizeof full, "%s/in/side/f", home);
+    OK(pq_file_read(full, 4096, &bytes, &n, err));
+    cr_assert_eq(n, 700);
+    cr_expect_arr_eq((unsigned char *)bytes, content, 700);
+    pq_free(bytes);
+    refused_tar("../out", '0', true, PQ_ERR_FORMAT,
+                "would unpack '../out' outside its folder");
+    refused_tar("a/../../out", '0', true, PQ_ERR_FORMAT,
+                "would unpack 'a/../../out' outside its folder");
+    refused_tar("/etc/out", '0', true, PQ_ERR_FORMAT,
+                "would unpack '/etc/out' outside its folder");
+    refused_tar("link", '2', true, PQ_ERR_UNSUPPORTED,
+                "'link' is a link or a device; only files are unpacked");
+    refused_tar("f", '0', false, PQ_ERR_FORMAT, "is truncated or no tar archive");
+    OK(pq_file_write(path, content, 2000, err));
+    cr_expect_eq(pq_untar(path, home, &err), PQ_ERR_FORMAT);
+    cr_expect_not_null(strstr(err.message, "a.tar.gz: is damaged or no tar archive"));
+}
+
+Test(fetch, every_manifest_of_the_project_is_valid)
+{
+    pq_set *sets = NULL;
+    size_t  n    = 0;
+
+    OK(pq_sets_read(SETS, &sets, &n, err));
+    cr_expect_geq(n, 15);
+    for (size_t i = 0; i < n; i++) {
+        char *where = NULL;
+        cr_expect(sets[i].licence[0] != '\0' && strncmp(sets[i].source, "http", 4) == 0,
+                  "%s", sets[i].name);
+        for (size_t k = 0; k < sets[i].n_places; k++) {
+            pq_free(sets[i].places[k]);
+            sets[i].places[k] = pq_strdup("/no/such/place");
+        }
+        cr_expect_eq(pq_set_where(&sets[i], &where, NULL), PQ_ERR_NOT_FOUND);
+        pq_set_free(&sets[i]);
+    }
+    pq_free(sets);
+}
+
+Test(fetch, sets_are_found_by_name_with_advice)
+{
+    pq_set set = {0};
+    pq_err err = {0};
+
+    OK(pq_set_find(SETS, "cifar-10", &set, err));
+    cr_expect_str_eq(
+        set.files[0].checksum,
+        "sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd");
+    cr_expect_eq(set.files[0].bytes, 170052171);
+    cr_expect_str_eq(set.files[0].name, "cifar-10-binary.tar.gz");
+    cr_expect(set.files[0].unpack);
+    cr_expect_str_eq(set.classes[9], "truck");
+    pq_set_free(&set);
+    cr_expect_eq(pq_set_find(SETS, "cifar10", &set, &err), PQ_ERR_NOT_FOUND);
+    cr_expect_str_eq(err.message,
+                     "no public set is called 'cifar10'; did you mean 'cifar-10'?");
+}
+
+static void refused_manifest(const char *text, const char *message)
+{
+    const size_t live = pq_memory_live();
+    pq_set       set  = {0};
+    pq_err       err  = {0};
+    char         want[400];
+
+    write_file("m.yaml", text, strlen(text));
+    snprintf(path, sizeof path, "%s/m.yaml", folder);
+    cr_expect_eq(pq_set_read(path, &set, &err), PQ_ERR_CONFIG);
+    snprintf(want, sizeof want, "%s:%s", path, message);
+    cr_expect_str_eq(err.message, want);
+    cr_expect_eq(pq_memory_live(), live);
+}
+
+#define HEAD "name: a\ntitle: b\nlayout: c\nlicence: d\nsource: e\n"
+
+Test(fetch, broken_manifests_are_refused_with_the_place)
+{
+    refused_manifest("- a\n", "1:1: the manifest is a list, not a map");
+    refused_manifest("name: a\n", "1:1: 'title' is missing");
+    refused_manifest("name: a\ntitel: b\n",
+                     "2:1: unknown key 'titel'; did you mean 'title'?");
+    refused_manifest(HEAD, "1:1: 'files' is not a list of files");
+    refused_manifest(HEAD "files:\n  - url: http://x/y\n", "7:5: 'bytes' is missing");
+    refused_manifest(HEAD "files:\n  - {url: http://x/y, bytes: many}\n",
+                     "7:30: bytes 'many' is neither a whole number nor unknown");
+    refused_manifest(
+        HEAD "files:\n  - {url: http://x/y, bytes: 5}\n",
+        "7:5: a file needs sha256, md5 or adler32, or says `checksum: unknown`");
+    refused_manifest(HEAD "files:\n  - {url: http://x/y, bytes: 5, md5: ABC}\n",
+                     "7:38: md5 is not 32 hexadecimal digits in lower case");
+    refused_manifest(HEAD "files:\n  - {url: http://x/, bytes: 5, checksum: unknown}\n",
+                     "7:5: '' is no name for a file");
+    refused_manifest(
+        HEAD "files:\n  - {url: http://x/y, as: ../z, bytes: 5, checksum: unknown}\n",
+        "7:5: '../z' is no name for a file");
+}

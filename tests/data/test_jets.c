@@ -1,0 +1,360 @@
+#include "data/files.h"
+
+#include <hdf5.h>
+
+TestSuite(jets, .init = setup, .fini = teardown);
+
+typedef struct {
+    float   pt, eta;
+    int32_t label, flavour_label;
+    int64_t event;
+    float   tagger_pb;
+} jet;
+
+typedef struct {
+    float  d0, significance;
+    int8_t valid;
+} track;
+
+enum { N_JETS = 6, N_TRACKS = 3 };
+
+/* What differs between the files of these tests. */
+typedef struct {
+    const char *label;     /* name of the label's column */
+    const char *tracks;    /* name of the dataset of tracks */
+    bool        attribute; /* names of flavour_label */
+    bool        no_valid;
+} variant;
+
+static const variant usual = {"HadronConeExclTruthLabelID", "tracks", false, false};
+
+static hid_t bool_type(void)
+{
+    const hid_t  type = H5Tenum_create(H5T_NATIVE_INT8);
+    const int8_t no = 0, yes = 1;
+
+    H5Tenum_insert(type, "FALSE", &no);
+    H5Tenum_insert(type, "TRUE", &yes);
+    return type;
+}
+
+static void write_compound(hid_t file, const char *name, hid_t type, int ndim,
+                           const void *rows)
+{
+    const hsize_t dim[] = {N_JETS, N_TRACKS};
+    const hid_t   space = H5Screate_simple(ndim, dim, NULL);
+    const hid_t   id =
+        H5Dcreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+
+    cr_assert(H5Dwrite(id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, rows) >= 0);
+    H5Dclose(id);
+    H5Sclose(space);
+}
+
+static void write_ftag(const variant *v)
+{
+    static const int32_t labels[N_JETS] = {5, 4, 0, 15, 5, 0};
+    static const char    names[3][8]    = {"light", "c", "b"};
+    const hid_t          file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    const hid_t          j    = H5Tcreate(H5T_COMPOUND, sizeof(jet)),
+                t             = H5Tcreate(H5T_COMPOUND, sizeof(track));
+    jet   jets[N_JETS];
+    track tracks[N_JETS][N_TRACKS];
+
+    for (int i = 0; i < N_JETS; i++) {
+        jets[i] = (jet){
+            1000.0F * (float)i, 0.1F * (float)i, labels[i], i % 3, 100 + i / 2, 0.5F};
+        for (int k = 0; k < N_TRACKS; k++) {
+            tracks[i][k] =
+                k < i % 4 ? (track){(float)i, (float)k, 1} : (track){NAN, NAN, 0};
+        }
+    }
+    H5Tinsert(j, "pt", HOFFSET(jet, pt), H5T_NATIVE_FLOAT);
+    H5Tinsert(j, "eta", HOFFSET(jet, eta), H5T_NATIVE_FLOAT);
+    H5Tinsert(j, v->label, HOFFSET(jet, label), H5T_NATIVE_INT32);
+    H5Tinsert(j, "flavour_label", HOFFSET(jet, flavour_label), H5T_NATIVE_INT32);
+    H5Tinsert(j, "eventNumber", HOFFSET(jet, event), H5T_NATIVE_INT64);
+    H5Tinsert(j, "GN2_pb", HOFFSET(jet, tagger_pb), H5T_NATIVE_FLOAT);
+    H5Tinsert(t, "d0", HOFFSET(track, d0), H5T_NATIVE_FLOAT);
+    H5Tinsert(t, "lifetimeSignedD0Significance", HOFFSET(track, significance),
+              H5T_NATIVE_FLOAT);
+    H5Tinsert(t, v->no_valid ? "used" : "valid", HOFFSET(track, valid), bool_type());
+    write_compound(file, "jets", j, 1, jets);
+    write_compound(file, v->tracks, t, 2, tracks);
+    if (v->attribute) {
+        const hsize_t three = 3;
+        const hid_t   id = H5Dopen2(file, "jets", H5P_DEFAULT), s = H5Tcopy(H5T_C_S1);
+        const hid_t   space = H5Screate_simple(1, &three, NULL);
+        hid_t         a;
+        H5Tset_size(s, 8);
+        a = H5Acreate2(id, "flavour_label", s, space, H5P_DEFAULT, H5P_DEFAULT);
+        H5Awrite(a, s, names);
+        H5Aclose(a);
+        H5Dclose(id);
+    }
+    H5Fclose(file);
+}
+
+Test(jets, ftag_features_leave_out_labels_numbers_and_scores)
+{
+    pq_dataset            *d;
+    const pq_dataset_info *info;
+    float                  x[12];
+    int32_t                y[N_JETS];
+    double                 number;
+
+    write_ftag(&usual);
+    d    = open_with(NULL);
+    info = pq_dataset_describe(d);
+    cr_expect_str_eq(info->layout, "ftag");
+    cr_expect(pq_shape_equal(&info->sample, &PQ_SHAPE(2)));
+    cr_expect_str_eq(info->feature_names[1], "eta");
+    cr_expect_eq(info->n_classes, 4);
+    cr_expect_str_eq(info->class_names[0], "b");
+    OK(pq_dataset_read(d, 0, 0, N_JETS, &(pq_batch){x, y, NULL}, err));
+    cr_expect_eq(x[4], 2000.0F);
+    cr_expect_eq(y[0], 0);
+    cr_expect_eq(y[1], 1);
+    cr_expect_eq(y[2], 2);
+    cr_expect_eq(y[3], 3);
+    OK(pq_dataset_read_aux(d, 0, "GN2_pb", 3, 1, &number, err));
+    cr_expect_eq(number, 0.5);
+    pq_dataset_close(&d);
+}
+
+Test(jets, ftag_labels_may_be_chosen_and_named)
+{
+    variant     v = usual;
+    pq_dataset *d;
+    int32_t     y[5];
+
+    write_ftag(&v);
+    d = open_with(&(pq_dataset_options){.labels = "u=0,b=5", .inputs = "eta"});
+    cr_expect_eq(pq_dataset_describe(d)->splits[0].n, 4);
+    OK(pq_dataset_read(d, 0, 0, 4, &(pq_batch){.y = y}, err));
+    cr_expect_eq(y[0], 1);
+    cr_expect_eq(y[1], 0);
+    pq_dataset_close(&d);
+    v.label = "flavour"; /* an alias */
+    write_ftag(&v);
+    d = open_with(NULL);
+    OK(pq_dataset_read(d, 0, 0, 1, &(pq_batch){.y = y}, err));
+    cr_expect_eq(y[0], 0);
+    pq_dataset_close(&d);
+    v.attribute = true;
+    write_ftag(&v);
+    d = open_with(NULL);
+    cr_expect_eq(pq_dataset_describe(d)->n_classes, 3);
+    cr_expect_str_eq(pq_dataset_describe(d)->class_names[0], "light");
+    OK(pq_dataset_read(d, 0, 0, 5, &(pq_batch){.y = y}, err));
+    cr_expect_eq(y[4], 1);
+    pq_dataset_close(&d);
+}
+
+Test(jets, ftag_tracks_are_zero_where_they_are_not_valid)
+{
+    static const char *const inputs[] = {"tracks", "tracks.d0,tracks.S_d0"};
+
+    for (int i = 0; i < 2; i++) {
+        variant                v = usual;
+        pq_dataset            *d;
+        const pq_dataset_info *info;
+        float                  x[N_JETS * N_TRACKS * 3];
+
+        v.tracks = i == 0 ? "tracks" : "consts";
+        write_ftag(&v);
+        d    = open_with(&(pq_dataset_options){.inputs = inputs[i]});
+        info = pq_dataset_describe(d);
+        cr_expect(pq_shape_equal(&info->sample, &PQ_SHAPE(N_TRACKS, 3)));
+        cr_expect_str_eq(info->feature_names[1], "lifetimeSignedD0Significance");
+        cr_expect_str_eq(info->feature_names[2], "valid");
+        OK(pq_dataset_read(d, 0, 0, N_JETS, &(pq_batch){.x = x}, err));
+        for (int k = 0; k < N_JETS * N_TRACKS; k++) {
+            const bool valid = k % N_TRACKS < k / N_TRACKS % 4;
+            cr_expect_eq(x[3 * k], valid ? (float)(k / N_TRACKS) : 0.0F);
+            cr_expect_eq(x[3 * k + 1], valid ? (float)(k % N_TRACKS) : 0.0F);
+            cr_expect_eq(x[3 * k + 2], valid ? 1.0F : 0.0F);
+        }
+        pq_dataset_close(&d);
+    }
+}
+
+Test(jets, ftag_splits_keep_the_jets_of_an_event_together)
+{
+    pq_dataset *d;
+    double      number[N_JETS];
+
+    write_ftag(&usual); /* events 100 100 101 101 102 102 */
+    d = open_with(&(pq_dataset_options){.splits = "train=0:0.102,test=0.102:1"});
+    cr_expect_eq(pq_dataset_describe(d)->splits[0].n, 4);
+    cr_expect_eq(pq_dataset_describe(d)->splits[1].n, 2);
+    OK(pq_dataset_read_aux(d, 1, "eventNumber", 0, 2, number, err));
+    cr_expect_eq(number[0], 102.0);
+    cr_expect_eq(number[1], 102.0);
+    pq_dataset_close(&d);
+}
+
+Test(jets, ftag_refusals_name_column_and_dataset)
+{
+    variant v = usual;
+
+    write_ftag(&v);
+    refused(&(pq_dataset_options){.inputs = "ptt"}, PQ_ERR_NOT_FOUND,
+            ": jets has no column 'ptt'; did you mean 'pt'?");
+    refused(&(pq_dataset_options){.inputs = "tracks.d1"}, PQ_ERR_NOT_FOUND,
+            ": tracks has no column 'd1'; did you mean 'd0'?");
+    refused(&(pq_dataset_options){.inputs = "tracks.d0,pt"}, PQ_ERR_CONFIG,
+            ": inputs are either columns of jets or of tracks (tracks.NAME), not both");
+    v.no_valid = true;
+    write_ftag(&v);
+    refused(&(pq_dataset_options){.inputs = "tracks"}, PQ_ERR_FORMAT,
+            ": tracks has no column 'valid'");
+    v.label = "answer";
+    write_ftag(&v);
+    refused(NULL, PQ_ERR_FORMAT,
+            ": jets has no label: neither HadronConeExclTruthLabelID nor flavour_label "
+            "with names");
+    v        = usual;
+    v.tracks = "hits";
+    write_ftag(&v);
+    refused(&(pq_dataset_options){.inputs = "tracks"}, PQ_ERR_NOT_FOUND,
+            ": has neither tracks nor consts");
+}
+
+enum { COLUMNS = 59, ROWS = 5, MOST = 4 };
+
+/* A file of Zenodo: jets[i][c] = 100 (first + i) + c, labels one-hot by row; names as
+ * published. */
+static void write_zenodo(const char *name, int first, bool no_label, int bad_row)
+{
+    static const char *const groomed[] = {
+        "c1_b0",    "c1_b1",    "c1_b2", "c2_b1", "c2_b2", "d2_b1", "d2_b2",
+        "d2_a1_b1", "d2_a1_b2", "m2_b1", "m2_b2", "n2_b1", "n2_b2"};
+    static const char *const classes[] = {"g", "q", "w", "z", "t", "undef"};
+    char                     names[COLUMNS][24];
+    float                    rows[ROWS][COLUMNS], constituents[ROWS * MOST * 16];
+    char                     full[200];
+    pq_h5                   *file = NULL;
+    hsize_t                  dim  = COLUMNS;
+    hid_t                    raw, type, space, id;
+
+    for (int c = 0; c < COLUMNS; c++) {
+        snprintf(names[c], sizeof names[c], "j_f%d", c);
+        for (int i = 0; i < ROWS; i++) {
+            rows[i][c] = c >= 53 ? (c - 53 == (first + i) % 5 ? 1.0F : 0.0F)
+                                 : (float)(100 * (first + i) + c);
+        }
+    }
+    if (bad_row >= 0) {
+        rows[bad_row][53] = rows[bad_row][54] = 1.0F;
+    }
+    strcpy(names[1], "j_pt");
+    strcpy(names[12], "j_zlogz");
+    strcpy(names[48], "j_mass_mmdt");
+    strcpy(names[52], "j_multiplicity");
+    for (int k = 0; k < 13; k++) {
+        snprintf(names[34 + k], sizeof names[0], "j_%s_mmdt", groomed[k]);
+    }
+    for (int k = 0; k < 6; k++) {
+        snprintf(names[53 + k], sizeof names[0], no_label && k == 2 ? "j_v" : "j_%s",
+                 classes[k]);
+    }
+    for (int i = 0; i < ROWS * MOST * 16; i++) {
+        constituents[i] = (float)(i + first);
+    }
+    snprintf(full, sizeof full, "%s/%s", folder, name);
+    OK(pq_h5_create(full, &file, err));
+    put(file, "jets", PQ_DTYPE_F64, PQ_SHAPE(ROWS, COLUMNS), &rows[0][0]);
+    put(file, "jetConstituentList", PQ_DTYPE_F64, PQ_SHAPE(ROWS, MOST, 16), constituents);
+    OK(pq_h5_commit(&file, err));
+    raw  = H5Fopen(full, H5F_ACC_RDWR, H5P_DEFAULT);
+    type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, sizeof names[0]);
+    space = H5Screate_simple(1, &dim, NULL);
+    id    = H5Dcreate2(raw, "jetFeatureNames", type, space, H5P_DEFAULT, H5P_DEFAULT,
+                       H5P_DEFAULT);
+    cr_assert(H5Dwrite(id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, names) >= 0);
+    H5Dclose(id);
+    H5Sclose(space);
+    H5Fclose(raw);
+    strcpy(path, full);
+}
+
+Test(jets, zenodo_columns_are_the_documented_ones)
+{
+    static const int       columns[] = {12, 34, 35, 36, 37, 38, 39, 40,
+                                        41, 42, 43, 44, 45, 46, 48, 52};
+    pq_dataset            *d;
+    const pq_dataset_info *info;
+    float                  x[ROWS * 16];
+    int32_t                y[ROWS];
+    double                 pt[2];
+
+    write_zenodo("jetImage_0_150p_0_10000.h5", 0, false, -1);
+    d    = open_with(NULL);
+    info = pq_dataset_describe(d);
+    cr_expect_str_eq(info->layout, "zenodo");
+    cr_expect_str_eq(info->class_names[4], "t");
+    cr_expect_str_eq(info->feature_names[14], "mass_mmdt");
+    OK(pq_dataset_read(d, 0, 0, ROWS, &(pq_batch){x, y, NULL}, err));
+    for (int i = 0; i < ROWS; i++) {
+        cr_expect_eq(y[i], i % 5);
+        for (int k = 0; k < 16; k++) {
+            cr_expect_eq(x[16 * i + k], (float)(100 * i + columns[k]));
+        }
+    }
+    OK(pq_dataset_read_aux(d, 0, "pt", 2, 2, pt, err));
+    cr_expect_eq(pt[1], 301.0);
+    pq_dataset_close(&d);
+    d = open_with(&(pq_dataset_options){.inputs = "j_pt,zlogz"});
+    OK(pq_dataset_read(d, 0, 1, 1, &(pq_batch){.x = x}, err));
+    cr_expect_eq(x[0], 101.0F);
+    cr_expect_eq(x[1], 112.0F);
+    pq_dataset_close(&d);
+    d = open_with(&(pq_dataset_options){.inputs = "constituents"});
+    cr_expect(pq_shape_equal(&pq_dataset_describe(d)->sample, &PQ_SHAPE(MOST, 16)));
+    pq_dataset_close(&d);
+}
+
+Test(jets, zenodo_folders_are_splits_of_many_files)
+{
+    pq_dataset *d;
+    float       x[8 * 16];
+    char        inner[128];
+
+    snprintf(inner, sizeof inner, "%s/train", folder);
+    OK(pq_folder_make(inner, err));
+    snprintf(inner, sizeof inner, "%s/val", folder);
+    OK(pq_folder_make(inner, err));
+    write_zenodo("train/a.h5", 0, false, -1);
+    write_zenodo("train/b.h5", ROWS, false, -1);
+    write_zenodo("val/c.h5", 2 * ROWS, false, -1);
+    strcpy(path, folder);
+    d = open_with(NULL);
+    cr_assert_eq(pq_dataset_describe(d)->n_splits, 2);
+    cr_expect_eq(pq_dataset_describe(d)->splits[0].n, 2 * ROWS);
+    OK(pq_dataset_read(d, 0, 1, 8, &(pq_batch){.x = x}, err));
+    for (int i = 0; i < 8; i++) {
+        cr_expect_eq(x[16 * i], (float)(100 * (i + 1) + 12));
+    }
+    pq_dataset_close(&d);
+}
+
+Test(jets, zenodo_without_label_or_column_is_refused)
+{
+    pq_dataset *d;
+    int32_t     y[ROWS];
+    pq_err      err = {0};
+
+    write_zenodo("a.h5", 0, true, -1);
+    refused(NULL, PQ_ERR_FORMAT, ": jetFeatureNames has no 'j_w': the label is missing");
+    write_zenodo("a.h5", 0, false, 3);
+    refused(&(pq_dataset_options){.inputs = "zlog"}, PQ_ERR_NOT_FOUND,
+            ": has no column 'zlog'; did you mean 'zlogz'?");
+    d = open_with(NULL);
+    cr_expect_eq(pq_dataset_read(d, 0, 0, ROWS, &(pq_batch){.y = y}, &err),
+                 PQ_ERR_FORMAT);
+    cr_expect_not_null(
+        strstr(err.message, ": event 3: label -1 is none of the 5 classes"));
+    pq_dataset_close(&d);
+}

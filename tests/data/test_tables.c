@@ -1,0 +1,189 @@
+#include "data/files.h"
+
+#include <zlib.h>
+
+TestSuite(tables, .init = setup, .fini = teardown);
+
+static void text(const char *name, const char *content)
+{
+    write_file(name, content, strlen(content));
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+}
+
+Test(tables, csv_columns_classes_and_weights_are_found)
+{
+    pq_dataset            *d;
+    const pq_dataset_info *info;
+    float                  x[6], w[3];
+    int32_t                y[3];
+    double                 number[3];
+
+    text("a.csv",
+         "event_number,\"pt\",class,eta,weight\r\n"
+         "7,1.5,quark,-2e-1,1\n# a comment\n\n8,2,gluon,0.5,2\n9, 3 ,\"quark\",1,0.5\n");
+    d    = open_with(NULL);
+    info = pq_dataset_describe(d);
+    cr_expect_str_eq(info->layout, "csv");
+    cr_expect_eq(info->splits[0].n, 3);
+    cr_expect(pq_shape_equal(&info->sample, &PQ_SHAPE(2)));
+    cr_expect_str_eq(info->feature_names[1], "eta");
+    cr_expect_eq(info->n_classes, 2);
+    cr_expect_str_eq(info->class_names[0], "gluon");
+    OK(pq_dataset_read(d, 0, 0, 3, &(pq_batch){x, y, w}, err));
+    cr_expect_eq(x[1], -0.2F);
+    cr_expect_eq(x[4], 3.0F);
+    cr_expect_eq(y[0], 1);
+    cr_expect_eq(y[1], 0);
+    cr_expect_eq(w[2], 0.5F);
+    OK(pq_dataset_read_aux(d, 0, "event_number", 1, 2, number, err));
+    cr_expect_eq(number[1], 9.0);
+    pq_dataset_close(&d);
+    d = open_with(&(pq_dataset_options){.inputs = "eta", .labels = "q=quark"});
+    cr_expect_eq(pq_dataset_describe(d)->splits[0].n, 2);
+    OK(pq_dataset_read(d, 0, 1, 1, &(pq_batch){x, y, NULL}, err));
+    cr_expect_eq(x[0], 1.0F);
+    cr_expect_eq(y[0], 0);
+    pq_dataset_close(&d);
+}
+
+Test(tables, classes_that_are_numbers_are_sorted_as_numbers)
+{
+    pq_dataset *d;
+    int32_t     y[4];
+
+    text("a.csv", "a,label\n1,10\n1,5\n1,0\n1,5\n");
+    d = open_with(NULL);
+    cr_expect_str_eq(pq_dataset_describe(d)->class_names[2], "10");
+    OK(pq_dataset_read(d, 0, 0, 4, &(pq_batch){.y = y}, err));
+    cr_expect_eq(y[0], 2);
+    cr_expect_eq(y[1], 1);
+    pq_dataset_close(&d);
+    d = open_with(&(pq_dataset_options){.labels = "b=5,light=0"});
+    OK(pq_dataset_read(d, 0, 0, 3, &(pq_batch){.y = y}, err));
+    cr_expect_eq(y[0], 0);
+    cr_expect_eq(y[1], 1);
+    pq_dataset_close(&d);
+}
+
+/* OpenML's header, as 42468 has it. */
+static const char arff[] = "% a comment\n@RELATION hls4ml_lhc_jets_hlf\n\n"
+                           "@ATTRIBUTE zlogz REAL\n@attribute 'c1 b0' numeric\n"
+                           "@attribute class {g, q, t, w, z}\n@DATA\n"
+                           "-2.9,0.4,t\n-3.5,?,'g'\n% in between\n-1.5,0.1,z\n";
+
+Test(tables, arff_declares_its_classes_in_their_order)
+{
+    pq_dataset            *d;
+    const pq_dataset_info *info;
+    float                  x[2];
+    int32_t                y[3];
+    pq_err                 err = {0};
+    char                   want[300];
+
+    text("a.arff", arff);
+    d    = open_with(NULL);
+    info = pq_dataset_describe(d);
+    cr_expect_str_eq(info->layout, "arff");
+    cr_expect_eq(info->n_classes, 5);
+    cr_expect_str_eq(info->class_names[2], "t");
+    cr_expect_str_eq(info->feature_names[1], "c1 b0");
+    OK(pq_dataset_read(d, 0, 0, 3, &(pq_batch){.y = y}, err));
+    cr_expect_eq(y[0], 2);
+    cr_expect_eq(y[1], 0);
+    cr_expect_eq(y[2], 4);
+    cr_expect_eq(pq_dataset_read(d, 0, 1, 1, &(pq_batch){.x = x}, &err), PQ_ERR_FORMAT);
+    snprintf(want, sizeof want,
+             "%s: event 1: feature 'c1 b0' is nan; only finite values are read unless "
+             "`nonfinite` is drop or zero",
+             path);
+    cr_expect_str_eq(err.message, want);
+    pq_dataset_close(&d);
+    d = open_with(&(pq_dataset_options){.nonfinite = PQ_NONFINITE_DROP});
+    cr_expect_eq(pq_dataset_describe(d)->splits[0].n, 2);
+    pq_dataset_close(&d);
+}
+
+Test(tables, any_rows_are_read_in_any_order_plain_and_gzipped)
+{
+    enum { N = 5000 };
+    char full[200];
+
+    for (int gz = 0; gz < 2; gz++) {
+        pq_dataset *d;
+        gzFile      file;
+        snprintf(full, sizeof full, "%s/b.csv%s", folder, gz == 1 ? ".gz" : "");
+        file = gzopen(full, gz == 1 ? "wb" : "wbT");
+        gzprintf(file, "a,b,class\n");
+        for (int i = 0; i < N; i++) {
+            gzprintf(file, "%d,%d,%d\n", i, 2 * i, i % 3);
+        }
+        cr_assert_eq(gzclose(file), Z_OK);
+        strcpy(path, full);
+        d = open_with(&(pq_dataset_options){.splits = "train=0:0.5,test=0.5:1"});
+        for (size_t k = 0; k < 200; k++) {
+            const size_t first = k * 7919 % (N / 2 - 3);
+            float        x[6];
+            int32_t      y[3];
+            OK(pq_dataset_read(d, k % 2, first, 3, &(pq_batch){x, y, NULL}, err));
+            for (size_t i = 0; i < 3; i++) {
+                const size_t row = first + i + (k % 2 == 1 ? N / 2 : 0);
+                cr_assert_eq(x[2 * i], (float)row);
+                cr_assert_eq(x[2 * i + 1], (float)(2 * row));
+                cr_assert_eq(y[i], (int32_t)(row % 3));
+            }
+        }
+        pq_dataset_close(&d);
+    }
+}
+
+Test(tables, what_is_wrong_is_said_with_its_line)
+{
+    text("a.csv", "");
+    refused(NULL, PQ_ERR_FORMAT, ": is empty");
+    text("a.csv", "a,class\n");
+    refused(NULL, PQ_ERR_FORMAT, ": holds no events");
+    text("a.csv", "1.5,2\n3,4\n");
+    refused(NULL, PQ_ERR_FORMAT,
+            ":1: column 1 is called '1.5': the first line must give names");
+    text("a.csv", "a,a\n3,4\n");
+    refused(NULL, PQ_ERR_FORMAT, ":1: columns 1 and 2 are both called 'a'");
+    text("a.csv", "a\n3\n");
+    refused(NULL, PQ_ERR_FORMAT, ": has 1 columns; features and a class need at least 2");
+    text("a.csv", "a,b,class\n1,2,x\n1,2\n");
+    refused(NULL, PQ_ERR_FORMAT, ":3: has 2 values, but there are 3 columns");
+    text("a.csv", "a,b,class\n1,2,x\n1,2,x,7\n");
+    refused(NULL, PQ_ERR_FORMAT, ":3: has more than 3 values, but there are 3 columns");
+    text("a.csv", "a,b,class\n1,2,\n");
+    refused(NULL, PQ_ERR_FORMAT, ":2: column 'class' holds no class");
+    text("a.csv", "alpha,beta,class\n1,2,x\n");
+    refused(&(pq_dataset_options){.inputs = "alpa"}, PQ_ERR_NOT_FOUND,
+            ": has no column 'alpa'; did you mean 'alpha'?");
+    text("a.arff", "@relation r\n@attribute a real\n");
+    refused(NULL, PQ_ERR_FORMAT, ": has no @data");
+    text("a.arff", "@relation r\n@attribut a real\n");
+    refused(NULL, PQ_ERR_FORMAT, ":2: is neither @relation, @attribute nor @data");
+    text("a.arff", "@attribute a\n@data\n");
+    refused(NULL, PQ_ERR_FORMAT, ":1: is not written @attribute NAME TYPE");
+    text("a.arff", "@attribute a real\n@attribute class {x,y}\n@data\n1,w\n");
+    refused(NULL, PQ_ERR_FORMAT, ":4: class 'w' is not declared");
+    text("a.arff", "@attribute a real\n@attribute class {x,y\n@data\n1,w\n");
+    refused(NULL, PQ_ERR_FORMAT, ":2: the list of values does not end with }");
+}
+
+Test(tables, a_cell_that_is_no_number_is_said_with_its_event)
+{
+    pq_dataset *d;
+    float       x[3];
+    pq_err      err = {0};
+    char        want[300];
+
+    text("a.csv", "a,class\n1,x\n2,y\nthree,x\n");
+    d = open_with(NULL);
+    cr_expect_eq(pq_dataset_read(d, 0, 0, 3, &(pq_batch){.x = x}, &err), PQ_ERR_FORMAT);
+    snprintf(want, sizeof want, "%s: event 2: column 'a' holds 'three', not a number",
+             path);
+    cr_expect_str_eq(err.message, want);
+    OK(pq_dataset_read(d, 0, 0, 2, &(pq_batch){.x = x}, err));
+    cr_expect_eq(x[1], 2.0F);
+    pq_dataset_close(&d);
+}

@@ -1,0 +1,168 @@
+#include "data/files.h"
+
+#include "data/write.h"
+
+TestSuite(write, .init = setup, .fini = teardown);
+
+/* Imports `path` with options into imported.h5 and opens that; path follows. */
+static pq_dataset *import(const pq_dataset_options *o, int gzip)
+{
+    pq_dataset *d = open_with(o);
+    char        out[160];
+
+    snprintf(out, sizeof out, "%s/imported.h5", folder);
+    OK(pq_data_import(d, out, gzip, NULL, err));
+    pq_dataset_close(&d);
+    strcpy(path, out);
+    return open_with(NULL);
+}
+
+static void text(const char *name, const char *content)
+{
+    write_file(name, content, strlen(content));
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+}
+
+static const char csv[] =
+    "event_number,a,b,class,weight\n1,1,5,x,1\n2,2,5,y,2\n600,3,5,x,1\n"
+    "700,nan,5,y,1\n800,9,5,y,3\n";
+
+Test(write, the_scaler_is_fitted_on_the_training_split_only)
+{
+    const pq_dataset_options o = {.splits    = "test=0.5:1,train=0:0.5",
+                                  .nonfinite = PQ_NONFINITE_DROP};
+    pq_dataset              *d;
+    const pq_dataset_info   *info;
+    float                    x[4], w[2];
+    int32_t                  y[2];
+    double                   number[2];
+
+    text("a.csv", csv);
+    d    = import(&o, 4);
+    info = pq_dataset_describe(d);
+    cr_expect_str_eq(info->layout, "pquant");
+    cr_assert_eq(info->n_splits, 2);
+    cr_expect_str_eq(info->splits[0].name, "train");
+    cr_expect_eq(info->splits[1].n, 2); /* one of three was dropped */
+    cr_expect_float_eq((double)info->scaler_mean[0], 1.5, 1e-6);
+    cr_expect_float_eq((double)info->scaler_std[0], 0.5, 1e-6);
+    cr_expect_eq(info->scaler_std[1], 1.0F); /* constant */
+    cr_expect_str_eq(info->feature_names[1], "b");
+    cr_expect_str_eq(info->class_names[0], "x");
+    OK(pq_dataset_read(d, 1, 0, 2, &(pq_batch){x, y, w}, err));
+    cr_expect_eq(x[0], (3.0F - 1.5F) / 0.5F);
+    cr_expect_eq(x[2], (9.0F - 1.5F) / 0.5F);
+    cr_expect_eq(x[3], 0.0F);
+    cr_expect_eq(y[1], 1);
+    cr_expect_eq(w[1], 3.0F);
+    OK(pq_dataset_read_aux(d, 1, "event_number", 0, 2, number, err));
+    cr_expect_eq(number[1], 800.0);
+    pq_dataset_close(&d);
+}
+
+Test(write, importing_our_own_file_changes_nothing_that_is_read)
+{
+    static const float mean[] = {1.0F, 2.0F}, std[] = {0.3F, 0.7F};
+    char               a[65], b[65];
+    float              x[40], y[20];
+    pq_h5             *file = NULL;
+
+    for (int standardized = 0; standardized < 2; standardized++) {
+        const int8_t flag = (int8_t)standardized;
+        pq_dataset  *d;
+        for (size_t i = 0; i < 40; i++) {
+            x[i] = 0.1F * (float)i;
+        }
+        for (size_t i = 0; i < 20; i++) {
+            y[i] = (float)(i % 3);
+        }
+        snprintf(path, sizeof path, "%s/d.h5", folder);
+        OK(pq_h5_create(path, &file, err));
+        put(file, "x", PQ_DTYPE_F32, PQ_SHAPE(20, 2), x);
+        put(file, "y", PQ_DTYPE_F32, PQ_SHAPE(20), y);
+        OK(pq_h5_set_numbers(file, "/", "scaler_mean", PQ_DTYPE_F32, mean, 2, err));
+        OK(pq_h5_set_numbers(file, "/", "scaler_std", PQ_DTYPE_F32, std, 2, err));
+        OK(pq_h5_set_numbers(file, "/", "standardized", PQ_DTYPE_I8, &flag, 1, err));
+        OK(pq_h5_commit(&file, err));
+        d = open_with(NULL);
+        OK(pq_dataset_hash(d, 0, a, err));
+        pq_dataset_close(&d);
+        d = import(NULL, 0);
+        OK(pq_dataset_hash(d, 0, b, err));
+        cr_expect_str_eq(a, b);
+        cr_expect_eq(pq_dataset_describe(d)->standardized, standardized == 1);
+        pq_dataset_close(&d);
+    }
+}
+
+Test(write, pixels_stay_bytes)
+{
+    uint8_t     record[3073 * 3];
+    pq_dataset *d;
+    float       x[3 * 3072];
+    pq_h5      *file = NULL;
+    pq_h5_info  info;
+
+    for (size_t i = 0; i < sizeof record; i++) {
+        record[i] = i % 3073 == 0 ? (uint8_t)(i / 3073) : (uint8_t)(i * 7);
+    }
+    write_file("test_batch.bin", record, sizeof record);
+    strcpy(path, folder);
+    d = import(NULL, 4);
+    cr_expect(pq_shape_equal(&pq_dataset_describe(d)->sample, &PQ_SHAPE(32, 32, 3)));
+    cr_expect_null(pq_dataset_describe(d)->scaler_mean);
+    OK(pq_dataset_read(d, 0, 0, 3, &(pq_batch){.x = x}, err));
+    for (size_t i = 0; i < 3 * 3072; i++) {
+        const size_t n = i / 3072, p = i % 3072 / 3, c = i % 3;
+        cr_assert_eq(x[i], (float)record[n * 3073 + 1 + c * 1024 + p]);
+    }
+    pq_dataset_close(&d);
+    OK(pq_h5_open(path, &file, err));
+    OK(pq_h5_describe(file, "test/x", &info, err));
+    cr_expect_eq(info.item_bytes, 1);
+    pq_h5_close(&file);
+}
+
+Test(write, a_failure_leaves_no_file)
+{
+    pq_dataset *d;
+    char        out[160];
+    char      **names = NULL;
+    size_t      n     = 0;
+    pq_err      err   = {0};
+
+    text("a.csv", csv);
+    d = open_with(NULL); /* refuses NaN */
+    snprintf(out, sizeof out, "%s/out/b.h5", folder);
+    cr_expect_eq(pq_data_import(d, out, 0, NULL, &err), PQ_ERR_IO);
+    snprintf(out, sizeof out, "%s/b.h5", folder);
+    err = (pq_err){0};
+    cr_expect_eq(pq_data_import(d, out, 0, NULL, &err), PQ_ERR_FORMAT);
+    cr_expect_not_null(strstr(err.message, "a.csv: event 3: feature 'a' is nan"));
+    OK(pq_folder_list(folder, "", &names, &n, err));
+    cr_expect_eq(n, 1);
+    pq_h5_free_texts(&names, n);
+    pq_dataset_close(&d);
+}
+
+Test(write, every_failed_allocation_leaves_nothing_behind)
+{
+    size_t      live;
+    pq_status   st = PQ_ERR_NOMEM;
+    char        out[160];
+    pq_dataset *d;
+
+    text("a.csv", csv);
+    d = open_with(&(pq_dataset_options){.nonfinite = PQ_NONFINITE_ZERO});
+    snprintf(out, sizeof out, "%s/b.h5", folder);
+    live = pq_memory_live();
+    for (size_t i = 0; st != PQ_OK && i < 5000; i++) {
+        pq_memory_fail_after(i);
+        st = pq_data_import(d, out, 0, NULL, NULL);
+        pq_memory_fail_after(SIZE_MAX);
+        cr_assert_eq(pq_memory_live(), live, "after failure %zu", i);
+        cr_assert_eq(pq_file_exists(out), st == PQ_OK);
+    }
+    cr_expect_eq(st, PQ_OK);
+    pq_dataset_close(&d);
+}

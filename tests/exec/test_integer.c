@@ -1,0 +1,542 @@
+#include "models.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "exec/integer.h"
+
+/* A random graph and what was drawn for it. */
+typedef struct {
+    pq_rng    rng;
+    pq_graph *graph;
+    bool      dyadic; /* scales are powers of two, biases on their grid */
+    size_t    layers;
+    char      last[16];
+} net;
+
+static size_t below(net *t, size_t n)
+{
+    return (size_t)pq_rng_below(&t->rng, n);
+}
+
+static bool chance(net *t, double p)
+{
+    return pq_rng_uniform(&t->rng) < p;
+}
+
+static pq_quant *fixed_quant(net *t, int axis, size_t n)
+{
+    pq_quant *q = NULL;
+
+    OK(pq_quant_create_fixed(chance(t, 0.7), (pq_overflow)below(t, 4),
+                             (pq_rounding)below(t, 7), axis, n, &q, &err));
+    for (size_t i = 0; i < n; i++) {
+        const int width    = 2 + (int)below(t, 14);
+        const int fraction = 1 + (int)below(t, 8);
+        OK(pq_quant_set_fixed(q, i, width - fraction, fraction, &err));
+    }
+    return q;
+}
+
+static pq_quant *integer_quant(net *t, int axis, size_t n)
+{
+    const bool is_signed = chance(t, 0.6), narrow = is_signed && chance(t, 0.3);
+    const bool symmetric = chance(t, 0.4);
+    pq_quant  *q         = NULL;
+
+    OK(pq_quant_create(PQ_QUANT_INTEGER, 2 + (int)below(t, 15), is_signed, narrow, axis,
+                       n, &q, &err));
+    for (size_t i = 0; i < n; i++) {
+        const double lo = -3.0 * pq_rng_uniform(&t->rng) * (chance(t, 0.3) ? 0.0 : 1.0);
+        pq_quant_set_range(q, i, lo, 3.0 * pq_rng_uniform(&t->rng), symmetric);
+    }
+    return q;
+}
+
+/* Puts a quantizer of any scheme and granularity on a weight, or none. */
+static void quantize_weight(net *t, pq_weight *w)
+{
+    const pq_shape *shape    = &w->value->shape;
+    const bool      channels = chance(t, 0.5);
+    const int       axis     = channels ? 0 : PQ_QUANT_PER_TENSOR;
+    const size_t    n        = channels ? shape->dim[0] : 1;
+    const size_t    draw     = t->dyadic ? below(t, 2) : below(t, 12);
+
+    if (draw == 0) {
+        const bool items = chance(t, 0.4);
+        w->quant =
+            fixed_quant(t, items ? PQ_QUANT_PER_ITEM : axis, items ? w->value->count : n);
+    } else if (t->dyadic) {
+        w->quant = fixed_quant(t, axis, n);
+    } else if (draw == 1) {
+        OK(pq_quant_create_grouped(chance(t, 0.5) ? PQ_QUANT_NF4 : PQ_QUANT_INTEGER, 4,
+                                   shape, 1 + below(t, 5), &w->quant, &err));
+        for (size_t i = 0; i < w->quant->n; i++) {
+            w->quant->scale[i] = 0.2f;
+        }
+    } else if (draw == 2) {
+        OK(pq_quant_create(PQ_QUANT_FLOAT16, 16, true, false, -1, 0, &w->quant, &err));
+    } else if (draw > 3) {
+        w->quant = integer_quant(t, axis, n);
+    }
+    if (w->quant != NULL) {
+        OK(pq_quant_apply(w->quant, w->value, &err));
+    }
+}
+
+/* Most nodes get a quantizer of one scale; some several scales, floats, or none. */
+static void quantize_node(net *t, pq_node *node)
+{
+    const size_t channels = node->shape.dim[node->shape.ndim - 1];
+    const size_t draw     = below(t, 10);
+
+    if (draw == 0) {
+        return;
+    }
+    if (draw == 1 && !t->dyadic) {
+        OK(pq_quant_create(PQ_QUANT_BFLOAT16, 16, true, false, -1, 0, &node->quant,
+                           &err));
+        return;
+    }
+    const int    axis = draw == 2 ? (int)node->shape.ndim - 1 : PQ_QUANT_PER_TENSOR;
+    const size_t n    = draw == 2 ? channels : 1;
+
+    node->quant =
+        t->dyadic || chance(t, 0.3) ? fixed_quant(t, axis, n) : integer_quant(t, axis, n);
+}
+
+static pq_node *append2(net *t, pq_layer *layer, const char *a, const char *b)
+{
+    char name[16];
+
+    (void)snprintf(name, sizeof name, "l%zu", t->layers++);
+    if (b != NULL) {
+        add_layer2(t->graph, name, layer, a, b);
+    } else {
+        add_layer(t->graph, name, layer, a);
+    }
+    (void)snprintf(t->last, sizeof t->last, "%s", name);
+    OK(pq_graph_check(t->graph, &err));
+    return &t->graph->nodes[t->graph->n_nodes - 1];
+}
+
+static pq_node *append(net *t, pq_layer *layer)
+{
+    char from[16];
+
+    (void)snprintf(from, sizeof from, "%s", t->last);
+    return append2(t, layer, from, NULL);
+}
+
+static void set(pq_layer *layer, const char *name, size_t value)
+{
+    char text[24];
+
+    (void)snprintf(text, sizeof text, "%zu", value);
+    OK(pq_layer_set(layer, name, text, &err));
+}
+
+static const pq_shape *shape_of(const net *t)
+{
+    return &t->graph->nodes[pq_graph_find(t->graph, t->last)].shape;
+}
+
+static pq_layer *kernel(net *t, pq_layer *layer, pq_shape shape)
+{
+    pq_weight *bias;
+
+    affine(&t->rng, layer, shape, chance(t, 0.7));
+    quantize_weight(t, pq_layer_weight(layer, "kernel"));
+    bias = pq_layer_weight(layer, "bias");
+    for (size_t i = 0; t->dyadic && bias != NULL && i < bias->value->count; i++) {
+        pq_f32(bias->value)[i] = (float)below(t, 9) / 4.0f - 1.0f;
+    }
+    return layer;
+}
+
+static pq_layer *windowed(net *t, const char *kind)
+{
+    static const char *const paddings[] = {"same", "valid", "explicit"};
+    pq_layer                *layer      = make_layer(kind);
+
+    set(layer, "stride_h", 1 + below(t, 2));
+    set(layer, "stride_w", 1 + below(t, 2));
+    OK(pq_layer_set(layer, "padding", paddings[below(t, 3)], &err));
+    set(layer, "pad_top", below(t, 2));
+    set(layer, "pad_right", below(t, 2));
+    return layer;
+}
+
+static void add_conv(net *t)
+{
+    const size_t in     = shape_of(t)->dim[2];
+    const size_t groups = chance(t, 0.3) ? in : 1;
+    pq_layer    *layer  = windowed(t, "conv2d");
+
+    set(layer, "groups", groups);
+    set(layer, "dilation_w", shape_of(t)->dim[1] > 3 ? 1 + below(t, 2) : 1);
+    append(t, kernel(t, layer,
+                     PQ_SHAPE(groups * (1 + below(t, 3)), 1 + below(t, 2),
+                              1 + below(t, 2), in / groups)));
+}
+
+static void add_pool(net *t, const char *kind)
+{
+    pq_layer *layer = windowed(t, kind);
+
+    set(layer, "kernel_h", 2);
+    set(layer, "kernel_w", 2);
+    if (strcmp(kind, "avg_pool") == 0 && chance(t, 0.5)) {
+        OK(pq_layer_set(layer, "count_padding", "true", &err));
+    }
+    append(t, layer);
+}
+
+/* The last value and a function of it joined again, each on a grid of its own. */
+static void add_join(net *t)
+{
+    static const char *const kinds[] = {"add", "multiply", "concat"};
+    const char              *kind    = kinds[below(t, 3)];
+    char                     from[16];
+    pq_layer                *layer = make_layer(kind);
+
+    (void)snprintf(from, sizeof from, "%s", t->last);
+    quantize_node(t, append(t, make_layer(chance(t, 0.5) ? "relu" : "tanh")));
+    if (strcmp(kind, "concat") == 0) {
+        OK(pq_layer_set(layer, "axis", "-1", &err));
+    }
+    append2(t, layer, from, t->last);
+}
+
+static void add_pad(net *t)
+{
+    pq_layer *layer = make_layer("pad");
+
+    set(layer, "top", below(t, 2));
+    set(layer, "right", below(t, 2));
+    set(layer, "after", below(t, 3));
+    if (chance(t, 0.2)) {
+        OK(pq_layer_set(layer, "value", "0.25", &err));
+    }
+    append(t, layer);
+}
+
+static void add_function(net *t)
+{
+    static const char *const kinds[] = {"relu", "leaky_relu", "elu",     "gelu",
+                                        "tanh", "sigmoid",    "dropout", "clip"};
+    const char              *kind    = kinds[below(t, 8)];
+    pq_layer                *layer   = make_layer(kind);
+
+    if (strcmp(kind, "clip") == 0) {
+        OK(pq_layer_set(layer, "lo", "0", &err));
+        OK(pq_layer_set(layer, "hi", "1.5", &err));
+    }
+    append(t, layer);
+}
+
+static void add_image_layer(net *t)
+{
+    const pq_shape *shape = shape_of(t);
+
+    if (shape->dim[0] < 3 || shape->dim[1] < 3 || shape->dim[2] > 40) {
+        add_function(t);
+        return;
+    }
+    switch (below(t, 9)) {
+    case 0:
+        add_pool(t, "max_pool");
+        break;
+    case 1:
+        add_pool(t, "avg_pool");
+        break;
+    case 2:
+        add_join(t);
+        break;
+    case 3:
+        add_pad(t);
+        break;
+    case 4: {
+        pq_layer *layer = make_layer("subsample");
+        set(layer, "stride_h", 2);
+        append(t, layer);
+        break;
+    }
+    case 5:
+        append(t, norm_layer(&t->rng, shape->dim[2]));
+        break;
+    case 6:
+        add_function(t);
+        break;
+    default:
+        add_conv(t);
+    }
+}
+
+static void add_dense(net *t)
+{
+    const size_t in = shape_of(t)->dim[shape_of(t)->ndim - 1];
+
+    append(t, kernel(t, make_layer("dense"), PQ_SHAPE(1 + below(t, 6), in)));
+}
+
+static void quantize_last(net *t)
+{
+    pq_node *node = &t->graph->nodes[pq_graph_find(t->graph, t->last)];
+
+    if (node->quant == NULL) {
+        quantize_node(t, node);
+    }
+}
+
+static net make_net(uint64_t seed, bool dyadic)
+{
+    net        t     = {.rng = pq_rng_stream(seed, "integer"), .dyadic = dyadic};
+    const bool image = chance(&t, 0.6);
+
+    OK(pq_graph_create(&t.graph, &err));
+    add_input(t.graph, "in", image ? "[5, 4, 3]" : "[7]");
+    (void)snprintf(t.last, sizeof t.last, "in");
+    OK(pq_graph_check(t.graph, &err));
+    quantize_last(&t);
+    for (size_t i = 0, n = 2 + below(&t, 4); image && i < n; i++) {
+        add_image_layer(&t);
+        quantize_last(&t);
+    }
+    if (image) {
+        static const char *const ends[] = {"global_avg_pool", "global_max_pool",
+                                           "flatten"};
+        append(&t, make_layer(ends[below(&t, 3)]));
+        quantize_last(&t);
+    }
+    for (size_t i = 0, n = 1 + below(&t, 3); i < n; i++) {
+        chance(&t, 0.2)   ? add_join(&t)
+        : chance(&t, 0.7) ? add_dense(&t)
+                          : add_function(&t);
+        quantize_last(&t);
+    }
+    if (chance(&t, 0.3)) {
+        append(&t, make_layer("softmax"));
+    }
+    return t;
+}
+
+/* Values of all nodes, one after the other. */
+typedef struct {
+    const pq_graph *graph;
+    size_t          n, room;
+    float          *values;
+} seen;
+
+static void see(void *context, size_t node, size_t n, const float *values)
+{
+    seen  *s     = context;
+    size_t count = 0;
+
+    (void)pq_shape_count(&s->graph->nodes[node].shape, &count);
+    cr_assert_leq(s->n + n * count, s->room);
+    memcpy(s->values + s->n, values, n * count * sizeof *values);
+    s->n += n * count;
+}
+
+/* All values of a run where every node shows, and the outputs of one where none does. */
+static seen run_all(const pq_graph *graph, const char *engine, size_t n, const float *x)
+{
+    const pq_plan_options options = {engine, n};
+    seen                  s       = {.graph = graph, .room = 1 << 15};
+    pq_plan              *plan    = NULL;
+    float                *out;
+
+    s.values = pq_calloc(s.room, sizeof *s.values);
+    OK(pq_plan_create(graph, &options, &plan, &err));
+    pq_plan_observe(plan, see, &s);
+    out = pq_calloc(1 << 12, sizeof *out);
+    OK(pq_plan_run(plan, n, &x, out, &err));
+    pq_plan_observe(plan, NULL, NULL);
+    OK(pq_plan_run(plan, n, &x, out, &err));
+    see(&s, graph->output, n, out);
+    pq_free(out);
+    pq_plan_free(&plan);
+    return s;
+}
+
+static size_t whole_layers(const pq_graph *graph)
+{
+    size_t whole = 0;
+    char   text[128];
+
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        OK(pq_integer_describe(graph, i, text, sizeof text, &err));
+        whole += text[0] != '\0' && strncmp(text, "float", 5) != 0 ? 1 : 0;
+    }
+    return whole;
+}
+
+enum { SAMPLES = 3 };
+
+static size_t check_net(uint64_t seed, bool dyadic)
+{
+    net    t = make_net(seed, dyadic);
+    float  x[SAMPLES * 60];
+    size_t whole = whole_layers(t.graph);
+    seen   a, b;
+
+    fill_normal(&t.rng, 1.5, sizeof x / sizeof *x, x);
+    a = run_all(t.graph, "reference", SAMPLES, x);
+    b = run_all(t.graph, "integer", SAMPLES, x);
+    cr_assert_eq(a.n, b.n);
+    for (size_t i = 0; i < a.n; i++) {
+        cr_assert(memcmp(&a.values[i], &b.values[i], sizeof(float)) == 0 ||
+                      (a.values[i] == 0.0f && b.values[i] == 0.0f),
+                  "seed %llu: value %zu is %.9g in double, %.9g in integers",
+                  (unsigned long long)seed, i, (double)a.values[i], (double)b.values[i]);
+    }
+    pq_free(a.values);
+    if (dyadic) { /* kernels as plain float32: nothing but their own forward */
+        for (size_t i = 0; i < t.graph->n_nodes; i++) {
+            pq_layer *layer = t.graph->nodes[i].layer;
+            for (size_t k = 0; k < layer->n_weights; k++) {
+                pq_quant_free(&layer->weights[k].quant);
+            }
+        }
+        a = run_all(t.graph, "reference", SAMPLES, x);
+        for (size_t i = 0; i < a.n; i++) {
+            cr_assert_eq(a.values[i], b.values[i], "seed %llu: value %zu",
+                         (unsigned long long)seed, i);
+        }
+        pq_free(a.values);
+    }
+    pq_free(b.values);
+    pq_graph_free(&t.graph);
+    return whole;
+}
+
+static uint64_t cases(void)
+{
+    return getenv("PQ_LONG") != NULL ? 100000 : 1000;
+}
+
+/* Every value of every node, bit by bit, over random nets of all kinds, widths and
+ * modes. */
+Test(integer, equals_the_fake_quantized_path_bit_by_bit)
+{
+    size_t whole = 0;
+
+    for (uint64_t seed = 0; seed < cases(); seed++) {
+        whole += check_net(seed, false);
+    }
+    cr_expect_gt(whole, 2 * cases(), "%zu layers were in whole numbers", whole);
+}
+
+/* With power-of-two scales nothing rounds in double, so that the plain forward of the
+   layers on float weights, ignorant of codes, must give the same bits too. */
+Test(integer, equals_plain_layers_where_scales_are_powers_of_two)
+{
+    size_t whole = 0;
+
+    for (uint64_t seed = 0; seed < cases() / 4; seed++) {
+        whole += check_net(seed + 1000000, true);
+    }
+    cr_expect_gt(whole, cases() / 2);
+}
+
+static pq_graph *one_dense(float scale, float bias)
+{
+    pq_graph  *g     = NULL;
+    pq_layer  *layer = make_layer("dense");
+    pq_tensor *w = NULL, *b = NULL;
+
+    OK(pq_graph_create(&g, &err));
+    add_input(g, "in", "[2]");
+    OK(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(1, 2), &w, &err));
+    OK(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(1), &b, &err));
+    pq_f32(w)[0] = 3.0f * scale;
+    pq_f32(w)[1] = -2.0f * scale;
+    pq_f32(b)[0] = bias;
+    OK(pq_layer_add_weight(layer, "kernel", w, &err));
+    OK(pq_layer_add_weight(layer, "bias", b, &err));
+    OK(pq_quant_create(PQ_QUANT_INTEGER, 8, true, true, -1, 1, &layer->weights[0].quant,
+                       &err));
+    layer->weights[0].quant->scale[0] = scale;
+    add_layer(g, "fc", layer, "in");
+    OK(pq_quant_create(PQ_QUANT_INTEGER, 8, true, false, -1, 1, &g->nodes[0].quant,
+                       &err));
+    g->nodes[0].quant->scale[0]      = 0.5f;
+    g->nodes[0].quant->zero_point[0] = 4;
+    OK(pq_graph_check(g, &err));
+    return g;
+}
+
+Test(integer, one_dense_by_hand)
+{
+    pq_graph   *g    = one_dense(0.25f, 0.3f);
+    const float x[2] = {1.6f, -0.9f}; /* 3 and -2 steps of 0.5 */
+    float      *y    = run_graph(g, "integer", 1, 1, x);
+    char        text[64];
+
+    /* 3 * 3 + 2 * 2 = 13, and 0.3 / 0.125 rounds to 2 */
+    cr_expect_eq(y[0], 15.0f * 0.125f);
+    OK(pq_integer_describe(g, 1, text, sizeof text, &err));
+    cr_expect_str_eq(text, "int8 x int8 in int32");
+    pq_free(y);
+    pq_graph_free(&g);
+}
+
+Test(integer, what_cannot_be_whole_says_why)
+{
+    static const struct {
+        float       scale, bias;
+        const char *text;
+    } cases_of[] = {
+        {1e-30f, 1.0f,
+         "float: its sums, with the bias in units of the scales, exceed 53 bits"},
+        {1e-6f, 500.0f, "int8 x int8 in int32"},
+        {1e-6f, 5000.0f, "int8 x int8 in int64"},
+    };
+    char text[128];
+
+    for (size_t i = 0; i < sizeof cases_of / sizeof *cases_of; i++) {
+        pq_graph *g = one_dense(cases_of[i].scale, cases_of[i].bias);
+        OK(pq_integer_describe(g, 1, text, sizeof text, &err));
+        cr_expect_str_eq(text, cases_of[i].text);
+        if (i == 0) {
+            const float x[2] = {0.5f, 0.5f};
+            float      *y    = run_graph(g, "integer", 1, 1, x);
+            cr_expect_eq(y[0], 1.0f, "computed in double");
+            pq_free(y);
+        }
+        if (i == 1) {
+            pq_quant_free(&g->nodes[0].quant);
+            OK(pq_integer_describe(g, 1, text, sizeof text, &err));
+            cr_expect_str_eq(text, "float: its input has no codes of one scale");
+        }
+        if (i == 2) {
+            pq_quant_free(&g->nodes[1].layer->weights[0].quant);
+            OK(pq_integer_describe(g, 1, text, sizeof text, &err));
+            cr_expect_str_eq(text, "float: its kernel has no whole-number codes");
+        }
+        pq_graph_free(&g);
+    }
+}
+
+Test(integer, every_failed_allocation_leaves_nothing_behind)
+{
+    const pq_plan_options options = {"integer", 2};
+
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        net          t    = make_net(seed, false);
+        const size_t live = pq_memory_live();
+        pq_status    st   = PQ_ERR_NOMEM;
+        for (size_t at = 0; st != PQ_OK; at++) {
+            pq_plan *plan = NULL;
+            pq_memory_fail_after(at);
+            st = pq_plan_create(t.graph, &options, &plan, NULL);
+            pq_memory_fail_after(SIZE_MAX);
+            pq_plan_free(&plan);
+            cr_assert(st == PQ_OK || st == PQ_ERR_NOMEM);
+            cr_assert_eq(pq_memory_live(), live, "seed %llu, allocation %zu",
+                         (unsigned long long)seed, at);
+        }
+        pq_graph_free(&t.graph);
+    }
+}

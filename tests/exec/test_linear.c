@@ -1,0 +1,281 @@
+#include "models.h"
+
+#include <string.h>
+
+#include "exec/linear.h"
+
+/* Outputs are of size 1 and sums have at most 1600 products. */
+static const double most_difference = 2e-5;
+
+enum { SAMPLES = 5 };
+
+typedef struct {
+    const char *what;
+    const char *input; /* shape */
+    const char *kind;
+    pq_shape    kernel;
+    bool        bias;
+    const char *attributes[8];
+} layer_case;
+
+static const layer_case cases[] = {
+    {"dense 16 to 5", "[16]", "dense", {2, {5, 16}}, true, {NULL}},
+    {"dense 16 to 64", "[16]", "dense", {2, {64, 16}}, true, {NULL}},
+    {"dense 37 to 33 without bias", "[37]", "dense", {2, {33, 37}}, false, {NULL}},
+    {"dense 1 to 1", "[1]", "dense", {2, {1, 1}}, true, {NULL}},
+    {"dense along the last of three axes",
+     "[3, 7, 10]",
+     "dense",
+     {2, {12, 10}},
+     true,
+     {NULL}},
+    {"dense 1600 to 100", "[1600]", "dense", {2, {100, 1600}}, true, {NULL}},
+    {"3x3 same",
+     "[8, 8, 16]",
+     "conv2d",
+     {4, {16, 3, 3, 16}},
+     true,
+     {"padding=same", NULL}},
+    {"3x3 same, 64 channels",
+     "[8, 8, 64]",
+     "conv2d",
+     {4, {64, 3, 3, 64}},
+     true,
+     {"padding=same", NULL}},
+    {"3x3 stem, 3 channels",
+     "[32, 32, 3]",
+     "conv2d",
+     {4, {16, 3, 3, 3}},
+     true,
+     {"padding=same", NULL}},
+    {"3x3 same, stride 2",
+     "[16, 16, 16]",
+     "conv2d",
+     {4, {32, 3, 3, 16}},
+     true,
+     {"padding=same", "stride_h=2", "stride_w=2", NULL}},
+    {"3x3 same, stride 2, odd size",
+     "[9, 7, 5]",
+     "conv2d",
+     {4, {6, 3, 3, 5}},
+     false,
+     {"padding=same", "stride_h=2", "stride_w=2", NULL}},
+    {"1x1", "[5, 6, 24]", "conv2d", {4, {40, 1, 1, 24}}, true, {NULL}},
+    {"1x1, stride 2",
+     "[8, 8, 16]",
+     "conv2d",
+     {4, {32, 1, 1, 16}},
+     true,
+     {"stride_h=2", "stride_w=2", NULL}},
+    {"5x3 valid, stride 2 by 3",
+     "[17, 19, 3]",
+     "conv2d",
+     {4, {7, 5, 3, 3}},
+     true,
+     {"stride_h=2", "stride_w=3", NULL}},
+    {"2x2 same, even kernel",
+     "[7, 7, 4]",
+     "conv2d",
+     {4, {9, 2, 2, 4}},
+     true,
+     {"padding=same", NULL}},
+    {"explicit, uneven padding",
+     "[6, 7, 4]",
+     "conv2d",
+     {4, {8, 3, 3, 4}},
+     true,
+     {"padding=explicit", "pad_top=2", "pad_right=3", "pad_left=1", NULL}},
+    {"dilation 2 by 3",
+     "[14, 15, 8]",
+     "conv2d",
+     {4, {17, 3, 3, 8}},
+     true,
+     {"padding=same", "dilation_h=2", "dilation_w=3", NULL}},
+    {"dilated rows only",
+     "[14, 15, 8]",
+     "conv2d",
+     {4, {17, 3, 3, 8}},
+     true,
+     {"dilation_h=2", NULL}},
+    {"2 groups",
+     "[6, 6, 8]",
+     "conv2d",
+     {4, {36, 3, 3, 4}},
+     true,
+     {"padding=same", "groups=2", NULL}},
+    {"3 groups of odd size",
+     "[5, 6, 9]",
+     "conv2d",
+     {4, {15, 3, 2, 3}},
+     true,
+     {"groups=3", NULL}},
+    {"depthwise",
+     "[10, 11, 24]",
+     "conv2d",
+     {4, {24, 3, 3, 1}},
+     true,
+     {"padding=same", "groups=24", NULL}},
+    {"depthwise, 16 channels, valid",
+     "[10, 11, 16]",
+     "conv2d",
+     {4, {16, 3, 3, 1}},
+     true,
+     {"groups=16", NULL}},
+    {"depthwise, 5 channels, stride 2, dilated",
+     "[12, 13, 5]",
+     "conv2d",
+     {4, {5, 3, 3, 1}},
+     false,
+     {"padding=same", "groups=5", "stride_h=2", "stride_w=2", "dilation_h=2",
+      "dilation_w=2", NULL}},
+    {"depthwise, multiplier 2",
+     "[7, 8, 6]",
+     "conv2d",
+     {4, {12, 3, 3, 1}},
+     true,
+     {"padding=same", "groups=6", NULL}},
+    {"kernel larger than the image",
+     "[2, 3, 4]",
+     "conv2d",
+     {4, {8, 5, 5, 4}},
+     true,
+     {"padding=same", NULL}},
+    {"7x7 on one channel",
+     "[28, 28, 1]",
+     "conv2d",
+     {4, {6, 7, 7, 1}},
+     true,
+     {"padding=same", "stride_h=2", "stride_w=2", NULL}},
+};
+
+static const pq_isa isas[] = {PQ_ISA_PORTABLE, PQ_ISA_AVX2, PQ_ISA_AVX512};
+
+static pq_graph *case_graph(pq_rng *rng, const layer_case *c)
+{
+    pq_graph *g = NULL;
+
+    OK(pq_graph_create(&g, &err));
+    add_input(g, "x", c->input);
+    add_layer(g, "layer",
+              affine(rng, make_layer_with(c->kind, c->attributes), c->kernel, c->bias),
+              "x");
+    OK(pq_graph_check(g, &err));
+    return g;
+}
+
+static size_t count_of(const pq_graph *g, size_t node)
+{
+    size_t count = 0;
+
+    cr_assert(pq_shape_count(&g->nodes[node].shape, &count));
+    return count;
+}
+
+/* The layer on kernels of one instruction set, `at_once` samples at a time. */
+static float *run_linear(const pq_graph *g, pq_isa isa, size_t at_once, const float *x)
+{
+    const size_t  in_count = count_of(g, 0), out_count = count_of(g, 1);
+    const pq_step step = {g, 1, PQ_NO_NODE, PQ_NO_NODE, PQ_NO_NODE, 1, 1, {0}};
+    float        *out  = pq_calloc(SAMPLES * out_count, sizeof *out);
+    pq_op        *op   = NULL;
+    void         *scratch;
+
+    OK(pq_linear_prepare(&step, pq_kernels_find(isa), &op, &err));
+    scratch = pq_calloc(op->scratch_bytes, 1);
+    memset(scratch, 0xff, op->scratch_bytes); /* NaN: nothing stale may be read */
+    for (size_t s = 0; s < SAMPLES; s += at_once) {
+        const void *in = x + s * in_count;
+        op->run(op, SAMPLES - s < at_once ? SAMPLES - s : at_once, &in,
+                out + s * out_count, scratch);
+    }
+    op->release(op);
+    pq_free(scratch);
+    return out;
+}
+
+Test(linear, every_instruction_set_agrees_with_the_double_reference)
+{
+    pq_rng rng = pq_rng_stream(3, "test");
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        pq_graph    *g = case_graph(&rng, &cases[i]);
+        const size_t n = SAMPLES * count_of(g, 0), m = SAMPLES * count_of(g, 1);
+        float       *x = pq_calloc(n, sizeof *x);
+        float       *due;
+
+        fill_normal(&rng, 1.0, n, x);
+        due = run_graph(g, "reference", SAMPLES, SAMPLES, x);
+        for (size_t k = 0; k < sizeof isas / sizeof isas[0]; k++) {
+            float *out;
+            if (pq_kernels_find(isas[k]) == NULL) {
+                continue;
+            }
+            cr_expect_eq(pq_kernels_find(isas[k])->isa, isas[k]);
+            out            = run_linear(g, isas[k], SAMPLES, x);
+            const double d = largest_difference(out, due, m);
+            cr_expect(d <= most_difference, "%s, %s: off by %g", cases[i].what,
+                      pq_isa_name(isas[k]), d);
+            pq_free(out);
+        }
+        pq_free(x);
+        pq_free(due);
+        pq_graph_free(&g);
+    }
+}
+
+Test(linear, a_sample_does_not_depend_on_how_many_run_with_it)
+{
+    pq_rng rng = pq_rng_stream(4, "test");
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        pq_graph    *g = case_graph(&rng, &cases[i]);
+        const size_t n = SAMPLES * count_of(g, 0), m = SAMPLES * count_of(g, 1);
+        float       *x = pq_calloc(n, sizeof *x), *together, *alone;
+
+        fill_normal(&rng, 1.0, n, x);
+        together = run_linear(g, pq_cpu_isa(), SAMPLES, x);
+        for (size_t at_once = 1; at_once < SAMPLES; at_once++) {
+            alone = run_linear(g, pq_cpu_isa(), at_once, x);
+            cr_expect_eq(memcmp(together, alone, m * sizeof *x), 0,
+                         "%s: %zu at once differ", cases[i].what, at_once);
+            pq_free(alone);
+        }
+        pq_free(x);
+        pq_free(together);
+        pq_graph_free(&g);
+    }
+}
+
+Test(linear, avx2_and_avx512_give_the_same_bits)
+{
+    pq_rng rng = pq_rng_stream(5, "test");
+
+    if (pq_kernels_find(PQ_ISA_AVX512) == NULL) {
+        cr_skip_test("skipped: this processor has no AVX-512");
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        pq_graph    *g = case_graph(&rng, &cases[i]);
+        const size_t n = SAMPLES * count_of(g, 0), m = SAMPLES * count_of(g, 1);
+        float       *x = pq_calloc(n, sizeof *x), *a, *b;
+
+        fill_normal(&rng, 1.0, n, x);
+        a = run_linear(g, PQ_ISA_AVX2, SAMPLES, x);
+        b = run_linear(g, PQ_ISA_AVX512, SAMPLES, x);
+        cr_expect_eq(memcmp(a, b, m * sizeof *x), 0, "%s differs", cases[i].what);
+        pq_free(x);
+        pq_free(a);
+        pq_free(b);
+        pq_graph_free(&g);
+    }
+}
+
+Test(linear, a_portable_kernel_is_there_on_every_processor)
+{
+    const pq_kernels *k = pq_kernels_find(PQ_ISA_PORTABLE);
+
+    cr_assert_not_null(k);
+    cr_expect_eq(k->isa, PQ_ISA_PORTABLE);
+    cr_expect_null(pq_kernels_find(PQ_ISA_COUNT));
+    cr_assert_not_null(pq_kernels_find(pq_cpu_isa()));
+    cr_expect_eq(pq_kernels_find(pq_cpu_isa())->isa, pq_cpu_isa());
+}

@@ -1,0 +1,178 @@
+#include "models.h"
+
+#include <string.h>
+
+#include "exec/codes.h"
+
+static pq_quant *grid(pq_rng *rng, int bits, bool is_signed, double lo, double hi)
+{
+    pq_quant *q = NULL;
+
+    (void)rng;
+    OK(pq_quant_create(PQ_QUANT_INTEGER, bits, is_signed, false, -1, 1, &q, &err));
+    pq_quant_set_range(q, 0, lo, hi, false);
+    return q;
+}
+
+static void quantize_kernel(pq_layer *layer, int bits, bool channels)
+{
+    pq_weight   *w = pq_layer_weight(layer, "kernel");
+    const size_t n = channels ? w->value->shape.dim[0] : 1, run = w->value->count / n;
+
+    OK(pq_quant_create(PQ_QUANT_INTEGER, bits, true, true, channels ? 0 : -1, n,
+                       &w->quant, &err));
+    for (size_t c = 0; c < n; c++) {
+        double most = 0.0;
+        for (size_t i = c * run; i < (c + 1) * run; i++) {
+            most = fmax(most, fabs((double)pq_f32(w->value)[i]));
+        }
+        pq_quant_set_range(w->quant, c, -most, most, true);
+    }
+    OK(pq_quant_apply(w->quant, w->value, &err));
+}
+
+/* Outputs of both engines are on one grid, and at most one step apart. */
+static size_t compare(pq_graph *g, pq_rng *rng, size_t n, size_t count)
+{
+    const pq_quant *q    = pq_code_grid(g, g->output);
+    const double    step = q != NULL ? (double)q->scale[0] : 0.0;
+    size_t          width, apart = 0;
+    float          *x = pq_calloc(n * count, sizeof *x), *a, *b, *c;
+
+    OK(pq_graph_check(g, &err));
+    (void)pq_shape_count(&g->nodes[g->output].shape, &width);
+    fill_normal(rng, 1.0, n * count, x);
+    a = run_graph(g, "integer", n, n, x);
+    b = run_graph(g, "onednn", n, n, x);
+    c = run_graph(g, "onednn", 1, n, x);
+    for (size_t i = 0; i < n * width; i++) {
+        const double d = fabs((double)a[i] - (double)b[i]);
+        apart += d > 0.0 && step > 0.0 ? 1 : 0;
+        cr_assert_leq(d, step * 1.001 + 1e-5 * fabs((double)a[i]), "item %zu: %g, not %g",
+                      i, (double)b[i], (double)a[i]);
+        cr_assert_eq(b[i], c[i], "the batch does not matter");
+    }
+    pq_free(x);
+    pq_free(a);
+    pq_free(b);
+    pq_free(c);
+    return apart;
+}
+
+static void set(pq_layer *layer, const char *name, size_t value)
+{
+    char text[24];
+
+    (void)snprintf(text, sizeof text, "%zu", value);
+    OK(pq_layer_set(layer, name, text, &err));
+}
+
+Test(onednn, convolutions_are_those_of_the_integer_engine_to_one_step)
+{
+    pq_rng rng   = pq_rng_stream(5, "onednn");
+    size_t apart = 0;
+
+    for (size_t trial = 0; trial < 60; trial++) {
+        const size_t groups = trial % 5 == 4 ? 8 : 1,
+                     out    = 8 * (1 + pq_rng_below(&rng, 3));
+        const size_t k      = 1 + pq_rng_below(&rng, 3);
+        const int    bits   = 8 - (int)(trial % 4);
+        pq_layer    *layer  = make_layer("conv2d");
+        pq_graph    *g      = NULL;
+        OK(pq_graph_create(&g, &err));
+        add_input(g, "in", "[9, 8, 8]");
+        g->nodes[0].quant =
+            grid(&rng, bits, trial % 2 == 0, trial % 3 == 0 ? 0.0 : -2.0, 2.5);
+        set(layer, "stride_h", 1 + pq_rng_below(&rng, 2));
+        set(layer, "stride_w", 1 + pq_rng_below(&rng, 2));
+        set(layer, "dilation_h", 1 + pq_rng_below(&rng, 2));
+        set(layer, "groups", groups);
+        OK(pq_layer_set(layer, "padding", trial % 2 == 0 ? "same" : "valid", &err));
+        affine(&rng, layer, PQ_SHAPE(out, k, k, 8 / groups), trial % 3 != 1);
+        quantize_kernel(layer, bits, trial % 2 == 0);
+        add_layer(g, "conv", layer, "in");
+        if (trial % 3 == 0) {
+            add_layer(g, "relu", make_layer("relu"), "conv");
+        }
+        g->nodes[g->output].quant =
+            trial % 7 == 6 ? NULL
+                           : grid(&rng, bits, true, trial % 4 == 0 ? 0.0 : -3.0, 3.0);
+        apart += compare(g, &rng, 3, 9 * 8 * 8);
+        pq_graph_free(&g);
+    }
+    cr_expect_lt(apart, 100, "%zu of some 60 000 codes", apart);
+}
+
+Test(onednn, sums_and_means_of_codes_too)
+{
+    pq_rng rng = pq_rng_stream(6, "onednn");
+
+    for (size_t trial = 0; trial < 12; trial++) {
+        pq_graph *g = NULL;
+        OK(pq_graph_create(&g, &err));
+        add_input(g, "in", "[5, 5, 7]");
+        g->nodes[0].quant = grid(&rng, 8, true, -2.0, 2.0);
+        add_layer(g, "t", make_layer("tanh"), "in");
+        g->nodes[1].quant = grid(&rng, 8, false, -1.0, 1.0);
+        add_layer2(g, "add", make_layer("add"), "in", "t");
+        if (trial % 2 == 0) {
+            add_layer(g, "relu", make_layer("relu"), "add");
+        }
+        g->nodes[g->output].quant = grid(&rng, 7, true, trial % 3 == 0 ? 0.0 : -2.0, 2.2);
+        add_layer(g, "pool", make_layer("global_avg_pool"),
+                  trial % 2 == 0 ? "relu" : "add");
+        g->nodes[g->output].quant = grid(&rng, 8, true, -1.0, 1.0);
+        cr_expect_leq(compare(g, &rng, 4, 175), 28);
+        pq_graph_free(&g);
+    }
+}
+
+Test(onednn, dense_layers_on_rows_and_what_stays_float)
+{
+    pq_rng    rng = pq_rng_stream(7, "onednn");
+    pq_graph *g   = NULL;
+    pq_layer *layer;
+
+    OK(pq_graph_create(&g, &err));
+    add_input(g, "in", "[3, 16]");
+    g->nodes[0].quant = grid(&rng, 8, true, -2.0, 2.0);
+    layer             = affine(&rng, make_layer("dense"), PQ_SHAPE(20, 16), true);
+    quantize_kernel(layer, 8, true);
+    add_layer(g, "fc", layer, "in");
+    add_layer(g, "relu", make_layer("relu"), "fc");
+    g->nodes[2].quant = grid(&rng, 8, true, 0.0, 3.0);
+    add_layer(g, "plain", affine(&rng, make_layer("dense"), PQ_SHAPE(6, 20), true),
+              "relu");
+    g->nodes[3].quant = grid(&rng, 8, true, -2.0, 2.0);
+    (void)compare(g, &rng, 5, 48);
+    pq_graph_free(&g);
+}
+
+Test(onednn, every_failed_allocation_leaves_nothing_behind)
+{
+    const pq_plan_options options = {"onednn", 2};
+    pq_rng                rng     = pq_rng_stream(8, "onednn");
+    pq_graph             *g       = NULL;
+    pq_layer             *layer;
+    pq_status             st = PQ_ERR_NOMEM;
+
+    OK(pq_graph_create(&g, &err));
+    add_input(g, "in", "[4, 4, 8]");
+    g->nodes[0].quant = grid(&rng, 8, true, -2.0, 2.0);
+    layer             = affine(&rng, make_layer("conv2d"), PQ_SHAPE(8, 3, 3, 8), true);
+    quantize_kernel(layer, 8, true);
+    add_layer(g, "conv", layer, "in");
+    add_layer(g, "pool", make_layer("global_avg_pool"), "conv");
+    OK(pq_graph_check(g, &err));
+    const size_t live = pq_memory_live();
+    for (size_t at = 0; st != PQ_OK; at++) {
+        pq_plan *plan = NULL;
+        pq_memory_fail_after(at);
+        st = pq_plan_create(g, &options, &plan, NULL);
+        pq_memory_fail_after(SIZE_MAX);
+        pq_plan_free(&plan);
+        cr_assert(st == PQ_OK || st == PQ_ERR_NOMEM);
+        cr_assert_eq(pq_memory_live(), live, "allocation %zu", at);
+    }
+    pq_graph_free(&g);
+}

@@ -1,0 +1,147 @@
+#include "build.h"
+
+Test(surgery, a_chain_takes_the_place_of_a_node_and_readers_follow)
+{
+    pq_graph                *g        = residual();
+    const size_t             fc       = pq_graph_find(g, "fc");
+    pq_layer                *layers[] = {a_layer("dense", 2, 4), a_layer("relu", 0, 0),
+                                         a_layer("dense", 3, 2)};
+    static const char *const names[]  = {"fc_v", "fc_mid"};
+
+    cr_assert_eq(pq_quant_create(PQ_QUANT_FLOAT16, 16, true, false, -1, 0,
+                                 &g->nodes[fc].quant, NULL),
+                 PQ_OK);
+    cr_assert_eq(pq_graph_replace(g, fc, 3, names, layers, NULL), PQ_OK);
+    cr_expect_eq(g->n_nodes, 10);
+    expect_reads(g, "fc_v", "mean", NULL);
+    expect_reads(g, "fc_mid", "fc_v", NULL);
+    expect_reads(g, "fc", "fc_mid", NULL);
+    expect_reads(g, "out", "fc", NULL);
+    cr_expect_str_eq(g->nodes[g->output].name, "out");
+    cr_expect_null(g->nodes[pq_graph_find(g, "fc_v")].quant);
+    cr_expect_not_null(g->nodes[pq_graph_find(g, "fc")].quant);
+    cr_assert_eq(pq_graph_check(g, NULL), PQ_OK);
+    pq_graph_free(&g);
+}
+
+Test(surgery, replacing_inside_a_residual_keeps_both_branches)
+{
+    pq_graph                *g        = residual();
+    pq_layer                *layers[] = {a_layer("relu", 0, 0), a_layer("tanh", 0, 0)};
+    static const char *const names[]  = {"before"};
+
+    cr_assert_eq(pq_graph_replace(g, pq_graph_find(g, "relu1"), 2, names, layers, NULL),
+                 PQ_OK);
+    expect_reads(g, "before", "conv1", NULL);
+    expect_reads(g, "relu1", "before", NULL);
+    expect_reads(g, "conv2", "relu1", NULL);
+    expect_reads(g, "sum", "relu1", "conv2");
+    cr_assert_eq(pq_graph_check(g, NULL), PQ_OK);
+    pq_graph_free(&g);
+}
+
+Test(surgery, one_layer_may_replace_the_output)
+{
+    pq_graph *g     = residual();
+    pq_layer *layer = a_layer("sigmoid", 0, 0);
+
+    cr_assert_eq(pq_graph_replace(g, g->output, 1, NULL, &layer, NULL), PQ_OK);
+    cr_expect_eq(g->n_nodes, 8);
+    cr_expect_str_eq(g->nodes[g->output].name, "out");
+    cr_expect_str_eq(g->nodes[g->output].layer->kind->name, "sigmoid");
+    pq_graph_free(&g);
+}
+
+Test(surgery, a_chain_may_replace_the_output)
+{
+    pq_graph                *g        = residual();
+    pq_layer                *layers[] = {a_layer("tanh", 0, 0), a_layer("sigmoid", 0, 0)};
+    static const char *const names[]  = {"squash"};
+
+    cr_assert_eq(pq_graph_replace(g, g->output, 2, names, layers, NULL), PQ_OK);
+    cr_expect_str_eq(g->nodes[g->output].name, "out");
+    expect_reads(g, "out", "squash", NULL);
+    pq_graph_free(&g);
+}
+
+Test(surgery, a_chain_that_does_not_fit_is_refused_and_nothing_changes)
+{
+    static const char *const taken[] = {"conv1", "x"}, *const same[] = {"x", "x"};
+    pq_graph    *g      = residual();
+    const size_t before = pq_memory_live(), fc = pq_graph_find(g, "fc");
+    pq_err       err = {0};
+    char         a[65], b[65];
+
+    pq_graph_hash(g, a, NULL);
+    for (int i = 0; i < 2; i++) {
+        pq_layer *layers[] = {a_layer("relu", 0, 0), a_layer("relu", 0, 0),
+                              a_layer("relu", 0, 0)};
+        err                = (pq_err){0};
+        cr_expect_eq(pq_graph_replace(g, fc, 3, i == 0 ? taken : same, layers, &err),
+                     PQ_ERR_FORMAT);
+        cr_expect_str_eq(err.message, i == 0 ? "two layers have the name 'conv1'"
+                                             : "two layers have the name 'x'");
+    }
+    pq_layer *layers[] = {a_layer("relu", 0, 0), a_layer("add", 0, 0)};
+    err                = (pq_err){0};
+    cr_expect_eq(pq_graph_replace(g, fc, 2, same, layers, &err), PQ_ERR_FORMAT);
+    cr_expect_str_eq(err.message, "layer 'fc': add takes 2..8 inputs, not 1");
+    pq_graph_hash(g, b, NULL);
+    cr_expect_str_eq(a, b);
+    cr_expect_eq(pq_memory_live(), before);
+    pq_graph_free(&g);
+}
+
+static pq_status replace_once(void *context, pq_err *err)
+{
+    static const char *const names[]   = {"a", "b"};
+    pq_graph                *g         = NULL;
+    pq_layer                *layers[3] = {0};
+    pq_status                st;
+
+    (void)context;
+    PQ_TRY(build_residual(&g, err));
+    for (size_t i = 0; i < 3; i++) {
+        PQ_TRY(pq_layer_create("relu", &layers[i], err));
+    }
+    st = pq_graph_replace(g, 2, 3, names, layers, err);
+    memset(layers, 0, sizeof layers); /* taken, also on failure */
+cleanup:
+    for (size_t i = 0; i < 3; i++) {
+        pq_layer_free(&layers[i]);
+    }
+    pq_graph_free(&g);
+    return st;
+}
+
+Test(surgery, failed_allocations_leave_nothing_behind)
+{
+    expect_no_leak(replace_once, NULL);
+}
+
+Test(surgery, a_bypassed_node_is_gone_and_its_readers_read_its_input)
+{
+    pq_graph *g = residual();
+
+    cr_assert_eq(pq_graph_bypass(g, pq_graph_find(g, "relu1"), NULL), PQ_OK);
+    cr_expect_eq(g->n_nodes, 7);
+    expect_reads(g, "conv2", "conv1", NULL);
+    expect_reads(g, "sum", "conv1", "conv2");
+    expect_reads(g, "mean", "sum", NULL);
+    cr_expect_str_eq(g->nodes[g->output].name, "out");
+    cr_assert_eq(pq_graph_check(g, NULL), PQ_OK);
+    cr_assert_eq(pq_graph_bypass(g, g->output, NULL), PQ_OK);
+    cr_expect_str_eq(g->nodes[g->output].name, "fc");
+    pq_graph_free(&g);
+}
+
+Test(surgery, only_nodes_with_one_input_can_be_bypassed)
+{
+    pq_graph *g   = residual();
+    pq_err    err = {0};
+
+    cr_expect_eq(pq_graph_bypass(g, pq_graph_find(g, "sum"), &err), PQ_ERR_SHAPE);
+    cr_expect_str_eq(err.message, "layer 'sum' has 2 inputs and cannot be bypassed");
+    cr_expect_eq(pq_graph_bypass(g, 0, NULL), PQ_ERR_SHAPE);
+    pq_graph_free(&g);
+}

@@ -1,0 +1,268 @@
+#define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <math.h>
+#include <sched.h>
+#include <string.h>
+#include <time.h>
+
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+#include "core/memory.h"
+#include "metrics/latency.h"
+
+/* Machines that run tests are shared: ratios are checked to a factor, never to percents.
+ */
+static const double most_aa_ratio = 1.5;
+
+static const pq_latency_options quick = {.warmup_s      = 0.002,
+                                         .samples       = 12,
+                                         .sample_time_s = 0.001,
+                                         .rounds        = 3,
+                                         .max_s         = 5.0,
+                                         .single_shots  = 200,
+                                         .pin           = true};
+
+typedef struct {
+    size_t work;
+    size_t calls, last_input;
+    bool   rising; /* every input was larger than the one before */
+    double denormal_seen;
+} spinner;
+
+static float spin(void *context, size_t input)
+{
+    spinner       *s    = context;
+    volatile float x    = 1.0f;
+    volatile float tiny = 1e-39f;
+
+    s->rising        = s->rising && (s->calls == 0 || input > s->last_input);
+    s->last_input    = input;
+    s->denormal_seen = (double)(tiny + tiny);
+    s->calls++;
+    for (size_t i = 0; i < s->work; i++) {
+        x = x * 1.0000001f;
+    }
+    return x;
+}
+
+static void timing_free_all(pq_timing *t, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        pq_timing_free(&t[i]);
+    }
+}
+
+Test(latency, median_has_the_interval_of_binomial_order_statistics)
+{
+    static const struct {
+        size_t n;
+        double median, lo, hi;
+    } cases[] = {{1, 1, 1, 1}, {5, 3, 1, 5},       {6, 3.5, 1, 6},
+                 {9, 5, 2, 8}, {30, 15.5, 10, 21}, {101, 51, 41, 61}};
+    double values[101], median, lo, hi;
+
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        for (size_t i = 0; i < cases[c].n; i++) {
+            values[i] = (double)(cases[c].n - i);
+        }
+        pq_median(values, cases[c].n, &median, &lo, &hi);
+        cr_expect_eq(median, cases[c].median, "n = %zu: median %g", cases[c].n, median);
+        cr_expect_eq(lo, cases[c].lo, "n = %zu: lo %g", cases[c].n, lo);
+        cr_expect_eq(hi, cases[c].hi, "n = %zu: hi %g", cases[c].n, hi);
+    }
+}
+
+/* Times two spinners; again, at most 8 times, while the verdict says that the machine was
+ * noisy. */
+static void measure_quietly(spinner s[2], uint64_t seed, pq_timing t[2], double *timer_s)
+{
+    const spinner    fresh[2] = {s[0], s[1]};
+    const pq_variant v[2]     = {{spin, &s[0]}, {spin, &s[1]}};
+    pq_err           err      = {0};
+
+    for (int attempt = 1;; attempt++) {
+        memcpy(s, fresh, sizeof fresh);
+        cr_assert_eq(pq_latency_measure(v, 2, &quick, seed, NULL, t, timer_s, &err),
+                     PQ_OK, "%s", err.message);
+        if (attempt == 8 || (!t[0].noisy && !t[1].noisy)) {
+            return;
+        }
+        timing_free_all(t, 2);
+    }
+}
+
+Test(latency, four_times_the_work_takes_longer_and_the_reference_has_ratio_one)
+{
+    spinner   s[2] = {{.work = 2000, .rising = true}, {.work = 8000, .rising = true}};
+    pq_timing t[2];
+    double    timer_s = -1.0;
+
+    measure_quietly(s, 1, t, &timer_s);
+    cr_expect_eq(t[0].ratio, 1.0);
+    cr_expect_eq(t[0].ratio_lo, 1.0);
+    cr_expect(t[1].ratio > 0.25 / most_aa_ratio && t[1].ratio < 0.25 * most_aa_ratio,
+              "ratio %g", t[1].ratio);
+    cr_expect(t[1].ratio_lo <= t[1].ratio && t[1].ratio <= t[1].ratio_hi);
+    cr_expect(timer_s > 0.0 && timer_s < 1e-5, "timer %g s", timer_s);
+    for (size_t i = 0; i < 2; i++) {
+        cr_expect_eq(t[i].n, 12);
+        cr_expect(t[i].calls >= 1);
+        cr_expect(t[i].throughput_lo <= t[i].throughput_s);
+        cr_expect(t[i].throughput_s <= t[i].throughput_hi);
+        cr_expect(t[i].cpu_s > 0.0 && t[i].chain_s > 0.0);
+        cr_expect(t[i].p50_s <= t[i].p90_s && t[i].p90_s <= t[i].p99_s &&
+                  t[i].p99_s <= t[i].p999_s);
+        cr_expect_eq(t[i].noisy, t[i].why[0] != '\0');
+        cr_expect(s[i].rising, "inputs did not count up");
+        cr_expect(s[i].calls >= 2 * 12 * t[i].calls + 200);
+    }
+    timing_free_all(t, 2);
+}
+
+Test(latency, the_same_work_against_itself_has_a_ratio_near_one)
+{
+    spinner   s[2] = {{.work = 3000}, {.work = 3000}};
+    pq_timing t[2];
+    double    timer_s;
+
+    measure_quietly(s, 7, t, &timer_s);
+    cr_expect(t[1].ratio > 1.0 / most_aa_ratio && t[1].ratio < most_aa_ratio, "ratio %g",
+              t[1].ratio);
+    timing_free_all(t, 2);
+}
+
+Test(latency, the_thread_is_as_before_afterwards)
+{
+    spinner          s = {.work = 10};
+    const pq_variant v = {spin, &s};
+    pq_timing        t;
+    double           timer_s;
+    cpu_set_t        before, after;
+
+    cr_assert_eq(sched_getaffinity(0, sizeof before, &before), 0);
+    cr_assert_eq(pq_latency_measure(&v, 1, &quick, 1, NULL, &t, &timer_s, NULL), PQ_OK);
+    cr_assert_eq(sched_getaffinity(0, sizeof after, &after), 0);
+    cr_expect(CPU_EQUAL(&before, &after));
+#if defined(__SSE__)
+    cr_expect_eq(_mm_getcsr() & 0x8040U, 0U, "denormals are still flushed");
+    cr_expect_eq(s.denormal_seen, 0.0, "denormals were not flushed: %g", s.denormal_seen);
+#endif
+    pq_timing_free(&t);
+}
+
+Test(latency, no_single_shots_give_no_percentiles)
+{
+    spinner            s = {.work = 10};
+    const pq_variant   v = {spin, &s};
+    pq_latency_options o = quick;
+    pq_timing          t;
+    double             timer_s;
+
+    o.single_shots = 0;
+    cr_assert_eq(pq_latency_measure(&v, 1, &o, 1, NULL, &t, &timer_s, NULL), PQ_OK);
+    cr_expect(isnan(t.p50_s) && isnan(t.p999_s));
+    pq_timing_free(&t);
+}
+
+Test(latency, stops_when_the_time_is_spent)
+{
+    spinner            s = {.work = 1000};
+    const pq_variant   v = {spin, &s};
+    pq_latency_options o = quick;
+    pq_timing          t;
+    double             timer_s;
+
+    o.samples = 1000;
+    o.rounds  = 1000;
+    o.max_s   = 0.01;
+    cr_assert_eq(pq_latency_measure(&v, 1, &o, 1, NULL, &t, &timer_s, NULL), PQ_OK);
+    cr_expect(t.n >= 1 && t.n < 100, "%zu samples", t.n);
+    pq_timing_free(&t);
+}
+
+static float doze(void *context, size_t input)
+{
+    const struct timespec nap = {0, 200000};
+
+    (void)context;
+    (void)nanosleep(&nap, NULL);
+    return (float)input;
+}
+
+Test(latency, a_sleeping_call_is_called_noisy)
+{
+    const pq_variant v = {doze, NULL};
+    pq_timing        t;
+    double           timer_s;
+
+    cr_assert_eq(pq_latency_measure(&v, 1, &quick, 1, NULL, &t, &timer_s, NULL), PQ_OK);
+    cr_expect(t.noisy);
+    cr_expect_eq(strncmp(t.why, "cpu/wall 0.", 11), 0, "%s", t.why);
+    pq_timing_free(&t);
+}
+
+Test(latency, bad_options_are_refused_with_the_range)
+{
+    spinner            s = {.work = 1};
+    const pq_variant   v = {spin, &s};
+    pq_latency_options o = quick;
+    pq_timing          t;
+    double             timer_s;
+    pq_err             err = {0};
+
+    cr_expect_eq(pq_latency_measure(&v, 0, &o, 1, NULL, &t, &timer_s, &err),
+                 PQ_ERR_RANGE);
+    cr_expect_str_eq(err.message, "there is nothing to time: 0 variants");
+    err       = (pq_err){0};
+    o.samples = 0;
+    cr_expect_eq(pq_latency_measure(&v, 1, &o, 1, NULL, &t, &timer_s, &err),
+                 PQ_ERR_RANGE);
+    cr_expect_str_eq(err.message, "samples = 0 is not in 1..1000000");
+    err            = (pq_err){0};
+    o              = quick;
+    o.single_shots = -1;
+    cr_expect_eq(pq_latency_measure(&v, 1, &o, 1, NULL, &t, &timer_s, &err),
+                 PQ_ERR_RANGE);
+    cr_expect_str_eq(err.message, "single_shots = -1 is not in 0..100000000");
+    err        = (pq_err){0};
+    o          = quick;
+    o.warmup_s = (double)NAN;
+    cr_expect_eq(pq_latency_measure(&v, 1, &o, 1, NULL, &t, &timer_s, &err),
+                 PQ_ERR_RANGE);
+}
+
+Test(latency, every_failed_allocation_leaves_nothing_behind)
+{
+    spinner          s    = {.work = 1};
+    const pq_variant v    = {spin, &s};
+    const size_t     live = pq_memory_live();
+    size_t           n    = 0;
+    pq_status        st   = PQ_ERR_NOMEM;
+
+    for (; st != PQ_OK && n < 100; n++) {
+        pq_timing t = {0};
+        double    timer_s;
+        pq_memory_fail_after(n);
+        st = pq_latency_measure(&v, 1, &quick, 1, NULL, &t, &timer_s, NULL);
+        cr_expect(st == PQ_OK || st == PQ_ERR_NOMEM);
+        pq_timing_free(&t);
+        cr_expect_eq(pq_memory_live(), live, "after failure %zu", n);
+    }
+    pq_memory_fail_after(SIZE_MAX);
+    cr_expect(n > 5);
+}
+
+Test(latency, parameters_have_the_defaults_of_the_documentation)
+{
+    pq_latency_options o = {0};
+
+    cr_assert_eq(pq_params_default(pq_latency_params, &o, NULL), PQ_OK);
+    cr_expect_eq(o.warmup_s, 0.2);
+    cr_expect_eq(o.samples, 30);
+    cr_expect_eq(o.sample_time_s, 0.01);
+    cr_expect_eq(o.rounds, 3);
+    cr_expect_eq(o.max_s, 60.0);
+    cr_expect(o.pin);
+}

@@ -1,0 +1,142 @@
+#include <criterion/criterion.h>
+#include <math.h>
+
+#include "events.h"
+
+static pq_graph *graph;
+
+/* input 4 -> dense 3 with bias, one kernel weight zero -> batch_norm */
+static void setup(void)
+{
+    pq_layer  *layer = NULL;
+    pq_tensor *t     = NULL;
+
+    cr_assert_eq(pq_graph_create(&graph, NULL), PQ_OK);
+    cr_assert_eq(pq_layer_create("input", &layer, NULL), PQ_OK);
+    cr_assert_eq(pq_layer_set(layer, "shape", "4", NULL), PQ_OK);
+    cr_assert_eq(pq_graph_add(graph, "in", layer, 0, NULL, NULL), PQ_OK);
+    cr_assert_eq(pq_layer_create("dense", &layer, NULL), PQ_OK);
+    cr_assert_eq(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(3, 4), &t, NULL), PQ_OK);
+    for (size_t i = 1; i < 12; i++) {
+        pq_f32(t)[i] = 1.0f;
+    }
+    cr_assert_eq(pq_layer_add_weight(layer, "kernel", t, NULL), PQ_OK);
+    cr_assert_eq(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(3), &t, NULL), PQ_OK);
+    cr_assert_eq(pq_layer_add_weight(layer, "bias", t, NULL), PQ_OK);
+    cr_assert_eq(pq_graph_add(graph, "fc", layer, 1, (const char *[]){"in"}, NULL),
+                 PQ_OK);
+    cr_assert_eq(pq_layer_create("batch_norm", &layer, NULL), PQ_OK);
+    for (size_t i = 0; i < 4; i++) {
+        cr_assert_eq(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(3), &t, NULL), PQ_OK);
+        cr_assert_eq(
+            pq_layer_add_weight(
+                layer, (const char *[]){"gamma", "beta", "mean", "variance"}[i], t, NULL),
+            PQ_OK);
+    }
+    cr_assert_eq(pq_graph_add(graph, "bn", layer, 1, (const char *[]){"fc"}, NULL),
+                 PQ_OK);
+    cr_assert_eq(pq_graph_check(graph, NULL), PQ_OK);
+}
+
+static void teardown(void)
+{
+    pq_graph_free(&graph);
+}
+
+static pq_values run(const char *metric, const void *params)
+{
+    const pq_evaluation e      = {.graph = graph, .file_bytes = 1234};
+    pq_values           values = {0};
+
+    cr_assert_eq(pq_metric_find(metric)->compute(&e, params, &values, NULL), PQ_OK);
+    return values;
+}
+
+Test(size, counts_follow_the_rule, .init = setup, .fini = teardown)
+{
+    static const struct {
+        const char *biases, *norms, *statistics;
+        double      parameters, nonzero;
+    } rules[] = {
+        {"false", "false", "false", 12, 11},
+        {"true", "false", "false", 15, 11},
+        {"true", "true", "false", 21, 11},
+        {"true", "true", "true", 27, 11},
+    };
+    const pq_metric *m = pq_metric_find("size");
+
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        char      params[64] = {0};
+        pq_values values;
+
+        cr_assert_eq(pq_params_default(m->params, params, NULL), PQ_OK);
+        cr_assert_eq(pq_params_set(m->params, params, "biases", rules[i].biases, NULL),
+                     PQ_OK);
+        cr_assert_eq(pq_params_set(m->params, params, "norms", rules[i].norms, NULL),
+                     PQ_OK);
+        cr_assert_eq(
+            pq_params_set(m->params, params, "statistics", rules[i].statistics, NULL),
+            PQ_OK);
+        values = run("size", params);
+        cr_expect_eq(value_of(&values, "parameters")->value, rules[i].parameters);
+        cr_expect_eq(value_of(&values, "nonzero")->value, rules[i].nonzero);
+        pq_values_free(&values);
+    }
+}
+
+Test(size, defaults_count_biases_and_norms_and_all_stored_bytes, .init = setup,
+     .fini = teardown)
+{
+    pq_values values = run("size", NULL);
+
+    cr_expect_eq(value_of(&values, "parameters")->value, 21.0);
+    cr_expect_eq(value_of(&values, "stored_bytes")->value, 27.0 * 4.0);
+    cr_expect_eq(value_of(&values, "file_bytes")->value, 1234.0);
+    cr_expect_str_eq(value_of(&values, "file_bytes")->unit, "byte");
+    pq_values_free(&values);
+}
+
+Test(size, macs_are_those_of_the_dense_layer, .init = setup, .fini = teardown)
+{
+    pq_values values = run("macs", NULL);
+
+    cr_expect_eq(value_of(&values, "macs")->value, (double)pq_graph_macs(graph));
+    cr_expect_geq(value_of(&values, "macs")->value, 12.0);
+    pq_values_free(&values);
+}
+
+Test(size, needs_the_model)
+{
+    const pq_evaluation e      = {0};
+    pq_values           values = {0};
+    pq_err              err    = {0};
+
+    cr_expect_eq(pq_metric_find("size")->compute(&e, NULL, &values, &err), PQ_ERR_CONFIG);
+    cr_expect_str_eq(err.message, "metric 'size' needs the model, not only its outputs");
+}
+
+/* 11 products of 32 x 32 bits, and 12 (32 + 32 + log2 4); then with widths of 6 and 5. */
+Test(size, bit_operations_of_a_dense_layer_by_hand, .init = setup, .fini = teardown)
+{
+    pq_weight *w      = pq_layer_weight(graph->nodes[1].layer, "kernel");
+    pq_values  values = run("bops", NULL);
+
+    cr_expect_eq(values.items[0].value, 11 * 32 * 32 + 12 * (32 + 32 + 2));
+    pq_values_free(&values);
+    values = run("ebops", NULL);
+    cr_expect_eq(values.items[0].value, 11 * 32 * 32, "a bias of zeros has no bits");
+    pq_values_free(&values);
+    cr_assert_eq(pq_quant_create(PQ_QUANT_INTEGER, 6, true, true, -1, 1, &w->quant, NULL),
+                 PQ_OK);
+    cr_assert_eq(pq_quant_create_fixed(true, PQ_OVERFLOW_SAT, PQ_ROUND_RND, -1, 1,
+                                       &graph->nodes[0].quant, NULL),
+                 PQ_OK);
+    cr_assert_eq(pq_quant_set_fixed(graph->nodes[0].quant, 0, 2, 2, NULL), PQ_OK);
+    pq_f32(pq_layer_weight(graph->nodes[1].layer, "bias")->value)[1] = 0.5f;
+    values                                                           = run("bops", NULL);
+    cr_expect_eq(values.items[0].value, 11 * 6 * 5 + 12 * (6 + 5 + 2));
+    pq_values_free(&values);
+    values = run("ebops", NULL);
+    cr_expect_eq(values.items[0].value, 11 * 6 * 5 + 32);
+    pq_values_free(&values);
+}

@@ -1,0 +1,75 @@
+# shellcheck shell=bash
+# All tests; sourced by ./pquant.sh test, which gives `root`, `need` and `build`.
+#
+#   ./pquant.sh test            everything
+#   ./pquant.sh test PATTERN    only the steps whose name matches the pattern
+test_packages=(clang clang-format-14 libclang-rt-14-dev libcriterion-dev python3-minimal python3-numpy
+  python3-pil python3-h5py hdf5-tools)
+need "${test_packages[@]}"
+clang_format=$(command -v clang-format-14 || command -v clang-format)
+passed=0 failed=0 skipped=0
+failures=()
+only=${1:-}
+
+# step NAME COMMAND…: runs it, shows its output only when it fails, counts it.
+step() {
+  local name=$1 log start
+  shift
+  [[ -z $only || $name == *$only* ]] || return 0
+  log=$(mktemp)
+  start=$SECONDS
+  if "$@" >"$log" 2>&1; then
+    passed=$((passed + 1))
+    printf 'ok    %-34s %4d s\n' "$name" $((SECONDS - start))
+    grep -h '^skipped: ' "$log" | sort | uniq -c || true
+  else
+    failed=$((failed + 1))
+    failures+=("$name")
+    printf 'FAIL  %-34s %4d s\n' "$name" $((SECONDS - start))
+    tail -n 120 "$log"
+  fi
+  rm -f "$log"
+}
+
+# unit FOLDER: the Criterion tests of a build folder; its counts of single tests go into ours.
+unit() {
+  local folder=$1 name=$2 log n ok bad skip
+  [[ -z $only || $name == *$only* ]] || return 0
+  log=$(mktemp)
+  local start=$SECONDS
+  if meson_test "$folder" >"$log" 2>&1; then :; else failures+=("$name"); tail -n 150 "$log"; fi
+  ok=$(cat "$folder"/meson-logs/testlog*.txt | grep -c '^ok ' || true)
+  skip=$(cat "$folder"/meson-logs/testlog*.txt | grep -c -i '^ok .*# skip' || true)
+  bad=$(cat "$folder"/meson-logs/testlog*.txt | grep -c '^not ok ' || true)
+  n=$(sed -n 's/^Fail: *//p; s/^Timeout: *//p' "$log" | awk '{s += $1} END {print s + 0}')
+  [ "$bad" -ge "$n" ] || bad=$n
+  passed=$((passed + ok - skip)) skipped=$((skipped + skip)) failed=$((failed + bad))
+  printf '%s %-34s %4d s: %d passed, %d failed, %d skipped\n' "$([ "$bad" = 0 ] && echo 'ok   ' || echo 'FAIL ')" \
+    "$name" $((SECONDS - start)) $((ok - skip)) "$bad" "$skip"
+  grep -h -o 'skipped: .*' "$folder"/meson-logs/testlog*.txt | sort -u | sed 's/^/      /' || true
+  rm -f "$log"
+}
+meson_test() { /usr/bin/meson test -C "$1" --no-rebuild --print-errorlogs --num-processes 2; }
+
+check_format() {
+  git -C "$root" ls-files '*.c' '*.h' | (cd "$root" && xargs "$clang_format" --dry-run -Werror)
+}
+
+cd "$root"
+export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+step "format" check_format
+step "layering" python3 tests/layering.py src $(cat build/src/rooms.txt)
+step "build gcc" build "$root/build-gcc"
+step "build sanitizers" build "$root/build-asan" -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Dwerror=false
+step "build clang" env CC=clang bash -c "$(declare -f build need); root='$root'; build '$root/build-clang'"
+unit build-gcc "unit tests, gcc"
+unit build-asan "unit tests, sanitizers"
+for script in tests/cli/*.sh; do
+  [ "$script" = tests/cli/common.sh ] && continue
+  step "cli $(basename "$script" .sh)" bash "$script"
+done
+
+echo
+[ "$failed" = 0 ] || printf 'failed: %s\n' "${failures[@]}"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]

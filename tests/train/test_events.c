@@ -1,0 +1,162 @@
+/* Order, augmentation, classes by name. */
+#include "support.h"
+#include "train/augment.h"
+#include "train/events.h"
+
+Test(events, an_epoch_visits_every_event_once_and_another_order_the_next_time)
+{
+    enum { N = 1000 };
+    size_t index[N], first[N], again[N], next[N], seen[N] = {0}, same = 0;
+
+    for (size_t i = 0; i < N; i++) {
+        index[i] = i;
+    }
+    pq_order_uniform(5, 1, index, N, first);
+    pq_order_uniform(5, 1, index, N, again);
+    pq_order_uniform(5, 2, index, N, next);
+    for (size_t i = 0; i < N; i++) {
+        cr_assert_eq(first[i], again[i]);
+        seen[first[i]]++;
+        same += first[i] == next[i] ? 1 : 0;
+    }
+    for (size_t i = 0; i < N; i++) {
+        cr_assert_eq(seen[i], 1);
+    }
+    cr_expect_lt(same, 20);
+}
+
+Test(events, balanced_order_draws_every_class_equally_often)
+{
+    enum { N = 900 };
+    int32_t   y[N];
+    size_t    index[N], order[N], drawn[4] = {0}, times[N] = {0};
+    pq_events e = {.n = N, .y = y};
+
+    for (size_t i = 0; i < N; i++) {
+        y[i]     = i < 30 ? 2 : i < 300 ? 0 : 3; /* class 1 does not occur */
+        index[i] = i;
+    }
+    OK(pq_order_balanced(1, 3, &e, 4, index, N, order, err));
+    for (size_t i = 0; i < N; i++) {
+        drawn[y[order[i]]]++;
+        times[order[i]]++;
+    }
+    cr_expect_eq(drawn[0], 300);
+    cr_expect_eq(drawn[1], 0);
+    cr_expect_eq(drawn[2], 300);
+    cr_expect_eq(drawn[3], 300);
+    for (size_t i = 0; i < 30; i++) {
+        cr_expect_eq(times[i], 10);
+    }
+    for (size_t i = 300; i < N; i++) {
+        cr_expect_leq(times[i], 1);
+    }
+}
+
+Test(events, an_image_is_shifted_and_mirrored_whole)
+{
+    const pq_shape shape = PQ_SHAPE(4, 5, 2);
+    pq_augment     a     = {0};
+    float          from[40], to[40];
+    size_t         mirrored = 0, moved = 0;
+
+    for (size_t i = 0; i < 40; i++) {
+        from[i] = (float)(i + 1);
+    }
+    OK(pq_augment_init(&shape, true, 0, &a, err));
+    for (size_t k = 0; k < 200; k++) {
+        pq_augment_image(&a, 77, k, from, to);
+        const bool flip = to[0] != from[0];
+        mirrored += flip ? 1 : 0;
+        for (size_t p = 0; p < 20; p++) {
+            const size_t x = p % 5, source = p - x + (flip ? 4 - x : x);
+            cr_assert(to[2 * p] == from[2 * source] &&
+                      to[2 * p + 1] == from[2 * source + 1]);
+        }
+    }
+    cr_expect(mirrored > 70 && mirrored < 130, "%zu of 200", mirrored);
+    OK(pq_augment_init(&shape, false, 1, &a, err));
+    for (size_t k = 0; k < 200; k++) {
+        float sum = 0.0F;
+        pq_augment_image(&a, 5, k, from, to);
+        for (size_t i = 0; i < 40; i++) {
+            sum += to[i] == 0.0F ? 1.0F : 0.0F;
+        }
+        moved += sum > 0.0F ? 1 : 0;
+        cr_assert(sum == 0.0F || sum == 8.0F || sum == 10.0F || sum == 16.0F, "%g",
+                  (double)sum);
+    }
+    cr_expect_gt(moved, 150);
+    cr_expect_eq(pq_augment_init(&PQ_SHAPE(16), true, 0, &a, NULL), PQ_ERR_CONFIG);
+}
+
+static pq_graph *input_of(const char *shape, size_t classes, const char *const *names)
+{
+    pq_graph *g = NULL;
+    char      text[64];
+
+    (void)snprintf(text, sizeof text, "input shape=%s", shape);
+    OK(pq_graph_create(&g, err));
+    add(g, "in", layer_of(text), NULL);
+    add_dense(g, "fc", 16, 3);
+    if (names != NULL) {
+        OK(pq_graph_set_classes(g, classes, names, err));
+    }
+    OK(pq_graph_check(g, err));
+    return g;
+}
+
+Test(events, labels_follow_the_names_of_the_graphs_classes)
+{
+    const char *const turned[] = {"c", "a", "b"}, *const other[] = {"a", "b", "x"};
+    pq_graph   *g = input_of("16", 3, turned), *bad = input_of("16", 3, other);
+    pq_dataset *d = NULL;
+    pq_events   e = {0}, plain = {0};
+    pq_graph   *none = input_of("16", 0, NULL);
+    pq_err      why  = {0};
+
+    write_dataset(temporary("classes.h5"), PQ_SHAPE(16), 3, 50, 1);
+    OK(pq_dataset_open(temporary("classes.h5"), NULL, &d, err));
+    OK(pq_events_read(d, 0, g, true, &e, err));
+    OK(pq_events_read(d, 0, none, true, &plain, err));
+    for (size_t i = 0; i < 50; i++) {
+        cr_expect_eq(e.y[i], (plain.y[i] + 1) % 3);
+    }
+    pq_events_free(&plain);
+    cr_expect_eq(pq_events_read(d, 0, bad, true, &plain, &why), PQ_ERR_CONFIG);
+    cr_expect(strstr(why.message, "'c'") != NULL, "%s", why.message);
+    pq_events_free(&e);
+    pq_graph_free(&g);
+    pq_graph_free(&bad);
+    pq_graph_free(&none);
+    pq_dataset_close(&d);
+    (void)unlink(temporary("classes.h5"));
+}
+
+Test(events, a_scaler_made_from_the_events_leaves_mean_0_and_deviation_1)
+{
+    pq_graph   *g = input_of("16", 0, NULL);
+    pq_dataset *d = NULL;
+    pq_events   e = {0};
+
+    write_dataset(temporary("scale.h5"), PQ_SHAPE(16), 3, 500, 1);
+    OK(pq_dataset_open(temporary("scale.h5"), NULL, &d, err));
+    OK(pq_events_read(d, 0, g, true, &e, err));
+    OK(pq_events_standardize(&e, g, err));
+    for (size_t k = 0; k < 16; k++) {
+        double mean = 0.0, square = 0.0;
+        for (size_t i = 0; i < e.n; i++) {
+            mean += (double)e.x[i * 16 + k] / 500.0;
+            square += (double)e.x[i * 16 + k] * (double)e.x[i * 16 + k] / 500.0;
+        }
+        cr_expect_float_eq(mean, 0.0, 1e-5);
+        cr_expect_float_eq(square, 1.0, 1e-5);
+    }
+    pq_events_free(&e);
+    OK(pq_events_read(d, 0, g, true, &e, err)); /* now the graph's scaler is applied */
+    cr_expect_lt(fabs((double)e.x[0]), 5.0);
+    pq_events_free(&e);
+    pq_graph_free(&g);
+    pq_dataset_close(&d);
+    (void)unlink(temporary("scale.h5"));
+}

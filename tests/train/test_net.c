@@ -1,0 +1,244 @@
+/* Gradients of whole nets in float32 against the kinds' own backward in double. */
+#include "support.h"
+#include "train/net.h"
+
+typedef struct {
+    const float *x, *pull;
+    size_t       count, width, chunk;
+    double      *out; /* logits, to compare the forward pass */
+} bench;
+
+static void fill(void *context, size_t first, size_t rows, float *x)
+{
+    const bench *b = context;
+
+    memcpy(x, b->x + first * b->count, rows * b->count * sizeof *x);
+}
+
+static void pull(void *context, const pq_net_call *c)
+{
+    const bench *b  = context;
+    const size_t at = c->chunk * b->chunk * b->width, n = c->rows * b->width;
+
+    for (size_t i = 0; i < n; i++) {
+        b->out[at + i] = (double)pq_net_value(c, c->net->logits)[i];
+    }
+    if (c->training) {
+        memcpy(pq_net_gradient(c, c->net->logits), b->pull + at, n * sizeof(float));
+    }
+}
+
+static float *random_floats(size_t n, uint64_t seed)
+{
+    pq_rng rng = pq_rng_stream(seed, "values");
+    float *x   = pq_calloc(n, sizeof *x);
+
+    for (size_t i = 0; i < n; i++) {
+        x[i] = (float)pq_rng_normal(&rng);
+    }
+    return x;
+}
+
+/* Largest difference relative to the largest value, or to 1: a bias before BatchNorm has
+   no gradient but rounding. */
+static double distance(const double *due, const float *got, size_t n)
+{
+    double worst = 0.0, top = 1.0;
+
+    for (size_t i = 0; i < n; i++) {
+        worst = fmax(worst, fabs(due[i] - (double)got[i]));
+        top   = fmax(top, fabs(due[i]));
+    }
+    return worst / top;
+}
+
+static void compare(pq_graph *g, size_t n, pq_isa isa, size_t threads)
+{
+    const size_t last = g->output;
+    pq_pool     *pool = NULL;
+    pq_net      *net  = NULL;
+    oracle       o    = {0};
+    bench b = {.count = items(&g->nodes[0].shape), .width = items(&g->nodes[last].shape)};
+    float *x = random_floats(n * b.count, 11);
+    float *p = random_floats(n * b.width, 12);
+
+    b.x    = x;
+    b.pull = p;
+    b.out  = pq_calloc(n * b.width, sizeof *b.out);
+    OK(pq_pool_create(threads, &pool, err));
+    OK(pq_net_create(g,
+                     &(pq_net_options){.batch         = n,
+                                       .training      = true,
+                                       .norm_momentum = 0.1,
+                                       .pool          = pool,
+                                       .isa           = &isa},
+                     &net, err));
+    b.chunk = net->chunk;
+    oracle_run(g, n, x, last, p, &o);
+    pq_net_train(net, &(pq_net_batch){n, 1, fill, pull, &b});
+    for (size_t i = 0; i < n * b.width; i++) {
+        cr_assert_float_eq(
+            b.out[i], o.value[last][i], 2e-5 * (1.0 + fabs(o.value[last][i])),
+            "isa %d, output %zu: %g, not %g", (int)isa, i, b.out[i], o.value[last][i]);
+    }
+    for (size_t c = 1; c * net->chunk < n; c++) {
+        net->simd->add(net->n_flat, net->gradients + c * net->n_flat, net->gradients);
+    }
+    for (size_t k = 0; k < net->n_weights; k++) {
+        const pq_net_weight *w = &net->weights[k];
+        if (w->role != PQ_WEIGHT_STATISTIC) {
+            const double d = distance(o.change[8 * w->node + w->index],
+                                      net->gradients + w->offset, w->count);
+            cr_assert(d < 1e-4, "isa %d: gradient of %s/%s is off by %g", (int)isa,
+                      g->nodes[w->node].name,
+                      g->nodes[w->node].layer->weights[w->index].name, d);
+        }
+    }
+    oracle_free(g, &o);
+    pq_net_free(&net);
+    pq_pool_free(&pool);
+    pq_free(x);
+    pq_free(p);
+    pq_free(b.out);
+}
+
+static void compare_all(pq_graph *g, size_t n)
+{
+    for (pq_isa isa = PQ_ISA_PORTABLE; isa <= pq_cpu_isa(); isa++) {
+        compare(g, n, isa, 1);
+        compare(g, n, isa, 3);
+    }
+    pq_graph_free(&g);
+}
+
+static pq_graph *start(const char *shape)
+{
+    pq_graph *g = NULL;
+    char      text[64];
+
+    (void)snprintf(text, sizeof text, "input shape=%s", shape);
+    OK(pq_graph_create(&g, err));
+    add(g, "in", layer_of(text), NULL);
+    return g;
+}
+
+Test(net, dense_layers_with_relu_have_the_gradients_of_the_double_code)
+{
+    static const size_t sizes[][4] = {{16, 64, 32, 5}, {7, 33, 17, 3}, {1, 1, 49, 10}};
+
+    for (size_t k = 0; k < 3; k++) {
+        char      shape[16];
+        pq_graph *g;
+        (void)snprintf(shape, sizeof shape, "%zu", sizes[k][0]);
+        g = start(shape);
+        add_dense(g, "a", sizes[k][0], sizes[k][1]);
+        add(g, "ar", layer_of("relu"), NULL);
+        add_dense(g, "b", sizes[k][1], sizes[k][2]);
+        add(g, "br", layer_of("relu"), NULL);
+        add_dense(g, "c", sizes[k][2], sizes[k][3]);
+        finish(g, 3 + k);
+        compare_all(g, 77);
+    }
+}
+
+Test(net, any_kind_falls_back_to_its_own_backward)
+{
+    static const char *const kinds[] = {
+        "tanh", "sigmoid", "elu", "gelu", "leaky_relu slope=0.1", "clip lo=-0.5 hi=0.5"};
+
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        pq_graph *g = start("6");
+        add_dense(g, "a", 6, 9);
+        add(g, "f", layer_of(kinds[k]), NULL);
+        add_dense(g, "b", 9, 4);
+        finish(g, 5);
+        compare_all(g, 40);
+    }
+}
+
+Test(net, a_value_read_twice_gets_both_gradients)
+{
+    pq_graph *g = start("8");
+
+    add_dense(g, "a", 8, 8);
+    add(g, "ar", layer_of("relu"), NULL);
+    add_dense(g, "b", 8, 8);
+    add(g, "sum", layer_of("add"), "ar,b");
+    add(g, "sr", layer_of("relu"), NULL);
+    add(g, "product", layer_of("multiply"), "sr,a");
+    add(g, "both", layer_of("concat"), "product,sr,ar");
+    add_dense(g, "c", 24, 3);
+    add(g, "twice", layer_of("add"), "c,c");
+    finish(g, 9);
+    compare_all(g, 50);
+}
+
+Test(net, batch_norm_uses_the_statistics_of_the_whole_batch)
+{
+    pq_graph *g = start("5");
+
+    add_dense(g, "a", 5, 12);
+    add_norm(g, "an", 12);
+    add(g, "ar", layer_of("relu"), NULL);
+    add_dense(g, "b", 12, 20);
+    add_norm(g, "bn", 20);
+    add_dense(g, "c", 20, 3);
+    finish(g, 13);
+    compare_all(g, 100);
+}
+
+Test(net, convolutions_of_any_stride_and_padding_have_the_gradients_of_the_double_code)
+{
+    static const struct {
+        const char *shape, *attributes;
+        size_t      in, out, kernel;
+    } cases[] = {
+        {"9,7,3", "conv2d padding=same", 3, 16, 3},
+        {"8,8,5", "conv2d padding=same stride_h=2 stride_w=2", 5, 20, 3},
+        {"9,9,4", "conv2d padding=valid stride_h=3 stride_w=2", 4, 7, 2},
+        {"6,6,6", "conv2d stride_h=2 stride_w=2", 6, 8, 1},
+        {"5,5,6", "conv2d", 6, 8, 1},
+        {"7,10,2",
+         "conv2d padding=explicit pad_top=2 pad_left=3 pad_bottom=1 pad_right=0", 2, 3,
+         4},
+        {"12,11,2", "conv2d padding=same stride_h=4 stride_w=5", 2, 3, 3},
+        {"6,6,4", "conv2d padding=same dilation_h=2 dilation_w=2", 4, 3, 3},
+        {"6,6,4", "conv2d padding=same groups=4", 1, 8, 3},
+    };
+
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        pq_graph *g  = start(cases[k].shape);
+        size_t    in = cases[k].in == 1 ? 4 : cases[k].in;
+        add_conv(g, "first", "conv2d padding=same", PQ_SHAPE(in, 3, 3, in));
+        add(g, "r", layer_of("relu"), NULL);
+        add_conv(g, "second", cases[k].attributes,
+                 PQ_SHAPE(cases[k].out, cases[k].kernel, cases[k].kernel, cases[k].in));
+        add(g, "flat", layer_of("flatten"), NULL);
+        finish(g, 20 + k);
+        compare_all(g, 6);
+    }
+}
+
+Test(net, a_residual_net_with_pools_has_the_gradients_of_the_double_code)
+{
+    pq_graph *g = start("8,8,3");
+
+    add_conv(g, "stem", "conv2d padding=same", PQ_SHAPE(16, 3, 3, 3));
+    add_norm(g, "norm", 16);
+    add(g, "stem_relu", layer_of("relu"), NULL);
+    add_conv(g, "c1", "conv2d padding=same stride_h=2 stride_w=2",
+             PQ_SHAPE(32, 3, 3, 16));
+    add_norm(g, "n1", 32);
+    add_conv(g, "skip", "conv2d padding=same stride_h=2 stride_w=2",
+             PQ_SHAPE(32, 1, 1, 16));
+    g->nodes[g->n_nodes - 1].inputs[0] = pq_graph_find(g, "stem_relu");
+    add(g, "sum", layer_of("add"), "n1,skip");
+    add(g, "sum_relu", layer_of("relu"), NULL);
+    add(g, "max", layer_of("max_pool kernel_h=2 kernel_w=2"), NULL);
+    add(g, "mean", layer_of("avg_pool kernel_h=2 kernel_w=2"), "sum_relu");
+    add(g, "both", layer_of("concat"), "max,mean");
+    add(g, "pool", layer_of("global_avg_pool"), NULL);
+    add_dense(g, "out", 64, 10);
+    finish(g, 31);
+    compare_all(g, 16);
+}
