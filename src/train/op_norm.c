@@ -20,8 +20,10 @@ typedef struct {
     /* [chunks][2][channels] of the forward and the backward pass: a chunk may start
        backward while another still reads the sums of forward. */
     double *forward_sums, *backward_sums;
-    float  *shift;                  /* near the mean: moments are taken about it */
-    float  *now_mean, *now_inverse; /* of this batch */
+    float  *shift; /* near the mean: moments are taken about it */
+    /* [chunks][channels] of this batch. Each chunk keeps its own, since it may be back
+       here before another one has come by. */
+    float *now_mean, *now_inverse;
 } state;
 
 static void free_state(void *s)
@@ -43,23 +45,23 @@ static pq_status setup(pq_net *net, pq_op *op, pq_err *err)
     pq_status st;
 
     PQ_CHECK(s != NULL, PQ_ERR_NOMEM, "cannot allocate the state of a layer");
-    op->state         = s;
-    op->free_state    = free_state;
-    s->channels       = pq_layer_weight(op->layer, "mean")->value->count;
-    s->per_event      = net->values[op->out].count / s->channels;
-    s->epsilon        = ((const pq_batch_norm_params *)op->layer->params)->epsilon;
-    s->mean           = offset_of(op, "mean");
-    s->variance       = offset_of(op, "variance");
-    s->gamma          = offset_of(op, "gamma");
-    s->beta           = offset_of(op, "beta");
-    s->forward_sums   = pq_net_block(net, net->chunks * 4 * s->channels * sizeof(double));
-    s->shift          = pq_net_block(net, 3 * s->channels * sizeof(float));
+    op->state       = s;
+    op->free_state  = free_state;
+    s->channels     = pq_layer_weight(op->layer, "mean")->value->count;
+    s->per_event    = net->values[op->out].count / s->channels;
+    s->epsilon      = ((const pq_batch_norm_params *)op->layer->params)->epsilon;
+    s->mean         = offset_of(op, "mean");
+    s->variance     = offset_of(op, "variance");
+    s->gamma        = offset_of(op, "gamma");
+    s->beta         = offset_of(op, "beta");
+    s->forward_sums = pq_net_block(net, net->chunks * 4 * s->channels * sizeof(double));
+    s->shift = pq_net_block(net, (1 + 2 * net->chunks) * s->channels * sizeof(float));
     op->scratch_bytes = 4 * s->channels * sizeof(float);
     PQ_CHECK(s->forward_sums != NULL && s->shift != NULL, PQ_ERR_NOMEM,
              "layer '%s': cannot allocate its statistics", op->name);
     s->backward_sums = s->forward_sums + net->chunks * 2 * s->channels;
     s->now_mean      = s->shift + s->channels;
-    s->now_inverse   = s->shift + 2 * s->channels;
+    s->now_inverse   = s->now_mean + net->chunks * s->channels;
 cleanup:
     return st;
 }
@@ -121,7 +123,7 @@ static void forward_sums(const pq_net_call *c)
     sum_blocks(c, forward_rows, ((const state *)c->op->state)->forward_sums);
 }
 
-/* Moving averages; the variance with Bessel's correction. One chunk does it for all. */
+/* Moving averages; the variance with Bessel's correction. */
 static void remember(const pq_net_call *c, size_t j, double mean, double variance)
 {
     const state *s     = c->op->state;
@@ -130,10 +132,14 @@ static void remember(const pq_net_call *c, size_t j, double mean, double varianc
     const double fair  = n > 1.0 ? variance * n / (n - 1.0) : variance;
     float       *means = c->net->flat + s->mean, *vars = c->net->flat + s->variance;
 
-    means[j]          = (float)(keep * (double)means[j] + c->net->norm_momentum * mean);
-    vars[j]           = (float)(keep * (double)vars[j] + c->net->norm_momentum * fair);
-    s->now_mean[j]    = (float)mean;
-    s->now_inverse[j] = (float)(1.0 / sqrt(variance + s->epsilon));
+    means[j] = (float)(keep * (double)means[j] + c->net->norm_momentum * mean);
+    vars[j]  = (float)(keep * (double)vars[j] + c->net->norm_momentum * fair);
+}
+
+/* This chunk's copy of a statistic of the batch. */
+static float *own(const pq_net_call *c, float *of_chunks)
+{
+    return of_chunks + c->chunk * ((const state *)c->op->state)->channels;
 }
 
 static float weight_at(const pq_net_call *c, size_t offset, size_t j, float otherwise)
@@ -157,7 +163,11 @@ static void find_line(const pq_net_call *c, bool from_batch, float *a, float *b)
             mean     = (double)c->net->used[s->mean + j];
             variance = (double)c->net->used[s->variance + j];
         }
-        if (from_batch && c->chunk == 0) {
+        if (from_batch) {
+            own(c, s->now_mean)[j]    = (float)mean;
+            own(c, s->now_inverse)[j] = (float)(1.0 / sqrt(variance + s->epsilon));
+        }
+        if (from_batch && c->chunk == 0) { /* one chunk does it for all */
             remember(c, j, mean, variance);
         }
         const double slope =
@@ -185,7 +195,8 @@ static void backward_rows(const pq_net_call *c, size_t first, size_t rows, float
     const size_t at = first * s->channels;
 
     c->net->simd->grad_moments(rows, s->channels, pq_net_value(c, c->op->in[0]) + at,
-                               pq_net_gradient(c, c->op->out) + at, s->now_mean, s1, s2);
+                               pq_net_gradient(c, c->op->out) + at, own(c, s->now_mean),
+                               s1, s2);
 }
 
 static void mask_relu(const pq_net_call *c)
@@ -199,8 +210,9 @@ static void mask_relu(const pq_net_call *c)
 
 static void backward_sums(const pq_net_call *c)
 {
-    const state  *s    = c->op->state;
-    const double *sums = s->backward_sums + c->chunk * 2 * s->channels;
+    const state  *s       = c->op->state;
+    const double *sums    = s->backward_sums + c->chunk * 2 * s->channels;
+    const float  *inverse = own(c, s->now_inverse);
 
     mask_relu(c);
     sum_blocks(c, backward_rows, s->backward_sums);
@@ -210,7 +222,7 @@ static void backward_sums(const pq_net_call *c)
         }
         if (s->gamma != SIZE_MAX) {
             c->gradients[s->gamma + j] =
-                (float)(sums[s->channels + j] * (double)s->now_inverse[j]);
+                (float)(sums[s->channels + j] * (double)inverse[j]);
         }
     }
 }
@@ -218,18 +230,20 @@ static void backward_sums(const pq_net_call *c)
 /* dx = a dy + b x + c; a frozen layer keeps its line, so b = c = 0. */
 static void find_gradient_line(const pq_net_call *call, float *a, float *b, float *c)
 {
-    const state *s = call->op->state;
+    const state *s        = call->op->state;
+    const float *now_mean = own(call, s->now_mean);
+    const float *inverses = own(call, s->now_inverse);
 
     for (size_t j = 0; j < s->channels; j++) {
         const float  gamma   = weight_at(call, s->gamma, j, 1.0F);
-        const double inverse = (double)s->now_inverse[j];
+        const double inverse = (double)inverses[j];
         const double slope   = (double)gamma * inverse;
         const double mean    = batch_mean(call, s->backward_sums, 0, j);
         const double pull =
             slope * inverse * inverse * batch_mean(call, s->backward_sums, 1, j);
         a[j] = (float)slope;
         b[j] = (float)-pull;
-        c[j] = (float)(pull * (double)s->now_mean[j] - slope * mean);
+        c[j] = (float)(pull * (double)now_mean[j] - slope * mean);
     }
 }
 
