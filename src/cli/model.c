@@ -296,6 +296,20 @@ cleanup:
     return st;
 }
 
+/* Outputs without names are taken in the dataset's order, which may be wrong. */
+static void note_order(const pq_args *args, const eval_state *s)
+{
+    if (s->graph->class_names == NULL && !pq_args_flag(args, "quiet")) {
+        (void)fputs("note: the model does not name its outputs; they are taken in the "
+                    "dataset's order (--classes says otherwise):",
+                    stderr);
+        for (size_t c = 0; c < s->result.classes; c++) {
+            (void)fprintf(stderr, " %s", s->result.class_names[c]);
+        }
+        (void)fputc('\n', stderr);
+    }
+}
+
 static pq_status eval(const pq_args *args, int *exit_code, pq_err *err)
 {
     const pq_progress   progress = pq_args_progress(args);
@@ -316,6 +330,7 @@ static pq_status eval(const pq_args *args, int *exit_code, pq_err *err)
     options.file_bytes = pq_file_bytes(pq_args_get(args, 0));
     PQ_TRY(pq_evaluate(s.graph, s.dataset, split, &options, &s.result, err));
     pq_progress_done();
+    note_order(args, &s);
     if (scores != NULL) {
         PQ_TRY(write_scores(scores, &s.result, err));
     }

@@ -54,7 +54,23 @@ static const pq_option folder_options[] = {
     {0},
 };
 
-/* Reads a configuration with the changes of -S and -P; all its problems go to stderr. */
+/* Several problems are listed, and counted in the error; one is the error itself. */
+static void list_problems(const char *path, const char *lines, pq_err *err)
+{
+    size_t n = 0;
+
+    for (const char *p = lines; *p != '\0'; p++) {
+        n += *p == '\n' ? 1 : 0;
+    }
+    if (n > 1) {
+        (void)fputs(lines, stderr);
+        *err = (pq_err){0}; /* the first of them */
+        (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
+                         "%s: %zu problems, listed above", path, n);
+    }
+}
+
+/* Reads a configuration with the changes of -S and -P. */
 static pq_status read_config(const pq_args *args, pq_config **out, pq_err *err)
 {
     pq_config_changes changes  = {0};
@@ -65,7 +81,7 @@ static pq_status read_config(const pq_args *args, pq_config **out, pq_err *err)
     changes.axes = pq_args_values(args, "axis", &changes.n_axes);
     st           = pq_config_read(pq_args_get(args, 0), &changes, out, &problems, err);
     if (st != PQ_OK && problems.length > 0) {
-        (void)fputs(problems.text, stderr);
+        list_problems(pq_args_get(args, 0), problems.text, err);
     }
     pq_text_free(&problems);
     return st;
@@ -130,6 +146,9 @@ static void print_summary(const pq_sweep_summary *s, const pq_report_summary *re
         (void)printf(", %zu missing", s->missing);
     }
     (void)printf(" (%s)\n", pq_seconds_text(s->seconds, time, sizeof time));
+    if (s->note[0] != '\0') {
+        (void)printf("note: %s\n", s->note);
+    }
     (void)printf("%s\n", s->table);
     print_page(s->dir, report);
 }

@@ -74,6 +74,7 @@ void pq_stage_free(pq_stage *stage)
     }
     pq_free(stage->params);
     pq_free(stage->layers);
+    pq_free(stage->place);
     *stage = (pq_stage){0};
 }
 

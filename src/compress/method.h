@@ -94,12 +94,12 @@ extern const pq_method *const pq_methods[];
 
 const pq_method *pq_method_find(const char *name);
 
-/** One stage: a method with parameters and the layers it is for. Owns params and layers.
- */
+/** One stage: a method with parameters and the layers it is for. Owns all but method. */
 typedef struct {
     const pq_method *method;
     void            *params;
     char            *layers; /**< glob; NULL = every layer the method accepts */
+    char *place; /**< "file:line:column" for messages, or NULL; part of no key */
 } pq_stage;
 
 /**

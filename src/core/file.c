@@ -41,7 +41,18 @@ cleanup:
 
 bool pq_file_exists(const char *path)
 {
-    return path != NULL && access(path, R_OK) == 0;
+    return path != NULL && access(path, F_OK) == 0;
+}
+
+pq_status pq_file_check(const char *path, pq_err *err)
+{
+    pq_status st;
+
+    PQ_CHECK(pq_file_exists(path), PQ_ERR_NOT_FOUND, "%s: no such file or folder", path);
+    PQ_CHECK(access(path, R_OK) == 0, PQ_ERR_IO, "%s: may not be read: %s", path,
+             strerror(errno));
+cleanup:
+    return st;
 }
 
 bool pq_folder_exists(const char *path)
@@ -98,9 +109,12 @@ char *pq_file_temporary(const char *path)
 
 pq_status pq_file_commit(const char *temporary, const char *path, pq_err *err)
 {
-    const int fd = open(temporary, O_RDONLY);
-    pq_status st;
+    const int   fd = open(temporary, O_RDONLY);
+    struct stat s;
+    pq_status   st;
 
+    PQ_CHECK(lstat(path, &s) != 0 || S_ISREG(s.st_mode), PQ_ERR_IO,
+             "%s: is there and not a regular file: it is not replaced", path);
     PQ_CHECK(fd >= 0 && fsync(fd) == 0, PQ_ERR_IO, "%s: cannot be written: %s", path,
              strerror(errno));
     PQ_CHECK(rename(temporary, path) == 0, PQ_ERR_IO, "%s: cannot be written: %s", path,

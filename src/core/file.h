@@ -14,8 +14,13 @@
 /** Makes a folder and its parents. @retval PQ_ERR_IO  With the path and the reason. */
 pq_status pq_folder_make(const char *path, pq_err *err);
 
-/** Whether something readable is there. */
+/** Whether something is there. */
 bool pq_file_exists(const char *path);
+
+/** Whether something readable is there.
+ * @retval PQ_ERR_NOT_FOUND  Nothing is there.
+ * @retval PQ_ERR_IO         It may not be read. */
+pq_status pq_file_check(const char *path, pq_err *err);
 
 /** Whether a folder is there. */
 bool pq_folder_exists(const char *path);

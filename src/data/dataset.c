@@ -7,6 +7,7 @@
 #include "core/memory.h"
 #include "data/dataset_inside.h"
 #include "data/fetch.h"
+#include "io/hdf5.h"
 
 static void source_free(pq_source *s)
 {
@@ -45,6 +46,9 @@ static pq_status find_layout(const char *path, const char *name, const pq_layout
             st   = PQ_OK;
             goto cleanup;
         }
+    }
+    if (name == NULL) {
+        PQ_TRY(pq_h5_check(path, err));
     }
     PQ_CHECK(name != NULL, PQ_ERR_FORMAT, "%s: is in none of the layouts known (%s)",
              path, known.text);
@@ -253,7 +257,7 @@ pq_status pq_dataset_open(const char *path, const pq_dataset_options *options,
 
     located = pq_file_exists(path) ? NULL : pq_data_locate(path);
     path    = located != NULL ? located : path;
-    PQ_CHECK(pq_file_exists(path), PQ_ERR_NOT_FOUND, "%s: no such file or folder", path);
+    PQ_TRY(pq_file_check(path, err));
     PQ_NEW(d, 1);
     (void)pthread_mutex_init(&d->lock, NULL);
     PQ_TRY(open_source(d, path, o, err));

@@ -1,6 +1,7 @@
 #include "formats/model.h"
 
 #include "core/file.h"
+#include "io/hdf5.h"
 
 #define X(word) extern const pq_model_format pq_model_format_##word;
 #include "formats/formats.def"
@@ -33,11 +34,12 @@ pq_status pq_model_load(const char *path, const char *arch, pq_graph **out, pq_e
     pq_graph              *graph  = NULL;
     pq_status              st;
 
-    PQ_CHECK(pq_file_exists(path), PQ_ERR_NOT_FOUND, "%s: no such file", path);
+    PQ_TRY(pq_file_check(path, err));
     for (size_t i = 0; format == NULL && pq_formats[i] != NULL; i++) {
         format = pq_formats[i]->recognises(path) ? pq_formats[i] : NULL;
     }
     if (format == NULL) {
+        PQ_TRY(pq_h5_check(path, err));
         PQ_TRY(unknown(path, err));
     }
     PQ_TRY(format->load(path, arch, &graph, err));

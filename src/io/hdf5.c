@@ -39,11 +39,9 @@ void pq_h5_leave(void)
     (void)pthread_mutex_unlock(&lock);
 }
 
-void pq_h5_drop(hid_t id)
+bool pq_h5_drop(hid_t id)
 {
-    if (id > 0) {
-        (void)H5Idec_ref(id);
-    }
+    return id <= 0 || H5Idec_ref(id) >= 0;
 }
 
 /* A place for the text of the innermost error. */
@@ -127,8 +125,7 @@ pq_status pq_h5_open(const char *path, pq_h5 **out, pq_err *err)
     pq_status st;
 
     pq_h5_enter();
-    PQ_CHECK(access(path, F_OK) == 0, PQ_ERR_NOT_FOUND, "%s: no such file", path);
-    PQ_CHECK(access(path, R_OK) == 0, PQ_ERR_IO, "%s: may not be read", path);
+    PQ_TRY(pq_file_check(path, err));
     PQ_CHECK(H5Fis_hdf5(path) > 0, PQ_ERR_FORMAT, "%s: is not an HDF5 file", path);
     PQ_TRY(file_new(path, &file, err));
     list     = access_list();
@@ -141,6 +138,20 @@ cleanup:
     pq_h5_drop(list);
     pq_h5_close(&file);
     pq_h5_leave();
+    return st;
+}
+
+pq_status pq_h5_check(const char *path, pq_err *err)
+{
+    pq_h5    *file = NULL;
+    pq_status st   = PQ_OK;
+
+    pq_h5_enter();
+    if (H5Fis_hdf5(path) > 0) {
+        st = pq_h5_open(path, &file, err);
+    }
+    pq_h5_leave();
+    pq_h5_close(&file);
     return st;
 }
 
@@ -180,14 +191,14 @@ static herr_t close_ids(pq_h5 *file)
     herr_t closed;
 
     for (size_t i = 0; i < PQ_H5_KEPT; i++) {
-        pq_h5_drop(file->kept[i].id);
+        file->has_lost |= !pq_h5_drop(file->kept[i].id);
         pq_free(file->kept[i].path);
         file->kept[i].id   = 0;
         file->kept[i].path = NULL;
     }
     closed   = file->id > 0 ? H5Fclose(file->id) : 0;
     file->id = 0;
-    return closed;
+    return file->has_lost ? -1 : closed;
 }
 
 void pq_h5_close(pq_h5 **file)
@@ -405,7 +416,7 @@ pq_status pq_h5_dataset(pq_h5 *file, const char *path, hid_t *out, pq_err *err)
              pq_h5_reason(why, sizeof why));
     PQ_TRY(check_dataset(file, path, id, err));
     PQ_STRDUP(copy, path);
-    pq_h5_drop(file->kept[file->next].id);
+    file->has_lost |= !pq_h5_drop(file->kept[file->next].id);
     pq_free(file->kept[file->next].path);
     file->kept[file->next].id   = id;
     file->kept[file->next].path = copy;

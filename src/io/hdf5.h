@@ -44,6 +44,10 @@ typedef struct {
  */
 pq_status pq_h5_open(const char *path, pq_h5 **out, pq_err *err);
 
+/** Says why a file that calls itself HDF5 cannot be opened; PQ_OK for what is none.
+ * @retval PQ_ERR_FORMAT  Truncated or damaged. */
+pq_status pq_h5_check(const char *path, pq_err *err);
+
 /** Creates a file under a temporary name. @retval PQ_ERR_IO  The folder cannot be
  * written. */
 pq_status pq_h5_create(const char *path, pq_h5 **out, pq_err *err);

@@ -19,15 +19,17 @@ struct pq_h5 {
         char *path;
         hid_t id;
     } kept[PQ_H5_KEPT];
-    size_t next; /**< place in kept to be replaced next */
+    size_t next;     /**< place in kept to be replaced next */
+    bool   has_lost; /**< a kept dataset could not be written whole */
 };
 
 /** Takes and gives back the lock; every public call does, calls may nest. */
 void pq_h5_enter(void);
 void pq_h5_leave(void);
 
-/** Closes an identifier of any kind if it is one. */
-void pq_h5_drop(hid_t id);
+/** Closes an identifier of any kind if it is one. False: what it held could not be
+ * written, for a dataset its last chunks. */
+bool pq_h5_drop(hid_t id);
 
 /** Innermost reason on libhdf5's error stack, or "unknown reason". */
 const char *pq_h5_reason(char *buffer, size_t size);

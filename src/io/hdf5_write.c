@@ -126,7 +126,9 @@ static pq_status make_dataset(pq_h5 *file, const char *path, const recipe *r,
         PQ_TRY(fail_write(file, path, err));
     }
 cleanup:
-    pq_h5_drop(id);
+    if (!pq_h5_drop(id) && st == PQ_OK) { /* chunks are written when it is closed */
+        st = fail_write(file, path, err);
+    }
     pq_h5_drop(space);
     pq_h5_drop(list);
     return st;

@@ -181,6 +181,32 @@ cleanup:
     return st;
 }
 
+pq_status pq_evaluate_check(const pq_graph *graph, const pq_dataset *dataset,
+                            bool *assumed, pq_err *err)
+{
+    const pq_plan_options  options = {"reference", 1};
+    const pq_dataset_info *data    = pq_dataset_describe(dataset);
+    pq_evaluated           e       = {0};
+    pq_plan               *plan    = NULL;
+    pq_shape               shape;
+    size_t                 width = 0;
+    pq_status              st;
+
+    PQ_CHECK(data->n_classes > 0, PQ_ERR_CONFIG, "%s: the labels are not classes",
+             data->path);
+    PQ_TRY(pq_plan_create(graph, &options, &plan, err));
+    PQ_TRY(pq_predict_check(plan, data, err));
+    shape = pq_plan_output_shape(plan);
+    (void)pq_shape_count(&shape, &width);
+    PQ_TRY(output_classes(graph, data, width, &e, err));
+    PQ_TRY(relabel(data, &e, err));
+    *assumed = graph->class_names == NULL;
+cleanup:
+    pq_plan_free(&plan);
+    pq_evaluated_free(&e);
+    return st;
+}
+
 pq_status pq_evaluate(pq_graph *graph, pq_dataset *dataset, size_t split,
                       const pq_evaluate_options *options, pq_evaluated *out, pq_err *err)
 {

@@ -34,6 +34,17 @@ typedef struct {
 } pq_evaluated;
 
 /**
+ * Whether a model can be evaluated on a dataset: shapes and classes fit. Reads no event.
+ *
+ * @param[in]  graph    checked
+ * @param[out] assumed  whether the model does not name its classes, so that their order
+ *                      is taken from the dataset
+ * @retval others       As pq_evaluate.
+ */
+pq_status pq_evaluate_check(const pq_graph *graph, const pq_dataset *dataset,
+                            bool *assumed, pq_err *err);
+
+/**
  * Evaluates. Classes of model and dataset are matched by name.
  *
  * @retval PQ_ERR_CONFIG  Class names do not match (both lists are named).

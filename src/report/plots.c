@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "report/plots.h"
 
 #include <math.h>
@@ -10,26 +11,28 @@
 #include "report/gnuplot.h"
 #include "report/plot.h"
 
-enum { AXES_MAX = 8, SCRIPT_BYTES_MAX = 1 << 26 };
+enum { AXES_MAX = 8, SCRIPT_BYTES_MAX = 1 << 26, TAIL_BYTES = 32 };
 
-/* A picture format: its terminal, and the font sizes that suit it. */
+/* A picture format: its terminal, the font size that suits it, and how a whole file ends:
+ * gnuplot does not say when the disk was full. */
 typedef struct {
     const char *suffix, *terminal;
     int         small;
+    const char *end;
 } format;
 
 static const format formats[] = {
     {"png",
      "pngcairo enhanced size 1600,1000 font 'DejaVu Sans,24' linewidth 2.4 pointscale "
      "1.9",
-     20},
+     20, "IEND"},
     {"svg",
      "svg enhanced size 800,500 dynamic font 'DejaVu Sans,15' linewidth 1.5 "
      "background '#ffffff'",
-     13},
+     13, "</svg>"},
     {"pdf",
      "pdfcairo enhanced size 9.6in,6in font 'DejaVu Sans,16' linewidth 2 pointscale 0.9",
-     13},
+     13, "%%EOF"},
 };
 
 /* A kind of plot; `word` is its name in the configuration's output.plots, NULL where it
@@ -161,6 +164,20 @@ cleanup:
     return st;
 }
 
+static bool is_whole(const char *path, const format *form)
+{
+    char   tail[TAIL_BYTES + 1] = {0};
+    FILE  *file                 = fopen(path, "rb");
+    size_t n                    = 0;
+
+    if (file != NULL) {
+        (void)fseek(file, -(long)TAIL_BYTES, SEEK_END);
+        n = fread(tail, 1, TAIL_BYTES, file);
+        (void)fclose(file);
+    }
+    return memmem(tail, n, form->end, strlen(form->end)) != NULL;
+}
+
 static pq_status has_pictures(const work *w, const char *name, bool *out, pq_err *err)
 {
     char     *path = NULL;
@@ -171,7 +188,7 @@ static pq_status has_pictures(const work *w, const char *name, bool *out, pq_err
         char suffix[8];
         (void)snprintf(suffix, sizeof suffix, ".%s", formats[f].suffix);
         PQ_TRY(path_of(w, name, suffix, &path, err));
-        *out = pq_file_exists(path);
+        *out = is_whole(path, &formats[f]);
         pq_free(path);
         path = NULL;
     }
@@ -331,6 +348,7 @@ static pq_status rename_pictures(const work *w, const char *name, pq_err *err)
         PQ_TRY(path_of(w, name, suffix, &to, err));
         from = pq_format("%s.tmp", to);
         PQ_CHECK(from != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+        PQ_CHECK(is_whole(from, &formats[f]), PQ_ERR_IO, "%s: was not written whole", to);
         PQ_TRY(pq_file_commit(from, to, err));
         pq_free(from);
         pq_free(to);
@@ -342,11 +360,12 @@ cleanup:
     return st;
 }
 
-static void note_failure(work *w, const char *name)
+static void note_failure(work *w, const char *name, const char *why)
 {
     if (w->plots.note[0] == '\0') {
         (void)snprintf(w->plots.note, sizeof w->plots.note,
-                       "gnuplot could not draw %s: see %s/%s.log", name, w->folder, name);
+                       "gnuplot could not draw %s: see %s/%s.log%s%.300s", name,
+                       w->folder, name, *why != '\0' ? "; " : "", why);
     }
 }
 
@@ -356,11 +375,12 @@ static void finish(work *w)
     for (size_t i = 0; i < w->plots.n; i++) {
         pq_plot_file *file = &w->plots.files[i];
         if (w->processes[i] > 0) {
+            pq_err err  = {0};
             file->drawn = pq_gnuplot_wait(w->processes[i]) &&
-                          rename_pictures(w, file->name, NULL) == PQ_OK;
+                          rename_pictures(w, file->name, &err) == PQ_OK;
             w->processes[i] = 0;
             if (!file->drawn) {
-                note_failure(w, file->name);
+                note_failure(w, file->name, err.message);
                 (void)remove_pictures(w, file->name, NULL);
             } else {
                 (void)remove_file(w, file->name, ".log", NULL);

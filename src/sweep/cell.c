@@ -175,7 +175,11 @@ static pq_status apply_stage(work *w, const pq_stage *stage, pq_err *err)
     if ((pq_stage_needs(stage) & PQ_NEEDS_CALIB) != 0) {
         PQ_TRY(open_calib(w, &options.dataset, &options.calib_split, err));
     }
-    PQ_TRY(pq_compress_stage(stage, w->graph, &options, &next, &changes, &n, err));
+    st = pq_compress_stage(stage, w->graph, &options, &next, &changes, &n, err);
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s", stage->place);
+        goto cleanup;
+    }
     PQ_TRY(note_changes(w, changes, n, err));
     pq_graph_free(&w->graph);
     w->graph = next;

@@ -101,6 +101,9 @@ pq_status pq_read_stage(pq_problems *p, const pq_yaml *node, const char *what,
         return PQ_OK;
     }
     PQ_TRY(pq_stage_create(plain ? node->text : params->key, out, err));
+    out->place = pq_format("%s:%zu:%zu", node->file, (plain ? node : params)->key_line,
+                           (plain ? node : params)->key_column);
+    PQ_CHECK(out->place != NULL, PQ_ERR_NOMEM, "cannot allocate the place of a stage");
     (void)snprintf(where, sizeof where, "%s: %s", what, out->method->name);
     if (params != NULL && (params->kind != PQ_YAML_SCALAR || params->text[0] != '\0')) {
         read_stage_params(p, params, where, out);

@@ -8,15 +8,16 @@
 #include "core/memory.h"
 #include "core/rng.h"
 #include "formats/zoo.h"
+#include "lab/evaluate.h"
 #include "sweep/inputs.h"
 #include "sweep/key.h"
 
-static pq_status hash_model(pq_cells *c, pq_hash_memo *memo, pq_err *err)
+static pq_status hash_model(pq_cells *c, const pq_graph *graph, pq_hash_memo *memo,
+                            pq_err *err)
 {
     const pq_config_model *m = &c->config->model;
     char                   key[PQ_HASH_TEXT], arch[PQ_HASH_TEXT] = "";
-    pq_graph              *graph = NULL;
-    char                  *how   = NULL;
+    char                  *how = NULL;
     bool                   settled, zoo;
     pq_status              st;
 
@@ -31,13 +32,11 @@ static pq_status hash_model(pq_cells *c, pq_hash_memo *memo, pq_err *err)
         memcpy(c->model_hash, pq_hash_memo_get(memo, key), PQ_HASH_TEXT);
         goto cleanup;
     }
-    PQ_TRY(pq_input_model(c->config, c->weights, c->arch, &graph, err));
     PQ_TRY(pq_graph_hash(graph, c->model_hash, err));
     if (settled) {
         pq_hash_memo_put(memo, key, c->model_hash);
     }
 cleanup:
-    pq_graph_free(&graph);
     pq_free(how);
     return st;
 }
@@ -216,10 +215,36 @@ cleanup:
     return st;
 }
 
+/* Whether the model takes the events; what is assumed about them goes into the note. */
+static pq_status check_fit(pq_cells *c, const pq_graph *graph, const pq_dataset *dataset,
+                           pq_err *err)
+{
+    const pq_dataset_info *info    = pq_dataset_describe(dataset);
+    bool                   assumed = false;
+    size_t                 n;
+    const pq_status        st = pq_evaluate_check(graph, dataset, &assumed, err);
+
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s: model %s", c->config->path, c->weights);
+        return st;
+    }
+    n = (size_t)snprintf(c->note, sizeof c->note, "%s",
+                         assumed ? "the model does not name its outputs; they are taken "
+                                   "in the dataset's order (model.classes says "
+                                   "otherwise):"
+                                 : "");
+    for (size_t i = 0; assumed && i < info->n_classes && n < sizeof c->note; i++) {
+        n += (size_t)snprintf(c->note + n, sizeof c->note - n, " %s",
+                              info->class_names[i]);
+    }
+    return st;
+}
+
 static pq_status find_inputs(pq_cells *c, pq_hash_memo *memo, pq_err *err)
 {
     const pq_config *config  = c->config;
     pq_dataset      *dataset = NULL;
+    pq_graph        *graph   = NULL;
     pq_status        st;
 
     PQ_TRY(pq_input_find(config, "dataset", config->dataset.file, &c->data, err));
@@ -229,8 +254,10 @@ static pq_status find_inputs(pq_cells *c, pq_hash_memo *memo, pq_err *err)
     } else if (config->model.arch != NULL) {
         PQ_TRY(pq_input_find(config, "architecture", config->model.arch, &c->arch, err));
     }
-    PQ_TRY(hash_model(c, memo, err));
+    PQ_TRY(pq_input_model(config, c->weights, c->arch, &graph, err));
+    PQ_TRY(hash_model(c, graph, memo, err));
     PQ_TRY(pq_input_dataset(config, c->data, &dataset, err));
+    PQ_TRY(check_fit(c, graph, dataset, err));
     PQ_TRY(choose_test(c, dataset, err));
     PQ_TRY(hash_split(c, dataset, c->test, memo, c->test_hash, err));
     if (any_needs(config, PQ_NEEDS_CALIB)) {
@@ -240,6 +267,7 @@ static pq_status find_inputs(pq_cells *c, pq_hash_memo *memo, pq_err *err)
         PQ_TRY(hash_training(c, dataset, memo, err));
     }
 cleanup:
+    pq_graph_free(&graph);
     pq_dataset_close(&dataset);
     return st;
 }

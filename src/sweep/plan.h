@@ -53,6 +53,7 @@ typedef struct {
     size_t   n;
     pq_cell *cells;     /**< [n] */
     size_t   reference; /**< index of the first cell without stages, or SIZE_MAX */
+    char     note[256]; /**< what is assumed about the inputs, or "" */
 } pq_cells;
 
 /**

@@ -361,6 +361,7 @@ pq_status pq_sweep_run(const pq_config *config, const pq_sweep_options *options,
     PQ_CHECK(done.dir != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(pq_cells_plan(config, done.dir, &cells, err));
     PQ_TRY(pq_cells_write(&cells, err));
+    memcpy(done.note, cells.note, sizeof done.note);
     PQ_NEW(s.states, cells.n);
     sort_cells(&s);
     st = run_phases(&s, phases, &done, err);
