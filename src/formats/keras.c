@@ -17,6 +17,7 @@
 /* One reading of a model. */
 typedef struct {
     const char *path; /* of the weights */
+    const char *arch; /* beside them, or NULL */
     pq_h5      *file;
     const char *root;  /* group of the layers' groups */
     char      **saved; /* [n_saved] layer_names */
@@ -88,6 +89,32 @@ static bool is_saved(const reader *r, const char *name)
     return false;
 }
 
+/* Says where in the file a value is not finite. */
+static pq_status check_finite(const reader *r, const char *layer, const char *path,
+                              const pq_tensor *t, pq_err *err)
+{
+    const size_t bad  = pq_tensor_first_nonfinite(t);
+    size_t       left = bad;
+    pq_text      at   = {0};
+    pq_shape     place;
+    pq_status    st = PQ_OK;
+
+    if (bad != SIZE_MAX) {
+        place.ndim = t->shape.ndim;
+        for (size_t d = place.ndim; d-- > 0; left /= t->shape.dim[d]) {
+            place.dim[d] = left % t->shape.dim[d];
+        }
+        for (size_t d = 0; d < place.ndim; d++) {
+            pq_text_add(&at, "%s%zu", d == 0 ? "" : ", ", place.dim[d]);
+        }
+        PQ_FAIL(PQ_ERR_NUMERIC, "%s: layer '%s': %s holds %g at [%s]", r->path, layer,
+                path, pq_tensor_get(t, bad), at.text != NULL ? at.text : "");
+    }
+cleanup:
+    pq_text_free(&at);
+    return st;
+}
+
 /* Reads all weights of a layer in the order of its weight_names. */
 static pq_status read_weights(const reader *r, pq_keras_layer *k, pq_err *err)
 {
@@ -111,6 +138,7 @@ static pq_status read_weights(const reader *r, pq_keras_layer *k, pq_err *err)
         PQ_TRY(pq_h5_read(r->file, path, PQ_DTYPE_F32, MAX_WEIGHT_BYTES, &k->weights[i],
                           err));
         k->n_weights++;
+        PQ_TRY(check_finite(r, k->name, path, k->weights[i], err));
     }
 cleanup:
     pq_free(group);
@@ -150,7 +178,9 @@ static pq_status add_layer(reader *r, const json_t *json, size_t n_inputs,
     unwrap(&k);
     st = pq_keras_convert(&k, &r->target, err);
     if (st != PQ_OK) {
-        pq_err_context(err, "%s: layer '%s'", r->path, k.name);
+        pq_err_context(err, "%s%s%s: layer '%s'", r->path,
+                       r->arch != NULL ? " with " : "", r->arch != NULL ? r->arch : "",
+                       k.name);
         goto cleanup;
     }
     PQ_CHECK(json_object_set_new(r->nodes, k.name, json_string(r->target.last)) == 0,
@@ -370,7 +400,7 @@ cleanup:
 
 static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err *err)
 {
-    reader    r            = {.path = path};
+    reader    r            = {.path = path, .arch = arch};
     json_t   *architecture = NULL;
     pq_status st;
 

@@ -1,15 +1,30 @@
 /* Layer classes of Keras that have weights. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "core/text.h"
 #include "formats/keras.h"
 
 /* A size the config gives; 0 = it does not. */
-static size_t size_in(const json_t *config, const char *key)
+static pq_status size_in(const json_t *config, const char *key, size_t *out, pq_err *err)
 {
-    const json_int_t n = json_integer_value(json_object_get(config, key));
+    const json_t    *value = json_object_get(config, key);
+    const json_int_t n     = json_integer_value(value);
+    char            *text  = NULL;
+    pq_status        st    = PQ_OK;
 
-    return n > 0 ? (size_t)n : 0;
+    *out = 0;
+    if (value != NULL && !json_is_null(value)) {
+        text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        PQ_CHECK(json_is_integer(value) && n >= 1, PQ_ERR_FORMAT,
+                 "%s is %.40s, not a whole number above 0", key,
+                 text != NULL ? text : "no number");
+        *out = (size_t)n;
+    }
+cleanup:
+    free(text);
+    return st;
 }
 
 /* Takes weight i out of the Keras layer. */
@@ -52,18 +67,21 @@ cleanup:
  * = any). */
 static pq_status check_kernel(const pq_tensor *t, pq_shape due, pq_err *err)
 {
-    char      have[128], want[128];
+    char      have[128];
+    pq_text   want = {0};
     bool      fits = t->shape.ndim == due.ndim;
     pq_status st;
 
-    for (size_t i = 0; fits && i < due.ndim; i++) {
-        fits = due.dim[i] == 0 || due.dim[i] == t->shape.dim[i];
+    for (size_t i = 0; i < due.ndim; i++) {
+        fits = fits && (due.dim[i] == 0 || due.dim[i] == t->shape.dim[i]);
+        pq_text_add(&want, due.dim[i] == 0 ? "%sany" : "%s%zu", i == 0 ? "" : ", ",
+                    due.dim[i]);
     }
     PQ_CHECK(fits, PQ_ERR_SHAPE,
-             "the kernel in the file is %s, the configuration says %s",
-             pq_shape_text(&t->shape, have, sizeof have),
-             pq_shape_text(&due, want, sizeof want));
+             "the kernel in the file is %s, the configuration says [%s]",
+             pq_shape_text(&t->shape, have, sizeof have), want.text);
 cleanup:
+    pq_text_free(&want);
     return st;
 }
 
@@ -91,10 +109,12 @@ pq_status pq_keras_dense(pq_keras_layer *k, pq_keras_target *target, pq_err *err
     static const size_t turned[] = {1, 0}; /* (in, out) -> [out, in] */
     const bool          bias     = pq_keras_bool(k->config, "use_bias", true);
     pq_layer           *layer    = NULL;
+    size_t              units;
     pq_status           st;
 
+    PQ_TRY(size_in(k->config, "units", &units, err));
     PQ_TRY(check_weights(k, bias ? 2 : 1, err));
-    PQ_TRY(check_kernel(k->weights[0], PQ_SHAPE(0, size_in(k->config, "units")), err));
+    PQ_TRY(check_kernel(k->weights[0], PQ_SHAPE(0, units), err));
     PQ_TRY(pq_layer_create("dense", &layer, err));
     PQ_TRY(add_weight(layer, "kernel", k, 0, turned, err));
     if (bias) {
@@ -158,15 +178,18 @@ cleanup:
     return st;
 }
 
-static pq_status kernel_shape(const json_t *config, size_t last, pq_shape *out,
+/* Shape with the last axis as the config's key `last` says. */
+static pq_status kernel_shape(const json_t *config, const char *last, pq_shape *out,
                               pq_err *err)
 {
     int64_t   size[2];
+    size_t    n;
     pq_status st;
 
+    PQ_TRY(size_in(config, last, &n, err));
     PQ_TRY(pq_keras_pair(config, "kernel_size", 0, size, err));
     PQ_CHECK(size[0] >= 0 && size[1] >= 0, PQ_ERR_FORMAT, "kernel_size is negative");
-    *out = PQ_SHAPE((size_t)size[0], (size_t)size[1], 0, last);
+    *out = PQ_SHAPE((size_t)size[0], (size_t)size[1], 0, n);
 cleanup:
     return st;
 }
@@ -180,7 +203,7 @@ pq_status pq_keras_conv2d(pq_keras_layer *k, pq_keras_target *target, pq_err *er
     pq_status           st;
 
     PQ_TRY(check_weights(k, bias ? 2 : 1, err));
-    PQ_TRY(kernel_shape(k->config, size_in(k->config, "filters"), &due, err));
+    PQ_TRY(kernel_shape(k->config, "filters", &due, err));
     PQ_TRY(check_kernel(k->weights[0], due, err));
     PQ_TRY(conv_create(k, pq_keras_real(k->config, "groups", 1.0), &layer, err));
     PQ_TRY(add_weight(layer, "kernel", k, 0, turned, err));
@@ -204,7 +227,7 @@ static pq_status depthwise_layer(pq_keras_layer *k, pq_layer **out, pq_err *err)
     const size_t       *dim;
     pq_status           st;
 
-    PQ_TRY(kernel_shape(k->config, size_in(k->config, "depth_multiplier"), &due, err));
+    PQ_TRY(kernel_shape(k->config, "depth_multiplier", &due, err));
     PQ_TRY(check_kernel(k->weights[0], due, err));
     PQ_TRY(pq_tensor_permute(k->weights[0], turned, &kernel, err));
     dim = kernel->shape.dim;
@@ -244,11 +267,12 @@ pq_status pq_keras_separable(pq_keras_layer *k, pq_keras_target *target, pq_err 
 {
     static const size_t turned[] = {3, 0, 1, 2};
     const bool          bias     = pq_keras_bool(k->config, "use_bias", true);
-    const size_t        filters  = size_in(k->config, "filters");
     pq_layer           *layer    = NULL, *taken;
+    size_t              filters;
     char                name[sizeof target->last + 16], first[sizeof target->last];
     pq_status           st;
 
+    PQ_TRY(size_in(k->config, "filters", &filters, err));
     PQ_TRY(check_weights(k, bias ? 3 : 2, err));
     PQ_TRY(check_kernel(k->weights[1], PQ_SHAPE(1, 1, 0, filters), err));
     PQ_TRY(depthwise_layer(k, &layer, err));

@@ -15,7 +15,12 @@ expect 2 "$model" "${eval[@]}" $model --data $jets:test
 sed 's/"Dense"/"Dens"/' $arch >"$work/unknown.json"
 expect 2 "Dens" "${eval[@]}" $model --arch "$work/unknown.json" --data $jets:test
 sed 's/"units": 64/"units": 63/' $arch >"$work/shape.json"
-expect 2 "63" "${eval[@]}" $model --arch "$work/shape.json" --data $jets:test
+expect 2 "$model with $work/shape.json: layer 'fc1_relu': the kernel in the file is [16, 64], the configuration says [any, 63]" \
+  "${eval[@]}" $model --arch "$work/shape.json" --data $jets:test
+for units in -3 '"abc"' 2.5; do
+  sed "s/\"units\": 64/\"units\": $units/" $arch >"$work/units.json"
+  expect 2 "units is $units, not a whole number above 0" "${eval[@]}" $model --arch "$work/units.json" --data $jets:test
+done
 echo '{"class_name": ' >"$work/half.json"
 expect 2 "$work/half.json" "${eval[@]}" $model --arch "$work/half.json" --data $jets:test
 /usr/bin/python3 - "$model" "$work/nan.h5" <<'P' || fault "python"
@@ -27,7 +32,7 @@ with h5py.File(sys.argv[2], "r+") as f:
     first = [n for n in names if "kernel" in n][0]
     f[first][3, 2] = float("nan")
 P
-expect 2 "nan" "${eval[@]}" "$work/nan.h5" --arch $arch --data $jets:test
+expect 2 "kernel:0 holds nan at [3, 2]" "${eval[@]}" "$work/nan.h5" --arch $arch --data $jets:test
 
 # Data
 expect 2 "no split 'tset'" "${eval[@]}" $model --arch $arch --data $jets:tset
