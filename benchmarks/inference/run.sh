@@ -13,4 +13,4 @@ ${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -Werror -shared -fPIC -I"$root/src" \
     $LIBS
 
 exec "$PYTHON" "$here/compare.py" "$library" "$CSV" \
-    --weights "$root/../shared/data/models/mlperf_tiny_resnet8.h5"
+    --weights "${PQUANT_RESNET8:-${PQUANT_REAL_DATA:-$root/../shared/data}/models/mlperf_tiny_resnet8.h5}"

@@ -3,7 +3,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-weights=${PQUANT_RESNET8:-$root/../shared/data/models/mlperf_tiny_resnet8.h5}
+weights=${PQUANT_RESNET8:-${PQUANT_REAL_DATA:-$root/../shared/data}/models/mlperf_tiny_resnet8.h5}
 library=$BUILD/benchmark_quantize.so
 
 if [ ! -f "$weights" ]; then

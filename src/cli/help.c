@@ -51,7 +51,7 @@ void pq_help_program(FILE *out)
         (void)fprintf(out, "  %-16s %s\n", pq_verbs[i]->name, pq_verbs[i]->summary);
     }
     (void)fprintf(out, "\n'pquant VERB --help' explains a verb, 'pquant help NAME' a "
-                       "method, layer, metric or format.\n"
+                       "method, layer, metric, format or key of a configuration.\n"
                        "start: pquant run configs/quickstart.yaml\n");
 }
 
@@ -106,6 +106,41 @@ static void topic(const char *what, const char *name, const char *summary,
     }
 }
 
+/* Rows of a table that are called `name` or "owner.name". */
+static bool help_key(const char *owner, const pq_param *table, const char *name,
+                     FILE *out)
+{
+    const size_t n     = strlen(owner);
+    const bool   whole = strncmp(name, owner, n) == 0 && name[n] == '.';
+    bool         found = false;
+
+    for (const pq_param *row = table; row != NULL && row->name != NULL; row++) {
+        if (strcmp(row->name, whole ? name + n + 1 : name) == 0) {
+            const pq_param one[] = {*row, {0}};
+            (void)fprintf(out, "key of %s:\n", owner);
+            pq_help_params(one, out);
+            found = true;
+        }
+    }
+    return found;
+}
+
+static bool help_keys(const char *name, FILE *out)
+{
+    bool found = false;
+
+    for (size_t i = 0; pq_methods[i] != NULL; i++) {
+        found |= help_key(pq_methods[i]->name, pq_methods[i]->params, name, out);
+    }
+    for (size_t i = 0; pq_metrics[i] != NULL; i++) {
+        found |= help_key(pq_metrics[i]->name, pq_metrics[i]->params, name, out);
+    }
+    for (const pq_config_block *b = pq_config_blocks; b->name != NULL; b++) {
+        found |= help_key(b->name, b->params, name, out);
+    }
+    return found;
+}
+
 bool pq_help_topic(const char *name, FILE *out)
 {
     const pq_method     *method = pq_method_find(name);
@@ -141,7 +176,13 @@ bool pq_help_topic(const char *name, FILE *out)
             found = true;
         }
     }
-    return found;
+    for (const pq_config_key *k = pq_config_keys; k->name != NULL; k++) {
+        if (strcmp(k->name, name) == 0) {
+            topic("configuration", name, k->help, NULL, NULL, out);
+            found = true;
+        }
+    }
+    return found || help_keys(name, out);
 }
 
 static pq_status run(const pq_args *args, int *exit_code, pq_err *err)

@@ -1,7 +1,7 @@
 /**
  * @file
  * What a verb of the command line is: one file, one word in cli/meson.build.
- * Help, the man page, shell completion and docs/command-line.md are printed
+ * Help, the man page, shell completion and docs/reference.md are printed
  * from these tables, so they cannot drift from the code.
  */
 #ifndef PQ_CLI_VERB_H

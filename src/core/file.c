@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,6 +168,41 @@ char *pq_path_join(const char *folder, const char *name)
         return pq_strdup(name);
     }
     return pq_format("%s%s%s", folder, folder[n - 1] == '/' ? "" : "/", name);
+}
+
+/* Whether a name ends in ".tmp.<this host>.<a process that is gone>". */
+static bool is_orphan(const char *name, const char *host)
+{
+    const char  *mark = strstr(name, ".tmp.");
+    const size_t n    = strlen(host);
+    char        *end  = NULL;
+    long         pid;
+
+    for (const char *next; mark != NULL && (next = strstr(mark + 1, ".tmp.")) != NULL;) {
+        mark = next;
+    }
+    if (mark == NULL || strncmp(mark + 5, host, n) != 0 || mark[5 + n] != '.') {
+        return false;
+    }
+    pid = strtol(mark + 6 + n, &end, 10);
+    return pid > 0 && *end == '\0' && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
+void pq_folder_tidy(const char *path)
+{
+    char           host[64] = "host";
+    DIR           *folder   = opendir(path);
+    struct dirent *entry;
+
+    (void)gethostname(host, sizeof host - 1);
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        if (is_orphan(entry->d_name, host)) {
+            (void)unlinkat(dirfd(folder), entry->d_name, 0);
+        }
+    }
+    if (folder != NULL) {
+        (void)closedir(folder);
+    }
 }
 
 static int by_name(const void *a, const void *b)

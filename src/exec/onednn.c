@@ -33,7 +33,7 @@ static bool           has_vnni;
 static void (*set_threads)(int);
 static _Thread_local bool is_single;
 
-/* oneDNN may believe in AMX where the hypervisor has none (design.md section 10), so the
+/* oneDNN may believe in AMX where the hypervisor has none (SIGILL), so the
    instruction set is capped before the first primitive. */
 static void start(void)
 {

@@ -51,9 +51,14 @@ static pq_status relabel(const pq_dataset_info *data, pq_evaluated *e, pq_err *e
         while (c < e->classes && strcmp(e->class_names[c], data->class_names[i]) != 0) {
             c++;
         }
-        PQ_CHECK(c < e->classes, PQ_ERR_CONFIG,
-                 "the model's classes (%s) have no '%s' of the dataset's (%s)", want.text,
-                 data->class_names[i], have.text);
+        if (c == e->classes) {
+            st = pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
+                            "the model's classes (%s) have no '%s' of the dataset's (%s)",
+                            want.text, data->class_names[i], have.text);
+            pq_err_hint(err, "name the model's outputs as the dataset does, in their "
+                             "order: --classes A,B,…, or model.classes");
+            goto cleanup;
+        }
         place[i] = (int32_t)c;
     }
     for (size_t i = 0; i < e->n; i++) {

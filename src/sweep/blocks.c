@@ -235,6 +235,24 @@ static const pq_param output_params[] = {
     {0},
 };
 
+const pq_config_key pq_config_keys[] = {
+    {"schema", "version of the format: pquant/1"},
+    {"name", "of the results folder: letters, digits, - and _"},
+    {"include", "configurations that this one is merged over, deeply; it wins"},
+    {"pipelines", "name: list of stages, or {stages, sweep, zip, exclude}"},
+    {"stages", "methods in the order they are applied: [{svd: {rank: $r}}, quantize]"},
+    {"sweep", "axes that are crossed: {rank: [2, 4], bits: [6, 8]} is four cells"},
+    {"zip",
+     "axes side by side, of one length: {rank: [2, 4], bits: [6, 8]} is two cells"},
+    {"exclude", "list of cells to leave out: [{rank: 2, bits: 6}]"},
+    {"metrics", "what is computed: names, or {name: parameters}; see pquant metrics"},
+    {"constraints", "bounds of metrics: {auc.macro_loss: {max: 0.005}}; cells beyond are "
+                    "marked infeasible"},
+    {"baseline", "results that gates compare with; kept with the results"},
+    {"gates", "what may not get worse; kept with the results"},
+    {0},
+};
+
 const pq_config_block pq_config_blocks[] = {
     {"model", model_params, offsetof(pq_config, model), "the network that is compressed"},
     {"dataset", dataset_params, offsetof(pq_config, dataset), "events and their splits"},

@@ -187,4 +187,12 @@ typedef struct {
 /** All such blocks in a fixed order; ends with a zeroed row. */
 extern const pq_config_block pq_config_blocks[];
 
+/** A key of a configuration that is no block of parameters. */
+typedef struct {
+    const char *name, *help;
+} pq_config_key;
+
+/** All such keys, for help; ends with a zeroed row. */
+extern const pq_config_key pq_config_keys[];
+
 #endif

@@ -83,6 +83,9 @@ static pq_status fail_missing(const pq_config *config, const char *what, const c
             ? "give the path of '%s', or set PQUANT_DATA_DIR to the folder that holds "
               "it; "
               "`pquant data list` names the public sets that `pquant data fetch` gets"
+        : strcmp(what, "architecture") == 0
+            ? "give the path of '%s' (-S model.arch=FILE), or set PQUANT_DATA_DIR to the "
+              "folder that holds it"
             : "give the path of '%s' (-S model.weights=FILE), or set PQUANT_DATA_DIR to "
               "the folder that holds it",
         name);

@@ -347,6 +347,20 @@ cleanup:
     return st;
 }
 
+/* Removes what cells left half written when they were killed. */
+static void tidy(const char *dir)
+{
+    static const char *const folders[] = {"", "cells", "models", "arrays", "cache"};
+
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        char *path = pq_path_join(dir, folders[i]);
+        if (path != NULL) {
+            pq_folder_tidy(path);
+        }
+        pq_free(path);
+    }
+}
+
 pq_status pq_sweep_run(const pq_config *config, const pq_sweep_options *options,
                        pq_sweep_summary *summary, pq_err *err)
 {
@@ -361,11 +375,13 @@ pq_status pq_sweep_run(const pq_config *config, const pq_sweep_options *options,
     PQ_CHECK(done.dir != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(pq_cells_plan(config, done.dir, &cells, err));
     PQ_TRY(pq_cells_write(&cells, err));
+    tidy(cells.dir);
     memcpy(done.note, cells.note, sizeof done.note);
     PQ_NEW(s.states, cells.n);
     sort_cells(&s);
     st = run_phases(&s, phases, &done, err);
     count_cells(&s, &done);
+    tidy(cells.dir);
     if (st == PQ_OK || st == PQ_ERR_INTERRUPTED) {
         const pq_status ran = st;
         PQ_TRY(pq_sweep_collect(cells.dir, err));

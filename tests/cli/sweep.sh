@@ -29,6 +29,7 @@ cached=$(/usr/bin/python3 -c 'import json,sys; print(json.load(open(sys.argv[1])
 while read -r file time; do
   [ "$(find "$file" -printf '%T@')" = "$time" ] || fault "computed again: $file"
 done <"$work/times"
+[ -z "$(find "$work/killed" -name '*.tmp.*')" ] || fault "temporary files of the killed run are left"
 cmp "$work/one/table.csv" "$work/killed/table.csv" || fault "a killed and resumed sweep gives another table"
 
 start=$(date +%s%N)

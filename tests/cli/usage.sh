@@ -18,6 +18,9 @@ done
 for name in $("$pquant" methods --format json | /usr/bin/python3 -c 'import json,sys; print(*[m["name"] for m in json.load(sys.stdin)])'); do
   expect 0 "method $name:" "$pquant" help "$name"
 done
+expect 0 "key of dataset:" "$pquant" help dataset.file
+expect 0 "configuration zip:" "$pquant" help zip
+expect 2 "nothing is called 'dataset.fill'" "$pquant" help dataset.fill
 expect 0 ".TH PQUANT 1" "$pquant" help man
 expect 0 "complete -o default -F _pquant pquant" "$pquant" help completion
 bash -n <("$pquant" help completion) || fault "completion is not valid bash"

@@ -1,10 +1,12 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "core/text.h"
 
 static char *scratch(void)
 {
@@ -85,4 +87,32 @@ Test(file, paths_join_and_split)
     pq_free(a);
     pq_free(b);
     pq_free(c);
+}
+
+Test(file, only_what_dead_processes_of_this_host_left_is_tidied_up)
+{
+    char       *folder = scratch(), *path = pq_path_join(folder, "x.h5");
+    char       *mine  = pq_file_temporary(path), *dead, *other, *dot;
+    const pid_t child = fork();
+    int         status;
+
+    if (child == 0) {
+        _exit(0);
+    }
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    dot   = strrchr(mine, '.');
+    dead  = pq_format("%.*s.%d", (int)(dot - mine), mine, (int)child);
+    other = pq_format("%s.tmp.elsewhere.%d", path, (int)child);
+    for (size_t i = 0; i < 4; i++) {
+        cr_assert_eq(pq_file_write((char *[]){path, mine, dead, other}[i], "x", 1, NULL),
+                     PQ_OK);
+    }
+    pq_folder_tidy(folder);
+    pq_folder_tidy("/no/such/folder");
+    cr_expect(pq_file_exists(path) && pq_file_exists(mine) && pq_file_exists(other));
+    cr_expect_not(pq_file_exists(dead));
+    pq_free(path);
+    pq_free(mine);
+    pq_free(dead);
+    pq_free(other);
 }

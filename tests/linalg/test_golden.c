@@ -1,7 +1,7 @@
 /*
  * Decompositions of a public ResNet-20's layer against numbers found with numpy,
- * independently of any decomposition library (../shared/anchors/decomposition.md, 2.5:
- * unfoldings by moveaxis and reshape, numpy.linalg.svd in double).
+ * independently of any decomposition library (unfoldings by moveaxis and reshape,
+ * numpy.linalg.svd in double).
  */
 #include "data.h"
 
