@@ -3,7 +3,8 @@
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 pquant=${PQUANT:-$root/build-gcc/src/cli/pquant}
-shared=${PQUANT_REAL:-$root/../shared}
+shared=${PQUANT_REAL_DATA:+$PQUANT_REAL_DATA/..}
+shared=${shared:-$root/../shared}
 work=$(mktemp -d)
 trap 'chmod -R u+w "$work" 2>/dev/null; rm -rf "$work"' EXIT
 cd "$root" || exit 1
