@@ -7,11 +7,10 @@ error; pquant's iterations also measure their residual.
 """
 
 import argparse
-import csv
 import ctypes
 import os
+import pathlib
 import random
-import statistics
 import sys
 import time
 
@@ -23,7 +22,9 @@ import tensorly as tl
 import threadpoolctl
 from tensorly.decomposition import parafac, partial_tucker, tensor_train, tucker
 
-COLUMNS = "work,threads,rival,rival_version,ours_s,rival_s,ratio,ratio_lo,ratio_hi,note".split(",")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import turns
+
 SIZE = ctypes.c_size_t
 
 
@@ -115,18 +116,15 @@ def timed(call):
     return time.perf_counter() - start
 
 
-def compare(ours, rival, rounds):
-    samples = {0: [], 1: []}
+def take_turns(ours, rival, rounds):
+    """Seconds of both, round by round."""
+    samples = [], []
     for call in (ours, rival):
         call()
     for _ in range(rounds):
-        turns = [0, 1]
-        random.shuffle(turns)
-        for turn in turns:
-            samples[turn].append(timed((ours, rival)[turn]))
-    ratios = sorted(b / a for a, b in zip(samples[0], samples[1]))
-    return (statistics.median(samples[0]), statistics.median(samples[1]), statistics.median(ratios),
-            ratios[0], ratios[-1])
+        for i in random.sample((0, 1), 2):
+            samples[i].append(timed((ours, rival)[i]))
+    return samples
 
 
 def layer_row(ours, rounds):
@@ -141,18 +139,15 @@ def layer_row(ours, rounds):
     for _ in range(rounds):
         mine.append(ours.lib.bench_layer(SIZE(calls)))
         theirs.append(timed(numpy_call) / calls)
-    ratios = sorted(b / a for a, b in zip(mine, theirs))
-    return ["TT layer 16 -> 10, (4,4) x (2,5) rank 2, one sample", 1, "numpy (dense w @ x)", np.__version__,
-            f"{statistics.median(mine):.3g}", f"{statistics.median(theirs):.3g}",
-            f"{statistics.median(ratios):.2f}", f"{ratios[0]:.2f}", f"{ratios[-1]:.2f}",
-            "pquant from C, one call waiting for the last; numpy from Python"]
+    return turns.row("TT layer 16 -> 10, (4,4) x (2,5) rank 2, one sample", 1, "numpy (dense w @ x)", np.__version__,
+                     mine, theirs, "pquant from C, one call waiting for the last; numpy from Python")
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("library")
     parser.add_argument("csv")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     a = parser.parse_args()
     random.seed(1)
     ours = Ours(a.library)
@@ -167,13 +162,11 @@ def main():
                   "threads", pool["num_threads"])
     rows = []
     for name, mine, theirs, my_error, their_error in works(ours):
-        t = compare(mine, theirs, a.rounds)
-        rows.append([name, 1, "tensorly", tl.__version__, f"{t[0]:.3g}", f"{t[1]:.3g}", f"{t[2]:.2f}",
-                     f"{t[3]:.2f}", f"{t[4]:.2f}", f"error {my_error:.6f}, rival {their_error:.6f}"])
+        rows.append(turns.row(name, 1, "tensorly", tl.__version__, *take_turns(mine, theirs, a.rounds),
+                              f"error {my_error:.6f}, rival {their_error:.6f}"))
         print(", ".join(str(x) for x in rows[-1]), flush=True)
     rows.append(layer_row(ours, a.rounds))
-    with open(a.csv, "w", newline="") as f:
-        csv.writer(f).writerows([COLUMNS] + rows)
+    turns.write(a.csv, rows)
 
 
 if __name__ == "__main__":

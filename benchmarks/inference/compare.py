@@ -7,11 +7,10 @@ Outputs are compared before anything is timed.
 """
 
 import argparse
-import csv
 import ctypes
 import io
-import math
 import os
+import pathlib
 import random
 import statistics
 import sys
@@ -25,71 +24,18 @@ import onnxruntime
 import torch
 from torch import nn
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from networks import Resnet8, mlp
+import turns
+
 warnings.filterwarnings("ignore")
 
 LARGEST_DIFFERENCE = 1e-4  # of softmax outputs
 SAMPLE_S = 0.03  # a contender's turn is filled with calls for so long
 PAUSE_S = 0.01
-COLUMNS = "work,threads,rival,rival_version,ours_s,rival_s,ratio,ratio_lo,ratio_hi,note".split(",")
 
 
 # ---- the networks, as torch modules; weights go to the others from here
-
-
-class Mlp(nn.Sequential):
-    """16-64-32-32-5, Duarte et al., arXiv:1804.06913."""
-
-    def __init__(self):
-        sizes = [16, 64, 32, 32, 5]
-        layers = []
-        for a, b in zip(sizes, sizes[1:]):
-            layers += [nn.Linear(a, b), nn.ReLU()]
-        super().__init__(*layers[:-1], nn.Softmax(dim=1))
-
-
-class SameConv(nn.Conv2d):
-    """Convolution with TensorFlow's `same` padding: uneven where the stride is 2."""
-
-    def __init__(self, inputs, outputs, kernel, stride):
-        super().__init__(inputs, outputs, kernel, stride, padding=kernel // 2 if stride == 1 else 0)
-        self.uneven = stride == 2 and kernel == 3
-
-    def forward(self, x):
-        return super().forward(nn.functional.pad(x, (0, 1, 0, 1)) if self.uneven else x)
-
-
-class Stack(nn.Module):
-    def __init__(self, inputs, outputs):
-        super().__init__()
-        stride = 1 if inputs == outputs else 2
-        self.a, self.a_norm = SameConv(inputs, outputs, 3, stride), nn.BatchNorm2d(outputs, eps=1e-3)
-        self.b, self.b_norm = SameConv(outputs, outputs, 3, 1), nn.BatchNorm2d(outputs, eps=1e-3)
-        self.short = SameConv(inputs, outputs, 1, stride) if stride == 2 else nn.Identity()
-
-    def forward(self, x):
-        y = torch.relu(self.a_norm(self.a(x)))
-        return torch.relu(self.short(x) + self.b_norm(self.b(y)))
-
-
-class Resnet8(nn.Module):
-    """MLPerf Tiny's network for CIFAR-10, Banbury et al., arXiv:2106.07597."""
-
-    def __init__(self):
-        super().__init__()
-        self.stem, self.stem_norm = SameConv(3, 16, 3, 1), nn.BatchNorm2d(16, eps=1e-3)
-        self.stacks = nn.Sequential(Stack(16, 16), Stack(16, 32), Stack(32, 64))
-        self.fc = nn.Linear(64, 10)
-
-    def forward(self, x):
-        x = self.stacks(torch.relu(self.stem_norm(self.stem(x))))
-        return torch.softmax(self.fc(x.mean(dim=(2, 3))), dim=1)
-
-    def layers(self):
-        """Layers with weights in the order in which ours.c and Keras count them."""
-        found = [self.stem, self.stem_norm]
-        for s in self.stacks:
-            found += [s.a, s.a_norm, s.b, s.b_norm] + ([s.short] if isinstance(s.short, nn.Conv2d) else [])
-        return found + [self.fc]
 
 
 def randomise(model):
@@ -219,18 +165,6 @@ def calls_for(contender):
         calls *= 2
 
 
-def median_interval(values):
-    """Median and the order statistics that hold it with at least 95 %."""
-    values, n = sorted(values), len(values)
-    k, below = 0, 0.0
-    while k < n // 2:
-        below += math.comb(n, k) / 2**n
-        if below > 0.025:
-            break
-        k += 1
-    return statistics.median(values), values[max(k - 1, 0)], values[min(n - k, n - 1)]
-
-
 def take_turns(contenders, rounds):
     """Wall and CPU seconds a call (all threads together), each [contender][round]."""
     calls = [calls_for(c) for c in contenders]
@@ -258,17 +192,16 @@ def compare(work, threads, ours, rivals, rounds, note):
         sys.exit(f"{work}: outputs differ by {difference:.3g}, more than {LARGEST_DIFFERENCE:g}")
     times, cpu = take_turns([ours] + rivals, rounds)
     for i, (rival, theirs) in enumerate(zip(rivals, times[1:]), start=1):
-        ratio, lo, hi = median_interval([b / a for a, b in zip(times[0], theirs)])
-        rows.append([work, threads, rival.name, rival.version, f"{statistics.median(times[0]):.4g}",
-                     f"{statistics.median(theirs):.4g}", f"{ratio:.3g}", f"{lo:.3g}", f"{hi:.3g}",
-                     f"{note}; outputs agree to {difference:.1e}; {rounds} rounds; "
-                     f"CPU {statistics.median(cpu[0]):.3g} s, rival's {statistics.median(cpu[i]):.3g} s; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"])
+        rows.append(turns.row(work, threads, rival.name, rival.version, times[0], theirs,
+                              f"{note}; outputs agree to {difference:.1e}; {rounds} rounds; "
+                              f"CPU {statistics.median(cpu[0]):.3g} s, rival's {statistics.median(cpu[i]):.3g} s; "
+                              f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"))
         print("  " + "  ".join(str(v) for v in rows[-1][:9]), file=sys.stderr, flush=True)
     return rows
 
 
 def mlp_rows(library, rounds):
-    model = Mlp().eval()
+    model = nn.Sequential(*mlp(16, 64, 32, 32, 5), nn.Softmax(dim=1)).eval()  # Duarte et al., arXiv:1804.06913
     weights = flat_weights(m for m in model if isinstance(m, nn.Linear))
     rows = []
     for batch, threads in ((1, 1), (1024, 1), (1024, 2)):
@@ -283,14 +216,14 @@ def mlp_rows(library, rounds):
 
 
 def resnet_rows(library, rounds, path):
-    model, batch = Resnet8().eval(), 64
+    model, batch = nn.Sequential(Resnet8(), nn.Softmax(dim=1)).eval(), 64
     if os.path.exists(path):
-        load_keras(model, path)
+        load_keras(model[0], path)
         note = "MLPerf Tiny's weights"
     else:
         randomise(model)
         note = "random weights: no mlperf_tiny_resnet8.h5"
-    weights = flat_weights(model.layers())
+    weights = flat_weights(model[0].layers())
     model = model.to(memory_format=torch.channels_last)
     x = (torch.rand(batch, 3, 32, 32) * (255 if os.path.exists(path) else 1)).to(memory_format=torch.channels_last)
     rows = []
@@ -314,8 +247,7 @@ def main():
     torch.manual_seed(1)
     with torch.inference_mode():
         rows = mlp_rows(a.library, a.rounds) + resnet_rows(a.library, a.rounds, a.weights)
-    with open(a.csv, "w", newline="") as f:
-        csv.writer(f).writerows([COLUMNS] + rows)
+    turns.write(a.csv, rows)
 
 
 if __name__ == "__main__":

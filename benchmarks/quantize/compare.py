@@ -7,7 +7,6 @@ depend on values, and accuracy is for configs/resnet8-int8.yaml to show.
 """
 
 import argparse
-import csv
 import ctypes
 import os
 import pathlib
@@ -19,7 +18,8 @@ import tempfile
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # as ours: see bare.c
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "inference"))
+here = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(here.parent / "inference"), str(here.parent)]
 
 import h5py
 import numpy as np
@@ -27,7 +27,9 @@ import onnxruntime
 import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from networks import Resnet8
 import compare as inference
+import turns
 
 LARGEST_DIFFERENCE = 0.25  # of int8 probabilities from f32 ones, on random images
 
@@ -140,14 +142,11 @@ def rows_for(batch, lib, a, model, int8, images, rounds):
     wall, _ = inference.take_turns([ours] + rivals, rounds)
     rows = []
     for rival, theirs in zip(rivals, wall[1:]):
-        ratio, lo, hi = inference.median_interval([t / o for o, t in zip(wall[0], theirs)])
         note = (f"int8 by {bare.kernel}, {'native' if 'vnni' in bare.kernel else 'emulated'}; "
                 f"probabilities off f32 by {found[ours.name]:.1e}"
                 + (f", rival's by {found[rival.name]:.1e}" if rival.name in found else "")
                 + f"; {rounds} rounds; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-        rows.append([f"ResNet-8 int8 batch {batch}", 1, rival.name, rival.version,
-                     f"{statistics.median(wall[0]):.4g}", f"{statistics.median(theirs):.4g}",
-                     f"{ratio:.3g}", f"{lo:.3g}", f"{hi:.3g}", note])
+        rows.append(turns.row(f"ResNet-8 int8 batch {batch}", 1, rival.name, rival.version, wall[0], theirs, note))
         print("  " + "  ".join(str(v) for v in rows[-1][:9]), file=sys.stderr, flush=True)
     return rows
 
@@ -164,8 +163,8 @@ def main():
     torch.manual_seed(1)
     torch.set_num_threads(1)
     images = np.ascontiguousarray((torch.rand(400, 32, 32, 3) * 255).numpy())
-    model = inference.Resnet8().eval()
-    inference.load_keras(model, a.weights)
+    model = torch.nn.Sequential(Resnet8(), torch.nn.Softmax(dim=1)).eval()
+    inference.load_keras(model[0], a.weights)
     model = model.to(memory_format=torch.channels_last)
     lib = ctypes.CDLL(a.library)
     rows = []
@@ -173,8 +172,7 @@ def main():
         int8 = compressed(a.pquant, a.weights, images, folder)
         for batch in (1, 16):
             rows += rows_for(batch, lib, a, model, int8, images, a.rounds)
-    with open(a.csv, "w", newline="") as f:
-        csv.writer(f).writerows([inference.COLUMNS] + rows)
+    turns.write(a.csv, rows)
 
 
 if __name__ == "__main__":

@@ -1,34 +1,38 @@
 """The jet tagger trained by pquant and by PyTorch on the same jets, three seeds each.
 
-usage: accuracy.py PQUANT OUT.csv   (from the repository's root; needs torch and h5py)
-
 Both: 16-64-32-32-5, Adam, batch 256, rate 0.003 with one epoch of warm-up and a
 cosine to 0, 60 epochs, the epoch of least validation loss kept; LeCun-normal
-first weights, biases 0. Writes a row a seed and prints the table.
+first weights, biases 0; two threads. Rows for compare.py: times of whole
+trainings, accuracies on the test jets in the note.
 """
 
-import csv
 import json
 import math
 import os
+import statistics
 import subprocess
-import sys
 import tempfile
+import time
 
 import h5py
 import numpy as np
 import torch
 from torch import nn
 
+from networks import mlp
+import turns
+
 CONFIG = "configs/train-jsc.yaml"
+JETS = "datasets/jets-hlf.h5"
 EPOCHS, BATCH, RATE, WARM = 60, 256, 3e-3, 1
 SEEDS = (1, 2, 3)
+THREADS = 2
 
 
 def ours(pquant, seed):
     with tempfile.TemporaryDirectory() as folder:
         log = os.path.join(folder, "log.json")
-        subprocess.run([pquant, "train", CONFIG, "--quiet", "-S", f"train.seed={seed}", "-S", f"output.log={log}",
+        subprocess.run([pquant, "train", CONFIG, "--quiet", "--threads", str(THREADS), "-S", f"train.seed={seed}", "-S", f"output.log={log}",
                         "-S", f"train.epochs={EPOCHS}", "-o", os.path.join(folder, "model.h5")], check=True)
         with open(log) as f:
             return json.load(f)["test"]["accuracy"]["value"]
@@ -44,13 +48,11 @@ def theirs(path, seed):
         scaler = f.attrs["scaler_mean"], f.attrs["scaler_std"]
         (x, y), (vx, vy), (tx, ty) = (split(f, name, *scaler) for name in ("train", "val", "test"))
     torch.manual_seed(seed)
-    sizes, layers = [16, 64, 32, 32, 5], []
-    for a, b in zip(sizes, sizes[1:]):
-        layer = nn.Linear(a, b)
-        nn.init.normal_(layer.weight, 0.0, math.sqrt(1.0 / a))
-        nn.init.zeros_(layer.bias)
-        layers += [layer, nn.ReLU()]
-    model, loss = nn.Sequential(*layers[:-1]), nn.CrossEntropyLoss()
+    model, loss = mlp(16, 64, 32, 32, 5), nn.CrossEntropyLoss()
+    for layer in model:
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, 0.0, math.sqrt(1.0 / layer.in_features))
+            nn.init.zeros_(layer.bias)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
     best, kept = math.inf, None
     for epoch in range(EPOCHS):
@@ -73,21 +75,23 @@ def theirs(path, seed):
         return float((model(tx).argmax(dim=1) == ty).double().mean())
 
 
-def main():
-    pquant, out = sys.argv[1:3]
-    torch.set_num_threads(2)
-    rows = []
+def timed(call, *arguments):
+    start = time.perf_counter()
+    return call(*arguments), time.perf_counter() - start
+
+
+def rows(root, pquant):
+    """Run from any folder; `root` is the repository's."""
+    here = os.getcwd()
+    os.chdir(root)
+    found, accuracies = [], []
     for seed in SEEDS:
-        a, b = ours(pquant, seed), theirs("datasets/jets-hlf.h5", seed)
-        rows.append([seed, f"{100 * a:.2f}", f"{100 * b:.2f}", f"{100 * (a - b):+.2f}"])
-        print("  ".join(str(v) for v in rows[-1]), flush=True)
-    mean = [sum(float(r[i]) for r in rows) / len(rows) for i in (1, 2)]
-    rows.append(["mean", f"{mean[0]:.2f}", f"{mean[1]:.2f}", f"{mean[0] - mean[1]:+.2f}"])
-    with open(out, "w", newline="") as f:
-        csv.writer(f).writerows([["seed", "pquant_percent", f"torch_{torch.__version__.split('+')[0]}_percent",
-                                  "difference"]] + rows)
-    print("  ".join(str(v) for v in rows[-1]))
-
-
-if __name__ == "__main__":
-    main()
+        (a, mine), (b, other) = timed(ours, pquant, seed), timed(theirs, JETS, seed)
+        accuracies.append((100 * a, 100 * b))
+        found.append(turns.row(f"jsc-mlp, {EPOCHS} epochs, seed {seed}", THREADS, "torch eager, fused Adam",
+                               torch.__version__.split("+")[0], [mine], [other],
+                               f"test accuracy {100 * a:.2f} %, rival's {100 * b:.2f} %"))
+    mean = [statistics.mean(column) for column in zip(*accuracies)]
+    found[-1][-1] += f"; means of the seeds {mean[0]:.2f} % and {mean[1]:.2f} %, {mean[0] - mean[1]:+.2f} points"
+    os.chdir(here)
+    return found

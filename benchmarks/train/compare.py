@@ -7,10 +7,10 @@ learn: the loss after the last epoch is compared before the table is written.
 """
 
 import argparse
-import csv
 import ctypes
 import math
 import os
+import pathlib
 import random
 import statistics
 import sys
@@ -24,54 +24,13 @@ import numpy as np
 import torch
 from torch import nn
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import accuracy
+from networks import Resnet8, mlp
+import turns
+
 PAUSE_S = 0.05
 THREADS = 2
-COLUMNS = "work,threads,rival,rival_version,ours_s,rival_s,ratio,ratio_lo,ratio_hi,note".split(",")
-
-
-class SameConv(nn.Conv2d):
-    """Convolution with TensorFlow's `same` padding: uneven where the stride is 2."""
-
-    def __init__(self, inputs, outputs, kernel, stride):
-        super().__init__(inputs, outputs, kernel, stride, padding=kernel // 2 if stride == 1 else 0)
-        self.uneven = stride == 2 and kernel == 3
-
-    def forward(self, x):
-        return super().forward(nn.functional.pad(x, (0, 1, 0, 1)) if self.uneven else x)
-
-
-class Stack(nn.Module):
-    def __init__(self, inputs, outputs):
-        super().__init__()
-        stride = 1 if inputs == outputs else 2
-        self.a, self.a_norm = SameConv(inputs, outputs, 3, stride), nn.BatchNorm2d(outputs, eps=1e-3)
-        self.b, self.b_norm = SameConv(outputs, outputs, 3, 1), nn.BatchNorm2d(outputs, eps=1e-3)
-        self.short = SameConv(inputs, outputs, 1, stride) if stride == 2 else nn.Identity()
-
-    def forward(self, x):
-        y = torch.relu(self.a_norm(self.a(x)))
-        return torch.relu(self.short(x) + self.b_norm(self.b(y)))
-
-
-class Resnet8(nn.Module):
-    """MLPerf Tiny's network for CIFAR-10, Banbury et al., arXiv:2106.07597."""
-
-    def __init__(self):
-        super().__init__()
-        self.stem, self.stem_norm = SameConv(3, 16, 3, 1), nn.BatchNorm2d(16, eps=1e-3)
-        self.stacks = nn.Sequential(Stack(16, 16), Stack(16, 32), Stack(32, 64))
-        self.fc = nn.Linear(64, 10)
-
-    def forward(self, x):
-        x = self.stacks(torch.relu(self.stem_norm(self.stem(x))))
-        return self.fc(x.mean(dim=(2, 3)))
-
-
-def mlp(*sizes):
-    layers = [nn.Flatten()]
-    for a, b in zip(sizes, sizes[1:]):
-        layers += [nn.Linear(a, b), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
 
 
 def events(shape, classes, n):
@@ -122,18 +81,6 @@ class Torch:
         return time.perf_counter() - start, float(total) / len(self.y)
 
 
-def median_interval(values):
-    """Median and the order statistics that hold it with at least 95 %."""
-    values, n = sorted(values), len(values)
-    k, below = 0, 0.0
-    while k < n // 2:
-        below += math.comb(n, k) / 2**n
-        if below > 0.025:
-            break
-        k += 1
-    return statistics.median(values), values[max(k - 1, 0)], values[min(n - k, n - 1)]
-
-
 def compare(library, net, build, shape, classes, n, batch, rounds):
     x, y = events(shape, classes, n)
     with tempfile.TemporaryDirectory() as folder:
@@ -167,13 +114,11 @@ def compare(library, net, build, shape, classes, n, batch, rounds):
         sys.exit(f"{net}: somebody does not learn: losses {losses}")
     rows = []
     for k, rival in enumerate(rivals, 1):
-        ratio, lo, hi = median_interval([b / a for a, b in zip(times[0], times[k])])
         mine = statistics.median(times[0])
-        rows.append([f"epoch of {net}, batch {batch}", THREADS, rival.name, rival.version, f"{mine:.4g}",
-                     f"{statistics.median(times[k]):.4g}", f"{ratio:.3g}", f"{lo:.3g}", f"{hi:.3g}",
-                     f"{n} events, Adam; ours {n / mine:.3g} events/s ({ours.about}), "
-                     f"theirs {n / statistics.median(times[k]):.3g}; losses {losses[0]:.3g} and {losses[k]:.3g}; "
-                     f"{rounds} rounds"])
+        rows.append(turns.row(f"epoch of {net}, batch {batch}", THREADS, rival.name, rival.version, times[0], times[k],
+                              f"{n} events, Adam; ours {n / mine:.3g} events/s ({ours.about}), "
+                              f"theirs {n / statistics.median(times[k]):.3g}; "
+                              f"losses {losses[0]:.3g} and {losses[k]:.3g}; {rounds} rounds"))
         print("  " + "  ".join(str(v) for v in rows[-1]), file=sys.stderr, flush=True)
     return rows
 
@@ -184,22 +129,24 @@ def main():
     parser.add_argument("csv")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--only", default="", help="part of a network's name")
+    parser.add_argument("--pquant", required=True, help="the program, for whole trainings")
     a = parser.parse_args()
     random.seed(1)
     torch.manual_seed(1)
     torch.set_num_threads(THREADS)
     works = [
-        ("jsc-mlp", lambda: mlp(16, 64, 32, 32, 5), (16,), 5, 102400, 1024),
-        ("jsc-mlp", lambda: mlp(16, 64, 32, 32, 5), (16,), 5, 25600, 128),
-        ("fashion-mlp", lambda: mlp(784, 512, 256, 10), (28, 28, 1), 10, 6400, 128),
-        ("resnet8", Resnet8, (32, 32, 3), 10, 640, 64),
+        ("jsc-mlp", lambda: mlp(16, 64, 32, 32, 5), (16,), 5, 60000, 1024),
+        ("jsc-mlp", lambda: mlp(16, 64, 32, 32, 5), (16,), 5, 60000, 128),
+        ("fashion-mlp", lambda: nn.Sequential(nn.Flatten(), mlp(784, 512, 256, 10)), (28, 28, 1), 10, 60000, 128),
+        ("resnet8", Resnet8, (32, 32, 3), 10, 6400, 64),  # an eighth of CIFAR-10
     ]
     rows = []
     for net, build, shape, classes, n, batch in works:
         if a.only in net:
             rows += compare(a.library, net, build, shape, classes, n, batch, a.rounds)
-    with open(a.csv, "w", newline="") as f:
-        csv.writer(f).writerows([COLUMNS] + rows)
+    if a.only in "jsc-mlp":
+        rows += accuracy.rows(pathlib.Path(__file__).resolve().parents[2], os.path.abspath(a.pquant))
+    turns.write(a.csv, rows)
 
 
 if __name__ == "__main__":

@@ -12,4 +12,4 @@ ${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -Werror -shared -fPIC -I"$root/src" \
     "$here/ours.c" -o "$library" -Wl,--start-group "$@" -Wl,--end-group \
     $LIBS
 
-exec "$PYTHON" "$here/compare.py" "$library" "$CSV"
+exec "$PYTHON" "$here/compare.py" "$library" "$CSV" --pquant "$BUILD/src/cli/pquant"
