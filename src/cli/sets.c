@@ -145,7 +145,8 @@ static const pq_option import_options[] = {
     {"labels", 0, "B=5,C=4,…", false, NULL,
      "class name = value in the file, in class order"},
     {"splits", 0, "NAME=A:B,…", false, NULL,
-     "shares of the events, e.g. train=0:0.8,test=0.8:1; by event number where there is "
+     "shares of the events, e.g. train=0:0.8,test=0.8:1; by event number (modulo 1000, "
+     "or modulo=10,… put first) where there is "
      "one"},
     {"nonfinite", 0, "fail|drop|zero", false, "fail",
      "what to do with events that hold NaN or inf"},

@@ -8,9 +8,9 @@
  *   - A BatchNorm that alone reads a kernel is folded into it first.
  *   - What a selected kernel reads is quantized, the model's input too.
  *   - What it gives is quantized after the relu or clip that alone reads it.
- *   - add, multiply, concat, average pooling and activation functions whose
+ *   - add, multiply, concat, average and masked pooling and activation functions whose
  *     inputs are all quantized give quantized outputs, again after their relu.
- *   - max pooling, flatten, reshape, pad, subsample and dropout hand codes on.
+ *   - max pooling, flatten, reshape, pad, slice, subsample and dropout hand codes on.
  *   - What the model ends in (logits, softmax) stays float.
  *
  * So an integer engine finds a grid on both sides of each kernel. Biases stay
@@ -203,14 +203,13 @@ cleanup:
 
 /* --- activations --- */
 
-static const char *const fused[]  = {"relu", "clip", NULL};
-static const char *const handed[] = {
-    "max_pool", "global_max_pool", "flatten", "reshape", "subsample",
-    "pad",      "dropout",         NULL};
+static const char *const fused[]   = {"relu", "clip", NULL};
+static const char *const handed[]  = {"max_pool", "global_max_pool", "flatten",
+                                      "reshape",  "subsample",       "slice",
+                                      "pad",      "dropout",         NULL};
 static const char *const integer[] = {
-    "add",     "multiply", "concat",     "avg_pool", "global_avg_pool",
-    "relu",    "clip",     "leaky_relu", "elu",      "gelu",
-    "sigmoid", "tanh",     NULL};
+    "add",  "multiply",   "concat", "avg_pool", "global_avg_pool", "masked_pool", "relu",
+    "clip", "leaky_relu", "elu",    "gelu",     "sigmoid",         "tanh",        NULL};
 static const char *const last[] = {"softmax", "sigmoid", "tanh",    "relu",
                                    "clip",    "elu",     "gelu",    "leaky_relu",
                                    "flatten", "reshape", "dropout", NULL};

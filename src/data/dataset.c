@@ -189,7 +189,8 @@ cleanup:
 
 static pq_status describe(pq_dataset *d, pq_err *err)
 {
-    const pq_source *s = &d->source;
+    const pq_source *s    = &d->source;
+    const size_t     last = s->sample.dim[s->sample.ndim - 1] - 1;
     pq_status        st;
 
     d->info = (pq_dataset_info){
@@ -202,10 +203,12 @@ static pq_status describe(pq_dataset *d, pq_err *err)
         .scaler_mean   = d->mean,
         .scaler_std    = d->std,
         .standardized  = s->standardized,
-        .n_splits      = d->splits.n,
-        .licence       = s->licence,
-        .source        = s->source,
-        .nonfinite     = d->info.nonfinite,
+        .padded =
+            s->padded && (d->columns == NULL || d->columns[d->n_columns - 1] == last),
+        .n_splits  = d->splits.n,
+        .licence   = s->licence,
+        .source    = s->source,
+        .nonfinite = d->info.nonfinite,
     };
     d->info.sample.dim[s->sample.ndim - 1] = d->features;
     PQ_NEW(d->split_infos, d->splits.n);

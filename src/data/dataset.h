@@ -27,8 +27,8 @@ typedef struct {
     const char *layout; /**< name of a layout, or NULL = found by looking */
     const char *inputs; /**< "a,b,c": columns used as features, or NULL = all */
     const char *labels; /**< "b=5,c=4,light=0": class name = value in the file, or NULL */
-    const char *splits; /**< "train=0:0.8,test=0.8:1": by event number or index where the
-                           file has none, or NULL */
+    const char *splits; /**< "train=0:0.8,test=0.8:1": by event number modulo 1000 or
+                           "modulo=10,…", or by index where the file has none, or NULL */
     pq_nonfinite nonfinite;
 } pq_dataset_options;
 
@@ -48,8 +48,10 @@ typedef struct {
     const char *const *feature_names; /**< [sample.dim[ndim-1]] or NULL */
     const float       *scaler_mean;   /**< [features] or NULL */
     const float       *scaler_std;
-    bool   standardized; /**< values in the file are already (x - mean) / std */
-    size_t n_splits;
+    bool standardized; /**< values in the file are already (x - mean) / std */
+    bool padded; /**< of sample [rows, features] the last feature is 1 in a row that is
+                    there and 0 in padding: it is never scaled, and padding is all 0 */
+    size_t               n_splits;
     const pq_split_info *splits;
     const char          *licence, *source; /**< or NULL */
     size_t               nonfinite; /**< events met so far that hold NaN or infinity */

@@ -169,14 +169,19 @@ cleanup:
 
 static void standardize(const pq_dataset *d, float *x, size_t n)
 {
-    const size_t rows = n * (d->items / d->features);
+    const bool   padded = d->info.padded;
+    const size_t rows   = n * (d->items / d->features);
 
     if (d->mean == NULL || d->source.standardized) {
         return;
     }
     for (size_t r = 0; r < rows; r++) {
         float *row = x + r * d->features;
-        for (size_t i = 0; i < d->features; i++) {
+        if (padded && !(row[d->features - 1] > 0.0F)) {
+            memset(row, 0, d->features * sizeof *row);
+            continue;
+        }
+        for (size_t i = 0; i < d->features - (padded ? 1 : 0); i++) {
             row[i] = (row[i] - d->mean[i]) / d->std[i];
         }
     }

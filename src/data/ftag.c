@@ -21,7 +21,7 @@ typedef struct {
     char **track_columns;
     size_t n_track_columns;
     bool   by_track; /* features are those of tracks */
-    size_t n_inputs; /* columns read; with tracks, the last one is `valid` */
+    size_t n_inputs; /* columns read; of tracks, the last one is `valid` */
     char **inputs;   /* [n_inputs] */
     char  *label;
     char  *weight; /* or NULL */
@@ -160,6 +160,29 @@ cleanup:
     return st;
 }
 
+/* The mask of the tracks that are there is always read, and stands last. */
+static pq_status add_valid(const pq_source *s, pq_err *err)
+{
+    ftag     *f     = s->state;
+    bool      named = false;
+    pq_status st;
+
+    PQ_CHECK(find(f->track_columns, f->n_track_columns, "valid") != NULL, PQ_ERR_FORMAT,
+             "%s: %s has no column 'valid'", s->path, f->tracks);
+    for (size_t i = 0; i < f->n_inputs; i++) {
+        PQ_CHECK(!named, PQ_ERR_CONFIG,
+                 "%s: tracks.valid marks the tracks that are there: it stands last among "
+                 "the inputs, not before tracks.%s",
+                 s->path, f->inputs[i]);
+        named = strcmp(f->inputs[i], "valid") == 0;
+    }
+    if (!named) {
+        PQ_TRY(add_input(f, "valid", err));
+    }
+cleanup:
+    return st;
+}
+
 /* "a,b" of jets; "tracks" or "tracks.a,tracks.b". */
 static pq_status choose_inputs(pq_source *s, const char *inputs, pq_err *err)
 {
@@ -183,9 +206,8 @@ static pq_status choose_inputs(pq_source *s, const char *inputs, pq_err *err)
     }
     PQ_CHECK(f->n_inputs > 0, PQ_ERR_FORMAT, "%s: has no columns of features", s->path);
     if (f->by_track) {
-        PQ_CHECK(find(f->track_columns, f->n_track_columns, "valid") != NULL,
-                 PQ_ERR_FORMAT, "%s: %s has no column 'valid'", s->path, f->tracks);
-        PQ_TRY(add_input(f, "valid", err));
+        PQ_TRY(add_valid(s, err));
+        s->padded = true;
     }
 cleanup:
     pq_texts_free(&names, n);
@@ -358,7 +380,7 @@ static void close_ftag(pq_source *s)
 const pq_layout pq_layout_ftag = {
     .name    = "ftag",
     .summary = "ATLAS flavour tagging: compounds jets and tracks; inputs a,b of jets or "
-               "tracks or tracks.a,tracks.b",
+               "tracks or tracks.a,tracks.b, with tracks.valid last",
     .recognises   = recognises,
     .open         = open_ftag,
     .read         = read_events,

@@ -100,6 +100,7 @@ static pq_status open_jetnet(pq_source *s, const pq_dataset_options *options, pq
         total += j->n[c];
     }
     s->n_features = N_FEATURES;
+    s->padded     = true;
     PQ_TRY(pq_texts_copy(names, N_FEATURES, &s->feature_names, err));
     PQ_TRY(pq_source_add_split(s, "", total, err));
     PQ_STRDUP(s->licence, "CC-BY 4.0");

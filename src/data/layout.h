@@ -32,7 +32,8 @@ typedef struct {
     char **feature_names; /**< [n_features] or NULL */
     float *mean, *std;    /**< [n_features] or NULL */
     bool   standardized;
-    bool   bytes; /**< values are whole numbers 0..255 */
+    bool   padded; /**< as in pq_dataset_info */
+    bool   bytes;  /**< values are whole numbers 0..255 */
     size_t n_splits;
     pq_source_split splits[PQ_SOURCE_SPLITS];
     char           *licence, *source;

@@ -99,27 +99,41 @@ cleanup:
     return st;
 }
 
-/* `standardized`, or else a note that starts so. */
-static pq_status read_standardized(pq_source *s, char *const places[4], pq_err *err)
+/* An attribute that is 0 or 1; unchanged where there is none. */
+static pq_status read_flag(pq_source *s, char *const places[4], const char *name,
+                           bool *out, pq_err *err)
 {
     own        *o     = s->state;
-    const char *place = find_attr(o, places, "standardized");
+    const char *place = find_attr(o, places, name);
     double     *value = NULL;
-    char       *note  = NULL;
     size_t      n     = 0;
     pq_status   st    = PQ_OK;
 
     if (place != NULL) {
-        PQ_TRY(pq_h5_attr_numbers(o->file, place, "standardized", &value, &n, err));
+        PQ_TRY(pq_h5_attr_numbers(o->file, place, name, &value, &n, err));
         PQ_CHECK(n == 1 && (value[0] == 0.0 || value[0] == 1.0), PQ_ERR_FORMAT,
-                 "%s: attribute 'standardized' is neither 0 nor 1", s->path);
-        s->standardized = value[0] == 1.0;
-    } else if ((place = find_attr(o, places, "note")) != NULL) {
+                 "%s: attribute '%s' is neither 0 nor 1", s->path, name);
+        *out = value[0] == 1.0;
+    }
+cleanup:
+    pq_free(value);
+    return st;
+}
+
+/* `standardized`, or else a note that starts so. */
+static pq_status read_standardized(pq_source *s, char *const places[4], pq_err *err)
+{
+    own        *o     = s->state;
+    const char *place = find_attr(o, places, "note");
+    char       *note  = NULL;
+    pq_status   st;
+
+    PQ_TRY(read_flag(s, places, "standardized", &s->standardized, err));
+    if (find_attr(o, places, "standardized") == NULL && place != NULL) {
         PQ_TRY(pq_h5_attr_text(o->file, place, "note", &note, err));
         s->standardized = strncmp(note, "standardi", 9) == 0;
     }
 cleanup:
-    pq_free(value);
     pq_free(note);
     return st;
 }
@@ -221,6 +235,10 @@ static pq_status read_about(pq_source *s, pq_err *err)
     PQ_CHECK((s->mean == NULL) == (s->std == NULL), PQ_ERR_FORMAT,
              "%s: has only one of scaler_mean and scaler_std", s->path);
     PQ_TRY(read_standardized(s, places, err));
+    PQ_TRY(read_flag(s, places, "padded", &s->padded, err));
+    PQ_CHECK(!s->padded || s->sample.ndim == 2, PQ_ERR_FORMAT,
+             "%s: attribute 'padded' is 1, but events have %zu axes, not 2", s->path,
+             s->sample.ndim);
     PQ_TRY(read_text(o, places, "licence", &s->licence, err));
     PQ_TRY(read_text(o, places, "source", &s->source, err));
     if (s->n_classes == 0) {

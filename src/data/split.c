@@ -5,7 +5,7 @@
 
 #include "core/memory.h"
 
-enum { BLOCK = 65536, EVENT_MODULUS = 1000 };
+enum { BLOCK = 65536, EVENT_MODULUS = 1000, PREFIX = 7 /* of "modulo=" */ };
 
 void pq_splits_free(pq_splits *splits)
 {
@@ -98,17 +98,42 @@ cleanup:
     return st;
 }
 
-static pq_status parse_parts(const char *text, part **out, size_t *n, pq_err *err)
+/* What a text asks for; owns parts. */
+typedef struct {
+    part  *parts;
+    size_t n;
+    double modulus;
+    bool   by_number; /* modulus was given: event numbers are due */
+} parts_by;
+
+/* "modulo=10" before the parts; else the usual one. */
+static pq_status parse_modulus(const char *text, double *out, bool *given, pq_err *err)
+{
+    pq_status st;
+
+    *out   = EVENT_MODULUS;
+    *given = strncmp(text, "modulo=", PREFIX) == 0;
+    PQ_CHECK(!*given || (pq_parse_real(text + PREFIX, PQ_UNIT_NONE, out) && *out >= 2.0 &&
+                         *out <= 1e6 && *out == floor(*out)),
+             PQ_ERR_CONFIG, "splits: '%s' is not a whole number in 2..1000000", text);
+cleanup:
+    return st;
+}
+
+static pq_status parse_parts(const char *text, parts_by *out, pq_err *err)
 {
     char    **texts = NULL;
     part     *parts = NULL;
-    size_t    count = 0;
+    size_t    given = 0, count;
     pq_status st;
 
-    PQ_TRY(pq_texts_split(text, &texts, &count, err));
+    PQ_TRY(pq_texts_split(text, &texts, &given, err));
+    PQ_TRY(parse_modulus(texts[0], &out->modulus, &out->by_number, err));
+    count = given - (out->by_number ? 1 : 0);
+    PQ_CHECK(count > 0, PQ_ERR_CONFIG, "splits: '%s' names no parts", text);
     PQ_NEW(parts, count);
     for (size_t i = 0; i < count; i++) {
-        PQ_TRY(parse_part(texts[i], &parts[i], err));
+        PQ_TRY(parse_part(texts[i + given - count], &parts[i], err));
         for (size_t k = 0; k < i; k++) {
             PQ_CHECK(strcmp(parts[i].name, parts[k].name) != 0, PQ_ERR_CONFIG,
                      "split '%s' is given twice", parts[i].name);
@@ -117,20 +142,21 @@ static pq_status parse_parts(const char *text, part **out, size_t *n, pq_err *er
                      parts[i].name);
         }
     }
-    *out  = parts;
-    *n    = count;
-    parts = NULL;
+    out->parts = parts;
+    out->n     = count;
+    parts      = NULL;
 cleanup:
     pq_free(parts);
-    pq_texts_free(&texts, count);
+    pq_texts_free(&texts, given);
     return st;
 }
 
 /* Parts of all rows by the number of the event each belongs to. */
-static pq_status by_number(pq_source *s, const char *aux, const part *parts,
+static pq_status by_number(pq_source *s, const char *aux, const parts_by *by,
                            pq_splits *out, pq_err *err)
 {
     const size_t n       = s->splits[0].n;
+    const part  *parts   = by->parts;
     double      *numbers = NULL;
     pq_status    st;
 
@@ -145,7 +171,7 @@ static pq_status by_number(pq_source *s, const char *aux, const part *parts,
         const size_t m = n - first < BLOCK ? n - first : BLOCK;
         PQ_TRY(s->layout->read_aux(s, 0, aux, first, m, numbers, err));
         for (size_t i = 0; i < m; i++) {
-            const double at = fmod(fabs(numbers[i]), EVENT_MODULUS) / EVENT_MODULUS;
+            const double at = fmod(fabs(numbers[i]), by->modulus) / by->modulus;
             for (size_t p = 0; p < out->n; p++) {
                 pq_split *item = &out->items[p];
                 if (at >= parts[p].from && at < parts[p].to) {
@@ -170,32 +196,35 @@ static void by_row(size_t n, const part *parts, pq_splits *out)
 
 static pq_status split_up(pq_source *s, const char *text, pq_splits *out, pq_err *err)
 {
-    part     *parts = NULL;
-    char     *aux   = NULL;
-    size_t    n     = 0;
+    parts_by  by  = {0};
+    char     *aux = NULL;
+    size_t    n;
     pq_status st;
 
     PQ_CHECK(s->n_splits == 1, PQ_ERR_FORMAT,
              "%s: has %zu splits of its own and is not split again", s->path,
              s->n_splits);
-    PQ_TRY(parse_parts(text, &parts, &n, err));
+    PQ_TRY(parse_parts(text, &by, err));
+    n = by.n;
     PQ_NEW(out->items, n);
     out->n = n;
     for (size_t p = 0; p < n; p++) {
-        PQ_STRDUP(out->items[p].name, parts[p].name);
+        PQ_STRDUP(out->items[p].name, by.parts[p].name);
     }
     PQ_TRY(pq_source_event_name(s, 0, &aux, err));
+    PQ_CHECK(aux != NULL || !by.by_number, PQ_ERR_CONFIG,
+             "%s: has no event numbers to split by modulo", s->path);
     if (aux != NULL) {
-        PQ_TRY(by_number(s, aux, parts, out, err));
+        PQ_TRY(by_number(s, aux, &by, out, err));
     } else {
-        by_row(s->splits[0].n, parts, out);
+        by_row(s->splits[0].n, by.parts, out);
     }
     for (size_t p = 0; p < n; p++) {
         PQ_CHECK(out->items[p].n > 0, PQ_ERR_CONFIG, "%s: split '%s' gets no events",
-                 s->path, parts[p].name);
+                 s->path, by.parts[p].name);
     }
 cleanup:
-    pq_free(parts);
+    pq_free(by.parts);
     pq_free(aux);
     return st;
 }

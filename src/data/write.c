@@ -26,12 +26,14 @@ static bool is_bytes(const job *j)
     return j->d->source.bytes;
 }
 
-/* Mean and spread of each feature, in one pass. Source: Welford, Technometrics 4 (1962),
+/* Mean and spread of each feature, in one pass over the rows that are there; a mask keeps
+ * 0 and 1. Source: Welford, Technometrics 4 (1962),
  * doi:10.1080/00401706.1962.10490022. */
 static pq_status fit(const job *j, size_t split, float *mean, float *std, pq_err *err)
 {
     pq_dataset  *d = j->d;
-    const size_t n = d->splits.items[split].n;
+    const size_t n = d->splits.items[split].n, per = d->items / d->features;
+    const size_t fitted = d->features - (d->info.padded ? 1 : 0);
     double      *m = NULL, *sum = NULL;
     double       seen = 0.0;
     pq_status    st;
@@ -41,11 +43,14 @@ static pq_status fit(const job *j, size_t split, float *mean, float *std, pq_err
     for (size_t first = 0; first < n; first += d->block) {
         const size_t count = n - first < d->block ? n - first : d->block;
         PQ_TRY(pq_dataset_read(d, split, first, count, &(pq_batch){.x = j->x}, err));
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; i < count * per; i++) {
+            const float *row = j->x + i * d->features;
+            if (d->info.padded && !(row[fitted] > 0.0F)) {
+                continue;
+            }
             seen += 1.0;
-            for (size_t k = 0; k < d->features; k++) {
-                const double value = (double)j->x[i * d->features + k],
-                             delta = value - m[k];
+            for (size_t k = 0; k < fitted; k++) {
+                const double value = (double)row[k], delta = value - m[k];
                 m[k] += delta / seen;
                 sum[k] += delta * (value - m[k]);
             }
@@ -53,7 +58,7 @@ static pq_status fit(const job *j, size_t split, float *mean, float *std, pq_err
     }
     for (size_t k = 0; k < d->features; k++) {
         mean[k] = (float)m[k];
-        std[k]  = (float)sqrt(sum[k] / seen);
+        std[k]  = seen > 0.0 ? (float)sqrt(sum[k] / seen) : 1.0F;
         std[k]  = std[k] > 0.0F ? std[k] : 1.0F;
     }
 cleanup:
@@ -75,7 +80,7 @@ static pq_status write_scaler(const job *j, pq_err *err)
     if (d->mean != NULL) {
         memcpy(mean, d->mean, d->features * sizeof *mean);
         memcpy(std, d->std, d->features * sizeof *std);
-    } else if (d->info.sample.ndim == 1) {
+    } else if (d->info.sample.ndim == 1 || d->info.padded) {
         if (pq_dataset_split(d, "train", &train, NULL) != PQ_OK) {
             train = 0;
         }
@@ -98,6 +103,7 @@ static pq_status write_about(const job *j, pq_err *err)
 {
     const pq_dataset_info *info    = &j->d->info;
     const int32_t          version = 1;
+    const int8_t           padded  = 1;
     pq_status              st;
 
     PQ_TRY(pq_h5_set_text(j->file, "/", "format", "pquant-dataset", err));
@@ -106,6 +112,9 @@ static pq_status write_about(const job *j, pq_err *err)
                           info->sample.ndim == 3 ? "nhwc" : "features", err));
     PQ_TRY(pq_h5_set_texts(j->file, "/", "class_names", info->class_names,
                            info->n_classes, err));
+    if (info->padded) {
+        PQ_TRY(pq_h5_set_numbers(j->file, "/", "padded", PQ_DTYPE_I8, &padded, 1, err));
+    }
     if (info->feature_names != NULL) {
         PQ_TRY(pq_h5_set_texts(j->file, "/", "feature_names", info->feature_names,
                                j->d->features, err));

@@ -3,6 +3,7 @@
 #include "exec/elements.h"
 #include "exec/linear.h"
 #include "exec/pools.h"
+#include "exec/rows.h"
 #include "exec/tt.h"
 
 static pq_status prepare(const pq_step *step, size_t tile, pq_op **out, pq_err *err)
@@ -18,6 +19,9 @@ static pq_status prepare(const pq_step *step, size_t tile, pq_op **out, pq_err *
     }
     if (pq_pools_has(kind)) {
         return pq_pools_prepare(step, out, err);
+    }
+    if (pq_rows_has(kind)) {
+        return pq_rows_prepare(step, out, err);
     }
     if (strcmp(kind, "tt_dense") == 0) {
         return pq_tt_prepare(step, out, err);

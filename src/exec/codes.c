@@ -9,8 +9,9 @@
 /* Kinds that hand the values of their input on. */
 static bool hands_on(const pq_layer *layer)
 {
-    static const char *const kinds[] = {"flatten",   "reshape",  "dropout",
-                                        "subsample", "max_pool", "global_max_pool"};
+    static const char *const kinds[] = {"flatten",        "reshape",   "dropout",
+                                        "slice",          "subsample", "max_pool",
+                                        "global_max_pool"};
 
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (strcmp(layer->kind->name, kinds[i]) == 0) {

@@ -10,8 +10,8 @@
 
 /**
  * Quantizer on whose codes a node's value lies: its own, where that has one scale for
- * all values; of flatten, reshape, dropout, subsample, max pooling and padding with 0
- * without a quantizer, that of the input. NULL: a real number.
+ * all values; of flatten, reshape, dropout, slice, subsample, max pooling and padding
+ * with 0 without a quantizer, that of the input. NULL: a real number.
  */
 const pq_quant *pq_code_grid(const pq_graph *graph, size_t node);
 

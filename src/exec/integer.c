@@ -255,7 +255,8 @@ static bool is_move(const pq_step *step)
 {
     const char *kind = step->graph->nodes[step->node].layer->kind->name;
 
-    return (strcmp(kind, "pad") == 0 || strcmp(kind, "subsample") == 0) &&
+    return (strcmp(kind, "pad") == 0 || strcmp(kind, "subsample") == 0 ||
+            strcmp(kind, "slice") == 0) &&
            pq_code_grid(step->graph, step->in[0]) != NULL &&
            pq_code_grid(step->graph, step->in[0]) ==
                pq_code_grid(step->graph, step->last);

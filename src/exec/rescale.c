@@ -52,9 +52,10 @@ pq_status pq_rescale_make(const pq_graph *graph, const pq_dataset_info *info,
         r.summand[i] = ((known ? (double)info->scaler_mean[i] : 0.0) - (double)mean[i]) /
                        (double)deviation[i];
     }
-    r.n  = n;
-    *out = r;
-    r    = (pq_rescale){0};
+    r.n      = n;
+    r.padded = info->padded;
+    *out     = r;
+    r        = (pq_rescale){0};
 cleanup:
     pq_rescale_free(&r);
     return st;
@@ -62,7 +63,12 @@ cleanup:
 
 void pq_rescale_apply(const pq_rescale *r, size_t n, float *x)
 {
-    for (size_t i = 0; r->n > 0 && i < n; i++) {
-        x[i] = (float)((double)x[i] * r->factor[i % r->n] + r->summand[i % r->n]);
+    for (size_t row = 0; r->n > 0 && row < n; row += r->n) {
+        if (r->padded && !(x[row + r->n - 1] > 0.0F)) {
+            continue;
+        }
+        for (size_t i = 0; i < r->n - (r->padded ? 1 : 0); i++) {
+            x[row + i] = (float)((double)x[row + i] * r->factor[i] + r->summand[i]);
+        }
     }
 }

@@ -17,6 +17,7 @@ typedef struct {
     size_t  n;      /**< features; 0 = nothing to do */
     double *factor; /**< [n] */
     double *summand;
+    bool    padded; /**< the last feature is a mask and stays; padding stays 0 */
 } pq_rescale;
 
 /**

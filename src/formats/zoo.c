@@ -101,6 +101,41 @@ static pq_status btag_mlp(pq_graph *graph, pq_err *err)
     return mlp(graph, "16", (size_t[]){16, 64, 32, 32, 4}, 5, err);
 }
 
+/* Deep sets on up to 40 tracks of seven quantities and the mask of those that are there.
+ */
+static pq_status dips(pq_graph *graph, pq_err *err)
+{
+    static const size_t phi[] = {7, 100, 100, 128}, f[] = {128, 100, 100, 4};
+    builder             b = {.graph = graph, .err = err};
+    char                name[32];
+
+    input(&b, "40,8");
+    make(&b, "slice");
+    set(&b, "from", "7");
+    put(&b, "valid", NULL);
+    (void)snprintf(b.last, sizeof b.last, "input");
+    make(&b, "slice");
+    set(&b, "to", "7");
+    put(&b, "tracks", NULL);
+    for (size_t i = 1; i < 4; i++) {
+        (void)snprintf(name, sizeof name, "phi%zu", i);
+        dense(&b, name, phi[i - 1], phi[i]);
+        (void)snprintf(name, sizeof name, "phi%zu_relu", i);
+        plain(&b, "relu", name);
+    }
+    make(&b, "masked_pool");
+    set(&b, "mode", "sum");
+    put(&b, "pool", "valid");
+    for (size_t i = 1; i < 4; i++) {
+        (void)snprintf(name, sizeof name, "f%zu", i);
+        dense(&b, i < 3 ? name : "output", f[i - 1], f[i]);
+        (void)snprintf(name, sizeof name, "f%zu_relu", i);
+        plain(&b, i < 3 ? "relu" : "softmax", i < 3 ? name : "softmax");
+    }
+    pq_layer_free(&b.layer);
+    return b.st;
+}
+
 static pq_status fashion_mlp(pq_graph *graph, pq_err *err)
 {
     builder b = {.graph = graph, .err = err};
@@ -277,6 +312,10 @@ const pq_zoo_net pq_zoo_nets[] = {
      PQ_INIT_LECUN, jsc_mlp},
     {"btag-mlp", "b tagger 16-64-32-32-4 (light, c, b, tau) on jet quantities",
      PQ_INIT_LECUN, btag_mlp},
+    {"dips",
+     "b tagger on tracks (light, c, b, tau): deep sets 100-100-128, sum, 100-100, "
+     "ATL-PHYS-PUB-2020-014",
+     PQ_INIT_HE, dips},
     {"fashion-mlp", "784-512-256-10 for images of 28 x 28", PQ_INIT_HE, fashion_mlp},
     {"fashion-625", "784-625-10, the network of T3F's tutorial", PQ_INIT_HE, fashion_625},
     {"resnet8", "ResNet-8 of MLPerf Tiny for CIFAR-10, Banbury et al., arXiv:2106.07597",

@@ -78,6 +78,18 @@ typedef struct {
     int64_t stride_h, stride_w;
 } pq_subsample_params;
 
+/** slice */
+typedef struct {
+    int64_t from, to; /**< of the last axis; to = PQ_UNSET: its end */
+} pq_slice_params;
+
+typedef enum { PQ_MASKED_MEAN, PQ_MASKED_SUM, PQ_MASKED_MAX } pq_masked_mode;
+
+/** masked_pool */
+typedef struct {
+    int mode; /**< pq_masked_mode */
+} pq_masked_pool_params;
+
 /** dropout */
 typedef struct {
     double rate;

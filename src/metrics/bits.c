@@ -6,8 +6,9 @@ enum { PLAIN_BITS = 32 };
 
 static bool hands_on(const char *kind)
 {
-    static const char *const kinds[] = {"flatten",   "reshape",         "dropout", "pad",
-                                        "subsample", "global_max_pool", "max_pool"};
+    static const char *const kinds[] = {
+        "flatten", "reshape",   "dropout",         "pad",
+        "slice",   "subsample", "global_max_pool", "max_pool"};
 
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (strcmp(kind, kinds[i]) == 0) {

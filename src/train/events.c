@@ -84,7 +84,7 @@ pq_status pq_events_read(pq_dataset *dataset, size_t split, const pq_graph *grap
                          bool weights, pq_events *out, pq_err *err)
 {
     const pq_dataset_info *info  = pq_dataset_describe(dataset);
-    pq_events              e     = {.n = info->splits[split].n};
+    pq_events              e     = {.n = info->splits[split].n, .padded = info->padded};
     int32_t               *place = NULL;
     pq_rescale             scale = {0};
     pq_status              st;
@@ -117,35 +117,62 @@ cleanup:
     return st;
 }
 
-pq_status pq_events_standardize(pq_events *e, pq_graph *graph, pq_err *err)
+static bool is_there(const pq_events *e, const float *row, size_t n)
 {
-    const pq_shape *shape = &graph->nodes[0].shape;
-    const size_t    n = shape->dim[shape->ndim - 1], rows = e->n * e->count / n;
-    double         *sum = NULL, *square = NULL;
-    pq_status       st;
+    return !e->padded || row[n - 1] > 0.0F;
+}
+
+/* Mean and deviation over the rows that are there; a mask gets 0 and 1. */
+static pq_status fit_scaler(const pq_events *e, size_t n, float *mean, float *std,
+                            pq_err *err)
+{
+    double   *sum = NULL, *square = NULL, rows = 0.0;
+    pq_status st;
 
     PQ_NEW(sum, n);
     PQ_NEW(square, n);
-    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(n), &graph->scaler_mean, err));
-    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(n), &graph->scaler_std, err));
-    for (size_t i = 0; i < rows * n; i++) {
-        const double x = (double)e->x[i];
-        sum[i % n] += x;
-        square[i % n] += x * x;
+    for (size_t at = 0; at < e->n * e->count; at += n) {
+        if (!is_there(e, e->x + at, n)) {
+            continue;
+        }
+        rows += 1.0;
+        for (size_t k = 0; k < n; k++) {
+            const double x = (double)e->x[at + k];
+            sum[k] += x;
+            square[k] += x * x;
+        }
     }
     for (size_t k = 0; k < n; k++) {
-        const double mean             = sum[k] / (double)rows;
-        const double var              = square[k] / (double)rows - mean * mean;
-        pq_f32(graph->scaler_mean)[k] = (float)mean;
-        pq_f32(graph->scaler_std)[k]  = var > 0.0 ? (float)sqrt(var) : 1.0F;
-    }
-    for (size_t i = 0; i < rows * n; i++) {
-        e->x[i] = (e->x[i] - pq_f32(graph->scaler_mean)[i % n]) /
-                  pq_f32(graph->scaler_std)[i % n];
+        const bool   fitted = rows > 0.0 && !(e->padded && k + 1 == n);
+        const double middle = fitted ? sum[k] / rows : 0.0;
+        const double var    = fitted ? square[k] / rows - middle * middle : 1.0;
+        mean[k]             = (float)middle;
+        std[k]              = var > 0.0 ? (float)sqrt(var) : 1.0F;
     }
 cleanup:
     pq_free(sum);
     pq_free(square);
+    return st;
+}
+
+pq_status pq_events_standardize(pq_events *e, pq_graph *graph, pq_err *err)
+{
+    const pq_shape *shape = &graph->nodes[0].shape;
+    const size_t    n     = shape->dim[shape->ndim - 1];
+    float          *mean, *std;
+    pq_status       st;
+
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(n), &graph->scaler_mean, err));
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(n), &graph->scaler_std, err));
+    mean = pq_f32(graph->scaler_mean);
+    std  = pq_f32(graph->scaler_std);
+    PQ_TRY(fit_scaler(e, n, mean, std, err));
+    for (size_t at = 0; at < e->n * e->count; at += n) {
+        for (size_t k = 0; k < n && is_there(e, e->x + at, n); k++) {
+            e->x[at + k] = (e->x[at + k] - mean[k]) / std[k];
+        }
+    }
+cleanup:
     return st;
 }
 

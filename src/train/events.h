@@ -16,6 +16,7 @@ typedef struct {
     float   *x;        /**< [n, count], scaled by the graph's scaler where it has one */
     int32_t *y;        /**< [n], in the graph's class order */
     float   *weight;   /**< [n] */
+    bool     padded;   /**< as in pq_dataset_info */
 } pq_events;
 
 /**
@@ -32,7 +33,7 @@ pq_status pq_events_read(pq_dataset *dataset, size_t split, const pq_graph *grap
 void      pq_events_free(pq_events *e);
 
 /** Gives the graph a scaler by mean and deviation of each feature (the last axis), and
- * scales the events. */
+ * scales the events. Padding does not count and stays 0; its mask is not scaled. */
 pq_status pq_events_standardize(pq_events *e, pq_graph *graph, pq_err *err);
 
 size_t pq_events_bytes(const pq_events *e);

@@ -17,7 +17,7 @@ typedef struct {
     int   standardized; /* -1 = attribute absent */
     float label;        /* of event 1 */
     float value;        /* feature 1 of event 2 */
-    bool  flat, no_scaler, no_classes, weighted, leak;
+    bool  flat, no_scaler, no_classes, weighted, leak, padded;
 } variant;
 
 static const variant usual = {.standardized = -1, .label = 1.0F, .value = 5.0F};
@@ -67,6 +67,9 @@ static void write(const variant *v)
     if (v->standardized >= 0) {
         const int8_t flag = (int8_t)v->standardized;
         OK(pq_h5_set_numbers(file, "/", "standardized", PQ_DTYPE_I8, &flag, 1, err));
+    }
+    if (v->padded) {
+        OK(pq_h5_set_numbers(file, "/", "padded", PQ_DTYPE_I8, (int8_t[]){1}, 1, err));
     }
     OK(pq_h5_set_text(file, "/", "licence", "CC0", err));
     OK(pq_h5_commit(&file, err));
@@ -310,6 +313,16 @@ Test(dataset, one_event_number_in_two_splits_is_a_leak)
     refused(NULL, PQ_ERR_FORMAT, ": event 100 is in split 'train' and in split 'test'");
 }
 
+Test(dataset, padding_takes_rows_of_features)
+{
+    variant v = usual;
+
+    v.padded = true;
+    write(&v);
+    refused(NULL, PQ_ERR_FORMAT,
+            ": attribute 'padded' is 1, but events have 1 axes, not 2");
+}
+
 Test(dataset, splitting_by_event_number_keeps_events_together)
 {
     variant     v = usual;
@@ -356,6 +369,8 @@ Test(dataset, splitting_by_row_covers_every_event_once)
     OK(pq_dataset_read(d, 1, 0, 2, &(pq_batch){.x = x}, err));
     cr_expect_eq(x[0], 16.0F);
     pq_dataset_close(&d);
+    refused(&(pq_dataset_options){.splits = "modulo=10,a=0:1"}, PQ_ERR_CONFIG,
+            ": has no event numbers to split by modulo");
     refused(&(pq_dataset_options){.inputs = "a"}, PQ_ERR_CONFIG,
             ": its features have no names, so none can be picked");
     write(&usual);

@@ -1,6 +1,9 @@
 #include "data/files.h"
 
+#include "data/write.h"
+
 #include <hdf5.h>
+#include <math.h>
 
 TestSuite(jets, .init = setup, .fini = teardown);
 
@@ -153,9 +156,10 @@ Test(jets, ftag_labels_may_be_chosen_and_named)
 
 Test(jets, ftag_tracks_are_zero_where_they_are_not_valid)
 {
-    static const char *const inputs[] = {"tracks", "tracks.d0,tracks.S_d0"};
+    static const char *const inputs[] = {"tracks", "tracks.d0,tracks.S_d0",
+                                         "tracks.d0, tracks.S_d0, tracks.valid"};
 
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         variant                v = usual;
         pq_dataset            *d;
         const pq_dataset_info *info;
@@ -168,6 +172,7 @@ Test(jets, ftag_tracks_are_zero_where_they_are_not_valid)
         cr_expect(pq_shape_equal(&info->sample, &PQ_SHAPE(N_TRACKS, 3)));
         cr_expect_str_eq(info->feature_names[1], "lifetimeSignedD0Significance");
         cr_expect_str_eq(info->feature_names[2], "valid");
+        cr_expect(info->padded);
         OK(pq_dataset_read(d, 0, 0, N_JETS, &(pq_batch){.x = x}, err));
         for (int k = 0; k < N_JETS * N_TRACKS; k++) {
             const bool valid = k % N_TRACKS < k / N_TRACKS % 4;
@@ -192,6 +197,74 @@ Test(jets, ftag_splits_keep_the_jets_of_an_event_together)
     cr_expect_eq(number[0], 102.0);
     cr_expect_eq(number[1], 102.0);
     pq_dataset_close(&d);
+    d = open_with(&(pq_dataset_options){.splits = "modulo=10, train=0.1:0.3,test=0:0.1"});
+    cr_expect_eq(pq_dataset_describe(d)->splits[0].n, 4); /* 1 and 2 modulo 10 */
+    OK(pq_dataset_read_aux(d, 1, "eventNumber", 0, 2, number, err));
+    cr_expect_eq(number[0], 100.0);
+    cr_expect_eq(number[1], 100.0);
+    pq_dataset_close(&d);
+}
+
+Test(jets, a_wrong_modulus_is_refused)
+{
+    static const char *const texts[][2] = {
+        {"modulo=1,test=0:1", "splits: 'modulo=1' is not a whole number in 2..1000000"},
+        {"modulo=2.5,test=0:1",
+         "splits: 'modulo=2.5' is not a whole number in 2..1000000"},
+        {"modulo=10", "splits: 'modulo=10' names no parts"}};
+
+    write_ftag(&usual);
+    for (size_t i = 0; i < 3; i++) {
+        pq_dataset *d   = NULL;
+        pq_err      err = {0};
+        cr_expect_eq(
+            pq_dataset_open(path, &(pq_dataset_options){.splits = texts[i][0]}, &d, &err),
+            PQ_ERR_CONFIG);
+        cr_expect_str_eq(err.message, texts[i][1]);
+    }
+}
+
+Test(jets, a_scaler_of_tracks_is_fitted_on_those_that_are_there)
+{
+    char                   made[128];
+    pq_dataset            *d;
+    const pq_dataset_info *info;
+    float                  x[N_JETS * N_TRACKS * 3], plain[N_JETS * N_TRACKS * 3];
+    double                 sum[2] = {0, 0}, square[2] = {0, 0}, n = 0.0;
+
+    write_ftag(&usual);
+    snprintf(made, sizeof made, "%s/made.h5", folder);
+    d = open_with(&(pq_dataset_options){.inputs = "tracks"});
+    OK(pq_dataset_read(d, 0, 0, N_JETS, &(pq_batch){.x = plain}, err));
+    OK(pq_data_import(d, made, 0, NULL, err));
+    pq_dataset_close(&d);
+    OK(pq_dataset_open(made, NULL, &d, err));
+    info = pq_dataset_describe(d);
+    cr_assert(info->padded);
+    OK(pq_dataset_read(d, 0, 0, N_JETS, &(pq_batch){.x = x}, err));
+    for (size_t r = 0; r < N_JETS * N_TRACKS; r++) {
+        const bool there = plain[3 * r + 2] > 0.0F;
+        cr_expect_eq(x[3 * r + 2], there ? 1.0F : 0.0F);
+        n += there ? 1.0 : 0.0;
+        for (size_t k = 0; k < 2; k++) {
+            cr_expect(there || x[3 * r + k] == 0.0F);
+            cr_expect(!there ||
+                      fabs((double)(x[3 * r + k] * info->scaler_std[k] +
+                                    info->scaler_mean[k] - plain[3 * r + k])) < 1e-5);
+            sum[k] += (double)x[3 * r + k];
+            square[k] += (double)x[3 * r + k] * (double)x[3 * r + k];
+        }
+    }
+    cr_expect_eq(info->scaler_mean[2], 0.0F);
+    cr_expect_eq(info->scaler_std[2], 1.0F);
+    for (size_t k = 0; k < 2; k++) {
+        cr_expect_float_eq(sum[k] / n, 0.0, 1e-6);
+        cr_expect_float_eq(square[k] / n, 1.0, 1e-6);
+    }
+    pq_dataset_close(&d);
+    OK(pq_dataset_open(made, &(pq_dataset_options){.inputs = "d0"}, &d, err));
+    cr_expect(!pq_dataset_describe(d)->padded); /* without its mask: numbers as others */
+    pq_dataset_close(&d);
 }
 
 Test(jets, ftag_refusals_name_column_and_dataset)
@@ -205,6 +278,9 @@ Test(jets, ftag_refusals_name_column_and_dataset)
             ": tracks has no column 'd1'; did you mean 'd0'?");
     refused(&(pq_dataset_options){.inputs = "tracks.d0,pt"}, PQ_ERR_CONFIG,
             ": inputs are either columns of jets or of tracks (tracks.NAME), not both");
+    refused(&(pq_dataset_options){.inputs = "tracks.valid,tracks.d0"}, PQ_ERR_CONFIG,
+            ": tracks.valid marks the tracks that are there: it stands last among the "
+            "inputs, not before tracks.d0");
     v.no_valid = true;
     write_ftag(&v);
     refused(&(pq_dataset_options){.inputs = "tracks"}, PQ_ERR_FORMAT,

@@ -4,11 +4,12 @@
 
 #include "exec/elements.h"
 #include "exec/pools.h"
+#include "exec/rows.h"
 
 /* Values are of size 10 at most; exponentials are good to 2 ulp. */
 static const double most_difference = 4e-6;
 
-enum { SAMPLES = 3 };
+enum { SAMPLES = 16 };
 
 typedef struct {
     const char *kind;
@@ -46,6 +47,8 @@ static const kind_case cases[] = {
     {"global_avg_pool", "[8, 6, 5]", {NULL}},
     {"global_max_pool", "[8, 6, 5]", {NULL}},
     {"global_avg_pool", "[12, 5]", {NULL}},
+    {"slice", "[12, 5]", {"from=1", "to=4", NULL}},
+    {"slice", "[17]", {"from=16", NULL}},
 };
 
 static pq_graph *one_layer(const char *shape, pq_layer *layer)
@@ -112,6 +115,25 @@ Test(elements, sums_and_products_of_three_inputs)
         OK(pq_graph_add(g, "y", make_layer(kinds[i]), 3, from, &err));
         OK(pq_graph_check(g, &err));
         compare_engines(g, &rng, kinds[i]);
+    }
+}
+
+Test(elements, pooling_over_masked_rows_agrees_in_every_engine)
+{
+    static const char *const modes[] = {"mode=mean", "mode=sum", "mode=max"};
+    static const char *const mask[] = {"from=5", NULL}, *const part[] = {"to=5", NULL};
+    pq_rng rng = pq_rng_stream(23, "test");
+
+    for (size_t i = 0; i < 3; i++) {
+        const char *attributes[] = {modes[i], NULL};
+        pq_graph   *g            = NULL;
+        OK(pq_graph_create(&g, &err));
+        add_input(g, "x", "[3, 6]");
+        add_layer(g, "mask", make_layer_with("slice", mask), "x");
+        add_layer(g, "part", make_layer_with("slice", part), "x");
+        add_layer2(g, "y", make_layer_with("masked_pool", attributes), "part", "mask");
+        OK(pq_graph_check(g, &err));
+        compare_engines(g, &rng, modes[i]);
     }
 }
 
@@ -186,4 +208,6 @@ Test(elements, kinds_are_found_by_name)
     cr_expect(!pq_elements_has("gelu"));
     cr_expect(pq_pools_has("max_pool"));
     cr_expect(!pq_pools_has("dense"));
+    cr_expect(pq_rows_has("masked_pool"));
+    cr_expect(!pq_rows_has("max_pool"));
 }

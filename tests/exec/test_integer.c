@@ -257,8 +257,9 @@ static void add_image_layer(net *t)
         add_pad(t);
         break;
     case 4: {
-        pq_layer *layer = make_layer("subsample");
-        set(layer, "stride_h", 2);
+        const bool part  = chance(t, 0.5);
+        pq_layer  *layer = make_layer(part ? "slice" : "subsample");
+        set(layer, part ? "from" : "stride_h", part ? below(t, shape->dim[2]) : 2);
         append(t, layer);
         break;
     }

@@ -4,6 +4,7 @@
 
 #include "core/threads.h"
 #include "exec/engine.h"
+#include "formats/zoo.h"
 
 /* float32 against double through about ten layers of outputs of size 1. */
 static const double most_difference = 5e-5;
@@ -432,5 +433,38 @@ Test(plan, every_failed_allocation_leaves_nothing_behind)
     }
     pq_memory_fail_after(SIZE_MAX);
     pq_free(x);
+    pq_graph_free(&g);
+}
+
+/* 40 tracks of 8 values, the last one the mask: some there, some not. */
+Test(plan, a_deep_sets_tagger_sees_neither_the_order_of_tracks_nor_padding)
+{
+    enum { TRACKS = 40, WIDTH = 8, JETS = 5 };
+    pq_graph *g     = NULL;
+    float    *x     = normal_values(JETS * TRACKS * WIDTH, 9), *plain, *turned;
+    float    *other = pq_calloc(JETS * TRACKS * WIDTH, sizeof *other);
+
+    OK(pq_zoo_build("dips", 1, &g, &err));
+    cr_expect_eq(pq_graph_macs(g), 40 * (7 * 100 + 100 * 100 + 100 * 128) + 128 * 100 +
+                                       100 * 100 + 100 * 4);
+    for (size_t r = 0; r < JETS * TRACKS; r++) {
+        const size_t to          = r / TRACKS * TRACKS + (r % TRACKS * 7 + 3) % TRACKS;
+        const bool   is          = r % TRACKS < 9 * (r / TRACKS); /* 0, 9, 18, … */
+        x[r * WIDTH + WIDTH - 1] = is ? 1.0f : 0.0f;
+        memcpy(other + to * WIDTH, x + r * WIDTH, WIDTH * sizeof *x);
+        for (size_t k = 0; !is && k + 1 < WIDTH; k++) {
+            other[to * WIDTH + k] = -99.0f;
+        }
+    }
+    for (size_t e = 0; pq_engine_names[e] != NULL; e++) {
+        plain  = run_graph(g, pq_engine_names[e], JETS, JETS, x);
+        turned = run_graph(g, pq_engine_names[e], JETS, JETS, other);
+        cr_expect_lt(largest_difference(plain, turned, JETS * 4), most_difference, "%s",
+                     pq_engine_names[e]);
+        pq_free(plain);
+        pq_free(turned);
+    }
+    pq_free(x);
+    pq_free(other);
     pq_graph_free(&g);
 }

@@ -6,6 +6,7 @@
 
 #include "core/file.h"
 #include "exec/predict.h"
+#include "exec/rescale.h"
 #include "io/hdf5.h"
 
 /* float32 values of a file, scaled in float or double, through a small network. */
@@ -306,4 +307,21 @@ Test(predict, every_failed_allocation_leaves_nothing_behind, .init = setup,
     cr_expect_gt(with_scaler, live);
     pq_graph_free(&g);
     pq_dataset_close(&d);
+}
+
+Test(predict, rescaling_leaves_padding_and_its_mask_alone)
+{
+    static const float mean[FEATURES] = {1, 2, 3, 9}, deviation[FEATURES] = {4, 1, 2, 3};
+    const pq_dataset_info info  = {.sample = PQ_SHAPE(3, FEATURES), .padded = true};
+    float                 x[]   = {3, 5, 7, 1, 0, 0, 0, 0, 5, 2, 1, 1};
+    const float           due[] = {0.5F, 3, 2, 1, 0, 0, 0, 0, 1, 0, -1, 1};
+    pq_rescale            r     = {0};
+    pq_graph             *g     = classifier(FEATURES);
+
+    give_scaler(g, mean, deviation);
+    OK(pq_rescale_make(g, &info, &r, &err));
+    pq_rescale_apply(&r, 12, x);
+    cr_expect_arr_eq(x, due, sizeof due);
+    pq_rescale_free(&r);
+    pq_graph_free(&g);
 }

@@ -199,6 +199,39 @@ Test(forward, softmax_is_shifted_and_sums_to_one)
                (double[]){0.25, 0.75, 0.5, 0.5, 0, 1});
 }
 
+Test(forward, slice_takes_features_of_the_last_axis)
+{
+    static const double x[] = {1, 2, 3, 4, 5, 6};
+
+    expect_one(run_layer("slice", "from=1; to=2"), PQ_SHAPE(2, 3), x, PQ_SHAPE(2, 1),
+               (double[]){2, 5});
+    expect_one(run_layer("slice", "from=1"), PQ_SHAPE(2, 3), x, PQ_SHAPE(2, 2),
+               (double[]){2, 3, 5, 6});
+    expect_one(run_layer("slice", ""), PQ_SHAPE(6), x, PQ_SHAPE(6), x);
+}
+
+Test(forward, masked_pool_takes_only_rows_that_are_there_and_0_where_none_is)
+{
+    static const struct {
+        const char *mode;
+        double      due[6];
+    } cases[] = {{"mode=mean", {2, -3, 5, 50, 0, 0}},
+                 {"mode=sum", {4, -6, 5, 50, 0, 0}},
+                 {"mode=max", {3, -2, 5, 50, 0, 0}}};
+
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        const pq_shape in[] = {PQ_SHAPE(3, 2), PQ_SHAPE(3, 1)};
+        run            r = run_create(run_layer("masked_pool", cases[k].mode), 3, 2, in);
+        memcpy(r.in[0],
+               (double[]){1, -2, NAN, NAN, 3, -4, 7, 70, 5, 50, 9, 90, 1, 1, 1, 1, 1, 1},
+               18 * sizeof(double));
+        memcpy(r.in[1], (double[]){1, 0, 1, -1, 0.5, 0, 0, 0, 0}, 9 * sizeof(double));
+        run_forward(&r);
+        expect_out(&r, cases[k].due);
+        run_free(&r);
+    }
+}
+
 Test(forward, pools_leave_padding_out_of_the_maximum_and_by_wish_of_the_mean)
 {
     static const double x[] = {-1, -2, -3, -4, -5, -6, -7, -8, -9};
@@ -319,8 +352,10 @@ Test(forward, samples_of_a_batch_do_not_touch)
         const pq_layer_kind *kind = pq_layer_kinds[k];
         pq_layer            *layer;
         pq_rng               rng  = pq_rng_stream(9, "batch");
-        const pq_shape       in[] = {PQ_SHAPE(4, 4, 2), PQ_SHAPE(4, 4, 2)};
-        run                  both, one;
+        const bool           rows = strcmp(kind->name, "masked_pool") == 0;
+        const pq_shape       in[] = {rows ? PQ_SHAPE(16, 2) : PQ_SHAPE(4, 4, 2),
+                               rows ? PQ_SHAPE(16, 1) : PQ_SHAPE(4, 4, 2)};
+        run both, one;
         if (kind->forward == NULL || kind->role != NULL) {
             continue; /* kinds with weights: test_gradient runs batches of 3 */
         }
@@ -331,10 +366,11 @@ Test(forward, samples_of_a_batch_do_not_touch)
             run_layer(kind->name, strcmp(kind->name, "reshape") == 0 ? "shape=[-1]" : "");
         one = run_create(layer, 1, kind->min_inputs, in);
         for (size_t i = 0; i < kind->min_inputs; i++) {
-            for (size_t j = 0; j < 64; j++) {
+            const size_t n = run_items(&in[i]);
+            for (size_t j = 0; j < 2 * n; j++) {
                 both.in[i][j] = pq_rng_normal(&rng);
             }
-            memcpy(one.in[i], both.in[i] + 32, 32 * sizeof(double));
+            memcpy(one.in[i], both.in[i] + n, n * sizeof(double));
         }
         run_forward(&both);
         run_forward(&one);

@@ -130,6 +130,11 @@ static const test_case cases[] = {
      {S(2, 3, 4)},
      {{0}}},
     {"subsample", "stride_h=2; stride_w=3", 1, {S(5, 7, 3)}, {{0}}},
+    {"slice", "from=2; to=5", 1, {S(3, 7)}, {{0}}},
+    {"slice", "from=6", 1, {S(7)}, {{0}}},
+    {"masked_pool", "mode=mean", 2, {S(7, 3), S(7, 1)}, {{0}}},
+    {"masked_pool", "", 2, {S(7, 3), S(7, 1)}, {{0}}},
+    {"masked_pool", "mode=max", 2, {S(7, 3), S(7, 1)}, {{0}}},
     {"dropout", "rate=0.3", 1, {S(9)}, {{0}}},
 };
 

@@ -89,6 +89,18 @@ Test(shape, other_kinds_name_what_does_not_fit)
                    "input 0 is [4, 3] but input 2 is [3, 4]: they differ off axis 1");
     expect_refused(run_layer("concat", "axis=2"), 2, sums, PQ_ERR_SHAPE,
                    "axis 2 is not an axis of [4, 3]");
+    expect_refused(run_layer("masked_pool", ""), 2,
+                   (const pq_shape[]){PQ_SHAPE(40, 7), PQ_SHAPE(40)}, PQ_ERR_SHAPE,
+                   "input 0 is [40, 7] but the mask is [40], not [40, 1]");
+    expect_refused(run_layer("masked_pool", ""), 2,
+                   (const pq_shape[]){PQ_SHAPE(40), PQ_SHAPE(40, 1)}, PQ_ERR_SHAPE,
+                   "input 0 is [40], not [rows, channels]");
+    expect_one(run_layer("slice", "from=3; to=3"), PQ_SHAPE(2, 5),
+               "features 3 to 3 are not a part of the last axis of [2, 5]");
+    expect_one(run_layer("slice", "to=6"), PQ_SHAPE(2, 5),
+               "features 0 to 6 are not a part of the last axis of [2, 5]");
+    expect_one(run_layer("slice", ""), (pq_shape){0},
+               "features 0 to 0 are not a part of the last axis of []");
     expect_refused(run_layer("clip", "lo=7"), 1, sums, PQ_ERR_RANGE,
                    "lo = 7 is above hi = 6");
     expect_one(run_layer("softmax", ""), (pq_shape){0},

@@ -160,3 +160,40 @@ Test(events, a_scaler_made_from_the_events_leaves_mean_0_and_deviation_1)
     pq_dataset_close(&d);
     (void)unlink(temporary("scale.h5"));
 }
+
+/* [rows, 3] with the mask last: row r of event i is there where r <= i % 4. */
+Test(events, a_scaler_leaves_padding_and_its_mask_alone)
+{
+    enum { N = 60, ROWS = 4, ALL = N * ROWS };
+    static float x[ALL * 3];
+    pq_graph    *g   = NULL;
+    pq_events    e   = {.n = N, .count = ROWS * 3, .x = x, .padded = true};
+    pq_rng       rng = pq_rng_stream(3, "tracks");
+    double       sum = 0.0, square = 0.0, n = 0.0;
+
+    OK(pq_graph_create(&g, err));
+    add(g, "in", layer_of("input shape=4,3"), NULL);
+    OK(pq_graph_check(g, err));
+    for (size_t r = 0; r < ALL; r++) {
+        const bool there = r % ROWS <= r / ROWS % 4;
+        x[3 * r]         = there ? 5.0F + 2.0F * (float)pq_rng_normal(&rng) : 0.0F;
+        x[3 * r + 1]     = there ? 7.0F : 0.0F;
+        x[3 * r + 2]     = there ? 1.0F : 0.0F;
+        n += there ? 1.0 : 0.0;
+    }
+    OK(pq_events_standardize(&e, g, err));
+    for (size_t r = 0; r < ALL; r++) {
+        const bool there = r % ROWS <= r / ROWS % 4;
+        cr_expect_eq(x[3 * r + 2], there ? 1.0F : 0.0F);
+        cr_expect_eq(x[3 * r + 1], 0.0F);
+        cr_expect(there || x[3 * r] == 0.0F);
+        sum += (double)x[3 * r] / n;
+        square += (double)x[3 * r] * (double)x[3 * r] / n;
+    }
+    cr_expect_float_eq(sum, 0.0, 1e-5);
+    cr_expect_float_eq(square, 1.0, 1e-5);
+    cr_expect_eq(pq_f32(g->scaler_mean)[1], 7.0F);
+    cr_expect_eq(pq_f32(g->scaler_mean)[2], 0.0F);
+    cr_expect_eq(pq_f32(g->scaler_std)[2], 1.0F);
+    pq_graph_free(&g);
+}

@@ -242,3 +242,28 @@ Test(net, a_residual_net_with_pools_has_the_gradients_of_the_double_code)
     finish(g, 31);
     compare_all(g, 16);
 }
+
+/* Mask and features from one input, as a tagger on tracks reads them; some events have no
+   row at all, and the second reader adds to the gradient of the first. */
+Test(net, pooling_over_masked_rows_has_the_gradients_of_the_double_code)
+{
+    static const char *const modes[] = {"mean", "sum", "max"};
+
+    for (size_t k = 0; k < 3; k++) {
+        pq_graph *g = start("4,6");
+        char      text[32];
+        (void)snprintf(text, sizeof text, "masked_pool mode=%s", modes[k]);
+        add(g, "mask", layer_of("slice from=5"), NULL);
+        add(g, "features", layer_of("slice to=5"), "in");
+        add_dense(g, "phi", 5, 9);
+        add(g, "phi_relu", layer_of("relu"), NULL);
+        add(g, "pool", layer_of(text), "phi_relu,mask");
+        add(g, "part", layer_of("slice from=2 to=7"), "phi_relu");
+        add(g, "learnt", layer_of("slice from=1 to=2"), "phi_relu");
+        add(g, "again", layer_of("masked_pool"), "part,learnt");
+        add(g, "both", layer_of("concat"), "pool,again");
+        add_dense(g, "f", 14, 3);
+        finish(g, 41 + k);
+        compare_all(g, 50);
+    }
+}
