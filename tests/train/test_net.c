@@ -267,3 +267,54 @@ Test(net, pooling_over_masked_rows_has_the_gradients_of_the_double_code)
         compare_all(g, 50);
     }
 }
+
+/* Adds a train of cores [r, n, m, r'] given as "n.m" modes and ranks between them. */
+static void add_train(pq_graph *g, const char *name, size_t d, const size_t *n,
+                      const size_t *m, const size_t *r, bool bias)
+{
+    pq_layer *l       = layer_of("tt_dense");
+    size_t    outputs = 1;
+    char      core[16];
+
+    for (size_t k = 0; k < d; k++) {
+        (void)snprintf(core, sizeof core, "core%zu", k + 1);
+        weigh(l, core, PQ_SHAPE(r[k], n[k], m[k], r[k + 1]));
+        outputs *= n[k];
+    }
+    if (bias) {
+        weigh(l, "bias", PQ_SHAPE(outputs));
+    }
+    add(g, name, l, NULL);
+}
+
+Test(net, tensor_trains_have_the_gradients_of_the_double_code)
+{
+    static const struct {
+        size_t d, n[4], m[4], r[5];
+        bool   bias, relu;
+    } cases[] = {
+        {3, {2, 5, 1}, {3, 2, 4}, {1, 2, 3, 1}, true, true},
+        {1, {7}, {24}, {1, 1}, true, false},
+        {2, {3, 4}, {4, 6}, {1, 9, 1}, false, true},
+        {4, {2, 2, 2, 2}, {2, 3, 2, 2}, {1, 4, 17, 2, 1}, true, false},
+    };
+
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        size_t    outputs = 1;
+        pq_graph *g       = start("2,6"); /* two rows an event */
+        add_dense(g, "a", 6, 24);
+        add_train(g, "t", cases[k].d, cases[k].n, cases[k].m, cases[k].r, cases[k].bias);
+        for (size_t i = 0; i < cases[k].d; i++) {
+            outputs *= cases[k].n[i];
+        }
+        if (cases[k].relu) {
+            add(g, "r", layer_of("relu"), NULL);
+        }
+        add(g, "skip", layer_of("slice to=3"), "a");
+        add(g, "both", layer_of("concat"), cases[k].relu ? "r,skip" : "t,skip");
+        add(g, "flat", layer_of("flatten"), NULL);
+        add_dense(g, "b", 2 * (outputs + 3), 3);
+        finish(g, 51 + k);
+        compare_all(g, 45);
+    }
+}

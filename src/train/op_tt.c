@@ -1,0 +1,343 @@
+/*
+ * Dense layers held as tensor trains, one product a core and event.
+ *
+ * A value between cores lies as [m, p, r]: the mode that is next, all others, the rank.
+ * Core k takes it by rows p and columns (m, r) to [p, n, r'], which is the next [m, p,
+ * r]: nothing is ever transposed. Backwards Z = A C gives dC = A^T dZ and dA = dZ C^T.
+ *
+ * Source: Novikov et al., arXiv:1509.06569, sections 3 to 5.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "layers/tt.h"
+#include "train/net.h"
+
+/* One core [r, n, m, r']. */
+typedef struct {
+    size_t      n, m, r, r2, others;
+    size_t      in, out; /* floats of the values before and behind it */
+    size_t      weight;  /* offset */
+    size_t      panel_forward, panel_backward;
+    float      *turned;             /* [(m, r), (n, r')] */
+    float      *forward, *backward; /* packed: that, and its transpose */
+    pq_segment *segments;           /* of the columns (m, r) of its input */
+    size_t      n_segments;
+} core;
+
+typedef struct {
+    pq_tt_modes t;
+    core        cores[PQ_MAX_DIMS];
+    size_t      rows;                /* of one event */
+    size_t      bias;                /* offset, SIZE_MAX = none */
+    size_t      widest;              /* floats of the largest value */
+    size_t      values[PQ_MAX_DIMS]; /* where the value behind a core lies in scratch */
+    size_t      grads[2], part, changes; /* two gradients, one before it is put in order,
+                                            and those of the cores, turned */
+} state;
+
+static void free_state(void *pointer)
+{
+    state *s = pointer;
+
+    for (size_t k = 0; k < s->t.d; k++) {
+        pq_free(s->cores[k].turned);
+        pq_free(s->cores[k].forward);
+        pq_free(s->cores[k].backward);
+        pq_free(s->cores[k].segments);
+    }
+}
+
+static size_t core_floats(const core *k)
+{
+    return k->r * k->n * k->m * k->r2;
+}
+
+/* A value of rank 1 is one strided run, others are a run of r for each m. */
+static void list_segments(core *k)
+{
+    k->n_segments  = k->r == 1 ? 1 : k->m;
+    k->segments[0] = (pq_segment){.k = k->m};
+    for (size_t i = 0; k->r > 1 && i < k->m; i++) {
+        k->segments[i] = (pq_segment){
+            .a = i * k->others * k->r, .b = i * k->r * k->panel_forward, .k = k->r};
+    }
+}
+
+static pq_status setup_core(pq_net *net, const pq_op *op, size_t i, size_t *others,
+                            pq_err *err)
+{
+    state    *s = op->state;
+    core     *k = &s->cores[i];
+    char      name[32];
+    pq_status st;
+
+    (void)snprintf(name, sizeof name, "core%zu", i + 1);
+    *k                = (core){.n = s->t.n[i], .m = s->t.m[i], .r = s->t.r[i]};
+    k->r2             = s->t.r[i + 1];
+    k->weight         = op->weight[pq_layer_weight_index(op->layer, name)];
+    k->others         = *others / k->m;
+    k->in             = *others * k->r;
+    *others           = k->others * k->n;
+    k->out            = *others * k->r2;
+    k->panel_forward  = net->simd->panel(k->n * k->r2);
+    k->panel_backward = net->simd->panel(k->m * k->r);
+    k->turned         = pq_net_block(net, core_floats(k) * sizeof(float));
+    k->forward =
+        pq_net_block(net, pq_panel_floats(k->m * k->r, k->n * k->r2, k->panel_forward) *
+                              sizeof(float));
+    k->backward =
+        pq_net_block(net, pq_panel_floats(k->n * k->r2, k->m * k->r, k->panel_backward) *
+                              sizeof(float));
+    k->segments = pq_net_block(net, k->m * sizeof *k->segments);
+    PQ_CHECK(k->turned != NULL && k->forward != NULL && k->backward != NULL &&
+                 k->segments != NULL,
+             PQ_ERR_NOMEM, "layer '%s': cannot allocate packed cores", op->name);
+    list_segments(k);
+cleanup:
+    return st;
+}
+
+/* Operands may be read a little beyond their end. */
+static size_t take(size_t *at, size_t floats)
+{
+    const size_t from = *at;
+
+    *at += (floats + PQ_SIMD_SLACK + 15) / 16 * 16;
+    return from;
+}
+
+static pq_status setup(pq_net *net, pq_op *op, pq_err *err)
+{
+    const size_t bias = pq_layer_weight_index(op->layer, "bias");
+    state       *s    = pq_net_block(net, sizeof *s);
+    size_t       at = 0, others, cores = 0;
+    pq_status    st;
+
+    PQ_CHECK(s != NULL, PQ_ERR_NOMEM, "cannot allocate the state of a layer");
+    op->state      = s;
+    op->free_state = free_state;
+    PQ_TRY(pq_tt_modes_of(op->layer, false, &s->t, err));
+    s->bias = bias != SIZE_MAX ? op->weight[bias] : SIZE_MAX;
+    s->rows = net->values[op->out].count / s->t.outputs;
+    others  = s->t.inputs;
+    for (size_t i = 0; i < s->t.d; i++) {
+        PQ_TRY(setup_core(net, op, i, &others, err));
+        s->widest    = s->cores[i].in > s->widest ? s->cores[i].in : s->widest;
+        s->values[i] = take(&at, s->cores[i].out);
+        cores += core_floats(&s->cores[i]);
+    }
+    s->grads[0]       = take(&at, s->widest);
+    s->grads[1]       = take(&at, s->widest);
+    s->part           = take(&at, s->widest);
+    s->changes        = take(&at, cores);
+    op->scratch_bytes = at * sizeof(float);
+cleanup:
+    return st;
+}
+
+static void prepare(const pq_net *net, pq_op *op)
+{
+    state *s = op->state;
+
+    for (size_t i = 0; i < s->t.d; i++) {
+        core        *k    = &s->cores[i];
+        const size_t rows = k->m * k->r, columns = k->n * k->r2;
+        const float *w = net->used + k->weight;
+        for (size_t a = 0; a < k->r * k->n * k->m; a++) {
+            const size_t m = a % k->m, n = a / k->m % k->n, r = a / k->m / k->n;
+            memcpy(k->turned + ((m * k->r + r) * k->n + n) * k->r2, w + a * k->r2,
+                   k->r2 * sizeof *w);
+        }
+        pq_pack_panels(rows, columns, k->turned, columns, 1, k->panel_forward,
+                       k->forward);
+        pq_pack_panels(columns, rows, k->turned, 1, columns, k->panel_backward,
+                       k->backward);
+    }
+}
+
+static void apply(const pq_net_call *c, const core *k, const float *x, float *y)
+{
+    c->net->simd->gemm(&(pq_gemm){.m          = k->others,
+                                  .n          = k->n * k->r2,
+                                  .a          = x,
+                                  .a_row      = k->r,
+                                  .a_col      = k->r == 1 ? k->others : 1,
+                                  .b          = k->forward,
+                                  .b_row      = k->panel_forward,
+                                  .b_panel    = k->m * k->r * k->panel_forward,
+                                  .panel      = k->panel_forward,
+                                  .c          = y,
+                                  .c_row      = k->n * k->r2,
+                                  .n_segments = k->n_segments,
+                                  .segments   = k->segments});
+}
+
+/* Runs the first `n` cores; the value behind the last of them goes to y. */
+static void run(const pq_net_call *c, const float *x, size_t n, float *y)
+{
+    const state *s       = c->op->state;
+    float       *scratch = c->scratch;
+
+    for (size_t i = 0; i < n; i++) {
+        float *to = i + 1 == n && y != NULL ? y : scratch + s->values[i];
+        apply(c, &s->cores[i], x, to);
+        x = to;
+    }
+}
+
+static void forward(const pq_net_call *c)
+{
+    const state *s = c->op->state;
+    const size_t n = c->rows * s->rows, out = s->t.outputs;
+    const float *x = pq_net_value(c, c->op->in[0]);
+    float       *y = pq_net_value(c, c->op->out);
+
+    for (size_t row = 0; row < n; row++, x += s->t.inputs, y += out) {
+        run(c, x, s->t.d, y);
+        if (s->bias != SIZE_MAX) {
+            c->net->simd->add2(out, c->net->used + s->bias, y, c->op->relu, y);
+        }
+        for (size_t i = 0; s->bias == SIZE_MAX && c->op->relu && i < out; i++) {
+            y[i] = y[i] < 0.0F ? 0.0F : y[i];
+        }
+    }
+}
+
+/* Adds A^T dZ to the gradient of a core, turned: a run of rows for each m. */
+static void core_gradient(const pq_net_call *c, const core *k, const float *x,
+                          const float *dy, float *change)
+{
+    const size_t     columns = k->n * k->r2;
+    const pq_segment all     = {.k = k->others};
+
+    for (size_t i = 0; i < k->n_segments; i++) {
+        c->net->simd->gemm(&(pq_gemm){.m          = k->r == 1 ? k->m : k->r,
+                                      .n          = columns,
+                                      .a          = x + i * k->others * k->r,
+                                      .a_row      = k->r == 1 ? k->others : 1,
+                                      .a_col      = k->r,
+                                      .b          = dy,
+                                      .b_row      = columns,
+                                      .b_panel    = k->panel_forward,
+                                      .panel      = k->panel_forward,
+                                      .c          = change + i * k->r * columns,
+                                      .c_row      = columns,
+                                      .n_segments = 1,
+                                      .segments   = &all,
+                                      .accumulate = true});
+    }
+}
+
+/* dZ C^T as [p, m, r] in `part`, put in order to [m, p, r] in dx. */
+static void value_gradient(const pq_net_call *c, const core *k, const float *dy,
+                           float *part, bool add, float *dx)
+{
+    const size_t     columns = k->m * k->r;
+    const pq_segment all     = {.k = k->n * k->r2};
+
+    c->net->simd->gemm(&(pq_gemm){.m          = k->others,
+                                  .n          = columns,
+                                  .a          = dy,
+                                  .a_row      = all.k,
+                                  .a_col      = 1,
+                                  .b          = k->backward,
+                                  .b_row      = k->panel_backward,
+                                  .b_panel    = all.k * k->panel_backward,
+                                  .panel      = k->panel_backward,
+                                  .c          = part,
+                                  .c_row      = columns,
+                                  .n_segments = 1,
+                                  .segments   = &all});
+    for (size_t p = 0; p < k->others; p++) {
+        for (size_t m = 0; m < k->m; m++, part += k->r) {
+            float *to = dx + (m * k->others + p) * k->r;
+            if (add) {
+                c->net->simd->add(k->r, part, to);
+            } else {
+                memcpy(to, part, k->r * sizeof *to);
+            }
+        }
+    }
+}
+
+/* One row, whose gradient is dy; dx is NULL where nobody wants it. */
+static void row_backward(const pq_net_call *c, const float *x, const float *dy, float *dx)
+{
+    const state *s       = c->op->state;
+    float       *scratch = c->scratch, *change = scratch + s->changes;
+
+    for (size_t i = 0; i < s->t.d; i++) {
+        change += core_floats(&s->cores[i]);
+    }
+    run(c, x, s->t.d - 1, NULL);
+    for (size_t i = s->t.d; i-- > 0;) {
+        const core *k  = &s->cores[i];
+        float      *to = i > 0 ? scratch + s->grads[i % 2] : dx;
+        change -= core_floats(k);
+        if (!c->op->frozen) {
+            core_gradient(c, k, i > 0 ? scratch + s->values[i - 1] : x, dy, change);
+        }
+        if (to != NULL) {
+            value_gradient(c, k, dy, scratch + s->part, i == 0 && c->op->accumulate[0],
+                           to);
+        }
+        dy = to;
+    }
+}
+
+/* Gradients of the cores from their turned order to that of the weights. */
+static void turn_back(const pq_net_call *c)
+{
+    const state *s    = c->op->state;
+    const float *from = (const float *)c->scratch + s->changes;
+
+    for (size_t i = 0; i < s->t.d; i++) {
+        const core *k  = &s->cores[i];
+        float      *to = c->gradients + k->weight;
+        for (size_t a = 0; a < k->r * k->n * k->m; a++) {
+            const size_t m = a % k->m, n = a / k->m % k->n, r = a / k->m / k->n;
+            memcpy(to + a * k->r2, from + ((m * k->r + r) * k->n + n) * k->r2,
+                   k->r2 * sizeof *to);
+        }
+        from += core_floats(k);
+    }
+}
+
+static void backward(const pq_net_call *c)
+{
+    const state *s = c->op->state;
+    const size_t n = c->rows * s->rows, out = s->t.outputs;
+    const float *x  = pq_net_value(c, c->op->in[0]);
+    float       *dy = pq_net_gradient(c, c->op->out), *changes = c->scratch;
+    float       *dx = c->op->wants[0] ? pq_net_gradient(c, c->op->in[0]) : NULL;
+
+    if (c->op->relu) {
+        c->net->simd->relu_grad(n * out, pq_net_value(c, c->op->out), dy);
+    }
+    if (s->bias != SIZE_MAX && !c->op->frozen) {
+        memset(c->gradients + s->bias, 0, out * sizeof(float));
+        c->net->simd->column_sum(n, out, dy, c->gradients + s->bias);
+    }
+    changes += s->changes;
+    for (size_t i = 0; i < s->t.d; i++) {
+        memset(changes, 0, core_floats(&s->cores[i]) * sizeof *changes);
+        changes += core_floats(&s->cores[i]);
+    }
+    for (size_t row = 0; row < n; row++) {
+        row_backward(c, x + row * s->t.inputs, dy + row * out,
+                     dx != NULL ? dx + row * s->t.inputs : NULL);
+    }
+    if (!c->op->frozen) {
+        turn_back(c);
+    }
+}
+
+const pq_op_class pq_op_tt_dense = {.kind       = "tt_dense",
+                                    .setup      = setup,
+                                    .prepare    = prepare,
+                                    .forward    = forward,
+                                    .backward   = backward,
+                                    .needs_in   = true,
+                                    .takes_relu = true};
