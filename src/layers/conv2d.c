@@ -21,7 +21,8 @@ pq_status pq_conv2d_window(const pq_layer *layer, const pq_shape *in, pq_window 
                            pq_err *err)
 {
     const pq_conv2d_params *p = layer->params;
-    const pq_shape         *k = &pq_layer_weight(layer, "kernel")->value->shape;
+    const pq_weight        *w = pq_layer_weight(layer, "kernel");
+    const pq_shape *k = &(w != NULL ? w : pq_layer_weight(layer, "window"))->value->shape;
 
     *out = (pq_window){.kernel_h   = k->dim[1],
                        .kernel_w   = k->dim[2],

@@ -164,9 +164,7 @@ static double *product(const train *x, size_t from, size_t to)
     return at;
 }
 
-/* Place in [outputs, window, inputs] of item `at` of the train's tensor [window, n_1 m_1,
- * …]. */
-static size_t place(const pq_tt_modes *t, size_t at)
+size_t pq_tt_place(const pq_tt_modes *t, size_t at)
 {
     size_t o = 0, i = 0, o_step = 1, i_step = 1;
 
@@ -188,7 +186,7 @@ double *pq_tt_rebuild(const pq_layer_call *call, const pq_tt_modes *t)
     double     *out   = pq_calloc(x.count, sizeof *out);
 
     for (size_t i = 0; whole != NULL && out != NULL && i < x.count; i++) {
-        out[place(t, i)] = whole[i];
+        out[pq_tt_place(t, i)] = whole[i];
     }
     if (whole == NULL) {
         pq_free(out);
@@ -242,7 +240,7 @@ bool pq_tt_spread_grad(const pq_layer_call *call, const pq_tt_modes *t,
     bool        good = dt != NULL;
 
     for (size_t i = 0; good && i < x.count; i++) {
-        dt[i] = grad_kernel[place(t, i)];
+        dt[i] = grad_kernel[pq_tt_place(t, i)];
     }
     for (size_t k = 0; good && k < x.d; k++) {
         good = x.grad[k] == NULL || spread_one(&x, k, dt);

@@ -38,6 +38,10 @@ pq_status pq_tt_modes_of(const pq_layer *layer, bool windowed, pq_tt_modes *out,
 /** Multiply-accumulates of one sample through the cores one by one, without a window. */
 uint64_t pq_tt_macs(const pq_tt_modes *t);
 
+/** Place in the kernel [outputs, window, inputs] of item `at` of the train's tensor
+ * [window, n_1 m_1, …]. */
+size_t pq_tt_place(const pq_tt_modes *t, size_t at);
+
 /** The kernel [outputs, window, inputs] in double from the arrays of `call`; caller frees
  * with pq_free; NULL when out of memory. */
 double *pq_tt_rebuild(const pq_layer_call *call, const pq_tt_modes *t);

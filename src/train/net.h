@@ -219,7 +219,7 @@ size_t pq_panel_floats(size_t k, size_t n, size_t panel);
 void *pq_net_block(pq_net *net, size_t bytes);
 
 extern const pq_op_class pq_op_dense, pq_op_conv2d, pq_op_batch_norm, pq_op_relu,
-    pq_op_add, pq_op_dropout, pq_op_slice, pq_op_masked_pool, pq_op_tt_dense, pq_op_round,
-    pq_op_kind;
+    pq_op_add, pq_op_dropout, pq_op_slice, pq_op_masked_pool, pq_op_tt_dense,
+    pq_op_tt_conv2d, pq_op_round, pq_op_kind;
 
 #endif

@@ -9,7 +9,7 @@
    precision forward and backward. */
 static const pq_op_class *const classes[] = {
     &pq_op_dense,   &pq_op_conv2d, &pq_op_batch_norm,  &pq_op_relu,     &pq_op_add,
-    &pq_op_dropout, &pq_op_slice,  &pq_op_masked_pool, &pq_op_tt_dense,
+    &pq_op_dropout, &pq_op_slice,  &pq_op_masked_pool, &pq_op_tt_dense, &pq_op_tt_conv2d,
 };
 
 static const pq_op_class *class_of(const pq_node *node)

@@ -7,12 +7,15 @@
  *
  * Source: Zhang, Franchetti & Low, arXiv:1809.10170 (no im2col); Dumoulin & Visin,
  *         arXiv:1603.07285, section 4.
+ *
+ * A kernel held as a tensor train is rebuilt once a step and runs as any other.
  */
 #include <string.h>
 
 #include "core/memory.h"
 #include "layers/kinds.h"
 #include "train/net.h"
+#include "train/tt_kernel.h"
 
 enum { KERNEL_ROWS = 64 /* most rows of a kernel; larger ones run in double */ };
 
@@ -24,24 +27,28 @@ typedef struct {
 } frame;
 
 typedef struct {
-    pq_window   w;
-    size_t      out;   /* channels */
-    size_t      taps;  /* kernel_h kernel_w */
-    bool        pixel; /* 1 x 1, stride 1: one product over all pixels */
-    frame       x, dy; /* framed input and gradient of the output */
-    size_t      panel_forward, panel_backward, panel_weight;
-    float      *forward, *backward; /* packed kernels */
-    pq_segment *rows_x;             /* [kernel_h] of forward */
-    pq_segment *rows_w;             /* [out_h] of the kernel's gradient */
-    size_t      kernel, bias;       /* offsets; bias SIZE_MAX = none */
+    pq_window     w;
+    size_t        out;   /* channels */
+    size_t        taps;  /* kernel_h kernel_w */
+    bool          pixel; /* 1 x 1, stride 1: one product over all pixels */
+    frame         x, dy; /* framed input and gradient of the output */
+    size_t        panel_forward, panel_backward, panel_weight;
+    float        *forward, *backward; /* packed kernels */
+    pq_segment   *rows_x;             /* [kernel_h] of forward */
+    pq_segment   *rows_w;             /* [out_h] of the kernel's gradient */
+    size_t        kernel, bias;       /* offsets; bias SIZE_MAX = none */
+    pq_tt_kernel *tt; /* the kernel is rebuilt from a tensor train, or NULL */
 } state;
 
 static bool accepts(const pq_node *node)
 {
     const pq_conv2d_params *p = node->layer->params;
 
+    const pq_weight *kernel = pq_layer_weight(node->layer, "kernel");
+    const pq_weight *w = kernel != NULL ? kernel : pq_layer_weight(node->layer, "window");
+
     return p->groups == 1 && p->dilation_h == 1 && p->dilation_w == 1 &&
-           pq_layer_weight(node->layer, "kernel")->value->shape.dim[1] <= KERNEL_ROWS;
+           w->value->shape.dim[1] <= KERNEL_ROWS;
 }
 
 static void free_state(void *s)
@@ -50,6 +57,7 @@ static void free_state(void *s)
     pq_free(((state *)s)->backward);
     pq_free(((state *)s)->rows_x);
     pq_free(((state *)s)->rows_w);
+    pq_tt_kernel_free(&((state *)s)->tt);
 }
 
 static size_t frame_floats(const frame *f)
@@ -122,7 +130,9 @@ static pq_status allocate(pq_net *net, pq_op *op, pq_err *err)
     PQ_CHECK(s->forward != NULL && s->backward != NULL && s->rows_x != NULL &&
                  s->rows_w != NULL,
              PQ_ERR_NOMEM, "layer '%s': cannot allocate packed weights", op->name);
-    op->scratch_bytes = (frame_floats(&s->x) + frame_floats(&s->dy)) * sizeof(float);
+    op->scratch_bytes = (frame_floats(&s->x) + frame_floats(&s->dy) +
+                         (s->tt != NULL ? pq_tt_kernel_scratch(s->tt) : 0)) *
+                        sizeof(float);
 cleanup:
     return st;
 }
@@ -138,10 +148,15 @@ static pq_status setup(pq_net *net, pq_op *op, pq_err *err)
     op->state      = s;
     op->free_state = free_state;
     PQ_TRY(pq_conv2d_window(op->layer, &op->in_shape[0], &s->w, err));
-    s->out    = op->layer->weights[kernel].value->shape.dim[0];
-    s->taps   = s->w.kernel_h * s->w.kernel_w;
-    s->kernel = op->weight[kernel];
-    s->bias   = bias != SIZE_MAX ? op->weight[bias] : SIZE_MAX;
+    s->taps = s->w.kernel_h * s->w.kernel_w;
+    if (kernel == SIZE_MAX) {
+        PQ_TRY(pq_tt_kernel_create(net, op, &s->tt, err));
+        s->out = pq_tt_kernel_outputs(s->tt);
+    } else {
+        s->out    = op->layer->weights[kernel].value->shape.dim[0];
+        s->kernel = op->weight[kernel];
+    }
+    s->bias = bias != SIZE_MAX ? op->weight[bias] : SIZE_MAX;
     place_frames(s);
     s->pixel = s->taps == 1 && s->w.stride_h == 1 && s->w.stride_w == 1 &&
                s->x.rows == s->w.in_h && s->x.columns == s->w.in_w;
@@ -177,7 +192,8 @@ static void pack_backward(const state *s, const float *w)
 static void prepare(const pq_net *net, pq_op *op)
 {
     const state *s = op->state;
-    const float *w = net->used + s->kernel;
+    const float *w =
+        s->tt != NULL ? pq_tt_kernel_rebuild(net, s->tt) : net->used + s->kernel;
     const size_t k = s->taps * s->w.channels;
 
     pq_pack_panels(k, s->out, w, 1, k, s->panel_forward, s->forward);
@@ -256,6 +272,16 @@ static void forward(const pq_net_call *c)
     }
 }
 
+/* Where the gradient of the kernel goes. */
+static float *change_of(const pq_net_call *c)
+{
+    const state *s = c->op->state;
+
+    return s->tt == NULL
+               ? c->gradients + s->kernel
+               : (float *)c->scratch + frame_floats(&s->x) + frame_floats(&s->dy);
+}
+
 /* Adds one image's part of the gradient of the kernel, a row of it at a time. */
 static void kernel_gradient(const pq_net_call *c, const float *x, const float *dy,
                             bool first)
@@ -273,7 +299,7 @@ static void kernel_gradient(const pq_net_call *c, const float *x, const float *d
                                       .b_row      = s->w.stride_w * s->w.channels,
                                       .b_panel    = s->panel_weight,
                                       .panel      = s->panel_weight,
-                                      .c          = c->gradients + s->kernel + ky * row,
+                                      .c          = change_of(c) + ky * row,
                                       .c_row      = s->taps * s->w.channels,
                                       .n_segments = s->w.out_h,
                                       .segments   = s->rows_w,
@@ -369,6 +395,9 @@ static void backward(const pq_net_call *c)
         }
         dx += image_floats(&s->x);
     }
+    if (s->tt != NULL && !c->op->frozen) {
+        pq_tt_kernel_spread(c, s->tt, change_of(c));
+    }
 }
 
 const pq_op_class pq_op_conv2d = {.kind       = "conv2d",
@@ -379,3 +408,12 @@ const pq_op_class pq_op_conv2d = {.kind       = "conv2d",
                                   .backward   = backward,
                                   .needs_in   = true,
                                   .takes_relu = true};
+
+const pq_op_class pq_op_tt_conv2d = {.kind       = "tt_conv2d",
+                                     .accepts    = accepts,
+                                     .setup      = setup,
+                                     .prepare    = prepare,
+                                     .forward    = forward,
+                                     .backward   = backward,
+                                     .needs_in   = true,
+                                     .takes_relu = true};

@@ -318,3 +318,38 @@ Test(net, tensor_trains_have_the_gradients_of_the_double_code)
         compare_all(g, 45);
     }
 }
+
+Test(net, windowed_tensor_trains_have_the_gradients_of_the_double_code)
+{
+    static const struct {
+        const char *text;
+        size_t      h, w, d, n[3], m[3], r[4];
+    } cases[] = {
+        {"tt_conv2d padding=same", 3, 3, 2, {2, 3}, {2, 2}, {3, 2, 1}},
+        {"tt_conv2d padding=same stride_h=2 stride_w=2", 3, 2, 1, {8}, {4}, {6, 1}},
+        {"tt_conv2d", 1, 1, 3, {2, 2, 5}, {1, 2, 2}, {1, 17, 5, 1}},
+    };
+
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        pq_graph *g = start("6,5,3");
+        pq_layer *l = layer_of(cases[k].text);
+        char      core[16];
+        add_conv(g, "first", "conv2d padding=same", PQ_SHAPE(4, 3, 3, 3));
+        add(g, "r", layer_of("relu"), NULL);
+        weigh(l, "window", PQ_SHAPE(1, cases[k].h, cases[k].w, cases[k].r[0]));
+        for (size_t i = 0; i < cases[k].d; i++) {
+            (void)snprintf(core, sizeof core, "core%zu", i + 1);
+            weigh(
+                l, core,
+                PQ_SHAPE(cases[k].r[i], cases[k].n[i], cases[k].m[i], cases[k].r[i + 1]));
+        }
+        if (k != 1) {
+            weigh(l, "bias", PQ_SHAPE(k == 0 ? 6 : 20));
+        }
+        add(g, "t", l, NULL);
+        add(g, "tr", layer_of("relu"), NULL);
+        add(g, "flat", layer_of("flatten"), NULL);
+        finish(g, 61 + k);
+        compare_all(g, 9);
+    }
+}
