@@ -95,8 +95,8 @@ typedef struct {
     double rate;
 } pq_dropout_params;
 
-/** Window of a conv2d or tt_conv2d layer that has its weights, or of a pool. @retval PQ_ERR_SHAPE  As
- * pq_window_place. */
+/** Window of a conv2d or tt_conv2d layer that has its weights, or of a pool. @retval
+ * PQ_ERR_SHAPE  As pq_window_place. */
 pq_status pq_conv2d_window(const pq_layer *layer, const pq_shape *in, pq_window *out,
                            pq_err *err);
 pq_status pq_pool_window(const pq_layer *layer, const pq_shape *in, pq_window *out,

@@ -11,6 +11,8 @@
 #ifndef PQ_TRAIN_NET_H
 #define PQ_TRAIN_NET_H
 
+#include <string.h>
+
 #include "graph/graph.h"
 #include "train/pool.h"
 #include "train/simd.h"
@@ -207,6 +209,17 @@ static inline float *pq_net_gradient(const pq_net_call *c, size_t value)
     return c->slot + c->net->values[value].gradient;
 }
 
+/** Gradient of an input that is only added to: zeroed where nobody wrote it before. */
+static inline float *pq_net_gradient_to_add(const pq_net_call *c, size_t input)
+{
+    float *dx = pq_net_gradient(c, c->op->in[input]);
+
+    if (!c->op->accumulate[input]) {
+        memset(dx, 0, c->rows * c->net->values[c->op->in[input]].count * sizeof *dx);
+    }
+    return dx;
+}
+
 /** Copies a [k, n] operand with strides into panels [n / panel][k][panel], zero beyond n.
  */
 void pq_pack_panels(size_t k, size_t n, const float *src, size_t k_stride,
@@ -218,8 +231,10 @@ size_t pq_panel_floats(size_t k, size_t n, size_t panel);
 /** Zeroed block of the operation's own, counted in net->bytes. */
 void *pq_net_block(pq_net *net, size_t bytes);
 
-extern const pq_op_class pq_op_dense, pq_op_conv2d, pq_op_batch_norm, pq_op_relu,
-    pq_op_add, pq_op_dropout, pq_op_slice, pq_op_masked_pool, pq_op_tt_dense,
-    pq_op_tt_conv2d, pq_op_round, pq_op_kind;
+extern const pq_op_class pq_op_dense, pq_op_conv2d, pq_op_taps, pq_op_batch_norm,
+    pq_op_relu, pq_op_leaky_relu, pq_op_clip, pq_op_elu, pq_op_sigmoid, pq_op_tanh,
+    pq_op_add, pq_op_multiply, pq_op_concat, pq_op_max_pool, pq_op_avg_pool,
+    pq_op_global_max_pool, pq_op_global_avg_pool, pq_op_dropout, pq_op_slice,
+    pq_op_masked_pool, pq_op_tt_dense, pq_op_tt_conv2d, pq_op_round, pq_op_kind;
 
 #endif

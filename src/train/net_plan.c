@@ -8,8 +8,28 @@
 /* Kinds with code of their own; every other kind runs through its own double
    precision forward and backward. */
 static const pq_op_class *const classes[] = {
-    &pq_op_dense,   &pq_op_conv2d, &pq_op_batch_norm,  &pq_op_relu,     &pq_op_add,
-    &pq_op_dropout, &pq_op_slice,  &pq_op_masked_pool, &pq_op_tt_dense, &pq_op_tt_conv2d,
+    &pq_op_dense,
+    &pq_op_conv2d,
+    &pq_op_taps,
+    &pq_op_batch_norm,
+    &pq_op_relu,
+    &pq_op_leaky_relu,
+    &pq_op_clip,
+    &pq_op_elu,
+    &pq_op_sigmoid,
+    &pq_op_tanh,
+    &pq_op_add,
+    &pq_op_multiply,
+    &pq_op_concat,
+    &pq_op_max_pool,
+    &pq_op_avg_pool,
+    &pq_op_global_max_pool,
+    &pq_op_global_avg_pool,
+    &pq_op_dropout,
+    &pq_op_slice,
+    &pq_op_masked_pool,
+    &pq_op_tt_dense,
+    &pq_op_tt_conv2d,
 };
 
 static const pq_op_class *class_of(const pq_node *node)

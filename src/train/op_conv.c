@@ -14,24 +14,18 @@
 
 #include "core/memory.h"
 #include "layers/kinds.h"
+#include "train/frame.h"
 #include "train/net.h"
 #include "train/tt_kernel.h"
 
 enum { KERNEL_ROWS = 64 /* most rows of a kernel; larger ones run in double */ };
-
-/* An image with a frame of zeros. */
-typedef struct {
-    size_t height, width, channels; /* inside */
-    size_t top, left;
-    size_t rows, columns; /* all */
-} frame;
 
 typedef struct {
     pq_window     w;
     size_t        out;   /* channels */
     size_t        taps;  /* kernel_h kernel_w */
     bool          pixel; /* 1 x 1, stride 1: one product over all pixels */
-    frame         x, dy; /* framed input and gradient of the output */
+    pq_frame      x, dy; /* framed input and gradient of the output */
     size_t        panel_forward, panel_backward, panel_weight;
     float        *forward, *backward; /* packed kernels */
     pq_segment   *rows_x;             /* [kernel_h] of forward */
@@ -60,11 +54,6 @@ static void free_state(void *s)
     pq_tt_kernel_free(&((state *)s)->tt);
 }
 
-static size_t frame_floats(const frame *f)
-{
-    return f->rows * f->columns * f->channels + PQ_SIMD_SLACK;
-}
-
 static size_t larger(size_t a, size_t b)
 {
     return a > b ? a : b;
@@ -80,7 +69,7 @@ static void place_frames(state *s)
     const size_t     last_y = (w->in_h - 1 + w->pad_top) / w->stride_h;
     const size_t     last_x = (w->in_w - 1 + w->pad_left) / w->stride_w;
 
-    s->x = (frame){
+    s->x = (pq_frame){
         w->in_h,
         w->in_w,
         w->channels,
@@ -88,13 +77,13 @@ static void place_frames(state *s)
         w->pad_left,
         larger((w->out_h - 1) * w->stride_h + w->kernel_h, w->in_h + w->pad_top),
         larger((w->out_w - 1) * w->stride_w + w->kernel_w, w->in_w + w->pad_left)};
-    s->dy = (frame){w->out_h,
-                    w->out_w,
-                    s->out,
-                    top,
-                    left,
-                    top + larger(w->out_h, last_y + 1),
-                    left + larger(w->out_w, last_x + 1)};
+    s->dy = (pq_frame){w->out_h,
+                       w->out_w,
+                       s->out,
+                       top,
+                       left,
+                       top + larger(w->out_h, last_y + 1),
+                       left + larger(w->out_w, last_x + 1)};
 }
 
 static void list_segments(state *s)
@@ -130,7 +119,7 @@ static pq_status allocate(pq_net *net, pq_op *op, pq_err *err)
     PQ_CHECK(s->forward != NULL && s->backward != NULL && s->rows_x != NULL &&
                  s->rows_w != NULL,
              PQ_ERR_NOMEM, "layer '%s': cannot allocate packed weights", op->name);
-    op->scratch_bytes = (frame_floats(&s->x) + frame_floats(&s->dy) +
+    op->scratch_bytes = (pq_frame_floats(&s->x) + pq_frame_floats(&s->dy) +
                          (s->tt != NULL ? pq_tt_kernel_scratch(s->tt) : 0)) *
                         sizeof(float);
 cleanup:
@@ -202,41 +191,6 @@ static void prepare(const pq_net *net, pq_op *op)
     }
 }
 
-static void put_in_frame(const frame *f, const float *image, float *to)
-{
-    const size_t row = f->columns * f->channels, inside = f->width * f->channels;
-    const size_t left = f->left * f->channels;
-
-    memset(to, 0, f->top * row * sizeof *to);
-    to += f->top * row;
-    for (size_t y = 0; y < f->height; y++, to += row, image += inside) {
-        memset(to, 0, left * sizeof *to);
-        memcpy(to + left, image, inside * sizeof *to);
-        memset(to + left + inside, 0, (row - left - inside) * sizeof *to);
-    }
-    memset(to, 0, (f->rows - f->top - f->height) * row * sizeof *to);
-}
-
-static bool has_frame(const frame *f)
-{
-    return f->rows != f->height || f->columns != f->width;
-}
-
-/* The image with its frame: copied to scratch memory if it needs one. */
-static const float *framed(const frame *f, const float *image, float *scratch)
-{
-    if (!has_frame(f)) {
-        return image;
-    }
-    put_in_frame(f, image, scratch);
-    return scratch;
-}
-
-static size_t image_floats(const frame *f)
-{
-    return f->height * f->width * f->channels;
-}
-
 static void forward(const pq_net_call *c)
 {
     const state *s   = c->op->state;
@@ -263,8 +217,8 @@ static void forward(const pq_net_call *c)
         c->net->simd->gemm(&g);
         return;
     }
-    for (size_t i = 0; i < c->rows; i++, image += image_floats(&s->x)) {
-        const float *x = framed(&s->x, image, c->scratch);
+    for (size_t i = 0; i < c->rows; i++, image += pq_frame_inside(&s->x)) {
+        const float *x = pq_framed(&s->x, image, c->scratch);
         for (size_t y = 0; y < s->w.out_h; y++, g.c += s->w.out_w * s->out) {
             g.a = x + y * s->w.stride_h * row;
             c->net->simd->gemm(&g);
@@ -279,7 +233,7 @@ static float *change_of(const pq_net_call *c)
 
     return s->tt == NULL
                ? c->gradients + s->kernel
-               : (float *)c->scratch + frame_floats(&s->x) + frame_floats(&s->dy);
+               : (float *)c->scratch + pq_frame_floats(&s->x) + pq_frame_floats(&s->dy);
 }
 
 /* Adds one image's part of the gradient of the kernel, a row of it at a time. */
@@ -365,7 +319,7 @@ static void image_row_gradient(const pq_net_call *c, const float *dy, size_t y,
 static void backward(const pq_net_call *c)
 {
     const state *s    = c->op->state;
-    const size_t size = image_floats(&s->dy), pixels = s->w.out_h * s->w.out_w;
+    const size_t size = pq_frame_inside(&s->dy), pixels = s->w.out_h * s->w.out_w;
     const float *image = pq_net_value(c, c->op->in[0]);
     float       *dy = pq_net_gradient(c, c->op->out), *dx = NULL;
     float       *frames = c->scratch;
@@ -380,20 +334,20 @@ static void backward(const pq_net_call *c)
     if (c->op->wants[0]) {
         dx = pq_net_gradient(c, c->op->in[0]);
     }
-    for (size_t i = 0; i < c->rows; i++, dy += size, image += image_floats(&s->x)) {
+    for (size_t i = 0; i < c->rows; i++, dy += size, image += pq_frame_inside(&s->x)) {
         if (!c->op->frozen) {
-            kernel_gradient(c, framed(&s->x, image, frames), dy, i == 0);
+            kernel_gradient(c, pq_framed(&s->x, image, frames), dy, i == 0);
         }
         if (dx == NULL) {
             continue;
         }
-        const float *from = framed(&s->dy, dy, frames + frame_floats(&s->x));
+        const float *from = pq_framed(&s->dy, dy, frames + pq_frame_floats(&s->x));
         for (size_t y = 0; y < s->w.in_h; y++) {
             for (size_t rest = 0; rest < s->w.stride_w; rest++) {
                 image_row_gradient(c, from, y, rest, dx);
             }
         }
-        dx += image_floats(&s->x);
+        dx += pq_frame_inside(&s->x);
     }
     if (s->tt != NULL && !c->op->frozen) {
         pq_tt_kernel_spread(c, s->tt, change_of(c));

@@ -1,3 +1,4 @@
+#include <math.h>
 #include <string.h>
 
 #include "core/rng.h"
@@ -48,6 +49,76 @@ const pq_op_class pq_op_relu = {.kind      = "relu",
                                 .backward  = relu_backward,
                                 .needs_out = true};
 
+/* Attributes of an activation: what the kinds call slope, alpha, lo and hi. */
+typedef struct {
+    float a, b;
+} attributes;
+
+static attributes attributes_of(const pq_layer *layer)
+{
+    const char *kind = layer->kind->name;
+
+    if (strcmp(kind, "leaky_relu") == 0) {
+        return (attributes){(float)((const pq_leaky_relu_params *)layer->params)->slope,
+                            0.0F};
+    }
+    if (strcmp(kind, "elu") == 0) {
+        return (attributes){(float)((const pq_elu_params *)layer->params)->alpha, 0.0F};
+    }
+    if (strcmp(kind, "clip") == 0) {
+        const pq_clip_params *p = layer->params;
+        return (attributes){(float)p->lo, (float)p->hi};
+    }
+    return (attributes){0.0F, 0.0F};
+}
+
+/* With a negative slope the value does not tell the sign of the input. */
+static bool keeps_sign(const pq_node *node)
+{
+    return ((const pq_leaky_relu_params *)node->layer->params)->slope >= 0.0;
+}
+
+/* A function of one value, and its slope by the value y it gave. */
+#define FUNCTION(name, fits, value, slope)                                               \
+    static void name##_forward(const pq_net_call *c)                                     \
+    {                                                                                    \
+        const attributes p  = attributes_of(c->op->layer);                               \
+        const float     *in = pq_net_value(c, c->op->in[0]);                             \
+        float           *y  = pq_net_value(c, c->op->out);                               \
+                                                                                         \
+        for (size_t i = 0, n = items(c); i < n; i++) {                                   \
+            const float x = in[i];                                                       \
+            y[i]          = (value);                                                     \
+        }                                                                                \
+        (void)p;                                                                         \
+    }                                                                                    \
+                                                                                         \
+    static void name##_backward(const pq_net_call *c)                                    \
+    {                                                                                    \
+        const attributes p   = attributes_of(c->op->layer);                              \
+        const float     *out = pq_net_value(c, c->op->out);                              \
+        float           *dy  = pq_net_gradient(c, c->op->out);                           \
+                                                                                         \
+        for (size_t i = 0, n = items(c); i < n; i++) {                                   \
+            const float y = out[i];                                                      \
+            dy[i] *= (slope);                                                            \
+        }                                                                                \
+        pass_on(c, 0, items(c), dy);                                                     \
+        (void)p;                                                                         \
+    }                                                                                    \
+                                                                                         \
+    const pq_op_class pq_op_##name = {.kind      = #name,                                \
+                                      .accepts   = fits,                                 \
+                                      .forward   = name##_forward,                       \
+                                      .backward  = name##_backward,                      \
+                                      .needs_out = true}
+
+FUNCTION(sigmoid, NULL, 1.0F / (1.0F + expf(-x)), y *(1.0F - y));
+FUNCTION(tanh, NULL, tanhf(x), 1.0F - y * y);
+FUNCTION(leaky_relu, keeps_sign, x > 0.0F ? x : p.a * x, y > 0.0F ? 1.0F : p.a);
+FUNCTION(elu, NULL, x > 0.0F ? x : p.a * expm1f(x), y > 0.0F ? 1.0F : y + p.a);
+FUNCTION(clip, NULL, x<p.a ? p.a : x> p.b ? p.b : x, y > p.a && y < p.b ? 1.0F : 0.0F);
+
 static void add_forward(const pq_net_call *c)
 {
     const size_t n = items(c);
@@ -84,6 +155,91 @@ const pq_op_class pq_op_add = {.kind       = "add",
                                .forward    = add_forward,
                                .backward   = add_backward,
                                .takes_relu = true};
+
+static void multiply_forward(const pq_net_call *c)
+{
+    const size_t n = items(c);
+    float       *y = pq_net_value(c, c->op->out);
+
+    memcpy(y, pq_net_value(c, c->op->in[0]), n * sizeof *y);
+    for (size_t k = 1; k < c->op->n_in; k++) {
+        const float *x = pq_net_value(c, c->op->in[k]);
+        for (size_t i = 0; i < n; i++) {
+            y[i] *= x[i];
+        }
+    }
+}
+
+/* The product of the other inputs is formed anew: y / x fails at 0. */
+static void multiply_backward(const pq_net_call *c)
+{
+    const size_t n     = items(c);
+    const float *dy    = pq_net_gradient(c, c->op->out);
+    float       *other = pq_net_value(c, c->op->out); /* nobody reads it any more */
+
+    for (size_t k = 0; k < c->op->n_in; k++) {
+        memcpy(other, dy, n * sizeof *other);
+        for (size_t j = 0; c->op->wants[k] && j < c->op->n_in; j++) {
+            const float *x = pq_net_value(c, c->op->in[j]);
+            for (size_t i = 0; j != k && i < n; i++) {
+                other[i] *= x[i];
+            }
+        }
+        pass_on(c, k, n, other);
+    }
+}
+
+const pq_op_class pq_op_multiply = {.kind      = "multiply",
+                                    .forward   = multiply_forward,
+                                    .backward  = multiply_backward,
+                                    .needs_in  = true,
+                                    .needs_out = true};
+
+/* Items from an axis on: what lies side by side in one input. */
+static size_t run_length(const pq_shape *shape, size_t axis)
+{
+    size_t n = 1;
+
+    for (size_t i = axis; i < shape->ndim; i++) {
+        n *= shape->dim[i];
+    }
+    return n;
+}
+
+static void concat_forward(const pq_net_call *c)
+{
+    const size_t axis  = pq_concat_axis(c->op->layer, c->op->out_shape.ndim);
+    const size_t whole = run_length(&c->op->out_shape, axis), n = items(c) / whole;
+    float       *y = pq_net_value(c, c->op->out);
+
+    for (size_t k = 0; k < c->op->n_in; k++) {
+        const size_t part = run_length(&c->op->in_shape[k], axis);
+        const float *x    = pq_net_value(c, c->op->in[k]);
+        for (size_t i = 0; i < n; i++) {
+            memcpy(y + i * whole, x + i * part, part * sizeof *y);
+        }
+        y += part;
+    }
+}
+
+static void concat_backward(const pq_net_call *c)
+{
+    const size_t axis  = pq_concat_axis(c->op->layer, c->op->out_shape.ndim);
+    const size_t whole = run_length(&c->op->out_shape, axis), n = items(c) / whole;
+    const float *dy = pq_net_gradient(c, c->op->out);
+
+    for (size_t k = 0; k < c->op->n_in; k++) {
+        const size_t part = run_length(&c->op->in_shape[k], axis);
+        float       *dx   = c->op->wants[k] ? pq_net_gradient_to_add(c, k) : NULL;
+        for (size_t i = 0; dx != NULL && i < n; i++) {
+            c->net->simd->add(part, dy + i * whole, dx + i * part);
+        }
+        dy += part;
+    }
+}
+
+const pq_op_class pq_op_concat = {
+    .kind = "concat", .forward = concat_forward, .backward = concat_backward};
 
 /* Activations rounded to a grid. */
 static size_t grid_index(const pq_op *op, size_t i)

@@ -10,17 +10,6 @@ static size_t columns_of(const pq_op *op)
     return op->in_shape[0].dim[op->in_shape[0].ndim - 1];
 }
 
-/* Gradient of an input to be added to: zeroed where nobody wrote it before. */
-static float *gradient_to_add(const pq_net_call *c, size_t input)
-{
-    float *dx = pq_net_gradient(c, c->op->in[input]);
-
-    if (!c->op->accumulate[input]) {
-        memset(dx, 0, c->rows * c->net->values[c->op->in[input]].count * sizeof *dx);
-    }
-    return dx;
-}
-
 /* Rows of all events of the chunk, and where a slice of them begins. */
 static size_t sliced_rows(const pq_net_call *c, size_t *from, size_t *part)
 {
@@ -51,7 +40,7 @@ static void slice_backward(const pq_net_call *c)
     if (!c->op->wants[0]) {
         return;
     }
-    dx = gradient_to_add(c, 0) + from;
+    dx = pq_net_gradient_to_add(c, 0) + from;
     for (size_t r = 0; r < rows; r++) {
         c->net->simd->add(part, dy + r * part, dx + r * columns);
     }
@@ -141,12 +130,13 @@ static void masked_backward(const pq_net_call *c)
     float       *dx;
 
     if (c->op->wants[1]) {
-        (void)gradient_to_add(c, 1); /* a mask is a step: nothing goes through it */
+        (void)pq_net_gradient_to_add(c,
+                                     1); /* a mask is a step: nothing goes through it */
     }
     if (!c->op->wants[0]) {
         return;
     }
-    dx = gradient_to_add(c, 0);
+    dx = pq_net_gradient_to_add(c, 0);
     for (size_t e = 0; e < c->rows; e++) {
         spread_event(c, x + e * n * columns, mask + e * n, dy + e * columns,
                      dx + e * n * columns);

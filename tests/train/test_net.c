@@ -141,10 +141,17 @@ Test(net, dense_layers_with_relu_have_the_gradients_of_the_double_code)
     }
 }
 
-Test(net, any_kind_falls_back_to_its_own_backward)
+/* gelu, and leaky_relu of a negative slope, through their own backward in double. */
+Test(net, activations_have_the_gradients_of_the_double_code)
 {
-    static const char *const kinds[] = {
-        "tanh", "sigmoid", "elu", "gelu", "leaky_relu slope=0.1", "clip lo=-0.5 hi=0.5"};
+    static const char *const kinds[] = {"tanh",
+                                        "sigmoid",
+                                        "elu",
+                                        "elu alpha=2.5",
+                                        "gelu",
+                                        "leaky_relu slope=0.1",
+                                        "leaky_relu slope=-0.3",
+                                        "clip lo=-0.5 hi=0.5"};
 
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         pq_graph *g = start("6");
@@ -204,11 +211,17 @@ Test(net, convolutions_of_any_stride_and_padding_have_the_gradients_of_the_doubl
         {"12,11,2", "conv2d padding=same stride_h=4 stride_w=5", 2, 3, 3},
         {"6,6,4", "conv2d padding=same dilation_h=2 dilation_w=2", 4, 3, 3},
         {"6,6,4", "conv2d padding=same groups=4", 1, 8, 3},
+        {"7,5,4", "conv2d padding=same groups=4 stride_h=2", 1, 4, 3},
+        {"9,8,4", "conv2d groups=4 stride_w=2 dilation_h=2 dilation_w=3", 1, 4, 2},
+        {"6,7,6", "conv2d padding=same groups=2 stride_h=2 stride_w=3", 3, 10, 3},
+        {"8,6,6", "conv2d padding=explicit pad_top=4 pad_left=1 groups=3 dilation_h=3", 2,
+         3, 2},
     };
 
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         pq_graph *g  = start(cases[k].shape);
-        size_t    in = cases[k].in == 1 ? 4 : cases[k].in;
+        size_t    in = 0;
+        (void)sscanf(strrchr(cases[k].shape, ',') + 1, "%zu", &in);
         add_conv(g, "first", "conv2d padding=same", PQ_SHAPE(in, 3, 3, in));
         add(g, "r", layer_of("relu"), NULL);
         add_conv(g, "second", cases[k].attributes,
@@ -352,4 +365,43 @@ Test(net, windowed_tensor_trains_have_the_gradients_of_the_double_code)
         finish(g, 61 + k);
         compare_all(g, 9);
     }
+}
+
+Test(net, pools_have_the_gradients_of_the_double_code)
+{
+    static const char *const kinds[] = {
+        "max_pool",
+        "max_pool kernel_h=3 kernel_w=2 stride_h=2 stride_w=1 padding=same",
+        "avg_pool kernel_h=3 kernel_w=3 stride_h=2 stride_w=2 padding=same",
+        "avg_pool kernel_h=3 kernel_w=2 stride_h=1 stride_w=2 padding=explicit pad_top=2 "
+        "pad_left=1 count_padding=true",
+        "global_max_pool",
+        "global_avg_pool"};
+
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        pq_graph *g = start("7,6,3");
+        add_conv(g, "a", "conv2d padding=same", PQ_SHAPE(5, 3, 3, 3));
+        add(g, "pool", layer_of(kinds[k]), NULL);
+        add(g, "other", layer_of("global_max_pool"), "a"); /* adds to the gradient of a */
+        add(g, "flat", layer_of("flatten"), "pool");
+        add(g, "both", layer_of("concat"), "flat,other");
+        finish(g, 71 + k);
+        compare_all(g, 9);
+    }
+}
+
+Test(net, products_and_concatenations_of_any_axis_have_the_gradients_of_the_double_code)
+{
+    pq_graph *g = start("3,4");
+
+    add_dense(g, "a", 4, 4);
+    add(g, "ar", layer_of("relu"), NULL);
+    add_dense(g, "b", 4, 4);
+    add(g, "product", layer_of("multiply"), "ar,b,ar");
+    add(g, "rows", layer_of("concat axis=0"), "product,in,b");
+    add(g, "columns", layer_of("concat axis=-1"), "rows,rows");
+    add(g, "squares", layer_of("multiply"), "columns,columns");
+    add(g, "flat", layer_of("flatten"), NULL);
+    finish(g, 81);
+    compare_all(g, 37);
 }
