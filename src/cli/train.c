@@ -313,23 +313,6 @@ static json_t *number(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-static json_t *epochs_json(const pq_train_summary *s)
-{
-    json_t *list = json_array();
-
-    for (size_t i = 0; i < s->n_epochs; i++) {
-        const pq_train_epoch *e = &s->history[i];
-        (void)json_array_append_new(
-            list, json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch",
-                            (json_int_t)e->epoch, "lr", number(e->lr), "train_loss",
-                            number(e->train_loss), "validation_loss",
-                            number(e->validation_loss), "accuracy", number(e->accuracy),
-                            "lowest_recall", number(e->lowest_recall), "seconds",
-                            number(e->seconds)));
-    }
-    return list;
-}
-
 /* Metrics of the test split, with their intervals. */
 static pq_status test(const run_state *r, json_t *log, pq_err *err)
 {
@@ -388,7 +371,7 @@ static pq_status write_log(const run_state *r, json_t *log, pq_err *err)
                           (json_int_t)r->summary.peak_bytes, "stopped_early",
                           (int)r->summary.stopped_early, "model", hash, "date",
                           pq_clock_date(date, sizeof date), "epochs",
-                          epochs_json(&r->summary))) == 0 &&
+                          pq_train_history_json(&r->summary, r->graph))) == 0 &&
             json_object_set_new(log, "isa", json_string(pq_isa_name(pq_cpu_isa()))) == 0,
         PQ_ERR_NOMEM, "cannot allocate a log");
     text = json_dumps(log, JSON_INDENT(1) | JSON_REAL_PRECISION(7));

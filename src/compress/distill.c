@@ -22,6 +22,7 @@ const pq_method pq_method_distill = {
     .version     = "2",
     .stochastic  = true,
     .needs       = pq_training_needs,
+    .check       = pq_training_check,
     .accepts     = pq_training_accepts,
     .apply       = apply,
 };

@@ -14,6 +14,7 @@
 #include "core/progress.h"
 #include "data/dataset.h"
 #include "graph/graph.h"
+#include "train/train.h"
 
 /** What happened to one layer; for the record and the per-layer report. */
 typedef struct {
@@ -34,6 +35,11 @@ typedef struct {
     size_t validation; /**< another split, or SIZE_MAX: part of `train` is set aside */
     size_t threads;    /**< 0 = all cores; never changes the result */
     const pq_graph *teacher; /**< the network before the first stage, checked, or NULL */
+    const char     *checkpoint; /**< file to resume from, kept up to date, or NULL; one of
+                                   another run is written over */
+    /** Told once of a training that ended, whole history included, or NULL. */
+    void (*done)(void *context, const pq_graph *trained, const pq_train_summary *summary);
+    void *context;
 } pq_training;
 
 /** Everything a method works with. Borrowed but for `changes`, which apply appends to. */

@@ -1,6 +1,7 @@
 #include "compress/training.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -74,21 +75,53 @@ static double distance(const pq_layer *before, const pq_layer *after)
     return size > 0.0 ? sqrt(moved / size) : 0.0;
 }
 
+/* "; recalls b 0.81, c 0.55": as many as there is room for. */
+static void add_recalls(const pq_graph *graph, const pq_train_epoch *best, size_t n,
+                        char *text, size_t size)
+{
+    size_t at = 0;
+
+    text[0] = '\0';
+    for (size_t k = 0; best->recall != NULL && k < n; k++) {
+        char      one[96];
+        const int length =
+            snprintf(one, sizeof one, "%s %s %.2f", k > 0 ? "," : "; recall",
+                     graph->class_names[k], best->recall[k]);
+        if (length < 0 || at + (size_t)length >= size) {
+            break;
+        }
+        memcpy(text + at, one, (size_t)length + 1);
+        at += (size_t)length;
+    }
+}
+
 static pq_status report(pq_compress_task *task, const pq_graph *before,
                         const pq_train_summary *s)
 {
-    const pq_train_epoch *best = &s->history[s->best > 0 ? s->best - 1 : 0];
-    pq_status             st   = PQ_OK;
+    const pq_train_epoch *best = s->best > 0 ? &s->history[s->best - 1] : NULL;
+    char                  recalls[56];
+    pq_status             st = PQ_OK;
 
     for (size_t i = 0; i < task->n_nodes && st == PQ_OK; i++) {
         const size_t at = pq_graph_find(task->graph, task->nodes[i]);
-        st              = pq_task_change(
-                         task, task->nodes[i],
-                         distance(before->nodes[at].layer, task->graph->nodes[at].layer),
-                         "epoch %zu of %zu, accuracy %.4f on %zu events", s->best, s->n_epochs,
-                         best->accuracy, s->validation_events);
+        const double moved =
+            distance(before->nodes[at].layer, task->graph->nodes[at].layer);
+        if (best == NULL) {
+            st = pq_task_change(task, task->nodes[i], moved, "not trained: 0 epochs");
+            continue;
+        }
+        add_recalls(task->graph, best, s->n_classes, recalls, sizeof recalls);
+        st = pq_task_change(task, task->nodes[i], moved,
+                            "%sepoch %zu of %zu, accuracy %.4f on %zu events%s",
+                            s->floor_held ? "" : "recall floor not held; ", s->best,
+                            s->n_epochs, best->accuracy, s->validation_events, recalls);
     }
     return st;
+}
+
+pq_status pq_training_check(const void *params, pq_err *err)
+{
+    return pq_train_check(params, err);
 }
 
 pq_status pq_training_apply(pq_compress_task *task, const pq_graph *teacher, pq_err *err)
@@ -98,22 +131,30 @@ pq_status pq_training_apply(pq_compress_task *task, const pq_graph *teacher, pq_
     pq_train_summary       summary = {0};
     pq_graph              *before  = NULL;
     char                  *frozen  = NULL;
-    const pq_train_options options = {
-        .threads = t->threads, .teacher = teacher, .progress = task->progress};
-    pq_status st;
+    const pq_train_options options = {.threads            = t->threads,
+                                      .teacher            = teacher,
+                                      .reference          = t->teacher,
+                                      .checkpoint         = t->checkpoint,
+                                      .replace_checkpoint = true,
+                                      .progress           = task->progress};
+    pq_status              st;
 
     PQ_TRY(pq_graph_clone(task->graph, &before, err));
     PQ_TRY(pq_params_copy(pq_train_param_table, task->params, &params, err));
     PQ_TRY(list_frozen(task, params.freeze, &frozen, err));
     pq_free(params.freeze);
-    params.freeze = frozen;
-    params.seed   = (int64_t)((task->seed + (uint64_t)params.seed) & INT64_MAX);
+    params.freeze      = frozen;
+    params.standardize = false; /* its weights are for the scale they were trained in */
+    params.seed        = (int64_t)((task->seed + (uint64_t)params.seed) & INT64_MAX);
     PQ_TRY(pq_train(task->graph,
                     &(pq_train_data){.dataset    = t->dataset,
                                      .train      = t->train,
                                      .validation = t->validation},
                     &params, &options, &summary, err));
     PQ_TRY(report(task, before, &summary));
+    if (t->done != NULL) {
+        t->done(t->context, task->graph, &summary);
+    }
 cleanup:
     pq_params_free(pq_train_param_table, &params);
     pq_train_summary_free(&summary);

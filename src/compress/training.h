@@ -13,6 +13,9 @@ bool pq_training_accepts(const pq_graph *graph, const pq_node *node);
 /** PQ_NEEDS_TRAINING, whatever the parameters. */
 unsigned pq_training_needs(const void *params);
 
+/** pq_train_check. */
+pq_status pq_training_check(const void *params, pq_err *err);
+
 /**
  * Trains the selected nodes of task->graph in place; all others keep their
  * weights. Reports how far each selected layer moved.

@@ -1,5 +1,6 @@
 #include "core/memory.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -7,7 +8,7 @@
 
 enum { ALIGNMENT = 64 };
 
-static atomic_size_t live_blocks;
+static atomic_size_t live_blocks, live_bytes, peak_bytes;
 static atomic_size_t allowed = SIZE_MAX;
 
 /* Counts down to the planned failure of a test; SIZE_MAX means none is planned. */
@@ -26,6 +27,17 @@ static int may_allocate(void)
     return 1;
 }
 
+static void note_block(void *block)
+{
+    const size_t bytes = malloc_usable_size(block);
+    const size_t live  = atomic_fetch_add(&live_bytes, bytes) + bytes;
+    size_t       peak  = atomic_load(&peak_bytes);
+
+    atomic_fetch_add(&live_blocks, 1);
+    while (live > peak && !atomic_compare_exchange_weak(&peak_bytes, &peak, live)) {
+    }
+}
+
 void *pq_calloc(size_t count, size_t size)
 {
     size_t bytes;
@@ -39,7 +51,7 @@ void *pq_calloc(size_t count, size_t size)
     block = aligned_alloc(ALIGNMENT, bytes);
     if (block != NULL) {
         memset(block, 0, bytes);
-        atomic_fetch_add(&live_blocks, 1);
+        note_block(block);
     }
     return block;
 }
@@ -78,6 +90,7 @@ void pq_free(void *block)
 {
     if (block != NULL) {
         atomic_fetch_sub(&live_blocks, 1);
+        atomic_fetch_sub(&live_bytes, malloc_usable_size(block));
         free(block);
     }
 }
@@ -85,6 +98,21 @@ void pq_free(void *block)
 size_t pq_memory_live(void)
 {
     return atomic_load(&live_blocks);
+}
+
+size_t pq_memory_bytes(void)
+{
+    return atomic_load(&live_bytes);
+}
+
+void pq_memory_peak_start(void)
+{
+    atomic_store(&peak_bytes, atomic_load(&live_bytes));
+}
+
+size_t pq_memory_peak(void)
+{
+    return atomic_load(&peak_bytes);
 }
 
 void pq_memory_fail_after(size_t n)

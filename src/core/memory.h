@@ -28,6 +28,15 @@ void pq_free(void *block);
 /** Blocks allocated and not yet freed (all threads). */
 size_t pq_memory_live(void);
 
+/** Bytes of those blocks, as the heap rounds them up. */
+size_t pq_memory_bytes(void);
+
+/** Begins a new count of the most bytes at a time; of the whole process. */
+void pq_memory_peak_start(void);
+
+/** Most bytes at a time since then. */
+size_t pq_memory_peak(void);
+
 /** Makes the allocation after the next `n` fail, once; SIZE_MAX switches this off. For
  * tests. */
 void pq_memory_fail_after(size_t n);

@@ -13,44 +13,31 @@ void pq_rescale_free(pq_rescale *r)
 
 static bool same_values(const float *a, const float *b, size_t n)
 {
-    return memcmp(a, b, n * sizeof *a) == 0;
+    return a == b || (a != NULL && b != NULL && memcmp(a, b, n * sizeof *a) == 0);
 }
 
-pq_status pq_rescale_make(const pq_graph *graph, const pq_dataset_info *info,
-                          pq_rescale *out, pq_err *err)
+pq_status pq_rescale_between(size_t n, pq_scale from, pq_scale to, pq_rescale *out,
+                             pq_err *err)
 {
-    pq_rescale   r     = {0};
-    const bool   known = info->scaler_mean != NULL && info->scaler_std != NULL;
-    const float *mean, *deviation;
-    size_t       n;
-    pq_status    st = PQ_OK;
+    pq_rescale r  = {0};
+    pq_status  st = PQ_OK;
 
-    if (graph->scaler_mean == NULL || graph->scaler_std == NULL ||
-        (!known && info->standardized)) {
-        return PQ_OK;
-    }
-    n         = info->sample.ndim == 0 ? 0 : info->sample.dim[info->sample.ndim - 1];
-    mean      = pq_f32(graph->scaler_mean);
-    deviation = pq_f32(graph->scaler_std);
-    PQ_CHECK(
-        graph->scaler_mean->count == n && graph->scaler_std->count == n, PQ_ERR_SHAPE,
-        "the model's scaler has %zu means and %zu deviations, but the events of %s have "
-        "%zu features",
-        graph->scaler_mean->count, graph->scaler_std->count, info->path, n);
-    if (known && same_values(mean, info->scaler_mean, n) &&
-        same_values(deviation, info->scaler_std, n)) {
+    if (same_values(from.mean, to.mean, n) && same_values(from.std, to.std, n)) {
         return PQ_OK;
     }
     PQ_NEW(r.factor, n);
     PQ_NEW(r.summand, n);
     for (size_t i = 0; i < n; i++) {
+        const double s = from.std != NULL ? (double)from.std[i] : 1.0;
+        const double m = from.mean != NULL ? (double)from.mean[i] : 0.0;
+        const double S = to.std != NULL ? (double)to.std[i] : 1.0;
+        const double M = to.mean != NULL ? (double)to.mean[i] : 0.0;
         PQ_CHECK(
-            deviation[i] != 0.0f, PQ_ERR_NUMERIC,
+            S != 0.0, PQ_ERR_NUMERIC,
             "deviation %zu of the model's scaler is 0: values cannot be divided by it",
             i);
-        r.factor[i]  = (known ? (double)info->scaler_std[i] : 1.0) / (double)deviation[i];
-        r.summand[i] = ((known ? (double)info->scaler_mean[i] : 0.0) - (double)mean[i]) /
-                       (double)deviation[i];
+        r.factor[i]  = s / S;
+        r.summand[i] = (m - M) / S;
     }
     r.n      = n;
     r.padded = info->padded;
@@ -58,6 +45,31 @@ pq_status pq_rescale_make(const pq_graph *graph, const pq_dataset_info *info,
     r        = (pq_rescale){0};
 cleanup:
     pq_rescale_free(&r);
+    return st;
+}
+
+pq_status pq_rescale_make(const pq_graph *graph, const pq_dataset_info *info,
+                          pq_rescale *out, pq_err *err)
+{
+    const bool known = info->scaler_mean != NULL && info->scaler_std != NULL;
+    size_t     n;
+    pq_status  st = PQ_OK;
+
+    if (graph->scaler_mean == NULL || graph->scaler_std == NULL ||
+        (!known && info->standardized)) {
+        return PQ_OK;
+    }
+    n = info->sample.ndim == 0 ? 0 : info->sample.dim[info->sample.ndim - 1];
+    PQ_CHECK(
+        graph->scaler_mean->count == n && graph->scaler_std->count == n, PQ_ERR_SHAPE,
+        "the model's scaler has %zu means and %zu deviations, but the events of %s have "
+        "%zu features",
+        graph->scaler_mean->count, graph->scaler_std->count, info->path, n);
+    PQ_TRY(pq_rescale_between(
+        n,
+        known ? (pq_scale){info->scaler_mean, info->scaler_std} : (pq_scale){NULL, NULL},
+        (pq_scale){pq_f32(graph->scaler_mean), pq_f32(graph->scaler_std)}, out, err));
+cleanup:
     return st;
 }
 

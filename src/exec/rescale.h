@@ -4,7 +4,8 @@
  *
  * A dataset gives (x - m) / s with its own scaler, or x; a model that carries a
  * scaler wants (x - M) / S: value' = value * s / S + (m - M) / S, by feature, in
- * double, since both scalers may be far from 1.
+ * double, since both scalers may be far from 1. The same leads from one model's
+ * scale to another's.
  */
 #ifndef PQ_EXEC_RESCALE_H
 #define PQ_EXEC_RESCALE_H
@@ -30,6 +31,19 @@ typedef struct {
  */
 pq_status pq_rescale_make(const pq_graph *graph, const pq_dataset_info *info,
                           pq_rescale *out, pq_err *err);
+
+/** A scale (x - mean) / std by feature; NULLs are the values themselves. Borrows. */
+typedef struct {
+    const float *mean, *std; /**< [n], both or none */
+} pq_scale;
+
+/**
+ * From one scale to another; nothing to do where they are the same.
+ * @param[out] out  caller frees with pq_rescale_free
+ * @retval PQ_ERR_NUMERIC  `to` has a deviation of 0.
+ */
+pq_status pq_rescale_between(size_t n, pq_scale from, pq_scale to, pq_rescale *out,
+                             pq_err *err);
 
 /** Rescales n values, whole events, in place. */
 void pq_rescale_apply(const pq_rescale *r, size_t n, float *x);

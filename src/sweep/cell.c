@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/clock.h"
 #include "core/file.h"
@@ -15,6 +16,7 @@
 #include "store/record.h"
 #include "sweep/inputs.h"
 #include "sweep/key.h"
+#include "train/train.h"
 
 enum { ROC_POINTS = 400, LAYERS_BYTES = 64 << 20 };
 
@@ -26,6 +28,7 @@ typedef struct {
     pq_graph              *graph;   /* after the stages done so far */
     size_t                 done;    /* stages */
     json_t                *changes; /* what they did, layer by layer */
+    json_t                *history; /* epochs of the stage at work, if it trained */
     pq_graph              *teacher; /* the network before any stage */
     pq_dataset            *data, *calib;
     pq_cache              *cache;
@@ -35,6 +38,13 @@ typedef struct {
 char *pq_artifact_path(const pq_cells *cells, const char *artifact)
 {
     return pq_format("%s/models/%s.h5", cells->dir, artifact);
+}
+
+/* Where a stage that trains goes on after a kill. */
+static char *checkpoint_path(const work *w)
+{
+    return pq_format("%s/models/%s.checkpoint", w->cells->dir,
+                     w->cell->artifact[w->done + 1]);
 }
 
 static char *changes_path(const work *w, size_t stages)
@@ -90,6 +100,9 @@ static pq_status note_changes(work *w, const pq_layer_change *changes, size_t n,
                            (json_int_t)c->bytes_before, "bytes_after", (json_int_t)c->bytes_after,
                            "macs_before", (json_int_t)c->macs_before, "macs_after",
                            (json_int_t)c->macs_after);
+        if (i == 0 && w->history != NULL) {
+            (void)json_object_set(one, "history", w->history);
+        }
         PQ_CHECK(json_array_append_new(w->changes, one) == 0, PQ_ERR_NOMEM,
                  "cannot allocate a change");
     }
@@ -134,14 +147,31 @@ cleanup:
     return st;
 }
 
+static void keep_history(void *context, const pq_graph *trained,
+                         const pq_train_summary *summary)
+{
+    work *w = context;
+
+    json_decref(w->history);
+    w->history = pq_train_history_json(summary, trained);
+}
+
 /* Splits to train on, and the network before any stage as teacher. */
-static pq_status open_training(work *w, pq_training *t, pq_err *err)
+static pq_status open_training(work *w, const char *checkpoint, pq_training *t,
+                               pq_err *err)
 {
     const pq_cells *c = w->cells;
     pq_status       st;
 
-    *t = (pq_training){
-        .dataset = w->data, .validation = SIZE_MAX, .threads = w->options->threads};
+    *t = (pq_training){.dataset    = w->data,
+                       .validation = SIZE_MAX,
+                       .threads    = w->options->threads,
+                       .checkpoint = checkpoint,
+                       .done       = keep_history,
+                       .context    = w};
+    if (w->options->fresh) {
+        (void)unlink(checkpoint);
+    }
     PQ_TRY(pq_dataset_split(w->data, c->train, &t->train, err));
     if (c->validation != NULL) {
         PQ_TRY(pq_dataset_split(w->data, c->validation, &t->validation, err));
@@ -161,15 +191,20 @@ static pq_status apply_stage(work *w, const pq_stage *stage, pq_err *err)
         .calib_events = (size_t)w->cells->config->dataset.calib_events,
         .cache        = w->cache,
         .seed         = pq_stage_seed(w->cells, w->cell, stage),
+        .progress     = w->options->progress,
     };
+    char            *checkpoint = checkpoint_path(w);
     pq_training      training;
     pq_layer_change *changes = NULL;
     pq_graph        *next    = NULL;
     size_t           n       = 0;
     pq_status        st;
 
+    json_decref(w->history);
+    w->history = NULL;
+    PQ_CHECK(checkpoint != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     if ((pq_stage_needs(stage) & PQ_NEEDS_TRAINING) != 0) {
-        PQ_TRY(open_training(w, &training, err));
+        PQ_TRY(open_training(w, checkpoint, &training, err));
         options.training = &training;
     }
     if ((pq_stage_needs(stage) & PQ_NEEDS_CALIB) != 0) {
@@ -186,9 +221,14 @@ static pq_status apply_stage(work *w, const pq_stage *stage, pq_err *err)
     next     = NULL;
     w->done++;
     PQ_TRY(save(w, err));
+    (void)unlink(checkpoint);
 cleanup:
+    if (st == PQ_ERR_NUMERIC) { /* going on would end there again */
+        (void)unlink(checkpoint);
+    }
     pq_graph_free(&next);
     pq_free(changes);
+    pq_free(checkpoint);
     return st;
 }
 
@@ -397,5 +437,6 @@ cleanup:
     pq_cache_close(&w.cache);
     pq_evaluated_free(&w.result);
     json_decref(w.changes);
+    json_decref(w.history);
     return st;
 }

@@ -7,12 +7,14 @@
 
 #include <jansson.h>
 
+#include "core/progress.h"
 #include "sweep/plan.h"
 
-/** How a cell is computed; neither changes the result. */
+/** How a cell is computed; nothing of it changes the result. */
 typedef struct {
-    size_t threads; /**< for evaluation */
-    bool   fresh;   /**< takes up no model of an earlier run */
+    size_t             threads;  /**< for evaluation */
+    bool               fresh;    /**< takes up no model of an earlier run */
+    const pq_progress *progress; /**< of stages that train, or NULL */
 } pq_cell_options;
 
 /**

@@ -2,6 +2,7 @@
 #include "sweep/run.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -122,8 +123,10 @@ static bool prefix_at_work(const sweep *s, const pq_cell *cell)
 
 static pq_status cell_work(void *context, pq_err *err)
 {
-    const slot *at = context;
+    slot             *at       = context;
+    const pq_progress progress = pq_worker_progress(&at->worker);
 
+    at->options.progress = &progress;
     return pq_cell_compute(at->cells, &at->cells->cells[at->cell], &at->options, err);
 }
 
@@ -136,10 +139,11 @@ static pq_status start_cell(sweep *s, slot *at, pq_err *err)
         if (s->states[i] != WAITING || prefix_at_work(s, &s->cells->cells[i])) {
             continue;
         }
-        at->cell    = i;
-        at->cells   = s->cells;
-        at->options = (pq_cell_options){cores > s->n_slots ? cores / s->n_slots : 1,
-                                        s->options->force};
+        at->cell  = i;
+        at->cells = s->cells;
+        at->options =
+            (pq_cell_options){.threads = cores > s->n_slots ? cores / s->n_slots : 1,
+                              .fresh   = s->options->force};
         s->states[i] = AT_WORK;
         return pq_worker_start(
             &at->worker, cell_work, at,
@@ -193,6 +197,22 @@ cleanup:
     return st;
 }
 
+/* Shows what the first worker with something to tell is at. */
+static void show_note(const sweep *s)
+{
+    char note[PQ_WORKER_NOTE], text[2 * PQ_WORKER_NOTE];
+
+    for (size_t i = 0; i < s->n_slots; i++) {
+        const slot *at = &s->slots[i];
+        if (pq_worker_note(&at->worker, note)) {
+            (void)snprintf(text, sizeof text, "%s: %s",
+                           s->cells->cells[at->cell].variant->label, note);
+            pq_progress_report(s->options->progress, "cells", s->ended, s->todo, text);
+            return;
+        }
+    }
+}
+
 static pq_status compute_cells(sweep *s, pq_err *err)
 {
     bool      busy = s->todo > 0;
@@ -209,6 +229,7 @@ static pq_status compute_cells(sweep *s, pq_err *err)
             PQ_TRY(tend(s, &s->slots[i], &busy, err));
         }
         if (busy) {
+            show_note(s);
             pause_briefly();
         }
     }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -33,6 +34,12 @@ static void settle(pid_t parent, pq_worker_limits limits)
     }
 }
 
+static void release(pq_worker *w)
+{
+    (void)munmap(w->shared, sizeof *w->shared);
+    *w = (pq_worker){0};
+}
+
 pq_status pq_worker_start(pq_worker *w, pq_work run, void *context,
                           pq_worker_limits limits, pq_err *err)
 {
@@ -43,9 +50,10 @@ pq_status pq_worker_start(pq_worker *w, pq_work run, void *context,
     pq_status   st;
 
     PQ_CHECK(shared != MAP_FAILED, PQ_ERR_NOMEM, "cannot share memory with a process");
+    *w  = (pq_worker){0, pq_clock_wall_s(), limits, shared};
     pid = fork();
     if (pid < 0) {
-        (void)munmap(shared, sizeof *w->shared);
+        release(w);
         PQ_FAIL(PQ_ERR_IO, "cannot start a process: %s", strerror(errno));
     }
     if (pid == 0) {
@@ -55,18 +63,12 @@ pq_status pq_worker_start(pq_worker *w, pq_work run, void *context,
         if (st != PQ_OK) {
             why.code = st;
         }
-        memcpy(shared, &why, sizeof why);
+        w->shared->why = why;
         _exit(st == PQ_OK ? 0 : 1);
     }
-    *w = (pq_worker){pid, pq_clock_wall_s(), limits, shared};
+    w->pid = pid;
 cleanup:
     return st;
-}
-
-static void release(pq_worker *w)
-{
-    (void)munmap(w->shared, sizeof *w->shared);
-    *w = (pq_worker){0};
 }
 
 /* What an exit status means. */
@@ -81,12 +83,12 @@ static pq_worker_state judge(const pq_worker *w, int status, pq_err *why)
                          strsignal(WTERMSIG(status)));
         return PQ_WORKER_CRASHED;
     }
-    if (w->shared->code == PQ_OK) {
+    if (w->shared->why.code == PQ_OK) {
         (void)pq_err_set(why, PQ_ERR_NUMERIC, __FILE__, __LINE__,
                          "crashed: exit code %d without a reason", WEXITSTATUS(status));
         return PQ_WORKER_CRASHED;
     }
-    *why = *w->shared;
+    *why = w->shared->why;
     return why->code == PQ_ERR_NOMEM ? PQ_WORKER_OOM : PQ_WORKER_FAILED;
 }
 
@@ -130,6 +132,34 @@ void pq_worker_stop(pq_worker *w)
         }
         release(w);
     }
+}
+
+static void write_note(void *context, const char *what, size_t done, size_t total,
+                       const char *note)
+{
+    pq_worker_shared *shared = ((pq_worker *)context)->shared;
+
+    (void)atomic_fetch_add(&shared->turn, 1);
+    (void)snprintf(shared->note, sizeof shared->note, "%zu/%zu %s%s%s", done, total, what,
+                   note != NULL ? ", " : "", note != NULL ? note : "");
+    (void)atomic_fetch_add(&shared->turn, 1);
+}
+
+pq_progress pq_worker_progress(pq_worker *w)
+{
+    return (pq_progress){.report = write_note, .context = w};
+}
+
+bool pq_worker_note(const pq_worker *w, char note[PQ_WORKER_NOTE])
+{
+    unsigned turn;
+
+    if (w->pid == 0 || (turn = atomic_load(&w->shared->turn)) == 0 || turn % 2 == 1) {
+        return false;
+    }
+    memcpy(note, w->shared->note, PQ_WORKER_NOTE);
+    note[PQ_WORKER_NOTE - 1] = '\0';
+    return atomic_load(&w->shared->turn) == turn;
 }
 
 const char *pq_worker_state_name(pq_worker_state state)

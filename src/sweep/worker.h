@@ -6,10 +6,12 @@
 #ifndef PQ_SWEEP_WORKER_H
 #define PQ_SWEEP_WORKER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
 #include "core/err.h"
+#include "core/progress.h"
 
 /** The work; what it returns and the details in err reach the parent. */
 typedef pq_status (*pq_work)(void *context, pq_err *err);
@@ -30,12 +32,21 @@ typedef struct {
     double memory_bytes; /**< address space, NAN or 0 = none */
 } pq_worker_limits;
 
+enum { PQ_WORKER_NOTE = 160 };
+
+/** What both processes see. */
+typedef struct {
+    pq_err      why;                  /**< why the work failed */
+    atomic_uint turn;                 /**< odd while the note is being written */
+    char        note[PQ_WORKER_NOTE]; /**< how far the work is */
+} pq_worker_shared;
+
 /** One worker; {0} is idle. */
 typedef struct {
-    pid_t            pid;
-    double           start_s; /**< pq_clock_wall_s */
-    pq_worker_limits limits;
-    pq_err          *shared; /**< seen by both processes */
+    pid_t             pid;
+    double            start_s; /**< pq_clock_wall_s */
+    pq_worker_limits  limits;
+    pq_worker_shared *shared;
 } pq_worker;
 
 /** Starts the work in a child process. @retval PQ_ERR_IO  No process could be made. */
@@ -49,6 +60,12 @@ pq_status pq_worker_start(pq_worker *w, pq_work run, void *context,
  * @param[out] why  reason of any end but PQ_WORKER_OK
  */
 pq_worker_state pq_worker_poll(pq_worker *w, pq_err *why);
+
+/** In the worker: progress of the work, for pq_worker_note. */
+pq_progress pq_worker_progress(pq_worker *w);
+
+/** In the parent: the last note of a running worker; false when there is none. */
+bool pq_worker_note(const pq_worker *w, char note[PQ_WORKER_NOTE]);
 
 /** Ends it at once if it runs; the worker is idle again. */
 void pq_worker_stop(pq_worker *w);

@@ -4,8 +4,13 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "exec/cpu.h"
 
-static const char magic[] = "pquant-train-1\n";
+/* Raised when the numbers of training change: an older checkpoint would be gone on from
+   with other arithmetic than it began with. */
+#define NUMERICS "2"
+
+static const char magic[] = "pquant-train-2\n";
 
 enum { MAGIC = sizeof magic - 1, NAME = PQ_HASH_TEXT - 1 };
 
@@ -17,19 +22,29 @@ typedef struct {
 pq_status pq_checkpoint_name(const pq_trainer *t, const pq_train_data *data,
                              char out[PQ_HASH_TEXT], pq_err *err)
 {
-    char      text[PQ_HASH_TEXT];
-    pq_text   params = {0};
-    pq_hash   h;
-    pq_status st;
+    const pq_graph *others[] = {t->options->teacher, t->options->reference};
+    char            text[PQ_HASH_TEXT];
+    pq_train_params shown  = *t->params; /* borrows the strings */
+    pq_text         params = {0};
+    pq_hash         h;
+    pq_status       st;
 
-    pq_params_print(pq_train_param_table, t->params, &params);
+    if (shown.schedule == PQ_SCHEDULE_CONSTANT || shown.schedule == PQ_SCHEDULE_STEP) {
+        shown.epochs = 0; /* only how far it goes: a finished run can be prolonged */
+    }
+    pq_params_print(pq_train_param_table, &shown, &params);
     PQ_CHECK(!params.failed, PQ_ERR_NOMEM, "cannot allocate a string");
     pq_hash_start(&h);
+    pq_hash_text(&h, NUMERICS);
+    pq_hash_text(&h, pq_isa_name(pq_cpu_isa()));
     pq_hash_text(&h, params.text);
     PQ_TRY(pq_graph_hash(t->graph, text, err));
     pq_hash_text(&h, text);
-    if (t->options->teacher != NULL) {
-        PQ_TRY(pq_graph_hash(t->options->teacher, text, err));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        text[0] = '\0';
+        if (others[i] != NULL) {
+            PQ_TRY(pq_graph_hash(others[i], text, err));
+        }
         pq_hash_text(&h, text);
     }
     PQ_TRY(pq_dataset_hash(data->dataset, data->train, text, err));
@@ -50,13 +65,14 @@ typedef struct {
     size_t bytes;
 } part;
 
-enum { PARTS = 6 };
+enum { PARTS = 7 };
 
 static size_t list_parts(const pq_trainer *t, size_t n_history, part parts[PARTS])
 {
     const size_t        floats = t->net->n_flat * sizeof(float);
     const pq_optimizer *o      = &t->optimizer;
     const part          all[]  = {{t->history, n_history * sizeof *t->history},
+                                  {t->recalls, n_history * t->classes * sizeof *t->recalls},
                                   {t->net->flat, floats},
                                   {t->best, floats},
                                   {o->first, floats},
@@ -134,11 +150,14 @@ static pq_status check(const pq_trainer *t, const char *name, const char *path,
     PQ_CHECK(memcmp(bytes + n - NAME, sum, NAME) == 0, PQ_ERR_FORMAT,
              "%s: the checkpoint is damaged", path);
     PQ_CHECK(memcmp(bytes + MAGIC, name, NAME) == 0, PQ_ERR_FORMAT,
-             "%s: the checkpoint belongs to a run with other options, events or weights",
+             "%s: the checkpoint belongs to a run with other options, events, weights or "
+             "instructions of the processor",
              path);
     memcpy(c, bytes + MAGIC + NAME, sizeof *c);
+    PQ_CHECK(c->n_history <= (uint64_t)t->params->epochs, PQ_ERR_FORMAT,
+             "%s: the checkpoint already has %zu epochs, more than %zu", path,
+             (size_t)c->n_history, (size_t)t->params->epochs);
     PQ_CHECK(c->n_flat == due.n_flat && c->moments == due.moments &&
-                 c->n_history <= (uint64_t)t->params->epochs &&
                  n == before + list_parts(t, (size_t)c->n_history, parts) + NAME,
              PQ_ERR_FORMAT, "%s: the checkpoint has other sizes than this run", path);
 cleanup:
@@ -171,6 +190,9 @@ pq_status pq_checkpoint_read(pq_trainer *t, const char *name, const char *path,
             memcpy(parts[i].data, at, parts[i].bytes);
         }
         at += parts[i].bytes;
+    }
+    for (size_t i = 0; i < t->n_history; i++) { /* pointers do not outlive a process */
+        t->history[i].recall = t->n_valid > 0 ? t->recalls + i * t->classes : NULL;
     }
     pq_net_prepare(t->net);
 cleanup:

@@ -3,7 +3,7 @@
  * The state of a run between two epochs, in a file: what is needed to go on
  * as if nothing had happened.
  *
- * Layout (little-endian): "pquant-train-1\n", 64 hexadecimal digits that name
+ * Layout (little-endian): "pquant-train-2\n", 64 hexadecimal digits that name
  * the run, then counts, history and arrays as they lie in memory, then the
  * SHA-256 of all that as 64 digits. It is written whole or not at all.
  */
@@ -13,7 +13,8 @@
 #include "core/hash.h"
 #include "train/trainer.h"
 
-/** Names the run: options, graph before training, events. */
+/** Names the run: options, graphs before training, events, and the arithmetic. The
+ * number of epochs is left out where no epoch depends on it. */
 pq_status pq_checkpoint_name(const pq_trainer *t, const pq_train_data *data,
                              char out[PQ_HASH_TEXT], pq_err *err);
 

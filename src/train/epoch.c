@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/clock.h"
-#include "train/trainer.h"
+#include "train/classes.h"
 
 enum { AHEAD = 8 /* events fetched before they are copied */ };
 
@@ -98,7 +98,7 @@ static pq_status not_finite(pq_trainer *t, const pq_net_batch *batch, size_t epo
 {
     const size_t weight = isfinite(loss) ? pq_optimizer_blame(t->net) : SIZE_MAX;
     const char  *layer  = weight == SIZE_MAX
-                              ? pq_net_blame(t->net, batch)
+                              ? pq_net_blame(t->net, batch, true)
                               : t->graph->nodes[t->net->weights[weight].node].name;
 
     (void)pq_err_set(err, PQ_ERR_NUMERIC, __FILE__, __LINE__,
@@ -148,15 +148,18 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
     pq_rng    keys   = pq_rng_stream((uint64_t)t->params->seed ^ epoch << 32, "batch");
     pq_status st;
 
+    out->epoch = epoch;
     PQ_TRY(order_epoch(t, epoch, err));
     t->augment = t->how.height > 0;
     for (size_t i = 0; i < t->n_train; i += most, number++) {
         const size_t n        = t->n_train - i < most ? t->n_train - i : most;
         const double progress = (double)(epoch - 1) + (double)i / (double)t->n_train;
         double       loss, now;
+        PQ_CHECK(t->options->stop == NULL || *t->options->stop == 0, PQ_ERR_INTERRUPTED,
+                 "interrupted in epoch %zu of %zu", epoch, (size_t)t->params->epochs);
         start_batch(t, &t->train_events, t->order + i, n, t->class_weight);
         t->key = pq_rng_bits(&keys);
-        pq_teacher_run(t, n);
+        pq_teacher_run(t, &t->teacher, n);
         const pq_net_batch batch = {n, t->key, pq_trainer_fill, training_loss, t};
         pq_net_train(t->net, &batch);
         loss    = sum_results(t, n);
@@ -174,7 +177,6 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
             told = now;
         }
     }
-    out->epoch        = epoch;
     out->train_loss   = total / (double)t->n_train;
     out->seconds      = pq_clock_wall_s() - start;
     out->events_per_s = (double)t->n_train / out->seconds;
@@ -182,52 +184,95 @@ cleanup:
     return st;
 }
 
-/* Accuracy over all and the recall of the worst class. */
-static void score(const pq_trainer *t, pq_train_epoch *out)
+/* One pass over the validation events; NULL, or the first layer whose output is not
+   finite where the loss is not. */
+static const char *run_validation(pq_trainer *t, double *loss)
 {
-    size_t hits = 0;
-
-    out->lowest_recall = 1.0;
-    for (size_t k = 0; k < t->classes; k++) {
-        size_t hit = 0, seen = 0;
-        for (size_t c = 0; c < t->net->chunks; c++) {
-            hit += t->hits[c * t->classes + k];
-            seen += t->seen[c * t->classes + k];
-        }
-        hits += hit;
-        if (seen > 0) {
-            out->lowest_recall = fmin(out->lowest_recall, (double)hit / (double)seen);
-        }
-    }
-    out->accuracy = (double)hits / (double)t->n_valid;
-}
-
-void pq_trainer_validate(pq_trainer *t, const float *flat, pq_train_epoch *out)
-{
-    const size_t bytes = t->net->n_flat * sizeof(float);
-    const size_t most  = t->net->chunk * t->net->chunks;
+    const size_t most = t->net->chunk * t->net->chunks;
     double       sum = 0.0, weight = 0.0;
 
-    out->validation_loss = out->accuracy = out->lowest_recall = (double)NAN;
-    if (t->n_valid == 0) {
-        return;
-    }
-    memcpy(t->aside, t->net->flat, bytes);
-    memcpy(t->net->flat, flat, bytes);
-    pq_net_prepare(t->net);
     t->augment = false;
     memset(t->hits, 0, t->net->chunks * t->classes * sizeof *t->hits);
     memset(t->seen, 0, t->net->chunks * t->classes * sizeof *t->seen);
     for (size_t i = 0; i < t->n_valid; i += most) {
-        const size_t n = t->n_valid - i < most ? t->n_valid - i : most;
+        const size_t       n     = t->n_valid - i < most ? t->n_valid - i : most;
+        const pq_net_batch batch = {n, 0, pq_trainer_fill, validation_loss, t};
         start_batch(t, t->valid_events, t->valid_index + i, n, NULL);
         memset(t->results, 0, t->net->chunks * sizeof *t->results);
-        pq_net_infer(t->net, &(pq_net_batch){n, 0, pq_trainer_fill, validation_loss, t});
+        pq_net_infer(t->net, &batch);
         sum += t->scale > 0.0 ? sum_results(t, n) / t->scale : 0.0;
         weight += t->scale > 0.0 ? 1.0 / t->scale : 0.0;
+        if (!isfinite(sum)) {
+            const char *layer = pq_net_blame(t->net, &batch, false);
+            return layer != NULL ? layer : "loss";
+        }
     }
-    out->validation_loss = weight > 0.0 ? sum / weight : (double)NAN;
-    score(t, out);
-    memcpy(t->net->flat, t->aside, bytes);
-    pq_net_prepare(t->net);
+    *loss = weight > 0.0 ? sum / weight : 0.0;
+    return NULL;
+}
+
+/* The layer of the first weight that is not finite, or NULL. */
+static const char *blame_weights(const pq_trainer *t, const float *flat)
+{
+    for (size_t i = 0; i < t->net->n_weights; i++) {
+        const pq_net_weight *w = &t->net->weights[i];
+        for (size_t k = 0; k < w->count; k++) {
+            if (!isfinite(flat[w->offset + k])) {
+                return t->graph->nodes[w->node].name;
+            }
+        }
+    }
+    return NULL;
+}
+
+pq_status pq_trainer_validate(pq_trainer *t, const float *flat, pq_train_epoch *out,
+                              pq_err *err)
+{
+    const size_t bytes = t->net->n_flat * sizeof(float);
+    const char  *layer = blame_weights(t, flat), *what = "a weight";
+    pq_status    st;
+
+    out->validation_loss = out->accuracy = out->lowest_recall = (double)NAN;
+    if (layer == NULL && t->n_valid > 0) {
+        memcpy(t->aside, t->net->flat, bytes);
+        memcpy(t->net->flat, flat, bytes);
+        pq_net_prepare(t->net);
+        layer = run_validation(t, &out->validation_loss);
+        what  = "the validation loss";
+        memcpy(t->net->flat, t->aside, bytes);
+        pq_net_prepare(t->net);
+    }
+    if (layer != NULL) {
+        pq_err_hint(err, "try a lower lr, or clip_norm");
+    }
+    PQ_CHECK(layer == NULL, PQ_ERR_NUMERIC,
+             "epoch %zu: %s is not finite, first in layer '%s'", out->epoch, what, layer);
+    if (t->n_valid > 0) {
+        pq_classes_score(t, out);
+    }
+cleanup:
+    return st;
+}
+
+void pq_trainer_recalls(pq_trainer *t, pq_teacher *other, double *recall)
+{
+    const size_t most = t->net->chunk * t->net->chunks;
+
+    t->augment = false;
+    memset(t->hits, 0, t->classes * sizeof *t->hits);
+    memset(t->seen, 0, t->classes * sizeof *t->seen);
+    for (size_t i = 0; i < t->n_valid; i += most) {
+        const size_t n = t->n_valid - i < most ? t->n_valid - i : most;
+        start_batch(t, t->valid_events, t->valid_index + i, n, NULL);
+        pq_teacher_run(t, other, n);
+        for (size_t k = 0; k < n; k++) {
+            const float *logits = other->logits + k * t->loss.width;
+            t->seen[t->y[k]]++;
+            t->hits[t->y[k]] += pq_loss_decision(&t->loss, logits) == t->y[k];
+        }
+    }
+    for (size_t k = 0; k < t->classes; k++) {
+        recall[k] =
+            t->seen[k] > 0 ? (double)t->hits[k] / (double)t->seen[k] : (double)NAN;
+    }
 }

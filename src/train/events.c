@@ -17,11 +17,6 @@ void pq_events_free(pq_events *e)
     *e = (pq_events){0};
 }
 
-size_t pq_events_bytes(const pq_events *e)
-{
-    return e->n * (e->count * sizeof *e->x + sizeof *e->y + sizeof *e->weight);
-}
-
 /* Place of each of the dataset's classes among the graph's. */
 static pq_status match_classes(const pq_graph *graph, const pq_dataset_info *info,
                                int32_t *place, pq_err *err)

@@ -36,8 +36,6 @@ void      pq_events_free(pq_events *e);
  * scales the events. Padding does not count and stays 0; its mask is not scaled. */
 pq_status pq_events_standardize(pq_events *e, pq_graph *graph, pq_err *err);
 
-size_t pq_events_bytes(const pq_events *e);
-
 /** Order of one epoch: a shuffle of `index`, a pure function of seed and epoch. */
 void pq_order_uniform(uint64_t seed, size_t epoch, const size_t *index, size_t n,
                       size_t *out);

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-pq_status pq_loss_check(const pq_loss *l, bool teacher, pq_err *err)
+pq_status pq_loss_check(const pq_loss *l, pq_err *err)
 {
     pq_status st;
 
@@ -11,12 +11,8 @@ pq_status pq_loss_check(const pq_loss *l, bool teacher, pq_err *err)
              (int)PQ_CLASSES_MAX);
     PQ_CHECK(l->width >= 2 || l->link == PQ_LINK_SIGMOID, PQ_ERR_UNSUPPORTED,
              "a graph with one output must end in a sigmoid to be trained");
-    PQ_CHECK(l->focal_gamma == 0.0F || l->label_smoothing == 0.0F, PQ_ERR_CONFIG,
-             "focal_gamma and label_smoothing exclude each other");
     PQ_CHECK(l->focal_gamma == 0.0F || (!l->squared && l->link != PQ_LINK_SIGMOID),
              PQ_ERR_CONFIG, "focal_gamma needs cross-entropy over a softmax");
-    PQ_CHECK(!teacher || l->link != PQ_LINK_SIGMOID, PQ_ERR_UNSUPPORTED,
-             "distillation needs a softmax or logits at the end, not a sigmoid");
 cleanup:
     return st;
 }
@@ -78,18 +74,28 @@ static float cross_entropy(const pq_loss *l, const float *z, int32_t label, floa
     return loss;
 }
 
+/* -sum t_j (1 - p_j)^gamma log p_j: p on entry, dz on return. */
 static float focal(const pq_loss *l, const float *z, int32_t label, float log_sum,
                    float *p)
 {
-    const float log_p = z[label] - log_sum, py = p[label], miss = 1.0F - py;
-    const float power = miss > 0.0F ? powf(miss, l->focal_gamma) : 0.0F;
-    const float slope =
-        (miss > 0.0F ? l->focal_gamma * py * power / miss * log_p : 0.0F) - power;
+    float pull[PQ_CLASSES_MAX], loss = 0.0F, sum = 0.0F;
 
     for (size_t j = 0; j < l->width; j++) {
-        p[j] = slope * ((size_t)label == j ? 1.0F - p[j] : -p[j]);
+        const float t = target(l, label, j), log_p = z[j] - log_sum, miss = 1.0F - p[j];
+        const float power = miss > 0.0F ? powf(miss, l->focal_gamma) : 0.0F;
+        pull[j]           = 0.0F;
+        if (t > 0.0F) {
+            const float slope =
+                miss > 0.0F ? l->focal_gamma * p[j] * power / miss * log_p : 0.0F;
+            pull[j] = t * (power - slope);
+            loss -= t * power * log_p;
+            sum += pull[j];
+        }
     }
-    return -power * log_p;
+    for (size_t j = 0; j < l->width; j++) {
+        p[j] = p[j] * sum - pull[j];
+    }
+    return loss;
 }
 
 /* Mean over the outputs of (y - t)^2, through the link. */
@@ -117,6 +123,11 @@ static float squared(const pq_loss *l, const float *z, int32_t label, float *p)
     return loss;
 }
 
+static float log_1p_exp(float z)
+{
+    return fmaxf(z, 0.0F) + log1pf(expf(-fabsf(z)));
+}
+
 /* Sum over the outputs of binary cross-entropies. */
 static float binary(const pq_loss *l, const float *z, int32_t label, float *dz)
 {
@@ -124,7 +135,7 @@ static float binary(const pq_loss *l, const float *z, int32_t label, float *dz)
 
     for (size_t j = 0; j < l->width; j++) {
         const float t = target(l, label, j);
-        loss += fmaxf(z[j], 0.0F) - z[j] * t + log1pf(expf(-fabsf(z[j])));
+        loss += log_1p_exp(z[j]) - z[j] * t;
         dz[j] = 1.0F / (1.0F + expf(-z[j])) - t;
     }
     return loss;
@@ -145,17 +156,39 @@ static float on_labels(const pq_loss *l, const float *z, int32_t label, float *d
                                  : cross_entropy(l, z, label, log_sum, dz);
 }
 
+/* KL(teacher || student) at temperature t; p and q become their probabilities. */
+static float divergence(const pq_loss *l, const float *z, const float *teacher, float *p,
+                        float *q)
+{
+    const float t  = l->temperature;
+    float       kl = 0.0F;
+
+    if (l->link == PQ_LINK_SIGMOID) { /* each output a coin of its own */
+        for (size_t j = 0; j < l->width; j++) {
+            p[j] = 1.0F / (1.0F + expf(-z[j] / t));
+            q[j] = 1.0F / (1.0F + expf(-teacher[j] / t));
+            kl += q[j] * (teacher[j] - z[j]) / t - log_1p_exp(teacher[j] / t) +
+                  log_1p_exp(z[j] / t);
+        }
+        return kl;
+    }
+    const float log_p = softmax(z, l->width, t, p);
+    const float log_q = softmax(teacher, l->width, t, q);
+    for (size_t j = 0; j < l->width; j++) {
+        kl += q[j] * (teacher[j] / t - log_q - z[j] / t + log_p);
+    }
+    return kl;
+}
+
 /* Mixes the teacher in: dz holds the gradient on the labels. */
 static float with_teacher(const pq_loss *l, const float *z, const float *teacher,
                           float loss, float *dz)
 {
     const float t = l->temperature;
-    float       p[PQ_CLASSES_MAX], q[PQ_CLASSES_MAX], kl = 0.0F;
-    const float log_p = softmax(z, l->width, t, p);
-    const float log_q = softmax(teacher, l->width, t, q);
+    float       p[PQ_CLASSES_MAX], q[PQ_CLASSES_MAX];
+    const float kl = divergence(l, z, teacher, p, q);
 
     for (size_t j = 0; j < l->width; j++) {
-        kl += q[j] * (teacher[j] / t - log_q - z[j] / t + log_p);
         dz[j] = l->alpha * t * (p[j] - q[j]) + (1.0F - l->alpha) * dz[j];
     }
     return l->alpha * t * t * kl + (1.0F - l->alpha) * loss;

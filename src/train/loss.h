@@ -4,7 +4,8 @@
  *
  * The loss of a batch is the mean over events, weighted by `weight`. With a
  * teacher it is alpha T^2 KL(teacher || student) at temperature T plus
- * (1 - alpha) times the loss on the labels.
+ * (1 - alpha) times the loss on the labels; behind a sigmoid, KL is the sum over the
+ * outputs. With smoothed labels t the focal loss is -sum t_j (1 - p_j)^gamma log p_j.
  *
  * Source: focal loss, Lin et al., arXiv:1708.02002; label smoothing, Szegedy et
  *         al., arXiv:1512.00567; distillation, Hinton et al., arXiv:1503.02531.
@@ -45,7 +46,7 @@ typedef struct {
 } pq_loss_chunk;
 
 /** @retval PQ_ERR_CONFIG  A combination that has no meaning. */
-pq_status pq_loss_check(const pq_loss *l, bool teacher, pq_err *err);
+pq_status pq_loss_check(const pq_loss *l, pq_err *err);
 
 /** The chunk's part of the batch's loss. */
 double pq_loss_run(const pq_loss *l, const pq_loss_chunk *c);

@@ -16,12 +16,6 @@ static size_t round_up(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
-void *pq_net_block(pq_net *net, size_t bytes)
-{
-    net->bytes += bytes;
-    return pq_calloc(bytes, 1);
-}
-
 /* How a batch is cut: enough chunks to share among threads, few enough that
    their gradients do not outweigh the work. Depends on nothing but the net and the batch.
  */
@@ -227,20 +221,24 @@ static bool all_finite(const float *x, size_t n)
 
 /* Steps of all chunks in order, so that batch sums are complete where they are
    due; the outputs looked at are those of the forward pass only. */
-const char *pq_net_blame(pq_net *net, const pq_net_batch *batch)
+const char *pq_net_blame(pq_net *net, const pq_net_batch *batch, bool training)
 {
     const size_t chunks = (batch->n + net->chunk - 1) / net->chunk;
-    phase        p = {.net = net, .batch = batch, .steps = net->train, .training = true};
+    const size_t n      = training ? net->n_train : net->n_infer;
+    const bool   meets  = training && net->meets;
+    phase        p      = {.net      = net,
+                           .batch    = batch,
+                           .steps    = training ? net->train : net->infer,
+                           .training = training};
 
-    for (size_t last = 1; last <= net->n_train && p.steps[last - 1].op != SIZE_MAX;
-         last++) {
+    for (size_t last = 1; last <= n && p.steps[last - 1].op != SIZE_MAX; last++) {
         const pq_op        *op  = &net->ops[p.steps[last - 1].op];
         const pq_net_place *out = &net->values[op->out];
         for (size_t c = 0; c < chunks; c++) {
             const size_t left = batch->n - c * net->chunk;
             const size_t rows = left < net->chunk ? left : net->chunk;
             const size_t slot = net->meets ? c : 0;
-            p.first           = net->meets ? last - 1 : 0;
+            p.first           = meets ? last - 1 : 0;
             p.last            = last;
             run_chunk(&p, c, 0);
             if (p.steps[last - 1].run == op->cls->forward &&

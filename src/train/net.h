@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+#include "core/memory.h"
 #include "graph/graph.h"
 #include "train/pool.h"
 #include "train/simd.h"
@@ -178,9 +179,9 @@ void pq_net_train(pq_net *net, const pq_net_batch *batch);
  * gradients. */
 void pq_net_infer(pq_net *net, const pq_net_batch *batch);
 
-/** Runs a batch again on one thread and names the first layer whose output is not finite,
- * or NULL. */
-const char *pq_net_blame(pq_net *net, const pq_net_batch *batch);
+/** Runs a batch again on one thread, as pq_net_train or pq_net_infer does, and names the
+ * first layer whose output is not finite, or NULL. */
+const char *pq_net_blame(pq_net *net, const pq_net_batch *batch, bool training);
 
 /** Value (an index into net->values) that holds a node's output, by name; SIZE_MAX when
  * it is fused away or unknown. */
@@ -228,8 +229,12 @@ void pq_pack_panels(size_t k, size_t n, const float *src, size_t k_stride,
 /** Floats of such panels. */
 size_t pq_panel_floats(size_t k, size_t n, size_t panel);
 
-/** Zeroed block of the operation's own, counted in net->bytes. */
-void *pq_net_block(pq_net *net, size_t bytes);
+/** Zeroed block of the operation's own. */
+static inline void *pq_net_block(const pq_net *net, size_t bytes)
+{
+    (void)net;
+    return pq_calloc(bytes, 1);
+}
 
 extern const pq_op_class pq_op_dense, pq_op_conv2d, pq_op_taps, pq_op_batch_norm,
     pq_op_relu, pq_op_leaky_relu, pq_op_clip, pq_op_elu, pq_op_sigmoid, pq_op_tanh,

@@ -29,6 +29,28 @@ static void cut_tiles(const pq_net *net, pq_optimizer *o)
     }
 }
 
+/* Pruned is what is zero in a pruned weight before training, and only that: a weight that
+   passes through zero on its way goes on. */
+static pq_status mark_pruned(const pq_net *net, pq_optimizer *o, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < net->n_weights; i++) {
+        const pq_net_weight *w = &net->weights[i];
+        if (!w->pruned) {
+            continue;
+        }
+        if (o->pruned == NULL) {
+            PQ_NEW(o->pruned, net->n_flat);
+        }
+        for (size_t k = 0; k < w->count; k++) {
+            o->pruned[w->offset + k] = net->flat[w->offset + k] == 0.0F;
+        }
+    }
+cleanup:
+    return st;
+}
+
 pq_status pq_optimizer_create(const pq_train_params *params, const pq_net *net,
                               pq_optimizer *out, pq_err *err)
 {
@@ -45,6 +67,7 @@ pq_status pq_optimizer_create(const pq_train_params *params, const pq_net *net,
             o.average[i] = net->flat[i];
         }
     }
+    PQ_TRY(mark_pruned(net, &o, err));
     PQ_NEW(o.tiles, net->n_flat / TILE + net->n_weights + 1);
     PQ_NEW(o.tile_sums, net->n_flat / TILE + net->n_weights + 1);
     cut_tiles(net, &o);
@@ -61,17 +84,10 @@ void pq_optimizer_free(pq_optimizer *o)
     pq_free(o->first);
     pq_free(o->second);
     pq_free(o->average);
+    pq_free(o->pruned);
     pq_free(o->tiles);
     pq_free(o->tile_sums);
     *o = (pq_optimizer){0};
-}
-
-size_t pq_optimizer_bytes(const pq_optimizer *o)
-{
-    const size_t arrays = 1 + (o->second != NULL) + (o->average != NULL);
-
-    return arrays * o->n_flat * sizeof(float) +
-           o->n_tiles * (sizeof *o->tiles + sizeof(double));
 }
 
 static double cosine(double from, double to, double share)
@@ -122,7 +138,7 @@ typedef struct {
     pq_update     update;
 } step;
 
-/* Sums into the first chunk's place; a pruned weight is one that is zero. */
+/* Sums into the first chunk's place; pruned weights get no gradient. */
 static void reduce(void *context, size_t piece, size_t thread)
 {
     const step *s   = context;
@@ -133,8 +149,8 @@ static void reduce(void *context, size_t piece, size_t thread)
     for (size_t c = 1; c < s->chunks; c++) {
         s->net->simd->add(t->count, sum + c * s->net->n_flat, sum);
     }
-    for (size_t i = 0; s->net->weights[t->weight].pruned && i < t->count; i++) {
-        sum[i] = s->net->flat[t->offset + i] == 0.0F ? 0.0F : sum[i];
+    for (size_t i = 0; s->o->pruned != NULL && i < t->count; i++) {
+        sum[i] = s->o->pruned[t->offset + i] ? 0.0F : sum[i];
     }
     s->o->tile_sums[piece] = s->net->simd->square_sum(t->count, sum);
 }
@@ -162,10 +178,13 @@ static void update(void *context, size_t piece, size_t thread)
     }
 }
 
-/* Batch statistics follow the average too, so that it is a whole net. */
+/* Batch statistics follow the average too, so that it is a whole net. Its memory is
+   short at first, or the random weights at the start would stay in it for long. */
 static void follow(const pq_optimizer *o, const pq_net *net)
 {
-    const float keep = (float)o->params->ema, take = (float)(1.0 - o->params->ema);
+    const double t    = (double)o->steps;
+    const double most = fmin(o->params->ema, (1.0 + t) / (10.0 + t));
+    const float  keep = (float)most, take = (float)(1.0 - most);
 
     for (size_t i = 0; o->average != NULL && i < o->n_flat; i++) {
         o->average[i] = keep * o->average[i] + take * net->flat[i];

@@ -19,16 +19,16 @@ typedef struct {
     float                 *first;   /**< velocity or first moment */
     float                 *second;  /**< second moment, NULL for SGD */
     float                 *average; /**< moving average of the weights, NULL without */
-    uint64_t               steps;   /**< done */
-    size_t                 n_tiles;
-    struct pq_tile        *tiles;
-    double                *tile_sums; /**< [n_tiles] squared gradient */
+    bool           *pruned; /**< [n_flat] what stays zero, NULL when nothing does */
+    uint64_t        steps;  /**< done */
+    size_t          n_tiles;
+    struct pq_tile *tiles;
+    double         *tile_sums; /**< [n_tiles] squared gradient */
 } pq_optimizer;
 
 pq_status pq_optimizer_create(const pq_train_params *params, const pq_net *net,
                               pq_optimizer *out, pq_err *err);
 void      pq_optimizer_free(pq_optimizer *o);
-size_t    pq_optimizer_bytes(const pq_optimizer *o);
 
 /** Learning rate at a position in epochs (0 .. params->epochs). */
 double pq_learning_rate(const pq_train_params *params, double epoch);

@@ -1,6 +1,6 @@
 #include <stddef.h>
 
-#include "train/train.h"
+#include "train/classes.h"
 
 #define AT(field) offsetof(pq_train_params, field)
 #define REAL(name, fallback, lo, hi, help)                                               \
@@ -19,6 +19,10 @@
     {                                                                                    \
 #name, PQ_PARAM_CHOICE, AT(name), fallback, 0, 0, choices, PQ_UNIT_NONE, help    \
     }
+#define TEXT(name, help)                                                                 \
+    {                                                                                    \
+#name, PQ_PARAM_STRING, AT(name), NULL, 0, 0, NULL, PQ_UNIT_NONE, help           \
+    }
 
 static const char *const losses[]     = {"cross_entropy", "mse", NULL};
 static const char *const optimizers[] = {"sgd", "adam", "adamw", NULL};
@@ -27,10 +31,11 @@ static const char *const samplings[]  = {"uniform", "balanced", NULL};
 static const char *const monitors[]   = {"loss", "accuracy", NULL};
 
 const pq_param pq_train_param_table[] = {
-    INT(epochs, "10", 1, 100000, "passes over the training events"),
+    INT(epochs, "10", 0, 100000, "passes over the training events; 0 = no training"),
     INT(batch, "128", 1, 1048576, "events of one step"),
     REAL(validation, "0.1", 0, 0.5,
-         "share of the training events set aside where no validation split is given"),
+         "share of each class's training events set aside where no validation split is "
+         "given"),
     BOOL(standardize, "true",
          "where neither model nor dataset has a scaler, make one from the training "
          "events"),
@@ -53,20 +58,28 @@ const pq_param pq_train_param_table[] = {
     REAL(label_smoothing, "0", 0, 0.99, "share of a label spread over all classes"),
     REAL(focal_gamma, "0", 0, 10, "focal loss: how much easy events count less"),
     REAL(norm_momentum, "0.1", 0, 1, "weight of a batch in BatchNorm's moving averages"),
-    REAL(ema, "0", 0, 0.999999, "memory of a moving average of all weights, 0 = none"),
+    REAL(ema, "0", 0, 0.999999,
+         "memory of a moving average of all weights, after t steps at most (1+t)/(10+t); "
+         "0 = none"),
     INT(early_stopping, "0", 0, 100000,
         "epochs without a better one to stop at, 0 = never"),
     CHOICE(monitor, "loss", monitors, "what makes an epoch better, on validation events"),
     BOOL(keep_best, "true", "end with the best epoch's weights, else the last one's"),
     CHOICE(sampling, "uniform", samplings, "balanced: every class equally often"),
-    BOOL(preserve_rare_classes, "false",
-         "weigh classes by inverse frequency, and hold min_recall"),
-    REAL(min_recall, "0", 0, 1,
-         "least recall of any class for an epoch to be a best one "
-         "(preserve_rare_classes)"),
+    TEXT(class_weights, "weights of classes in the loss, by name: 'b=2,c=5'; others 1"),
+    BOOL(
+        preserve_rare_classes, "false",
+        "weigh classes by inverse frequency, times class_weights; without a floor below, "
+        "hold max_recall_loss 0.05, or min_recall 0.5 where nothing is there to compare "
+        "with"),
+    TEXT(min_recall,
+         "least recall of every class, or of some: '0.9', 'b=0.8,c=0.3'; an epoch below "
+         "it is a best one only while none holds it"),
+    REAL(max_recall_loss, NULL, 0, 1,
+         "most recall any class may lose against the teacher, or the network before "
+         "compression"),
     BOOL(event_weights, "true", "use the dataset's event weights"),
-    {"freeze", PQ_PARAM_STRING, AT(freeze), NULL, 0, 0, NULL, PQ_UNIT_NONE,
-     "glob of layers that are not trained"},
+    TEXT(freeze, "glob of layers that are not trained"),
     BOOL(augment_flip, "false", "mirror images left to right at random"),
     INT(augment_crop, "0", 0, 64, "shift images by up to so many pixels, zeros come in"),
     REAL(temperature, "2", 0.01, 100, "of distillation: softens both nets' outputs"),
@@ -76,3 +89,22 @@ const pq_param pq_train_param_table[] = {
     INT(seed, "1", 0, 9007199254740992, "of order, augmentation and dropout"),
     {0},
 };
+
+pq_status pq_train_check(const pq_train_params *p, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    PQ_CHECK(!p->preserve_rare_classes || p->sampling != PQ_SAMPLING_BALANCED,
+             PQ_ERR_CONFIG,
+             "preserve_rare_classes and sampling 'balanced' both correct for rare "
+             "classes: one of them is too many");
+    if (p->class_weights != NULL) {
+        PQ_TRY(
+            pq_class_values(&pq_class_weights_row, p->class_weights, 0, NULL, NULL, err));
+    }
+    if (p->min_recall != NULL) {
+        PQ_TRY(pq_class_values(&pq_min_recall_row, p->min_recall, 0, NULL, NULL, err));
+    }
+cleanup:
+    return st;
+}

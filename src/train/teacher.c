@@ -5,7 +5,12 @@
 
 static bool has_kernel(const pq_node *node)
 {
-    return pq_layer_weight(node->layer, "kernel") != NULL;
+    for (size_t w = 0; w < node->layer->n_weights; w++) {
+        if (node->layer->kind->role(node->layer->weights[w].name) == PQ_WEIGHT_KERNEL) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The logits have a loss of their own. */
@@ -38,15 +43,77 @@ cleanup:
     return st;
 }
 
-pq_status pq_teacher_create(pq_trainer *t, size_t n_names, const char *const *names,
-                            pq_err *err)
+/* Which of the teacher's outputs stands for each of the graph's, by class name; a
+   teacher without names has the dataset's order, as a graph without names has. */
+static pq_status match_outputs(const pq_trainer *t, const pq_graph *graph, pq_teacher *d,
+                               pq_err *err)
+{
+    const bool         named = graph->class_names != NULL;
+    const size_t       n     = named ? graph->n_classes : t->info->n_classes;
+    const char *const *names =
+        named ? (const char *const *)graph->class_names : t->info->class_names;
+    pq_status st;
+
+    PQ_CHECK(n == t->classes, PQ_ERR_CONFIG, "the teacher has %zu classes, the graph %zu",
+             n, t->classes);
+    PQ_NEW(d->place, n);
+    for (size_t k = 0; k < n; k++) {
+        d->place[k] = SIZE_MAX;
+        for (size_t j = 0; j < n; j++) {
+            if (strcmp(t->graph->class_names[k], names[j]) == 0) {
+                d->place[k] = j;
+            }
+        }
+        PQ_CHECK(d->place[k] != SIZE_MAX, PQ_ERR_CONFIG,
+                 "class '%s' of the graph is none of the teacher's ('%s', …)",
+                 t->graph->class_names[k], names[0]);
+    }
+cleanup:
+    return st;
+}
+
+/* The scale a graph reads events in: its own, else the dataset's. */
+static pq_scale scale_of(const pq_graph *graph, const pq_dataset_info *info)
+{
+    if (graph->scaler_mean != NULL && graph->scaler_std != NULL) {
+        return (pq_scale){pq_f32(graph->scaler_mean), pq_f32(graph->scaler_std)};
+    }
+    return info->scaler_mean != NULL && info->scaler_std != NULL
+               ? (pq_scale){info->scaler_mean, info->scaler_std}
+               : (pq_scale){NULL, NULL};
+}
+
+/* The events lie in memory in the scale of the graph. Where the file's values are
+   standardized by a scaler it does not tell, they are taken as every graph's own. */
+static pq_status match_scale(const pq_trainer *t, const pq_graph *graph, pq_teacher *d,
+                             pq_err *err)
+{
+    const pq_dataset_info *info = t->info;
+    const size_t n = info->sample.ndim == 0 ? 0 : info->sample.dim[info->sample.ndim - 1];
+    pq_status    st;
+
+    if (info->standardized && (info->scaler_mean == NULL || info->scaler_std == NULL)) {
+        return PQ_OK;
+    }
+    PQ_CHECK(graph->scaler_mean == NULL || graph->scaler_std == NULL ||
+                 (graph->scaler_mean->count == n && graph->scaler_std->count == n),
+             PQ_ERR_SHAPE,
+             "the teacher's scaler has %zu means, but the events have %zu features",
+             graph->scaler_mean->count, n);
+    PQ_TRY(pq_rescale_between(n, scale_of(t->graph, info), scale_of(graph, info),
+                              &d->scale, err));
+cleanup:
+    return st;
+}
+
+pq_status pq_teacher_create(const pq_trainer *t, const pq_graph *graph, size_t n_names,
+                            const char *const *names, pq_teacher *d, pq_err *err)
 {
     const size_t batch = t->net->chunk * t->net->chunks;
-    pq_teacher  *d     = &t->teacher;
     pq_status    st;
 
     PQ_TRY(pq_net_create(
-        t->options->teacher,
+        graph,
         &(pq_net_options){
             .batch = batch, .n_pinned = n_names, .pinned = names, .pool = t->pool},
         &d->net, err));
@@ -56,12 +123,18 @@ pq_status pq_teacher_create(pq_trainer *t, size_t n_names, const char *const *na
              "the teacher has %zu inputs and %zu outputs, the graph %zu and %zu",
              d->net->values[d->net->input].count, d->net->width,
              t->net->values[t->net->input].count, t->net->width);
+    PQ_CHECK((strcmp(d->net->link, "sigmoid") == 0) ==
+                 (strcmp(t->net->link, "sigmoid") == 0),
+             PQ_ERR_CONFIG,
+             "teacher and graph must both end in a sigmoid, or neither of them");
+    PQ_TRY(match_outputs(t, graph, d, err));
+    PQ_TRY(match_scale(t, graph, d, err));
     PQ_NEW(d->logits, batch * d->net->width);
     PQ_NEW(d->pairs, n_names);
     for (d->n_pairs = 0; d->n_pairs < n_names; d->n_pairs++) {
         pq_teacher_pair *p = &d->pairs[d->n_pairs];
         p->student         = pq_net_find(t->net, t->graph, names[d->n_pairs]);
-        p->teacher         = pq_net_find(d->net, t->options->teacher, names[d->n_pairs]);
+        p->teacher         = pq_net_find(d->net, graph, names[d->n_pairs]);
         p->count           = t->net->values[p->student].count;
         PQ_NEW(p->target, batch * p->count);
     }
@@ -75,19 +148,50 @@ void pq_teacher_free(pq_teacher *teacher)
         pq_free(teacher->pairs[i].target);
     }
     pq_net_free(&teacher->net);
+    pq_rescale_free(&teacher->scale);
+    pq_free(teacher->place);
     pq_free(teacher->pairs);
     pq_free(teacher->logits);
     *teacher = (pq_teacher){0};
 }
 
+/* A teacher at work on a trainer's batch. */
+typedef struct {
+    pq_trainer *t;
+    pq_teacher *d;
+} lesson;
+
+static void fill(void *context, size_t first, size_t rows, float *x)
+{
+    const lesson *l = context;
+
+    pq_trainer_fill(l->t, first, rows, x);
+    pq_rescale_apply(&l->d->scale, rows * l->t->events->count, x);
+}
+
+/* One output stands for the second class: for the graph's first one where the names are
+   the other way round, and then with the other sign. */
+static void keep_logits(const pq_teacher *d, const float *from, size_t rows, float *to)
+{
+    const size_t width = d->net->width;
+
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t k = 0; k < width; k++) {
+            to[i * width + k] = width > 1          ? from[i * width + d->place[k]]
+                                : d->place[1] == 1 ? from[i]
+                                                   : -from[i];
+        }
+    }
+}
+
 static void keep_outputs(void *context, const pq_net_call *c)
 {
-    pq_trainer       *t     = context;
-    const pq_teacher *d     = &t->teacher;
+    const lesson     *l     = context;
+    const pq_teacher *d     = l->d;
     const size_t      first = c->chunk * c->net->chunk;
 
-    memcpy(d->logits + first * c->net->width, pq_net_value(c, c->net->logits),
-           c->rows * c->net->width * sizeof(float));
+    keep_logits(d, pq_net_value(c, c->net->logits), c->rows,
+                d->logits + first * c->net->width);
     for (size_t i = 0; i < d->n_pairs; i++) {
         const pq_teacher_pair *p = &d->pairs[i];
         memcpy(p->target + first * p->count, pq_net_value(c, p->teacher),
@@ -95,11 +199,12 @@ static void keep_outputs(void *context, const pq_net_call *c)
     }
 }
 
-void pq_teacher_run(pq_trainer *t, size_t n)
+void pq_teacher_run(pq_trainer *t, pq_teacher *d, size_t n)
 {
-    if (t->teacher.net != NULL) {
-        pq_net_infer(t->teacher.net,
-                     &(pq_net_batch){n, 0, pq_trainer_fill, keep_outputs, t});
+    lesson l = {t, d};
+
+    if (d->net != NULL) {
+        pq_net_infer(d->net, &(pq_net_batch){n, 0, fill, keep_outputs, &l});
     }
 }
 

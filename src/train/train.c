@@ -15,24 +15,13 @@ static double watched(const pq_trainer *t, const pq_train_epoch *e)
                                                    : -e->accuracy;
 }
 
-/* With preserve_rare_classes no epoch counts whose worst class is below the
-   floor, while there is another; below it, the recall itself is watched. */
+/* An epoch whose recalls hold their floors is better than any that does not; among
+   those that do not, the one that lacks least. */
 static bool is_better(const pq_trainer *t, const pq_train_epoch *a,
                       const pq_train_epoch *b)
 {
-    const double floor = t->params->min_recall;
-
-    if (t->params->preserve_rare_classes && t->n_valid > 0) {
-        const bool a_holds = a->lowest_recall >= floor,
-                   b_holds = b->lowest_recall >= floor;
-        if (a_holds != b_holds) {
-            return a_holds;
-        }
-        if (!a_holds) {
-            return a->lowest_recall > b->lowest_recall;
-        }
-    }
-    return watched(t, a) < watched(t, b);
+    return a->shortfall < b->shortfall ||
+           (a->shortfall <= b->shortfall && watched(t, a) < watched(t, b));
 }
 
 static const float *weights_now(const pq_trainer *t)
@@ -70,8 +59,9 @@ static pq_status run_epochs(pq_trainer *t, const char *name, bool *stopped, pq_e
          !*stopped && t->n_history < (size_t)t->params->epochs;
          *stopped = is_out_of_patience(t)) {
         pq_train_epoch *e = &t->history[t->n_history];
+        e->recall = t->n_valid > 0 ? t->recalls + t->n_history * t->classes : NULL;
         PQ_TRY(pq_trainer_epoch(t, t->n_history + 1, e, err));
-        pq_trainer_validate(t, weights_now(t), e);
+        PQ_TRY(pq_trainer_validate(t, weights_now(t), e, err));
         keep_if_best(t, e);
         t->n_history++;
         if (o->checkpoint != NULL) {
@@ -87,37 +77,69 @@ cleanup:
 
 static void summarise(pq_trainer *t, bool stopped, pq_train_summary *out)
 {
+    const pq_train_epoch *best =
+        t->best_epoch > 0 ? &t->history[t->best_epoch - 1] : NULL;
+
     *out       = (pq_train_summary){.n_epochs          = t->n_history,
                                     .history           = t->history,
                                     .best              = t->best_epoch,
+                                    .n_classes         = t->classes,
+                                    .recalls           = t->recalls,
+                                    .floors            = t->floors,
+                                    .floor_held        = best == NULL || best->shortfall <= 0.0,
                                     .stopped_early     = stopped,
                                     .resumed           = t->resumed,
                                     .events            = t->n_train,
                                     .validation_events = t->n_valid,
-                                    .chunk             = t->net->chunk,
-                                    .peak_bytes        = t->bytes};
+                                    .chunk             = t->net->chunk};
     t->history = NULL;
+    t->recalls = NULL;
+    t->floors  = NULL;
+}
+
+static pq_status resume(pq_trainer *t, const pq_train_data *data, char *name, pq_err *err)
+{
+    const pq_train_options *o = t->options;
+    pq_status               st;
+
+    if (o->checkpoint == NULL) {
+        return PQ_OK;
+    }
+    PQ_TRY(pq_checkpoint_name(t, data, name, err));
+    st = pq_checkpoint_read(t, name, o->checkpoint, &t->resumed,
+                            o->replace_checkpoint ? NULL : err);
+    if (st == PQ_ERR_FORMAT && o->replace_checkpoint) {
+        t->resumed = false;
+        st         = PQ_OK;
+    }
+cleanup:
+    return st;
 }
 
 pq_status pq_train(pq_graph *graph, const pq_train_data *data,
                    const pq_train_params *params, const pq_train_options *options,
                    pq_train_summary *out, pq_err *err)
 {
-    pq_trainer     t     = {.graph = graph, .params = params, .options = options};
-    const unsigned state = pq_simd_flush_denormals();
+    pq_trainer     t      = {.graph = graph, .params = params, .options = options};
+    const unsigned state  = pq_simd_flush_denormals();
+    const size_t   before = pq_memory_bytes();
     char           name[PQ_HASH_TEXT];
     bool           stopped = false;
     pq_status      st;
 
-    PQ_TRY(pq_trainer_create(&t, data, err));
-    if (options->checkpoint != NULL) {
-        PQ_TRY(pq_checkpoint_name(&t, data, name, err));
-        PQ_TRY(pq_checkpoint_read(&t, name, options->checkpoint, &t.resumed, err));
+    pq_memory_peak_start();
+    PQ_TRY(pq_train_check(params, err));
+    if (params->epochs == 0) {
+        *out = (pq_train_summary){.floor_held = true};
+        goto cleanup;
     }
+    PQ_TRY(pq_trainer_create(&t, data, err));
+    PQ_TRY(resume(&t, data, name, err));
     st = run_epochs(&t, name, &stopped, err);
     pq_net_store(t.net, t.best, graph);
-    if (st == PQ_OK) {
+    if (st == PQ_OK || st == PQ_ERR_NUMERIC || st == PQ_ERR_INTERRUPTED) {
         summarise(&t, stopped, out);
+        out->peak_bytes = pq_memory_peak() - before;
     }
 cleanup:
     pq_simd_restore(state);
@@ -128,5 +150,7 @@ cleanup:
 void pq_train_summary_free(pq_train_summary *s)
 {
     pq_free(s->history);
+    pq_free(s->recalls);
+    pq_free(s->floors);
     *s = (pq_train_summary){0};
 }

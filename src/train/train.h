@@ -12,6 +12,8 @@
 #ifndef PQ_TRAIN_TRAIN_H
 #define PQ_TRAIN_TRAIN_H
 
+#include <signal.h>
+
 #include "core/param.h"
 #include "core/progress.h"
 #include "data/dataset.h"
@@ -50,8 +52,10 @@ typedef struct {
     int     monitor;
     bool    keep_best;
     int     sampling;
+    char   *class_weights;
     bool    preserve_rare_classes;
-    double  min_recall;
+    char   *min_recall;
+    double  max_recall_loss;
     bool    event_weights;
     char   *freeze;
     bool    augment_flip;
@@ -62,6 +66,9 @@ typedef struct {
 
 /** One row a parameter of pq_train_params. */
 extern const pq_param pq_train_param_table[];
+
+/** Whether parameters fit each other, before any event is read. */
+pq_status pq_train_check(const pq_train_params *params, pq_err *err);
 
 /** Where the events come from. */
 typedef struct {
@@ -79,34 +86,46 @@ typedef struct {
     double validation_loss; /**< NAN without validation events */
     double accuracy;        /**< on the validation events, or NAN */
     double lowest_recall;   /**< of the worst class there, or NAN */
-    double seconds;         /**< training alone */
-    double events_per_s;
-    bool   best; /**< the best so far */
+    double shortfall;      /**< most that a class's recall lacks to its floor, 0 = held */
+    const double *recall;  /**< [classes] there, NAN where a class has no events */
+    double        seconds; /**< training alone */
+    double        events_per_s;
+    bool          best; /**< the best so far */
 } pq_train_epoch;
 
 typedef struct {
     size_t          threads; /**< 0 = all cores; never changes the result */
     const pq_graph *teacher; /**< for distillation, or NULL */
+    /** What max_recall_loss compares with, or NULL; may be the graph itself. */
+    const pq_graph *reference;
     const char
         *checkpoint; /**< file written after each epoch and resumed from, or NULL */
-    const pq_progress *progress;
+    /** Begin anew where the checkpoint is damaged or of another run. */
+    bool replace_checkpoint;
+    /** Stop before the next batch when this is not 0, or NULL. */
+    const volatile sig_atomic_t *stop;
+    const pq_progress           *progress;
     /** Called after each epoch, or NULL. */
     void (*epoch_done)(void *context, const pq_train_epoch *epoch);
     void *context;
 } pq_train_options;
 
-/** What came out; owns its history. */
+/** What came out; owns its arrays. */
 typedef struct {
     size_t          n_epochs;
     pq_train_epoch *history; /**< [n_epochs], the resumed ones included */
-    size_t          best;    /**< epoch whose weights the graph has, 1-based */
+    size_t          best;    /**< epoch whose weights the graph has, 1-based; 0 = none */
+    size_t          n_classes;
+    double         *recalls;    /**< [n_epochs, n_classes], what history points into */
+    double         *floors;     /**< [n_classes] under the recalls, or NULL */
+    bool            floor_held; /**< by the best epoch; true without floors */
     bool            stopped_early;
     bool            resumed;
     size_t          events;            /**< trained on */
     size_t          validation_events; /**< watched */
     size_t          chunk;             /**< events a chunk */
-    size_t peak_bytes; /**< weights, optimiser, activations and events, all allocated at
-                          the start */
+    size_t peak_bytes; /**< most allocated at a time by the whole process, beyond what
+                          was there before */
 } pq_train_summary;
 
 /**
@@ -114,18 +133,30 @@ typedef struct {
  * A graph without scaler and class names gets those of the dataset; where that has no
  * scaler either, one is made from the training events (`standardize`).
  *
- * @param[in,out] graph  its weights change; on failure they are those of the last good
- * epoch.
+ * No epochs at all leave the graph as it is.
+ *
+ * @param[in,out] graph  its weights change; on failure they are those of the best epoch
+ * before.
+ * @param[out] out  caller frees; filled also after PQ_ERR_NUMERIC and
+ * PQ_ERR_INTERRUPTED, with the epochs before.
  * @retval PQ_ERR_SHAPE    Samples or classes do not fit the graph or the teacher.
  * @retval PQ_ERR_CONFIG   Options that contradict each other, or a freeze pattern that
  * matches nothing.
- * @retval PQ_ERR_NUMERIC  The loss or a gradient is not finite; epoch, batch and layer
- * are named.
+ * @retval PQ_ERR_NUMERIC  A loss, a gradient or a weight is not finite; epoch, batch and
+ * layer are named.
+ * @retval PQ_ERR_INTERRUPTED  options->stop was set.
  * @retval PQ_ERR_FORMAT   The checkpoint belongs to another run or is damaged.
  */
 pq_status pq_train(pq_graph *graph, const pq_train_data *data,
                    const pq_train_params *params, const pq_train_options *options,
                    pq_train_summary *out, pq_err *err);
 void      pq_train_summary_free(pq_train_summary *s);
+
+/**
+ * The epochs as a JSON array; what is not finite is null. Caller decrefs; NULL or short
+ * when out of memory.
+ * @param[in] graph  the trained one, for its class names
+ */
+json_t *pq_train_history_json(const pq_train_summary *s, const pq_graph *graph);
 
 #endif

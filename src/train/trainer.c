@@ -1,9 +1,11 @@
 #include "train/trainer.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "core/memory.h"
 #include "core/threads.h"
+#include "train/classes.h"
 
 static pq_link link_of(const pq_net *net)
 {
@@ -32,56 +34,66 @@ cleanup:
     return st;
 }
 
-/* Sets every k-th of a fixed shuffle aside when there is no validation split. */
+/* Cuts `order`, in which classes follow each other, by systematic sampling: every class
+   gives its share to within one event, and at least one where it has two. */
+static void cut_by_class(pq_trainer *t)
+{
+    const double share = t->params->validation;
+    const size_t n     = t->train_events.n;
+    size_t       taken = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const int32_t y     = t->train_events.y[t->order[i]];
+        const bool    first = i == 0 || t->train_events.y[t->order[i - 1]] != y;
+        const bool    ends  = i + 1 == n || t->train_events.y[t->order[i + 1]] != y;
+        const bool    alone = first && ends; /* then it is needed in training */
+        const bool    due   = floor((double)(i + 1) * share) > floor((double)i * share);
+        taken               = first ? 0 : taken;
+        if (!alone && (due || (ends && taken == 0 && share > 0.0))) {
+            t->valid_index[t->n_valid++] = t->order[i];
+            taken++;
+        } else {
+            t->train_index[t->n_train++] = t->order[i];
+        }
+    }
+}
+
+/* Sets a share of each class aside when there is no validation split. */
 static pq_status split_events(pq_trainer *t, const pq_train_data *data, pq_err *err)
 {
-    const bool   own = data->validation != SIZE_MAX;
-    const size_t n   = t->train_events.n;
+    const bool   own   = data->validation != SIZE_MAX;
+    const size_t n     = t->train_events.n;
+    size_t      *mixed = NULL, at = 0;
     pq_rng       rng = pq_rng_stream((uint64_t)t->params->seed, "validation");
     pq_status    st;
 
-    t->n_valid = own ? t->other_events.n : (size_t)((double)n * t->params->validation);
-    t->n_train = own ? n : n - t->n_valid;
     t->valid_events = own ? &t->other_events : &t->train_events;
     PQ_NEW(t->train_index, n);
-    PQ_NEW(t->valid_index, t->n_valid);
+    PQ_NEW(t->valid_index, t->valid_events->n);
     PQ_NEW(t->order, n);
+    PQ_NEW(mixed, n);
     for (size_t i = 0; i < n; i++) {
-        t->order[i] = i;
+        mixed[i] = t->train_index[i] = i;
     }
-    if (!own) {
-        pq_rng_shuffle(&rng, t->order, n);
+    if (own) {
+        t->n_train = n;
+        t->n_valid = t->other_events.n;
+        for (size_t i = 0; i < t->n_valid; i++) {
+            t->valid_index[i] = i;
+        }
+        goto cleanup;
     }
-    memcpy(t->train_index, t->order, t->n_train * sizeof(size_t));
-    for (size_t i = 0; i < t->n_valid; i++) {
-        t->valid_index[i] = own ? i : t->order[t->n_train + i];
-    }
-cleanup:
-    return st;
-}
-
-static pq_status weigh_classes(pq_trainer *t, pq_err *err)
-{
-    size_t   *seen = NULL, kinds = 0;
-    pq_status st;
-
-    PQ_NEW(t->class_weight, t->classes);
-    PQ_NEW(seen, t->classes);
-    for (size_t i = 0; i < t->n_train; i++) {
-        seen[t->train_events.y[t->train_index[i]]]++;
-    }
+    pq_rng_shuffle(&rng, mixed, n);
     for (size_t c = 0; c < t->classes; c++) {
-        kinds += seen[c] > 0 ? 1 : 0;
-    }
-    for (size_t c = 0; c < t->classes; c++) {
-        t->class_weight[c] = 1.0F;
-        if (t->params->preserve_rare_classes && seen[c] > 0) {
-            t->class_weight[c] =
-                (float)((double)t->n_train / ((double)kinds * (double)seen[c]));
+        for (size_t i = 0; i < n; i++) {
+            if ((size_t)t->train_events.y[mixed[i]] == c) {
+                t->order[at++] = mixed[i];
+            }
         }
     }
+    cut_by_class(t);
 cleanup:
-    pq_free(seen);
+    pq_free(mixed);
     return st;
 }
 
@@ -91,8 +103,9 @@ static pq_status read_events(pq_trainer *t, const pq_train_data *data, pq_err *e
     const bool             weights = t->params->event_weights;
     pq_status              st;
 
-    PQ_TRY(adopt(t->graph, info, err));
+    t->info    = info;
     t->classes = info->n_classes;
+    PQ_TRY(adopt(t->graph, info, err));
     PQ_TRY(pq_events_read(data->dataset, data->train, t->graph, weights, &t->train_events,
                           err));
     if (t->params->standardize && t->graph->scaler_mean == NULL && !info->standardized) {
@@ -103,7 +116,7 @@ static pq_status read_events(pq_trainer *t, const pq_train_data *data, pq_err *e
                               &t->other_events, err));
     }
     PQ_TRY(split_events(t, data, err));
-    PQ_TRY(weigh_classes(t, err));
+    PQ_TRY(pq_classes_weigh(t, err));
     if (t->params->augment_flip || t->params->augment_crop > 0) {
         PQ_TRY(pq_augment_init(&t->graph->nodes[0].shape, t->params->augment_flip,
                                (size_t)t->params->augment_crop, &t->how, err));
@@ -124,7 +137,7 @@ static pq_status make_loss(pq_trainer *t, pq_err *err)
                         .focal_gamma     = (float)p->focal_gamma,
                         .temperature     = (float)p->temperature,
                         .alpha           = (float)p->alpha};
-    PQ_TRY(pq_loss_check(&t->loss, t->options->teacher != NULL, err));
+    PQ_TRY(pq_loss_check(&t->loss, err));
     PQ_CHECK(t->net->width == t->classes || (t->net->width == 1 && t->classes == 2),
              PQ_ERR_SHAPE, "the graph has %zu outputs, but there are %zu classes",
              t->net->width, t->classes);
@@ -145,12 +158,8 @@ static pq_status make_buffers(pq_trainer *t, size_t batch, pq_err *err)
     PQ_NEW(t->best, n);
     PQ_NEW(t->aside, n);
     PQ_NEW(t->history, (size_t)t->params->epochs);
+    PQ_NEW(t->recalls, (size_t)t->params->epochs * t->classes);
     memcpy(t->best, t->net->flat, n * sizeof(float));
-    t->bytes = t->net->bytes + pq_optimizer_bytes(&t->optimizer) +
-               (t->teacher.net != NULL ? t->teacher.net->bytes : 0) +
-               pq_events_bytes(&t->train_events) + pq_events_bytes(&t->other_events) +
-               (2 * t->train_events.n + t->n_valid) * sizeof(size_t) +
-               2 * n * sizeof(float);
 cleanup:
     return st;
 }
@@ -181,10 +190,12 @@ pq_status pq_trainer_create(pq_trainer *t, const pq_train_data *data, pq_err *er
                          &t->net, err));
     PQ_TRY(make_loss(t, err));
     if (t->options->teacher != NULL) {
-        PQ_TRY(pq_teacher_create(t, n_names, names, err));
+        PQ_TRY(
+            pq_teacher_create(t, t->options->teacher, n_names, names, &t->teacher, err));
     }
     PQ_TRY(pq_optimizer_create(t->params, t->net, &t->optimizer, err));
     PQ_TRY(make_buffers(t, batch, err));
+    PQ_TRY(pq_classes_floors(t, err));
 cleanup:
     pq_free(names);
     return st;
@@ -202,6 +213,7 @@ void pq_trainer_free(pq_trainer *t)
     pq_free(t->valid_index);
     pq_free(t->order);
     pq_free(t->class_weight);
+    pq_free(t->floors);
     pq_free(t->y);
     pq_free(t->w);
     pq_free(t->results);
@@ -210,4 +222,5 @@ void pq_trainer_free(pq_trainer *t)
     pq_free(t->best);
     pq_free(t->aside);
     pq_free(t->history);
+    pq_free(t->recalls);
 }

@@ -5,6 +5,7 @@
 #ifndef PQ_TRAIN_TRAINER_H
 #define PQ_TRAIN_TRAINER_H
 
+#include "exec/rescale.h"
 #include "train/augment.h"
 #include "train/events.h"
 #include "train/loss.h"
@@ -25,18 +26,21 @@ typedef struct {
     float *target; /**< [batch, count] */
 } pq_teacher_pair;
 
-/** What distillation adds; zeroed without a teacher. */
+/** Another network on the same events; zeroed without one. */
 typedef struct {
     pq_net          *net;
+    pq_rescale       scale; /**< from the events' scale to its own */
+    size_t          *place; /**< [classes] its class for each of the graph's */
     size_t           n_pairs;
     pq_teacher_pair *pairs;
-    float           *logits; /**< [batch, width] */
+    float           *logits; /**< [batch, width], in the graph's class order */
 } pq_teacher;
 
 typedef struct {
     pq_graph               *graph;
     const pq_train_params  *params;
     const pq_train_options *options;
+    const pq_dataset_info  *info;
     pq_pool                *pool;
     pq_net                 *net;
     pq_loss                 loss;
@@ -48,6 +52,7 @@ typedef struct {
     size_t           n_train, n_valid;
     size_t          *train_index, *valid_index, *order;
     float           *class_weight; /**< [classes] */
+    double          *floors;       /**< [classes] under the recalls, or NULL */
 
     pq_teacher teacher;
 
@@ -66,8 +71,8 @@ typedef struct {
 
     float          *best; /**< [n_flat] weights of the best epoch */
     pq_train_epoch *history;
+    double         *recalls; /**< [epochs, classes] */
     size_t          n_history, best_epoch;
-    size_t          bytes;
     bool            resumed;
 } pq_trainer;
 
@@ -78,20 +83,32 @@ void      pq_trainer_free(pq_trainer *t);
 /** One epoch of training: its mean loss. */
 pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_err *err);
 
-/** Runs the validation events through the weights `flat`. */
-void pq_trainer_validate(pq_trainer *t, const float *flat, pq_train_epoch *out);
+/**
+ * Runs the validation events through the weights `flat`.
+ * @retval PQ_ERR_NUMERIC  The loss or a weight is not finite; epoch and layer are named.
+ */
+pq_status pq_trainer_validate(pq_trainer *t, const float *flat, pq_train_epoch *out,
+                              pq_err *err);
+
+/** Recalls of another network on the validation events; NAN where a class has none. */
+void pq_trainer_recalls(pq_trainer *t, pq_teacher *other, double *recall);
 
 /** Names of the layers whose outputs are compared; caller frees with pq_free. */
 pq_status pq_teacher_names(const pq_graph *student, const pq_graph *teacher,
                            const char ***names, size_t *n, pq_err *err);
 
-/** Makes the teacher's net and buffers, once t->net is there. */
-pq_status pq_teacher_create(pq_trainer *t, size_t n_names, const char *const *names,
-                            pq_err *err);
+/**
+ * Makes a teacher's net and buffers, once t->net is there; free it also after a failure.
+ *
+ * @retval PQ_ERR_SHAPE   Inputs or outputs are not as many as the graph's.
+ * @retval PQ_ERR_CONFIG  Its classes are not those of the graph.
+ */
+pq_status pq_teacher_create(const pq_trainer *t, const pq_graph *graph, size_t n_names,
+                            const char *const *names, pq_teacher *out, pq_err *err);
 void      pq_teacher_free(pq_teacher *teacher);
 
-/** Runs the teacher on the batch at work. */
-void pq_teacher_run(pq_trainer *t, size_t n);
+/** Runs a teacher on the batch at work; without one, nothing happens. */
+void pq_teacher_run(pq_trainer *t, pq_teacher *teacher, size_t n);
 
 /** Adds the distance of layers: assigns their gradients, returns the chunk's loss. */
 double pq_teacher_layers(const pq_trainer *t, const pq_net_call *c, size_t first);

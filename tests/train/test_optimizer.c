@@ -122,3 +122,143 @@ Test(optimizer, the_rate_follows_its_schedule)
     cr_expect_float_eq(pq_learning_rate(&p, 3.0), 1.0, 1e-12);
     cr_expect_float_eq(pq_learning_rate(&p, 10.0), 4e-6, 1e-12);
 }
+
+enum { IN = 3, OUT = 2, CHUNKS = 2 };
+
+/* A dense layer whose gradients the test writes itself. */
+typedef struct {
+    pq_graph    *graph;
+    pq_pool     *pool;
+    pq_net      *net;
+    pq_optimizer o;
+    size_t       kernel, bias; /* where they lie in the flat array */
+} bench;
+
+static void set_up(bench *b, const pq_train_params *p, bool pruned)
+{
+    pq_weight *w;
+
+    OK(pq_graph_create(&b->graph, err));
+    add(b->graph, "in", layer_of("input shape=3"), NULL);
+    add_dense(b->graph, "fc", IN, OUT);
+    finish(b->graph, 3);
+    w         = pq_layer_weight(b->graph->nodes[1].layer, "kernel");
+    w->pruned = pruned;
+    pq_f32(w->value)[2] *= pruned ? 0.0F : 1.0F;
+    OK(pq_pool_create(1, &b->pool, err));
+    OK(pq_net_create(b->graph,
+                     &(pq_net_options){.batch = 64, .training = true, .pool = b->pool},
+                     &b->net, err));
+    for (size_t i = 0; i < b->net->n_weights; i++) {
+        const bool is_kernel = b->net->weights[i].role == PQ_WEIGHT_KERNEL;
+        *(is_kernel ? &b->kernel : &b->bias) = b->net->weights[i].offset;
+    }
+    OK(pq_optimizer_create(p, b->net, &b->o, err));
+}
+
+static void tear_down(bench *b)
+{
+    pq_optimizer_free(&b->o);
+    pq_net_free(&b->net);
+    pq_pool_free(&b->pool);
+    pq_graph_free(&b->graph);
+}
+
+/* Gradient k of a chunk; the step sees their sum. */
+static double gradient(size_t k, size_t chunk, size_t step)
+{
+    return 0.1 * (double)(k + 1) - 0.3 * (double)chunk + 0.05 * (double)step;
+}
+
+static void write_gradients(bench *b, size_t step)
+{
+    memset(b->net->gradients, 0, b->net->chunks * b->net->n_flat * sizeof(float));
+    for (size_t c = 0; c < CHUNKS; c++) {
+        float *g = b->net->gradients + c * b->net->n_flat;
+        for (size_t k = 0; k < IN * OUT; k++) {
+            g[b->kernel + k] = (float)gradient(k, c, step);
+        }
+        for (size_t k = 0; k < OUT; k++) {
+            g[b->bias + k] = (float)gradient(IN * OUT + k, c, step);
+        }
+    }
+}
+
+/* AdamW by its formulas in double, all weights in a row. */
+Test(optimizer, a_step_clips_corrects_and_decays_kernels_only)
+{
+    enum { ALL = IN * OUT + OUT };
+    pq_train_params p = defaults();
+    bench           b = {0};
+    double          w[ALL], m[ALL] = {0}, v[ALL] = {0};
+
+    p.optimizer    = PQ_OPTIMIZER_ADAMW;
+    p.weight_decay = 0.1;
+    p.clip_norm    = 0.5;
+    set_up(&b, &p, false);
+    cr_assert_geq(b.net->chunks, CHUNKS);
+    for (size_t k = 0; k < ALL; k++) {
+        w[k] = (double)b.net->flat[k < IN * OUT ? b.kernel + k : b.bias + k - IN * OUT];
+    }
+    for (size_t step = 1; step <= 3; step++) {
+        double g[ALL], square = 0.0;
+        write_gradients(&b, step);
+        cr_expect(pq_optimizer_step(&b.o, b.net, CHUNKS, 0.01));
+        for (size_t k = 0; k < ALL; k++) {
+            g[k] = gradient(k, 0, step) + gradient(k, 1, step);
+            square += g[k] * g[k];
+        }
+        cr_assert_gt(sqrt(square), 0.5, "nothing to clip");
+        for (size_t k = 0; k < ALL; k++) {
+            const double d = g[k] * 0.5 / sqrt(square), t = (double)step;
+            m[k] = 0.9 * m[k] + 0.1 * d;
+            v[k] = 0.999 * v[k] + 0.001 * d * d;
+            w[k] *= k < IN * OUT ? 1.0 - 0.01 * 0.1 : 1.0;
+            w[k] -= 0.01 * m[k] / (1.0 - pow(0.9, t)) /
+                    (sqrt(v[k] / (1.0 - pow(0.999, t))) + 1e-8);
+            cr_expect_float_eq(
+                (double)b.net->flat[k < IN * OUT ? b.kernel + k : b.bias + k - IN * OUT],
+                w[k], 1e-5, "step %zu, weight %zu", step, k);
+        }
+    }
+    tear_down(&b);
+}
+
+Test(optimizer, the_average_has_a_short_memory_at_first)
+{
+    pq_train_params p = defaults();
+    bench           b = {0};
+    double          due;
+
+    p.optimizer = PQ_OPTIMIZER_SGD;
+    p.momentum  = 0.0;
+    p.ema       = 0.3;
+    set_up(&b, &p, false);
+    due = (double)b.net->flat[b.kernel];
+    for (size_t step = 1; step <= 5; step++) {
+        const double t    = (double)step;
+        const double keep = fmin(0.3, (1.0 + t) / (10.0 + t));
+        write_gradients(&b, step);
+        cr_expect(pq_optimizer_step(&b.o, b.net, CHUNKS, 0.1));
+        due = keep * due + (1.0 - keep) * (double)b.net->flat[b.kernel];
+        cr_expect_float_eq((double)b.o.average[b.kernel], due, 1e-6, "step %zu", step);
+    }
+    tear_down(&b);
+}
+
+Test(optimizer, only_zeros_of_a_pruned_weight_before_training_stay)
+{
+    pq_train_params p = defaults();
+    bench           b = {0};
+
+    p.optimizer = PQ_OPTIMIZER_SGD;
+    p.momentum  = 0.0;
+    set_up(&b, &p, true);
+    b.net->flat[b.kernel] = 0.0F; /* on its way from one sign to the other */
+    write_gradients(&b, 1);
+    cr_expect(pq_optimizer_step(&b.o, b.net, CHUNKS, 0.1));
+    cr_expect_float_eq((double)b.net->flat[b.kernel + 2], 0.0, 0.0);
+    cr_expect_float_eq((double)b.net->flat[b.kernel],
+                       -0.1 * (gradient(0, 0, 1) + gradient(0, 1, 1)), 1e-6);
+    tear_down(&b);
+}

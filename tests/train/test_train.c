@@ -1,65 +1,6 @@
 /* Whole runs: they learn, do not depend on threads, stop and go on as promised. */
-#include "core/file.h"
-#include "support.h"
-
-typedef struct {
-    pq_dataset      *data;
-    pq_graph        *graph;
-    pq_train_params  params;
-    const char      *checkpoint;
-    size_t           threads, stop_after, epochs_seen;
-    pq_train_summary summary;
-} run;
-
-static pq_graph *tagger(uint64_t seed)
-{
-    pq_graph *g = NULL;
-
-    OK(pq_graph_create(&g, err));
-    add(g, "in", layer_of("input shape=16"), NULL);
-    add_dense(g, "fc1", 16, 32);
-    add_norm(g, "norm", 32);
-    add(g, "relu", layer_of("relu"), NULL);
-    add(g, "drop", layer_of("dropout rate=0.1"), NULL);
-    add_dense(g, "fc2", 32, 5);
-    add(g, "softmax", layer_of("softmax"), NULL);
-    pq_graph_init_weights(g, PQ_INIT_HE, seed);
-    OK(pq_graph_check(g, err));
-    return g;
-}
-
-static void start(run *r, const char *name, size_t events)
-{
-    write_dataset(temporary(name), PQ_SHAPE(16), 5, events, 1);
-    OK(pq_dataset_open(temporary(name), NULL, &r->data, err));
-    (void)unlink(temporary(name));
-    OK(pq_params_default(pq_train_param_table, &r->params, err));
-    r->graph         = tagger(3);
-    r->threads       = 2;
-    r->params.epochs = 5;
-    r->params.lr     = 0.01;
-}
-
-static pq_status train(run *r, pq_err *err)
-{
-    const pq_train_data    data    = {r->data, 0, SIZE_MAX};
-    const pq_train_options options = {.threads = r->threads, .checkpoint = r->checkpoint};
-
-    return pq_train(r->graph, &data, &r->params, &options, &r->summary, err);
-}
-
-static void finish_run(run *r)
-{
-    pq_train_summary_free(&r->summary);
-    pq_graph_free(&r->graph);
-    pq_dataset_close(&r->data);
-    pq_params_free(pq_train_param_table, &r->params);
-}
-
-static void weights_hash(const pq_graph *g, char out[65])
-{
-    OK(pq_graph_hash(g, out, err));
-}
+#include "runs.h"
+#include "train/trainer.h"
 
 Test(train, learns_to_tell_classes_apart)
 {
@@ -110,95 +51,6 @@ Test(train, memorises_a_few_events_with_every_optimizer)
     }
 }
 
-static void stop_late(void *context, const pq_train_epoch *e)
-{
-    run *r = context;
-
-    if (e->epoch == r->stop_after) {
-        _exit(9); /* as a kill would: nothing is tidied up */
-    }
-}
-
-/* Trains in a child that dies after some epochs, then goes on from its checkpoint. */
-static void train_killed(run *r, size_t after)
-{
-    const pid_t child = fork();
-
-    cr_assert_geq(child, 0);
-    if (child == 0) {
-        const pq_train_data    data    = {r->data, 0, SIZE_MAX};
-        const pq_train_options options = {.threads    = r->threads,
-                                          .checkpoint = r->checkpoint,
-                                          .epoch_done = stop_late,
-                                          .context    = r};
-        r->stop_after                  = after;
-        (void)pq_train(r->graph, &data, &r->params, &options, &r->summary, NULL);
-        _exit(1);
-    }
-    int status = 0;
-    cr_assert_eq(waitpid(child, &status, 0), child);
-    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 9, "the child was not killed");
-}
-
-Test(train, goes_on_after_a_kill_bit_for_bit)
-{
-    for (int o = PQ_OPTIMIZER_SGD; o <= PQ_OPTIMIZER_ADAM; o++) {
-        run  whole = {0}, cut = {0};
-        char a[65], b[65], path[256];
-
-        (void)snprintf(path, sizeof path, "%s", temporary("state"));
-        start(&whole, "whole.h5", 1000);
-        start(&cut, "whole.h5", 1000);
-        whole.params.optimizer = cut.params.optimizer = o;
-        whole.params.ema = cut.params.ema = 0.9;
-        OK(train(&whole, err));
-        cut.checkpoint = path;
-        train_killed(&cut, 2);
-        cr_assert(pq_file_exists(path));
-        OK(train(&cut, err));
-        cr_expect(cut.summary.resumed);
-        cr_expect_eq(cut.summary.n_epochs, 5);
-        weights_hash(whole.graph, a);
-        weights_hash(cut.graph, b);
-        cr_expect_str_eq(a, b);
-        cr_expect_eq(cut.summary.history[4].validation_loss,
-                     whole.summary.history[4].validation_loss);
-        (void)unlink(path);
-        finish_run(&whole);
-        finish_run(&cut);
-    }
-}
-
-Test(train, refuses_a_checkpoint_of_another_run_or_a_damaged_one)
-{
-    run    r = {0};
-    pq_err e = {0};
-    char   path[256], *bytes;
-    size_t n = 0;
-
-    (void)snprintf(path, sizeof path, "%s", temporary("other"));
-    start(&r, "other.h5", 500);
-    r.params.epochs = 1;
-    r.checkpoint    = path;
-    OK(train(&r, err));
-    r.params.lr = 0.5;
-    cr_expect_eq(train(&r, &e), PQ_ERR_FORMAT);
-    cr_expect(strstr(e.message, "other options") != NULL, "%s", e.message);
-    OK(pq_file_read(path, 1 << 24, &bytes, &n, err));
-    bytes[n / 2] ^= 1;
-    OK(pq_file_write(path, bytes, n, err));
-    e = (pq_err){0};
-    cr_expect_eq(train(&r, &e), PQ_ERR_FORMAT);
-    cr_expect(strstr(e.message, "damaged") != NULL, "%s", e.message);
-    OK(pq_file_write(path, bytes, 20, err));
-    e = (pq_err){0};
-    cr_expect_eq(train(&r, &e), PQ_ERR_FORMAT);
-    cr_expect(strstr(e.message, "not a checkpoint") != NULL, "%s", e.message);
-    pq_free(bytes);
-    (void)unlink(path);
-    finish_run(&r);
-}
-
 Test(train, stops_at_a_loss_that_is_no_number_and_says_where)
 {
     run    r = {0};
@@ -216,6 +68,87 @@ Test(train, stops_at_a_loss_that_is_no_number_and_says_where)
                   strstr(e.message, "layer '") != NULL,
               "%s", e.message);
     OK(pq_graph_check(r.graph, err)); /* the last good weights are finite */
+    finish_run(&r);
+}
+
+/* A trainer whose weights the test changes. */
+static void expect_no_number(run *r, float bad, const char *node, const char *message)
+{
+    static const pq_train_options options = {.threads = 2};
+    const pq_train_data           data    = {r->data, 0, SIZE_MAX};
+    pq_trainer     t     = {.graph = r->graph, .params = &r->params, .options = &options};
+    pq_train_epoch epoch = {.epoch = 3};
+    pq_err         e     = {0};
+
+    OK(pq_trainer_create(&t, &data, err));
+    for (size_t i = 0; i < t.net->n_weights; i++) {
+        const pq_net_weight *w = &t.net->weights[i];
+        for (size_t k = 0; k < w->count; k++) {
+            if (strcmp(r->graph->nodes[w->node].name, node) == 0) {
+                t.net->flat[w->offset + k] = bad;
+            }
+        }
+    }
+    cr_expect_eq(pq_trainer_validate(&t, t.net->flat, &epoch, &e), PQ_ERR_NUMERIC);
+    cr_expect_str_eq(e.message, message);
+    pq_trainer_free(&t);
+}
+
+Test(train, a_validation_that_is_no_number_is_refused_with_its_layer)
+{
+    run r = {0};
+
+    start(&r, "blame.h5", 500);
+    expect_no_number(&r, 3e38F, "fc2",
+                     "epoch 3: the validation loss is not finite, first in layer 'fc2'");
+    expect_no_number(&r, 3e38F, "fc1",
+                     "epoch 3: the validation loss is not finite, first in layer 'fc1'");
+    expect_no_number(&r, NAN, "norm",
+                     "epoch 3: a weight is not finite, first in layer 'norm'");
+    finish_run(&r);
+}
+
+/* The step of the last batch overflows: no loss and no gradient saw it. */
+Test(train, an_epoch_that_ends_in_infinite_weights_is_never_the_best)
+{
+    for (int validated = 0; validated < 2; validated++) {
+        run    r = {0};
+        pq_err e = {0};
+        start(&r, "last.h5", 100);
+        r.params.batch       = 100;
+        r.params.optimizer   = PQ_OPTIMIZER_SGD;
+        r.params.lr          = 1e-3;
+        r.params.epochs      = 3;
+        r.params.validation  = validated == 1 ? 0.2 : 0.0;
+        r.params.standardize = false;
+        OK(train(&r, err));
+        pq_train_summary_free(&r.summary);
+        r.params.lr           = 100.0;
+        r.params.weight_decay = 10.0;
+        r.params.momentum     = 0.0;
+        r.params.epochs       = 200;
+        cr_expect_eq(train(&r, &e), PQ_ERR_NUMERIC);
+        cr_expect(strstr(e.message, "is not finite, first in layer '") != NULL, "%s",
+                  e.message);
+        cr_expect_eq(r.summary.n_epochs == 0, r.summary.best == 0);
+        OK(pq_graph_check(r.graph, err));
+        finish_run(&r);
+    }
+}
+
+Test(train, no_epochs_leave_the_graph_as_it_is)
+{
+    run  r = {0};
+    char before[65], after[65];
+
+    start(&r, "none.h5", 500);
+    weights_hash(r.graph, before);
+    r.params.epochs = 0;
+    OK(train(&r, err));
+    weights_hash(r.graph, after);
+    cr_expect_str_eq(before, after);
+    cr_expect_eq(r.summary.n_epochs, 0);
+    cr_expect_eq(r.summary.best, 0);
     finish_run(&r);
 }
 
@@ -400,91 +333,65 @@ static void note_resident(void *context, const pq_train_epoch *e)
 }
 
 #if !defined(__SANITIZE_ADDRESS__)
+static void measure(run *r, const pq_graph *teacher)
+{
+    size_t                 after   = 0, before, grown;
+    const pq_train_data    data    = {r->data, 0, SIZE_MAX};
+    const pq_train_options options = {
+        .threads = 2, .teacher = teacher, .epoch_done = note_resident, .context = &after};
+
+    before = resident_bytes();
+    OK(pq_train(r->graph, &data, &r->params, &options, &r->summary, err));
+    grown = after - before;
+    cr_expect(fabs((double)r->summary.peak_bytes - (double)grown) < 0.1 * (double)grown,
+              "stated %zu, grown by %zu", r->summary.peak_bytes, grown);
+}
+
+static void start_wide(run *r, const char *name, size_t events)
+{
+    write_dataset(temporary(name), PQ_SHAPE(28, 28, 1), 5, events, 1);
+    OK(pq_dataset_open(temporary(name), NULL, &r->data, err));
+    (void)unlink(temporary(name));
+    OK(pq_params_default(pq_train_param_table, &r->params, err));
+    r->params.epochs = 1;
+    OK(pq_graph_create(&r->graph, err));
+    add(r->graph, "in", layer_of("input shape=28,28,1"), NULL);
+}
+
 Test(train, states_its_memory_within_a_tenth_of_what_the_process_grows_by)
 {
-    run    r     = {0};
-    size_t after = 0, before, grown;
+    run r = {0};
 
-    write_dataset(temporary("wide.h5"), PQ_SHAPE(28, 28, 1), 5, 20000, 1);
-    OK(pq_dataset_open(temporary("wide.h5"), NULL, &r.data, err));
-    (void)unlink(temporary("wide.h5"));
-    OK(pq_params_default(pq_train_param_table, &r.params, err));
-    OK(pq_graph_create(&r.graph, err));
-    add(r.graph, "in", layer_of("input shape=28,28,1"), NULL);
+    start_wide(&r, "wide.h5", 20000);
     add_conv(r.graph, "conv", "conv2d padding=same", PQ_SHAPE(8, 3, 3, 1));
     add_norm(r.graph, "norm", 8);
     add(r.graph, "relu", layer_of("relu"), NULL);
     add(r.graph, "pool", layer_of("global_avg_pool"), NULL);
     add_dense(r.graph, "fc", 8, 5);
     finish(r.graph, 1);
-    r.params.epochs                = 1;
-    const pq_train_data    data    = {r.data, 0, SIZE_MAX};
-    const pq_train_options options = {
-        .threads = 2, .epoch_done = note_resident, .context = &after};
-    before = resident_bytes();
-    OK(pq_train(r.graph, &data, &r.params, &options, &r.summary, err));
-    grown = after - before;
-    cr_expect(fabs((double)r.summary.peak_bytes - (double)grown) < 0.1 * (double)grown,
-              "stated %zu, grown by %zu", r.summary.peak_bytes, grown);
+    measure(&r, NULL);
+    finish_run(&r);
+}
+
+/* The network of Fashion-MNIST, where the arrays of the optimiser weigh most. */
+Test(train, states_its_memory_with_average_and_teacher_too)
+{
+    run       r       = {0};
+    pq_graph *teacher = NULL;
+
+    start_wide(&r, "dense.h5", 4000);
+    add(r.graph, "flat", layer_of("flatten"), NULL);
+    add_dense(r.graph, "fc1", 784, 512);
+    add(r.graph, "relu1", layer_of("relu"), NULL);
+    add_dense(r.graph, "fc2", 512, 256);
+    add(r.graph, "relu2", layer_of("relu"), NULL);
+    add_dense(r.graph, "fc3", 256, 5);
+    finish(r.graph, 1);
+    OK(pq_graph_clone(r.graph, &teacher, err));
+    r.params.batch = 1024;
+    r.params.ema   = 0.99;
+    measure(&r, teacher);
+    pq_graph_free(&teacher);
     finish_run(&r);
 }
 #endif
-
-/* Takes most events of class 0 away, so that it is rare. */
-static void make_rare(const char *path, size_t events)
-{
-    pq_h5            *in = NULL, *out = NULL;
-    pq_tensor        *x = NULL, *y = NULL;
-    size_t            kept    = 0;
-    const char *const names[] = {"a", "b", "c", "d", "e"};
-
-    write_dataset(path, PQ_SHAPE(16), 5, events, 1);
-    OK(pq_h5_open(path, &in, err));
-    OK(pq_h5_read(in, "train/x", PQ_DTYPE_F32, 1 << 26, &x, err));
-    OK(pq_h5_read(in, "train/y", PQ_DTYPE_I32, 1 << 26, &y, err));
-    pq_h5_close(&in);
-    for (size_t i = 0; i < events; i++) {
-        const int32_t c = ((int32_t *)y->data)[i];
-        if (c != 0 || i % 40 == 0) {
-            memmove(pq_f32(x) + 16 * kept, pq_f32(x) + 16 * i, 16 * sizeof(float));
-            for (size_t k = 0; k < 16; k++) {
-                pq_f32(x)[16 * kept + k] *= 0.5F;
-            }
-            ((int32_t *)y->data)[kept++] = c;
-        }
-    }
-    x->shape.dim[0] = y->shape.dim[0] = kept;
-    x->count                          = 16 * kept;
-    y->count                          = kept;
-    OK(pq_h5_create(path, &out, err));
-    OK(pq_h5_set_text(out, "/", "format", "pquant-dataset", err));
-    OK(pq_h5_set_texts(out, "/", "class_names", names, 5, err));
-    OK(pq_h5_write(out, "train/x", x, 0, err));
-    OK(pq_h5_write(out, "train/y", y, 0, err));
-    OK(pq_h5_commit(&out, err));
-    pq_tensor_free(&x);
-    pq_tensor_free(&y);
-}
-
-Test(train, preserves_rare_classes_when_asked_to)
-{
-    double recall[2] = {0.0, 0.0};
-
-    for (int keep = 0; keep < 2; keep++) {
-        run r = {0};
-        make_rare(temporary("rare.h5"), 4000);
-        OK(pq_dataset_open(temporary("rare.h5"), NULL, &r.data, err));
-        (void)unlink(temporary("rare.h5"));
-        OK(pq_params_default(pq_train_param_table, &r.params, err));
-        r.graph                        = tagger(3);
-        r.threads                      = 2;
-        r.params.epochs                = 4;
-        r.params.validation            = 0.5;
-        r.params.preserve_rare_classes = keep == 1;
-        r.params.min_recall            = 0.9;
-        OK(train(&r, err));
-        recall[keep] = r.summary.history[r.summary.best - 1].lowest_recall;
-        finish_run(&r);
-    }
-    cr_expect_gt(recall[1], recall[0], "%g without, %g with", recall[0], recall[1]);
-}

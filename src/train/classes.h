@@ -1,0 +1,46 @@
+/**
+ * @file
+ * What training does class by class: weights in the loss, and floors under the
+ * recalls on the validation events; for the files of this room.
+ */
+#ifndef PQ_TRAIN_CLASSES_H
+#define PQ_TRAIN_CLASSES_H
+
+#include "train/trainer.h"
+
+/** A parameter with a value for each class: "0.9" for all, or "b=0.8,c=0.3". */
+typedef struct {
+    const char *name;    /**< of the parameter */
+    double      lo, hi;  /**< allowed values */
+    bool        by_name; /**< one number for all classes has no meaning */
+} pq_class_row;
+
+extern const pq_class_row pq_min_recall_row, pq_class_weights_row;
+
+/**
+ * Reads such a text; `|` may stand for the comma, brackets may stand around it.
+ *
+ * @param[in]     classes  [n] names, or NULL: they are not looked at
+ * @param[in,out] out      [n] or NULL; classes that are not named keep their value
+ * @retval PQ_ERR_CONFIG  Unknown class, one twice, or not of this form.
+ * @retval PQ_ERR_RANGE   A value outside its range.
+ */
+pq_status pq_class_values(const pq_class_row *row, const char *text, size_t n,
+                          const char *const *classes, double *out, pq_err *err);
+
+/** Fills t->class_weight by class_weights and preserve_rare_classes. */
+pq_status pq_classes_weigh(pq_trainer *t, pq_err *err);
+
+/**
+ * Fills t->floors: NULL when no class has one. With preserve_rare_classes, and
+ * neither floor given, a recall may fall 0.05 below that of the reference, or where
+ * there is none, to 0.5.
+ *
+ * @retval PQ_ERR_CONFIG  A floor that cannot be watched, or has nothing to compare with.
+ */
+pq_status pq_classes_floors(pq_trainer *t, pq_err *err);
+
+/** Accuracy, recalls and what they lack to their floors, from t->hits and t->seen. */
+void pq_classes_score(const pq_trainer *t, pq_train_epoch *out);
+
+#endif
