@@ -9,6 +9,7 @@
 #include "formats/model.h"
 #include "metrics/metric.h"
 #include "sweep/config.h"
+#include "sweep/train_config.h"
 
 static void option_line(const pq_option *o, FILE *out)
 {
@@ -138,6 +139,7 @@ static bool help_keys(const char *name, FILE *out)
     for (const pq_config_block *b = pq_config_blocks; b->name != NULL; b++) {
         found |= help_key(b->name, b->params, name, out);
     }
+    found |= help_key("train", pq_train_param_table, name, out);
     return found;
 }
 
@@ -185,6 +187,15 @@ bool pq_help_topic(const char *name, FILE *out)
     return found || help_keys(name, out);
 }
 
+/* The blocks of a training configuration, behind the verb's own help. */
+static void help_training(FILE *out)
+{
+    for (const pq_config_block *b = pq_train_config_blocks; b->name != NULL; b++) {
+        (void)fprintf(out, "\n%s: %s\n", b->name, b->help);
+        pq_help_params(b->params, out);
+    }
+}
+
 static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
 {
     const char *name = pq_args_get(args, 0);
@@ -204,6 +215,9 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     for (size_t i = 0; pq_verbs[i] != NULL; i++) {
         if (strcmp(pq_verbs[i]->name, verb) == 0) {
             pq_help_verb(pq_verbs[i], stdout);
+            if (strcmp(verb, "train") == 0) {
+                help_training(stdout);
+            }
             return PQ_OK;
         }
     }

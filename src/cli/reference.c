@@ -8,6 +8,7 @@
 #include "formats/model.h"
 #include "metrics/metric.h"
 #include "sweep/config.h"
+#include "sweep/train_config.h"
 
 /* groff needs its backslashes and hyphens told apart. */
 static void man_text(const char *text, FILE *out)
@@ -211,6 +212,12 @@ static void print_markdown(FILE *out)
         "\n## Configuration\nBlocks of a YAML configuration; `pquant show CONFIG` prints "
         "them all with their values. See also [config.md](config.md).\n");
     for (const pq_config_block *b = pq_config_blocks; b->name != NULL; b++) {
+        markdown_entry(b->name, b->help, NULL, b->params, out);
+    }
+    (void)fprintf(out, "\n## Training\nBlocks of a configuration of `pquant train`; "
+                       "`pquant show CONFIG` prints it with its defaults. See also "
+                       "[training.md](training.md).\n");
+    for (const pq_config_block *b = pq_train_config_blocks; b->name != NULL; b++) {
         markdown_entry(b->name, b->help, NULL, b->params, out);
     }
     (void)fprintf(out, "\n## Metrics\n");

@@ -1,4 +1,4 @@
-/* The verbs around a configuration: run, validate, show, plan, status, merge, report. */
+/* The verbs around a sweep: run, plan, status, merge, report. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#include "cli/verb.h"
+#include "cli/config.h"
 #include "core/file.h"
 #include "core/memory.h"
 #include "report/report.h"
@@ -19,18 +19,9 @@
 #include "sweep/plan.h"
 #include "sweep/run.h"
 
-#define SET_OPTION                                                                       \
-    {                                                                                    \
-        "set", 'S', "KEY.PATH=VALUE", true, NULL, "change a value of the configuration"  \
-    }
-#define AXIS_OPTION                                                                      \
-    {                                                                                    \
-        "axis", 'P', "AXIS=V1,V2", true, NULL, "replace the values of a swept axis"      \
-    }
-
 static const pq_option run_options[] = {
-    SET_OPTION,
-    AXIS_OPTION,
+    PQ_SET_OPTION,
+    PQ_AXIS_OPTION,
     {"jobs", 'j', "N", false, "1", "cells at once; does not change the results"},
     {"output", 'o', "DIR", false, NULL, "results folder, instead of the configuration's"},
     {"only", 0, "GLOB", false, NULL, "only cells whose label matches, e.g. 'svd*'"},
@@ -41,51 +32,16 @@ static const pq_option run_options[] = {
 };
 
 static const pq_option config_options[] = {
-    SET_OPTION,
-    AXIS_OPTION,
+    PQ_SET_OPTION,
+    PQ_AXIS_OPTION,
     {"format", 0, "table|json", false, "table", "how to print"},
     {0},
 };
-
-static const pq_option show_options[] = {SET_OPTION, AXIS_OPTION, {0}};
 
 static const pq_option folder_options[] = {
     {"format", 0, "table|json|csv", false, "table", "how to print"},
     {0},
 };
-
-/* Several problems are listed, and counted in the error; one is the error itself. */
-static void list_problems(const char *path, const char *lines, pq_err *err)
-{
-    size_t n = 0;
-
-    for (const char *p = lines; *p != '\0'; p++) {
-        n += *p == '\n' ? 1 : 0;
-    }
-    if (n > 1) {
-        (void)fputs(lines, stderr);
-        *err = (pq_err){0}; /* the first of them */
-        (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
-                         "%s: %zu problems, listed above", path, n);
-    }
-}
-
-/* Reads a configuration with the changes of -S and -P. */
-static pq_status read_config(const pq_args *args, pq_config **out, pq_err *err)
-{
-    pq_config_changes changes  = {0};
-    pq_text           problems = {0};
-    pq_status         st;
-
-    changes.set  = pq_args_values(args, "set", &changes.n_set);
-    changes.axes = pq_args_values(args, "axis", &changes.n_axes);
-    st           = pq_config_read(pq_args_get(args, 0), &changes, out, &problems, err);
-    if (st != PQ_OK && problems.length > 0) {
-        list_problems(pq_args_get(args, 0), problems.text, err);
-    }
-    pq_text_free(&problems);
-    return st;
-}
 
 static size_t terminal_width(void)
 {
@@ -215,7 +171,7 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     options.dir   = pq_args_value(args, "output");
     options.only  = pq_args_value(args, "only");
     options.force = pq_args_flag(args, "force");
-    PQ_TRY(read_config(args, &config, err));
+    PQ_TRY(pq_args_config(args, &config, err));
     PQ_TRY(pq_sweep_run(config, &options, &summary, err));
     pq_progress_done();
     PQ_TRY(pq_report_write(summary.dir, NULL, &report, err));
@@ -243,62 +199,6 @@ const pq_verb pq_verb_run = {
     .options   = run_options,
     .example   = "pquant run configs/quickstart.yaml -P rank=4,8 --jobs 2",
     .run       = run,
-};
-
-static pq_status validate(const pq_args *args, int *exit_code, pq_err *err)
-{
-    pq_config *config = NULL;
-    size_t     cases  = 0;
-    pq_status  st;
-
-    (void)exit_code;
-    PQ_TRY(read_config(args, &config, err));
-    for (size_t i = 0; i < config->n_pipelines; i++) {
-        cases += config->pipelines[i].n_cases;
-    }
-    (void)printf("%s: ok, %zu pipelines, %zu cells\n", config->path, config->n_pipelines,
-                 cases);
-cleanup:
-    pq_config_free(&config);
-    return st;
-}
-
-const pq_verb pq_verb_validate = {
-    .name      = "validate",
-    .summary   = "check a configuration; every error is shown at once",
-    .arguments = "CONFIG",
-    .min_args  = 1,
-    .max_args  = 1,
-    .options   = show_options,
-    .example   = "pquant validate configs/quickstart.yaml",
-    .run       = validate,
-};
-
-static pq_status show(const pq_args *args, int *exit_code, pq_err *err)
-{
-    pq_config *config = NULL;
-    pq_text    text   = {0};
-    pq_status  st;
-
-    (void)exit_code;
-    PQ_TRY(read_config(args, &config, err));
-    pq_config_show(config, &text);
-    (void)fputs(text.text != NULL ? text.text : "", stdout);
-cleanup:
-    pq_text_free(&text);
-    pq_config_free(&config);
-    return st;
-}
-
-const pq_verb pq_verb_show = {
-    .name      = "show",
-    .summary   = "print a configuration with every default filled in",
-    .arguments = "CONFIG",
-    .min_args  = 1,
-    .max_args  = 1,
-    .options   = show_options,
-    .example   = "pquant show configs/quickstart.yaml -S seeds.base=7",
-    .run       = show,
 };
 
 static json_t *cell_json(const pq_cells *cells, const pq_cell *cell)
@@ -329,7 +229,7 @@ static pq_status plan(const pq_args *args, int *exit_code, pq_err *err)
 
     (void)exit_code;
     PQ_TRY(pq_args_format(args, "table json", &format, err));
-    PQ_TRY(read_config(args, &config, err));
+    PQ_TRY(pq_args_config(args, &config, err));
     PQ_TRY(pq_cells_plan(config, NULL, &cells, err));
     for (size_t i = 0; i < cells.n; i++) {
         (void)json_array_append_new(list, cell_json(&cells, &cells.cells[i]));

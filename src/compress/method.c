@@ -146,6 +146,11 @@ static pq_status set_item(pq_stage *stage, char *item, uint64_t *seen, pq_err *e
     }
     PQ_CHECK(row == NULL || (*seen >> (row - table) & 1) == 0, PQ_ERR_CONFIG,
              "%s is given twice", key);
+    if (row != NULL && row->type == PQ_PARAM_STRING && *value == '[' &&
+        value[strlen(value) - 1] == ']') { /* brackets around a text with commas */
+        value[strlen(value) - 1] = '\0';
+        value++;
+    }
     PQ_TRY(pq_params_set(table, stage->params, key, value, err));
     *seen |= (uint64_t)1 << (row - table);
 cleanup:

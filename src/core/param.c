@@ -259,8 +259,13 @@ void pq_param_print(const pq_param *row, const void *values, pq_text *out)
 void pq_params_print(const pq_param *table, const void *values, pq_text *out)
 {
     for (const pq_param *row = table; row != NULL && row->name != NULL; row++) {
-        pq_text_add(out, "%s%s=", row == table ? "" : ", ", row->name);
+        const char *text = row->type == PQ_PARAM_STRING
+                               ? *(char *const *)field_const(row, values)
+                               : NULL;
+        const bool  cuts = text != NULL && strchr(text, ',') != NULL;
+        pq_text_add(out, "%s%s=%s", row == table ? "" : ", ", row->name, cuts ? "[" : "");
         pq_param_print(row, values, out);
+        pq_text_add(out, "%s", cuts ? "]" : "");
     }
 }
 

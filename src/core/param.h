@@ -71,7 +71,8 @@ const pq_param *pq_params_find(const pq_param *table, const char *name);
  * "[8, 4]". */
 void pq_param_print(const pq_param *row, const void *values, pq_text *out);
 
-/** Appends all fields as "name=value, name=value", in table order. */
+/** Appends all fields as "name=value, name=value", in table order; a string with commas
+ * stands in brackets. */
 void pq_params_print(const pq_param *table, const void *values, pq_text *out);
 
 /** Deep copy into zeroed memory of the same struct. */

@@ -184,6 +184,13 @@ typedef struct {
     const char     *help;
 } pq_config_block;
 
+/** Appends "name: …", quoted where YAML asks for it, and a line. */
+void pq_show_name(pq_text *out, const char *name);
+
+/** Appends a line "key: value" for each row of a block of `config`, indented. */
+void pq_show_block(pq_text *out, const pq_config_block *block, const void *config,
+                   const char *indent);
+
 /** All such blocks in a fixed order; ends with a zeroed row. */
 extern const pq_config_block pq_config_blocks[];
 

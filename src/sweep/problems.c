@@ -79,14 +79,14 @@ bool pq_expect_map(pq_problems *p, const pq_yaml *node, const char *what)
 bool pq_expect_key(pq_problems *p, const pq_yaml *item, const pq_param *table,
                    pq_known_keys others, const char *what)
 {
-    const char *names[64];
+    const char *names[128];
     const char *near;
     size_t      n = 0;
 
-    for (const pq_param *r = table; r != NULL && r->name != NULL && n < 48; r++) {
+    for (const pq_param *r = table; r != NULL && r->name != NULL && n < 112; r++) {
         names[n++] = r->name;
     }
-    for (size_t i = 0; others != NULL && others[i] != NULL && n < 64; i++) {
+    for (size_t i = 0; others != NULL && others[i] != NULL && n < 128; i++) {
         names[n++] = others[i];
     }
     for (size_t i = 0; i < n; i++) {
@@ -118,9 +118,10 @@ static bool add_flat(pq_text *t, const pq_yaml *node, const char *between)
 }
 
 /* Strings that may be written as a list of names, or as a map of names to values. */
-static const char *const lists[] = {"inputs", "classes", "layers",
-                                    "tables", "plots",   NULL};
-static const char *const maps[]  = {"labels", "splits", NULL};
+static const char *const lists[] = {"inputs", "classes", "layers", "tables",
+                                    "plots",  "freeze",  NULL};
+static const char *const maps[]  = {"labels", "splits", "class_weights", "min_recall",
+                                    NULL};
 
 static bool is_one_of(const char *name, const char *const *names)
 {

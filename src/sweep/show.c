@@ -68,21 +68,33 @@ static void add_params(pq_text *out, const pq_param *table, const void *values)
     pq_text_add(out, "}");
 }
 
+void pq_show_name(pq_text *out, const char *name)
+{
+    pq_text_add(out, "name: ");
+    add_word(out, name);
+    pq_text_add(out, "\n");
+}
+
+void pq_show_block(pq_text *out, const pq_config_block *block, const void *config,
+                   const char *indent)
+{
+    for (const pq_param *row = block->params; row->name != NULL; row++) {
+        pq_text_add(out, "%s", indent);
+        add_param(out, row, (const char *)config + block->offset);
+        pq_text_add(out, "\n");
+    }
+}
+
 static void add_blocks(pq_text *out, const pq_config *config)
 {
     for (const pq_config_block *b = pq_config_blocks; b->name != NULL; b++) {
-        const char *dot    = strchr(b->name, '.');
-        const void *values = (const char *)config + b->offset;
+        const char *dot = strchr(b->name, '.');
         if (strncmp(b->name, "latency", 7) == 0 && !config->latency.wanted) {
             continue;
         }
         pq_text_add(out, "%s%s:\n", dot != NULL ? "  " : "",
                     dot != NULL ? dot + 1 : b->name);
-        for (const pq_param *row = b->params; row->name != NULL; row++) {
-            pq_text_add(out, "%s", dot != NULL ? "    " : "  ");
-            add_param(out, row, values);
-            pq_text_add(out, "\n");
-        }
+        pq_show_block(out, b, config, dot != NULL ? "    " : "  ");
     }
 }
 
@@ -174,9 +186,8 @@ static void add_bounds(pq_text *out, const pq_config *config)
 
 void pq_config_show(const pq_config *config, pq_text *out)
 {
-    pq_text_add(out, "schema: pquant/1\nname: ");
-    add_word(out, config->name);
-    pq_text_add(out, "\n");
+    pq_text_add(out, "schema: pquant/1\n");
+    pq_show_name(out, config->name);
     add_blocks(out, config);
     pq_text_add(out, "metrics:\n");
     for (size_t i = 0; i < config->n_metrics; i++) {

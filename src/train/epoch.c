@@ -117,10 +117,14 @@ static void report(const pq_trainer *t, size_t epoch, size_t done, double loss,
     const double rate   = seconds > 0.0 ? (double)done / seconds : 0.0;
     const double left =
         (double)(t->n_train - done) + (double)((epochs - epoch) * t->n_train);
-    char note[128], time[32];
+    char note[160], metric[48] = "", time[32];
 
-    (void)snprintf(note, sizeof note, "epoch %zu, loss %.4f, %.3g events/s, %s left",
-                   epoch, loss, rate,
+    if (t->n_history > 0 && t->n_valid > 0) {
+        (void)snprintf(metric, sizeof metric, "accuracy %.4f, ",
+                       t->history[t->n_history - 1].accuracy);
+    }
+    (void)snprintf(note, sizeof note, "epoch %zu, loss %.4f, %s%.3g events/s, %s left",
+                   epoch, loss, metric, rate,
                    pq_seconds_text(rate > 0.0 ? left / rate : 0.0, time, sizeof time));
     pq_progress_report(t->options->progress, "events", (epoch - 1) * t->n_train + done,
                        epochs * t->n_train, note);

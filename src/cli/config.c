@@ -1,0 +1,130 @@
+/* Reading configurations, and the verbs that only look at one: validate, show. */
+#include "cli/config.h"
+
+static const pq_option options[] = {PQ_SET_OPTION, PQ_AXIS_OPTION, {0}};
+
+/* The changes that the verb knows options for. */
+static pq_config_changes changes_of(const pq_args *args)
+{
+    pq_config_changes c = {0};
+
+    c.set  = pq_args_values(args, "set", &c.n_set);
+    c.axes = pq_args_values(args, "axis", &c.n_axes);
+    return c;
+}
+
+/* Several problems are listed, and counted in the error; one is the error itself. */
+static void list_problems(const pq_args *args, pq_status st, pq_text *problems,
+                          pq_err *err)
+{
+    size_t n = 0;
+
+    for (const char *p = problems->text; p != NULL && *p != '\0'; p++) {
+        n += *p == '\n' ? 1 : 0;
+    }
+    if (st != PQ_OK && n > 1) {
+        (void)fputs(problems->text, stderr);
+        *err = (pq_err){0}; /* the first of them */
+        (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
+                         "%s: %zu problems, listed above", pq_args_get(args, 0), n);
+    }
+    pq_text_free(problems);
+}
+
+pq_status pq_args_config(const pq_args *args, pq_config **out, pq_err *err)
+{
+    const pq_config_changes changes  = changes_of(args);
+    pq_text                 problems = {0};
+    pq_status               st;
+
+    PQ_CHECK(!pq_train_config_is(pq_args_get(args, 0)), PQ_ERR_CONFIG,
+             "%s is a configuration of 'pquant train'", pq_args_get(args, 0));
+    st = pq_config_read(pq_args_get(args, 0), &changes, out, &problems, err);
+    list_problems(args, st, &problems, err);
+cleanup:
+    return st;
+}
+
+pq_status pq_args_train_config(const pq_args *args, pq_train_config **out, pq_err *err)
+{
+    const pq_config_changes changes  = changes_of(args);
+    pq_text                 problems = {0};
+    const pq_status         st =
+        pq_train_config_read(pq_args_get(args, 0), &changes,
+                             pq_args_value(args, "output"), out, &problems, err);
+
+    list_problems(args, st, &problems, err);
+    return st;
+}
+
+static pq_status validate(const pq_args *args, int *exit_code, pq_err *err)
+{
+    pq_config       *config   = NULL;
+    pq_train_config *training = NULL;
+    size_t           cases    = 0;
+    pq_status        st;
+
+    (void)exit_code;
+    if (pq_train_config_is(pq_args_get(args, 0))) {
+        PQ_TRY(pq_args_train_config(args, &training, err));
+        (void)printf("%s: ok, a training of %lld epochs\n", training->path,
+                     (long long)training->train.epochs);
+        goto cleanup;
+    }
+    PQ_TRY(pq_args_config(args, &config, err));
+    for (size_t i = 0; i < config->n_pipelines; i++) {
+        cases += config->pipelines[i].n_cases;
+    }
+    (void)printf("%s: ok, %zu pipelines, %zu cells\n", config->path, config->n_pipelines,
+                 cases);
+cleanup:
+    pq_config_free(&config);
+    pq_train_config_free(&training);
+    return st;
+}
+
+const pq_verb pq_verb_validate = {
+    .name      = "validate",
+    .summary   = "check a configuration, of a sweep or a training; every error is shown "
+                 "at once",
+    .arguments = "CONFIG",
+    .min_args  = 1,
+    .max_args  = 1,
+    .options   = options,
+    .example   = "pquant validate configs/quickstart.yaml",
+    .run       = validate,
+};
+
+static pq_status show(const pq_args *args, int *exit_code, pq_err *err)
+{
+    pq_config       *config   = NULL;
+    pq_train_config *training = NULL;
+    pq_text          text     = {0};
+    pq_status        st;
+
+    (void)exit_code;
+    if (pq_train_config_is(pq_args_get(args, 0))) {
+        PQ_TRY(pq_args_train_config(args, &training, err));
+        pq_train_config_show(training, &text);
+    } else {
+        PQ_TRY(pq_args_config(args, &config, err));
+        pq_config_show(config, &text);
+    }
+    (void)fputs(text.text != NULL ? text.text : "", stdout);
+cleanup:
+    pq_text_free(&text);
+    pq_config_free(&config);
+    pq_train_config_free(&training);
+    return st;
+}
+
+const pq_verb pq_verb_show = {
+    .name      = "show",
+    .summary   = "print a configuration with every default filled in",
+    .arguments = "CONFIG",
+    .min_args  = 1,
+    .max_args  = 1,
+    .options   = options,
+    .example   = "pquant show configs/quickstart.yaml -S seeds.base=7",
+    .run       = show,
+};

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Training from outside: the shipped configuration, kills and interrupts that are resumed, a run that
+# diverges, and bad configurations.
+. "$(dirname "$0")/common.sh"
+config=configs/train-jsc.yaml
+train() { # OUT EXTRA…: the jet tagger for a few epochs
+  local out=$1
+  shift
+  "$pquant" train "$config" -o "$out" -S "output.log=$out.json" -S train.epochs=2 "$@"
+}
+field() { /usr/bin/python3 -c 'import json,sys; d=json.load(open(sys.argv[1])); print(eval(sys.argv[2], {"d": d, "len": len}))' "$1" "$2"; }
+
+# Two epochs: model, log with recalls by name, no checkpoint left.
+expect 0 "weights of epoch" train "$work/whole.h5"
+[ "$(field "$work/whole.h5.json" 'd["status"], len(d["epochs"]), sorted(d["epochs"][0]["recalls"])')" = \
+  "('ok', 2, ['g', 'q', 't', 'w', 'z'])" ] || fault "the log is not as it should be: $(cat "$work/whole.h5.json")"
+[ ! -e "$work/whole.h5.checkpoint" ] || fault "a finished run left its checkpoint"
+expect 0 "accuracy" "$pquant" model eval "$work/whole.h5" --data datasets/jets-hlf.h5:test
+
+# Killed in the middle and started again: the same file as without.
+killed() { # OUT SIGNAL: starts a run of 40 epochs, sends the signal after the first epochs
+  setsid "$pquant" train "$config" -o "$1" -S train.epochs=40 -S output.log="$1.json" >"$1.out" 2>"$1.err" &
+  local victim=$! _
+  for _ in $(seq 1500); do
+    [ "$(grep -c '^epoch' "$1.out")" -ge 2 ] && break
+    sleep 0.02
+  done
+  kill "-$2" "$victim"
+  wait "$victim"
+}
+"$pquant" train "$config" -o "$work/long.h5" -S "output.log=$work/long.json" -S train.epochs=40 -q >/dev/null || fault "the long run failed"
+for signal in KILL INT; do
+  killed "$work/cut$signal.h5" $signal 2>/dev/null
+  code=$?
+  [ "$signal" = KILL ] || [ $code = 130 ] || fault "exit code $code after SIGINT, not 130"
+  [ -s "$work/cut$signal.h5.checkpoint" ] || fault "no checkpoint after SIG$signal"
+  [ ! -e "$work/cut$signal.h5" ] || fault "a model after SIG$signal"
+  expect 0 "weights of epoch" "$pquant" train "$config" -o "$work/cut$signal.h5" -S train.epochs=40 -S output.log="$work/cut$signal.h5.json"
+  cmp "$work/long.h5" "$work/cut$signal.h5" || fault "SIG$signal and resumed: another file"
+  [ ! -e "$work/cut$signal.h5.checkpoint" ] || fault "the resumed run left its checkpoint"
+done
+grep -q "interrupted in epoch" "$work/cutINT.h5.err" || fault "no word of the interrupt: $(cat "$work/cutINT.h5.err")"
+grep -q "^again: pquant train" "$work/cutINT.h5.err" || fault "no command to go on: $(cat "$work/cutINT.h5.err")"
+
+# A checkpoint of another run is refused, with the way out.
+echo nonsense >"$work/other.h5.checkpoint"
+expect 2 "hint: remove $work/other.h5.checkpoint to begin anew" train "$work/other.h5"
+
+# A run that diverges keeps its last good epoch, and says so in the log.
+diverge=(-S train.optimizer=sgd -S train.schedule=constant -S train.warmup_epochs=12 -S train.lr=0.8
+  -S train.momentum=0 -S train.weight_decay=10 -S train.epochs=12) # from lr 0.2 on, decay overshoots
+expect 2 "is not finite" train "$work/nan.h5" "${diverge[@]}"
+[ "$(field "$work/nan.h5.json" 'd["status"], d["best_epoch"] > 0, d["best_epoch"] <= len(d["epochs"])')" = \
+  "('failed', True, True)" ] || fault "the log of a diverged run: $(cat "$work/nan.h5.json")"
+expect 0 "accuracy" "$pquant" model eval "$work/nan.h5" --data datasets/jets-hlf.h5:test
+
+# A floor that is not held is said aloud.
+expect 0 "warning: no epoch holds every recall floor: class 'g'" train "$work/floor.h5" -S 'train.min_recall={g: 0.99}'
+[ "$(field "$work/floor.h5.json" 'd["floor_held"], d["floors"]["g"]')" = "(False, 0.99)" ] || fault "the floor is not in the log"
+
+# Every mistake at once, at its place; includes; what looks at configurations.
+cat >"$work/bad.yaml" <<'END'
+schema: pquant/1
+model: {zoo: jsc-mlp, weigths: a}
+dataset: {train: train}
+train: {epoch: 3, lr: fast, epochs: -1}
+END
+for part in "bad.yaml:2:23: model: unknown key 'weigths'; did you mean 'weights'?" "bad.yaml:4:9: train: unknown key 'epoch'; did you mean 'epochs'?" \
+  "train: lr = 'fast' is not a number" "train: epochs = -1 is not in 0..100000" "dataset: file must be given" "output: model must be given"; do
+  expect 2 "$part" "$pquant" train "$work/bad.yaml"
+  expect 2 "$part" "$pquant" validate "$work/bad.yaml"
+done
+printf 'include: %s\ntrain: {epochs: 7}\n' "$root/$config" >"$work/more.yaml"
+expect 0 "ok, a training of 7 epochs" "$pquant" validate "$work/more.yaml"
+expect 0 "epochs: 7" "$pquant" show "$work/more.yaml"
+"$pquant" show "$work/more.yaml" >"$work/shown.yaml"
+expect 0 "ok, a training of 7 epochs" "$pquant" validate "$work/shown.yaml"
+diff <("$pquant" show "$work/shown.yaml") "$work/shown.yaml" || fault "what show prints is not read back"
+expect 2 "is a configuration of 'pquant train'" "$pquant" run "$work/more.yaml"
+expect 2 "train: lr = 'fast' is not a number" train "$work/x.h5" -S train.lr=fast
+expect 0 "largest learning rate" "$pquant" help train
+expect 0 "key of train:" "$pquant" help class_weights
+done_testing
