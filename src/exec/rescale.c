@@ -16,8 +16,8 @@ static bool same_values(const float *a, const float *b, size_t n)
     return a == b || (a != NULL && b != NULL && memcmp(a, b, n * sizeof *a) == 0);
 }
 
-pq_status pq_rescale_between(size_t n, pq_scale from, pq_scale to, pq_rescale *out,
-                             pq_err *err)
+pq_status pq_rescale_between(size_t n, bool padded, pq_scale from, pq_scale to,
+                             pq_rescale *out, pq_err *err)
 {
     pq_rescale r  = {0};
     pq_status  st = PQ_OK;
@@ -40,7 +40,7 @@ pq_status pq_rescale_between(size_t n, pq_scale from, pq_scale to, pq_rescale *o
         r.summand[i] = (m - M) / S;
     }
     r.n      = n;
-    r.padded = info->padded;
+    r.padded = padded;
     *out     = r;
     r        = (pq_rescale){0};
 cleanup:
@@ -66,7 +66,7 @@ pq_status pq_rescale_make(const pq_graph *graph, const pq_dataset_info *info,
         "%zu features",
         graph->scaler_mean->count, graph->scaler_std->count, info->path, n);
     PQ_TRY(pq_rescale_between(
-        n,
+        n, info->padded,
         known ? (pq_scale){info->scaler_mean, info->scaler_std} : (pq_scale){NULL, NULL},
         (pq_scale){pq_f32(graph->scaler_mean), pq_f32(graph->scaler_std)}, out, err));
 cleanup:

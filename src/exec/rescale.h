@@ -39,11 +39,12 @@ typedef struct {
 
 /**
  * From one scale to another; nothing to do where they are the same.
+ * @param[in]  padded  as in pq_dataset_info
  * @param[out] out  caller frees with pq_rescale_free
  * @retval PQ_ERR_NUMERIC  `to` has a deviation of 0.
  */
-pq_status pq_rescale_between(size_t n, pq_scale from, pq_scale to, pq_rescale *out,
-                             pq_err *err);
+pq_status pq_rescale_between(size_t n, bool padded, pq_scale from, pq_scale to,
+                             pq_rescale *out, pq_err *err);
 
 /** Rescales n values, whole events, in place. */
 void pq_rescale_apply(const pq_rescale *r, size_t n, float *x);

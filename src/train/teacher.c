@@ -100,8 +100,8 @@ static pq_status match_scale(const pq_trainer *t, const pq_graph *graph, pq_teac
              PQ_ERR_SHAPE,
              "the teacher's scaler has %zu means, but the events have %zu features",
              graph->scaler_mean->count, n);
-    PQ_TRY(pq_rescale_between(n, scale_of(t->graph, info), scale_of(graph, info),
-                              &d->scale, err));
+    PQ_TRY(pq_rescale_between(n, info->padded, scale_of(t->graph, info),
+                              scale_of(graph, info), &d->scale, err));
 cleanup:
     return st;
 }
