@@ -109,6 +109,101 @@ Test(finetune, both_factors_of_a_low_rank_layer_are_trained)
     pq_dataset_close(&d);
 }
 
+Test(finetune, layers_of_a_tensor_train_are_compared_with_the_teachers)
+{
+    pq_dataset       *d = events();
+    pq_graph         *g = trained(d);
+    const pq_training t = {
+        .dataset = d, .validation = SIZE_MAX, .threads = 2, .teacher = g};
+    pq_graph       *small = apply("tensor_train:rank=2,layers=fc1", g, &t);
+    pq_graph       *alone = apply("distill:epochs=1,layer_mse=0", small, &t);
+    pq_graph       *near  = apply("distill:epochs=1,layer_mse=1", small, &t);
+    const size_t    at    = pq_graph_find(small, "fc1");
+    const pq_layer *a, *b;
+
+    cr_assert_neq(at, SIZE_MAX);
+    cr_assert_null(pq_layer_weight(small->nodes[at].layer, "kernel"));
+    a = alone->nodes[at].layer;
+    b = near->nodes[at].layer;
+    cr_expect_neq(memcmp(pq_f32(a->weights[0].value), pq_f32(b->weights[0].value),
+                         a->weights[0].value->count * sizeof(float)),
+                  0, "layer_mse changed nothing");
+    pq_graph_free(&g);
+    pq_graph_free(&small);
+    pq_graph_free(&alone);
+    pq_graph_free(&near);
+    pq_dataset_close(&d);
+}
+
+Test(finetune, of_no_epochs_changes_nothing_and_says_so)
+{
+    pq_dataset            *d = events();
+    pq_graph              *g = trained(d), *out = NULL;
+    const pq_training      t       = {.dataset = d, .validation = SIZE_MAX, .threads = 1};
+    const pq_apply_options options = {.training = &t};
+    pq_stage               stage   = {0};
+    pq_layer_change       *changes = NULL;
+    size_t                 n       = 0;
+    char                   a[65], b[65];
+
+    OK(pq_stage_parse("finetune:epochs=0", &stage, err));
+    OK(pq_stage_apply(&stage, g, &options, &out, &changes, &n, err));
+    OK(pq_graph_hash(g, a, err));
+    OK(pq_graph_hash(out, b, err));
+    cr_expect_str_eq(a, b);
+    cr_assert_gt(n, 0);
+    cr_expect_str_eq(changes[0].what, "not trained: 0 epochs");
+    pq_free(changes);
+    pq_stage_free(&stage);
+    pq_graph_free(&g);
+    pq_graph_free(&out);
+    pq_dataset_close(&d);
+}
+
+/* Without a scaler anywhere the weights are for the values as they are. */
+Test(finetune, gives_no_scaler_to_a_network_that_had_none)
+{
+    pq_dataset       *d = events();
+    pq_graph         *g = trained(d), *tuned;
+    const pq_training t = {.dataset = d, .validation = SIZE_MAX, .threads = 2};
+
+    pq_tensor_free(&g->scaler_mean);
+    pq_tensor_free(&g->scaler_std);
+    tuned = apply("finetune:epochs=1", g, &t);
+    cr_expect_null(tuned->scaler_mean);
+    pq_graph_free(&g);
+    pq_graph_free(&tuned);
+    pq_dataset_close(&d);
+}
+
+Test(finetune, tells_recalls_and_floors_that_are_not_held)
+{
+    pq_dataset       *d = events();
+    pq_graph         *g = trained(d), *out = NULL;
+    pq_stage          stage   = {0};
+    pq_layer_change  *changes = NULL;
+    size_t            n       = 0;
+    const pq_training t       = {
+              .dataset = d, .validation = SIZE_MAX, .threads = 2, .teacher = g};
+    const pq_apply_options options = {.training = &t};
+    pq_text                text    = {0};
+
+    OK(pq_stage_parse("finetune:epochs=1,lr=1e-9,min_recall=[a=1,b=1]", &stage, err));
+    pq_stage_print(&stage, &text);
+    cr_expect(strstr(text.text, "min_recall=[a=1,b=1]") != NULL, "%s", text.text);
+    OK(pq_stage_apply(&stage, g, &options, &out, &changes, &n, err));
+    cr_assert_gt(n, 0);
+    cr_expect_eq(strncmp(changes[0].what, "recall floor not held; epoch 1 of 1, ", 37), 0,
+                 "%s", changes[0].what);
+    cr_expect(strstr(changes[0].what, "; recall a 0.") != NULL, "%s", changes[0].what);
+    pq_text_free(&text);
+    pq_free(changes);
+    pq_stage_free(&stage);
+    pq_graph_free(&g);
+    pq_graph_free(&out);
+    pq_dataset_close(&d);
+}
+
 Test(finetune, says_that_it_needs_events)
 {
     pq_dataset            *d       = events();
