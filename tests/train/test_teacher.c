@@ -1,4 +1,5 @@
 /* Distillation: what the teacher says counts by class name and in its own scale. */
+#include "exec/rescale.h"
 #include "runs.h"
 
 static const double tolerance = 2e-3; /* of weights after 20 epochs, float rounding */
@@ -197,4 +198,21 @@ Test(teacher, that_does_not_fit_is_refused)
     pq_graph_free(&teacher);
     pq_graph_free(&one);
     finish_run(&r);
+}
+
+/* Tracks of two features and a mask, the second track padding. */
+Test(teacher, gets_padding_and_mask_as_they_are)
+{
+    static const float mean[] = {1.0F, 2.0F, 0.0F}, std[] = {2.0F, 4.0F, 1.0F};
+    static const float due[] = {3.5F, 2.0F, 1.0F, 0.0F, 0.0F, 0.0F};
+    float              x[]   = {1.25F, 0.0F, 1.0F, 0.0F, 0.0F, 0.0F};
+    pq_rescale         r     = {0};
+
+    OK(pq_rescale_between(3, true, (pq_scale){mean, std}, (pq_scale){NULL, NULL}, &r,
+                          err));
+    pq_rescale_apply(&r, 6, x);
+    for (size_t i = 0; i < 6; i++) {
+        cr_expect_float_eq((double)x[i], (double)due[i], 0.0, "%zu", i);
+    }
+    pq_rescale_free(&r);
 }
