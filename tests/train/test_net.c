@@ -405,3 +405,35 @@ Test(net, products_and_concatenations_of_any_axis_have_the_gradients_of_the_doub
     finish(g, 81);
     compare_all(g, 37);
 }
+
+Test(net, every_failed_allocation_leaves_nothing_behind)
+{
+    const size_t modes[] = {2, 2}, ranks[] = {1, 3, 1};
+    pq_graph    *g    = start("6,6,4");
+    pq_layer    *l    = layer_of("tt_conv2d padding=same");
+    pq_pool     *pool = NULL;
+    pq_net      *net  = NULL;
+    pq_status    st   = PQ_ERR_NOMEM;
+
+    add_conv(g, "a", "conv2d padding=same groups=2", PQ_SHAPE(4, 3, 3, 2));
+    weigh(l, "window", PQ_SHAPE(1, 3, 3, 2));
+    weigh(l, "core1", PQ_SHAPE(2, 4, 4, 1));
+    add(g, "b", l, NULL);
+    add(g, "c", layer_of("max_pool"), NULL);
+    add_train(g, "d", 2, modes, modes, ranks, true);
+    add(g, "e", layer_of("global_avg_pool"), NULL);
+    finish(g, 91);
+    OK(pq_pool_create(1, &pool, err));
+    for (size_t n = 0; st != PQ_OK; n++) {
+        const size_t live = pq_memory_live();
+        pq_memory_fail_after(n);
+        st = pq_net_create(
+            g, &(pq_net_options){.batch = 8, .training = true, .pool = pool}, &net, NULL);
+        pq_memory_fail_after(SIZE_MAX);
+        cr_assert(st == PQ_OK || st == PQ_ERR_NOMEM, "after %zu: status %d", n, (int)st);
+        pq_net_free(&net);
+        cr_assert_eq(pq_memory_live(), live, "after %zu", n);
+    }
+    pq_pool_free(&pool);
+    pq_graph_free(&g);
+}
