@@ -68,7 +68,7 @@ EXPORT double bench_tt(double *data, size_t d, const size_t *dim, const size_t *
 EXPORT double bench_tucker(double *data, size_t d, const size_t *dim, const size_t *rank,
                            size_t sweeps)
 {
-    const pq_tucker_options options = {sweeps, -1.0};
+    const pq_tucker_options options = {sweeps, -1.0, NULL};
     pq_tensor               t       = view(data, d, dim);
     pq_tucker               tucker  = {0};
     double                  error;

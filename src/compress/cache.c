@@ -20,7 +20,8 @@ typedef struct entry {
 struct pq_cache {
     char           *folder;  /* NULL = memory */
     entry          *entries; /* memory only */
-    pthread_mutex_t lock;    /* of entries */
+    size_t          hits;
+    pthread_mutex_t lock; /* of entries and hits */
 };
 
 static const size_t max_bytes = (size_t)1 << 34; /* of an array that is read back */
@@ -194,8 +195,21 @@ bool pq_cache_get(pq_cache *cache, const char *key, size_t n, pq_tensor **arrays
     }
     if (found) {
         memcpy(arrays, copies, n * sizeof *arrays);
+        (void)pthread_mutex_lock(&cache->lock);
+        cache->hits++;
+        (void)pthread_mutex_unlock(&cache->lock);
     }
     return found;
+}
+
+size_t pq_cache_hits(pq_cache *cache)
+{
+    size_t hits;
+
+    (void)pthread_mutex_lock(&cache->lock);
+    hits = cache->hits;
+    (void)pthread_mutex_unlock(&cache->lock);
+    return hits;
 }
 
 static void put_into_memory(pq_cache *cache, const char *key, size_t n,

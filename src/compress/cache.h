@@ -25,6 +25,9 @@ void      pq_cache_close(pq_cache **cache);
  */
 bool pq_cache_get(pq_cache *cache, const char *key, size_t n, pq_tensor **arrays);
 
+/** How often something was found since the cache was opened. */
+size_t pq_cache_hits(pq_cache *cache);
+
 /** Stores copies of float64 arrays under a new key; failing to write to disk is not an
  * error (the work is only done again).
  */

@@ -75,9 +75,7 @@ static pq_status check(const void *values, pq_err *err)
     const cp_params *p = values;
     pq_status        st;
 
-    PQ_CHECK(isnan(p->rank.energy) && !p->rank.evbmf, PQ_ERR_CONFIG,
-             "terms have no singular values: give rank, ratio or epsilon");
-    PQ_TRY(pq_rank_check(&p->rank, 0, "rank, epsilon and ratio", err));
+    PQ_TRY(pq_rank_check(&p->rank, 0, "", err));
 cleanup:
     return st;
 }
@@ -120,34 +118,37 @@ cleanup:
     return st;
 }
 
-/* The fewest terms within epsilon: doubling, then halving the interval. Ends at `limit`
- * where none is that good. */
-static pq_status search(const pq_tensor *t, double epsilon, size_t limit,
+static size_t least_of(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The fewest terms (in multiples of `step`) within epsilon: doubling, then halving the
+ * interval. Ends at `limit` where none is that good. */
+static pq_status search(const pq_tensor *t, double epsilon, size_t limit, size_t step,
                         const pq_cp_options *options, pq_cp *out, size_t *rank,
                         pq_err *err)
 {
-    size_t    lo = 0, hi = 1;
-    bool      found = false;
-    pq_cp     cp    = {0};
-    pq_status st    = PQ_OK;
+    const size_t most = (limit + step - 1) / step;
+    size_t       lo = 0, hi = 1;
+    bool         found = false;
+    pq_cp        cp    = {0};
+    pq_status    st    = PQ_OK;
 
-    while (true) {
-        const size_t r = found ? (lo + hi) / 2 : hi;
+    while (!found || hi - lo > 1) {
+        const size_t at = found ? (lo + hi) / 2 : hi, r = least_of(at * step, limit);
         PQ_TRY(pq_cp_als(t, r, options, &cp, err));
-        const bool good = cp.error <= epsilon || (!found && r == limit);
-        if (good) {
+        if (cp.error <= epsilon || (!found && at == most)) {
             pq_cp_free(out);
             *out  = cp;
             cp    = (pq_cp){0};
-            *rank = hi = r;
-            found      = true;
+            *rank = r;
+            hi    = at;
+            found = true;
         } else {
             pq_cp_free(&cp);
-            lo = r;
-            hi = found ? hi : 2 * hi < limit ? 2 * hi : limit;
-        }
-        if (found && hi - lo <= 1) {
-            break;
+            lo = at;
+            hi = found ? hi : least_of(2 * hi, most);
         }
     }
 cleanup:
@@ -155,26 +156,48 @@ cleanup:
     return st;
 }
 
-static pq_status choose(const cp_params *p, const pq_shape *kernel, size_t limit,
-                        size_t *rank, pq_err *err)
+/* EVBMF of a tensor: the largest rank of its unfoldings. */
+static pq_status rank_of_noise(const pq_compress_task *task, const pq_tensor *t,
+                               size_t *rank, pq_err *err)
 {
-    const size_t count =
-        kernel->dim[0] * kernel->dim[1] * kernel->dim[2] * kernel->dim[3];
-    const size_t each = term_values(kernel, p->axes);
-    pq_status    st   = PQ_OK;
+    const cp_params *p    = task->params;
+    pq_side          side = {0};
+    pq_status        st   = PQ_OK;
 
-    if (!isnan(p->rank.ratio)) {
-        *rank = (size_t)((double)count / (p->rank.ratio * (double)each));
-        *rank = *rank < 1 ? 1 : *rank < limit ? *rank : limit;
-        if (p->rank.align > 1) {
-            const size_t step = (size_t)p->rank.align;
-            *rank             = *rank < step ? step : *rank / step * step;
-        }
+    *rank = 1;
+    for (size_t k = 0; k < t->shape.ndim; k++) {
+        PQ_TRY(pq_side_open(task->cache, t, k, &side, err));
+        const pq_spectrum s = pq_side_spectrum(&side);
+        const size_t      r = pq_rank_of_noise(&p->rank, &s);
+        *rank               = r > *rank ? r : *rank;
+        pq_side_free(&side);
+    }
+cleanup:
+    pq_side_free(&side);
+    return st;
+}
+
+static pq_status choose(const pq_compress_task *task, const pq_shape *kernel,
+                        const pq_tensor *t, size_t *rank, pq_err *err)
+{
+    const cp_params *p     = task->params;
+    const double     ratio = pq_rank_ratio(&p->rank);
+    const size_t     limit = rank_limit(t), each = term_values(kernel, p->axes);
+    pq_status        st = PQ_OK;
+
+    if (!isnan(ratio)) {
+        *rank = (size_t)((double)t->count / (ratio * (double)each));
+        *rank = pq_rank_down(*rank < 1 ? 1 : least_of(*rank, limit), p->rank.align);
         return PQ_OK;
     }
-    PQ_CHECK((uint64_t)p->rank.rank <= limit || p->rank.clip_rank, PQ_ERR_RANGE,
-             "rank %lld is not in 1..%zu", (long long)p->rank.rank, limit);
-    *rank = (uint64_t)p->rank.rank < limit ? (size_t)p->rank.rank : limit;
+    if (p->rank.evbmf) {
+        PQ_TRY(rank_of_noise(task, t, rank, err));
+    } else {
+        PQ_CHECK((uint64_t)p->rank.rank <= limit || p->rank.clip_rank, PQ_ERR_RANGE,
+                 "rank %lld is not in 1..%zu", (long long)p->rank.rank, limit);
+        *rank = (size_t)p->rank.rank;
+    }
+    *rank = pq_rank_up(*rank, p->rank.align, limit);
 cleanup:
     return st;
 }
@@ -271,58 +294,163 @@ cleanup:
     return st;
 }
 
-static pq_status apply_one(pq_compress_task *task, const char *name, pq_err *err)
+/* A layer, seen as a tensor of three or four axes. */
+typedef struct {
+    size_t        node;
+    pq_shape      kernel;
+    pq_tensor    *t;
+    pq_cp_options options;
+} target;
+
+static pq_status open_target(const pq_compress_task *task, const char *name, target *t,
+                             pq_err *err)
 {
-    const cp_params *p  = task->params;
-    const size_t     at = pq_graph_find(task->graph, name);
-    const pq_tensor *kernel =
-        pq_layer_weight(task->graph->nodes[at].layer, "kernel")->value;
-    pq_cp_options options = pq_cp_defaults;
-    pq_tensor    *t       = NULL;
-    pq_cp         cp      = {0};
-    size_t        rank    = 0;
-    char          words[48];
-    pq_status     st;
+    const cp_params *p = task->params;
+    const pq_tensor *kernel;
 
-    options.starts     = (size_t)p->starts;
-    options.max_sweeps = (size_t)p->sweeps;
-    options.ridge      = p->ridge;
-    options.swell      = p->swell;
-    options.seed       = task->seed;
-    PQ_TRY(view(kernel, p->axes, &t, err));
-    if (!isnan(p->rank.epsilon)) {
-        PQ_TRY(search(t, p->rank.epsilon, rank_limit(t), &options, &cp, &rank, err));
-    } else {
-        PQ_TRY(choose(p, &kernel->shape, rank_limit(t), &rank, err));
-    }
-    const size_t after   = rank * term_values(&kernel->shape, p->axes);
-    const bool   gains   = after < kernel->count;
-    const bool   rebuilt = p->rank.run_as == PQ_RUN_RECONSTRUCTED ||
+    t->node    = pq_graph_find(task->graph, name);
+    kernel     = pq_layer_weight(task->graph->nodes[t->node].layer, "kernel")->value;
+    t->kernel  = kernel->shape;
+    t->options = pq_cp_defaults;
+    t->options.starts     = (size_t)p->starts;
+    t->options.max_sweeps = (size_t)p->sweeps;
+    t->options.ridge      = p->ridge;
+    t->options.swell      = p->swell;
+    t->options.seed       = task->seed;
+    return view(kernel, p->axes, &t->t, err);
+}
+
+/* Puts `rank` terms into the graph; they are found here where `cp` is empty. */
+static pq_status reduce(pq_compress_task *task, const char *name, const target *t,
+                        size_t rank, bool shared, pq_cp *cp, pq_err *err)
+{
+    const cp_params *p       = task->params;
+    const size_t     after   = rank * term_values(&t->kernel, p->axes);
+    const double     epsilon = pq_rank_epsilon(&p->rank);
+    const bool       gains   = after < t->t->count;
+    const bool       rebuilt = p->rank.run_as == PQ_RUN_RECONSTRUCTED ||
                          (p->rank.run_as == PQ_RUN_AUTO && !gains);
+    char      words[64], missed[48] = "";
+    pq_status st;
 
+    if (cp->d > 0 && cp->error > epsilon) {
+        (void)snprintf(missed, sizeof missed, ", epsilon %.3g not reached", epsilon);
+    }
     (void)snprintf(words, sizeof words, "rank %zu", rank);
-    if (p->rank.keep_dense && !gains && !rebuilt) {
-        PQ_TRY(pq_note_dense(task, name, words, kernel->count, after, err));
-        goto cleanup;
+    if (p->rank.keep_dense && !gains && !rebuilt && !shared) {
+        return pq_note_dense(task, name, words, t->t->count, after, err);
     }
-    if (cp.d == 0) {
-        PQ_TRY(pq_cp_als(t, rank, &options, &cp, err));
+    if (cp->d == 0) {
+        PQ_TRY(pq_cp_als(t->t, rank, &t->options, cp, err));
     }
-    PQ_TRY(rebuilt ? rebuild(task->graph, at, &cp, err)
-                   : replace(task->graph, at, &cp, err));
-    PQ_TRY(pq_task_change(task, name, cp.error, "%s, swell %.2g%s%s", words, cp.swell,
-                          cp.corrected ? " corrected" : "",
+    PQ_TRY(rebuilt ? rebuild(task->graph, t->node, cp, err)
+                   : replace(task->graph, t->node, cp, err));
+    PQ_TRY(pq_task_change(task, name, cp->error, "%s, swell %.2g%s%s%s", words, cp->swell,
+                          cp->corrected ? " corrected" : "", missed,
                           rebuilt ? ", reconstructed" : ""));
 cleanup:
-    pq_tensor_free(&t);
+    return st;
+}
+
+/* One layer; `rank` is given by a budget, or 0. */
+static pq_status apply_one(pq_compress_task *task, const char *name, size_t rank,
+                           pq_err *err)
+{
+    const cp_params *p       = task->params;
+    const double     epsilon = pq_rank_epsilon(&p->rank);
+    const bool       shared  = rank > 0;
+    target           t       = {0};
+    pq_cp            cp      = {0};
+    pq_status        st;
+
+    PQ_TRY(open_target(task, name, &t, err));
+    if (!shared && !isnan(epsilon)) {
+        PQ_TRY(search(t.t, epsilon, rank_limit(t.t), (size_t)p->rank.align, &t.options,
+                      &cp, &rank, err));
+    } else if (!shared) {
+        PQ_TRY(choose(task, &t.kernel, t.t, &rank, err));
+    }
+    PQ_TRY(reduce(task, name, &t, rank, shared, &cp, err));
+cleanup:
+    pq_tensor_free(&t.t);
+    pq_cp_free(&cp);
+    return st;
+}
+
+/* Operations of one term. */
+static double term_macs(const pq_graph *graph, const target *t, int axes)
+{
+    const pq_pixels px = pq_pixels_of(graph, t->node);
+    const size_t   *d  = t->kernel.dim;
+    const double    h = (double)d[1], w = (double)d[2];
+
+    return px.in * (double)d[3] + px.out * (double)d[0] +
+           (axes == THREE ? px.out * h * w : px.rows * h + px.out * w);
+}
+
+/* Ranks up to one, with losses that fall evenly (in their logarithms) to its own. */
+static pq_status offer_up_to(pq_share *share, const target *t, const cp_params *p,
+                             double macs, size_t from, double before, size_t to,
+                             double loss, pq_err *err)
+{
+    const size_t step = (size_t)p->rank.align, each = term_values(&t->kernel, p->axes);
+    pq_status    st = PQ_OK;
+
+    for (size_t r = least_of(from + step, to); r > from; r = least_of(r + step, to)) {
+        const double part = (double)(r - from) / (double)(to - from);
+        PQ_TRY(pq_share_add(share, r, (double)(r * each), (double)r * macs,
+                            pow(before, 1.0 - part) * pow(loss, part), err));
+        if (r == to) {
+            break;
+        }
+    }
+cleanup:
+    return st;
+}
+
+/* Losses are measured by one short iteration at ranks that double. */
+static pq_status offer(pq_compress_task *task, const char *name, pq_share *share,
+                       pq_err *err)
+{
+    enum { PROBE_SWEEPS = 20 };
+    const cp_params *p      = task->params;
+    double           before = 1.0, macs;
+    size_t           from   = 0, limit;
+    target           t      = {0};
+    pq_cp            cp     = {0};
+    pq_status        st;
+
+    PQ_TRY(open_target(task, name, &t, err));
+    macs  = term_macs(task->graph, &t, p->axes);
+    limit = rank_limit(t.t);
+    if (share->limit < HUGE_VAL) { /* none above break-even is of use */
+        limit = least_of(
+            limit,
+            (size_t)(share->limit /
+                     (share->by_macs ? macs : (double)term_values(&t.kernel, p->axes))));
+    }
+    t.options.starts     = 1;
+    t.options.max_sweeps = least_of(t.options.max_sweeps, PROBE_SWEEPS);
+    for (size_t to = least_of((size_t)p->rank.align, limit); to > from;
+         to        = least_of(2 * to, limit)) {
+        PQ_TRY(pq_cp_als(t.t, to, &t.options, &cp, err));
+        const double loss = fmin(cp.error * cp.error, before);
+        pq_cp_free(&cp);
+        PQ_TRY(offer_up_to(share, &t, p, macs, from, before, to, loss, err));
+        from   = to;
+        before = loss;
+    }
+cleanup:
+    pq_tensor_free(&t.t);
     pq_cp_free(&cp);
     return st;
 }
 
 static pq_status apply(pq_compress_task *task, pq_err *err)
 {
-    return pq_task_each(task, ((const cp_params *)task->params)->rank.fold, apply_one,
-                        err);
+    const pq_lowrank_steps steps = {offer, apply_one};
+
+    return pq_lowrank_apply(task, &((const cp_params *)task->params)->rank, &steps, err);
 }
 
 const pq_method pq_method_cp = {
@@ -331,7 +459,7 @@ const pq_method pq_method_cp = {
     .source      = "arXiv:1412.6553, arXiv:2008.05441",
     .params      = params,
     .params_size = sizeof(cp_params),
-    .version     = "1",
+    .version     = "2",
     .stochastic  = true,
     .check       = check,
     .accepts     = accepts,

@@ -1,32 +1,45 @@
 #include "compress/lowrank.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "compress/wiring.h"
 #include "core/hash.h"
 #include "core/memory.h"
 #include "layers/kinds.h"
+#include "linalg/svd.h"
 #include "linalg/vbmf.h"
 
 const char *const pq_run_as_names[] = {"factorised", "reconstructed", "auto", NULL};
 
-pq_status pq_rank_check(const pq_rank_params *p, size_t extra, const char *rules,
+const char *const pq_budget_unit_names[] = {"parameters", "macs", NULL};
+
+pq_status pq_rank_check(const pq_rank_params *p, size_t extra, const char *names,
                         pq_err *err)
 {
     const size_t given = extra + (p->rank != PQ_UNSET) + !isnan(p->energy) +
-                         !isnan(p->epsilon) + p->evbmf + !isnan(p->ratio);
+                         !isnan(p->epsilon) + p->evbmf + !isnan(p->ratio) +
+                         !isnan(p->target_sparsity) + !isnan(p->budget);
     pq_status st;
 
-    PQ_CHECK(given == 1, PQ_ERR_CONFIG, "give exactly one of %s", rules);
+    PQ_CHECK(given == 1, PQ_ERR_CONFIG,
+             "give exactly one of %srank, energy, epsilon, evbmf, ratio, "
+             "target_sparsity and budget",
+             names);
     PQ_CHECK(p->weaken == 0.0 || p->evbmf, PQ_ERR_CONFIG, "weaken goes with evbmf only");
 cleanup:
     return st;
 }
 
+double pq_rank_ratio(const pq_rank_params *p)
+{
+    return isnan(p->target_sparsity) ? p->ratio : 1.0 / (1.0 - p->target_sparsity);
+}
+
 bool pq_rank_needs_spectrum(const pq_rank_params *p)
 {
-    return p->rank == PQ_UNSET && isnan(p->ratio);
+    return p->rank == PQ_UNSET && isnan(pq_rank_ratio(p));
 }
 
 /* Smallest r with sum_{i < r} s_i^2 >= part * sum s_i^2, at least 1. */
@@ -62,38 +75,112 @@ static size_t rank_of_error(const pq_spectrum *m, double epsilon)
     return r;
 }
 
-static size_t align(size_t rank, size_t step, size_t full)
+size_t pq_rank_up(size_t rank, int64_t step, size_t full)
 {
-    const size_t near = (rank + step / 2) / step * step;
+    const size_t n = (size_t)step;
 
-    rank = near > 0 ? near : step;
+    rank = (rank + n - 1) / n * n;
     return rank < full ? rank : full;
+}
+
+size_t pq_rank_down(size_t rank, int64_t step)
+{
+    const size_t n = (size_t)step;
+
+    return rank < n ? rank : rank / n * n;
+}
+
+size_t pq_rank_of_noise(const pq_rank_params *p, const pq_spectrum *m)
+{
+    size_t r = pq_evbmf_rank(m->s, m->m, m->n);
+
+    r += (size_t)(p->weaken * (double)(m->full - r) + 0.5);
+    return r < 1 ? 1 : r;
+}
+
+double pq_rank_epsilon(const pq_rank_params *p)
+{
+    return isnan(p->energy) ? p->epsilon : sqrt(1.0 - p->energy);
 }
 
 pq_status pq_rank_choose(const pq_rank_params *p, const pq_spectrum *m, size_t *rank,
                          pq_err *err)
 {
-    size_t    r  = 1;
-    pq_status st = PQ_OK;
+    const double ratio = pq_rank_ratio(p);
+    size_t       r     = 1;
+    pq_status    st    = PQ_OK;
 
     if (p->rank != PQ_UNSET) {
         PQ_CHECK((uint64_t)p->rank <= m->full || p->clip_rank, PQ_ERR_RANGE,
                  "rank %lld is not in 1..%zu", (long long)p->rank, m->full);
         r = (uint64_t)p->rank < m->full ? (size_t)p->rank : m->full;
-    } else if (!isnan(p->ratio)) {
-        r = (size_t)((double)m->m * (double)m->n / ((double)(m->m + m->n) * p->ratio));
+    } else if (!isnan(ratio)) {
+        r = (size_t)((double)m->m * (double)m->n / ((double)(m->m + m->n) * ratio));
     } else if (!isnan(p->energy)) {
         r = rank_of_energy(m, p->energy);
     } else if (!isnan(p->epsilon)) {
         r = rank_of_error(m, p->epsilon);
     } else {
-        r = pq_evbmf_rank(m->s, m->m, m->n);
-        r += (size_t)(p->weaken * (double)(m->full - r) + 0.5);
+        r = pq_rank_of_noise(p, m);
     }
     r     = r < 1 ? 1 : r > m->full ? m->full : r;
-    *rank = p->align > 1 ? align(r, (size_t)p->align, m->full) : r;
+    *rank = !isnan(ratio) ? pq_rank_down(r, p->align) : pq_rank_up(r, p->align, m->full);
 cleanup:
     return st;
+}
+
+pq_status pq_side_open(pq_cache *cache, const pq_tensor *t, size_t axis, pq_side *out,
+                       pq_err *err)
+{
+    const pq_tensor *inputs[] = {t};
+    pq_tensor       *arrays[] = {NULL, NULL};
+    pq_tensor       *flat     = NULL;
+    pq_svd           svd      = {0};
+    char             key[PQ_HASH_TEXT], what[32];
+    pq_status        st;
+
+    (void)snprintf(what, sizeof what, "side/1 %zu", axis);
+    pq_factor_key(what, 1, inputs, key);
+    out->m = t->shape.dim[axis];
+    out->n = t->count / out->m;
+    if (cache != NULL && pq_cache_get(cache, key, 2, arrays)) {
+        out->u = arrays[0];
+        out->s = arrays[1];
+        return PQ_OK;
+    }
+    PQ_TRY(pq_tensor_unfold(t, axis, &flat, err));
+    PQ_TRY(pq_svd_thin(flat, &svd, err));
+    out->u = svd.u;
+    out->s = svd.s;
+    svd.u = svd.s = NULL;
+    if (cache != NULL) {
+        pq_cache_put(cache, key, 2, (pq_tensor *[]){out->u, out->s});
+    }
+cleanup:
+    pq_tensor_free(&flat);
+    pq_svd_free(&svd);
+    return st;
+}
+
+void pq_side_free(pq_side *side)
+{
+    pq_tensor_free(&side->u);
+    pq_tensor_free(&side->s);
+}
+
+pq_spectrum pq_side_spectrum(const pq_side *side)
+{
+    return (pq_spectrum){side->m, side->n, side->s->count, pq_f64(side->s)};
+}
+
+double pq_lost_part(const double *s, size_t n, size_t r)
+{
+    double kept = 0.0, lost = 0.0;
+
+    for (size_t i = n; i-- > 0;) {
+        *(i < r ? &kept : &lost) += s[i] * s[i];
+    }
+    return kept + lost > 0.0 ? lost / (kept + lost) : 0.0;
 }
 
 pq_status pq_factor_layer(const char *kind, pq_tensor *kernel, pq_layer **out,
@@ -206,20 +293,105 @@ cleanup:
     return st;
 }
 
-pq_status pq_task_each(pq_compress_task *task, bool fold,
-                       pq_status (*one)(pq_compress_task *task, const char *name,
-                                        pq_err *err),
-                       pq_err *err)
+pq_pixels pq_pixels_of(const pq_graph *graph, size_t node)
 {
-    pq_status st = fold ? pq_task_fold(task, err) : PQ_OK;
+    const pq_node *n = &graph->nodes[node];
+    pq_window      w = {0};
+    size_t         rows;
 
-    for (size_t i = 0; st == PQ_OK && i < task->n_nodes; i++) {
-        pq_progress_report(task->progress, "layers", i, task->n_nodes, task->nodes[i]);
-        st = one(task, task->nodes[i], err);
-        if (st != PQ_OK) {
-            pq_err_context(err, "layer '%s'", task->nodes[i]);
+    if (!pq_node_is(n, "conv2d")) {
+        (void)pq_shape_count(&n->shape, &rows);
+        rows /= n->shape.dim[n->shape.ndim - 1];
+        return (pq_pixels){(double)rows, (double)rows, (double)rows};
+    }
+    (void)pq_conv2d_window(n->layer, &graph->nodes[n->inputs[0]].shape, &w, NULL);
+    return (pq_pixels){(double)w.in_h * (double)w.in_w, (double)w.out_h * (double)w.in_w,
+                       (double)w.out_h * (double)w.out_w};
+}
+
+size_t pq_kernel_values(const pq_layer *layer)
+{
+    size_t n = 0;
+
+    for (size_t w = 0; w < layer->n_weights; w++) {
+        if (layer->kind->role(layer->weights[w].name) == PQ_WEIGHT_KERNEL) {
+            n += layer->weights[w].value->count;
         }
     }
+    return n;
+}
+
+/* The kernel's values, or the node's operations. */
+static double cost_of(const pq_graph *graph, size_t node, int unit)
+{
+    return unit == PQ_BUDGET_MACS ? (double)pq_node_macs(graph, node)
+                                  : (double)pq_kernel_values(graph->nodes[node].layer);
+}
+
+/* Ranks of all layers under the budget; 0 = dense. */
+static pq_status plan_ranks(pq_compress_task *task, const pq_rank_params *p,
+                            const pq_lowrank_steps *steps, size_t *ranks, pq_err *err)
+{
+    pq_share *shares = NULL;
+    double    all    = 0.0;
+    pq_status st;
+
+    PQ_NEW(shares, task->n_nodes);
+    for (size_t i = 0; i < task->n_nodes; i++) {
+        const double dense = cost_of(
+            task->graph, pq_graph_find(task->graph, task->nodes[i]), p->budget_unit);
+        all += dense;
+        shares[i] = (pq_share){.by_macs = p->budget_unit == PQ_BUDGET_MACS,
+                               .limit   = p->keep_dense ? dense : HUGE_VAL};
+        st        = steps->offer(task, task->nodes[i], &shares[i], err);
+        if (st == PQ_OK && p->keep_dense) {
+            st = pq_share_end(&shares[i], err);
+        }
+        if (st != PQ_OK) {
+            pq_err_context(err, "layer '%s'", task->nodes[i]);
+            goto cleanup;
+        }
+    }
+    PQ_TRY(pq_share_out(shares, task->n_nodes, all, p->budget,
+                        pq_budget_unit_names[p->budget_unit], err));
+    for (size_t i = 0; i < task->n_nodes; i++) {
+        ranks[i] = shares[i].option[shares[i].at].rank;
+    }
+cleanup:
+    for (size_t i = 0; shares != NULL && i < task->n_nodes; i++) {
+        pq_free(shares[i].option);
+    }
+    pq_free(shares);
+    return st;
+}
+
+pq_status pq_lowrank_apply(pq_compress_task *task, const pq_rank_params *p,
+                           const pq_lowrank_steps *steps, pq_err *err)
+{
+    const bool shared = !isnan(p->budget);
+    size_t    *ranks  = NULL;
+    pq_status  st;
+
+    PQ_NEW(ranks, task->n_nodes);
+    if (p->fold) {
+        PQ_TRY(pq_task_fold(task, err));
+    }
+    if (shared) {
+        PQ_TRY(plan_ranks(task, p, steps, ranks, err));
+    }
+    for (size_t i = 0; i < task->n_nodes; i++) {
+        const char *name = task->nodes[i];
+        pq_progress_report(task->progress, "layers", i, task->n_nodes, name);
+        st = shared && ranks[i] == 0
+                 ? pq_task_change(task, name, 0.0, "dense kept: the budget allows it")
+                 : steps->apply(task, name, ranks[i], err);
+        if (st != PQ_OK) {
+            pq_err_context(err, "layer '%s'", name);
+            goto cleanup;
+        }
+    }
+cleanup:
+    pq_free(ranks);
     return st;
 }
 

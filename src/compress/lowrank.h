@@ -6,23 +6,30 @@
 #ifndef PQ_COMPRESS_LOWRANK_H
 #define PQ_COMPRESS_LOWRANK_H
 
+#include "compress/budget.h"
 #include "compress/method.h"
 
 typedef enum { PQ_RUN_FACTORISED, PQ_RUN_RECONSTRUCTED, PQ_RUN_AUTO } pq_run_as;
 
-/** How ranks are chosen; exactly one of rank, energy, epsilon, evbmf, ratio is given. */
+/** What a budget counts. */
+typedef enum { PQ_BUDGET_PARAMETERS, PQ_BUDGET_MACS } pq_budget_unit;
+
+/** How ranks are chosen; exactly one of rank, energy, epsilon, evbmf, ratio,
+ * target_sparsity, budget is given. */
 typedef struct {
     int64_t rank;
     double  energy, epsilon;
     bool    evbmf;
     double  weaken;
-    double  ratio;
+    double  ratio, target_sparsity;
+    double  budget;
+    int     budget_unit; /**< pq_budget_unit */
     int64_t align;
     bool    keep_dense, clip_rank, fold;
     int     run_as; /**< pq_run_as */
 } pq_rank_params;
 
-extern const char *const pq_run_as_names[];
+extern const char *const pq_run_as_names[], *const pq_budget_unit_names[];
 
 /** Rows of a parameter table for member `m`, a pq_rank_params, of struct `owner`. */
 #define PQ_RANK_ROWS(owner, m)                                                           \
@@ -64,13 +71,33 @@ extern const char *const pq_run_as_names[];
          .max    = 1000000,                                                              \
          .help   = "each layer's values before over after: the largest rank that "       \
                    "reaches it"},                                                          \
+        {.name   = "target_sparsity",                                                    \
+         .type   = PQ_PARAM_REAL,                                                        \
+         .offset = offsetof(owner, m.target_sparsity),                                   \
+         .min    = 0,                                                                    \
+         .max    = 0.999999,                                                             \
+         .help   = "part of each layer's values that is saved: ratio = 1 / (1 - it)"},     \
+        {.name   = "budget",                                                             \
+         .type   = PQ_PARAM_REAL,                                                        \
+         .offset = offsetof(owner, m.budget),                                            \
+         .min    = 1,                                                                    \
+         .max    = 1000000,                                                              \
+         .help   = "values (or operations) of all selected layers before over after; "   \
+                   "ranks are shared out greedily"},                                       \
+        {.name     = "budget_unit",                                                      \
+         .type     = PQ_PARAM_CHOICE,                                                    \
+         .offset   = offsetof(owner, m.budget_unit),                                     \
+         .fallback = "parameters",                                                       \
+         .choices  = pq_budget_unit_names,                                               \
+         .help     = "what the budget counts"},                                              \
         {.name     = "align",                                                            \
          .type     = PQ_PARAM_INT,                                                       \
          .offset   = offsetof(owner, m.align),                                           \
          .fallback = "1",                                                                \
          .min      = 1,                                                                  \
          .max      = 64,                                                                 \
-         .help     = "round ranks to the nearest multiple, e.g. 8 for SIMD"},                \
+         .help     = "round ranks to a multiple, e.g. 8 for SIMD: down where a size is " \
+                     "the goal (as far as there is one), else up"},                          \
         {.name     = "keep_dense",                                                       \
          .type     = PQ_PARAM_BOOL,                                                      \
          .offset   = offsetof(owner, m.keep_dense),                                      \
@@ -94,10 +121,20 @@ extern const char *const pq_run_as_names[];
                 "fewer operations"                                                       \
     }
 
-/** Whether exactly one rule is given; `extra` rules of the method's own are counted in.
+/** Whether exactly one rule is given; `extra` rules of the method's own, named "ranks, ",
+ * are counted in.
  * @retval PQ_ERR_CONFIG  None or several. */
-pq_status pq_rank_check(const pq_rank_params *p, size_t extra, const char *rules,
+pq_status pq_rank_check(const pq_rank_params *p, size_t extra, const char *names,
                         pq_err *err);
+
+/** The ratio that is asked for, by `ratio` or `target_sparsity`; NAN if none is. */
+double pq_rank_ratio(const pq_rank_params *p);
+
+/** The multiple of `step` at or above a rank, `full` at most. */
+size_t pq_rank_up(size_t rank, int64_t step, size_t full);
+
+/** The multiple of `step` at or below a rank; the rank itself where that is 0. */
+size_t pq_rank_down(size_t rank, int64_t step);
 
 /** A factored matrix [m, n], as its rank is chosen. */
 typedef struct {
@@ -112,8 +149,31 @@ typedef struct {
 pq_status pq_rank_choose(const pq_rank_params *p, const pq_spectrum *spectrum,
                          size_t *rank, pq_err *err);
 
+/** Rank of a spectrum by EVBMF and `weaken`, in 1 .. full. */
+size_t pq_rank_of_noise(const pq_rank_params *p, const pq_spectrum *spectrum);
+
+/** The error that `epsilon` or `energy` allows; NAN if neither is given. */
+double pq_rank_epsilon(const pq_rank_params *p);
+
 /** Whether choosing needs the singular values. */
 bool pq_rank_needs_spectrum(const pq_rank_params *p);
+
+/** A tensor unfolded at an axis, [m, n]; owns both. {0} is empty. */
+typedef struct {
+    size_t     m, n;
+    pq_tensor *u; /**< float64 [m, min(m, n)], left singular vectors */
+    pq_tensor *s; /**< float64 [min(m, n)], singular values, descending */
+} pq_side;
+
+/** Looks an unfolding's singular vectors up in the cache (may be NULL), or finds and
+ * keeps them: one decomposition serves every rank. */
+pq_status   pq_side_open(pq_cache *cache, const pq_tensor *t, size_t axis, pq_side *out,
+                         pq_err *err);
+void        pq_side_free(pq_side *side);
+pq_spectrum pq_side_spectrum(const pq_side *side);
+
+/** Lost part of the squares where the first r of n values are kept. */
+double pq_lost_part(const double *s, size_t n, size_t r);
 
 /** Layer of a kind with a kernel; takes the tensor, also on failure. */
 pq_status pq_factor_layer(const char *kind, pq_tensor *kernel, pq_layer **out,
@@ -140,16 +200,37 @@ pq_status pq_bias_shift(pq_layer *layer, size_t outputs, const double *shift,
 /** Folds BatchNorm into the kernels of the task's nodes. */
 pq_status pq_task_fold(pq_compress_task *task, pq_err *err);
 
-/** Applies `one` to every node of the task (BatchNorm folded before, if asked for), with
- * progress and the layer in messages. */
-pq_status pq_task_each(pq_compress_task *task, bool fold,
-                       pq_status (*one)(pq_compress_task *task, const char *name,
-                                        pq_err *err),
+/** What a low-rank method does to one layer. */
+typedef struct {
+    /** Adds what the layer may become under a budget (pq_share_add). */
+    pq_status (*offer)(pq_compress_task *task, const char *name, pq_share *share,
                        pq_err *err);
+
+    /** Factors the layer; `rank` is one of those offered, or 0: by the parameters. */
+    pq_status (*apply)(pq_compress_task *task, const char *name, size_t rank,
+                       pq_err *err);
+} pq_lowrank_steps;
+
+/** Applies a method to every node of the task (BatchNorm folded before, if asked for,
+ * and a budget shared out), with progress and the layer in messages. */
+pq_status pq_lowrank_apply(pq_compress_task *task, const pq_rank_params *p,
+                           const pq_lowrank_steps *steps, pq_err *err);
+
+/** Pixels that the parts of a node's chain compute, for counts of operations. */
+typedef struct {
+    double in;   /**< of the input: a 1 x 1 convolution before the window */
+    double rows; /**< after the rows of the window alone */
+    double out;  /**< of the output; of a dense layer all three are its rows */
+} pq_pixels;
+
+pq_pixels pq_pixels_of(const pq_graph *graph, size_t node);
 
 /** Hash of a kind of factorisation and what goes into it, for pq_cache. */
 void pq_factor_key(const char *what, size_t n, const pq_tensor *const *inputs,
                    char key[65]);
+
+/** Values of a layer's kernel, or of all factors that it holds in its place. */
+size_t pq_kernel_values(const pq_layer *layer);
 
 /** Whether a node is dense, or conv2d in one group. */
 bool pq_accepts_kernel(const pq_graph *graph, const pq_node *node);

@@ -27,12 +27,8 @@
 #include "core/memory.h"
 #include "layers/kinds.h"
 
-enum { BY_PARAMETERS, BY_MACS };
-
 typedef struct {
     pq_rank_params rank;
-    double         budget;
-    int            budget_unit;
     int            form;      /* pq_svd_form */
     int            weighting; /* pq_weighting */
     double         alpha;
@@ -41,23 +37,9 @@ typedef struct {
 
 static const char *const forms[]      = {"channel", "channel_in", "spatial", NULL};
 static const char *const weightings[] = {"none", "asvd", "whitened", NULL};
-static const char *const units[]      = {"parameters", "macs", NULL};
 
 static const pq_param params[] = {
     PQ_RANK_ROWS(svd_params, rank),
-    {.name   = "budget",
-     .type   = PQ_PARAM_REAL,
-     .offset = offsetof(svd_params, budget),
-     .min    = 1,
-     .max    = 1000000,
-     .help   = "values (or operations) of all selected layers before over after; ranks "
-               "are shared out greedily"},
-    {.name     = "budget_unit",
-     .type     = PQ_PARAM_CHOICE,
-     .offset   = offsetof(svd_params, budget_unit),
-     .fallback = "parameters",
-     .choices  = units,
-     .help     = "what the budget counts"},
     {.name     = "form",
      .type     = PQ_PARAM_CHOICE,
      .offset   = offsetof(svd_params, form),
@@ -97,8 +79,7 @@ static pq_status check(const void *values, pq_err *err)
     const svd_params *p = values;
     pq_status         st;
 
-    PQ_TRY(pq_rank_check(&p->rank, !isnan(p->budget),
-                         "rank, energy, epsilon, evbmf, ratio and budget", err));
+    PQ_TRY(pq_rank_check(&p->rank, 0, "", err));
     PQ_CHECK(!p->randomized ||
                  (p->rank.rank != PQ_UNSET && p->weighting == PQ_WEIGH_NONE),
              PQ_ERR_CONFIG, "randomized needs rank, and no weighting");
@@ -363,25 +344,26 @@ cleanup:
 static pq_status apply_one(pq_compress_task *task, const char *name, size_t rank,
                            pq_err *err)
 {
-    const svd_params     *p  = task->params;
-    const pq_rank_params *rp = &p->rank;
-    target                t  = {0};
+    const svd_params     *p      = task->params;
+    const pq_rank_params *rp     = &p->rank;
+    const bool            shared = rank > 0;
+    target                t      = {0};
     pq_status             st;
 
     PQ_TRY(open_target(task, name, &t, err));
-    if (rank == 0 && pq_rank_needs_spectrum(rp)) {
+    if (!shared && pq_rank_needs_spectrum(rp)) {
         PQ_TRY(factor(task->cache, &t, err));
     }
     const pq_spectrum s = {t.m, t.n, t.full,
                            t.f.spectrum != NULL ? pq_f64(t.f.spectrum) : NULL};
-    if (rank == 0) {
+    if (!shared) {
         PQ_TRY(pq_rank_choose(rp, &s, &rank, err));
     }
     const bool gains = rank * (t.m + t.n) < t.m * t.n;
     const bool rebuilt =
         rp->run_as == PQ_RUN_RECONSTRUCTED || (rp->run_as == PQ_RUN_AUTO && !gains);
 
-    if (rp->keep_dense && !gains && !rebuilt) {
+    if (rp->keep_dense && !gains && !rebuilt && !shared) {
         PQ_TRY(pq_task_change(task, name, 0.0,
                               "dense kept: rank %zu is not below break-even %.1f", rank,
                               (double)t.m * (double)t.n / (double)(t.m + t.n)));
@@ -397,126 +379,52 @@ cleanup:
     return st;
 }
 
-/* One layer in the sharing out of a budget. */
-typedef struct {
-    size_t     rank, limit; /* limit: the largest rank below break-even */
-    double     unit;        /* cost of one component */
-    double     norm;        /* sum of squares of the spectrum */
-    pq_tensor *spectrum;
-} share;
-
-/* Spectrum and costs of one layer; *before grows by its cost as it is. */
-static pq_status open_share(pq_compress_task *task, const char *name, share *s,
-                            double *before, pq_err *err)
+/* Operations of one component: its two vectors, each for the pixels its layer computes.
+ */
+static double component_macs(const pq_graph *graph, const target *t)
 {
-    const svd_params *p = task->params;
-    target            t = {0};
-    double            each;
-    pq_status         st;
+    const pq_pixels px = pq_pixels_of(graph, t->node);
+
+    return t->form == PQ_SVD_CHANNEL ? px.out * (double)(t->n + t->m)
+           : t->form == PQ_SVD_CHANNEL_IN
+               ? px.in * (double)t->n + px.out * (double)t->m
+               : px.rows * (double)t->m + px.out * (double)t->n;
+}
+
+static pq_status offer(pq_compress_task *task, const char *name, pq_share *share,
+                       pq_err *err)
+{
+    const size_t  step = (size_t)((const svd_params *)task->params)->rank.align;
+    target        t    = {0};
+    const double *s;
+    double        all = 0.0, lost, macs;
+    pq_status     st;
 
     PQ_TRY(open_target(task, name, &t, err));
     PQ_TRY(factor(task->cache, &t, err));
-    each         = p->budget_unit == BY_MACS
-                       ? (double)pq_node_macs(task->graph, t.node) / (double)t.w->count
-                       : 1.0;
-    s->unit      = each * (double)(t.m + t.n);
-    s->limit     = (t.m * t.n - 1) / (t.m + t.n);
-    s->rank      = 1;
-    s->spectrum  = t.f.spectrum;
-    t.f.spectrum = NULL;
+    macs = component_macs(task->graph, &t);
+    s    = pq_f64(t.f.spectrum);
     for (size_t i = 0; i < t.full; i++) {
-        s->norm += pq_f64(s->spectrum)[i] * pq_f64(s->spectrum)[i];
+        all += s[i] * s[i];
     }
-    *before += each * (double)t.w->count;
+    lost = all;
+    for (size_t r = 1; r <= t.full; r++) {
+        lost -= s[r - 1] * s[r - 1];
+        if (r % step == 0 || r == t.full) {
+            PQ_TRY(pq_share_add(share, r, (double)(r * (t.m + t.n)), (double)r * macs,
+                                all > 0.0 ? fmax(lost / all, 0.0) : 0.0, err));
+        }
+    }
 cleanup:
     free_target(&t);
     return st;
 }
 
-/* Share of its layer's energy that the next component brings, per cost. */
-static double worth(const share *s)
-{
-    const double next = pq_f64(s->spectrum)[s->rank];
-
-    return s->norm > 0.0 ? next * next / s->norm / s->unit : 0.0;
-}
-
-static void share_out(share *shares, size_t n, double budget)
-{
-    double spent = 0.0;
-
-    for (size_t i = 0; i < n; i++) {
-        spent += shares[i].unit;
-    }
-    while (true) {
-        share *best = NULL;
-        for (size_t i = 0; i < n; i++) {
-            share *s = &shares[i];
-            if (s->rank < s->limit && spent + s->unit <= budget &&
-                (best == NULL || worth(s) > worth(best))) {
-                best = s;
-            }
-        }
-        if (best == NULL) {
-            break;
-        }
-        best->rank++;
-        spent += best->unit;
-    }
-}
-
-/* Ranks of all layers under the budget. */
-static pq_status plan_ranks(pq_compress_task *task, size_t *ranks, pq_err *err)
-{
-    const svd_params *p      = task->params;
-    share            *shares = NULL;
-    double            before = 0.0;
-    pq_status         st;
-
-    PQ_NEW(shares, task->n_nodes);
-    for (size_t i = 0; i < task->n_nodes; i++) {
-        st = open_share(task, task->nodes[i], &shares[i], &before, err);
-        if (st != PQ_OK) {
-            pq_err_context(err, "layer '%s'", task->nodes[i]);
-            goto cleanup;
-        }
-    }
-    share_out(shares, task->n_nodes, before / p->budget);
-    for (size_t i = 0; i < task->n_nodes; i++) {
-        ranks[i] = shares[i].rank;
-    }
-cleanup:
-    for (size_t i = 0; shares != NULL && i < task->n_nodes; i++) {
-        pq_tensor_free(&shares[i].spectrum);
-    }
-    pq_free(shares);
-    return st;
-}
-
 static pq_status apply(pq_compress_task *task, pq_err *err)
 {
-    const svd_params *p     = task->params;
-    size_t           *ranks = NULL;
-    pq_status         st;
+    const pq_lowrank_steps steps = {offer, apply_one};
 
-    PQ_NEW(ranks, task->n_nodes);
-    if (p->rank.fold) {
-        PQ_TRY(pq_task_fold(task, err));
-    }
-    if (!isnan(p->budget)) {
-        PQ_TRY(plan_ranks(task, ranks, err));
-    }
-    for (size_t i = 0; i < task->n_nodes; i++) {
-        pq_progress_report(task->progress, "layers", i, task->n_nodes, task->nodes[i]);
-        st = apply_one(task, task->nodes[i], ranks[i], err);
-        if (st != PQ_OK) {
-            pq_err_context(err, "layer '%s'", task->nodes[i]);
-            goto cleanup;
-        }
-    }
-cleanup:
-    pq_free(ranks);
-    return st;
+    return pq_lowrank_apply(task, &((const svd_params *)task->params)->rank, &steps, err);
 }
 
 const pq_method pq_method_svd = {
@@ -526,7 +434,7 @@ const pq_method pq_method_svd = {
         "doi:10.1007/BF02288367, arXiv:1404.0736, arXiv:1405.3866, arXiv:1505.06798",
     .params      = params,
     .params_size = sizeof(svd_params),
-    .version     = "2",
+    .version     = "3",
     .needs       = needs,
     .check       = check,
     .accepts     = pq_accepts_kernel,

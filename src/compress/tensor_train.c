@@ -1,14 +1,14 @@
 /*
- * Tensor trains in place of dense and convolution weights.
- *
- * dense:            tt_dense, W split into modes (n_k, m_k); chosen evenly where none are
- *                   given.
- * conv, garipov:    tt_conv2d, a core for the window and cores for (out_k, in_k).
- * conv, naive:      the train (in, height, width, out) as ordinary layers: 1 x 1, h x 1,
- *                   1 x w, 1 x 1.
+ * Tensor trains in place of dense and convolution weights, in the forms of tt_layer.h; a
+ * layer that is a train already is rounded.
  *
  * `ranks` are the largest ranks one by one, `rank` is one for all, `epsilon` the error
- * that is kept, `ratio` the largest common rank that is small enough.
+ * that is kept (`energy` says the same in squares), `ratio` the largest common rank that
+ * is small enough, and EVBMF judges the singular values of every cut. One decomposition
+ * without truncation serves all of them: it is rounded (pq_tt_round).
+ *
+ * init = random starts a network that is to be trained: each core from N(0, s^2), s =
+ * (sqrt(2 / inputs) / prod_k r_k^1/2)^(1 / cores), so that the kernel's variance is He's.
  *
  * Source: Oseledets (2011); Novikov et al. (2015); Garipov et al. (2016).
  */
@@ -16,22 +16,23 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "compress/lowrank.h"
+#include "compress/tt_layer.h"
 #include "compress/wiring.h"
 #include "core/memory.h"
-#include "layers/kinds.h"
+#include "core/rng.h"
 #include "linalg/subspace.h"
-#include "linalg/tt.h"
 
 enum { GARIPOV, NAIVE };
+enum { SVD, RANDOM };
 
 typedef struct {
     pq_rank_params rank;
     pq_reals       ranks, in_modes, out_modes;
     int64_t        cores;
-    int            form;
+    int            form, init;
 } tt_params;
 
+static const char *const inits[] = {"svd", "random", NULL};
 static const char *const forms[] = {"garipov", "naive", NULL};
 
 static const pq_param params[] = {
@@ -59,7 +60,7 @@ static const pq_param params[] = {
      .offset   = offsetof(tt_params, cores),
      .fallback = "3",
      .min      = 2,
-     .max      = 7,
+     .max      = PQ_MAX_DIMS - 1,
      .help     = "number of modes where they are chosen"},
     {.name     = "form",
      .type     = PQ_PARAM_CHOICE,
@@ -68,6 +69,13 @@ static const pq_param params[] = {
      .choices  = forms,
      .help     = "conv2d only: a window and modes (garipov), or in, height, width, out "
                  "(naive)"},
+    {.name     = "init",
+     .type     = PQ_PARAM_CHOICE,
+     .offset   = offsetof(tt_params, init),
+     .fallback = "svd",
+     .choices  = inits,
+     .help     = "the kernel's own train (svd), or a new one to be trained, of any ranks "
+                 "(random)"},
     {0},
 };
 
@@ -76,10 +84,13 @@ static pq_status check(const void *values, pq_err *err)
     const tt_params *p = values;
     pq_status        st;
 
-    PQ_CHECK(isnan(p->rank.energy) && !p->rank.evbmf, PQ_ERR_CONFIG,
-             "a train has no one spectrum: give rank, ranks, ratio or epsilon");
-    PQ_TRY(
-        pq_rank_check(&p->rank, p->ranks.n > 0, "rank, ranks, epsilon and ratio", err));
+    PQ_TRY(pq_rank_check(&p->rank, p->ranks.n > 0, "ranks, ", err));
+    PQ_CHECK(p->ranks.n == 0 || p->rank.align == 1, PQ_ERR_CONFIG,
+             "align does not go with ranks");
+    PQ_CHECK(p->init == SVD || (isnan(pq_rank_epsilon(&p->rank)) && !p->rank.evbmf &&
+                                isnan(p->rank.budget)),
+             PQ_ERR_CONFIG,
+             "init = random goes with rank, ranks, ratio and target_sparsity only");
     PQ_CHECK(p->in_modes.n == p->out_modes.n, PQ_ERR_CONFIG,
              "%zu in_modes and %zu out_modes do not pair", p->in_modes.n, p->out_modes.n);
     PQ_CHECK(p->in_modes.n < PQ_MAX_DIMS, PQ_ERR_CONFIG,
@@ -88,343 +99,252 @@ cleanup:
     return st;
 }
 
-/* One layer: its kernel as a tensor [window, n_1 m_1, …] (or naive) and how it was made.
- */
+static bool accepts(const pq_graph *graph, const pq_node *node)
+{
+    return pq_accepts_kernel(graph, node) || pq_node_is(node, "tt_dense") ||
+           pq_node_is(node, "tt_conv2d");
+}
+
+/* One layer as it is decomposed. */
 typedef struct {
     const char *name;
-    size_t      node, d; /* d: modes, without the window */
-    bool        conv, naive;
-    size_t      n[PQ_MAX_DIMS], m[PQ_MAX_DIMS];
+    pq_tt_layer l;
+    pq_tensor  *t;                  /* its tensor, float64 */
+    pq_tt       full;               /* its train, nothing truncated */
     size_t      limit[PQ_MAX_DIMS]; /* largest ranks */
-    pq_shape    kernel;
-    pq_tensor  *t; /* float64 */
 } target;
 
-/* d factors of a number, as equal as its primes allow, largest first. */
-static void balance(size_t number, size_t d, size_t *modes)
+static void free_target(target *t)
 {
-    size_t primes[64], count = 0;
+    pq_tensor_free(&t->t);
+    pq_tt_free(&t->full);
+}
 
-    for (size_t p = 2; p * p <= number; p++) {
-        for (; number % p == 0; number /= p) {
-            primes[count++] = p;
+/* One train of full ranks serves all others: it is looked up by the tensor. */
+static pq_status decompose(pq_cache *cache, target *t, pq_err *err)
+{
+    const pq_tensor *inputs[] = {t->t};
+    const size_t     d        = t->t->shape.ndim;
+    pq_tt            tt       = {.d = d, .rank = {1}};
+    char             key[65];
+
+    pq_factor_key("train/1", 1, inputs, key);
+    if (cache != NULL && pq_cache_get(cache, key, d, tt.core)) {
+        for (size_t k = 0; k < d; k++) {
+            tt.rank[k + 1] = tt.core[k]->shape.dim[2];
         }
+        t->full = tt;
+        return PQ_OK;
     }
-    if (number > 1) {
-        primes[count++] = number;
+    const pq_status st = pq_tt_svd(t->t, 0.0, NULL, &t->full, err);
+    if (st == PQ_OK && cache != NULL) {
+        pq_cache_put(cache, key, d, t->full.core);
     }
-    for (size_t k = 0; k < d; k++) {
-        modes[k] = 1;
-    }
-    while (count-- > 0) { /* largest primes first, onto the smallest factor */
-        size_t least = 0;
-        for (size_t k = 1; k < d; k++) {
-            least = modes[k] < modes[least] ? k : least;
-        }
-        modes[least] *= primes[count];
-    }
-}
-
-static pq_status take_modes(const pq_reals *given, size_t due, const char *what,
-                            size_t *modes, pq_err *err)
-{
-    double    product = 1.0;
-    pq_text   text    = {0};
-    pq_status st      = PQ_OK;
-
-    for (size_t k = 0; k < given->n; k++) {
-        modes[k] = (size_t)given->value[k];
-        product *= given->value[k];
-        pq_text_add(&text, "%s%g", k == 0 ? "" : " x ", given->value[k]);
-    }
-    PQ_CHECK(product == (double)due, PQ_ERR_SHAPE, "%s %s multiply to %g, not to %zu",
-             what, text.text, product, due);
-cleanup:
-    pq_text_free(&text);
-    return st;
-}
-
-static pq_status choose_modes(const tt_params *p, target *t, pq_err *err)
-{
-    const size_t in = t->kernel.dim[t->kernel.ndim - 1], out = t->kernel.dim[0];
-    pq_status    st = PQ_OK;
-
-    t->d = p->in_modes.n > 0 ? p->in_modes.n : (size_t)p->cores;
-    if (p->in_modes.n > 0) {
-        PQ_TRY(take_modes(&p->in_modes, in, "in_modes", t->m, err));
-        PQ_TRY(take_modes(&p->out_modes, out, "out_modes", t->n, err));
-    } else {
-        balance(in, t->d, t->m);
-        balance(out, t->d, t->n);
-    }
-cleanup:
-    return st;
-}
-
-/* Axes of a kernel [n_1 … n_d, h, w, m_1 … m_d] in the order of the train. */
-static pq_status fold_axes(const pq_tensor *kernel, target *t, pq_err *err)
-{
-    const size_t w = t->conv ? 1 : 0, d = t->d;
-    pq_shape     split = {.ndim = 2 * d + w}, joined = {.ndim = d + w};
-    size_t       axes[2 * PQ_MAX_DIMS];
-    pq_tensor   *wide = NULL;
-    pq_status    st;
-
-    PQ_CHECK(split.ndim <= PQ_MAX_DIMS, PQ_ERR_CONFIG,
-             "%zu modes are too many: %zu at most", d, (PQ_MAX_DIMS - w) / 2);
-    for (size_t k = 0; k < d; k++) {
-        split.dim[k]         = t->n[k];
-        split.dim[d + w + k] = t->m[k];
-        axes[w + 2 * k]      = k;
-        axes[w + 2 * k + 1]  = d + w + k;
-        joined.dim[w + k]    = t->n[k] * t->m[k];
-    }
-    if (t->conv) {
-        split.dim[d] = joined.dim[0] = t->kernel.dim[1] * t->kernel.dim[2];
-        axes[0]                      = d;
-    }
-    PQ_TRY(pq_tensor_convert(kernel, PQ_DTYPE_F64, &wide, err));
-    PQ_TRY(pq_tensor_reshape(wide, split, err));
-    PQ_TRY(pq_tensor_permute(wide, axes, &t->t, err));
-    PQ_TRY(pq_tensor_reshape(t->t, joined, err));
-cleanup:
-    pq_tensor_free(&wide);
     return st;
 }
 
 static pq_status open_target(const pq_compress_task *task, const char *name, target *t,
                              pq_err *err)
 {
-    const size_t     naive[] = {3, 1, 2, 0};
-    const tt_params *p       = task->params;
-    const pq_tensor *kernel;
-    pq_tensor       *turned = NULL;
+    const tt_params *p    = task->params;
+    const pq_tt_wish wish = {&p->in_modes, &p->out_modes, (size_t)p->cores,
+                             p->form == NAIVE};
+    pq_tt            old  = {0};
     pq_status        st;
 
-    t->name   = name;
-    t->node   = pq_graph_find(task->graph, name);
-    kernel    = pq_layer_weight(task->graph->nodes[t->node].layer, "kernel")->value;
-    t->kernel = kernel->shape;
-    t->conv   = kernel->shape.ndim == 4;
-    t->naive  = t->conv && p->form == NAIVE;
-    if (t->naive) {
-        PQ_TRY(pq_tensor_permute(kernel, naive, &turned, err));
-        PQ_TRY(pq_tensor_convert(turned, PQ_DTYPE_F64, &t->t, err));
+    t->name = name;
+    PQ_TRY(
+        pq_tt_layer_of(task->graph, pq_graph_find(task->graph, name), &wish, &t->l, err));
+    if (p->init == RANDOM) {
         goto cleanup;
     }
-    PQ_TRY(choose_modes(p, t, err));
-    PQ_TRY(fold_axes(kernel, t, err));
+    if (t->l.cores) {
+        PQ_TRY(pq_tt_layer_train(task->graph, &t->l, &old, err));
+        PQ_TRY(pq_tt_full(&old, &t->t, err));
+        PQ_TRY(pq_tt_round(&old, 0.0, NULL, &t->full, err));
+    } else {
+        PQ_TRY(pq_tt_layer_tensor(task->graph, &t->l, &t->t, err));
+        PQ_TRY(decompose(task->cache, t, err));
+    }
 cleanup:
-    pq_tensor_free(&turned);
+    pq_tt_free(&old);
     return st;
 }
 
-/* Largest rank of each cut that a train may have at all. */
-static void full_ranks(const pq_shape *s, size_t *limit)
+static size_t cuts(const target *t)
 {
-    size_t left = 1, right = 1;
-
-    for (size_t k = 0; k < s->ndim; k++) {
-        right *= s->dim[k];
-    }
-    for (size_t k = 0; k + 1 < s->ndim; k++) {
-        left *= s->dim[k];
-        right /= s->dim[k];
-        limit[k] = left < right ? left : right;
-    }
+    return t->l.axes.ndim - 1;
 }
 
-static size_t count_values(const pq_shape *s, const size_t *rank)
+/* Largest rank that cut k has; a new train may have any. */
+static size_t full_rank(const target *t, size_t k)
 {
-    size_t sum = 0;
+    return t->full.d > 0 ? t->full.rank[k + 1] : SIZE_MAX;
+}
 
-    for (size_t k = 0; k < s->ndim; k++) {
-        sum += (k > 0 ? rank[k - 1] : 1) * s->dim[k] * (k + 1 < s->ndim ? rank[k] : 1);
+static size_t largest_rank(const target *t)
+{
+    size_t top = 1;
+
+    for (size_t k = 0; k < cuts(t); k++) {
+        top = full_rank(t, k) > top ? full_rank(t, k) : top;
     }
-    return sum;
+    return top;
 }
 
 /* The ranks a common rank comes to: no cut above what it may have. */
-static void common_rank(const pq_shape *s, size_t rank, size_t *out)
+static void common_rank(const target *t, size_t rank, size_t *out)
 {
-    full_ranks(s, out);
-    for (size_t k = 0; k + 1 < s->ndim; k++) {
-        out[k] = out[k] < rank ? out[k] : rank;
+    for (size_t k = 0; k < cuts(t); k++) {
+        out[k] = full_rank(t, k) < rank ? full_rank(t, k) : rank;
     }
 }
 
-static pq_status choose_ranks(const tt_params *p, target *t, pq_err *err)
-{
-    const pq_shape *s = &t->t->shape;
-    size_t          full[PQ_MAX_DIMS], trial[PQ_MAX_DIMS], top = 1;
-    pq_status       st = PQ_OK;
-
-    full_ranks(s, full);
-    for (size_t k = 0; k + 1 < s->ndim; k++) {
-        top = full[k] > top ? full[k] : top;
-    }
-    memcpy(t->limit, full, sizeof full);
-    if (p->ranks.n > 0) {
-        PQ_CHECK(p->ranks.n + 1 == s->ndim, PQ_ERR_CONFIG,
-                 "%zu ranks are given for %zu cores: one between each two", p->ranks.n,
-                 s->ndim);
-        for (size_t k = 0; k < p->ranks.n; k++) {
-            PQ_CHECK(p->ranks.value[k] <= (double)full[k] || p->rank.clip_rank,
-                     PQ_ERR_RANGE, "rank %g between cores %zu and %zu is not in 1..%zu",
-                     p->ranks.value[k], k + 1, k + 2, full[k]);
-            t->limit[k] =
-                p->ranks.value[k] < (double)full[k] ? (size_t)p->ranks.value[k] : full[k];
-        }
-    } else if (p->rank.rank != PQ_UNSET) {
-        PQ_CHECK((uint64_t)p->rank.rank <= top || p->rank.clip_rank, PQ_ERR_RANGE,
-                 "rank %lld is not in 1..%zu", (long long)p->rank.rank, top);
-        common_rank(s, (size_t)p->rank.rank, t->limit);
-    } else if (!isnan(p->rank.ratio)) {
-        common_rank(s, 1, t->limit);
-        for (size_t r = (size_t)p->rank.align; r <= top; r += (size_t)p->rank.align) {
-            common_rank(s, r, trial);
-            if ((double)count_values(s, trial) * p->rank.ratio <= (double)t->t->count) {
-                memcpy(t->limit, trial, sizeof trial);
-            }
-        }
-    }
-cleanup:
-    return st;
-}
-
-/* Core k of a train as a float32 tensor of that shape. */
-static pq_status core_of(const pq_tt *tt, size_t k, pq_shape shape, pq_tensor **out,
-                         pq_err *err)
+static pq_status take_ranks(const tt_params *p, target *t, pq_err *err)
 {
     pq_status st;
 
-    PQ_TRY(pq_tensor_convert(tt->core[k], PQ_DTYPE_F32, out, err));
-    PQ_TRY(pq_tensor_reshape(*out, shape, err));
+    PQ_CHECK(p->ranks.n == cuts(t), PQ_ERR_CONFIG,
+             "%zu ranks are given for %zu cores: one between each two", p->ranks.n,
+             t->l.axes.ndim);
+    for (size_t k = 0; k < p->ranks.n; k++) {
+        const size_t full = full_rank(t, k), rank = (size_t)p->ranks.value[k];
+        PQ_CHECK(rank <= full || p->rank.clip_rank, PQ_ERR_RANGE,
+                 "rank %zu between cores %zu and %zu is not in 1..%zu", rank, k + 1,
+                 k + 2, full);
+        t->limit[k] = rank < full ? rank : full;
+    }
 cleanup:
     return st;
 }
 
-static pq_status replace_by_cores(pq_graph *graph, const target *t, const pq_tt *tt,
-                                  pq_err *err)
+/* The largest common rank that saves enough, or 1. */
+static size_t rank_of_ratio(const tt_params *p, const target *t)
 {
-    const size_t w    = t->conv ? 1 : 0;
-    pq_layer    *made = NULL;
-    pq_tensor   *core = NULL;
-    char         name[32];
-    pq_status    st;
+    const double ratio = pq_rank_ratio(&p->rank);
+    const size_t top   = largest_rank(t);
+    size_t       trial[PQ_MAX_DIMS], r = 1;
 
-    PQ_TRY(pq_layer_create(t->conv ? "tt_conv2d" : "tt_dense", &made, err));
-    if (t->conv) {
-        *(pq_conv2d_params *)made->params =
-            *(const pq_conv2d_params *)graph->nodes[t->node].layer->params;
-        PQ_TRY(core_of(tt, 0,
-                       PQ_SHAPE(1, t->kernel.dim[1], t->kernel.dim[2], tt->rank[1]),
-                       &core, err));
-        st   = pq_layer_add_weight(made, "window", core, err);
-        core = NULL;
-        PQ_TRY(st);
+    for (; r < top; r++) {
+        common_rank(t, r + 1, trial);
+        if ((double)pq_tt_layer_values(&t->l, trial) * ratio > (double)t->l.count) {
+            break;
+        }
     }
-    for (size_t k = 0; k < t->d; k++) {
-        PQ_TRY(core_of(tt, k + w,
-                       PQ_SHAPE(tt->rank[k + w], t->n[k], t->m[k], tt->rank[k + w + 1]),
-                       &core, err));
-        (void)snprintf(name, sizeof name, "core%zu", k + 1);
-        st   = pq_layer_add_weight(made, name, core, err);
-        core = NULL;
-        PQ_TRY(st);
-    }
-    PQ_TRY(pq_chain_replace(graph, t->node, 1, &made, NULL, err));
-cleanup:
-    pq_tensor_free(&core);
-    pq_layer_free(&made);
-    return st;
+    return pq_rank_down(r, p->rank.align);
 }
 
-/* Kernel [out, h, w, in] of core k [r, n, r'] of a naive train. */
-static pq_status naive_layer(const pq_tt *tt, size_t k, pq_layer **out, pq_err *err)
+static pq_status ranks_of_noise(const tt_params *p, target *t, pq_err *err)
 {
-    const size_t *d = tt->core[k]->shape.dim, turn[] = {2, 1, 0};
-    pq_tensor    *narrow = NULL, *t = NULL;
-    pq_status     st;
+    pq_tensor *values[PQ_MAX_DIMS] = {NULL};
+    size_t     left                = 1;
+    pq_status  st;
 
-    PQ_TRY(pq_tensor_convert(tt->core[k], PQ_DTYPE_F32, &narrow, err));
-    PQ_TRY(pq_tensor_permute(narrow, turn, &t, err)); /* [r', n, r] */
-    PQ_TRY(pq_tensor_reshape(t,
-                             k == 0   ? PQ_SHAPE(d[2], 1, 1, d[1])
-                             : k == 1 ? PQ_SHAPE(d[2], d[1], 1, d[0])
-                             : k == 2 ? PQ_SHAPE(d[2], 1, d[1], d[0])
-                                      : PQ_SHAPE(d[1], 1, 1, d[0]),
-                             err));
-    st = pq_factor_layer("conv2d", t, out, err);
-    t  = NULL;
-cleanup:
-    pq_tensor_free(&narrow);
-    pq_tensor_free(&t);
-    return st;
-}
-
-static pq_status replace_by_chain(pq_graph *graph, const target *t, const pq_tt *tt,
-                                  pq_err *err)
-{
-    const pq_conv2d_params *p         = graph->nodes[t->node].layer->params;
-    pq_layer               *layers[4] = {NULL};
-    pq_conv2d_params       *rows, *columns;
-    pq_status               st = PQ_OK;
-
-    for (size_t k = 0; k < 4; k++) {
-        PQ_TRY(naive_layer(tt, k, &layers[k], err));
+    PQ_TRY(pq_tt_cuts(&t->full, values, err));
+    for (size_t k = 0; k < cuts(t); k++) {
+        left *= t->l.axes.dim[k];
+        const size_t      right = t->t->count / left;
+        const pq_spectrum s     = {left, right, values[k]->count, pq_f64(values[k])};
+        t->limit[k] =
+            pq_rank_up(pq_rank_of_noise(&p->rank, &s), p->rank.align, full_rank(t, k));
     }
-    rows    = layers[1]->params;
-    columns = layers[2]->params;
-    *rows = *columns           = *p;
-    rows->window.stride_w      = 1;
-    rows->window.pad_left      = 0;
-    rows->window.pad_right     = 0;
-    rows->dilation_w           = 1;
-    columns->window.stride_h   = 1;
-    columns->window.pad_top    = 0;
-    columns->window.pad_bottom = 0;
-    columns->dilation_h        = 1;
-    PQ_TRY(pq_chain_replace(graph, t->node, 4, layers, NULL, err));
 cleanup:
-    for (size_t k = 0; k < 4; k++) {
-        pq_layer_free(&layers[k]);
+    for (size_t k = 0; k < PQ_MAX_DIMS; k++) {
+        pq_tensor_free(&values[k]);
     }
     return st;
 }
 
-/* The kernel of a train, back in its own order of axes. */
-static pq_status rebuild(pq_graph *graph, const target *t, const pq_tensor *full,
-                         pq_err *err)
+/* Largest ranks; `shared` is a common one given by a budget, or 0. */
+static pq_status choose_ranks(const tt_params *p, size_t shared, target *t, pq_err *err)
 {
-    const size_t naive[] = {3, 1, 2, 0};
-    const size_t w = t->conv ? 1 : 0, d = t->d;
-    pq_shape     split = {.ndim = t->naive ? 4 : 2 * d + w};
-    size_t       axes[2 * PQ_MAX_DIMS];
-    pq_tensor   *narrow = NULL, *turned = NULL;
-    pq_status    st;
+    const size_t top  = largest_rank(t);
+    size_t       rank = shared > 0 ? shared : top;
+    pq_status    st   = PQ_OK;
 
-    for (size_t k = 0; k < d; k++) {
-        split.dim[w + 2 * k]     = t->n[k];
-        split.dim[w + 2 * k + 1] = t->m[k];
-        axes[k]                  = w + 2 * k;
-        axes[d + w + k]          = w + 2 * k + 1;
+    if (p->ranks.n > 0) {
+        return take_ranks(p, t, err);
     }
-    if (t->conv) {
-        split.dim[0] = t->kernel.dim[1] * t->kernel.dim[2];
-        axes[d]      = 0;
+    if (p->rank.evbmf) {
+        return ranks_of_noise(p, t, err);
     }
-    PQ_TRY(pq_tensor_convert(full, PQ_DTYPE_F32, &narrow, err));
-    if (!t->naive) {
-        PQ_TRY(pq_tensor_reshape(narrow, split, err));
+    if (p->rank.rank != PQ_UNSET) {
+        PQ_CHECK((uint64_t)p->rank.rank <= top || p->rank.clip_rank, PQ_ERR_RANGE,
+                 "rank %lld is not in 1..%zu", (long long)p->rank.rank, top);
+        rank = pq_rank_up((size_t)p->rank.rank, p->rank.align, top);
+    } else if (!isnan(pq_rank_ratio(&p->rank))) {
+        rank = rank_of_ratio(p, t);
     }
-    PQ_TRY(pq_tensor_permute(narrow, t->naive ? naive : axes, &turned, err));
-    PQ_TRY(pq_tensor_reshape(turned, t->kernel, err));
-    st     = pq_kernel_replace(graph, t->node, turned, NULL, err);
-    turned = NULL;
+    common_rank(t, rank, t->limit);
 cleanup:
-    pq_tensor_free(&narrow);
-    pq_tensor_free(&turned);
+    return st;
+}
+
+/* The train within epsilon. Where ranks are rounded up the bound of each cut is not what
+ * it was, so that the error itself is looked at. */
+static pq_status round_within(const target *t, double epsilon, int64_t align, pq_tt *out,
+                              pq_err *err)
+{
+    size_t     limit[PQ_MAX_DIMS], step = 0;
+    pq_tt      tt   = {0};
+    pq_tensor *full = NULL;
+    pq_status  st;
+
+    PQ_TRY(pq_tt_round(&t->full, epsilon, NULL, out, err));
+    for (double error = HUGE_VAL; align > 1 && error > epsilon; step++) {
+        for (size_t k = 0; k < cuts(t); k++) {
+            limit[k] = pq_rank_up(out->rank[k + 1] + step * (size_t)align, align,
+                                  full_rank(t, k));
+        }
+        pq_tt_free(&tt);
+        PQ_TRY(pq_tt_round(&t->full, 0.0, limit, &tt, err));
+        PQ_TRY(pq_tt_full(&tt, &full, err));
+        error = sqrt(pq_square_distance(full, t->t) / pq_square_norm(t->t));
+        pq_tensor_free(&full);
+        if (memcmp(tt.rank, t->full.rank, sizeof tt.rank) == 0) {
+            break; /* the whole train: only rounding errors are left */
+        }
+    }
+    if (tt.d > 0) {
+        pq_tt_free(out);
+        *out = tt;
+        tt   = (pq_tt){0};
+    }
+cleanup:
+    pq_tensor_free(&full);
+    pq_tt_free(&tt);
+    return st;
+}
+
+/* Cores drawn so that the kernel's values have variance 2 / inputs. */
+static pq_status draw(const target *t, uint64_t seed, pq_tt *out, pq_err *err)
+{
+    const pq_shape *s = &t->l.axes, *kernel = &t->l.kernel;
+    pq_rng          rng      = pq_rng_stream(seed, t->name);
+    double          variance = 2.0 * (double)kernel->dim[0];
+    pq_tt           tt       = {.d = s->ndim, .rank = {1}};
+    pq_status       st       = PQ_OK;
+
+    for (size_t k = 0; k < kernel->ndim; k++) {
+        variance /= (double)kernel->dim[k];
+    }
+    for (size_t k = 0; k < tt.d; k++) {
+        tt.rank[k + 1] = k + 1 < tt.d ? t->limit[k] : 1;
+        variance /= (double)tt.rank[k + 1];
+    }
+    const double sigma = pow(variance, 0.5 / (double)tt.d);
+    for (size_t k = 0; k < tt.d; k++) {
+        PQ_TRY(pq_tensor_create(PQ_DTYPE_F64,
+                                PQ_SHAPE(tt.rank[k], s->dim[k], tt.rank[k + 1]),
+                                &tt.core[k], err));
+        for (size_t i = 0; i < tt.core[k]->count; i++) {
+            pq_f64(tt.core[k])[i] = sigma * pq_rng_normal(&rng);
+        }
+    }
+    *out = tt;
+    tt   = (pq_tt){0};
+cleanup:
+    pq_tt_free(&tt);
     return st;
 }
 
@@ -439,56 +359,99 @@ static void name_ranks(const pq_tt *tt, char *words, size_t size)
 
 /* Puts the train into the graph in the way that is asked for. */
 static pq_status place(pq_compress_task *task, const target *t, const pq_tt *tt,
-                       pq_err *err)
+                       bool shared, pq_err *err)
 {
     const tt_params *p     = task->params;
     const size_t     after = pq_tt_parameters(tt);
-    const bool       gains = after < t->t->count;
+    const bool       gains = after < t->l.count;
     const bool       whole = p->rank.run_as == PQ_RUN_RECONSTRUCTED ||
                        (p->rank.run_as == PQ_RUN_AUTO && !gains);
-    const double norm = sqrt(pq_square_norm(t->t));
-    pq_tensor   *full = NULL;
-    char         words[96];
-    pq_status    st;
+    double     error = (double)NAN;
+    pq_tensor *full  = NULL;
+    char       words[96];
+    pq_status  st = PQ_OK;
 
     name_ranks(tt, words, sizeof words);
-    if (p->rank.keep_dense && !gains && !whole) {
-        return pq_note_dense(task, t->name, words, t->t->count, after, err);
+    if (p->rank.keep_dense && !gains && !whole && !shared) {
+        return pq_note_dense(task, t->name, words, t->l.count, after, err);
     }
-    PQ_TRY(pq_tt_full(tt, &full, err));
-    PQ_TRY(whole      ? rebuild(task->graph, t, full, err)
-           : t->naive ? replace_by_chain(task->graph, t, tt, err)
-                      : replace_by_cores(task->graph, t, tt, err));
-    PQ_TRY(pq_task_change(task, t->name,
-                          norm > 0.0 ? sqrt(pq_square_distance(full, t->t)) / norm : 0.0,
-                          "%s%s", words, whole ? ", reconstructed" : ""));
+    if (whole || t->t != NULL) {
+        PQ_TRY(pq_tt_full(tt, &full, err));
+    }
+    if (t->t != NULL) {
+        const double norm = pq_square_norm(t->t);
+        error = norm > 0.0 ? sqrt(pq_square_distance(full, t->t) / norm) : 0.0;
+    }
+    PQ_TRY(whole ? pq_tt_layer_rebuild(task->graph, &t->l, full, err)
+                 : pq_tt_layer_replace(task->graph, &t->l, tt, err));
+    PQ_TRY(pq_task_change(task, t->name, error, "%s%s%s", words,
+                          p->init == RANDOM ? ", random" : "",
+                          whole ? ", reconstructed" : ""));
 cleanup:
     pq_tensor_free(&full);
     return st;
 }
 
-static pq_status apply_one(pq_compress_task *task, const char *name, pq_err *err)
+/* One layer; a common rank is given by a budget, or 0. */
+static pq_status apply_one(pq_compress_task *task, const char *name, size_t rank,
+                           pq_err *err)
 {
     const tt_params *p       = task->params;
-    const double     epsilon = isnan(p->rank.epsilon) ? 0.0 : p->rank.epsilon;
+    const double     epsilon = pq_rank_epsilon(&p->rank);
     target           t       = {0};
     pq_tt            tt      = {0};
     pq_status        st;
 
     PQ_TRY(open_target(task, name, &t, err));
-    PQ_TRY(choose_ranks(p, &t, err));
-    PQ_TRY(pq_tt_svd(t.t, epsilon, t.limit, &tt, err));
-    PQ_TRY(place(task, &t, &tt, err));
+    if (!isnan(epsilon)) {
+        PQ_TRY(round_within(&t, epsilon, p->rank.align, &tt, err));
+    } else {
+        PQ_TRY(choose_ranks(p, rank, &t, err));
+        PQ_TRY(p->init == RANDOM ? draw(&t, task->seed, &tt, err)
+                                 : pq_tt_round(&t.full, 0.0, t.limit, &tt, err));
+    }
+    PQ_TRY(place(task, &t, &tt, rank > 0, err));
 cleanup:
-    pq_tensor_free(&t.t);
+    free_target(&t);
     pq_tt_free(&tt);
+    return st;
+}
+
+/* Common ranks; losses are the bound of TT-SVD: what all cuts drop. */
+static pq_status offer(pq_compress_task *task, const char *name, pq_share *share,
+                       pq_err *err)
+{
+    const size_t step = (size_t)((const tt_params *)task->params)->rank.align;
+    pq_tensor   *values[PQ_MAX_DIMS] = {NULL};
+    target       t                   = {0};
+    pq_status    st;
+
+    PQ_TRY(open_target(task, name, &t, err));
+    PQ_TRY(pq_tt_cuts(&t.full, values, err));
+    for (size_t r = 1; r <= largest_rank(&t); r++) {
+        double loss = 0.0;
+        common_rank(&t, r, t.limit);
+        for (size_t k = 0; k < cuts(&t); k++) {
+            loss += pq_lost_part(pq_f64(values[k]), values[k]->count, t.limit[k]);
+        }
+        if (r % step == 0 || r == largest_rank(&t)) {
+            PQ_TRY(pq_share_add(share, r, (double)pq_tt_layer_values(&t.l, t.limit),
+                                pq_tt_layer_macs(task->graph, &t.l, t.limit), loss, err));
+        }
+    }
+cleanup:
+    for (size_t k = 0; k < PQ_MAX_DIMS; k++) {
+        pq_tensor_free(&values[k]);
+    }
+    free_target(&t);
     return st;
 }
 
 static pq_status apply(pq_compress_task *task, pq_err *err)
 {
-    return pq_task_each(task, ((const tt_params *)task->params)->rank.fold, apply_one,
-                        err);
+    const pq_lowrank_steps steps = {offer, apply_one};
+
+    return pq_lowrank_apply(task, &((const tt_params *)task->params)->rank, &steps, err);
 }
 
 const pq_method pq_method_tensor_train = {
@@ -497,8 +460,9 @@ const pq_method pq_method_tensor_train = {
     .source      = "doi:10.1137/090752286, arXiv:1509.06569, arXiv:1611.03214",
     .params      = params,
     .params_size = sizeof(tt_params),
-    .version     = "1",
+    .version     = "2",
+    .stochastic  = true,
     .check       = check,
-    .accepts     = pq_accepts_kernel,
+    .accepts     = accepts,
     .apply       = apply,
 };

@@ -14,7 +14,6 @@
 #include "compress/wiring.h"
 #include "core/memory.h"
 #include "layers/kinds.h"
-#include "linalg/svd.h"
 #include "linalg/tucker.h"
 
 typedef struct {
@@ -45,7 +44,7 @@ static pq_status check(const void *values, pq_err *err)
     const tucker_params *p = values;
     pq_status            st;
 
-    PQ_TRY(pq_rank_check(&p->rank, 0, "rank, energy, epsilon, evbmf and ratio", err));
+    PQ_TRY(pq_rank_check(&p->rank, 0, "", err));
     PQ_CHECK(p->rank_in == PQ_UNSET || p->rank.rank != PQ_UNSET, PQ_ERR_CONFIG,
              "rank_in goes with rank only");
 cleanup:
@@ -62,62 +61,82 @@ static size_t values_of(const pq_shape *k, size_t out, size_t in)
     return k->dim[3] * in + k->dim[1] * k->dim[2] * in * out + k->dim[0] * out;
 }
 
-/* Both ranks the same part of their channels, as large as the ratio allows. */
-static void ranks_of_ratio(const pq_shape *k, double ratio, size_t *out, size_t *in)
+/* What a layer is factored from. */
+typedef struct {
+    size_t           node;
+    const pq_tensor *kernel;
+    pq_side          out, in; /* the unfoldings at its channels */
+} target;
+
+static void free_target(target *t)
 {
-    const double all  = (double)(k->dim[0] * k->dim[1] * k->dim[2] * k->dim[3]);
-    const size_t most = k->dim[0] > k->dim[3] ? k->dim[0] : k->dim[3];
+    pq_side_free(&t->out);
+    pq_side_free(&t->in);
+}
+
+static pq_status open_target(const pq_compress_task *task, const char *name, target *t,
+                             pq_err *err)
+{
+    pq_status st;
+
+    t->node   = pq_graph_find(task->graph, name);
+    t->kernel = pq_layer_weight(task->graph->nodes[t->node].layer, "kernel")->value;
+    PQ_TRY(pq_side_open(task->cache, t->kernel, 0, &t->out, err));
+    PQ_TRY(pq_side_open(task->cache, t->kernel, 3, &t->in, err));
+cleanup:
+    return st;
+}
+
+/* Part i of `most` of both sides' channels, aligned. */
+static void ranks_of_part(const tucker_params *p, const target *t, size_t i, size_t *out,
+                          size_t *in)
+{
+    const size_t o = t->out.s->count, n = t->in.s->count, most = o > n ? o : n;
+    const double part = (double)i / (double)most;
+
+    *out = pq_rank_down((size_t)ceil(part * (double)o), p->rank.align);
+    *in  = pq_rank_down((size_t)ceil(part * (double)n), p->rank.align);
+}
+
+/* How many parts ranks_of_part() tells apart. */
+static size_t parts(const target *t)
+{
+    return t->out.s->count > t->in.s->count ? t->out.s->count : t->in.s->count;
+}
+
+/* Both ranks the same part of their channels, as large as the ratio allows. */
+static void ranks_of_ratio(const tucker_params *p, const target *t, size_t *out,
+                           size_t *in)
+{
+    const double ratio = pq_rank_ratio(&p->rank);
 
     *out = *in = 1;
-    for (size_t i = 1; i <= most; i++) {
-        const double part = (double)i / (double)most;
-        const size_t o    = (size_t)ceil(part * (double)k->dim[0]);
-        const size_t n    = (size_t)ceil(part * (double)k->dim[3]);
-        if ((double)values_of(k, o, n) * ratio <= all) {
+    for (size_t i = 1; i <= parts(t); i++) {
+        size_t o, n;
+        ranks_of_part(p, t, i, &o, &n);
+        if ((double)values_of(&t->kernel->shape, o, n) * ratio <=
+            (double)t->kernel->count) {
             *out = o;
             *in  = n;
         }
     }
 }
 
-/* Rank of one side, by the singular values of its unfolding. */
-static pq_status choose_side(const pq_rank_params *p, const pq_tensor *kernel,
-                             size_t axis, size_t *rank, pq_err *err)
+static pq_status choose(const tucker_params *p, const target *t, size_t *out, size_t *in,
+                        pq_err *err)
 {
-    pq_tensor     *flat = NULL;
-    pq_svd         svd  = {0};
-    pq_rank_params side = *p;
-    pq_status      st;
+    const pq_spectrum o = pq_side_spectrum(&t->out), i = pq_side_spectrum(&t->in);
+    pq_rank_params    side = p->rank;
+    pq_status         st   = PQ_OK;
 
-    PQ_TRY(pq_tensor_unfold(kernel, axis, &flat, err));
-    const size_t m = flat->shape.dim[0], n = flat->shape.dim[1];
-    pq_spectrum  s = {m, n, m < n ? m : n, NULL};
-
-    if (pq_rank_needs_spectrum(p)) {
-        PQ_TRY(pq_svd_thin(flat, &svd, err));
-        s.s = pq_f64(svd.s);
-    }
-    side.epsilon = p->epsilon / sqrt(2.0);
-    PQ_TRY(pq_rank_choose(&side, &s, rank, err));
-cleanup:
-    pq_tensor_free(&flat);
-    pq_svd_free(&svd);
-    return st;
-}
-
-static pq_status choose(const tucker_params *p, const pq_tensor *kernel, size_t *out,
-                        size_t *in, pq_err *err)
-{
-    pq_rank_params side = p->rank;
-    pq_status      st;
-
-    if (!isnan(p->rank.ratio)) {
-        ranks_of_ratio(&kernel->shape, p->rank.ratio, out, in);
+    if (!isnan(pq_rank_ratio(&p->rank))) {
+        ranks_of_ratio(p, t, out, in);
         return PQ_OK;
     }
-    PQ_TRY(choose_side(&side, kernel, 0, out, err));
+    side.epsilon = p->rank.epsilon / sqrt(2.0);
+    PQ_TRY(pq_rank_choose(&side, &o, out, err));
     side.rank = p->rank_in != PQ_UNSET ? p->rank_in : p->rank.rank;
-    PQ_TRY(choose_side(&side, kernel, 3, in, err));
+    PQ_TRY(pq_rank_choose(&side, &i, in, err));
 cleanup:
     return st;
 }
@@ -180,44 +199,95 @@ cleanup:
     return st;
 }
 
-static pq_status apply_one(pq_compress_task *task, const char *name, pq_err *err)
+/* Puts the factors at these ranks into the graph. */
+static pq_status reduce(pq_compress_task *task, const char *name, const target *t,
+                        const size_t *ranks, bool shared, pq_err *err)
 {
-    const tucker_params *p  = task->params;
-    const size_t         at = pq_graph_find(task->graph, name);
-    const pq_tensor     *kernel =
-        pq_layer_weight(task->graph->nodes[at].layer, "kernel")->value;
-    const pq_tucker_options options  = {(size_t)p->sweeps, 1e-7};
-    size_t                  ranks[4] = {0};
-    pq_tucker               t        = {0};
-    char                    words[64];
-    pq_status               st;
-
-    PQ_TRY(choose(p, kernel, &ranks[0], &ranks[3], err));
-    const size_t after   = values_of(&kernel->shape, ranks[0], ranks[3]);
-    const bool   gains   = after < kernel->count;
-    const bool   rebuilt = p->rank.run_as == PQ_RUN_RECONSTRUCTED ||
+    const tucker_params    *p       = task->params;
+    const pq_tensor *const  start[] = {t->out.u, NULL, NULL, t->in.u};
+    const pq_tucker_options options = {(size_t)p->sweeps, 1e-7, start};
+    const size_t            before  = t->kernel->count;
+    const size_t            after   = values_of(&t->kernel->shape, ranks[0], ranks[3]);
+    const bool              gains   = after < before;
+    const bool              rebuilt = p->rank.run_as == PQ_RUN_RECONSTRUCTED ||
                          (p->rank.run_as == PQ_RUN_AUTO && !gains);
+    pq_tucker tucker = {0};
+    char      words[64];
+    pq_status st;
 
     (void)snprintf(words, sizeof words, "ranks %zu of %zu and %zu of %zu", ranks[0],
-                   kernel->shape.dim[0], ranks[3], kernel->shape.dim[3]);
-    if (p->rank.keep_dense && !gains && !rebuilt) {
-        PQ_TRY(pq_note_dense(task, name, words, kernel->count, after, err));
-        goto cleanup;
+                   t->kernel->shape.dim[0], ranks[3], t->kernel->shape.dim[3]);
+    if (p->rank.keep_dense && !gains && !rebuilt && !shared) {
+        return pq_note_dense(task, name, words, before, after, err);
     }
-    PQ_TRY(pq_tucker_decompose(kernel, ranks, &options, &t, err));
-    PQ_TRY(rebuilt ? rebuild(task->graph, at, &t, err)
-                   : replace(task->graph, at, &t, err));
-    PQ_TRY(pq_task_change(task, name, t.error, "%s%s", words,
+    PQ_TRY(pq_tucker_decompose(t->kernel, ranks, &options, &tucker, err));
+    PQ_TRY(rebuilt ? rebuild(task->graph, t->node, &tucker, err)
+                   : replace(task->graph, t->node, &tucker, err));
+    PQ_TRY(pq_task_change(task, name, tucker.error, "%s%s", words,
                           rebuilt ? ", reconstructed" : ""));
 cleanup:
-    pq_tucker_free(&t);
+    pq_tucker_free(&tucker);
+    return st;
+}
+
+/* One layer; `part` of its channels is given by a budget, or 0. */
+static pq_status apply_one(pq_compress_task *task, const char *name, size_t part,
+                           pq_err *err)
+{
+    const tucker_params *p        = task->params;
+    size_t               ranks[4] = {0};
+    target               t        = {0};
+    pq_status            st;
+
+    PQ_TRY(open_target(task, name, &t, err));
+    if (part > 0) {
+        ranks_of_part(p, &t, part, &ranks[0], &ranks[3]);
+    } else {
+        PQ_TRY(choose(p, &t, &ranks[0], &ranks[3], err));
+    }
+    PQ_TRY(reduce(task, name, &t, ranks, part > 0, err));
+cleanup:
+    free_target(&t);
+    return st;
+}
+
+/* Losses are HOSVD's bound: what both sides drop. */
+static pq_status offer(pq_compress_task *task, const char *name, pq_share *share,
+                       pq_err *err)
+{
+    const tucker_params *p      = task->params;
+    size_t               before = 0;
+    target               t      = {0};
+    pq_status            st;
+
+    PQ_TRY(open_target(task, name, &t, err));
+    const pq_pixels px = pq_pixels_of(task->graph, t.node);
+    const size_t   *d  = t.kernel->shape.dim;
+    for (size_t i = 1; i <= parts(&t); i++) {
+        size_t o, n;
+        ranks_of_part(p, &t, i, &o, &n);
+        const size_t values = values_of(&t.kernel->shape, o, n);
+        if (values > before) {
+            PQ_TRY(pq_share_add(share, i, (double)values,
+                                px.in * (double)(d[3] * n) +
+                                    px.out * (double)(d[1] * d[2] * n * o + d[0] * o),
+                                pq_lost_part(pq_f64(t.out.s), t.out.s->count, o) +
+                                    pq_lost_part(pq_f64(t.in.s), t.in.s->count, n),
+                                err));
+        }
+        before = values;
+    }
+cleanup:
+    free_target(&t);
     return st;
 }
 
 static pq_status apply(pq_compress_task *task, pq_err *err)
 {
-    return pq_task_each(task, ((const tucker_params *)task->params)->rank.fold, apply_one,
-                        err);
+    const pq_lowrank_steps steps = {offer, apply_one};
+
+    return pq_lowrank_apply(task, &((const tucker_params *)task->params)->rank, &steps,
+                            err);
 }
 
 const pq_method pq_method_tucker = {
@@ -226,7 +296,7 @@ const pq_method pq_method_tucker = {
     .source      = "arXiv:1511.06530, doi:10.1137/S0895479898346995",
     .params      = params,
     .params_size = sizeof(tucker_params),
-    .version     = "1",
+    .version     = "2",
     .check       = check,
     .accepts     = accepts,
     .apply       = apply,

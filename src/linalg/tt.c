@@ -234,6 +234,35 @@ cleanup:
     return st;
 }
 
+/* What lies behind a cut has the cut's singular values as norms of its rows:
+ * s_k[i]^2 = sum_{n, j} core_{k+1}[i, n, j]^2 s_{k+1}[j]^2. */
+pq_status pq_tt_cuts(const pq_tt *t, pq_tensor **values, pq_err *err)
+{
+    const double one = 1.0, *behind = &one;
+    pq_status    st = PQ_OK;
+
+    for (size_t k = t->d - 1; k-- > 0;) {
+        const size_t  r = t->rank[k + 1], right = t->rank[k + 2];
+        const size_t  row  = t->core[k + 1]->count / r;
+        const double *core = pq_f64(t->core[k + 1]);
+        PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(r), &values[k], err));
+        for (size_t i = 0; i < r; i++) {
+            double sum = 0.0;
+            for (size_t j = 0; j < row; j++) {
+                const double x = core[i * row + j] * behind[j % right];
+                sum += x * x;
+            }
+            pq_f64(values[k])[i] = sqrt(sum);
+        }
+        behind = pq_f64(values[k]);
+    }
+cleanup:
+    for (size_t k = 0; st != PQ_OK && k + 1 < t->d; k++) {
+        pq_tensor_free(&values[k]);
+    }
+    return st;
+}
+
 /* left [r_0 a, r] and core [r, n, s] give [r_0 a n, s]. */
 static pq_status append(pq_tensor **left, const pq_tensor *core, pq_err *err)
 {

@@ -45,6 +45,14 @@ pq_status pq_tt_round(const pq_tt *t, double epsilon, const size_t *max_rank, pq
                       pq_err *err);
 
 /**
+ * Singular values of the unfolding at every cut of a train that pq_tt_svd or pq_tt_round
+ * made without truncating anything.
+ *
+ * @param[out] values  [d - 1] float64 [rank[k + 1]], descending; caller frees each
+ */
+pq_status pq_tt_cuts(const pq_tt *t, pq_tensor **values, pq_err *err);
+
+/**
  * A ring of ranks at most `rank`: the first SVD's rank is split into r_0 r_1, the rest is
  * a train. The start makes a difference: all d are tried and the best kept.
  * No guarantee of quality; *error says what came out.

@@ -136,6 +136,21 @@ cleanup:
     return st;
 }
 
+/* The first columns of known singular vectors. */
+static pq_status begin_from(const pq_tensor *u, size_t rank, pq_tensor **out, pq_err *err)
+{
+    const size_t n = u->shape.dim[0], known = u->shape.dim[1];
+    pq_status    st;
+
+    assert(rank <= known);
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(n, rank), out, err));
+    for (size_t i = 0; i < n * rank; i++) {
+        pq_f64(*out)[i] = pq_f64(u)[i / rank * known + i % rank];
+    }
+cleanup:
+    return st;
+}
+
 pq_status pq_tucker_full(const pq_tucker *t, pq_tensor **out, pq_err *err)
 {
     pq_tensor *at = NULL, *next = NULL;
@@ -182,7 +197,9 @@ static pq_status iterate(const pq_tensor *t, const size_t *rank,
 
     for (size_t k = 0; k < d; k++) {
         if (rank[k] > 0) {
-            PQ_TRY(update(t, k, rank[k], false, tucker, err));
+            const pq_tensor *known = options->start != NULL ? options->start[k] : NULL;
+            PQ_TRY(known != NULL ? begin_from(known, rank[k], &tucker->factor[k], err)
+                                 : update(t, k, rank[k], false, tucker, err));
         }
     }
     PQ_TRY(finish_sweep(t, norm, tucker, &left, err));

@@ -25,8 +25,11 @@ typedef struct {
 
 /** How long to iterate. */
 typedef struct {
-    size_t max_sweeps; /**< 0 = HOSVD alone */
-    double tolerance;  /**< stop when the error changes by less, relative */
+    size_t max_sweeps;             /**< 0 = HOSVD alone */
+    double tolerance;              /**< stop when the error changes by less, relative */
+    const pq_tensor *const *start; /**< [ndim] left singular vectors of each unfolding,
+                                      float64 [n_k, r_k or more], where they are known;
+                                      may be NULL, also single ones */
 } pq_tucker_options;
 
 /**

@@ -289,13 +289,13 @@ Test(svd_method, refuses_ranks_a_layer_does_not_have)
     cr_expect_eq(net_refusal("svd:rank=0", g, NULL, &err), PQ_ERR_RANGE);
     cr_expect_str_eq(err.message, "svd: rank = 0 is not in 1..1048576");
     cr_expect_eq(net_refusal("svd:rank=4,energy=0.9", g, NULL, &err), PQ_ERR_CONFIG);
-    cr_expect_str_eq(
-        err.message,
-        "svd: give exactly one of rank, energy, epsilon, evbmf, ratio and budget");
+    cr_expect_str_eq(err.message,
+                     "svd: give exactly one of rank, energy, epsilon, evbmf, ratio, "
+                     "target_sparsity and budget");
     cr_expect_eq(net_refusal("svd", g, NULL, &err), PQ_ERR_CONFIG);
-    cr_expect_str_eq(
-        err.message,
-        "svd: give exactly one of rank, energy, epsilon, evbmf, ratio and budget");
+    cr_expect_str_eq(err.message,
+                     "svd: give exactly one of rank, energy, epsilon, evbmf, ratio, "
+                     "target_sparsity and budget");
     cr_expect_eq(net_refusal("svd:energy=1.5", g, NULL, &err), PQ_ERR_RANGE);
     cr_expect_str_eq(err.message, "svd: energy = 1.5 is not in 0..1");
     pq_graph_free(&g);

@@ -158,12 +158,20 @@ Test(tensor_train, bad_input_is_refused_with_its_words)
          "layer 'fc': 2 ranks are given for 2 cores: one between each two",
          PQ_ERR_CONFIG},
         {"tensor_train",
-         "tensor_train: give exactly one of rank, ranks, epsilon and ratio",
+         "tensor_train: give exactly one of ranks, rank, energy, epsilon, evbmf, ratio, "
+         "target_sparsity and budget",
          PQ_ERR_CONFIG},
         {"tensor_train:rank=0", "tensor_train: rank = 0 is not in 1..1048576",
          PQ_ERR_RANGE},
-        {"tensor_train:energy=0.5",
-         "tensor_train: a train has no one spectrum: give rank, ranks, ratio or epsilon",
+        {"tensor_train:in_modes=[4,3],out_modes=[2,5],ranks=[2],align=2",
+         "tensor_train: align does not go with ranks", PQ_ERR_CONFIG},
+        {"tensor_train:epsilon=0.5,init=random",
+         "tensor_train: init = random goes with rank, ranks, ratio and target_sparsity "
+         "only",
+         PQ_ERR_CONFIG},
+        {"tensor_train:budget=2,init=random",
+         "tensor_train: init = random goes with rank, ranks, ratio and target_sparsity "
+         "only",
          PQ_ERR_CONFIG},
     };
     pq_graph *g = dense_net();
@@ -187,4 +195,135 @@ Test(tensor_train, every_failed_allocation_leaves_nothing_behind)
     net_survives("tensor_train:rank=2,run_as=reconstructed", c, NULL);
     pq_graph_free(&g);
     pq_graph_free(&c);
+}
+
+/* Six and seven modes: more axes than a tensor has when modes are kept apart. */
+Test(tensor_train, many_modes_of_dense_layers_and_convolutions)
+{
+    pq_rng    rng = pq_rng_stream(6, "test");
+    pq_graph *g   = NULL;
+
+    OK(pq_graph_create(&g, &err));
+    net_input(g, "128");
+    net_add(g, "fc", net_kernel(&rng, PQ_SHAPE(192, 128), true), "in");
+    OK(pq_graph_check(g, &err));
+    check_both_ways(g, "tensor_train:in_modes=[2,2,2,2,2,4],out_modes=[2,2,3,4,2,2]");
+    g = NULL;
+    OK(pq_graph_create(&g, &err));
+    net_input(g, "128");
+    net_add(g, "fc", net_kernel(&rng, PQ_SHAPE(192, 128), true), "in");
+    OK(pq_graph_check(g, &err));
+    check_both_ways(g, "tensor_train:cores=7");
+    check_both_ways(conv_net(), "tensor_train:cores=4");
+    check_both_ways(conv_net(), "tensor_train:cores=7");
+}
+
+/* Rank 1 of every cut of a product of vectors is exact, and the cores say which mode is
+ * which: W[(n1 n2), (m1 m2)] = a[n1, m1] b[n2, m2]. */
+Test(tensor_train, modes_are_those_of_the_definition)
+{
+    pq_rng    rng = pq_rng_stream(6, "test");
+    pq_graph *g   = dense_net(), *out;
+    pq_layer *fc  = g->nodes[pq_graph_find(g, "fc")].layer;
+    float    *w   = pq_f32(pq_layer_weight(fc, "kernel")->value), a[2][4], b[5][3];
+
+    for (size_t i = 0; i < 23; i++) {
+        *(i < 8 ? &a[i / 4][i % 4] : &b[(i - 8) / 3][(i - 8) % 3]) =
+            (float)pq_rng_normal(&rng);
+    }
+    for (size_t o = 0; o < 10; o++) {
+        for (size_t i = 0; i < 12; i++) {
+            w[o * 12 + i] = a[o / 5][i / 3] * b[o % 5][i % 3];
+        }
+    }
+    out = net_apply("tensor_train:in_modes=[4,3],out_modes=[2,5],rank=1", g, NULL,
+                    &changes, &n_changes);
+    cr_expect_lt(changes[0].error, 1e-6);
+    const float *one = pq_f32(net_weight(out, "fc", "core1"));
+    const float *two = pq_f32(net_weight(out, "fc", "core2"));
+    for (size_t i = 0; i < 120; i++) {
+        const size_t o = i / 12, in = i % 12;
+        cr_expect_float_eq(one[o / 5 * 4 + in / 3] * two[o % 5 * 3 + in % 3], w[i], 1e-5);
+    }
+    pq_free(changes);
+    pq_graph_free(&out);
+    pq_graph_free(&g);
+}
+
+/* A train is rounded as if its kernel were: within epsilon, from any form it has. */
+Test(tensor_train, a_second_stage_rounds_the_train_of_the_first)
+{
+    static const char *const stages[] = {
+        "epsilon=0.5", "epsilon=0.35",         "energy=0.9", "epsilon=0.5,align=2",
+        "rank=2",      "evbmf=yes,weaken=0.3", "ratio=1.5",  "budget=2"};
+    static const double limits[] = {0.5, 0.35, 0.3162278, 0.5, 1, 1, 1, 1};
+
+    for (size_t i = 0; i < 16; i++) {
+        pq_graph *g = i % 2 == 0 ? dense_net() : conv_net(), *a, *b, *c;
+        char      text[96];
+        a = net_apply("tensor_train:cores=2,clip_rank=yes,rank=1000,keep_dense=no", g,
+                      NULL, NULL, NULL);
+        snprintf(text, sizeof text, "tensor_train:%s", stages[i / 2]);
+        b = net_apply(text, a, NULL, &changes, &n_changes);
+        cr_assert_eq(n_changes, 1);
+        cr_expect_leq(changes[0].error, limits[i / 2], "%s", text);
+        cr_expect_gt(changes[0].error, 1e-3, "%s", text);
+        cr_expect_lt(pq_graph_parameters(b, (pq_count_rule){0}, NULL),
+                     pq_graph_parameters(a, (pq_count_rule){0}, NULL));
+        const double error = changes[0].error;
+        pq_free(changes);
+        snprintf(text, sizeof text, "tensor_train:%s,run_as=reconstructed",
+                 stages[i / 2]);
+        c = net_apply(text, a, NULL, &changes, &n_changes);
+        cr_expect_str_eq(net_node(c, i % 2 == 0 ? "fc" : "conv")->layer->kind->name,
+                         i % 2 == 0 ? "dense" : "conv2d");
+        cr_expect_float_eq(changes[0].error, error, 1e-12);
+        cr_expect_lt(net_difference(b, c), TOL_RUN, "%s", text);
+        pq_free(changes);
+        pq_graph_free(&a);
+        pq_graph_free(&b);
+        pq_graph_free(&c);
+        pq_graph_free(&g);
+    }
+}
+
+static double variance(const pq_tensor *t)
+{
+    double sum = 0.0;
+
+    for (size_t i = 0; i < t->count; i++) {
+        sum += (double)pq_f32(t)[i] * (double)pq_f32(t)[i];
+    }
+    return sum / (double)t->count;
+}
+
+/* Ranks above what the kernel has, drawn anew by the seed; the kernel they make has He's
+ * variance 2 / 180 (of 10 draws: products of normals vary much). */
+Test(tensor_train, random_cores_have_any_ranks_and_the_variance_of_he)
+{
+    pq_graph *g    = conv_net(), *out;
+    double    mean = 0.0;
+
+    for (uint64_t seed = 0; seed < 10; seed++) {
+        const pq_apply_options how = {.seed = seed};
+        out = net_apply("tensor_train:cores=2,ranks=[20,20],init=random,keep_dense=no", g,
+                        &how, &changes, &n_changes);
+        cr_expect_str_eq(changes[0].what, "ranks 20 20, random");
+        cr_expect(isnan(changes[0].error));
+        cr_expect_eq(net_weight(out, "conv", "window")->shape.dim[3], 20);
+        pq_free(changes);
+        pq_graph_free(&out);
+        out = net_apply("tensor_train:cores=2,ranks=[20,20],init=random,run_as="
+                        "reconstructed",
+                        g, &how, NULL, NULL);
+        mean += variance(net_weight(out, "conv", "kernel")) / 10;
+        pq_graph_free(&out);
+    }
+    cr_expect_float_eq(mean, 2.0 / 180, 0.25 * 2.0 / 180, "%g", mean);
+    out = net_apply("tensor_train:ratio=4,init=random", g, NULL, &changes, &n_changes);
+    cr_expect_leq(4 * pq_graph_parameters(out, (pq_count_rule){0}, NULL), 1440);
+    pq_free(changes);
+    pq_graph_free(&out);
+    net_survives("tensor_train:rank=3,init=random", g, NULL);
+    pq_graph_free(&g);
 }

@@ -136,11 +136,11 @@ Test(tucker_method, bad_input_is_refused_with_its_words)
         {"tucker:rank=0", "tucker: rank = 0 is not in 1..1048576", PQ_ERR_RANGE},
         {"tucker:rank_in=2,energy=0.5", "tucker: rank_in goes with rank only",
          PQ_ERR_CONFIG},
-        {"tucker", "tucker: give exactly one of rank, energy, epsilon, evbmf and ratio",
+        {"tucker",
+         "tucker: give exactly one of rank, energy, epsilon, evbmf, ratio, "
+         "target_sparsity and budget",
          PQ_ERR_CONFIG},
         {"cp:rank=29", "layer 'conv': rank 29 is not in 1..28", PQ_ERR_RANGE},
-        {"cp:energy=0.5",
-         "cp: terms have no singular values: give rank, ratio or epsilon", PQ_ERR_CONFIG},
         {"cp:rank=3,weaken=0.5", "cp: weaken goes with evbmf only", PQ_ERR_CONFIG},
     };
     pq_graph *g = conv_net(odd);

@@ -54,8 +54,8 @@ Test(golden, tucker_of_layer3_2_conv1)
     for (size_t i = 0; i < 3; i++) {
         const size_t ranks[] = {due[i].rank, due[i].rank, 0, 0};
         pq_tucker    a = {0}, b = {0};
-        OK(pq_tucker_decompose(t, ranks, &(pq_tucker_options){0, 0}, &a, &err));
-        OK(pq_tucker_decompose(t, ranks, &(pq_tucker_options){50, 0}, &b, &err));
+        OK(pq_tucker_decompose(t, ranks, &(pq_tucker_options){0, 0, NULL}, &a, &err));
+        OK(pq_tucker_decompose(t, ranks, &(pq_tucker_options){50, 0, NULL}, &b, &err));
         cr_expect_float_eq(a.error, due[i].hosvd, TOL, "HOSVD %.7f", a.error);
         cr_expect_float_eq(b.error, due[i].hooi, TOL, "HOOI %.7f", b.error);
         pq_tucker_free(&a);

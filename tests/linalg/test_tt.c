@@ -213,3 +213,33 @@ Test(tt, every_failed_allocation_leaves_nothing_behind)
     pq_tt_free(&tt);
     pq_tensor_free(&t);
 }
+
+/* Of a train that nothing was cut off, the values at each cut are the unfolding's. */
+Test(tt, cuts_have_the_singular_values_of_the_unfoldings)
+{
+    pq_tensor *t = random_tensor(PQ_SHAPE(3, 4, 5, 2), 17), *values[3] = {NULL};
+    pq_tt      tt[2] = {{0}, {0}};
+    size_t     left;
+
+    OK(pq_tt_svd(t, 0.0, NULL, &tt[0], &err));
+    OK(pq_tt_round(&tt[0], 0.0, NULL, &tt[1], &err));
+    for (size_t i = 0; i < 2; i++) {
+        OK(pq_tt_cuts(&tt[i], values, &err));
+        left = 1;
+        for (size_t k = 0; k < 3; k++) {
+            const size_t n[] = {3, 4, 5};
+            pq_svd       svd = {0};
+            left *= n[k];
+            OK(pq_tensor_reshape(t, PQ_SHAPE(left, 120 / left), &err));
+            OK(pq_svd_thin(t, &svd, &err));
+            cr_assert_eq(values[k]->count, svd.s->count);
+            for (size_t j = 0; j < svd.s->count; j++) {
+                cr_expect_float_eq(pq_f64(values[k])[j], pq_f64(svd.s)[j], 1e-12);
+            }
+            pq_svd_free(&svd);
+            pq_tensor_free(&values[k]);
+        }
+        pq_tt_free(&tt[i]);
+    }
+    pq_tensor_free(&t);
+}

@@ -4,7 +4,7 @@
 
 static const double TOL_EXACT = 1e-12;
 
-static const pq_tucker_options hosvd = {0, 0.0}, hooi = {50, 1e-10};
+static const pq_tucker_options hosvd = {0, 0.0, NULL}, hooi = {50, 1e-10, NULL};
 
 Test(tucker, mode_product_is_its_definition)
 {

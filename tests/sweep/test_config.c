@@ -61,7 +61,7 @@ static const bad_case bad[] = {
      "name\n"},
     {HEAD "pipelines:\n  p: [{svd: {}}]\n",
      "c.yaml:6:8: pipeline 'p': svd: give exactly one of rank, energy, epsilon, evbmf, "
-     "ratio and budget\n"},
+     "ratio, target_sparsity and budget\n"},
     {HEAD "pipelines:\n  p: 3\n", "c.yaml:6:6: pipeline 'p': a list of stages is due "
                                   "here ([] is the uncompressed model)\n"},
     {HEAD "pipelines:\n  p: {stage: []}\n",
