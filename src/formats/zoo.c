@@ -307,6 +307,86 @@ static pq_status resnet56(pq_graph *graph, pq_err *err)
     return resnet(graph, 9, true, err);
 }
 
+/* 3 x 3, BatchNorm, relu, without bias. */
+static void garipov_block(builder *b, int i, size_t out, const char *padding)
+{
+    char name[16];
+
+    make(b, "conv2d");
+    set(b, "padding", padding);
+    weigh(b, "kernel", PQ_SHAPE(out, 3, 3, b->channels));
+    (void)snprintf(name, sizeof name, "conv%d", i);
+    put(b, name, NULL);
+    b->channels = out;
+    (void)snprintf(name, sizeof name, "bn%d", i);
+    normalise(b, name, "0.001");
+    (void)snprintf(name, sizeof name, "relu%d", i);
+    plain(b, "relu", name);
+}
+
+static void garipov_pool(builder *b, const char *name)
+{
+    make(b, "max_pool");
+    set(b, "kernel_h", "3");
+    set(b, "kernel_w", "3");
+    set(b, "stride_h", "2");
+    set(b, "stride_w", "2");
+    set(b, "padding", "same");
+    put(b, name, NULL);
+}
+
+/* Six convolutions; the last two shrink the image (`valid`) or not. */
+static void garipov_body(builder *b, const char *padding)
+{
+    input(b, "32,32,3");
+    garipov_block(b, 1, 64, "same");
+    garipov_block(b, 2, 64, "same");
+    garipov_pool(b, "pool1");
+    garipov_block(b, 3, 128, "same");
+    garipov_block(b, 4, 128, "same");
+    garipov_pool(b, "pool2");
+    garipov_block(b, 5, 128, padding);
+    garipov_block(b, 6, 128, padding);
+}
+
+static void dense_plain(builder *b, const char *name, size_t in, size_t out)
+{
+    make(b, "dense");
+    weigh(b, "kernel", PQ_SHAPE(out, in));
+    put(b, name, NULL);
+    b->channels = out;
+}
+
+static pq_status garipov_conv(pq_graph *graph, pq_err *err)
+{
+    builder b = {.graph = graph, .err = err, .channels = 3};
+
+    garipov_body(&b, "valid");
+    plain(&b, "global_avg_pool", "mean");
+    dense_plain(&b, "output", 128, 10);
+    plain(&b, "softmax", "softmax");
+    pq_layer_free(&b.layer);
+    return b.st;
+}
+
+static pq_status garipov_conv_fc(pq_graph *graph, pq_err *err)
+{
+    builder b = {.graph = graph, .err = err, .channels = 3};
+
+    garipov_body(&b, "same");
+    plain(&b, "flatten", "flatten");
+    dense_plain(&b, "fc1", 8192, 1536);
+    normalise(&b, "bn7", "0.001");
+    plain(&b, "relu", "relu7");
+    dense_plain(&b, "fc2", 1536, 512);
+    normalise(&b, "bn8", "0.001");
+    plain(&b, "relu", "relu8");
+    dense(&b, "output", 512, 10);
+    plain(&b, "softmax", "softmax");
+    pq_layer_free(&b.layer);
+    return b.st;
+}
+
 const pq_zoo_net pq_zoo_nets[] = {
     {"jsc-mlp", "jet tagger 16-64-32-32-5, Duarte et al., arXiv:1804.06913",
      PQ_INIT_LECUN, jsc_mlp},
@@ -326,6 +406,10 @@ const pq_zoo_net pq_zoo_nets[] = {
     {"resnet32", "ResNet-32, as resnet20", PQ_INIT_HE, resnet32},
     {"resnet44", "ResNet-44, as resnet20", PQ_INIT_HE, resnet44},
     {"resnet56", "ResNet-56, as resnet20", PQ_INIT_HE, resnet56},
+    {"garipov-conv", "six convolutions for CIFAR-10, Garipov et al., arXiv:1611.03214",
+     PQ_INIT_GLOROT, garipov_conv},
+    {"garipov-conv-fc", "the same before 8192-1536-512-10", PQ_INIT_GLOROT,
+     garipov_conv_fc},
     {0},
 };
 

@@ -242,6 +242,16 @@ cleanup:
     return st;
 }
 
+pq_status pq_evaluate_network(const pq_graph *graph, const pq_evaluate_options *options,
+                              pq_values *out, pq_err *err)
+{
+    pq_evaluated e  = {.values = *out};
+    pq_status    st = compute_metrics(graph, options, &e, err);
+
+    *out = e.values;
+    return st;
+}
+
 void pq_evaluated_free(pq_evaluated *e)
 {
     for (size_t c = 0; e->class_names != NULL && c < e->classes; c++) {

@@ -52,6 +52,11 @@ pq_status pq_evaluate_check(const pq_graph *graph, const pq_dataset *dataset,
  */
 pq_status pq_evaluate(pq_graph *graph, pq_dataset *dataset, size_t split,
                       const pq_evaluate_options *options, pq_evaluated *out, pq_err *err);
-void      pq_evaluated_free(pq_evaluated *e);
+
+/** Metrics of a checked network alone (pq_metric.eventless), without any events. */
+pq_status pq_evaluate_network(const pq_graph *graph, const pq_evaluate_options *options,
+                              pq_values *out, pq_err *err);
+
+void pq_evaluated_free(pq_evaluated *e);
 
 #endif

@@ -44,10 +44,11 @@ cleanup:
 }
 
 const pq_metric pq_metric_bops = {
-    .name    = "bops",
-    .summary = "bit operations of one sample: products of widths and their sums, zeros "
-               "left out of the products; 32 bits where nothing is quantized",
-    .source  = "arXiv:2102.11289",
-    .version = "1",
-    .compute = compute,
+    .name      = "bops",
+    .summary   = "bit operations of one sample: products of widths and their sums, zeros "
+                 "left out of the products; 32 bits where nothing is quantized",
+    .source    = "arXiv:2102.11289",
+    .version   = "1",
+    .eventless = true,
+    .compute   = compute,
 };

@@ -48,5 +48,6 @@ const pq_metric pq_metric_ebops = {
                "plus widths of biases; one position of a convolution",
     .source  = "arXiv:2405.00645",
     .version = "1",
-    .compute = compute,
+    .eventless = true,
+    .compute   = compute,
 };

@@ -18,9 +18,10 @@ cleanup:
 }
 
 const pq_metric pq_metric_macs = {
-    .name    = "macs",
-    .summary = "multiply-accumulates of one sample, zeros included",
-    .source  = "",
-    .version = "1",
-    .compute = compute,
+    .name      = "macs",
+    .summary   = "multiply-accumulates of one sample, zeros included",
+    .source    = "",
+    .version   = "1",
+    .eventless = true,
+    .compute   = compute,
 };

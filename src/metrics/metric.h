@@ -98,7 +98,8 @@ typedef struct {
     const char     *source;
     const pq_param *params; /**< or NULL */
     size_t          params_size;
-    const char     *version; /**< part of the eval key */
+    const char     *version;   /**< part of the eval key */
+    bool            eventless; /**< of the network alone */
     pq_status (*compute)(const pq_evaluation *e, const void *params, pq_values *out,
                          pq_err *err);
 } pq_metric;

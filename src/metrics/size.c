@@ -66,5 +66,6 @@ const pq_metric pq_metric_size = {
     .params      = params,
     .params_size = sizeof(size_params),
     .version     = "1",
+    .eventless   = true,
     .compute     = compute,
 };

@@ -275,6 +275,10 @@ static pq_status evaluate(work *w, pq_err *err)
 
     PQ_CHECK(model != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     options.file_bytes = pq_file_bytes(model);
+    if (w->data == NULL) {
+        PQ_TRY(pq_evaluate_network(w->graph, &options, &w->result.values, err));
+        goto cleanup;
+    }
     PQ_TRY(pq_dataset_split(w->data, w->cells->test, &split, err));
     PQ_TRY(pq_evaluate(w->graph, w->data, split, &options, &w->result, err));
 cleanup:
@@ -406,7 +410,9 @@ static pq_status write_record(const work *w, double seconds, pq_err *err)
     for (size_t i = 0; i < w->result.values.n; i++) {
         PQ_TRY(pq_record_metric(record, &w->result.values.items[i], err));
     }
-    PQ_TRY(add_confusion(w, record, err));
+    if (w->data != NULL) {
+        PQ_TRY(add_confusion(w, record, err));
+    }
     if (pq_config_metric(config, "auc")) {
         PQ_TRY(add_curves(w, record, err));
     }
@@ -425,7 +431,9 @@ pq_status pq_cell_compute(const pq_cells *cells, const pq_cell *cell,
     work w = {.cells = cells, .cell = cell, .options = options, .changes = json_array()};
     pq_status st;
 
-    PQ_TRY(pq_input_dataset(cells->config, cells->data, &w.data, err));
+    if (cells->data != NULL) {
+        PQ_TRY(pq_input_dataset(cells->config, cells->data, &w.data, err));
+    }
     PQ_TRY(compress(&w, err));
     PQ_TRY(evaluate(&w, err));
     PQ_TRY(write_record(&w, pq_clock_wall_s() - start, err));

@@ -7,6 +7,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "formats/model.h"
+#include "formats/zoo.h"
 #include "sweep/bounds.h"
 #include "sweep/pipeline.h"
 #include "sweep/problems.h"
@@ -180,6 +181,35 @@ static void check_words(pq_problems *p, const pq_yaml *tree, const char *key,
     }
 }
 
+/* Whether more than the network itself is looked at; stages are asked by the plan. */
+static bool needs_events(const pq_config *config)
+{
+    bool needs = config->latency.wanted;
+
+    for (size_t i = 0; i < config->n_metrics; i++) {
+        needs = needs || !config->metrics[i].metric->eventless;
+    }
+    return needs;
+}
+
+static void check_model(pq_problems *p, const pq_yaml *tree, const pq_config_model *m)
+{
+    const pq_yaml *zoo = find_block(tree, "model.zoo");
+
+    if (m->weights == NULL && m->zoo == NULL) {
+        pq_problem(p, tree, "model: weights must be given");
+    }
+    if (m->zoo == NULL) {
+        return;
+    }
+    if (!pq_zoo_has(m->zoo)) {
+        pq_problem(p, zoo, "model: there is no network '%s' in the zoo", m->zoo);
+    }
+    if (m->weights != NULL || m->arch != NULL || m->format != NULL) {
+        pq_problem(p, zoo, "model: zoo goes without weights, arch and format");
+    }
+}
+
 /* What must be given, and what tables cannot say. */
 static void check_whole(pq_problems *p, const pq_yaml *tree, const pq_config *config)
 {
@@ -192,10 +222,8 @@ static void check_whole(pq_problems *p, const pq_yaml *tree, const pq_config *co
         strcmp(schema->text, SCHEMA) != 0) {
         pq_problem(p, schema == NULL ? tree : schema, "'schema: " SCHEMA "' is due here");
     }
-    if (config->model.weights == NULL) {
-        pq_problem(p, tree, "model: weights must be given");
-    }
-    if (config->dataset.file == NULL) {
+    check_model(p, tree, &config->model);
+    if (config->dataset.file == NULL && needs_events(config)) {
         pq_problem(p, tree, "dataset: file must be given");
     }
     if (pq_yaml_find(tree, "pipelines") == NULL) {
@@ -251,8 +279,8 @@ static pq_status read_tree(pq_problems *p, pq_config *config, pq_err *err)
     }
     PQ_TRY(read_name(p, tree, config, err));
     PQ_TRY(read_blocks(p, tree, config, err));
-    check_whole(p, tree, config);
     PQ_TRY(read_metrics(p, pq_yaml_find(tree, "metrics"), config, err));
+    check_whole(p, tree, config);
     PQ_TRY(pq_read_bounds(p, tree, config, err));
     if (pipelines != NULL) {
         PQ_TRY(pq_read_pipelines(p, pipelines, config, err));

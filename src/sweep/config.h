@@ -23,6 +23,7 @@ typedef struct {
     char *weights; /**< model file, any known format */
     char *arch;    /**< architecture beside weights-only files, or NULL */
     char *format;  /**< name of a format, or NULL = found by looking */
+    char *zoo;     /**< network of the zoo with first weights, instead of `weights` */
     char *classes; /**< "g,q,w,z,t": the model's output order, or NULL = the file's */
 } pq_config_model;
 

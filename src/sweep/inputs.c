@@ -10,6 +10,7 @@
 #include "core/memory.h"
 #include "data/fetch.h"
 #include "formats/model.h"
+#include "formats/zoo.h"
 #include "store/record.h"
 
 /* A file changed less than this ago may change again within one tick of its clock. */
@@ -139,6 +140,10 @@ pq_status pq_input_model(const pq_config *config, const char *weights, const cha
     pq_graph *graph = NULL;
     pq_status st    = PQ_OK;
 
+    if (config->model.zoo != NULL) {
+        PQ_TRY(
+            pq_zoo_build(config->model.zoo, (uint64_t)config->seeds.base, &graph, err));
+    }
     for (size_t i = 0; config->model.format != NULL && pq_formats[i] != NULL; i++) {
         if (strcmp(pq_formats[i]->name, config->model.format) == 0) {
             PQ_TRY(pq_formats[i]->load(weights, arch, &graph, err));

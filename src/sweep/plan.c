@@ -21,6 +21,9 @@ static pq_status hash_model(pq_cells *c, const pq_graph *graph, pq_hash_memo *me
     bool                   settled, zoo;
     pq_status              st;
 
+    if (m->zoo != NULL) {
+        return pq_graph_hash(graph, c->model_hash, err);
+    }
     zoo     = c->arch != NULL && pq_zoo_has(c->arch);
     settled = c->arch == NULL || zoo || pq_hash_memo_key(c->arch, "arch", arch);
     how     = pq_format("model|%s|%s|%s", zoo ? c->arch : arch,
@@ -225,7 +228,8 @@ static pq_status check_fit(pq_cells *c, const pq_graph *graph, const pq_dataset 
     const pq_status        st = pq_evaluate_check(graph, dataset, &assumed, err);
 
     if (st != PQ_OK) {
-        pq_err_context(err, "%s: model %s", c->config->path, c->weights);
+        pq_err_context(err, "%s: model %s", c->config->path,
+                       c->weights != NULL ? c->weights : c->config->model.zoo);
         return st;
     }
     n = (size_t)snprintf(c->note, sizeof c->note, "%s",
@@ -240,15 +244,43 @@ static pq_status check_fit(pq_cells *c, const pq_graph *graph, const pq_dataset 
     return st;
 }
 
+/* The events that are evaluated, calibrated and trained on. */
+static pq_status find_events(pq_cells *c, const pq_graph *graph, pq_hash_memo *memo,
+                             pq_err *err)
+{
+    pq_dataset *dataset = NULL;
+    pq_status   st;
+
+    PQ_TRY(pq_input_dataset(c->config, c->data, &dataset, err));
+    PQ_TRY(check_fit(c, graph, dataset, err));
+    PQ_TRY(choose_test(c, dataset, err));
+    PQ_TRY(hash_split(c, dataset, c->test, memo, c->test_hash, err));
+    if (any_needs(c->config, PQ_NEEDS_CALIB)) {
+        PQ_TRY(hash_calib(c, dataset, memo, err));
+    }
+    if (any_needs(c->config, PQ_NEEDS_TRAINING)) {
+        PQ_TRY(hash_training(c, dataset, memo, err));
+    }
+cleanup:
+    pq_dataset_close(&dataset);
+    return st;
+}
+
 static pq_status find_inputs(pq_cells *c, pq_hash_memo *memo, pq_err *err)
 {
-    const pq_config *config  = c->config;
-    pq_dataset      *dataset = NULL;
-    pq_graph        *graph   = NULL;
-    pq_status        st;
+    const pq_config *config = c->config;
+    pq_graph        *graph  = NULL;
+    pq_status        st     = PQ_OK;
 
-    PQ_TRY(pq_input_find(config, "dataset", config->dataset.file, &c->data, err));
-    PQ_TRY(pq_input_find(config, "model", config->model.weights, &c->weights, err));
+    if (config->dataset.file != NULL) {
+        PQ_TRY(pq_input_find(config, "dataset", config->dataset.file, &c->data, err));
+    }
+    PQ_CHECK(c->data != NULL || !any_needs(config, PQ_NEEDS_CALIB | PQ_NEEDS_TRAINING),
+             PQ_ERR_CONFIG, "%s: a stage needs events: dataset: file must be given",
+             config->path);
+    if (config->model.weights != NULL) {
+        PQ_TRY(pq_input_find(config, "model", config->model.weights, &c->weights, err));
+    }
     if (config->model.arch != NULL && pq_zoo_has(config->model.arch)) {
         PQ_STRDUP(c->arch, config->model.arch);
     } else if (config->model.arch != NULL) {
@@ -256,19 +288,11 @@ static pq_status find_inputs(pq_cells *c, pq_hash_memo *memo, pq_err *err)
     }
     PQ_TRY(pq_input_model(config, c->weights, c->arch, &graph, err));
     PQ_TRY(hash_model(c, graph, memo, err));
-    PQ_TRY(pq_input_dataset(config, c->data, &dataset, err));
-    PQ_TRY(check_fit(c, graph, dataset, err));
-    PQ_TRY(choose_test(c, dataset, err));
-    PQ_TRY(hash_split(c, dataset, c->test, memo, c->test_hash, err));
-    if (any_needs(config, PQ_NEEDS_CALIB)) {
-        PQ_TRY(hash_calib(c, dataset, memo, err));
-    }
-    if (any_needs(config, PQ_NEEDS_TRAINING)) {
-        PQ_TRY(hash_training(c, dataset, memo, err));
+    if (c->data != NULL) {
+        PQ_TRY(find_events(c, graph, memo, err));
     }
 cleanup:
     pq_graph_free(&graph);
-    pq_dataset_close(&dataset);
     return st;
 }
 
