@@ -5,6 +5,7 @@
 
 #include "core/memory.h"
 #include "exec/fold.h"
+#include "exec/tt_conv.h"
 #include "layers/kinds.h"
 
 /* One panel of weights and what belongs to it. */
@@ -47,7 +48,8 @@ static bool is_kind(const pq_layer *layer, const char *kind)
 
 bool pq_linear_has(const char *kind)
 {
-    return strcmp(kind, "dense") == 0 || strcmp(kind, "conv2d") == 0;
+    return strcmp(kind, "dense") == 0 || strcmp(kind, "conv2d") == 0 ||
+           strcmp(kind, "tt_conv2d") == 0;
 }
 
 pq_fusion pq_linear_fuses(const pq_step *step, size_t next)
@@ -140,6 +142,7 @@ static void linear_run(const pq_op *op, size_t n, const void *const *in, void *o
 /* What is known while a step is packed. */
 typedef struct {
     const pq_kernels *kernels;
+    const pq_layer   *layer; /* the step's, or what stands in for it */
     const pq_tensor  *kernel;
     size_t            groups, group_in, group_out, sum; /* sum: products of one output */
     bool              depthwise;
@@ -150,7 +153,7 @@ typedef struct {
 /* Bias and BatchNorm as a factor and a summand of each output channel. */
 static pq_status fold(const pq_step *step, size_t outputs, recipe *r, pq_err *err)
 {
-    const pq_weight *bias = pq_layer_weight(layer_of(step, step->node), "bias");
+    const pq_weight *bias = pq_layer_weight(r->layer, "bias");
     pq_status        st;
 
     PQ_TRY(pq_affine_create(outputs, &r->affine, err));
@@ -201,13 +204,12 @@ cleanup:
 static pq_status place_convolution(const pq_step *step, linear_op *l, recipe *r,
                                    pq_err *err)
 {
-    const pq_layer         *layer = layer_of(step, step->node);
-    const pq_conv2d_params *p     = layer->params;
+    const pq_conv2d_params *p     = r->layer->params;
     pq_window              *w     = &l->window;
     size_t                  count = 0;
     pq_status               st;
 
-    PQ_TRY(pq_conv2d_window(layer, &step->graph->nodes[step->in[0]].shape, w, err));
+    PQ_TRY(pq_conv2d_window(r->layer, &step->graph->nodes[step->in[0]].shape, w, err));
     r->groups    = (size_t)p->groups;
     r->group_in  = w->channels / r->groups;
     r->group_out = l->outputs / r->groups;
@@ -345,28 +347,33 @@ static void linear_release(pq_op *op)
 pq_status pq_linear_prepare(const pq_step *step, const pq_kernels *kernels, pq_op **out,
                             pq_err *err)
 {
-    const pq_layer *layer = layer_of(step, step->node);
-    recipe          r     = {.kernels = kernels};
-    linear_op      *l     = NULL;
-    pq_status       st;
+    recipe     r        = {.kernels = kernels, .layer = layer_of(step, step->node)};
+    linear_op *l        = NULL;
+    pq_layer  *stand_in = NULL;
+    pq_status  st;
 
     PQ_NEW(l, 1);
+    if (is_kind(r.layer, "tt_conv2d")) {
+        PQ_TRY(pq_tt_conv_rebuild(r.layer, &stand_in, err));
+        r.layer = stand_in;
+    }
     l->op.run     = linear_run;
     l->op.release = linear_release;
-    r.kernel      = pq_layer_weight(layer, "kernel")->value;
+    r.kernel      = pq_layer_weight(r.layer, "kernel")->value;
     l->outputs    = r.kernel->shape.dim[0];
     l->in_count   = pq_node_count(step->graph, step->in[0]);
     l->out_count  = pq_node_count(step->graph, step->node);
     l->residual   = step->add != PQ_NO_NODE ? step->n_in - 1 : 0;
     set_clip(step, &r);
     PQ_TRY(fold(step, l->outputs, &r, err));
-    PQ_TRY(is_kind(layer, "conv2d") ? place_convolution(step, l, &r, err)
-                                    : place_dense(l, &r, err));
+    PQ_TRY(is_kind(r.layer, "conv2d") ? place_convolution(step, l, &r, err)
+                                      : place_dense(l, &r, err));
     PQ_TRY(pack(l, &r, err));
     *out = &l->op;
     l    = NULL;
 cleanup:
     pq_affine_free(&r.affine);
+    pq_layer_free(&stand_in);
     if (l != NULL) {
         linear_release(&l->op);
     }

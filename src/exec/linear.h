@@ -1,7 +1,8 @@
 /**
  * @file
- * Dense layers and convolutions on own kernels, with what follows them folded
- * in: BatchNorm into the weights, a residual, and relu or clip at the end.
+ * Dense layers and convolutions (also tt_conv2d, rebuilt) on own kernels, with what
+ * follows them folded in: BatchNorm into the weights, a residual, and relu or clip at the
+ * end.
  */
 #ifndef PQ_EXEC_LINEAR_H
 #define PQ_EXEC_LINEAR_H
@@ -12,10 +13,10 @@
 /** Whether a layer kind has kernels here. */
 bool pq_linear_has(const char *kind);
 
-/** Whether `next` can be computed along with a dense or conv2d step (pq_engine.fuses). */
+/** Whether `next` can be computed along with such a step (pq_engine.fuses). */
 pq_fusion pq_linear_fuses(const pq_step *step, size_t next);
 
-/** Packs a dense or conv2d step for kernels of one instruction set (pq_engine.prepare).
+/** Packs such a step for kernels of one instruction set (pq_engine.prepare).
  */
 pq_status pq_linear_prepare(const pq_step *step, const pq_kernels *kernels, pq_op **out,
                             pq_err *err);

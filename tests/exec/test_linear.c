@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "exec/linear.h"
+#include "exec/tt_conv.h"
 
 /* Outputs are of size 1 and sums have at most 1600 products. */
 static const double most_difference = 2e-5;
@@ -278,4 +279,91 @@ Test(linear, a_portable_kernel_is_there_on_every_processor)
     cr_expect_null(pq_kernels_find(PQ_ISA_COUNT));
     cr_assert_not_null(pq_kernels_find(pq_cpu_isa()));
     cr_expect_eq(pq_kernels_find(pq_cpu_isa())->isa, pq_cpu_isa());
+}
+
+static pq_layer *train_layer(pq_rng *rng)
+{
+    pq_layer *l =
+        make_layer_with("tt_conv2d", (const char *const[]){"padding=same", NULL});
+
+    OK(pq_layer_add_weight(l, "window", normal_tensor(rng, PQ_SHAPE(1, 3, 5, 4), 0.3),
+                           &err));
+    OK(pq_layer_add_weight(l, "core1", normal_tensor(rng, PQ_SHAPE(4, 3, 4, 5), 0.3),
+                           &err));
+    OK(pq_layer_add_weight(l, "core2", normal_tensor(rng, PQ_SHAPE(5, 4, 3, 1), 0.3),
+                           &err));
+    OK(pq_layer_add_weight(l, "bias", normal_tensor(rng, PQ_SHAPE(12), 0.3), &err));
+    return l;
+}
+
+/* x -> layer -> norm -> add x -> relu; takes the layer. */
+static pq_graph *residual_graph(pq_layer *layer)
+{
+    pq_rng    rng = pq_rng_stream(7, "norm");
+    pq_graph *g   = NULL;
+
+    OK(pq_graph_create(&g, &err));
+    add_input(g, "x", "[9, 8, 12]");
+    add_layer(g, "layer", layer, "x");
+    add_layer(g, "norm", norm_layer(&rng, 12), "layer");
+    add_layer2(g, "add", make_layer("add"), "norm", "x");
+    add_layer(g, "relu", make_layer("relu"), "add");
+    OK(pq_graph_check(g, &err));
+    return g;
+}
+
+static size_t packed_bytes(const pq_graph *g)
+{
+    const pq_plan_options options = {.engine = "blas", .batch = 1};
+    pq_plan              *plan    = NULL;
+    size_t                bytes;
+
+    OK(pq_plan_create(g, &options, &plan, &err));
+    bytes = pq_plan_weight_bytes(plan) + pq_plan_activation_bytes(plan);
+    pq_plan_free(&plan);
+    return bytes;
+}
+
+/* Its kernel is there once, and what follows is fused: nothing tells it from a conv2d. */
+Test(linear, a_convolution_of_cores_runs_as_the_one_with_its_kernel)
+{
+    pq_rng    rng   = pq_rng_stream(6, "test");
+    pq_layer *cores = train_layer(&rng), *dense = NULL;
+    pq_graph *a, *b;
+    float    *x = pq_calloc(SAMPLES * 9 * 8 * 12, sizeof *x), *due, *ya, *yb;
+
+    OK(pq_tt_conv_rebuild(cores, &dense, &err));
+    a = residual_graph(cores);
+    b = residual_graph(dense);
+    fill_normal(&rng, 1.0, SAMPLES * 9 * 8 * 12, x);
+    due = run_graph(a, "reference", SAMPLES, SAMPLES, x);
+    ya  = run_graph(a, "blas", SAMPLES, SAMPLES, x);
+    yb  = run_graph(b, "blas", SAMPLES, SAMPLES, x);
+    cr_expect_leq(largest_difference(ya, due, SAMPLES * 9 * 8 * 12), most_difference);
+    cr_expect_eq(memcmp(ya, yb, SAMPLES * 9 * 8 * 12 * sizeof *ya), 0);
+    cr_expect_eq(packed_bytes(a), packed_bytes(b));
+    pq_free(x);
+    pq_free(due);
+    pq_free(ya);
+    pq_free(yb);
+    pq_graph_free(&a);
+    pq_graph_free(&b);
+}
+
+Test(linear, rebuilding_a_kernel_survives_every_failed_allocation)
+{
+    pq_rng    rng   = pq_rng_stream(6, "test");
+    pq_layer *cores = train_layer(&rng), *dense = NULL;
+    pq_status st = PQ_ERR_NOMEM;
+
+    for (size_t n = 0; st != PQ_OK; n++) {
+        const size_t live = pq_memory_live();
+        pq_memory_fail_after(n);
+        st = pq_tt_conv_rebuild(cores, &dense, NULL);
+        pq_memory_fail_after(SIZE_MAX);
+        cr_assert(st == PQ_OK || st == PQ_ERR_NOMEM);
+        pq_layer_free(&dense);
+        cr_assert_eq(pq_memory_live(), live, "allocation %zu leaks", n);
+    }
+    pq_layer_free(&cores);
 }
