@@ -84,6 +84,30 @@ static size_t node_bytes(const pq_node *node)
     return bytes;
 }
 
+/* Whether `name` is `owner` or a piece of it: "fc" owns "fc.b". */
+static bool is_part(const char *name, const char *owner)
+{
+    const size_t n = strlen(owner);
+
+    return strncmp(name, owner, n) == 0 && (name[n] == '\0' || name[n] == '.');
+}
+
+/* Whether a node came from a layer of the graph before, and not from a piece of it that
+ * was a layer already ("fc.b.b" came from "fc.b", not from "fc"). */
+static bool came_from(const pq_graph *before, const char *name, const char *layer)
+{
+    if (!is_part(name, layer)) {
+        return false;
+    }
+    for (size_t i = 0; i < before->n_nodes; i++) {
+        const char *other = before->nodes[i].name;
+        if (strlen(other) > strlen(layer) && is_part(name, other)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /*
  * Bytes and operations of a layer before, and of it with its new factors after; in the
  * first of several changes to one layer only, so that they can be added up.
@@ -93,7 +117,6 @@ static void measure(const pq_graph *before, const pq_graph *after,
 {
     pq_layer_change *change = &changes[i];
     const size_t     at     = pq_graph_find(before, change->layer);
-    const size_t     length = strlen(change->layer);
 
     for (size_t k = 0; k < i; k++) {
         if (strcmp(changes[k].layer, change->layer) == 0) {
@@ -105,12 +128,8 @@ static void measure(const pq_graph *before, const pq_graph *after,
         change->macs_before  = pq_node_macs(before, at);
     }
     for (size_t k = 0; k < after->n_nodes; k++) {
-        const pq_node *node  = &after->nodes[k];
-        const bool     same  = strcmp(node->name, change->layer) == 0;
-        const bool     piece = strncmp(node->name, change->layer, length) == 0 &&
-                           node->name[length] == '.' &&
-                           pq_graph_find(before, node->name) == SIZE_MAX;
-        if (same || piece) {
+        const pq_node *node = &after->nodes[k];
+        if (came_from(before, node->name, change->layer)) {
             change->bytes_after += node_bytes(node);
             change->macs_after += pq_node_macs(after, k);
         }

@@ -212,3 +212,32 @@ Test(stage, parsing_survives_every_failed_allocation)
         cr_assert_eq(pq_memory_live(), live);
     }
 }
+
+/* Factors of factors belong to the factor they came from, and to nothing else. */
+Test(stage, bytes_and_operations_are_counted_once_however_often_layers_are_factored)
+{
+    pq_graph        *g = net_mlp(3), *once, *twice;
+    pq_layer_change *changes;
+    size_t           n, before = 0, after = 0;
+    uint64_t         macs_before = 0, macs_after = 0;
+
+    once = net_apply("svd:rank=8,layers=fc2|fc3", g, NULL, NULL, NULL);
+    twice =
+        net_apply("svd:rank=3,layers=fc2|fc3,keep_dense=no", once, NULL, &changes, &n);
+    cr_assert_eq(n, 4); /* fc2.b, fc2, fc3.b, fc3 */
+    for (size_t i = 0; i < n; i++) {
+        before += changes[i].bytes_before;
+        after += changes[i].bytes_after;
+        macs_before += changes[i].macs_before;
+        macs_after += changes[i].macs_after;
+    }
+    const size_t others = 4 * (16 * 64 + 64 + 32 * 5 + 5);
+    cr_expect_eq(before, pq_graph_stored_bytes(once) - others);
+    cr_expect_eq(after, pq_graph_stored_bytes(twice) - others);
+    cr_expect_eq(macs_before, 8 * (64 + 32) + 8 * (32 + 32));
+    cr_expect_eq(macs_after, 3 * ((64 + 8) + (8 + 32) + (32 + 8) + (8 + 32)));
+    pq_free(changes);
+    pq_graph_free(&g);
+    pq_graph_free(&once);
+    pq_graph_free(&twice);
+}
