@@ -1,4 +1,5 @@
 /* pquant compress: a model in, a smaller one out, by methods in the order given. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,6 +41,10 @@ static void print_changes(void *context, const pq_stage *stage,
                 "  %s -> %s",
                 pq_bytes_text((double)changes[i].bytes_before, before, sizeof before),
                 pq_bytes_text((double)changes[i].bytes_after, after, sizeof after));
+        }
+        if (changes[i].macs_before != changes[i].macs_after) {
+            (void)printf(", %" PRIu64 " -> %" PRIu64 " MACs", changes[i].macs_before,
+                         changes[i].macs_after);
         }
         (void)putchar('\n');
     }

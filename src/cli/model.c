@@ -185,6 +185,7 @@ static const pq_option eval_options[] = {
     {"batch", 0, "N", false, "1024", "events read at a time; does not change the result"},
     {"threads", 0, "N", false, "0", "threads, 0 = all cores; does not change the result"},
     {"limit", 0, "N", false, "0", "at most so many events, 0 = all"},
+    {"stride", 0, "N", false, "1", "every N-th event, from the first on"},
     {"scores", 0, "OUT.h5", false, NULL,
      "write scores [n, classes], labels and weights there"},
     {"format", 0, "table|json", false, "table", "how to print"},
@@ -326,6 +327,7 @@ static pq_status eval(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_args_size(args, "batch", 1, 1 << 20, &options.predict.batch, err));
     PQ_TRY(pq_args_size(args, "threads", 0, 1024, &options.predict.threads, err));
     PQ_TRY(pq_args_size(args, "limit", 0, SIZE_MAX / 2, &options.predict.limit, err));
+    PQ_TRY(pq_args_size(args, "stride", 1, SIZE_MAX / 2, &options.predict.stride, err));
     PQ_TRY(eval_open(args, &s, &split, err));
     options.file_bytes = pq_file_bytes(pq_args_get(args, 0));
     PQ_TRY(pq_evaluate(s.graph, s.dataset, split, &options, &s.result, err));

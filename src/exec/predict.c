@@ -59,16 +59,38 @@ cleanup:
     return st;
 }
 
+static size_t stride_of(const pq_predict_options *options)
+{
+    return options->stride > 0 ? options->stride : 1;
+}
+
+/* Reads n of the chosen events, from the first-th on. */
+static pq_status read_events(job *j, size_t first, size_t n, float *x, pq_err *err)
+{
+    const size_t   stride = stride_of(j->options);
+    const pq_batch whole  = {x, j->out->labels + first, j->out->weights + first};
+    pq_status      st     = PQ_OK;
+
+    if (stride == 1) {
+        return pq_dataset_read(j->dataset, j->split, first, n, &whole, err);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const pq_batch one = {x + i * j->count, whole.y + i, whole.weight + i};
+        PQ_TRY(pq_dataset_read(j->dataset, j->split, (first + i) * stride, 1, &one, err));
+    }
+cleanup:
+    return st;
+}
+
 static pq_status run_piece(void *context, size_t piece, size_t thread, pq_err *err)
 {
-    job           *j     = context;
-    const size_t   first = piece * j->step;
-    const size_t   n     = j->n - first < j->step ? j->n - first : j->step;
-    float         *x     = j->x[thread];
-    const pq_batch batch = {x, j->out->labels + first, j->out->weights + first};
-    pq_status      st;
+    job         *j     = context;
+    const size_t first = piece * j->step;
+    const size_t n     = j->n - first < j->step ? j->n - first : j->step;
+    float       *x     = j->x[thread];
+    pq_status    st;
 
-    PQ_TRY(pq_dataset_read(j->dataset, j->split, first, n, &batch, err));
+    PQ_TRY(read_events(j, first, n, x, err));
     pq_rescale_apply(&j->scale, n * j->count, x);
     memset(x + n * j->count, 0, (j->step - n) * j->count * sizeof *x);
     for (size_t at = 0; at < n; at += PQ_CHUNK) {
@@ -148,6 +170,7 @@ pq_status pq_predict(const pq_graph *graph, pq_dataset *dataset, size_t split,
     size_t                 rows;
     pq_status              st;
 
+    made.n  = (made.n + stride_of(options) - 1) / stride_of(options);
     threads = threads == 0 ? pq_threads_available() : threads;
     made.n  = options->limit > 0 && options->limit < made.n ? options->limit : made.n;
     j.n     = made.n;

@@ -18,6 +18,7 @@ typedef struct {
     size_t      threads; /**< 0 = all cores */
     size_t      batch; /**< events read at a time, 0 = chosen; never changes the result */
     size_t      limit; /**< at most so many events, 0 = all */
+    size_t      stride; /**< every so many-th event from the first on, 0 = all */
     const pq_progress *progress;
 } pq_predict_options;
 

@@ -114,6 +114,13 @@ static const pq_param evaluate_params[] = {
      .min    = 1,
      .max    = 1e12,
      .help   = "at most so many test events; none = all"},
+    {.name     = "stride",
+     .type     = PQ_PARAM_INT,
+     .offset   = offsetof(pq_config_evaluate, stride),
+     .fallback = "1",
+     .min      = 1,
+     .max      = 1e12,
+     .help     = "every so many-th test event, from the first on"},
     {0},
 };
 

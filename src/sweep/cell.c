@@ -266,7 +266,8 @@ static pq_status evaluate(work *w, pq_err *err)
                       .threads = w->options->threads,
                       .limit   = config->evaluate.limit != PQ_UNSET
                                      ? (size_t)config->evaluate.limit
-                                     : 0},
+                                     : 0,
+                      .stride  = (size_t)config->evaluate.stride},
         .n_metrics = config->n_metrics,
         .metrics   = config->metrics,
     };

@@ -53,6 +53,7 @@ typedef struct {
 typedef struct {
     int     engine; /**< index into pq_engine_names */
     int64_t limit;  /**< at most so many events, PQ_UNSET = all */
+    int64_t stride; /**< every so many-th event */
 } pq_config_evaluate;
 
 /** `latency:` */

@@ -95,6 +95,9 @@ void pq_key_eval(const pq_cells *cells, const pq_cell *cell, pq_text *out)
     if (e->limit != PQ_UNSET) {
         pq_text_add(out, "limit %lld events\n", (long long)e->limit);
     }
+    if (e->stride > 1) {
+        pq_text_add(out, "every %lld-th event\n", (long long)e->stride);
+    }
     if (strcmp(pq_engine_names[e->engine], "reference") != 0) {
         add_numerics(out);
     }

@@ -216,6 +216,43 @@ static void count_up(void *context, const char *what, size_t done, size_t total,
     *last = done;
 }
 
+/* Every third event from the first on, some of them: the rows of a whole run. */
+Test(predict, a_stride_takes_the_rows_it_says, .init = setup, .fini = teardown)
+{
+    static const struct {
+        size_t stride, limit;
+    } cases[] = {{1, 0}, {3, 0}, {3, 20}, {64, 0}, {1000000, 0}};
+    float              x[EVENTS * FEATURES];
+    pq_predictions     whole = {0}, some = {0};
+    pq_predict_options o = {.threads = 2};
+
+    standard_events(x);
+    pq_dataset *d = make_dataset(x, false, false);
+    pq_graph   *g = classifier(FEATURES);
+    OK(pq_predict(g, d, 0, &o, &whole, &err));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const size_t stride = cases[i].stride;
+        size_t       due    = (EVENTS + stride - 1) / stride;
+        o.stride            = stride;
+        o.limit             = cases[i].limit;
+        due                 = o.limit > 0 && o.limit < due ? o.limit : due;
+        OK(pq_predict(g, d, 0, &o, &some, &err));
+        cr_assert_eq(some.n, due);
+        for (size_t e = 0; e < due; e++) {
+            cr_expect_eq(some.labels[e], whole.labels[e * stride]);
+            cr_expect_eq(some.weights[e], whole.weights[e * stride]);
+            cr_expect_eq(memcmp(some.outputs + e * some.width,
+                                whole.outputs + e * stride * some.width,
+                                some.width * sizeof(float)),
+                         0);
+        }
+        pq_predictions_free(&some);
+    }
+    pq_predictions_free(&whole);
+    pq_graph_free(&g);
+    pq_dataset_close(&d);
+}
+
 Test(predict, a_limit_is_kept_and_progress_ends_at_it, .init = setup, .fini = teardown)
 {
     float                    x[EVENTS * FEATURES];
