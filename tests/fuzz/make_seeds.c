@@ -27,6 +27,93 @@ static const char csv[] = "pt,eta,class\n1.5,-2,b\n2,0.5,c\n";
 static const char arff[] =
     "@relation r\n@attribute 'a b' real\n@attribute class {g,q}\n@data\n1,g\n";
 
+/* {"w": tensor [2]} of storage "a", as torch.save pickles it. */
+#define OBJECT                                                                           \
+    "\x80\x02}X\1\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storage"           \
+    "ctorch\nFloatStorage\nX\1\0\0\0aX\3\0\0\0cpuJ\2\0\0\0tQK\0(J\2\0\0\0t(J\1\0\0\0"    \
+    "t\x89"                                                                              \
+    "ccollections\nOrderedDict\n)RtRs."
+enum { OBJECT_BYTES = sizeof OBJECT - 1 };
+
+/* Magic number, protocol 1001, machine, object, keys; then each storage. */
+static const char legacy[] =
+    "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+    "\x80\x02M\xe9\x03."
+    "\x80\x02}(X\x0d\0\0\0little_endian\x88u." OBJECT "\x80\x02](X\1\0\0\0"
+    "ae.\2\0\0\0\0\0\0\0\0\0\x80\x3f\0\0\0\x40";
+
+/* Two stored entries and their directory, as one record after the other. */
+typedef struct {
+    uint8_t bytes[1024];
+    size_t  n;
+} writer;
+
+static void put(writer *w, const void *bytes, size_t n)
+{
+    memcpy(w->bytes + w->n, bytes, n);
+    w->n += n;
+}
+
+static void number(writer *w, uint64_t value, size_t bytes)
+{
+    put(w, &value, bytes); /* little-endian, as this machine */
+}
+
+static void zip_seed(writer *w)
+{
+    static const char *const names[] = {"m/data.pkl", "m/data/a"};
+    static const char        data[]  = "\0\0\x80\x3f\0\0\0\x40";
+    const size_t             sizes[] = {OBJECT_BYTES, 8};
+    size_t                   at[2], directory;
+
+    for (size_t i = 0; i < 2; i++) {
+        at[i] = w->n;
+        put(w, "PK\3\4", 4);
+        for (size_t zero = 0; zero < 22; zero += 2) {
+            number(w, 0, 2); /* stands in the directory */
+        }
+        number(w, strlen(names[i]), 2);
+        number(w, 0, 2);
+        put(w, names[i], strlen(names[i]));
+        put(w, i == 0 ? OBJECT : data, sizes[i]);
+    }
+    directory = w->n;
+    for (size_t i = 0; i < 2; i++) {
+        put(w, "PK\1\2\0\0\0\0\0\0\0\0\0\0\0", 16);
+        number(w, 0, 4); /* the checksum, which a fuzzing build does not look at */
+        number(w, sizes[i], 4);
+        number(w, sizes[i], 4);
+        number(w, strlen(names[i]), 2);
+        number(w, 0, 8);
+        number(w, 0, 4);
+        number(w, at[i], 4);
+        put(w, names[i], strlen(names[i]));
+    }
+    put(w, "PK\5\6\0\0\0", 8);
+    number(w, 2, 2);
+    number(w, 2, 2);
+    number(w, w->n - 12 - directory, 4);
+    number(w, directory, 4);
+    number(w, 0, 2);
+}
+
+/* Both containers of PyTorch. */
+static pq_status write_torch(const char *folder, pq_err *err)
+{
+    char     *zip = pq_path_join(folder, "a.pt"), *old = pq_path_join(folder, "a.th");
+    writer    w = {{0}, 0};
+    pq_status st;
+
+    zip_seed(&w);
+    PQ_TRY(pq_folder_make(folder, err));
+    PQ_TRY(pq_file_write(zip, w.bytes, w.n, err));
+    PQ_TRY(pq_file_write(old, legacy, sizeof legacy - 1, err));
+cleanup:
+    pq_free(zip);
+    pq_free(old);
+    return st;
+}
+
 static pq_status add_dense(pq_graph *g, const char *name, const char *input, pq_err *err)
 {
     pq_layer  *layer = NULL;
@@ -102,6 +189,11 @@ int main(int argc, char **argv)
     for (size_t i = 0; argc == 2 && i < sizeof seeds / sizeof *seeds; i++) {
         char *folder = pq_path_join(argv[1], seeds[i].folder);
         (void)write_seed(folder, seeds[i].name, seeds[i].text, &err);
+        pq_free(folder);
+    }
+    if (argc == 2) {
+        char *folder = pq_path_join(argv[1], "torch");
+        (void)write_torch(folder, &err);
         pq_free(folder);
     }
     if (argc != 2 || err.code != PQ_OK) {
