@@ -142,6 +142,22 @@ Test(cp, bad_input_is_refused_with_its_words)
     pq_tensor_free(&t);
 }
 
+/* Values whose squares overflow: no start comes to finite factors. */
+Test(cp, that_every_start_diverged_is_said)
+{
+    pq_tensor *t   = random_tensor(PQ_SHAPE(3, 4, 2), 6);
+    pq_cp      cp  = {0};
+    pq_err     err = {0};
+
+    for (size_t i = 0; i < t->count; i++) {
+        pq_f64(t)[i] *= 1e200;
+    }
+    cr_expect_eq(pq_cp_als(t, 2, &pq_cp_defaults, &cp, &err), PQ_ERR_NUMERIC);
+    cr_expect_str_eq(err.message, "CP of rank 2 diverged from all 5 starts");
+    cr_expect_eq(cp.d, 0);
+    pq_tensor_free(&t);
+}
+
 Test(cp, every_failed_allocation_leaves_nothing_behind)
 {
     pq_cp_options options = pq_cp_defaults;
