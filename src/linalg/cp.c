@@ -608,11 +608,11 @@ pq_status pq_cp_als(const pq_tensor *t, size_t rank, const pq_cp_options *option
         }
         st = PQ_OK;
     }
-    PQ_CHECK(best.d > 0, PQ_ERR_NUMERIC, "CP of rank %zu diverged from all %zu starts",
-             rank, options->starts);
     if (err != NULL) {
         *err = (pq_err){0}; /* what a start that was given up may have left */
     }
+    PQ_CHECK(best.d > 0, PQ_ERR_NUMERIC, "CP of rank %zu diverged from all %zu starts",
+             rank, options->starts);
     *out = best;
     best = (pq_cp){0};
 cleanup:
