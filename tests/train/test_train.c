@@ -315,6 +315,7 @@ Test(train, leaves_nothing_behind_when_memory_runs_out)
     cr_expect_eq(pq_memory_live(), live);
 }
 
+#if !defined(__SANITIZE_ADDRESS__)
 static size_t resident_bytes(void)
 {
     FILE  *f   = fopen("/proc/self/statm", "r");
@@ -332,7 +333,6 @@ static void note_resident(void *context, const pq_train_epoch *e)
     *(size_t *)context = resident_bytes();
 }
 
-#if !defined(__SANITIZE_ADDRESS__)
 static void measure(run *r, const pq_graph *teacher)
 {
     size_t                 after   = 0, before, grown;
