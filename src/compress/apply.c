@@ -92,8 +92,8 @@ static bool is_part(const char *name, const char *owner)
     return strncmp(name, owner, n) == 0 && (name[n] == '\0' || name[n] == '.');
 }
 
-/* Whether a node came from a layer of the graph before, and not from a piece of it that
- * was a layer already ("fc.b.b" came from "fc.b", not from "fc"). */
+/* Whether a node came from a layer of another graph, and not from a piece of it that is
+ * a layer there ("fc.b.b" came from "fc.b", not from "fc"). */
 static bool came_from(const pq_graph *before, const char *name, const char *layer)
 {
     if (!is_part(name, layer)) {
@@ -108,32 +108,35 @@ static bool came_from(const pq_graph *before, const char *name, const char *laye
     return true;
 }
 
+/* Bytes and operations of a layer, with its pieces that the graph `other` does not have.
+ */
+static void add_up(const pq_graph *graph, const pq_graph *other, const char *layer,
+                   size_t *bytes, uint64_t *macs)
+{
+    for (size_t k = 0; k < graph->n_nodes; k++) {
+        if (came_from(other, graph->nodes[k].name, layer)) {
+            *bytes += node_bytes(&graph->nodes[k]);
+            *macs += pq_node_macs(graph, k);
+        }
+    }
+}
+
 /*
- * Bytes and operations of a layer before, and of it with its new factors after; in the
- * first of several changes to one layer only, so that they can be added up.
+ * Bytes and operations of a layer before and after, with the pieces that came or went; in
+ * the first of several changes to one layer only, so that they can be added up.
  */
 static void measure(const pq_graph *before, const pq_graph *after,
                     pq_layer_change *changes, size_t i)
 {
     pq_layer_change *change = &changes[i];
-    const size_t     at     = pq_graph_find(before, change->layer);
 
     for (size_t k = 0; k < i; k++) {
         if (strcmp(changes[k].layer, change->layer) == 0) {
             return;
         }
     }
-    if (at != SIZE_MAX) {
-        change->bytes_before = node_bytes(&before->nodes[at]);
-        change->macs_before  = pq_node_macs(before, at);
-    }
-    for (size_t k = 0; k < after->n_nodes; k++) {
-        const pq_node *node = &after->nodes[k];
-        if (came_from(before, node->name, change->layer)) {
-            change->bytes_after += node_bytes(node);
-            change->macs_after += pq_node_macs(after, k);
-        }
-    }
+    add_up(before, after, change->layer, &change->bytes_before, &change->macs_before);
+    add_up(after, before, change->layer, &change->bytes_after, &change->macs_after);
 }
 
 static pq_status note(const pq_stage *stage, const pq_graph *before, pq_graph *after,
@@ -204,7 +207,8 @@ pq_status pq_stage_apply(const pq_stage *stage, const pq_graph *graph,
     PQ_TRY(pq_graph_check(before, err)); /* shapes, and no NaN gets into a method */
     PQ_TRY(pq_graph_clone(before, &task.graph, err));
     PQ_TRY(select_nodes(stage, before, &names, &task.n_nodes, err));
-    task.nodes = (const char *const *)names;
+    task.nodes  = (const char *const *)names;
+    task.layers = stage->layers;
     PQ_TRY(stage->method->apply(&task, err));
     PQ_TRY(pq_graph_check(task.graph, err));
     for (size_t i = 0; i < task.n_changes; i++) {

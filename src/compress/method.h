@@ -47,6 +47,7 @@ typedef struct {
     pq_graph *graph; /**< to be changed */
     size_t n_nodes;  /**< selected nodes that the method accepts, by name: indices move */
     const char *const *nodes;  /**< [n_nodes] */
+    const char        *layers; /**< the glob that selected them, or NULL: all */
     const void        *params; /**< the method's own struct */
     const pq_calib
              *calib; /**< statistics of the graph's nodes, or NULL if not asked for */

@@ -208,11 +208,12 @@ static const char *const handed[]  = {"max_pool", "global_max_pool", "flatten",
                                       "reshape",  "subsample",       "slice",
                                       "pad",      "dropout",         NULL};
 static const char *const integer[] = {
-    "add",  "multiply",   "concat", "avg_pool", "global_avg_pool", "masked_pool", "relu",
-    "clip", "leaky_relu", "elu",    "gelu",     "sigmoid",         "tanh",        NULL};
-static const char *const last[] = {"softmax", "sigmoid", "tanh",    "relu",
-                                   "clip",    "elu",     "gelu",    "leaky_relu",
-                                   "flatten", "reshape", "dropout", NULL};
+    "add",         "multiply", "concat", "avg_pool",   "global_avg_pool",
+    "masked_pool", "relu",     "clip",   "leaky_relu", "elu",
+    "gelu",        "sigmoid",  "tanh",   "scale",      NULL};
+static const char *const last[] = {"softmax", "sigmoid", "tanh",       "relu",  "clip",
+                                   "elu",     "gelu",    "leaky_relu", "scale", "flatten",
+                                   "reshape", "dropout", NULL};
 
 /* Nodes by index: which carry a quantizer, and which end the model and stay float. */
 typedef struct {

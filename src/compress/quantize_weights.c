@@ -32,6 +32,16 @@ static void largest_of(const pq_quant *q, const pq_tensor *w, double *largest)
     }
 }
 
+/* Scale of a symmetric grid that reaches the largest |w|. */
+static void set_scale(pq_quant *q, size_t s, double largest)
+{
+    if (q->scheme == PQ_QUANT_NF4) {
+        q->scale[s] = largest > 0.0 ? (float)largest : 1.0f;
+    } else {
+        pq_quant_set_range(q, s, -largest, largest, true);
+    }
+}
+
 /* Of 81 ranges from 100 % to 20 % of the largest |w|, the one of the least square error,
    for each scale on its own; ties go to the wider. */
 static pq_status least_square(pq_quant *q, const pq_tensor *w, const double *largest,
@@ -85,10 +95,8 @@ static pq_status fill_scales(const pq_quantize_params *p, pq_quant *q, const pq_
                        ? pq_quant_set_fixed(q, s, (int)p->integer_bits,
                                             (int)(p->bits - 1 - p->integer_bits), err)
                        : pq_quantize_fit_fixed(q, s, p->bits, largest[s], err));
-        } else if (p->format == PQ_FORMAT_NF4) {
-            q->scale[s] = largest[s] > 0.0 ? (float)largest[s] : 1.0f;
         } else {
-            pq_quant_set_range(q, s, -largest[s], largest[s], true);
+            set_scale(q, s, largest[s]);
         }
     }
     if (p->format == PQ_FORMAT_INT && p->weight_range == 1) {
@@ -229,6 +237,35 @@ pq_status pq_quantize_weight(const pq_quantize_params *p, pq_weight *w,
 cleanup:
     pq_tensor_free(&before);
     pq_quant_free(&q);
+    return st;
+}
+
+static bool is_symmetric(const pq_quant *q)
+{
+    for (size_t s = 0; s < q->n; s++) {
+        if (q->zero_point[s] != 0) {
+            return false;
+        }
+    }
+    return q->is_signed;
+}
+
+pq_status pq_quantize_again(pq_weight *w, pq_err *err)
+{
+    pq_quant *q       = w->quant;
+    double   *largest = NULL;
+    pq_status st;
+
+    if ((q->scheme == PQ_QUANT_INTEGER && is_symmetric(q)) || q->scheme == PQ_QUANT_NF4) {
+        PQ_NEW(largest, q->n);
+        largest_of(q, w->value, largest);
+        for (size_t s = 0; s < q->n; s++) {
+            set_scale(q, s, largest[s]);
+        }
+    }
+    PQ_TRY(pq_quant_apply(q, w->value, err));
+cleanup:
+    pq_free(largest);
     return st;
 }
 

@@ -59,6 +59,12 @@ pq_status pq_quantize_weight(const pq_quantize_params *p, pq_weight *w,
                              const pq_calib_gram *gram, double sums[2], pq_err *err);
 
 /**
+ * Puts a weight whose values have changed back onto the grid of its quantizer: scales of
+ * symmetric integers and NF4 are made anew from the largest |w|, other grids stay.
+ */
+pq_status pq_quantize_again(pq_weight *w, pq_err *err);
+
+/**
  * Takes the mean shift of each output, (w' - w) times the mean input, off the bias,
  * which is added where there is none.
  *

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "compress/lora.h"
 #include "core/memory.h"
 #include "train/train.h"
 
@@ -35,7 +36,20 @@ static bool is_selected(const pq_compress_task *task, const char *name)
     return false;
 }
 
-/* The user's pattern, and by name every layer that was not selected. */
+/* Which selected layers train: never the base of adapters; and where there are adapters
+ * and the user names no layers, the adapters alone. */
+static bool is_trained(const pq_compress_task *task, const char *name)
+{
+    bool adapted = false;
+
+    for (size_t i = 0; i < task->graph->n_nodes; i++) {
+        adapted = adapted || pq_is_adapter(task->graph->nodes[i].name);
+    }
+    return is_selected(task, name) && !pq_has_adapter(task->graph, name) &&
+           (!adapted || task->layers != NULL || pq_is_adapter(name));
+}
+
+/* The user's pattern, and by name every other layer. */
 static pq_status list_frozen(const pq_compress_task *task, const char *freeze, char **out,
                              pq_err *err)
 {
@@ -45,7 +59,7 @@ static pq_status list_frozen(const pq_compress_task *task, const char *freeze, c
     pq_text_add(&text, "%s", freeze != NULL ? freeze : "");
     for (size_t i = 0; i < task->graph->n_nodes; i++) {
         const pq_node *node = &task->graph->nodes[i];
-        if (pq_training_accepts(task->graph, node) && !is_selected(task, node->name)) {
+        if (pq_training_accepts(task->graph, node) && !is_trained(task, node->name)) {
             pq_text_add(&text, "%s%s", text.length > 0 ? "," : "", node->name);
         }
     }
@@ -104,6 +118,9 @@ static pq_status report(pq_compress_task *task, const pq_graph *before,
 
     for (size_t i = 0; i < task->n_nodes && st == PQ_OK; i++) {
         const size_t at = pq_graph_find(task->graph, task->nodes[i]);
+        if (!is_trained(task, task->nodes[i])) {
+            continue;
+        }
         const double moved =
             distance(before->nodes[at].layer, task->graph->nodes[at].layer);
         if (best == NULL) {

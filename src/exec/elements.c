@@ -56,6 +56,15 @@ static void leaky_relu(const element_op *e, size_t items, const float *const *in
     }
 }
 
+static void scale(const element_op *e, size_t items, const float *const *in, float *out)
+{
+    const float *x = in[0], factor = e->a;
+
+    for (size_t i = 0; i < items; i++) {
+        out[i] = factor * x[i];
+    }
+}
+
 static void elu(const element_op *e, size_t items, const float *const *in, float *out)
 {
     const float *x = in[0], alpha = e->a;
@@ -170,6 +179,7 @@ static const struct {
     {"relu", relu},
     {"clip", clip},
     {"leaky_relu", leaky_relu},
+    {"scale", scale},
     {"elu", elu},
     {"sigmoid", sigmoid},
     {"tanh", hyperbolic_tangent},
@@ -222,6 +232,8 @@ static void set_attributes(const pq_layer *layer, element_op *e)
         e->b = (float)((const pq_clip_params *)layer->params)->hi;
     } else if (e->function == leaky_relu) {
         e->a = (float)((const pq_leaky_relu_params *)layer->params)->slope;
+    } else if (e->function == scale) {
+        e->a = (float)((const pq_scale_params *)layer->params)->factor;
     } else if (e->function == elu) {
         e->a = (float)((const pq_elu_params *)layer->params)->alpha;
     }

@@ -147,7 +147,7 @@ static bool is_table(const pq_step *step)
 {
     static const char *const kinds[] = {"relu",    "clip",    "leaky_relu", "elu",
                                         "gelu",    "sigmoid", "tanh",       "flatten",
-                                        "reshape", "dropout"};
+                                        "reshape", "dropout", "scale"};
     const char              *kind    = step->graph->nodes[step->node].layer->kind->name;
 
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {

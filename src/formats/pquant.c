@@ -17,9 +17,12 @@ enum { VERSION = 1, MOST_WITHOUT_BITS = 1 << 24 };
 #define FORMAT           "pquant-model"
 #define MAX_WEIGHT_BYTES ((size_t)8 << 30)
 
-static char *weight_path(const char *layer, const char *weight)
+/* Where the weights of the model stand, and those of what was set aside. */
+static const char weights[] = "weights", aside_weights[] = "aside_weights";
+
+static char *weight_path(const char *root, const char *layer, const char *weight)
 {
-    return pq_format("weights/%s/%s", layer, weight);
+    return pq_format("%s/%s/%s", root, layer, weight);
 }
 
 /* Saving */
@@ -58,11 +61,11 @@ cleanup:
     return st;
 }
 
-static pq_status save_weight(pq_h5 *file, const char *layer, const pq_weight *w,
-                             pq_err *err)
+static pq_status save_weight(pq_h5 *file, const char *root, const char *layer,
+                             const pq_weight *w, pq_err *err)
 {
     const bool sparse = pq_weight_is_sparse(w);
-    char      *path   = weight_path(layer, w->name);
+    char      *path   = weight_path(root, layer, w->name);
     pq_status  st;
 
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
@@ -91,16 +94,33 @@ cleanup:
     return st;
 }
 
+/* The structure as JSON under `name`, the weights under `root`. */
+static pq_status save_nodes(pq_h5 *file, const pq_graph *graph, const char *name,
+                            const char *root, pq_err *err)
+{
+    json_t   *json = NULL;
+    pq_status st;
+
+    PQ_TRY(pq_graph_to_json(graph, &json, err));
+    PQ_TRY(save_json(file, name, json, err));
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const pq_node *node = &graph->nodes[i];
+        for (size_t k = 0; k < node->layer->n_weights; k++) {
+            PQ_TRY(save_weight(file, root, node->name, &node->layer->weights[k], err));
+        }
+    }
+cleanup:
+    json_decref(json);
+    return st;
+}
+
 static pq_status save_about(pq_h5 *file, const pq_graph *graph, pq_err *err)
 {
     const int32_t version = VERSION;
-    json_t       *json    = NULL;
     pq_status     st;
 
     PQ_TRY(pq_h5_set_text(file, "/", "format", FORMAT, err));
     PQ_TRY(pq_h5_set_numbers(file, "/", "version", PQ_DTYPE_I32, &version, 1, err));
-    PQ_TRY(pq_graph_to_json(graph, &json, err));
-    PQ_TRY(save_json(file, "graph", json, err));
     if (json_array_size(graph->provenance) > 0) {
         PQ_TRY(save_json(file, "provenance", graph->provenance, err));
     }
@@ -109,7 +129,6 @@ static pq_status save_about(pq_h5 *file, const pq_graph *graph, pq_err *err)
         PQ_TRY(pq_h5_write(file, "scaler/std", graph->scaler_std, 0, err));
     }
 cleanup:
-    json_decref(json);
     return st;
 }
 
@@ -120,11 +139,9 @@ static pq_status save(const pq_graph *graph, const char *path, pq_err *err)
 
     PQ_TRY(pq_h5_create(path, &file, err));
     PQ_TRY(save_about(file, graph, err));
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        const pq_node *node = &graph->nodes[i];
-        for (size_t k = 0; k < node->layer->n_weights; k++) {
-            PQ_TRY(save_weight(file, node->name, &node->layer->weights[k], err));
-        }
+    PQ_TRY(save_nodes(file, graph, "graph", weights, err));
+    if (graph->aside != NULL) {
+        PQ_TRY(save_nodes(file, graph->aside, "aside", aside_weights, err));
     }
     PQ_TRY(pq_h5_commit(&file, err));
 cleanup:
@@ -230,7 +247,8 @@ cleanup:
     return st;
 }
 
-static pq_status load_weight(pq_h5 *file, pq_node *node, const json_t *json, pq_err *err)
+static pq_status load_weight(pq_h5 *file, const char *root, pq_node *node,
+                             const json_t *json, pq_err *err)
 {
     const char *name = NULL;
     char       *path = NULL;
@@ -243,7 +261,7 @@ static pq_status load_weight(pq_h5 *file, pq_node *node, const json_t *json, pq_
     pq_status   st;
 
     PQ_TRY(weight_shape(file, node->name, json, &name, &shape, err));
-    path = weight_path(node->name, name);
+    path = weight_path(root, node->name, name);
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     if (pq_h5_has_attr(file, path, "scheme")) {
         PQ_TRY(load_packed(file, path, &shape, &q, &t, err));
@@ -269,22 +287,36 @@ cleanup:
     return st;
 }
 
-static pq_status load_weights(pq_h5 *file, const json_t *json, pq_graph *graph,
-                              pq_err *err)
+static pq_status load_nodes(pq_h5 *file, const char *name, const char *root,
+                            pq_graph **out, pq_err *err)
 {
-    const json_t *nodes = json_object_get(json, "nodes");
-    pq_status     st    = PQ_OK;
+    json_t       *json = NULL;
+    const json_t *nodes;
+    pq_graph     *graph = NULL;
+    pq_status     st;
 
+    PQ_TRY(load_json(file, name, &json, err));
+    st = pq_graph_from_json(json, &graph, err);
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s: %s", pq_h5_path(file), name);
+        goto cleanup;
+    }
+    nodes = json_object_get(json, "nodes");
     for (size_t i = 0; i < json_array_size(nodes); i++) {
-        const json_t *node    = json_array_get(nodes, i);
-        const json_t *weights = json_object_get(node, "weights");
+        const json_t *node = json_array_get(nodes, i);
+        const json_t *list = json_object_get(node, "weights");
         const size_t  at =
             pq_graph_find(graph, json_string_value(json_object_get(node, "name")));
-        for (size_t k = 0; k < json_array_size(weights); k++) {
-            PQ_TRY(load_weight(file, &graph->nodes[at], json_array_get(weights, k), err));
+        for (size_t k = 0; k < json_array_size(list); k++) {
+            PQ_TRY(
+                load_weight(file, root, &graph->nodes[at], json_array_get(list, k), err));
         }
     }
+    *out  = graph;
+    graph = NULL;
 cleanup:
+    json_decref(json);
+    pq_graph_free(&graph);
     return st;
 }
 
@@ -316,7 +348,7 @@ cleanup:
     return st;
 }
 
-static pq_status load_graph(pq_h5 *file, json_t **json, pq_graph **out, pq_err *err)
+static pq_status check_version(pq_h5 *file, pq_err *err)
 {
     double   *version = NULL;
     size_t    n       = 0;
@@ -326,11 +358,6 @@ static pq_status load_graph(pq_h5 *file, json_t **json, pq_graph **out, pq_err *
     PQ_CHECK(n == 1 && version[0] == VERSION, PQ_ERR_UNSUPPORTED,
              "%s: is of version %g; version %d is read", pq_h5_path(file),
              n == 1 ? version[0] : 0.0, VERSION);
-    PQ_TRY(load_json(file, "graph", json, err));
-    st = pq_graph_from_json(*json, out, err);
-    if (st != PQ_OK) {
-        pq_err_context(err, "%s: graph", pq_h5_path(file));
-    }
 cleanup:
     pq_free(version);
     return st;
@@ -339,16 +366,18 @@ cleanup:
 static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err *err)
 {
     pq_h5    *file  = NULL;
-    json_t   *json  = NULL;
     pq_graph *graph = NULL;
     pq_status st;
 
     PQ_CHECK(arch == NULL, PQ_ERR_CONFIG,
              "%s: holds its own architecture; --arch is for weights-only files", path);
     PQ_TRY(pq_h5_open(path, &file, err));
-    PQ_TRY(load_graph(file, &json, &graph, err));
-    PQ_TRY(load_weights(file, json, graph, err));
+    PQ_TRY(check_version(file, err));
+    PQ_TRY(load_nodes(file, "graph", weights, &graph, err));
     PQ_TRY(load_scaler(file, graph, err));
+    if (pq_h5_has(file, "aside")) {
+        PQ_TRY(load_nodes(file, "aside", aside_weights, &graph->aside, err));
+    }
     if (pq_h5_has(file, "provenance")) {
         json_decref(graph->provenance);
         graph->provenance = NULL;
@@ -359,7 +388,6 @@ static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err
     *out  = graph;
     graph = NULL;
 cleanup:
-    json_decref(json);
     pq_graph_free(&graph);
     pq_h5_close(&file);
     return st;

@@ -86,6 +86,12 @@ pq_status pq_graph_check(pq_graph *graph, pq_err *err)
         }
     }
     PQ_TRY(check_scaler(graph, err));
+    if (graph->aside != NULL) {
+        st = pq_graph_check(graph->aside, err);
+        if (st != PQ_OK) {
+            pq_err_context(err, "set aside");
+        }
+    }
 cleanup:
     return st;
 }

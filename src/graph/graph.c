@@ -4,11 +4,12 @@
 
 #include "core/memory.h"
 
-static void free_node(pq_node *node)
+void pq_node_free(pq_node *node)
 {
     pq_free(node->name);
     pq_layer_free(&node->layer);
     pq_quant_free(&node->quant);
+    *node = (pq_node){0};
 }
 
 void pq_graph_free(pq_graph **graph)
@@ -19,7 +20,7 @@ void pq_graph_free(pq_graph **graph)
         return;
     }
     for (size_t i = 0; i < g->n_nodes; i++) {
-        free_node(&g->nodes[i]);
+        pq_node_free(&g->nodes[i]);
     }
     pq_free(g->nodes);
     for (size_t i = 0; g->class_names != NULL && i < g->n_classes; i++) {
@@ -29,6 +30,7 @@ void pq_graph_free(pq_graph **graph)
     pq_tensor_free(&g->scaler_mean);
     pq_tensor_free(&g->scaler_std);
     json_decref(g->provenance);
+    pq_graph_free(&g->aside);
     pq_free(g);
     *graph = NULL;
 }
@@ -84,6 +86,9 @@ static pq_status clone_context(const pq_graph *from, pq_graph *to, pq_err *err)
     to->provenance = json_deep_copy(from->provenance);
     PQ_CHECK(to->provenance != NULL, PQ_ERR_NOMEM,
              "cannot allocate a copy of the provenance");
+    if (from->aside != NULL) {
+        PQ_TRY(pq_graph_clone(from->aside, &to->aside, err));
+    }
 cleanup:
     return st;
 }
@@ -184,7 +189,7 @@ pq_status pq_graph_add(pq_graph *graph, const char *name, pq_layer *layer,
     graph->output                = graph->n_nodes++;
     return PQ_OK;
 cleanup:
-    free_node(&node);
+    pq_node_free(&node);
     return st;
 }
 

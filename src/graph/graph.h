@@ -30,7 +30,7 @@ typedef struct {
 } pq_node;
 
 /** The model; owns everything it points to. */
-typedef struct {
+typedef struct pq_graph {
     size_t   n_nodes;
     pq_node *nodes;
     size_t   output; /**< index of the output node */
@@ -39,8 +39,11 @@ typedef struct {
     size_t     n_classes;
     pq_tensor *scaler_mean; /**< float32 [n features] or NULL: x' = (x - mean) / std */
     pq_tensor *scaler_std;
-    json_t    *provenance; /**< array of what was done, each with the content hash it was
-                              done to */
+    json_t    *provenance;  /**< array of what was done, each with the content hash it was
+                               done to */
+    struct pq_graph *aside; /**< pieces that a method took out and can put back, each
+                               behind an input of its own; neither run nor counted; NULL
+                               when there are none */
 } pq_graph;
 
 pq_status pq_graph_create(pq_graph **out, pq_err *err);
@@ -59,6 +62,9 @@ pq_status pq_graph_add(pq_graph *graph, const char *name, pq_layer *layer,
 /** Sets the class names, in output order; copies them. */
 pq_status pq_graph_set_classes(pq_graph *graph, size_t n, const char *const *names,
                                pq_err *err);
+
+/** Frees what a node owns and zeroes it. */
+void pq_node_free(pq_node *node);
 
 /** Whether a layer takes so many inputs. @retval PQ_ERR_FORMAT  With the name. */
 pq_status pq_node_arity_check(const char *name, const pq_layer *layer, size_t n_inputs,
@@ -90,6 +96,19 @@ pq_status pq_graph_check(pq_graph *graph, pq_err *err);
 pq_status pq_graph_replace(pq_graph *graph, size_t node, size_t n,
                            const char *const *names, pq_layer *const *layers,
                            pq_err *err);
+
+/**
+ * Puts nodes right behind one node. The last of them takes over its readers, its output
+ * quantizer and its place as the graph's output. Indices of later nodes grow by n.
+ *
+ * The graph is unchanged on failure; shapes need pq_graph_check again.
+ *
+ * @param[in] fresh  [n], n >= 1, names and layers owned; inputs are indices after the
+ *                   insertion, where fresh[i] is node + 1 + i. Taken, also on failure.
+ * @retval PQ_ERR_FORMAT  A name is in use, or a layer takes another number of inputs.
+ */
+pq_status pq_graph_insert(pq_graph *graph, size_t node, size_t n, pq_node *fresh,
+                          pq_err *err);
 
 /** Takes a one-input node out; its readers read its input instead. Indices of later nodes
  * shrink. */

@@ -78,6 +78,7 @@ cleanup:
 
 pq_status pq_graph_hash(const pq_graph *graph, char out[65], pq_err *err)
 {
+    char      aside[PQ_HASH_TEXT];
     pq_hash   h;
     pq_status st = PQ_OK;
 
@@ -93,6 +94,10 @@ pq_status pq_graph_hash(const pq_graph *graph, char out[65], pq_err *err)
     }
     hash_tensor(&h, graph->scaler_mean);
     hash_tensor(&h, graph->scaler_std);
+    if (graph->aside != NULL) {
+        PQ_TRY(pq_graph_hash(graph->aside, aside, err));
+        pq_hash_text(&h, aside);
+    }
     pq_hash_end(&h, out);
 cleanup:
     return st;

@@ -92,6 +92,63 @@ cleanup:
     return st;
 }
 
+static pq_status check_fresh(const pq_graph *graph, size_t node, size_t n,
+                             const pq_node *fresh, pq_err *err)
+{
+    pq_status st;
+
+    PQ_CHECK(graph->n_nodes + n <= PQ_GRAPH_NODES, PQ_ERR_FORMAT, "more than %d layers",
+             PQ_GRAPH_NODES);
+    for (size_t i = 0; i < n; i++) {
+        PQ_TRY(
+            pq_node_arity_check(fresh[i].name, fresh[i].layer, fresh[i].n_inputs, err));
+        for (size_t k = 0; k < fresh[i].n_inputs; k++) {
+            assert(fresh[i].inputs[k] < node + 1 + i);
+        }
+        bool taken = pq_graph_find(graph, fresh[i].name) != SIZE_MAX;
+        for (size_t k = 0; k < i; k++) {
+            taken = taken || strcmp(fresh[i].name, fresh[k].name) == 0;
+        }
+        PQ_CHECK(!taken, PQ_ERR_FORMAT, "two layers have the name '%s'", fresh[i].name);
+    }
+cleanup:
+    return st;
+}
+
+pq_status pq_graph_insert(pq_graph *graph, size_t node, size_t n, pq_node *fresh,
+                          pq_err *err)
+{
+    const size_t total = graph->n_nodes + n;
+    pq_node     *grown = NULL;
+    pq_status    st;
+
+    assert(node < graph->n_nodes && n >= 1);
+    PQ_TRY(check_fresh(graph, node, n, fresh, err));
+    grown = pq_recalloc(graph->nodes, graph->n_nodes, total, sizeof *grown);
+    PQ_CHECK(grown != NULL, PQ_ERR_NOMEM, "cannot allocate %zu layers", n);
+
+    /* Nothing can fail from here on. */
+    graph->nodes = grown;
+    memmove(grown + node + 1 + n, grown + node + 1,
+            (graph->n_nodes - node - 1) * sizeof *grown);
+    memcpy(grown + node + 1, fresh, n * sizeof *grown);
+    for (size_t i = node + 1 + n; i < total; i++) {
+        for (size_t k = 0; k < grown[i].n_inputs; k++) {
+            grown[i].inputs[k] += grown[i].inputs[k] >= node ? n : 0;
+        }
+    }
+    grown[node + n].quant = grown[node].quant;
+    grown[node].quant     = NULL;
+    graph->output += graph->output >= node ? n : 0;
+    graph->n_nodes = total;
+    return PQ_OK;
+cleanup:
+    for (size_t i = 0; i < n; i++) {
+        pq_node_free(&fresh[i]);
+    }
+    return st;
+}
+
 /* Where readers of `index` find its values once `node` is gone. */
 static size_t without(size_t index, size_t node, size_t input)
 {

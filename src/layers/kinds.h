@@ -90,6 +90,11 @@ typedef struct {
     int mode; /**< pq_masked_mode */
 } pq_masked_pool_params;
 
+/** scale */
+typedef struct {
+    double factor;
+} pq_scale_params;
+
 /** dropout */
 typedef struct {
     double rate;

@@ -204,6 +204,66 @@ Test(finetune, tells_recalls_and_floors_that_are_not_held)
     pq_dataset_close(&d);
 }
 
+/* Number of weights that training moved, by whether they are an adapter's. */
+static void count_moved(const pq_graph *a, const pq_graph *b, size_t moved[2])
+{
+    moved[0] = moved[1] = 0;
+    for (size_t i = 0; i < a->n_nodes; i++) {
+        const bool adapter = strstr(a->nodes[i].name, ".lora_") != NULL;
+        for (size_t w = 0; w < a->nodes[i].layer->n_weights; w++) {
+            const pq_tensor *x = a->nodes[i].layer->weights[w].value;
+            const pq_tensor *y = b->nodes[i].layer->weights[w].value;
+            moved[adapter] += memcmp(x->data, y->data, x->count * sizeof(float)) != 0;
+        }
+    }
+}
+
+Test(finetune, with_adapters_only_they_train_and_the_base_keeps_its_bits)
+{
+    static const char *const bases[]  = {"lora:rank=3,dropout=0.1",
+                                         "lora:rank=3,base=nf4,init=loftq,group=8"};
+    static const char *const stages[] = {"finetune:epochs=2,weight_decay=0.01",
+                                         "finetune:epochs=2,layers=fc1"};
+    pq_dataset              *d        = events();
+    pq_graph                *g        = trained(d);
+    const pq_training        t        = {
+                      .dataset = d, .validation = SIZE_MAX, .threads = 2, .teacher = g};
+
+    for (size_t i = 0; i < 4; i++) {
+        pq_graph *small = apply(bases[i % 2], g, &t);
+        pq_graph *tuned = apply(stages[i / 2], small, &t);
+        size_t    moved[2];
+        count_moved(small, tuned, moved);
+        cr_expect_eq(moved[0], 0, "%s", stages[i / 2]);
+        cr_expect_eq(moved[1], i < 2 ? 4 : 2, "%s", stages[i / 2]);
+        pq_graph_free(&small);
+        pq_graph_free(&tuned);
+    }
+    pq_graph_free(&g);
+    pq_dataset_close(&d);
+}
+
+Test(finetune, a_layer_named_by_the_user_trains_beside_adapters)
+{
+    pq_dataset       *d = events();
+    pq_graph         *g = trained(d);
+    const pq_training t = {
+        .dataset = d, .validation = SIZE_MAX, .threads = 2, .teacher = g};
+    pq_graph *small = apply("lora:rank=3,layers=fc1", g, &t);
+    pq_graph *tuned = apply("finetune:epochs=1,layers=fc*", small, &t);
+    size_t    moved[2];
+
+    count_moved(small, tuned, moved);
+    cr_expect_eq(moved[0], 2); /* fc2 */
+    cr_expect_eq(moved[1], 2);
+    cr_expect_eq(
+        memcmp(kernel(small, "fc1"), kernel(tuned, "fc1"), 16 * 24 * sizeof(float)), 0);
+    pq_graph_free(&g);
+    pq_graph_free(&small);
+    pq_graph_free(&tuned);
+    pq_dataset_close(&d);
+}
+
 Test(finetune, says_that_it_needs_events)
 {
     pq_dataset            *d       = events();

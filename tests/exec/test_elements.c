@@ -22,6 +22,7 @@ static const kind_case cases[] = {
     {"clip", "[41]", {NULL}},
     {"clip", "[41]", {"lo=-0.5", "hi=0.25", NULL}},
     {"leaky_relu", "[41]", {"slope=0.3", NULL}},
+    {"scale", "[41]", {"factor=-1.75", NULL}},
     {"elu", "[41]", {"alpha=1.5", NULL}},
     {"sigmoid", "[41]", {NULL}},
     {"tanh", "[41]", {NULL}},

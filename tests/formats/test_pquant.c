@@ -85,6 +85,10 @@ static pq_graph *make(void)
         pq_f32(g->scaler_std)[i] = 0.5F + (float)i;
     }
     OK(pq_graph_note(g, json_pack("{s:s}", "method", "test"), err));
+    OK(pq_graph_create(&g->aside, err));
+    add(g->aside, "in", "input", "shape", "[4]", NULL, NULL, NULL);
+    add(g->aside, "plain", "dense", NULL, NULL, "in", noise(PQ_SHAPE(2, 4), 8), NULL);
+    quantize(kernel_of(g->aside, "plain"), PQ_QUANT_FLOAT16, 16);
     OK(pq_graph_check(g, err));
     return g;
 }
@@ -111,6 +115,10 @@ Test(pquant, a_model_comes_back_as_it_was)
     cr_expect_eq(kernel_of(back, "both")->quant->bits, 5);
     cr_expect_str_eq(back->class_names[2], "light");
     cr_expect_arr_eq(pq_f32(back->scaler_mean), pq_f32(g->scaler_mean), 16);
+    cr_assert_not_null(back->aside);
+    cr_expect_eq(kernel_of(back->aside, "plain")->quant->scheme, PQ_QUANT_FLOAT16);
+    cr_expect_arr_eq(pq_f32(kernel_of(back->aside, "plain")->value),
+                     pq_f32(kernel_of(g->aside, "plain")->value), 8 * sizeof(float));
     cr_expect_eq(json_array_size(back->provenance), 1);
     cr_expect_str_eq(
         json_string_value(json_object_get(json_array_get(back->provenance, 0), "method")),
@@ -257,8 +265,15 @@ static void bad_scaler(pq_h5 *file)
     pq_tensor_free(&std);
 }
 
+static void bad_aside(pq_h5 *file)
+{
+    write_kernel(file, PQ_SHAPE(2, 3));
+    OK(pq_h5_write_text(file, "aside", one_dense, err));
+}
+
 Test(pquant, broken_files_are_refused_with_the_place)
 {
+    refused(bad_aside, PQ_ERR_NOT_FOUND, "aside_weights/d/kernel is not there");
     refused(version_9, PQ_ERR_UNSUPPORTED, "is of version 9; version 1 is read");
     refused(no_graph, PQ_ERR_NOT_FOUND, "graph is not there");
     refused(bad_json, PQ_ERR_FORMAT,

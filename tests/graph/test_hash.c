@@ -40,6 +40,10 @@ static void remove_quant(pq_graph *g)
 {
     pq_quant_free(&g->nodes[2].quant);
 }
+static void change_aside(pq_graph *g)
+{
+    (void)pq_graph_clone(g, &g->aside, NULL);
+}
 static void change_class(pq_graph *g)
 {
     g->class_names[0][0] = 'G';
@@ -70,21 +74,14 @@ static const struct {
     const char *what;
     void (*change)(pq_graph *g);
 } changes[] = {
-    {"name", change_name},
-    {"attribute", change_attribute},
-    {"weight", change_weight},
-    {"bias", change_bias},
-    {"pruned", change_pruned},
-    {"input", change_input},
-    {"output", change_output},
-    {"scale", change_scale},
-    {"zero point", change_zero},
-    {"no quantizer", remove_quant},
-    {"class", change_class},
-    {"mean", change_mean},
-    {"no deviation", remove_std},
-    {"shape", change_shape},
-    {"weight quantizer", add_weight_quant},
+    {"name", change_name},        {"attribute", change_attribute},
+    {"weight", change_weight},    {"bias", change_bias},
+    {"pruned", change_pruned},    {"input", change_input},
+    {"output", change_output},    {"scale", change_scale},
+    {"zero point", change_zero},  {"no quantizer", remove_quant},
+    {"class", change_class},      {"mean", change_mean},
+    {"no deviation", remove_std}, {"something set aside", change_aside},
+    {"shape", change_shape},      {"weight quantizer", add_weight_quant},
     {"no node", remove_node},
 };
 

@@ -145,3 +145,99 @@ Test(surgery, only_nodes_with_one_input_can_be_bypassed)
     cr_expect_eq(pq_graph_bypass(g, 0, NULL), PQ_ERR_SHAPE);
     pq_graph_free(&g);
 }
+
+/* A relu and a sum with `node` behind it, as pq_graph_insert takes them. */
+static pq_status branch(size_t node, const char *name, pq_node fresh[2], pq_err *err)
+{
+    pq_status st;
+
+    PQ_STRDUP(fresh[0].name, name);
+    PQ_STRDUP(fresh[1].name, "joined");
+    PQ_TRY(pq_layer_create("relu", &fresh[0].layer, err));
+    PQ_TRY(pq_layer_create("add", &fresh[1].layer, err));
+    fresh[0].n_inputs  = 1;
+    fresh[0].inputs[0] = node;
+    fresh[1].n_inputs  = 2;
+    fresh[1].inputs[0] = node;
+    fresh[1].inputs[1] = node + 1;
+cleanup:
+    return st;
+}
+
+Test(surgery, an_inserted_branch_takes_over_the_readers_and_the_quantizer)
+{
+    pq_graph    *g        = residual();
+    const size_t relu1    = pq_graph_find(g, "relu1");
+    pq_node      fresh[2] = {0};
+
+    cr_assert_eq(pq_quant_create(PQ_QUANT_FLOAT16, 16, true, false, -1, 0,
+                                 &g->nodes[relu1].quant, NULL),
+                 PQ_OK);
+    cr_assert_eq(branch(relu1, "side", fresh, NULL), PQ_OK);
+    cr_assert_eq(pq_graph_insert(g, relu1, 2, fresh, NULL), PQ_OK);
+    cr_expect_eq(g->n_nodes, 10);
+    expect_reads(g, "side", "relu1", NULL);
+    expect_reads(g, "joined", "relu1", "side");
+    expect_reads(g, "conv2", "joined", NULL);
+    expect_reads(g, "sum", "joined", "conv2");
+    expect_reads(g, "mean", "sum", NULL);
+    cr_expect_null(g->nodes[relu1].quant);
+    cr_expect_not_null(g->nodes[pq_graph_find(g, "joined")].quant);
+    cr_expect_str_eq(g->nodes[g->output].name, "out");
+    cr_assert_eq(pq_graph_check(g, NULL), PQ_OK);
+    pq_graph_free(&g);
+}
+
+Test(surgery, a_branch_behind_the_output_ends_in_the_output)
+{
+    pq_graph *g        = residual();
+    pq_node   fresh[2] = {0};
+
+    cr_assert_eq(branch(g->output, "side", fresh, NULL), PQ_OK);
+    cr_assert_eq(pq_graph_insert(g, g->output, 2, fresh, NULL), PQ_OK);
+    cr_expect_str_eq(g->nodes[g->output].name, "joined");
+    cr_assert_eq(pq_graph_check(g, NULL), PQ_OK);
+    pq_graph_free(&g);
+}
+
+Test(surgery, a_branch_with_a_name_in_use_is_refused)
+{
+    pq_graph    *g        = residual();
+    const size_t before   = pq_memory_live();
+    pq_node      fresh[2] = {0};
+    pq_err       err      = {0};
+
+    cr_assert_eq(branch(2, "conv1", fresh, NULL), PQ_OK);
+    cr_expect_eq(pq_graph_insert(g, 2, 2, fresh, &err), PQ_ERR_FORMAT);
+    cr_expect_str_eq(err.message, "two layers have the name 'conv1'");
+    cr_assert_eq(branch(2, "joined", fresh, NULL), PQ_OK);
+    err = (pq_err){0};
+    cr_expect_eq(pq_graph_insert(g, 2, 2, fresh, &err), PQ_ERR_FORMAT);
+    cr_expect_str_eq(err.message, "two layers have the name 'joined'");
+    cr_expect_eq(g->n_nodes, 8);
+    cr_expect_eq(pq_memory_live(), before);
+    pq_graph_free(&g);
+}
+
+static pq_status insert_once(void *context, pq_err *err)
+{
+    pq_graph *g        = NULL;
+    pq_node   fresh[2] = {0};
+    pq_status st;
+
+    (void)context;
+    PQ_TRY(build_residual(&g, err));
+    PQ_TRY(branch(2, "side", fresh, err));
+    st = pq_graph_insert(g, 2, 2, fresh, err);
+    memset(fresh, 0, sizeof fresh); /* taken, also on failure */
+cleanup:
+    pq_node_free(&fresh[0]);
+    pq_node_free(&fresh[1]);
+    pq_graph_free(&g);
+    return st;
+}
+
+Test(surgery, inserting_survives_failed_allocations)
+{
+    expect_no_leak(insert_once, NULL);
+}

@@ -177,6 +177,8 @@ Test(forward, activations_at_known_points)
     expect_one(run_layer("clip", ""), s, x, s, (double[]){0, 0, 0, 0.5, 6});
     expect_one(run_layer("clip", "lo=-1; hi=inf"), s, x, s,
                (double[]){-1, -0.5, 0, 0.5, 8});
+    expect_one(run_layer("scale", "factor=-0.5"), s, x, s,
+               (double[]){1, 0.25, 0, -0.25, -4});
     expect_one(run_layer("elu", "alpha=2"), s, x, s,
                (double[]){2 * (exp(-2) - 1), 2 * (exp(-0.5) - 1), 0, 0.5, 8});
     expect_one(run_layer("dropout", ""), s, x, s, x);

@@ -84,6 +84,7 @@ static const test_case cases[] = {
     {"relu", "", 1, {S(40)}, {{0}}},
     {"leaky_relu", "slope=0.2", 1, {S(40)}, {{0}}},
     {"clip", "lo=-0.5; hi=0.7", 1, {S(40)}, {{0}}},
+    {"scale", "factor=-1.5", 1, {S(40)}, {{0}}},
     {"elu", "alpha=1.5", 1, {S(40)}, {{0}}},
     {"gelu", "form=exact", 1, {S(40)}, {{0}}},
     {"gelu", "form=tanh", 1, {S(40)}, {{0}}},
