@@ -161,8 +161,8 @@ cleanup:
     return st;
 }
 
-static pq_status check_calibration(const pq_stage *stage, const pq_apply_options *options,
-                                   pq_err *err)
+static pq_status check_needs(const pq_stage *stage, const pq_apply_options *options,
+                             pq_err *err)
 {
     const unsigned needs =
         stage->method->needs != NULL ? stage->method->needs(stage->params) : 0;
@@ -176,6 +176,10 @@ static pq_status check_calibration(const pq_stage *stage, const pq_apply_options
                          "under `dataset:` in a configuration");
         goto cleanup;
     }
+    PQ_CHECK((needs & PQ_NEEDS_TIMES) == 0 || options->stopwatch != NULL, PQ_ERR_CONFIG,
+             "%s needs measured times with these parameters, and nothing that measures "
+             "was given",
+             stage->method->name);
     if ((needs & PQ_NEEDS_CALIB) != 0 && options->calib == NULL) {
         st = pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
                         "%s needs calibration events with these parameters",
@@ -192,17 +196,18 @@ pq_status pq_stage_apply(const pq_stage *stage, const pq_graph *graph,
                          const pq_apply_options *options, pq_graph **out,
                          pq_layer_change **changes, size_t *n_changes, pq_err *err)
 {
-    pq_compress_task task   = {.params   = stage->params,
-                               .calib    = options->calib,
-                               .cache    = options->cache,
-                               .training = options->training,
-                               .seed     = options->seed,
-                               .progress = options->progress};
+    pq_compress_task task   = {.params    = stage->params,
+                               .calib     = options->calib,
+                               .cache     = options->cache,
+                               .training  = options->training,
+                               .stopwatch = options->stopwatch,
+                               .seed      = options->seed,
+                               .progress  = options->progress};
     pq_graph        *before = NULL;
     char           **names  = NULL;
     pq_status        st;
 
-    PQ_TRY(check_calibration(stage, options, err));
+    PQ_TRY(check_needs(stage, options, err));
     PQ_TRY(pq_graph_clone(graph, &before, err));
     PQ_TRY(pq_graph_check(before, err)); /* shapes, and no NaN gets into a method */
     PQ_TRY(pq_graph_clone(before, &task.graph, err));

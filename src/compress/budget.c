@@ -74,6 +74,7 @@ static double step_cost(const pq_share *s)
 pq_status pq_share_out(pq_share *shares, size_t n, double all, double budget,
                        const char *unit, pq_err *err)
 {
+    const int decimals = all == floor(all) ? 0 : 2; /* times have fractions */
     double    left = all / budget, least = 0.0;
     pq_share *best;
     pq_status st;
@@ -83,9 +84,9 @@ pq_status pq_share_out(pq_share *shares, size_t n, double all, double budget,
         least += shares[i].option[0].cost;
     }
     PQ_CHECK(least <= left, PQ_ERR_RANGE,
-             "budget = %g is out of reach: the smallest ranks take %.0f of %.0f %s, "
+             "budget = %g is out of reach: the smallest ranks take %.*f of %.*f %s, "
              "%.4g times fewer",
-             budget, least, all, unit, all / least);
+             budget, decimals, least, decimals, all, unit, all / least);
     left -= least;
     for (size_t i = 0; i < n; i++) {
         look_ahead(&shares[i], left);

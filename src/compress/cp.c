@@ -328,10 +328,9 @@ static pq_status reduce(pq_compress_task *task, const char *name, const target *
     const size_t     after   = rank * term_values(&t->kernel, p->axes);
     const double     epsilon = pq_rank_epsilon(&p->rank);
     const bool       gains   = after < t->t->count;
-    const bool       rebuilt = p->rank.run_as == PQ_RUN_RECONSTRUCTED ||
-                         (p->rank.run_as == PQ_RUN_AUTO && !gains);
-    char      words[64], missed[48] = "";
-    pq_status st;
+    const bool       rebuilt = p->rank.run_as == PQ_RUN_RECONSTRUCTED;
+    char             words[64], missed[48] = "";
+    pq_status        st;
 
     if (cp->d > 0 && cp->error > epsilon) {
         (void)snprintf(missed, sizeof missed, ", epsilon %.3g not reached", epsilon);
@@ -446,9 +445,14 @@ cleanup:
     return st;
 }
 
+static unsigned needs(const void *values)
+{
+    return pq_rank_needs(&((const cp_params *)values)->rank);
+}
+
 static pq_status apply(pq_compress_task *task, pq_err *err)
 {
-    const pq_lowrank_steps steps = {offer, apply_one};
+    const pq_lowrank_steps steps = {sizeof(cp_params), offer, apply_one};
 
     return pq_lowrank_apply(task, &((const cp_params *)task->params)->rank, &steps, err);
 }
@@ -461,6 +465,7 @@ const pq_method pq_method_cp = {
     .params_size = sizeof(cp_params),
     .version     = "2",
     .stochastic  = true,
+    .needs       = needs,
     .check       = check,
     .accepts     = accepts,
     .apply       = apply,

@@ -386,10 +386,17 @@ static pq_status one(pq_compress_task *task, const char *name, pq_err *err)
 
 static pq_status apply(pq_compress_task *task, pq_err *err)
 {
-    const lora_params *p = task->params;
-    pq_status          st;
+    const lora_params *p  = task->params;
+    pq_status          st = PQ_OK;
 
-    PQ_TRY(pq_task_each(task, false, one, err));
+    for (size_t i = 0; i < task->n_nodes; i++) {
+        pq_progress_report(task->progress, "layers", i, task->n_nodes, task->nodes[i]);
+        st = one(task, task->nodes[i], err);
+        if (st != PQ_OK) {
+            pq_err_context(err, "layer '%s'", task->nodes[i]);
+            goto cleanup;
+        }
+    }
     PQ_CHECK(task->n_changes > 0, PQ_ERR_CONFIG, "%s",
              p->action == MERGE ? "no selected layer has adapters to merge"
                                 : "no selected layer was merged with keep = true");

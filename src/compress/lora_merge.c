@@ -168,25 +168,6 @@ static bool is_kept_of(const pq_node *node, const char *layer)
                                               strchr(node->name + n + 1, '.') == NULL);
 }
 
-/* Appends a copy of a node of another graph; `input` replaces what it reads outside. */
-static pq_status copy_node(pq_graph *to, const pq_graph *from, size_t at,
-                           const char *input, pq_err *err)
-{
-    const pq_node *node                   = &from->nodes[at];
-    const char    *inputs[PQ_NODE_INPUTS] = {NULL};
-    pq_layer      *layer                  = NULL;
-    pq_status      st;
-
-    for (size_t k = 0; k < node->n_inputs; k++) {
-        const char *name = from->nodes[node->inputs[k]].name;
-        inputs[k]        = pq_graph_find(to, name) != SIZE_MAX ? name : input;
-    }
-    PQ_TRY(pq_layer_clone(node->layer, &layer, err));
-    PQ_TRY(pq_graph_add(to, node->name, layer, node->n_inputs, inputs, err));
-cleanup:
-    return st;
-}
-
 /* Takes what is kept of a layer out of graph->aside. */
 static pq_status forget(pq_graph *graph, const char *name, pq_err *err)
 {
@@ -199,7 +180,7 @@ static pq_status forget(pq_graph *graph, const char *name, pq_err *err)
     PQ_TRY(pq_graph_create(&rest, err));
     for (size_t i = 0; i < graph->aside->n_nodes; i++) {
         if (!is_kept_of(&graph->aside->nodes[i], name)) {
-            PQ_TRY(copy_node(rest, graph->aside, i, NULL, err));
+            PQ_TRY(pq_graph_copy_node(rest, graph->aside, i, NULL, err));
         }
     }
     pq_graph_free(&graph->aside);
@@ -215,28 +196,17 @@ cleanup:
 /* Layer and adapter behind an input of their own. */
 static pq_status remember(pq_graph *graph, const char *name, const pieces *p, pq_err *err)
 {
-    const pq_shape  *shape = &graph->nodes[graph->nodes[p->base].inputs[0]].shape;
-    char            *input = pq_format("%s.lora_in", name);
-    pq_layer        *layer = NULL;
-    pq_input_params *attributes;
-    pq_status        st;
+    size_t    nodes[1 + PQ_LORA_PARTS] = {p->base};
+    char     *input                    = pq_format("%s.lora_in", name);
+    pq_status st;
 
     PQ_CHECK(input != NULL, PQ_ERR_NOMEM, "cannot allocate a string");
+    memcpy(nodes + 1, p->part, sizeof p->part);
     PQ_TRY(forget(graph, name, err));
     if (graph->aside == NULL) {
         PQ_TRY(pq_graph_create(&graph->aside, err));
     }
-    PQ_TRY(pq_layer_create("input", &layer, err));
-    attributes          = layer->params;
-    attributes->shape.n = shape->ndim;
-    for (size_t i = 0; i < shape->ndim; i++) {
-        attributes->shape.value[i] = (double)shape->dim[i];
-    }
-    PQ_TRY(pq_graph_add(graph->aside, input, layer, 0, NULL, err));
-    PQ_TRY(copy_node(graph->aside, graph, p->base, input, err));
-    for (int i = 0; i < PQ_LORA_PARTS; i++) {
-        PQ_TRY(copy_node(graph->aside, graph, p->part[i], input, err));
-    }
+    PQ_TRY(pq_graph_append(graph->aside, graph, 1 + PQ_LORA_PARTS, nodes, input, err));
 cleanup:
     pq_free(input);
     return st;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "compress/by_time.h"
 #include "compress/wiring.h"
 #include "core/hash.h"
 #include "core/memory.h"
@@ -13,7 +14,7 @@
 
 const char *const pq_run_as_names[] = {"factorised", "reconstructed", "auto", NULL};
 
-const char *const pq_budget_unit_names[] = {"parameters", "macs", NULL};
+const char *const pq_budget_unit_names[] = {"parameters", "macs", "microseconds", NULL};
 
 pq_status pq_rank_check(const pq_rank_params *p, size_t extra, const char *names,
                         pq_err *err)
@@ -40,6 +41,13 @@ double pq_rank_ratio(const pq_rank_params *p)
 bool pq_rank_needs_spectrum(const pq_rank_params *p)
 {
     return p->rank == PQ_UNSET && isnan(pq_rank_ratio(p));
+}
+
+unsigned pq_rank_needs(const pq_rank_params *p)
+{
+    const bool budget = !isnan(p->budget) && p->budget_unit == PQ_BUDGET_MICROSECONDS;
+
+    return p->run_as == PQ_RUN_AUTO || budget ? PQ_NEEDS_TIMES : 0;
 }
 
 /* Smallest r with sum_{i < r} s_i^2 >= part * sum s_i^2, at least 1. */
@@ -328,9 +336,36 @@ static double cost_of(const pq_graph *graph, size_t node, int unit)
                                   : (double)pq_kernel_values(graph->nodes[node].layer);
 }
 
-/* Ranks of all layers under the budget; 0 = dense. */
-static pq_status plan_ranks(pq_compress_task *task, const pq_rank_params *p,
-                            const pq_lowrank_steps *steps, size_t *ranks, pq_err *err)
+/* What a layer may become, what it costs as it is, and what was chosen. */
+typedef struct {
+    pq_share share;
+    double   dense, cost;
+    size_t   rank; /* 0 = dense, or without a budget: by the parameters */
+} plan;
+
+static pq_status open_plan(pq_compress_task *task, const pq_rank_params *p,
+                           const pq_lowrank_steps *steps, const char *name, plan *of,
+                           pq_err *err)
+{
+    pq_status st;
+
+    of->dense = cost_of(task->graph, pq_graph_find(task->graph, name), p->budget_unit);
+    of->share = (pq_share){.by_macs = p->budget_unit == PQ_BUDGET_MACS,
+                           .limit   = p->keep_dense ? of->dense : HUGE_VAL};
+    PQ_TRY(steps->offer(task, name, &of->share, err));
+    if (p->budget_unit == PQ_BUDGET_MICROSECONDS) {
+        PQ_TRY(pq_share_time(task, p, steps, name, &of->share, &of->dense, err));
+    }
+    if (p->keep_dense) {
+        PQ_TRY(pq_share_end(&of->share, err));
+    }
+cleanup:
+    return st;
+}
+
+/* Ranks of all layers under the budget. */
+static pq_status share_budget(pq_compress_task *task, const pq_rank_params *p,
+                              const pq_lowrank_steps *steps, plan *plans, pq_err *err)
 {
     pq_share *shares = NULL;
     double    all    = 0.0;
@@ -338,24 +373,19 @@ static pq_status plan_ranks(pq_compress_task *task, const pq_rank_params *p,
 
     PQ_NEW(shares, task->n_nodes);
     for (size_t i = 0; i < task->n_nodes; i++) {
-        const double dense = cost_of(
-            task->graph, pq_graph_find(task->graph, task->nodes[i]), p->budget_unit);
-        all += dense;
-        shares[i] = (pq_share){.by_macs = p->budget_unit == PQ_BUDGET_MACS,
-                               .limit   = p->keep_dense ? dense : HUGE_VAL};
-        st        = steps->offer(task, task->nodes[i], &shares[i], err);
-        if (st == PQ_OK && p->keep_dense) {
-            st = pq_share_end(&shares[i], err);
-        }
+        st        = open_plan(task, p, steps, task->nodes[i], &plans[i], err);
+        shares[i] = plans[i].share;
         if (st != PQ_OK) {
             pq_err_context(err, "layer '%s'", task->nodes[i]);
             goto cleanup;
         }
+        all += plans[i].dense;
     }
     PQ_TRY(pq_share_out(shares, task->n_nodes, all, p->budget,
                         pq_budget_unit_names[p->budget_unit], err));
     for (size_t i = 0; i < task->n_nodes; i++) {
-        ranks[i] = shares[i].option[shares[i].at].rank;
+        plans[i].rank = shares[i].option[shares[i].at].rank;
+        plans[i].cost = shares[i].option[shares[i].at].cost;
     }
 cleanup:
     for (size_t i = 0; shares != NULL && i < task->n_nodes; i++) {
@@ -365,33 +395,48 @@ cleanup:
     return st;
 }
 
+static pq_status apply_plan(pq_compress_task *task, const pq_rank_params *p,
+                            const pq_lowrank_steps *steps, const char *name,
+                            const plan *of, pq_err *err)
+{
+    const bool   shared = !isnan(p->budget);
+    const size_t first  = task->n_changes;
+    pq_status    st =
+        shared && of->rank == 0
+               ? pq_task_change(task, name, 0.0, "dense kept: the budget allows it")
+           : p->run_as == PQ_RUN_AUTO ? pq_apply_faster(task, p, steps, name, of->rank, err)
+                                      : steps->apply(task, name, of->rank, err);
+
+    if (st == PQ_OK && shared && p->budget_unit == PQ_BUDGET_MICROSECONDS) {
+        pq_change_add(&task->changes[first], "; %.3g of %.3g us", of->cost, of->dense);
+    }
+    return st;
+}
+
 pq_status pq_lowrank_apply(pq_compress_task *task, const pq_rank_params *p,
                            const pq_lowrank_steps *steps, pq_err *err)
 {
-    const bool shared = !isnan(p->budget);
-    size_t    *ranks  = NULL;
-    pq_status  st;
+    plan     *plans = NULL;
+    pq_status st;
 
-    PQ_NEW(ranks, task->n_nodes);
+    PQ_NEW(plans, task->n_nodes);
     if (p->fold) {
         PQ_TRY(pq_task_fold(task, err));
     }
-    if (shared) {
-        PQ_TRY(plan_ranks(task, p, steps, ranks, err));
+    if (!isnan(p->budget)) {
+        PQ_TRY(share_budget(task, p, steps, plans, err));
     }
     for (size_t i = 0; i < task->n_nodes; i++) {
         const char *name = task->nodes[i];
         pq_progress_report(task->progress, "layers", i, task->n_nodes, name);
-        st = shared && ranks[i] == 0
-                 ? pq_task_change(task, name, 0.0, "dense kept: the budget allows it")
-                 : steps->apply(task, name, ranks[i], err);
+        st = apply_plan(task, p, steps, name, &plans[i], err);
         if (st != PQ_OK) {
             pq_err_context(err, "layer '%s'", name);
             goto cleanup;
         }
     }
 cleanup:
-    pq_free(ranks);
+    pq_free(plans);
     return st;
 }
 

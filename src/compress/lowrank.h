@@ -12,7 +12,11 @@
 typedef enum { PQ_RUN_FACTORISED, PQ_RUN_RECONSTRUCTED, PQ_RUN_AUTO } pq_run_as;
 
 /** What a budget counts. */
-typedef enum { PQ_BUDGET_PARAMETERS, PQ_BUDGET_MACS } pq_budget_unit;
+typedef enum {
+    PQ_BUDGET_PARAMETERS,
+    PQ_BUDGET_MACS,
+    PQ_BUDGET_MICROSECONDS
+} pq_budget_unit;
 
 /** How ranks are chosen; exactly one of rank, energy, epsilon, evbmf, ratio,
  * target_sparsity, budget is given. */
@@ -82,14 +86,14 @@ extern const char *const pq_run_as_names[], *const pq_budget_unit_names[];
          .offset = offsetof(owner, m.budget),                                            \
          .min    = 1,                                                                    \
          .max    = 1000000,                                                              \
-         .help   = "values (or operations) of all selected layers before over after; "   \
-                   "ranks are shared out greedily"},                                       \
+         .help   = "values (or operations, or time) of all selected layers before over " \
+                   "after; ranks are shared out greedily"},                                \
         {.name     = "budget_unit",                                                      \
          .type     = PQ_PARAM_CHOICE,                                                    \
          .offset   = offsetof(owner, m.budget_unit),                                     \
          .fallback = "parameters",                                                       \
          .choices  = pq_budget_unit_names,                                               \
-         .help     = "what the budget counts"},                                              \
+         .help     = "what the budget counts; microseconds are measured on this host"},      \
         {.name     = "align",                                                            \
          .type     = PQ_PARAM_INT,                                                       \
          .offset   = offsetof(owner, m.align),                                           \
@@ -117,8 +121,8 @@ extern const char *const pq_run_as_names[], *const pq_budget_unit_names[];
     {                                                                                    \
         .name = "run_as", .type = PQ_PARAM_CHOICE, .offset = offsetof(owner, m.run_as),  \
         .fallback = "factorised", .choices = pq_run_as_names,                            \
-        .help = "factorised, reconstructed into one kernel, or auto: whichever has "     \
-                "fewer operations"                                                       \
+        .help = "factorised, reconstructed into one kernel, or auto: whichever is "      \
+                "measured faster"                                                        \
     }
 
 /** Whether exactly one rule is given; `extra` rules of the method's own, named "ranks, ",
@@ -126,6 +130,9 @@ extern const char *const pq_run_as_names[], *const pq_budget_unit_names[];
  * @retval PQ_ERR_CONFIG  None or several. */
 pq_status pq_rank_check(const pq_rank_params *p, size_t extra, const char *names,
                         pq_err *err);
+
+/** PQ_NEEDS_TIMES where the parameters ask for measured times, else 0. */
+unsigned pq_rank_needs(const pq_rank_params *p);
 
 /** The ratio that is asked for, by `ratio` or `target_sparsity`; NAN if none is. */
 double pq_rank_ratio(const pq_rank_params *p);
@@ -202,6 +209,8 @@ pq_status pq_task_fold(pq_compress_task *task, pq_err *err);
 
 /** What a low-rank method does to one layer. */
 typedef struct {
+    size_t params_size; /**< of the method's parameters, all plain values */
+
     /** Adds what the layer may become under a budget (pq_share_add). */
     pq_status (*offer)(pq_compress_task *task, const char *name, pq_share *share,
                        pq_err *err);

@@ -238,3 +238,13 @@ pq_status pq_task_change(pq_compress_task *task, const char *layer, double error
 cleanup:
     return st;
 }
+
+void pq_change_add(pq_layer_change *change, const char *fmt, ...)
+{
+    const size_t n = strlen(change->what);
+    va_list      args;
+
+    va_start(args, fmt);
+    vsnprintf(change->what + n, sizeof change->what - n, fmt, args);
+    va_end(args);
+}

@@ -19,7 +19,7 @@
 /** What happened to one layer; for the record and the per-layer report. */
 typedef struct {
     char layer[64];
-    char what[128]; /**< "rank 8 of 32", "dense kept: rank 20 is not below
+    char what[192]; /**< "rank 8 of 32", "dense kept: rank 20 is not below
                        break-even 12.8" */
     double error;   /**< |W - W'|_F / |W|_F, or NAN */
     size_t bytes_before,
@@ -42,6 +42,14 @@ typedef struct {
     void *context;
 } pq_training;
 
+/** A clock for networks, from outside: methods cannot run any. Borrowed. */
+typedef struct {
+    /** Seconds of one run of each of n checked graphs, timed alternately. */
+    pq_status (*time)(void *context, size_t n, const pq_graph *const *graphs,
+                      double *seconds, pq_err *err);
+    void *context;
+} pq_stopwatch;
+
 /** Everything a method works with. Borrowed but for `changes`, which apply appends to. */
 typedef struct {
     pq_graph *graph; /**< to be changed */
@@ -52,21 +60,24 @@ typedef struct {
     const pq_calib
              *calib; /**< statistics of the graph's nodes, or NULL if not asked for */
     pq_cache *cache; /**< factorisations shared by a sweep, or NULL */
-    const pq_training *training; /**< or NULL if not asked for */
-    uint64_t           seed;
-    const pq_progress *progress;
+    const pq_training  *training;  /**< or NULL if not asked for */
+    const pq_stopwatch *stopwatch; /**< or NULL if not asked for */
+    uint64_t            seed;
+    const pq_progress  *progress;
 
     size_t           n_changes;
     pq_layer_change *changes;
 } pq_compress_task;
 
-/** What of the calibration data a method needs. */
+/** What a method needs beyond the graph. */
 enum {
     PQ_NEEDS_RANGES = 1 << 0, /**< minimum, maximum and histogram of each node's output */
     PQ_NEEDS_GRAMS =
         1 << 1, /**< Gram matrix of each selected node's input (im2col for conv) */
     PQ_NEEDS_CALIB    = PQ_NEEDS_RANGES | PQ_NEEDS_GRAMS, /**< any statistics */
     PQ_NEEDS_TRAINING = 1 << 2, /**< events to train on: pq_training */
+    PQ_NEEDS_TIMES    = 1 << 3, /**< measured times: pq_stopwatch; results then depend on
+                                   the host */
 };
 
 typedef struct {
@@ -139,11 +150,12 @@ void pq_stage_print(const pq_stage *stage, pq_text *out);
 
 /** What apply needs beyond the graph; fields may be NULL. */
 typedef struct {
-    const pq_calib    *calib;
-    pq_cache          *cache;
-    const pq_training *training;
-    uint64_t           seed;
-    const pq_progress *progress;
+    const pq_calib     *calib;
+    pq_cache           *cache;
+    const pq_training  *training;
+    const pq_stopwatch *stopwatch;
+    uint64_t            seed;
+    const pq_progress  *progress;
 } pq_apply_options;
 
 /**
@@ -161,5 +173,9 @@ pq_status pq_stage_apply(const pq_stage *stage, const pq_graph *graph,
 /** Appends a change to the task. For methods. */
 pq_status pq_task_change(pq_compress_task *task, const char *layer, double error,
                          const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+/** Appends to what a change says. For methods. */
+void pq_change_add(pq_layer_change *change, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -93,7 +93,7 @@ static unsigned needs(const void *values)
 {
     const svd_params *p = values;
 
-    return p->weighting != PQ_WEIGH_NONE ? PQ_NEEDS_GRAMS : 0;
+    return (p->weighting != PQ_WEIGH_NONE ? PQ_NEEDS_GRAMS : 0) | pq_rank_needs(&p->rank);
 }
 
 /* One layer being factored. */
@@ -359,9 +359,8 @@ static pq_status apply_one(pq_compress_task *task, const char *name, size_t rank
     if (!shared) {
         PQ_TRY(pq_rank_choose(rp, &s, &rank, err));
     }
-    const bool gains = rank * (t.m + t.n) < t.m * t.n;
-    const bool rebuilt =
-        rp->run_as == PQ_RUN_RECONSTRUCTED || (rp->run_as == PQ_RUN_AUTO && !gains);
+    const bool gains   = rank * (t.m + t.n) < t.m * t.n;
+    const bool rebuilt = rp->run_as == PQ_RUN_RECONSTRUCTED;
 
     if (rp->keep_dense && !gains && !rebuilt && !shared) {
         PQ_TRY(pq_task_change(task, name, 0.0,
@@ -422,7 +421,7 @@ cleanup:
 
 static pq_status apply(pq_compress_task *task, pq_err *err)
 {
-    const pq_lowrank_steps steps = {offer, apply_one};
+    const pq_lowrank_steps steps = {sizeof(svd_params), offer, apply_one};
 
     return pq_lowrank_apply(task, &((const svd_params *)task->params)->rank, &steps, err);
 }

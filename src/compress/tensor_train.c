@@ -364,12 +364,11 @@ static pq_status place(pq_compress_task *task, const target *t, const pq_tt *tt,
     const tt_params *p     = task->params;
     const size_t     after = pq_tt_parameters(tt);
     const bool       gains = after < t->l.count;
-    const bool       whole = p->rank.run_as == PQ_RUN_RECONSTRUCTED ||
-                       (p->rank.run_as == PQ_RUN_AUTO && !gains);
-    double     error = (double)NAN;
-    pq_tensor *full  = NULL;
-    char       words[96];
-    pq_status  st = PQ_OK;
+    const bool       whole = p->rank.run_as == PQ_RUN_RECONSTRUCTED;
+    double           error = (double)NAN;
+    pq_tensor       *full  = NULL;
+    char             words[96];
+    pq_status        st = PQ_OK;
 
     name_ranks(tt, words, sizeof words);
     if (p->rank.keep_dense && !gains && !whole && !shared) {
@@ -447,9 +446,14 @@ cleanup:
     return st;
 }
 
+static unsigned needs(const void *values)
+{
+    return pq_rank_needs(&((const tt_params *)values)->rank);
+}
+
 static pq_status apply(pq_compress_task *task, pq_err *err)
 {
-    const pq_lowrank_steps steps = {offer, apply_one};
+    const pq_lowrank_steps steps = {sizeof(tt_params), offer, apply_one};
 
     return pq_lowrank_apply(task, &((const tt_params *)task->params)->rank, &steps, err);
 }
@@ -462,6 +466,7 @@ const pq_method pq_method_tensor_train = {
     .params_size = sizeof(tt_params),
     .version     = "2",
     .stochastic  = true,
+    .needs       = needs,
     .check       = check,
     .accepts     = accepts,
     .apply       = apply,

@@ -209,11 +209,10 @@ static pq_status reduce(pq_compress_task *task, const char *name, const target *
     const size_t            before  = t->kernel->count;
     const size_t            after   = values_of(&t->kernel->shape, ranks[0], ranks[3]);
     const bool              gains   = after < before;
-    const bool              rebuilt = p->rank.run_as == PQ_RUN_RECONSTRUCTED ||
-                         (p->rank.run_as == PQ_RUN_AUTO && !gains);
-    pq_tucker tucker = {0};
-    char      words[64];
-    pq_status st;
+    const bool              rebuilt = p->rank.run_as == PQ_RUN_RECONSTRUCTED;
+    pq_tucker               tucker  = {0};
+    char                    words[64];
+    pq_status               st;
 
     (void)snprintf(words, sizeof words, "ranks %zu of %zu and %zu of %zu", ranks[0],
                    t->kernel->shape.dim[0], ranks[3], t->kernel->shape.dim[3]);
@@ -282,9 +281,14 @@ cleanup:
     return st;
 }
 
+static unsigned needs(const void *values)
+{
+    return pq_rank_needs(&((const tucker_params *)values)->rank);
+}
+
 static pq_status apply(pq_compress_task *task, pq_err *err)
 {
-    const pq_lowrank_steps steps = {offer, apply_one};
+    const pq_lowrank_steps steps = {sizeof(tucker_params), offer, apply_one};
 
     return pq_lowrank_apply(task, &((const tucker_params *)task->params)->rank, &steps,
                             err);
@@ -297,6 +301,7 @@ const pq_method pq_method_tucker = {
     .params      = params,
     .params_size = sizeof(tucker_params),
     .version     = "2",
+    .needs       = needs,
     .check       = check,
     .accepts     = accepts,
     .apply       = apply,

@@ -110,6 +110,22 @@ pq_status pq_graph_replace(pq_graph *graph, size_t node, size_t n,
 pq_status pq_graph_insert(pq_graph *graph, size_t node, size_t n, pq_node *fresh,
                           pq_err *err);
 
+/** Appends a copy of a node of another graph; inputs that `to` does not have are read
+ * from its node `outside` instead. */
+pq_status pq_graph_copy_node(pq_graph *to, const pq_graph *from, size_t node,
+                             const char *outside, pq_err *err);
+
+/**
+ * Appends copies of nodes of another graph, behind a new input of the shape of what the
+ * first of them reads.
+ *
+ * @param[in] from   checked
+ * @param[in] nodes  [n], rising
+ * @param[in] input  name of the new input
+ */
+pq_status pq_graph_append(pq_graph *to, const pq_graph *from, size_t n,
+                          const size_t *nodes, const char *input, pq_err *err);
+
 /** Takes a one-input node out; its readers read its input instead. Indices of later nodes
  * shrink. */
 pq_status pq_graph_bypass(pq_graph *graph, size_t node, pq_err *err);

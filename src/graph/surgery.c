@@ -2,6 +2,7 @@
 
 #include "core/memory.h"
 #include "graph/graph.h"
+#include "layers/kinds.h"
 
 /* Whether the new names are free and every layer takes what the chain gives it. */
 static pq_status check_chain(const pq_graph *graph, size_t node, size_t n,
@@ -178,6 +179,52 @@ pq_status pq_graph_bypass(pq_graph *graph, size_t node, pq_err *err)
         }
     }
     graph->output = without(graph->output, node, input);
+cleanup:
+    return st;
+}
+
+pq_status pq_graph_copy_node(pq_graph *to, const pq_graph *from, size_t node,
+                             const char *outside, pq_err *err)
+{
+    const pq_node *old                    = &from->nodes[node];
+    const char    *inputs[PQ_NODE_INPUTS] = {NULL};
+    pq_layer      *layer                  = NULL;
+    pq_status      st;
+
+    for (size_t k = 0; k < old->n_inputs; k++) {
+        const char *name = from->nodes[old->inputs[k]].name;
+        inputs[k]        = pq_graph_find(to, name) != SIZE_MAX ? name : outside;
+    }
+    PQ_TRY(pq_layer_clone(old->layer, &layer, err));
+    PQ_TRY(pq_graph_add(to, old->name, layer, old->n_inputs, inputs, err));
+    if (old->quant != NULL) {
+        PQ_TRY(pq_quant_clone(old->quant, &to->nodes[to->n_nodes - 1].quant, err));
+    }
+cleanup:
+    return st;
+}
+
+pq_status pq_graph_append(pq_graph *to, const pq_graph *from, size_t n,
+                          const size_t *nodes, const char *input, pq_err *err)
+{
+    const pq_node   *read  = &from->nodes[from->nodes[nodes[0]].inputs[0]];
+    pq_layer        *layer = NULL;
+    pq_input_params *attributes;
+    pq_status        st;
+
+    PQ_TRY(pq_layer_create("input", &layer, err));
+    attributes          = layer->params;
+    attributes->shape.n = read->shape.ndim;
+    for (size_t i = 0; i < read->shape.ndim; i++) {
+        attributes->shape.value[i] = (double)read->shape.dim[i];
+    }
+    PQ_TRY(pq_graph_add(to, input, layer, 0, NULL, err));
+    if (read->quant != NULL) {
+        PQ_TRY(pq_quant_clone(read->quant, &to->nodes[to->n_nodes - 1].quant, err));
+    }
+    for (size_t i = 0; i < n; i++) {
+        PQ_TRY(pq_graph_copy_node(to, from, nodes[i], input, err));
+    }
 cleanup:
     return st;
 }

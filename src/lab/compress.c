@@ -2,6 +2,7 @@
 
 #include "core/memory.h"
 #include "lab/calibrate.h"
+#include "lab/stopwatch.h"
 
 pq_status pq_compress_stage(const pq_stage *stage, const pq_graph *graph,
                             const pq_compress_options *options, pq_graph **out,
@@ -9,12 +10,15 @@ pq_status pq_compress_stage(const pq_stage *stage, const pq_graph *graph,
 {
     const unsigned needs =
         stage->method->needs != NULL ? stage->method->needs(stage->params) : 0;
-    pq_calib        *calib = NULL;
-    pq_apply_options apply = {.cache    = options->cache,
-                              .training = options->training,
-                              .seed     = options->seed,
-                              .progress = options->progress};
-    pq_status        st    = PQ_OK;
+    pq_calib            *calib  = NULL;
+    pq_stopwatch_options timing = {options->engine, options->batch, options->seed};
+    const pq_stopwatch   watch  = pq_stopwatch_of(&timing);
+    pq_apply_options     apply  = {.stopwatch = &watch,
+                                   .cache     = options->cache,
+                                   .training  = options->training,
+                                   .seed      = options->seed,
+                                   .progress  = options->progress};
+    pq_status            st     = PQ_OK;
 
     if ((needs & PQ_NEEDS_CALIB) != 0) {
         PQ_CHECK(options->dataset != NULL, PQ_ERR_CONFIG,

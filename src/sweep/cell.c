@@ -190,6 +190,8 @@ static pq_status apply_stage(work *w, const pq_stage *stage, pq_err *err)
     pq_compress_options options = {
         .calib_events = (size_t)w->cells->config->dataset.calib_events,
         .cache        = w->cache,
+        .engine       = pq_engine_names[w->cells->config->latency.engine],
+        .batch        = (size_t)w->cells->config->latency.batch.value[0],
         .seed         = pq_stage_seed(w->cells, w->cell, stage),
         .progress     = w->options->progress,
     };

@@ -6,6 +6,7 @@
 
 #include "exec/cpu.h"
 #include "exec/plan.h"
+#include "lab/stopwatch.h"
 
 pq_status pq_key_of(const pq_text *text, char out[PQ_HASH_TEXT], pq_err *err)
 {
@@ -63,6 +64,13 @@ void pq_key_artifact(const pq_cells *cells, const pq_cell *cell, size_t stages,
     if ((pq_stage_needs(stage) & PQ_NEEDS_CALIB) != 0) {
         pq_text_add(out, "calibration %s, %lld events\n", cells->calib_hash,
                     (long long)cells->config->dataset.calib_events);
+    }
+    if ((pq_stage_needs(stage) & PQ_NEEDS_TIMES) != 0) {
+        const pq_config_latency *l = &cells->config->latency;
+        pq_stopwatch_describe(
+            &(pq_stopwatch_options){.engine = pq_engine_names[l->engine],
+                                    .batch  = (size_t)l->batch.value[0]},
+            out);
     }
     if (pq_stage_needs(stage) != 0 || stage->method->stochastic) {
         pq_text_add(out, "seed %llu\n",

@@ -5,6 +5,7 @@
 
 #include "store/record.h"
 #include "store/results.h"
+#include "sweep/key.h"
 #include "sweep/plan.h"
 
 #define PIPELINES                                                                        \
@@ -162,6 +163,45 @@ Test(plan, what_needs_no_calibration_does_not_depend_on_it)
     whole_key("dataset: {file: d.h5, calib_events: 50}\nseeds: {base: 9}\n" PIPELINES,
               "svd r=4", b);
     cr_expect_str_eq(a, b);
+}
+
+/* Whether the key of `svd` with these parameters depends on how and where times are. */
+static void expect_timed(const char *parameters, bool timed)
+{
+    char batch1[512], batch8[512], a[PQ_HASH_TEXT], b[PQ_HASH_TEXT];
+
+    snprintf(batch1, sizeof batch1,
+             "latency: {batch: [1, 8]}\npipelines:\n  reference: []\n  x: [svd: {%s}]\n",
+             parameters);
+    snprintf(batch8, sizeof batch8,
+             "latency: {batch: [8, 1]}\npipelines:\n  reference: []\n  x: [svd: {%s}]\n",
+             parameters);
+    whole_key(batch1, "x", a);
+    whole_key(batch8, "x", b);
+    cr_expect_eq(strcmp(a, b) != 0, timed, "%s", parameters);
+    whole_key(batch1, "x", b);
+    cr_expect_str_eq(a, b, "%s", parameters);
+}
+
+Test(plan, choices_by_measured_time_have_the_host_in_their_key_and_no_other)
+{
+    pq_config *config;
+    pq_cells   cells;
+    pq_text    text = {0};
+
+    enter_inputs(100);
+    expect_timed("rank: 2", false);
+    expect_timed("rank: 2, run_as: reconstructed", false);
+    expect_timed("rank: 2, run_as: auto", true);
+    expect_timed("budget: 1.5, budget_unit: macs", false);
+    expect_timed("budget: 1.5, budget_unit: microseconds", true);
+    plan("pipelines:\n  x: [svd: {rank: 2, run_as: auto}]\n", &config, &cells);
+    pq_key_artifact(&cells, &cells.cells[cells.n - 1], 1, &text);
+    cr_expect_not_null(strstr(text.text, "times of engine "), "%s", text.text);
+    cr_expect_not_null(strstr(text.text, "\nhost "), "%s", text.text);
+    pq_text_free(&text);
+    pq_cells_free(&cells);
+    pq_config_free(&config);
 }
 
 Test(plan, prefixes_and_latency_have_keys_of_their_own)

@@ -1,0 +1,119 @@
+#include "lab/stopwatch.h"
+
+#include <unistd.h>
+
+#include "core/memory.h"
+#include "core/rng.h"
+#include "exec/cpu.h"
+#include "exec/plan.h"
+#include "metrics/latency.h"
+
+enum { INPUTS = 16 /* distinct ones to go round */ };
+
+static const pq_latency_options how = {.warmup_s      = 2e-3,
+                                       .samples       = 15,
+                                       .sample_time_s = 1e-3,
+                                       .rounds        = 5,
+                                       .max_s         = 10.0,
+                                       .single_shots  = 0,
+                                       .pin           = true};
+
+/* A graph ready to run; owns all but batch. */
+typedef struct {
+    pq_plan *plan;
+    size_t   batch, item; /* item: values of an input */
+    float   *in, *out;
+} runner;
+
+static float run_once(void *context, size_t input)
+{
+    runner            *r  = context;
+    const float *const in = r->in + input % INPUTS * r->batch * r->item;
+
+    /* a plan that has run once does not fail: sizes were checked when it was made */
+    return pq_plan_run(r->plan, r->batch, &in, r->out, NULL) == PQ_OK ? r->out[0] : 0.0F;
+}
+
+static pq_status prepare(const pq_stopwatch_options *o, const pq_graph *graph, runner *r,
+                         pq_err *err)
+{
+    pq_rng       rng = pq_rng_stream(o->seed, "stopwatch");
+    pq_shape     shape;
+    const float *in;
+    size_t       width = 0;
+    pq_status    st;
+
+    r->batch = o->batch > 0 ? o->batch : 1;
+    PQ_TRY(pq_plan_create(graph, &(pq_plan_options){o->engine, r->batch}, &r->plan, err));
+    shape = pq_plan_input_shape(r->plan, 0);
+    PQ_CHECK(pq_shape_count(&shape, &r->item), PQ_ERR_SHAPE, "inputs are too large");
+    shape = pq_plan_output_shape(r->plan);
+    PQ_CHECK(pq_shape_count(&shape, &width), PQ_ERR_SHAPE, "outputs are too large");
+    PQ_CHECK(r->item <= SIZE_MAX / sizeof(float) / INPUTS / r->batch, PQ_ERR_SHAPE,
+             "inputs are too large");
+    PQ_NEW(r->in, INPUTS * r->batch * r->item);
+    PQ_NEW(r->out, r->batch * width);
+    for (size_t i = 0; i < INPUTS * r->batch * r->item; i++) {
+        r->in[i] = (float)pq_rng_normal(&rng);
+    }
+    in = r->in;
+    PQ_TRY(pq_plan_run(r->plan, r->batch, &in, r->out, err));
+cleanup:
+    return st;
+}
+
+static pq_status time_graphs(void *context, size_t n, const pq_graph *const *graphs,
+                             double *seconds, pq_err *err)
+{
+    const pq_stopwatch_options *o        = context;
+    runner                     *runners  = NULL;
+    pq_variant                 *variants = NULL;
+    pq_timing                  *timings  = NULL;
+    double                      timer_s;
+    pq_status                   st;
+
+    PQ_NEW(runners, n);
+    PQ_NEW(variants, n);
+    PQ_NEW(timings, n);
+    for (size_t i = 0; i < n; i++) {
+        PQ_TRY(prepare(o, graphs[i], &runners[i], err));
+        variants[i] = (pq_variant){run_once, &runners[i]};
+    }
+    PQ_TRY(pq_latency_measure(variants, n, &how, o->seed, NULL, timings, &timer_s, err));
+    for (size_t i = 0; i < n; i++) {
+        seconds[i] = timings[i].throughput_s;
+    }
+cleanup:
+    for (size_t i = 0; i < n; i++) {
+        if (runners != NULL) {
+            pq_plan_free(&runners[i].plan);
+            pq_free(runners[i].in);
+            pq_free(runners[i].out);
+        }
+        if (timings != NULL) {
+            pq_timing_free(&timings[i]);
+        }
+    }
+    pq_free(runners);
+    pq_free(variants);
+    pq_free(timings);
+    return st;
+}
+
+pq_stopwatch pq_stopwatch_of(pq_stopwatch_options *options)
+{
+    return (pq_stopwatch){time_graphs, options};
+}
+
+void pq_stopwatch_describe(const pq_stopwatch_options *options, pq_text *out)
+{
+    char cpu[64] = "", host[64] = "";
+
+    (void)gethostname(host, sizeof host - 1);
+    pq_text_add(out, "times of engine %s, batch %zu: %lld samples of %g s\n",
+                options->engine != NULL ? options->engine : "blas",
+                options->batch > 0 ? options->batch : 1, (long long)how.samples,
+                how.sample_time_s);
+    pq_text_add(out, "host %s, %s\ncompiler %s\n", host, pq_cpu_name(cpu, sizeof cpu),
+                __VERSION__);
+}
