@@ -7,10 +7,13 @@
  * is small enough, and EVBMF judges the singular values of every cut. One decomposition
  * without truncation serves all of them: it is rounded (pq_tt_round).
  *
+ * A ring has no layer that runs it: it becomes one kernel at once, whatever run_as says.
+ *
  * init = random starts a network that is to be trained: each core from N(0, s^2), s =
  * (sqrt(2 / inputs) / prod_k r_k^1/2)^(1 / cores), so that the kernel's variance is He's.
  *
- * Source: Oseledets (2011); Novikov et al. (2015); Garipov et al. (2016).
+ * Source: Oseledets (2011); Novikov et al. (2015); Garipov et al. (2016); Zhao et al.
+ *         (2016), rings.
  */
 #include <math.h>
 #include <stdio.h>
@@ -22,7 +25,7 @@
 #include "core/rng.h"
 #include "linalg/subspace.h"
 
-enum { GARIPOV, NAIVE };
+enum { GARIPOV, NAIVE, RING };
 enum { SVD, RANDOM };
 
 typedef struct {
@@ -33,7 +36,7 @@ typedef struct {
 } tt_params;
 
 static const char *const inits[] = {"svd", "random", NULL};
-static const char *const forms[] = {"garipov", "naive", NULL};
+static const char *const forms[] = {"garipov", "naive", "ring", NULL};
 
 static const pq_param params[] = {
     PQ_RANK_ROWS(tt_params, rank),
@@ -67,8 +70,9 @@ static const pq_param params[] = {
      .offset   = offsetof(tt_params, form),
      .fallback = "garipov",
      .choices  = forms,
-     .help     = "conv2d only: a window and modes (garipov), or in, height, width, out "
-                 "(naive)"},
+     .help     = "conv2d: a window and modes (garipov), or in, height, width, out "
+                 "(naive); both kinds: a ring of the first, with rank only and rebuilt "
+                 "into one kernel (ring)"},
     {.name     = "init",
      .type     = PQ_PARAM_CHOICE,
      .offset   = offsetof(tt_params, init),
@@ -91,6 +95,10 @@ static pq_status check(const void *values, pq_err *err)
                                 isnan(p->rank.budget)),
              PQ_ERR_CONFIG,
              "init = random goes with rank, ranks, ratio and target_sparsity only");
+    PQ_CHECK(p->form != RING || (p->rank.rank != PQ_UNSET && p->init == SVD &&
+                                 p->rank.run_as != PQ_RUN_AUTO),
+             PQ_ERR_CONFIG,
+             "form = ring goes with rank only, without init = random and run_as = auto");
     PQ_CHECK(p->in_modes.n == p->out_modes.n, PQ_ERR_CONFIG,
              "%zu in_modes and %zu out_modes do not pair", p->in_modes.n, p->out_modes.n);
     PQ_CHECK(p->in_modes.n < PQ_MAX_DIMS, PQ_ERR_CONFIG,
@@ -391,6 +399,16 @@ cleanup:
     return st;
 }
 
+static size_t common_limit(const target *t)
+{
+    size_t most = 1;
+
+    for (size_t k = 0; k < cuts(t); k++) {
+        most = t->limit[k] > most ? t->limit[k] : most;
+    }
+    return most;
+}
+
 /* One layer; a common rank is given by a budget, or 0. */
 static pq_status apply_one(pq_compress_task *task, const char *name, size_t rank,
                            pq_err *err)
@@ -406,6 +424,10 @@ static pq_status apply_one(pq_compress_task *task, const char *name, size_t rank
         PQ_TRY(round_within(&t, epsilon, p->rank.align, &tt, err));
     } else {
         PQ_TRY(choose_ranks(p, rank, &t, err));
+        if (p->form == RING) {
+            PQ_TRY(pq_tt_layer_ring(task, name, &t.l, t.t, common_limit(&t), err));
+            goto cleanup;
+        }
         PQ_TRY(p->init == RANDOM ? draw(&t, task->seed, &tt, err)
                                  : pq_tt_round(&t.full, 0.0, t.limit, &tt, err));
     }
@@ -461,7 +483,8 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
 const pq_method pq_method_tensor_train = {
     .name        = "tensor_train",
     .summary     = "tensor trains in place of dense and convolution weights",
-    .source      = "doi:10.1137/090752286, arXiv:1509.06569, arXiv:1611.03214",
+    .source      = "doi:10.1137/090752286, arXiv:1509.06569, arXiv:1611.03214, "
+                   "arXiv:1606.05535",
     .params      = params,
     .params_size = sizeof(tt_params),
     .version     = "2",

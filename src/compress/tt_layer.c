@@ -377,6 +377,33 @@ cleanup:
     return st;
 }
 
+pq_status pq_tt_layer_ring(pq_compress_task *task, const char *name, const pq_tt_layer *l,
+                           const pq_tensor *t, size_t rank, pq_err *err)
+{
+    pq_tt      ring = {0};
+    pq_tensor *full = NULL;
+    pq_text    text = {0};
+    double     error;
+    pq_status  st;
+
+    PQ_TRY(pq_ring_svd(t, rank, &ring, &error, err));
+    PQ_TRY(pq_tt_full(&ring, &full, err));
+    PQ_TRY(pq_tt_layer_rebuild(task->graph, l, full, err));
+    for (size_t k = 0; k < ring.d; k++) {
+        pq_text_add(&text, " %zu", ring.rank[k]);
+    }
+    PQ_CHECK(!text.failed, PQ_ERR_NOMEM, "cannot allocate a string");
+    PQ_TRY(
+        pq_task_change(task, name, error,
+                       "ring of ranks%s and %zu values, reconstructed: no layer runs it",
+                       text.text, pq_tt_parameters(&ring)));
+cleanup:
+    pq_tt_free(&ring);
+    pq_tensor_free(&full);
+    pq_text_free(&text);
+    return st;
+}
+
 size_t pq_tt_layer_values(const pq_tt_layer *l, const size_t *rank)
 {
     const pq_shape *s   = &l->axes;

@@ -57,6 +57,11 @@ pq_status pq_tt_layer_replace(pq_graph *graph, const pq_tt_layer *l, const pq_tt
 pq_status pq_tt_layer_rebuild(pq_graph *graph, const pq_tt_layer *l,
                               const pq_tensor *full, pq_err *err);
 
+/** Puts the kernel of the best ring of ranks at most `rank` of a tensor into the graph,
+ * and notes the change. */
+pq_status pq_tt_layer_ring(pq_compress_task *task, const char *name, const pq_tt_layer *l,
+                           const pq_tensor *t, size_t rank, pq_err *err);
+
 /** Values of a train of those axes and ranks [ndim - 1]. */
 size_t pq_tt_layer_values(const pq_tt_layer *l, const size_t *rank);
 

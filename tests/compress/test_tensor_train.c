@@ -327,3 +327,96 @@ Test(tensor_train, random_cores_have_any_ranks_and_the_variance_of_he)
     net_survives("tensor_train:rank=3,init=random", g, NULL);
     pq_graph_free(&g);
 }
+
+/* |W - W'| / |W| of the one kernel of two networks. */
+static double kernel_distance(const pq_graph *a, const pq_graph *b, const char *name)
+{
+    const pq_tensor *x = net_weight(a, name, "kernel"),
+                    *y = net_weight(b, name, "kernel");
+    double lost = 0.0, all = 0.0;
+
+    cr_assert(pq_shape_equal(&x->shape, &y->shape));
+    for (size_t i = 0; i < x->count; i++) {
+        const double d = (double)pq_f32(x)[i] - (double)pq_f32(y)[i];
+        lost += d * d;
+        all += (double)pq_f32(x)[i] * (double)pq_f32(x)[i];
+    }
+    return sqrt(lost / all);
+}
+
+Test(tensor_train, a_ring_becomes_one_kernel_and_tells_its_error)
+{
+    pq_graph   *nets[]  = {dense_net(), conv_net()}, *out;
+    const char *names[] = {"fc", "conv"};
+
+    for (size_t i = 0; i < 2; i++) {
+        double last = 1.0;
+        for (size_t rank = 1; rank <= 4; rank += 3) {
+            char text[96];
+            snprintf(text, sizeof text, "tensor_train:form=ring,cores=2,rank=%zu", rank);
+            out = net_apply(text, nets[i], NULL, &changes, &n_changes);
+            cr_assert_eq(n_changes, 1);
+            cr_expect_eq(out->n_nodes, nets[i]->n_nodes);
+            cr_expect_float_eq(changes[0].error, kernel_distance(nets[i], out, names[i]),
+                               1e-6);
+            cr_expect_lt(changes[0].error, last);
+            cr_expect(rank > 1 || changes[0].error > 0.1);
+            cr_expect_not_null(strstr(changes[0].what, "reconstructed: no layer runs it"),
+                               "%s", changes[0].what);
+            last = changes[0].error;
+            pq_free(changes);
+            pq_graph_free(&out);
+        }
+        pq_graph_free(&nets[i]);
+    }
+}
+
+Test(tensor_train, a_ring_of_full_rank_is_the_layer_and_of_rank_one_the_train)
+{
+    pq_graph *g     = dense_net();
+    pq_graph *full  = net_apply("tensor_train:form=ring,in_modes=[4,3],out_modes=[5,2],"
+                                 "rank=6",
+                                g, NULL, &changes, &n_changes);
+    pq_graph *one   = net_apply("tensor_train:form=ring,in_modes=[4,3],out_modes=[5,2],"
+                                  "rank=1",
+                                g, NULL, NULL, NULL);
+    pq_graph *train = net_apply("tensor_train:in_modes=[4,3],out_modes=[5,2],rank=1,"
+                                "run_as=reconstructed",
+                                g, NULL, NULL, NULL);
+
+    cr_expect_lt(net_difference(g, full), 1e-5);
+    cr_expect_lt(net_difference(one, train), 1e-5);
+    /* [5 x 4, 2 x 3] of rank 6 = r_0 r_1: 2 x 3 or 3 x 2 */
+    cr_expect(strstr(changes[0].what, "ring of ranks 2 3 and 156 values") != NULL ||
+                  strstr(changes[0].what, "ring of ranks 3 2 and 156 values") != NULL,
+              "%s", changes[0].what);
+    pq_free(changes);
+    pq_graph_free(&g);
+    pq_graph_free(&full);
+    pq_graph_free(&one);
+    pq_graph_free(&train);
+}
+
+Test(tensor_train, what_a_ring_does_not_take_is_refused)
+{
+    static const char *const texts[] = {"tensor_train:form=ring,epsilon=0.1",
+                                        "tensor_train:form=ring,budget=2",
+                                        "tensor_train:form=ring,rank=2,run_as=auto",
+                                        "tensor_train:form=ring,rank=2,init=random"};
+    pq_graph                *g       = dense_net();
+    pq_err                   err;
+
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        cr_expect_eq(net_refusal(texts[i], g, NULL, &err), PQ_ERR_CONFIG, "%s", texts[i]);
+        cr_expect_str_eq(err.message,
+                         "tensor_train: form = ring goes with rank only, without init = "
+                         "random and run_as = auto");
+    }
+    cr_expect_eq(
+        net_refusal("tensor_train:form=ring,in_modes=[4,3],out_modes=[5,2],rank=7", g,
+                    NULL, &err),
+        PQ_ERR_RANGE);
+    cr_expect_str_eq(err.message, "layer 'fc': rank 7 is not in 1..6");
+    net_survives("tensor_train:form=ring,cores=2,rank=2", g, NULL);
+    pq_graph_free(&g);
+}
