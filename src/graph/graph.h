@@ -148,6 +148,24 @@ size_t pq_graph_parameters(const pq_graph *graph, pq_count_rule rule, size_t *no
 /** Sum of pq_weight_stored_bytes over all weights, statistics included. */
 size_t pq_graph_stored_bytes(const pq_graph *graph);
 
+/** Node whose grid a node's values lie on: itself, or the one whose codes it hands on. */
+size_t pq_activation_source(const pq_graph *graph, size_t node);
+
+/** Bits of a node's values: of the quantizer of its source; 32 without. */
+double pq_activation_bits(const pq_graph *graph, size_t node);
+
+/** Bits of one item of a weight; 0 for a zero. */
+double pq_item_bits(const pq_weight *w, size_t item);
+
+/**
+ * Effective bit operations of the graph as a circuit, sum_ij b_x b_w(i, j) + sum_i b_bias
+ * over its kernels: a multiplier for each weight, once, whatever the positions of a
+ * convolution.
+ *
+ * Source: Sun et al., arXiv:2405.00645.
+ */
+double pq_graph_ebops(const pq_graph *graph);
+
 /** Hash of everything that affects results: structure, attributes, weights, quantizers,
  * scaler, class names; not provenance. */
 pq_status pq_graph_hash(const pq_graph *graph, char out[65], pq_err *err);

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "metrics/bits.h"
+#include "graph/graph.h"
 #include "metrics/metric.h"
 
 /*

@@ -166,7 +166,7 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
         pq_teacher_run(t, &t->teacher, n);
         const pq_net_batch batch = {n, t->key, pq_trainer_fill, training_loss, t};
         pq_net_train(t->net, &batch);
-        loss    = sum_results(t, n);
+        loss    = sum_results(t, n) + pq_grids_penalty(t->net);
         out->lr = pq_learning_rate(t->params, progress);
         if (!isfinite(loss) ||
             !pq_optimizer_step(&t->optimizer, t->net,
@@ -211,14 +211,14 @@ static const char *run_validation(pq_trainer *t, double *loss)
             return layer != NULL ? layer : "loss";
         }
     }
-    *loss = weight > 0.0 ? sum / weight : 0.0;
+    *loss = weight > 0.0 ? sum / weight + pq_grids_penalty(t->net) : 0.0;
     return NULL;
 }
 
 /* The layer of the first weight that is not finite, or NULL. */
 static const char *blame_weights(const pq_trainer *t, const float *flat)
 {
-    for (size_t i = 0; i < t->net->n_weights; i++) {
+    for (size_t i = 0; i < t->net->n_rows; i++) {
         const pq_net_weight *w = &t->net->weights[i];
         for (size_t k = 0; k < w->count; k++) {
             if (!isfinite(flat[w->offset + k])) {

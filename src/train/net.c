@@ -77,7 +77,7 @@ pq_status pq_net_create(const pq_graph *graph, const pq_net_options *options,
              "this processor lacks the instruction set");
     net->pool          = options->pool;
     net->norm_momentum = options->norm_momentum;
-    PQ_TRY(pq_net_plan_weights(net, graph, options->freeze, err));
+    PQ_TRY(pq_net_plan_weights(net, graph, options, err));
     cut_batch(net, options->batch, pq_graph_macs(graph));
     PQ_TRY(pq_net_plan_ops(net, graph, options, err));
     for (size_t i = 0; i < net->n_ops; i++) {
@@ -113,6 +113,7 @@ void pq_net_free(pq_net **net)
     if (n->used != n->flat) {
         pq_free(n->used);
     }
+    pq_grids_free(n);
     pq_free(n->flat);
     pq_free(n->ops);
     pq_free(n->values);

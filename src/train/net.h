@@ -14,12 +14,11 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "graph/graph.h"
+#include "train/grid.h"
 #include "train/pool.h"
 #include "train/simd.h"
 
-typedef struct pq_net pq_net;
-typedef struct pq_op  pq_op;
+typedef struct pq_op pq_op;
 
 enum { PQ_OP_WEIGHTS = 8 /**< most weights of a layer */ };
 
@@ -71,6 +70,7 @@ struct pq_op {
     bool   accumulate[PQ_NODE_INPUTS]; /**< it is added to, another reader was first */
     size_t weight[PQ_OP_WEIGHTS];      /**< offsets in the flat array */
     const pq_quant *quant;             /**< for the rounding of activations */
+    const pq_grid  *grid;              /**< that it belongs to in training, or NULL */
     void           *state;
     void (*free_state)(void *state);
     size_t scratch_bytes;
@@ -85,13 +85,14 @@ typedef struct {
     bool   pinned;   /**< read at the loss */
 } pq_net_place;
 
-/** One weight in the flat array. */
+/** One weight in the flat array, or the parameters of a quantizer behind them. */
 typedef struct {
-    size_t          node, index; /**< of the graph, of the layer */
+    size_t          node, index; /**< of the graph, of the layer or SIZE_MAX */
     size_t          offset, count;
     pq_weight_role  role;
     bool            frozen, pruned;
     const pq_quant *quant;
+    const pq_grid  *grid; /**< the quantizer in training, or NULL */
     pq_shape        shape;
 } pq_net_weight;
 
@@ -117,13 +118,18 @@ struct pq_net {
     size_t         input, logits; /**< values */
     size_t         width;         /**< of the logits */
     const char    *link; /**< "softmax", "sigmoid" or "" : what followed the logits */
-    size_t         n_weights;
-    pq_net_weight *weights;
-    size_t         n_flat; /**< floats, padded */
-    float         *flat;   /**< master weights; owned */
-    float         *used;   /**< rounded ones if any is quantized, else = flat */
-    size_t         chunk;  /**< most events of a chunk */
-    size_t         chunks; /**< most chunks of a batch */
+    size_t         n_weights, n_rows;
+    pq_net_weight *weights; /**< [n_rows]: the layers' come first */
+    pq_qat_options qat;
+    size_t         n_grids;
+    pq_grid       *grids; /**< of what is trained */
+    size_t         n_products;
+    pq_product    *products; /**< of hgq */
+    size_t         n_flat;   /**< floats, padded */
+    float         *flat;     /**< master weights; owned */
+    float         *used;     /**< rounded ones if any is quantized, else = flat */
+    size_t         chunk;    /**< most events of a chunk */
+    size_t         chunks;   /**< most chunks of a batch */
     size_t         n_slots, slot_floats;
     float         *slots;
     float         *gradients; /**< [chunks, n_flat], or NULL when never trained */
@@ -141,6 +147,7 @@ typedef struct {
     bool               training; /**< false: only pq_net_infer will be called */
     const char        *freeze;   /**< glob of layers that are not trained, or NULL */
     double             norm_momentum;
+    pq_qat_options     qat; /**< of what is quantized, when training */
     size_t             n_pinned;
     const char *const *pinned; /**< names of nodes that are read at the loss */
     pq_pool           *pool;
@@ -187,16 +194,16 @@ const char *pq_net_blame(pq_net *net, const pq_net_batch *batch, bool training);
  * it is fused away or unknown. */
 size_t pq_net_find(const pq_net *net, const pq_graph *graph, const char *node);
 
-/** Writes weights, rounded where they are quantized, into the graph the net was made
- * from. */
+/** Writes weights, rounded where they are quantized, and quantizers into the graph the
+ * net was made from. */
 void pq_net_store(const pq_net *net, const float *flat, pq_graph *graph);
 
 /** Parts of pq_net_create, one file each. */
 pq_status pq_net_plan_ops(pq_net *net, const pq_graph *graph,
                           const pq_net_options *options, pq_err *err);
 pq_status pq_net_plan_program(pq_net *net, pq_err *err);
-pq_status pq_net_plan_weights(pq_net *net, const pq_graph *graph, const char *freeze,
-                              pq_err *err);
+pq_status pq_net_plan_weights(pq_net *net, const pq_graph *graph,
+                              const pq_net_options *options, pq_err *err);
 pq_status pq_net_plan_memory(pq_net *net, bool training, pq_err *err);
 
 /** For operations. */
@@ -220,6 +227,9 @@ static inline float *pq_net_gradient_to_add(const pq_net_call *c, size_t input)
     }
     return dx;
 }
+
+/** Hands the gradient of n items on to an input: assigned or added. */
+void pq_net_pass_on(const pq_net_call *c, size_t input, size_t n, const float *dy);
 
 /** Copies a [k, n] operand with strides into panels [n / panel][k][panel], zero beyond n.
  */

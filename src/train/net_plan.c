@@ -129,6 +129,7 @@ static void add_op(pq_net *net, const pq_graph *graph, size_t i, const pq_op_cla
 static void add_rounding(pq_net *net, const pq_graph *graph, size_t i)
 {
     const pq_node *node = &graph->nodes[i];
+    const pq_grid *grid = pq_grids_of_output(net, i);
     pq_op         *op   = &net->ops[net->n_ops];
 
     *op              = (pq_op){.cls       = &pq_op_round,
@@ -138,7 +139,8 @@ static void add_rounding(pq_net *net, const pq_graph *graph, size_t i)
                                .in        = {net->value_of[i]},
                                .in_shape  = {node->shape},
                                .out_shape = node->shape,
-                               .quant     = node->quant};
+                               .quant     = grid != NULL ? grid->quant : node->quant,
+                               .grid      = grid};
     op->out          = new_value(net, &node->shape, net->n_ops);
     net->value_of[i] = op->out;
     net->n_ops++;

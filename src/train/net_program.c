@@ -11,8 +11,10 @@ typedef struct {
 
 static bool has_trained_weight(const pq_net *net, const pq_op *op)
 {
-    return op->layer->n_weights > 0 && !op->frozen && op->quant == NULL &&
-           net->n_weights > 0;
+    if (op->quant != NULL) {
+        return op->grid != NULL && op->grid->row != SIZE_MAX;
+    }
+    return op->layer->n_weights > 0 && !op->frozen && net->n_weights > 0;
 }
 
 static void mark(pq_net *net, marks *m)

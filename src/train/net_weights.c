@@ -34,13 +34,14 @@ static pq_status list_weights(pq_net *net, const pq_graph *graph, const char *fr
             net->n_flat += (weight->value->count + ALIGN - 1) / ALIGN * ALIGN;
         }
     }
+    net->n_rows = net->n_weights;
     PQ_CHECK(matched, PQ_ERR_CONFIG, "freeze: no layer matches '%s'", freeze);
 cleanup:
     return st;
 }
 
-pq_status pq_net_plan_weights(pq_net *net, const pq_graph *graph, const char *freeze,
-                              pq_err *err)
+pq_status pq_net_plan_weights(pq_net *net, const pq_graph *graph,
+                              const pq_net_options *options, pq_err *err)
 {
     size_t    n       = 0;
     bool      rounded = false;
@@ -49,8 +50,11 @@ pq_status pq_net_plan_weights(pq_net *net, const pq_graph *graph, const char *fr
     for (size_t i = 0; i < graph->n_nodes; i++) {
         n += graph->nodes[i].layer->n_weights;
     }
-    PQ_NEW(net->weights, n + 1);
-    PQ_TRY(list_weights(net, graph, freeze, err));
+    PQ_NEW(net->weights, 2 * n + graph->n_nodes);
+    PQ_TRY(list_weights(net, graph, options->freeze, err));
+    if (options->training) {
+        PQ_TRY(pq_grids_plan(net, graph, options->freeze, &options->qat, err));
+    }
     net->n_flat += PQ_SIMD_SLACK;
     net->flat = pq_net_block(net, net->n_flat * sizeof(float));
     PQ_CHECK(net->flat != NULL, PQ_ERR_NOMEM, "cannot allocate the weights");
@@ -60,6 +64,7 @@ pq_status pq_net_plan_weights(pq_net *net, const pq_graph *graph, const char *fr
         memcpy(net->flat + w->offset, pq_f32(t), t->count * sizeof(float));
         rounded = rounded || w->quant != NULL;
     }
+    pq_grids_start(net);
     net->used = rounded ? pq_net_block(net, net->n_flat * sizeof(float)) : net->flat;
     PQ_CHECK(net->used != NULL, PQ_ERR_NOMEM, "cannot allocate the rounded weights");
 cleanup:
@@ -68,20 +73,17 @@ cleanup:
 
 static void round_weight(const pq_net_weight *w, const float *from, float *to)
 {
-    for (size_t i = 0; i < w->count; i++) {
-        to[i] = w->quant == NULL
-                    ? from[i]
-                    : pq_quant_round(w->quant, pq_quant_index(w->quant, &w->shape, i),
-                                     from[i]);
+    if (w->quant != NULL) {
+        pq_grid_round(w->grid, w->quant, &w->shape, w->count, from, to);
+    } else {
+        memcpy(to, from, w->count * sizeof *to);
     }
 }
 
 void pq_net_round_weights(pq_net *net)
 {
-    if (net->used == net->flat) {
-        return;
-    }
-    for (size_t i = 0; i < net->n_weights; i++) {
+    pq_grids_pull(net, net->flat);
+    for (size_t i = 0; net->used != net->flat && i < net->n_weights; i++) {
         const pq_net_weight *w = &net->weights[i];
         round_weight(w, net->flat + w->offset, net->used + w->offset);
     }
@@ -89,9 +91,12 @@ void pq_net_round_weights(pq_net *net)
 
 void pq_net_store(const pq_net *net, const float *flat, pq_graph *graph)
 {
+    pq_grids_pull(net, flat);
     for (size_t i = 0; i < net->n_weights; i++) {
         const pq_net_weight *w = &net->weights[i];
         round_weight(w, flat + w->offset,
                      pq_f32(graph->nodes[w->node].layer->weights[w->index].value));
     }
+    pq_grids_store(net, graph);
+    pq_grids_pull(net, net->flat);
 }

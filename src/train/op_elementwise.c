@@ -10,8 +10,7 @@ static size_t items(const pq_net_call *c)
     return c->rows * c->net->values[c->op->out].count;
 }
 
-/* Hands a gradient on to an input: assigned or added. */
-static void pass_on(const pq_net_call *c, size_t input, size_t n, const float *dy)
+void pq_net_pass_on(const pq_net_call *c, size_t input, size_t n, const float *dy)
 {
     float *dx = pq_net_gradient(c, c->op->in[input]);
 
@@ -41,7 +40,7 @@ static void relu_backward(const pq_net_call *c)
     float       *dy = pq_net_gradient(c, c->op->out);
 
     c->net->simd->relu_grad(n, pq_net_value(c, c->op->out), dy);
-    pass_on(c, 0, n, dy);
+    pq_net_pass_on(c, 0, n, dy);
 }
 
 const pq_op_class pq_op_relu = {.kind      = "relu",
@@ -103,7 +102,7 @@ static bool keeps_sign(const pq_node *node)
             const float y = out[i];                                                      \
             dy[i] *= (slope);                                                            \
         }                                                                                \
-        pass_on(c, 0, items(c), dy);                                                     \
+        pq_net_pass_on(c, 0, items(c), dy);                                              \
         (void)p;                                                                         \
     }                                                                                    \
                                                                                          \
@@ -141,7 +140,7 @@ static void add_backward(const pq_net_call *c)
         c->net->simd->relu_grad(n, pq_net_value(c, c->op->out), dy);
     }
     for (size_t i = 0; i < c->op->n_in; i++) {
-        pass_on(c, i, n, dy);
+        pq_net_pass_on(c, i, n, dy);
     }
 }
 
@@ -185,7 +184,7 @@ static void multiply_backward(const pq_net_call *c)
                 other[i] *= x[i];
             }
         }
-        pass_on(c, k, n, other);
+        pq_net_pass_on(c, k, n, other);
     }
 }
 
@@ -241,44 +240,6 @@ static void concat_backward(const pq_net_call *c)
 const pq_op_class pq_op_concat = {
     .kind = "concat", .forward = concat_forward, .backward = concat_backward};
 
-/* Activations rounded to a grid. */
-static size_t grid_index(const pq_op *op, size_t i)
-{
-    return op->quant->n > 1 ? pq_quant_index(op->quant, &op->out_shape, i) : 0;
-}
-
-static void round_forward(const pq_net_call *c)
-{
-    const size_t per = c->net->values[c->op->out].count, n = items(c);
-    const float *x = pq_net_value(c, c->op->in[0]);
-    float       *y = pq_net_value(c, c->op->out);
-
-    for (size_t i = 0; i < n; i++) {
-        y[i] = pq_quant_round(c->op->quant, grid_index(c->op, i % per), x[i]);
-    }
-}
-
-/* Straight through, but where the value was clipped: there it does not move. */
-static void round_backward(const pq_net_call *c)
-{
-    const pq_quant *q   = c->op->quant;
-    const size_t    per = c->net->values[c->op->out].count, n = items(c);
-    const float    *x  = pq_net_value(c, c->op->in[0]);
-    float          *dy = pq_net_gradient(c, c->op->out);
-
-    for (size_t i = 0; pq_quant_clips(q) && i < n; i++) {
-        const size_t k  = grid_index(c->op, i % per);
-        const double lo = (double)(pq_quant_least(q, k) - q->zero_point[k]) - 0.5;
-        const double hi = (double)(pq_quant_most(q, k) - q->zero_point[k]) + 0.5;
-        const double at = (double)x[i] / (double)q->scale[k];
-        dy[i]           = at < lo || at > hi ? 0.0F : dy[i];
-    }
-    pass_on(c, 0, n, dy);
-}
-
-const pq_op_class pq_op_round = {
-    .kind = "", .forward = round_forward, .backward = round_backward, .needs_in = true};
-
 /* A mask drawn from (step, chunk, layer): the same in both directions and for any thread.
  */
 static void drop(const pq_net_call *c, const float *from, float *to)
@@ -309,7 +270,7 @@ static void dropout_backward(const pq_net_call *c)
     float *dy = pq_net_gradient(c, c->op->out);
 
     drop(c, dy, dy);
-    pass_on(c, 0, items(c), dy);
+    pq_net_pass_on(c, 0, items(c), dy);
 }
 
 const pq_op_class pq_op_dropout = {

@@ -20,7 +20,7 @@ static bool is_trained(const pq_net_weight *w)
 
 static void cut_tiles(const pq_net *net, pq_optimizer *o)
 {
-    for (size_t i = 0; i < net->n_weights; i++) {
+    for (size_t i = 0; i < net->n_rows; i++) {
         const pq_net_weight *w = &net->weights[i];
         for (size_t at = 0; is_trained(w) && at < w->count; at += TILE) {
             const size_t left      = w->count - at;
@@ -68,8 +68,8 @@ pq_status pq_optimizer_create(const pq_train_params *params, const pq_net *net,
         }
     }
     PQ_TRY(mark_pruned(net, &o, err));
-    PQ_NEW(o.tiles, net->n_flat / TILE + net->n_weights + 1);
-    PQ_NEW(o.tile_sums, net->n_flat / TILE + net->n_weights + 1);
+    PQ_NEW(o.tiles, net->n_flat / TILE + net->n_rows + 1);
+    PQ_NEW(o.tile_sums, net->n_flat / TILE + net->n_rows + 1);
     cut_tiles(net, &o);
     PQ_CHECK(o.n_tiles > 0, PQ_ERR_CONFIG, "every layer is frozen: nothing to train");
     *out = o;
@@ -155,6 +155,17 @@ static void reduce(void *context, size_t piece, size_t thread)
     s->o->tile_sums[piece] = s->net->simd->square_sum(t->count, sum);
 }
 
+/* Again, where gradients changed on their way through the grids. */
+static void measure(void *context, size_t piece, size_t thread)
+{
+    const step *s = context;
+    const tile *t = &s->o->tiles[piece];
+
+    (void)thread;
+    s->o->tile_sums[piece] =
+        s->net->simd->square_sum(t->count, s->net->gradients + t->offset);
+}
+
 /* Decay and L1 pull at kernels only. */
 static void update(void *context, size_t piece, size_t thread)
 {
@@ -217,6 +228,10 @@ bool pq_optimizer_step(pq_optimizer *o, pq_net *net, size_t chunks, double lr)
     double square = 0.0;
 
     pq_pool_run_small(net->pool, net->n_flat, o->n_tiles, reduce, &s);
+    if (net->n_grids > 0) {
+        pq_grids_backward(net);
+        pq_pool_run_small(net->pool, net->n_flat, o->n_tiles, measure, &s);
+    }
     for (size_t i = 0; i < o->n_tiles; i++) {
         square += o->tile_sums[i];
     }
@@ -226,6 +241,7 @@ bool pq_optimizer_step(pq_optimizer *o, pq_net *net, size_t chunks, double lr)
     s.update = update_of(o, sqrt(square), lr);
     pq_pool_run_small(net->pool, net->n_flat, o->n_tiles, update, &s);
     o->steps++;
+    pq_grids_project(net);
     follow(o, net);
     pq_net_prepare(net);
     return true;
@@ -233,7 +249,7 @@ bool pq_optimizer_step(pq_optimizer *o, pq_net *net, size_t chunks, double lr)
 
 size_t pq_optimizer_blame(const pq_net *net)
 {
-    for (size_t i = 0; i < net->n_weights; i++) {
+    for (size_t i = 0; i < net->n_rows; i++) {
         const pq_net_weight *w = &net->weights[i];
         for (size_t k = 0; is_trained(w) && k < w->count; k++) {
             if (!isfinite(net->gradients[w->offset + k])) {

@@ -1,6 +1,7 @@
 #include <stddef.h>
 
 #include "train/classes.h"
+#include "train/grid.h"
 
 #define AT(field) offsetof(pq_train_params, field)
 #define REAL(name, fallback, lo, hi, help)                                               \
@@ -86,6 +87,14 @@ const pq_param pq_train_param_table[] = {
     REAL(alpha, "0.5", 0, 1, "of distillation: share of the teacher in the loss"),
     REAL(layer_mse, "0", 0, 1e6,
          "of distillation: weight of the squared distance between layers of one name"),
+    CHOICE(qat, "straight", pq_qat_names,
+           "what of quantizers is trained: nothing (gradients pass straight through), "
+           "scales (lsq), where activations are clipped (pact), kernels through tanh "
+           "(dorefa, and with pact), or fraction bits (hgq)"),
+    REAL(hgq_beta, "1e-05", 0, 1000, "of hgq: price of one effective bit operation"),
+    REAL(hgq_gamma, "0.0003", 0, 1000,
+         "of hgq: price of one integer or fraction bit of a quantizer"),
+    REAL(pact_decay, "0.0001", 0, 10, "of pact: pull of the clipping level towards 0"),
     INT(seed, "1", 0, 9007199254740992, "of order, augmentation and dropout"),
     {0},
 };

@@ -61,6 +61,8 @@ typedef struct {
     bool    augment_flip;
     int64_t augment_crop;
     double  temperature, alpha, layer_mse;
+    int     qat; /**< pq_qat */
+    double  hgq_beta, hgq_gamma, pact_decay;
     int64_t seed;
 } pq_train_params;
 

@@ -179,15 +179,18 @@ pq_status pq_trainer_create(pq_trainer *t, const pq_train_data *data, pq_err *er
     if (t->options->teacher != NULL && t->params->layer_mse > 0.0) {
         PQ_TRY(pq_teacher_names(t->graph, t->options->teacher, &names, &n_names, err));
     }
-    PQ_TRY(pq_net_create(t->graph,
-                         &(pq_net_options){.batch         = batch,
-                                           .training      = true,
-                                           .freeze        = t->params->freeze,
-                                           .norm_momentum = t->params->norm_momentum,
-                                           .n_pinned      = n_names,
-                                           .pinned        = names,
-                                           .pool          = t->pool},
-                         &t->net, err));
+    PQ_TRY(pq_net_create(
+        t->graph,
+        &(pq_net_options){.batch         = batch,
+                          .training      = true,
+                          .freeze        = t->params->freeze,
+                          .norm_momentum = t->params->norm_momentum,
+                          .qat           = {(pq_qat)t->params->qat, t->params->hgq_beta,
+                                            t->params->hgq_gamma, t->params->pact_decay},
+                          .n_pinned      = n_names,
+                          .pinned        = names,
+                          .pool          = t->pool},
+        &t->net, err));
     PQ_TRY(make_loss(t, err));
     if (t->options->teacher != NULL) {
         PQ_TRY(
