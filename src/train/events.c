@@ -168,6 +168,10 @@ pq_status pq_events_standardize(pq_events *e, pq_graph *graph, pq_err *err)
         }
     }
 cleanup:
+    if (st != PQ_OK) { /* no half of a scaler stays */
+        pq_tensor_free(&graph->scaler_mean);
+        pq_tensor_free(&graph->scaler_std);
+    }
     return st;
 }
 

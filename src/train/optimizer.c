@@ -177,6 +177,9 @@ static void update(void *context, size_t piece, size_t thread)
     pq_update     u = s->update;
 
     (void)thread;
+    if (t->weight >= s->net->n_weights) {
+        u.lr *= (float)o->params->qat_lr;
+    }
     if (s->net->weights[t->weight].role != PQ_WEIGHT_KERNEL) {
         u.weight_decay = 0.0F;
         u.l1           = 0.0F;

@@ -91,6 +91,8 @@ const pq_param pq_train_param_table[] = {
            "what of quantizers is trained: nothing (gradients pass straight through), "
            "scales (lsq), where activations are clipped (pact), kernels through tanh "
            "(dorefa, and with pact), or fraction bits (hgq)"),
+    REAL(qat_lr, "1", 0, 1e6,
+         "learning rate of what is trained of quantizers, times lr"),
     REAL(hgq_beta, "1e-05", 0, 1000, "of hgq: price of one effective bit operation"),
     REAL(hgq_gamma, "0.0003", 0, 1000,
          "of hgq: price of one integer or fraction bit of a quantizer"),

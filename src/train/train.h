@@ -62,7 +62,7 @@ typedef struct {
     int64_t augment_crop;
     double  temperature, alpha, layer_mse;
     int     qat; /**< pq_qat */
-    double  hgq_beta, hgq_gamma, pact_decay;
+    double  qat_lr, hgq_beta, hgq_gamma, pact_decay;
     int64_t seed;
 } pq_train_params;
 

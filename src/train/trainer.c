@@ -31,6 +31,9 @@ static pq_status adopt(pq_graph *graph, const pq_dataset_info *info, pq_err *err
         memcpy(pq_f32(graph->scaler_std), info->scaler_std, n * sizeof(float));
     }
 cleanup:
+    if (graph->scaler_std == NULL) { /* no half of a scaler stays */
+        pq_tensor_free(&graph->scaler_mean);
+    }
     return st;
 }
 
