@@ -75,6 +75,12 @@ static const pq_param params[] = {
            "int weights: without the lowest code (-127..127), or with it"),
     CHOICE(weight_range, weight_range, "minmax", weight_ranges,
            "int weights: scale from the largest |w|, or of the least square error"),
+    {.name     = "fold",
+     .type     = PQ_PARAM_BOOL,
+     .offset   = offsetof(pq_quantize_params, fold),
+     .fallback = "true",
+     .help     = "int, fixed: fold BatchNorm into kernels first; false: keep it for "
+                 "training, whose key fold_norm_after folds it (int, per_channel)"},
     CHOICE(
         choice, choice, "nearest", choices,
         "side a weight is rounded to: the nearest, or the one that changes the layer's "
@@ -139,6 +145,11 @@ static pq_status check(const void *values, pq_err *err)
     PQ_CHECK(p->granularity != PQ_PER_WEIGHT || p->format == PQ_FORMAT_FIXED,
              PQ_ERR_CONFIG, "granularity = per_weight is for format = fixed, not %s",
              formats[p->format]);
+    PQ_CHECK(p->fold || (p->format == PQ_FORMAT_INT && p->granularity == PQ_PER_CHANNEL &&
+                         !wants_grams(p)),
+             PQ_ERR_CONFIG,
+             "fold = false is for format = int, granularity = per_channel, choice = "
+             "nearest and no bias_correction: only such grids can be folded later");
     PQ_CHECK(isnan(p->average_bits) || pq_quantize_has_codes(p), PQ_ERR_CONFIG,
              "average_bits is for format = int or fixed, not %s", formats[p->format]);
     PQ_CHECK(isnan(p->average_bits) || p->average_bits <= (double)p->bits, PQ_ERR_RANGE,
@@ -231,11 +242,15 @@ static size_t source(const pq_graph *graph, size_t node)
     return node;
 }
 
-/* Where the output of a node is quantized: behind the relu or clip that alone reads it.
- */
+/* Where the output of a node is quantized: behind a BatchNorm that is to be folded later,
+   and behind the relu or clip that alone reads it. */
 static size_t sink(const pq_graph *graph, size_t node)
 {
-    const size_t reader = pq_sole_reader(graph, node);
+    const size_t norm   = pq_foldable_batch_norm(graph, node);
+    size_t       reader = SIZE_MAX;
+
+    node   = norm != SIZE_MAX ? norm : node;
+    reader = pq_sole_reader(graph, node);
 
     return reader != SIZE_MAX && pq_node_in(&graph->nodes[reader], fused) ? reader : node;
 }
@@ -379,7 +394,7 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
     PQ_NEW(folded, task->n_nodes);
     PQ_NEW(widths, task->n_nodes);
     for (size_t k = 0; k < task->n_nodes; k++) {
-        if (pq_quantize_has_codes(p)) {
+        if (pq_quantize_has_codes(p) && p->fold) {
             PQ_TRY(fold(task, task->nodes[k], &folded[k], err));
         }
     }
@@ -412,7 +427,7 @@ const pq_method pq_method_quantize = {
     .source      = "arXiv:1712.05877, arXiv:2106.08295",
     .params      = params,
     .params_size = sizeof(pq_quantize_params),
-    .version     = "2",
+    .version     = "3",
     .needs       = needs,
     .check       = check,
     .accepts     = accepts,

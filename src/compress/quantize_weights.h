@@ -17,7 +17,7 @@ typedef struct {
     int     format, granularity, calibration, range, weight_range, choice;
     int     overflow, rounding; /**< of fixed point */
     double  percentile, average_bits;
-    bool    activations, bias_correction;
+    bool    activations, bias_correction, fold;
 } pq_quantize_params;
 
 /** Whether activations are on a grid too. */

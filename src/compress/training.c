@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "compress/lora.h"
+#include "compress/wiring.h"
 #include "core/memory.h"
 #include "train/train.h"
 
@@ -136,6 +137,34 @@ static pq_status report(pq_compress_task *task, const pq_graph *before,
     return st;
 }
 
+/* A selected layer whose BatchNorm its grid can take along, or SIZE_MAX. */
+static size_t find_foldable(const pq_compress_task *task)
+{
+    for (size_t i = 0; i < task->n_nodes; i++) {
+        const size_t     at = pq_graph_find(task->graph, task->nodes[i]);
+        const pq_weight *w =
+            at == SIZE_MAX ? NULL : pq_node_kernel(&task->graph->nodes[at]);
+        if (w != NULL && pq_grid_folds(w->quant) &&
+            pq_foldable_batch_norm(task->graph, at) != SIZE_MAX) {
+            return at;
+        }
+    }
+    return SIZE_MAX;
+}
+
+static pq_status fold_norms(pq_compress_task *task, pq_err *err)
+{
+    size_t    at;
+    pq_status st = PQ_OK;
+
+    while ((at = find_foldable(task)) != SIZE_MAX) {
+        PQ_TRY(pq_fold_batch_norm(task->graph, at, err));
+    }
+    PQ_TRY(pq_graph_check(task->graph, err));
+cleanup:
+    return st;
+}
+
 pq_status pq_training_check(const void *params, pq_err *err)
 {
     return pq_train_check(params, err);
@@ -158,6 +187,11 @@ pq_status pq_training_apply(pq_compress_task *task, const pq_graph *teacher, pq_
 
     PQ_TRY(pq_graph_clone(task->graph, &before, err));
     PQ_TRY(pq_params_copy(pq_train_param_table, task->params, &params, err));
+    PQ_CHECK(
+        params.fold_norm_after == PQ_UNSET || find_foldable(task) != SIZE_MAX,
+        PQ_ERR_CONFIG,
+        "fold_norm_after: no selected layer has a BatchNorm behind a kernel of whole "
+        "numbers with one scale a channel");
     PQ_TRY(list_frozen(task, params.freeze, &frozen, err));
     pq_free(params.freeze);
     params.freeze      = frozen;
@@ -169,6 +203,9 @@ pq_status pq_training_apply(pq_compress_task *task, const pq_graph *teacher, pq_
                                      .validation = t->validation},
                     &params, &options, &summary, err));
     PQ_TRY(report(task, before, &summary));
+    if (params.fold_norm_after != PQ_UNSET) {
+        PQ_TRY(fold_norms(task, err));
+    }
     if (t->done != NULL) {
         t->done(t->context, task->graph, &summary);
     }

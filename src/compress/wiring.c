@@ -1,5 +1,6 @@
 #include "compress/wiring.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -65,23 +66,49 @@ static double item(const pq_layer *layer, const char *weight, size_t i, double a
     return w != NULL ? (double)pq_f32(w->value)[i] : absent;
 }
 
+bool pq_grid_folds(const pq_quant *q)
+{
+    return q != NULL && q->scheme == PQ_QUANT_INTEGER && q->is_signed && q->axis == 0;
+}
+
+/* The codes stay, but for a sign, when the scale takes the factor. */
+static void scale_codes(pq_quant *q, size_t o, double g, size_t row, float *w)
+{
+    const float scale = (float)((double)q->scale[o] * fabs(g));
+    const float next  = g == 0.0 ? q->scale[o] : fmaxf(fminf(scale, 1e30f), FLT_MIN);
+
+    for (size_t i = 0; i < row; i++) {
+        const int32_t code = pq_quant_code(q, o, w[i]);
+        const int32_t turn = g < 0.0 ? -code : g > 0.0 ? code : 0;
+        const int32_t most = pq_quant_hi(q); /* -lo of a full range is beyond it */
+        w[i]               = (float)(turn < most ? turn : most) * next;
+    }
+    q->scale[o] = next;
+}
+
 static void scale_kernel(pq_layer *kernel, const pq_layer *norm)
 {
     const pq_batch_norm_params *p    = norm->params;
     pq_weight                  *w    = pq_layer_weight(kernel, "kernel");
     float                      *bias = pq_f32(pq_layer_weight(kernel, "bias")->value);
     const size_t                out = w->value->shape.dim[0], row = w->value->count / out;
+    const bool                  folds = pq_grid_folds(w->quant);
 
     for (size_t o = 0; o < out; o++) {
         const double g = item(norm, "gamma", o, 1.0) /
                          sqrt(item(norm, "variance", o, 1.0) + p->epsilon);
-        for (size_t i = o * row; i < (o + 1) * row; i++) {
+        if (folds) {
+            scale_codes(w->quant, o, g, row, pq_f32(w->value) + o * row);
+        }
+        for (size_t i = o * row; !folds && i < (o + 1) * row; i++) {
             pq_f32(w->value)[i] = (float)((double)pq_f32(w->value)[i] * g);
         }
         bias[o] = (float)(((double)bias[o] - item(norm, "mean", o, 0.0)) * g +
                           item(norm, "beta", o, 0.0));
     }
-    pq_quant_free(&w->quant);
+    if (!folds) {
+        pq_quant_free(&w->quant);
+    }
     pq_quant_free(&pq_layer_weight(kernel, "bias")->quant);
 }
 

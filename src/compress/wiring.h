@@ -21,6 +21,9 @@ pq_weight *pq_node_kernel(const pq_node *node);
  * the output. */
 size_t pq_sole_reader(const pq_graph *graph, size_t node);
 
+/** Whether a kernel's quantizer goes along when a BatchNorm is folded. */
+bool pq_grid_folds(const pq_quant *q);
+
 /** BatchNorm that pq_fold_batch_norm() would fold into a dense or conv2d node, or
  * SIZE_MAX. */
 size_t pq_foldable_batch_norm(const pq_graph *graph, size_t node);
@@ -32,8 +35,9 @@ size_t pq_foldable_batch_norm(const pq_graph *graph, size_t node);
  *     W'[o, …] = W[o, …] g[o],  b'[o] = (b[o] - mean[o]) g[o] + beta[o],
  *     g[o] = gamma[o] / sqrt(variance[o] + epsilon)
  *
- * in double, rounded once. A quantizer of the kernel is dropped, for its
- * scales no longer fit. Does nothing where there is nothing to fold. Node
+ * in double, rounded once. A quantizer of whole numbers with one scale an output channel
+ * goes along, s'[o] = s[o] |g[o]|, codes kept; another one of the kernel is dropped, for
+ * its scales no longer fit. Does nothing where there is nothing to fold. Node
  * indices after the BatchNorm fall by one.
  *
  * Source: Jacob et al., CVPR 2018, arXiv:1712.05877, eq. 14.

@@ -154,7 +154,9 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
 
     out->epoch = epoch;
     PQ_TRY(order_epoch(t, epoch, err));
-    t->augment = t->how.height > 0;
+    t->augment          = t->how.height > 0;
+    t->net->norms_fixed = t->params->fold_norm_after != PQ_UNSET &&
+                          (int64_t)epoch > t->params->fold_norm_after;
     for (size_t i = 0; i < t->n_train; i += most, number++) {
         const size_t n        = t->n_train - i < most ? t->n_train - i : most;
         const double progress = (double)(epoch - 1) + (double)i / (double)t->n_train;

@@ -138,6 +138,7 @@ struct pq_net {
     size_t         n_train, n_infer;
     pq_net_step   *train, *infer;
     double         norm_momentum; /**< weight of a new batch in moving averages */
+    bool           norms_fixed;   /**< BatchNorm in training by running statistics */
     bool           meets;         /**< training has phases */
     size_t         bytes;         /**< everything allocated above */
 };

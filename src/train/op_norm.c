@@ -147,10 +147,17 @@ static float weight_at(const pq_net_call *c, size_t offset, size_t j, float othe
     return offset == SIZE_MAX ? otherwise : c->net->used[offset + j];
 }
 
-/* y = a x + b for each channel; a and b go to the scratch memory. */
-static void find_line(const pq_net_call *c, bool from_batch, float *a, float *b)
+/* Whether a pass goes by the statistics of the batch, not by the running ones. */
+static bool by_batch(const pq_net_call *c)
 {
-    const state *s = c->op->state;
+    return c->training && !c->op->frozen && !c->net->norms_fixed;
+}
+
+/* y = a x + b for each channel; a and b go to the scratch memory. */
+static void find_line(const pq_net_call *c, float *a, float *b)
+{
+    const state *s          = c->op->state;
+    const bool   from_batch = by_batch(c);
 
     for (size_t j = 0; j < s->channels; j++) {
         double mean, variance;
@@ -163,7 +170,7 @@ static void find_line(const pq_net_call *c, bool from_batch, float *a, float *b)
             mean     = (double)c->net->used[s->mean + j];
             variance = (double)c->net->used[s->variance + j];
         }
-        if (from_batch) {
+        if (c->training) {
             own(c, s->now_mean)[j]    = (float)mean;
             own(c, s->now_inverse)[j] = (float)(1.0 / sqrt(variance + s->epsilon));
         }
@@ -182,7 +189,7 @@ static void forward(const pq_net_call *c)
     const state *s = c->op->state;
     float       *a = c->scratch, *b = a + s->channels;
 
-    find_line(c, c->training && !c->op->frozen, a, b);
+    find_line(c, a, b);
     c->net->simd->scale_shift(c->rows * s->per_event, s->channels,
                               pq_net_value(c, c->op->in[0]), a, b, c->op->relu,
                               pq_net_value(c, c->op->out));
@@ -227,7 +234,7 @@ static void backward_sums(const pq_net_call *c)
     }
 }
 
-/* dx = a dy + b x + c; a frozen layer keeps its line, so b = c = 0. */
+/* dx = a dy + b x + c; by running statistics the line stays, so b = c = 0. */
 static void find_gradient_line(const pq_net_call *call, float *a, float *b, float *c)
 {
     const state *s        = call->op->state;
@@ -252,9 +259,9 @@ static void backward(const pq_net_call *c)
     const state *s = c->op->state;
     float       *a = c->scratch, *b = a + s->channels, *k = b + s->channels;
 
-    if (c->op->frozen) {
+    if (!by_batch(c)) {
         mask_relu(c);
-        find_line(c, false, a, b);
+        find_line(c, a, b);
         memset(b, 0, 2 * s->channels * sizeof *b);
     } else {
         find_gradient_line(c, a, b, k);

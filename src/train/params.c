@@ -91,12 +91,15 @@ const pq_param pq_train_param_table[] = {
            "what of quantizers is trained: nothing (gradients pass straight through), "
            "scales (lsq), where activations are clipped (pact), kernels through tanh "
            "(dorefa, and with pact), or fraction bits (hgq)"),
-    REAL(qat_lr, "1", 0, 1e6,
-         "learning rate of what is trained of quantizers, times lr"),
+    REAL(qat_lr, "1", 0, 1e6, "learning rate of what is trained of quantizers, times lr"),
     REAL(hgq_beta, "1e-05", 0, 1000, "of hgq: price of one effective bit operation"),
     REAL(hgq_gamma, "0.0003", 0, 1000,
          "of hgq: price of one integer or fraction bit of a quantizer"),
     REAL(pact_decay, "0.0001", 0, 10, "of pact: pull of the clipping level towards 0"),
+    INT(fold_norm_after, NULL, 0, 100000,
+        "epochs after which BatchNorm goes by its running statistics, as once folded; "
+        "stages of compression fold it after training into kernels of whole numbers, "
+        "one scale a channel (quantize: fold: false); none = never"),
     INT(seed, "1", 0, 9007199254740992, "of order, augmentation and dropout"),
     {0},
 };

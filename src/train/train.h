@@ -61,7 +61,8 @@ typedef struct {
     bool    augment_flip;
     int64_t augment_crop;
     double  temperature, alpha, layer_mse;
-    int     qat; /**< pq_qat */
+    int     qat;             /**< pq_qat */
+    int64_t fold_norm_after; /**< PQ_UNSET = never */
     double  qat_lr, hgq_beta, hgq_gamma, pact_decay;
     int64_t seed;
 } pq_train_params;

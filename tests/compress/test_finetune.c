@@ -1,6 +1,7 @@
 /* finetune and distill as stages: what they may change, and what they need. */
 #include "../train/support.h"
 #include "compress/method.h"
+#include "exec/predict.h"
 
 static pq_graph *trained(pq_dataset *d)
 {
@@ -286,6 +287,91 @@ Test(finetune, says_that_it_needs_events)
     cr_expect_eq(pq_stage_apply(&stage, g, &alone, &out, &changes, &n, &e),
                  PQ_ERR_CONFIG);
     cr_expect(strstr(e.message, "no uncompressed network") != NULL, "%s", e.message);
+    pq_stage_free(&stage);
+    pq_graph_free(&g);
+    pq_dataset_close(&d);
+}
+
+/* in fc1 norm relu fc2 softmax; kernels on grids of 4 bits, one scale a channel. */
+static pq_graph *with_norm(void)
+{
+    pq_graph *g = NULL;
+
+    OK(pq_graph_create(&g, err));
+    add(g, "in", layer_of("input shape=16"), NULL);
+    add_dense(g, "fc1", 16, 24);
+    add_norm(g, "norm", 24);
+    add(g, "relu", layer_of("relu"), NULL);
+    add_dense(g, "fc2", 24, 5);
+    add(g, "softmax", layer_of("softmax"), NULL);
+    pq_graph_init_weights(g, PQ_INIT_HE, 2);
+    OK(pq_graph_check(g, err));
+    for (size_t n = 0; n <= 4; n++) {
+        pq_weight *w = pq_layer_weight(g->nodes[n].layer, "kernel");
+        if (n == 0 || n == 3) {
+            OK(pq_quant_create(PQ_QUANT_INTEGER, 6, n == 0, false, PQ_QUANT_PER_TENSOR, 1,
+                               &g->nodes[n].quant, err));
+            (void)pq_quant_set_range(g->nodes[n].quant, 0, n == 0 ? -4.0 : 0.0, 4.0,
+                                     false);
+        }
+        if (w != NULL) {
+            const size_t rows = w->value->shape.dim[0];
+            OK(pq_quant_create(PQ_QUANT_INTEGER, 4, true, true, 0, rows, &w->quant, err));
+            for (size_t o = 0; o < rows; o++) {
+                (void)pq_quant_set_range(w->quant, o, -1.0, 1.0, true);
+            }
+        }
+    }
+    return g;
+}
+
+Test(finetune, folds_batch_norm_onto_the_grid_after_training_by_running_statistics)
+{
+    pq_dataset       *d = events();
+    pq_graph         *g = with_norm(), *tuned;
+    const pq_training t = {
+        .dataset = d, .validation = SIZE_MAX, .threads = 2, .teacher = g};
+    pq_predictions a = {0}, b = {0};
+    size_t         right = 0;
+
+    tuned = apply("finetune:epochs=6,lr=0.01,qat=lsq,fold_norm_after=3", g, &t);
+    cr_expect_eq(pq_graph_find(tuned, "norm"), SIZE_MAX);
+    cr_expect_not_null(pq_layer_weight(tuned->nodes[1].layer, "kernel")->quant);
+    OK(pq_predict(tuned, d, 0, &(pq_predict_options){.engine = "reference"}, &a, err));
+    OK(pq_predict(tuned, d, 0, &(pq_predict_options){.engine = "integer"}, &b, err));
+    cr_expect_eq(memcmp(a.outputs, b.outputs, a.n * a.width * sizeof(float)), 0);
+    for (size_t i = 0; i < a.n; i++) {
+        size_t best = 0;
+        for (size_t k = 1; k < a.width; k++) {
+            best = a.outputs[i * a.width + k] > a.outputs[i * a.width + best] ? k : best;
+        }
+        right += (int32_t)best == a.labels[i] ? 1 : 0;
+    }
+    cr_expect_gt(right, a.n * 9 / 10, "%zu of %zu", right, a.n);
+    pq_predictions_free(&a);
+    pq_predictions_free(&b);
+    pq_graph_free(&g);
+    pq_graph_free(&tuned);
+    pq_dataset_close(&d);
+}
+
+Test(finetune, says_that_there_is_nothing_to_fold)
+{
+    pq_dataset            *d = events();
+    pq_graph              *g = trained(d), *out = NULL;
+    const pq_training      t       = {.dataset = d, .validation = SIZE_MAX, .threads = 2};
+    pq_stage               stage   = {0};
+    pq_layer_change       *changes = NULL;
+    size_t                 n       = 0;
+    pq_err                 e       = {0};
+    const pq_apply_options options = {.training = &t, .seed = 5};
+
+    OK(pq_stage_parse("finetune:epochs=1,fold_norm_after=0", &stage, err));
+    cr_expect_eq(pq_stage_apply(&stage, g, &options, &out, &changes, &n, &e),
+                 PQ_ERR_CONFIG);
+    cr_expect_str_eq(
+        e.message, "finetune: fold_norm_after: no selected layer has a BatchNorm behind "
+                   "a kernel of whole numbers with one scale a channel");
     pq_stage_free(&stage);
     pq_graph_free(&g);
     pq_dataset_close(&d);

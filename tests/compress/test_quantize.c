@@ -256,6 +256,22 @@ Test(quantize, residual_block_is_folded_and_quantized_where_integers_flow)
     pq_graph_free(&g);
 }
 
+Test(quantize, keeps_batch_norms_for_training_where_it_is_told_to)
+{
+    pq_apply_options options = {0};
+    pq_graph        *g       = net_residual(8), *out;
+    pq_calib        *calib   = net_calibrate(g, 50);
+
+    options.calib = calib;
+    out           = net_apply("quantize:fold=false", g, &options, NULL, NULL);
+    cr_expect_eq(out->n_nodes, g->n_nodes);
+    cr_expect_str_eq(quantized(out), "in relu0 relu1 bn2 relu2 conv3 mean ");
+    cr_expect_not_null(pq_layer_weight(net_node(out, "conv2")->layer, "kernel")->quant);
+    pq_graph_free(&out);
+    pq_calib_free(&calib);
+    pq_graph_free(&g);
+}
+
 Test(quantize, calibration_rules_narrow_the_range)
 {
     pq_apply_options         options = {0};
@@ -562,6 +578,10 @@ Test(quantize, parameters_that_do_not_fit_are_refused)
          "quantize: granularity = per_weight is for format = fixed, not int"},
         {"quantize:format=fixed,granularity=per_group",
          "quantize: granularity = per_group is for format = int or nf4, not fixed"},
+        {"quantize:format=fixed,fold=false",
+         "quantize: fold = false is for format = int, granularity = per_channel, choice "
+         "= "
+         "nearest and no bias_correction: only such grids can be folded later"},
         {"quantize:average_bits=9", "quantize: average_bits = 9 is above bits = 8"},
         {"quantize:integer_bits=2",
          "quantize: integer_bits is for format = fixed, not int"},

@@ -72,3 +72,36 @@ Test(wiring, what_others_read_too_is_not_folded)
     cr_expect_eq(pq_sole_reader(g, 3), SIZE_MAX);
     pq_graph_free(&g);
 }
+
+/* Scales of whole-number grids take the factor, codes its sign. */
+Test(wiring, folding_keeps_the_codes_of_a_grid_with_one_scale_a_channel)
+{
+    pq_graph  *g = net_residual(5), *out = NULL;
+    pq_weight *w = pq_layer_weight(net_node(g, "conv1")->layer, "kernel"), *f;
+
+    pq_f32(net_weight(g, "bn1", "gamma"))[1] *= -1.0f;
+    pq_f32(net_weight(g, "bn1", "gamma"))[2] = 0.0f;
+    OK(pq_quant_create(PQ_QUANT_INTEGER, 4, true, true, 0, w->value->shape.dim[0],
+                       &w->quant, &err));
+    for (size_t o = 0; o < w->quant->n; o++) {
+        pq_quant_set_range(w->quant, o, -0.5, 0.5, true);
+    }
+    OK(pq_quant_apply(w->quant, w->value, &err));
+    OK(pq_graph_check(g, &err));
+    OK(pq_graph_clone(g, &out, &err));
+    OK(pq_fold_batch_norm(out, pq_graph_find(out, "conv1"), &err));
+    OK(pq_graph_check(out, &err));
+    f = pq_layer_weight(net_node(out, "conv1")->layer, "kernel");
+    cr_assert_not_null(f->quant);
+    for (size_t i = 0; i < w->value->count; i++) {
+        const size_t  o    = pq_quant_index(w->quant, &w->value->shape, i);
+        const int32_t code = pq_quant_code(w->quant, o, pq_f32(w->value)[i]);
+        const int32_t sign = o == 1 ? -1 : o == 2 ? 0 : 1;
+        cr_expect_eq(pq_quant_code(f->quant, o, pq_f32(f->value)[i]), sign * code);
+        cr_expect_eq(pq_quant_round(f->quant, o, pq_f32(f->value)[i]),
+                     pq_f32(f->value)[i]);
+    }
+    cr_expect_lt(net_difference(g, out), TOL_FOLD);
+    pq_graph_free(&out);
+    pq_graph_free(&g);
+}

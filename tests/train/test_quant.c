@@ -457,3 +457,47 @@ Test(quant, straight_masks_what_was_clipped_and_keeps_the_grid)
     cr_expect_eq(pq_layer_weight(g->nodes[1].layer, "kernel")->quant->scale[0], s);
     drop(&b);
 }
+
+Test(quant, batch_norm_by_running_statistics_has_the_gradient_of_a_line)
+{
+    bench     b;
+    pq_graph *g = NULL;
+
+    OK(pq_graph_create(&g, err));
+    add(g, "in", layer_of("input shape=4"), NULL);
+    add_dense(g, "a", 4, 6);
+    add_norm(g, "norm", 6);
+    add_dense(g, "b", 6, 3);
+    finish(g, 5);
+    make(&b, g, (pq_qat_options){0});
+    b.net->norms_fixed = true;
+    step(&b);
+    float *gradient = pq_calloc(b.net->n_flat, sizeof *gradient);
+    memcpy(gradient, b.net->gradients, b.net->n_flat * sizeof *gradient);
+    for (size_t i = 0; i < b.net->n_weights; i++) {
+        const pq_net_weight *w = &b.net->weights[i];
+        for (size_t k = 0; k < w->count; k++) {
+            float       *v    = b.net->flat + w->offset + k;
+            const float  keep = *v;
+            const double got  = (double)gradient[w->offset + k];
+            double       ends[2];
+            for (int side = 0; side < 2; side++) {
+                *v         = keep + (side == 0 ? -0.01F : 0.01F);
+                ends[side] = loss(&b);
+            }
+            *v = keep;
+            cr_expect(w->role == PQ_WEIGHT_STATISTIC ||
+                          fabs(got - (ends[1] - ends[0]) / 0.02) < 2e-2,
+                      "weight %zu, %zu: %g, not %g", i, k, got,
+                      (ends[1] - ends[0]) / 0.02);
+        }
+    }
+    pq_free(gradient);
+    for (size_t i = 0; i < 6; i++) { /* and what ran stays */
+        const pq_layer *norm = g->nodes[2].layer;
+        const size_t    at   = pq_layer_weight_index(norm, "mean");
+        cr_expect_eq(b.net->flat[b.net->ops[1].weight[at] + i],
+                     pq_f32(norm->weights[at].value)[i]);
+    }
+    drop(&b);
+}
