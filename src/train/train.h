@@ -6,8 +6,8 @@
  * summed in a fixed order: weights after training depend on the seed, the data,
  * the options and the instruction set, not on the number of threads. Pruned
  * weights stay zero. Quantized weights and activations are rounded in the
- * forward pass and the gradient passes straight through where nothing was
- * clipped (Bengio et al., arXiv:1308.3432; Jacob et al., arXiv:1712.05877).
+ * forward pass (Jacob et al., arXiv:1712.05877); what of their quantizers is
+ * trained, and how gradients pass, says `qat`: grid.h.
  */
 #ifndef PQ_TRAIN_TRAIN_H
 #define PQ_TRAIN_TRAIN_H

@@ -369,9 +369,9 @@ Test(finetune, says_that_there_is_nothing_to_fold)
     OK(pq_stage_parse("finetune:epochs=1,fold_norm_after=0", &stage, err));
     cr_expect_eq(pq_stage_apply(&stage, g, &options, &out, &changes, &n, &e),
                  PQ_ERR_CONFIG);
-    cr_expect_str_eq(
-        e.message, "finetune: fold_norm_after: no selected layer has a BatchNorm behind "
-                   "a kernel of whole numbers with one scale a channel");
+    cr_expect_str_eq(e.message,
+                     "fold_norm_after: no selected layer has a BatchNorm behind "
+                     "a kernel of whole numbers with one scale a channel");
     pq_stage_free(&stage);
     pq_graph_free(&g);
     pq_dataset_close(&d);
