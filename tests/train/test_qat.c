@@ -1,6 +1,5 @@
 /* Whole runs of quantization-aware training: what it gains, resumes, and leaves behind.
  */
-#include "core/file.h"
 #include "exec/predict.h"
 #include "support.h"
 #include "train/grid.h"
