@@ -349,7 +349,7 @@ Test(hdf5, what_is_not_there_or_not_hdf5_is_said)
     pq_tensor *t    = NULL;
     pq_h5_info info;
 
-    FAILS(pq_h5_open(path, &file, err), PQ_ERR_NOT_FOUND, ": no such file");
+    FAILS(pq_h5_open(path, &file, err), PQ_ERR_NOT_FOUND, ": no such file or folder");
     OK(pq_file_write(path, "not hdf5", 8, err));
     FAILS(pq_h5_open(path, &file, err), PQ_ERR_FORMAT, ": is not an HDF5 file");
     cr_expect_not(pq_h5_is_file(path));
