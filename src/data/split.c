@@ -5,7 +5,7 @@
 
 #include "core/memory.h"
 
-enum { BLOCK = 65536, EVENT_MODULUS = 1000, PREFIX = 7 /* of "modulo=" */ };
+enum { BLOCK = 65536, SHARE_DIGITS = 9, PREFIX = 7 /* of "modulo=" */ };
 
 void pq_splits_free(pq_splits *splits)
 {
@@ -106,12 +106,12 @@ typedef struct {
     bool   by_number; /* modulus was given: event numbers are due */
 } parts_by;
 
-/* "modulo=10" before the parts; else the usual one. */
+/* "modulo=10" before the parts, or not. */
 static pq_status parse_modulus(const char *text, double *out, bool *given, pq_err *err)
 {
     pq_status st;
 
-    *out   = EVENT_MODULUS;
+    *out   = 0.0;
     *given = strncmp(text, "modulo=", PREFIX) == 0;
     PQ_CHECK(!*given || (pq_parse_real(text + PREFIX, PQ_UNIT_NONE, out) && *out >= 2.0 &&
                          *out <= 1e6 && *out == floor(*out)),
@@ -151,6 +151,23 @@ cleanup:
     return st;
 }
 
+/* Where in 0..1 an event number lies: its last decimal digit is the first after the
+ * point, and so on, so that tenths are the number modulo 10 and numbers that follow each
+ * other spread. The result is the double nearest to the decimal fraction, as parsed
+ * bounds are. */
+static double share_of(double number)
+{
+    uint64_t rest = (uint64_t)fmin(fabs(number), 0x1p63);
+    double   top = 0.0, scale = 1.0;
+
+    for (int i = 0; i < SHARE_DIGITS; i++) {
+        top = 10.0 * top + (double)(rest % 10);
+        scale *= 10.0;
+        rest /= 10;
+    }
+    return top / scale;
+}
+
 /* Parts of all rows by the number of the event each belongs to. */
 static pq_status by_number(pq_source *s, const char *aux, const parts_by *by,
                            pq_splits *out, pq_err *err)
@@ -171,7 +188,9 @@ static pq_status by_number(pq_source *s, const char *aux, const parts_by *by,
         const size_t m = n - first < BLOCK ? n - first : BLOCK;
         PQ_TRY(s->layout->read_aux(s, 0, aux, first, m, numbers, err));
         for (size_t i = 0; i < m; i++) {
-            const double at = fmod(fabs(numbers[i]), by->modulus) / by->modulus;
+            const double at = by->by_number
+                                  ? fmod(fabs(numbers[i]), by->modulus) / by->modulus
+                                  : share_of(numbers[i]);
             for (size_t p = 0; p < out->n; p++) {
                 pq_split *item = &out->items[p];
                 if (at >= parts[p].from && at < parts[p].to) {

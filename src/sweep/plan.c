@@ -57,7 +57,7 @@ static pq_status hash_split(const pq_cells *c, pq_dataset *dataset, const char *
 
     PQ_TRY(pq_dataset_split(dataset, split, &i, err));
     how =
-        pq_format("split|%s|%s|%s|%s|%s|%d", split, d->layout != NULL ? d->layout : "",
+        pq_format("split rule 2|%s|%s|%s|%s|%s|%d", split, d->layout != NULL ? d->layout : "",
                   d->inputs != NULL ? d->inputs : "", d->labels != NULL ? d->labels : "",
                   d->splits != NULL ? d->splits : "", d->nonfinite);
     PQ_CHECK(how != NULL, PQ_ERR_NOMEM, "cannot allocate a text");

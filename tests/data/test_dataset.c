@@ -332,8 +332,8 @@ Test(dataset, splitting_by_event_number_keeps_events_together)
 
     v.flat      = true;
     v.no_scaler = true;
-    write(&v); /* events 100, 100, 500, 900 */
-    d = open_with(&(pq_dataset_options){.splits = "train=0:0.4,test=0.4:1"});
+    write(&v); /* events 100, 100, 500, 900: 0.001, 0.001, 0.005, 0.009 */
+    d = open_with(&(pq_dataset_options){.splits = "train=0:0.004,test=0.004:1"});
     cr_assert_eq(pq_dataset_describe(d)->n_splits, 2);
     cr_expect_eq(pq_dataset_describe(d)->splits[0].n, 2);
     cr_expect_eq(pq_dataset_describe(d)->splits[1].n, 2);
@@ -343,8 +343,55 @@ Test(dataset, splitting_by_event_number_keeps_events_together)
     OK(pq_dataset_read_aux(d, 1, "event_number", 0, 2, number, err));
     cr_expect_eq(number[1], 900.0);
     pq_dataset_close(&d);
-    refused(&(pq_dataset_options){.splits = "a=0:0.05,b=0.5:1"}, PQ_ERR_CONFIG,
+    refused(&(pq_dataset_options){.splits = "a=0.5:0.6,b=0:0.1"}, PQ_ERR_CONFIG,
             ": split 'a' gets no events");
+}
+
+/* Numbers from first to first + 99, five splits of which two are tenths. */
+static void check_shares(double first)
+{
+    static const size_t due[] = {40, 10, 5, 15, 30};
+    pq_h5              *file  = NULL;
+    float               x[100], y[100] = {0}, numbers[100];
+    double              number[100];
+    pq_dataset         *d;
+
+    for (size_t i = 0; i < 100; i++) {
+        x[i]       = (float)i;
+        numbers[i] = (float)(first + (double)i);
+    }
+    y[0] = 1.0F;
+    OK(pq_h5_create(path, &file, err));
+    put(file, "x", PQ_DTYPE_F32, PQ_SHAPE(100, 1), x);
+    put(file, "y", PQ_DTYPE_F32, PQ_SHAPE(100), y);
+    put(file, "aux/eventNumber", PQ_DTYPE_I64, PQ_SHAPE(100), numbers);
+    OK(pq_h5_commit(&file, err));
+    d = open_with(&(pq_dataset_options){
+        .splits = "a=0:0.4,b=0.4:0.5,c=0.5:0.55,d=0.55:0.7,e=0.7:1"});
+    for (size_t k = 0; k < 5; k++) {
+        cr_assert_eq(pq_dataset_describe(d)->splits[k].n, due[k], "split %zu", k);
+    }
+    OK(pq_dataset_read_aux(d, 0, "eventNumber", 0, 40, number, err));
+    for (size_t i = 0; i < 40; i++) {
+        cr_expect(fmod(number[i], 10.0) < 4.0, "%g", number[i]);
+    }
+    OK(pq_dataset_read_aux(d, 1, "eventNumber", 0, 10, number, err));
+    for (size_t i = 0; i < 10; i++) {
+        cr_expect_eq(fmod(number[i], 10.0), 4.0, "%g", number[i]);
+    }
+    OK(pq_dataset_read_aux(d, 2, "eventNumber", 0, 5, number, err));
+    for (size_t i = 0; i < 5; i++) { /* 5, 15, 25, 35, 45 of each hundred */
+        cr_expect_eq(fmod(number[i], 10.0), 5.0, "%g", number[i]);
+        cr_expect(fmod(number[i], 100.0) < 50.0, "%g", number[i]);
+    }
+    pq_dataset_close(&d);
+}
+
+Test(dataset, tenths_are_the_event_number_modulo_ten)
+{
+    check_shares(0.0);
+    check_shares(12300.0);
+    check_shares(8765400.0);
 }
 
 Test(dataset, splitting_by_row_covers_every_event_once)

@@ -5,6 +5,8 @@
 #include <hdf5.h>
 #include <math.h>
 
+#define DATASETS PQ_TEST_SOURCE_ROOT "/datasets"
+
 TestSuite(jets, .init = setup, .fini = teardown);
 
 typedef struct {
@@ -190,7 +192,7 @@ Test(jets, ftag_splits_keep_the_jets_of_an_event_together)
     double      number[N_JETS];
 
     write_ftag(&usual); /* events 100 100 101 101 102 102 */
-    d = open_with(&(pq_dataset_options){.splits = "train=0:0.102,test=0.102:1"});
+    d = open_with(&(pq_dataset_options){.splits = "train=0:0.2,test=0.2:1"});
     cr_expect_eq(pq_dataset_describe(d)->splits[0].n, 4);
     cr_expect_eq(pq_dataset_describe(d)->splits[1].n, 2);
     OK(pq_dataset_read_aux(d, 1, "eventNumber", 0, 2, number, err));
@@ -265,6 +267,72 @@ Test(jets, a_scaler_of_tracks_is_fitted_on_those_that_are_there)
     OK(pq_dataset_open(made, &(pq_dataset_options){.inputs = "d0"}, &d, err));
     cr_expect(!pq_dataset_describe(d)->padded); /* without its mask: numbers as others */
     pq_dataset_close(&d);
+}
+
+/* Shares of the classes in a split, and the least and largest last digit of its events.
+ */
+typedef struct {
+    double share[4];
+    double low, high;
+} digest;
+
+static digest digest_of(pq_dataset *d, size_t split)
+{
+    const size_t n = pq_dataset_describe(d)->splits[split].n;
+    const char  *name[4];
+    digest       out    = {{0}, 9.0, 0.0};
+    int32_t     *y      = pq_calloc(n, sizeof *y);
+    double      *number = pq_calloc(n, sizeof *number);
+
+    for (size_t c = 0; c < 4; c++) {
+        name[c] = pq_dataset_describe(d)->class_names[c];
+    }
+    OK(pq_dataset_read(d, split, 0, n, &(pq_batch){.y = y}, err));
+    OK(pq_dataset_read_aux(d, split, "eventNumber", 0, n, number, err));
+    for (size_t i = 0; i < n; i++) {
+        const char  *letter = strchr("lcbt", name[y[i]][0]);
+        const double last   = fmod(number[i], 10.0);
+        out.share[letter - strchr("lcbt", 'l')] += 1.0 / (double)n;
+        out.low  = last < out.low ? last : out.low;
+        out.high = last > out.high ? last : out.high;
+    }
+    pq_free(y);
+    pq_free(number);
+    return out;
+}
+
+/* Our two b-tag samples: the same events in the same split, all processes in each. */
+Test(jets, the_tracks_sample_splits_as_the_features_sample)
+{
+    static const double low[] = {0.0, 4.0, 5.0}, high[] = {3.0, 4.0, 9.0};
+    pq_dataset         *d[2] = {NULL, NULL};
+
+    OK(pq_dataset_open(DATASETS "/jets-btag.h5", NULL, &d[0], err));
+    OK(pq_dataset_open(
+        DATASETS "/jets-btag-tracks.h5",
+        &(pq_dataset_options){.splits = "train=0:0.4,val=0.4:0.5,test=0.5:1"}, &d[1],
+        err));
+    cr_expect_eq(pq_dataset_describe(d[1])->splits[0].n, 9871);
+    cr_expect_eq(pq_dataset_describe(d[1])->splits[1].n, 2490);
+    cr_expect_eq(pq_dataset_describe(d[1])->splits[2].n, 12330);
+    for (size_t k = 0; k < 3; k++) {
+        const char  *name   = pq_dataset_describe(d[1])->splits[k].name;
+        size_t       own    = 0;
+        const digest tracks = digest_of(d[1], k);
+        digest       features;
+        OK(pq_dataset_split(d[0], name, &own, err));
+        features = digest_of(d[0], own);
+        cr_expect_eq(features.low, low[k], "%s", name);
+        cr_expect_eq(features.high, high[k], "%s", name);
+        cr_expect_eq(tracks.low, low[k], "%s", name);
+        cr_expect_eq(tracks.high, high[k], "%s", name);
+        for (size_t c = 0; c < 4; c++) { /* 2490 jets: one sigma is at most 0.01 */
+            cr_expect_float_eq(tracks.share[c], features.share[c], 0.04, "%s class %zu",
+                               name, c);
+        }
+    }
+    pq_dataset_close(&d[0]);
+    pq_dataset_close(&d[1]);
 }
 
 Test(jets, ftag_refusals_name_column_and_dataset)
