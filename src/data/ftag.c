@@ -70,13 +70,11 @@ static const char *resolve(char *const *names, size_t n, const char *name)
 
 static bool recognises(const char *path)
 {
-    pq_h5     *file = NULL;
-    pq_h5_info info;
-    bool       yes;
+    pq_h5 *file = NULL;
+    bool   yes;
 
     yes = pq_h5_is_file(path) && pq_h5_open(path, &file, NULL) == PQ_OK &&
-          pq_h5_has(file, "jets") && pq_h5_describe(file, "jets", &info, NULL) == PQ_OK &&
-          info.kind == PQ_H5_COMPOUND;
+          pq_h5_kind(file, "jets") == PQ_H5_COMPOUND;
     pq_h5_close(&file);
     return yes;
 }

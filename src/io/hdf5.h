@@ -72,6 +72,10 @@ bool pq_h5_has(pq_h5 *file, const char *path);
 pq_status pq_h5_list(pq_h5 *file, const char *group, char ***names, size_t *n,
                      pq_err *err);
 
+/** Kind of a group or dataset, also of one that cannot be read, e.g. for want of its
+ * filter; PQ_H5_OTHER when there is nothing. */
+pq_h5_class pq_h5_kind(pq_h5 *file, const char *path);
+
 /** Kind and shape of a group or dataset. @retval PQ_ERR_NOT_FOUND  Nothing there. */
 pq_status pq_h5_describe(pq_h5 *file, const char *path, pq_h5_info *out, pq_err *err);
 

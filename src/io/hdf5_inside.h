@@ -1,6 +1,6 @@
 /**
  * @file
- * Shared by the three files of the HDF5 wrapper; nobody else includes it.
+ * Shared by the files of the HDF5 wrapper; nobody else includes it.
  */
 #ifndef PQ_IO_HDF5_INSIDE_H
 #define PQ_IO_HDF5_INSIDE_H
@@ -33,6 +33,9 @@ bool pq_h5_drop(hid_t id);
 
 /** Innermost reason on libhdf5's error stack, or "unknown reason". */
 const char *pq_h5_reason(char *buffer, size_t size);
+
+/** Walks the links of a path one by one: only hard ones lead on. */
+pq_status pq_h5_check_links(const pq_h5 *file, const char *path, pq_err *err);
 
 /** Opened dataset, checked; belongs to the file's `kept`. */
 pq_status pq_h5_dataset(pq_h5 *file, const char *path, hid_t *out, pq_err *err);

@@ -77,25 +77,57 @@ cleanup:
     return st;
 }
 
+/* Kind of an object, which may be a group. */
+static pq_h5_class kind_of(hid_t object)
+{
+    hid_t       type;
+    pq_h5_class kind;
+
+    if (H5Iget_type(object) != H5I_DATASET) {
+        return PQ_H5_GROUP;
+    }
+    type = H5Dget_type(object);
+    kind = class_of(type);
+    pq_h5_drop(type);
+    return kind;
+}
+
+pq_h5_class pq_h5_kind(pq_h5 *file, const char *path)
+{
+    hid_t       object = -1;
+    pq_h5_class kind   = PQ_H5_OTHER;
+
+    pq_h5_enter();
+    if (pq_h5_object(file, path, &object, NULL) == PQ_OK) {
+        kind = kind_of(object);
+    }
+    pq_h5_drop(object);
+    pq_h5_leave();
+    return kind;
+}
+
 pq_status pq_h5_describe(pq_h5 *file, const char *path, pq_h5_info *out, pq_err *err)
 {
-    hid_t      object = -1, id, space = -1, type = -1;
+    hid_t      id = -1, space = -1, type = -1;
     pq_h5_info info = {.kind = PQ_H5_GROUP};
     pq_status  st;
 
     pq_h5_enter();
-    PQ_TRY(pq_h5_object(file, path, &object, err));
-    if (H5Iget_type(object) == H5I_DATASET) {
-        PQ_TRY(pq_h5_dataset(file, path, &id, err));
-        space = H5Dget_space(id);
-        type  = H5Dget_type(id);
+    PQ_TRY(pq_h5_object(file, path, &id, err));
+    info.kind = kind_of(id);
+    pq_h5_drop(id);
+    id = -1;
+    if (info.kind != PQ_H5_GROUP) {
+        hid_t kept;
+        PQ_TRY(pq_h5_dataset(file, path, &kept, err));
+        space = H5Dget_space(kept);
+        type  = H5Dget_type(kept);
         PQ_TRY(pq_h5_shape(file, path, space, &info.shape, err));
-        info.kind       = class_of(type);
         info.item_bytes = H5Tget_size(type);
     }
     *out = info;
 cleanup:
-    pq_h5_drop(object);
+    pq_h5_drop(id);
     pq_h5_drop(space);
     pq_h5_drop(type);
     pq_h5_leave();

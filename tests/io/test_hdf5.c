@@ -499,6 +499,9 @@ Test(hdf5, a_filter_that_is_missing_is_named_with_the_way_out)
     H5Fclose(raw);
     H5Zunregister(32004);
     OK(pq_h5_open(path, &file, err));
+    cr_expect_eq(pq_h5_kind(file, "x"), PQ_H5_FLOAT);
+    cr_expect_eq(pq_h5_kind(file, "/"), PQ_H5_GROUP);
+    cr_expect_eq(pq_h5_kind(file, "none"), PQ_H5_OTHER);
     FAILS(pq_h5_read(file, "x", PQ_DTYPE_F32, 999, &t, err), PQ_ERR_UNSUPPORTED,
           ": x is compressed with filter 32004 (LZ4), which this libhdf5 does not have");
     (void)pq_h5_read(file, "x", PQ_DTYPE_F32, 999, &t, &why);
@@ -507,6 +510,85 @@ Test(hdf5, a_filter_that_is_missing_is_named_with_the_way_out)
         "install the filter's HDF5 plugin and set HDF5_PLUGIN_PATH, or where it "
         "is installed repack once: h5repack -f GZIP=4 IN OUT");
     pq_h5_close(&file);
+}
+
+/* A filter that counts how often a chunk is unpacked. */
+enum { COUNTING_FILTER = 256 };
+
+static size_t n_unpacked;
+
+static size_t count_unpacked(unsigned flags, size_t n, const unsigned values[],
+                             size_t bytes, size_t *size, void **buffer)
+{
+    (void)n;
+    (void)values;
+    (void)size;
+    (void)buffer;
+    n_unpacked += (flags & H5Z_FLAG_REVERSE) != 0 ? 1 : 0;
+    return bytes;
+}
+
+/* Floats [rows, 16] in chunks of [chunk_rows, chunk_columns]. */
+static void write_counted(hsize_t rows, hsize_t chunk_rows, hsize_t chunk_columns)
+{
+    static const H5Z_class2_t filter = {
+        H5Z_CLASS_T_VERS, COUNTING_FILTER, 1, 1, "count", NULL, NULL, count_unpacked};
+    const hsize_t dim[] = {rows, 16}, chunk[] = {chunk_rows, chunk_columns};
+    const hid_t   raw   = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    const hid_t   list  = H5Pcreate(H5P_DATASET_CREATE);
+    const hid_t   space = H5Screate_simple(2, dim, NULL);
+    float        *x     = pq_calloc((size_t)rows * 16, sizeof *x);
+    hid_t         id;
+
+    for (size_t i = 0; i < (size_t)rows * 16; i++) {
+        x[i] = (float)i;
+    }
+    H5Zregister(&filter);
+    H5Pset_chunk(list, 2, chunk);
+    H5Pset_filter(list, COUNTING_FILTER, H5Z_FLAG_MANDATORY, 0, NULL);
+    H5Pset_deflate(list, 1);
+    id = H5Dcreate2(raw, "x", H5T_NATIVE_FLOAT, space, H5P_DEFAULT, list, H5P_DEFAULT);
+    cr_assert(H5Dwrite(id, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, x) >= 0);
+    H5Dclose(id);
+    H5Pclose(list);
+    H5Sclose(space);
+    H5Fclose(raw);
+    pq_free(x);
+}
+
+/* Chunks unpacked while all rows are read in blocks that fit no chunk. */
+static size_t unpacked_by_blocks(size_t rows)
+{
+    const size_t block = 1000;
+    pq_h5       *file  = NULL;
+    float       *x     = pq_calloc(block * 16, sizeof *x);
+    pq_h5_info   info;
+
+    OK(pq_h5_open(path, &file, err));
+    cr_expect_eq(pq_h5_kind(file, "x"), PQ_H5_FLOAT);
+    OK(pq_h5_describe(file, "x", &info, err));
+    n_unpacked = 0;
+    for (size_t first = 0; first < rows; first += block) {
+        const size_t n = rows - first < block ? rows - first : block;
+        OK(pq_h5_read_rows(file, "x", (pq_rows){first, n}, PQ_DTYPE_F32, x, err));
+        cr_assert_eq(x[0], (float)(first * 16));
+        cr_assert_eq(x[n * 16 - 1], (float)((first + n) * 16 - 1));
+    }
+    pq_h5_close(&file);
+    pq_free(x);
+    return n_unpacked;
+}
+
+Test(hdf5, a_chunk_is_unpacked_once_whatever_its_size)
+{
+    write_counted(100000, 4096, 16); /* 0.25 MB */
+    cr_expect_eq(unpacked_by_blocks(100000), 25);
+    write_counted(100000, 32768, 16); /* 2 MB: above libhdf5's own cache of 1 MB */
+    cr_expect_eq(unpacked_by_blocks(100000), 4);
+    write_counted(100000, 50000, 4); /* 0.8 MB, four across */
+    cr_expect_eq(unpacked_by_blocks(100000), 8);
+    write_counted(600000, 600000, 16); /* 38 MB: above our smallest cache */
+    cr_expect_eq(unpacked_by_blocks(600000), 1);
 }
 
 Test(hdf5, a_file_appears_whole_or_not_at_all)

@@ -1,0 +1,182 @@
+/* Opening a dataset: what it claims is checked, and its chunks are cached. */
+#include <string.h>
+
+#include "core/memory.h"
+#include "io/hdf5_inside.h"
+
+/* Gzip cannot do better than 1032:1; a dataset that declares more than this than it
+ * stores is a trap. */
+enum {
+    MAX_EXPANSION   = 1100,
+    FREE_BYTES      = 1 << 20,
+    MIN_CACHE_BYTES = 32 << 20,
+    MAX_CACHE_BYTES = 256 << 20
+};
+
+static const char *filter_name(H5Z_filter_t id)
+{
+    static const struct {
+        H5Z_filter_t id;
+        const char  *name;
+    } known[] = {
+        {H5Z_FILTER_DEFLATE, "gzip"},
+        {H5Z_FILTER_SZIP, "SZIP"},
+        {307, "bzip2"},
+        {32000, "LZF"},
+        {32001, "Blosc"},
+        {32004, "LZ4"},
+        {32008, "bitshuffle"},
+        {32013, "ZFP"},
+        {32015, "Zstandard"},
+        {32026, "Blosc2"},
+    };
+
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (known[i].id == id) {
+            return known[i].name;
+        }
+    }
+    return "unknown";
+}
+
+static pq_status check_filters(const pq_h5 *file, const char *path, hid_t list,
+                               pq_err *err)
+{
+    const int n = H5Pget_nfilters(list);
+    pq_status st;
+
+    PQ_CHECK(n >= 0, PQ_ERR_FORMAT, "%s: %s: its filters cannot be read", file->path,
+             path);
+    for (int i = 0; i < n; i++) {
+        unsigned           flags = 0;
+        size_t             none  = 0;
+        const H5Z_filter_t id =
+            H5Pget_filter2(list, (unsigned)i, &flags, &none, NULL, 0, NULL, NULL);
+        if (id >= 0 && H5Zfilter_avail(id) <= 0) {
+            st =
+                pq_err_set(err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,
+                           "%s: %s is compressed with filter %d (%s), which this libhdf5 "
+                           "does not have",
+                           file->path, path, (int)id, filter_name(id));
+            pq_err_hint(err,
+                        "install the filter's HDF5 plugin and set HDF5_PLUGIN_PATH, or "
+                        "where it is installed repack once: h5repack -f GZIP=4 IN OUT");
+            return st;
+        }
+    }
+cleanup:
+    return st;
+}
+
+/* What a hostile or broken file may claim about a dataset. */
+static pq_status check_dataset(const pq_h5 *file, const char *path, hid_t id, pq_err *err)
+{
+    const hid_t   list  = H5Dget_create_plist(id);
+    const hid_t   space = H5Dget_space(id);
+    const hid_t   type  = H5Dget_type(id);
+    const hsize_t kept  = H5Dget_storage_size(id);
+    hsize_t       whole = 0;
+    pq_shape      shape;
+    size_t        count = 0, bytes = 0;
+    pq_status     st;
+
+    PQ_CHECK(list > 0 && space > 0 && type > 0, PQ_ERR_FORMAT, "%s: %s is damaged",
+             file->path, path);
+    PQ_CHECK(H5Pget_layout(list) != H5D_VIRTUAL && H5Pget_external_count(list) <= 0,
+             PQ_ERR_UNSUPPORTED,
+             "%s: %s keeps its values in other files; that is not read", file->path,
+             path);
+    PQ_TRY(check_filters(file, path, list, err));
+    PQ_TRY(pq_h5_shape(file, path, space, &shape, err));
+    PQ_CHECK(pq_shape_count(&shape, &count) &&
+                 !__builtin_mul_overflow(count, H5Tget_size(type), &bytes),
+             PQ_ERR_FORMAT, "%s: %s declares more values than any file holds", file->path,
+             path);
+    PQ_CHECK(file->temporary != NULL ||
+                 (H5Fget_filesize(file->id, &whole) >= 0 && kept <= whole),
+             PQ_ERR_FORMAT, "%s: %s claims %llu bytes of a file of %llu", file->path,
+             path, (unsigned long long)kept, (unsigned long long)whole);
+    PQ_CHECK(file->temporary != NULL || bytes <= FREE_BYTES ||
+                 bytes / MAX_EXPANSION <= kept,
+             PQ_ERR_FORMAT, "%s: %s declares %zu bytes but stores %llu", file->path, path,
+             bytes, (unsigned long long)kept);
+cleanup:
+    pq_h5_drop(list);
+    pq_h5_drop(space);
+    pq_h5_drop(type);
+    return st;
+}
+
+/* Bytes of the chunks that one row crosses: to be read again, they must fit the cache. */
+static size_t row_of_chunks(hid_t id)
+{
+    const hid_t list = H5Dget_create_plist(id), space = H5Dget_space(id),
+                type = H5Dget_type(id);
+    hsize_t   chunk[H5S_MAX_RANK], dim[H5S_MAX_RANK];
+    size_t    bytes = H5Tget_size(type);
+    const int n =
+        H5Pget_layout(list) == H5D_CHUNKED ? H5Pget_chunk(list, H5S_MAX_RANK, chunk) : 0;
+
+    (void)H5Sget_simple_extent_dims(space, dim, NULL);
+    for (int i = 0; i < n && bytes <= MAX_CACHE_BYTES; i++) {
+        const hsize_t across = i == 0 ? 1 : (dim[i] + chunk[i] - 1) / chunk[i];
+        bytes *= (size_t)(chunk[i] * across);
+    }
+    pq_h5_drop(list);
+    pq_h5_drop(space);
+    pq_h5_drop(type);
+    return n > 0 ? bytes : 0;
+}
+
+/* Opens with a cache that holds what one row crosses, so that rows read block by block
+ * decompress each chunk once. */
+static hid_t open_with_cache(const pq_h5 *file, const char *path)
+{
+    const hid_t list  = H5Pcreate(H5P_DATASET_ACCESS);
+    hid_t       id    = H5Dopen2(file->id, path, H5P_DEFAULT);
+    size_t      cache = id > 0 ? row_of_chunks(id) : 0;
+
+    pq_h5_drop(id); /* one that stays open would lend its small cache to the next */
+    cache = cache < MIN_CACHE_BYTES ? MIN_CACHE_BYTES : cache;
+    cache = cache > MAX_CACHE_BYTES ? MAX_CACHE_BYTES : cache;
+    (void)H5Pset_chunk_cache(list, 12421, cache, 1.0);
+    id = H5Dopen2(file->id, path, list);
+    pq_h5_drop(list);
+    return id;
+}
+
+pq_status pq_h5_dataset(pq_h5 *file, const char *path, hid_t *out, pq_err *err)
+{
+    hid_t      id   = -1;
+    char      *copy = NULL;
+    H5O_info_t info;
+    char       why[256];
+    pq_status  st = PQ_OK;
+
+    for (size_t i = 0; i < PQ_H5_KEPT; i++) {
+        if (file->kept[i].path != NULL && strcmp(file->kept[i].path, path) == 0) {
+            *out = file->kept[i].id;
+            return PQ_OK;
+        }
+    }
+    PQ_TRY(pq_h5_check_links(file, path, err));
+    PQ_CHECK(H5Oget_info_by_name(file->id, path, &info, H5P_DEFAULT) >= 0, PQ_ERR_FORMAT,
+             "%s: %s is damaged", file->path, path);
+    PQ_CHECK(info.type == H5O_TYPE_DATASET, PQ_ERR_FORMAT,
+             "%s: %s is a group, not a dataset", file->path, path);
+    id = open_with_cache(file, path);
+    PQ_CHECK(id > 0, PQ_ERR_FORMAT, "%s: %s cannot be opened: %s", file->path, path,
+             pq_h5_reason(why, sizeof why));
+    PQ_TRY(check_dataset(file, path, id, err));
+    PQ_STRDUP(copy, path);
+    file->has_lost |= !pq_h5_drop(file->kept[file->next].id);
+    pq_free(file->kept[file->next].path);
+    file->kept[file->next].id   = id;
+    file->kept[file->next].path = copy;
+    file->next                  = (file->next + 1) % PQ_H5_KEPT;
+    *out                        = id;
+    id                          = -1;
+cleanup:
+    pq_h5_drop(id);
+    return st;
+}
