@@ -39,9 +39,27 @@ static json_t *set_json(const pq_set *set, const char *path)
                                                      (json_int_t)set->files[f].bytes,
                                                      "checksum", set->files[f].checksum));
     }
-    return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s?, s:o}", "name", set->name, "title",
-                     set->title, "layout", set->layout, "licence", set->licence, "note",
-                     set->note, "path", path, "files", files);
+    return json_pack("{s:s, s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:o}", "name", set->name,
+                     "title", set->title, "layout", set->layout, "licence", set->licence,
+                     "note", set->note, "checksum", set->checksum, "path", path, "files",
+                     files);
+}
+
+/* Of the one file a set is made of, or how many have one. */
+static void checksum_line(const pq_set *set)
+{
+    const char *one   = set->n_files == 1 ? set->files[0].checksum : set->checksum;
+    size_t      known = 0;
+
+    for (size_t f = 0; f < set->n_files; f++) {
+        known += set->files[f].checksum != NULL ? 1 : 0;
+    }
+    if (one != NULL) {
+        (void)printf("%-16s %-10s %s\n", "", "checksum", one);
+    } else if (set->n_files > 0) {
+        (void)printf("%-16s %-10s of %zu of %zu files known\n", "", "checksum", known,
+                     set->n_files);
+    }
 }
 
 static void set_line(const pq_set *set, const char *path)
@@ -52,6 +70,8 @@ static void set_line(const pq_set *set, const char *path)
     (void)printf("%-16s %-10s %s\n", set->name,
                  bytes > 0.0 ? pq_bytes_text(bytes, size, sizeof size) : "size ?",
                  set->title);
+    (void)printf("%-16s %-10s %s\n", "", "licence", set->licence);
+    checksum_line(set);
     if (path != NULL) {
         (void)printf("%-16s %-10s %s\n", "", "here", path);
     }
@@ -94,8 +114,10 @@ cleanup:
 }
 
 const pq_verb pq_verb_data_list = {
-    .name    = "data list",
-    .summary = "public datasets that can be fetched, and where they lie if they are here",
+    .name = "data list",
+    .summary =
+        "datasets that have a name: shipped samples and public sets to fetch, with "
+        "licence, checksum and, if they are here, place",
     .arguments = "",
     .options   = list_options,
     .example   = "pquant data list",
@@ -106,7 +128,8 @@ static pq_status fetch(const pq_args *args, int *exit_code, pq_err *err)
 {
     const pq_progress progress = pq_args_progress(args);
     char             *folder = NULL, *path = NULL;
-    pq_set            set = {0};
+    pq_text           notes = {0};
+    pq_set            set   = {0};
     pq_status         st;
 
     (void)exit_code;
@@ -116,10 +139,14 @@ static pq_status fetch(const pq_args *args, int *exit_code, pq_err *err)
         PQ_TRY(pq_folder_shipped("datasets/sets", "sets", &folder, err));
         PQ_TRY(pq_set_find(folder, pq_args_get(args, 0), &set, err));
     }
-    PQ_TRY(pq_set_fetch(&set, &progress, &path, err));
+    PQ_TRY(pq_set_fetch(&set, &progress, &path, &notes, err));
     pq_progress_done();
+    if (notes.length > 0) {
+        (void)fprintf(stderr, "%s", notes.text);
+    }
     (void)printf("%s\n", path);
 cleanup:
+    pq_text_free(&notes);
     pq_set_free(&set);
     pq_free(folder);
     pq_free(path);

@@ -1,6 +1,7 @@
 #include "data/dataset.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/file.h"
@@ -225,19 +226,51 @@ cleanup:
     return st;
 }
 
-static pq_status open_source(pq_dataset *d, const char *path, const pq_dataset_options *o,
+/* Names from the manifest for classes that are only numbers in the files. */
+static pq_status name_classes(pq_source *s, const pq_set *set, pq_err *err)
+{
+    char    **names = NULL;
+    char      number[32];
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < s->n_classes; i++) {
+        (void)snprintf(number, sizeof number, "%zu", i);
+        if (set->n_classes != s->n_classes || strcmp(s->class_names[i], number) != 0) {
+            return PQ_OK;
+        }
+    }
+    PQ_TRY(pq_texts_copy((const char *const *)set->classes, set->n_classes, &names, err));
+    pq_texts_free(&s->class_names, s->n_classes);
+    s->class_names = names;
+cleanup:
+    return st;
+}
+
+static pq_status open_source(pq_dataset *d, const char *name, const pq_dataset_options *o,
                              pq_err *err)
 {
     pq_source       *s      = &d->source;
     const pq_layout *layout = NULL;
+    char            *path   = NULL;
+    pq_set           set    = {0};
     pq_status        st;
 
-    PQ_TRY(find_layout(path, o->layout, &layout, err));
+    PQ_TRY(pq_data_resolve(name, &set, &path, err));
+    if (o->layout == NULL && set.layout != NULL && strcmp(set.layout, "none") == 0) {
+        st = pq_err_set(err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,
+                        "%s: the set '%s' is not read in place", path, set.name);
+        pq_err_hint(err, "%s", set.note != NULL ? set.note : set.title);
+        goto cleanup;
+    }
+    PQ_TRY(find_layout(path, o->layout != NULL ? o->layout : set.layout, &layout, err));
     PQ_STRDUP(s->path, path);
     s->layout = layout;
     PQ_TRY(layout->open(s, o, err));
     PQ_CHECK(s->sample.ndim > 0 && s->n_splits > 0, PQ_ERR_FORMAT, "%s: holds no events",
              path);
+    if (set.n_classes > 0) {
+        PQ_TRY(name_classes(s, &set, err));
+    }
     if (o->labels != NULL) {
         PQ_TRY(apply_labels(d, o->labels, err));
     }
@@ -245,6 +278,8 @@ static pq_status open_source(pq_dataset *d, const char *path, const pq_dataset_o
         PQ_TRY(apply_inputs(d, o->inputs, err));
     }
 cleanup:
+    pq_set_free(&set);
+    pq_free(path);
     return st;
 }
 
@@ -255,16 +290,13 @@ pq_status pq_dataset_open(const char *path, const pq_dataset_options *options,
     const pq_dataset_options       *o     = options != NULL ? options : &usual;
     pq_dataset                     *d     = NULL;
     const pq_source                *s;
-    char                           *located;
     pq_status                       st;
 
-    located = pq_file_exists(path) ? NULL : pq_data_locate(path);
-    path    = located != NULL ? located : path;
-    PQ_TRY(pq_file_check(path, err));
     PQ_NEW(d, 1);
     (void)pthread_mutex_init(&d->lock, NULL);
     PQ_TRY(open_source(d, path, o, err));
     s            = &d->source;
+    path         = s->path;
     d->nonfinite = o->nonfinite;
     d->features  = d->columns != NULL ? d->n_columns : s->sample.dim[s->sample.ndim - 1];
     PQ_CHECK(pq_shape_count(&s->sample, &d->source_items) && d->source_items > 0,
@@ -280,7 +312,6 @@ pq_status pq_dataset_open(const char *path, const pq_dataset_options *options,
     *out = d;
     d    = NULL;
 cleanup:
-    pq_free(located);
     pq_dataset_close(&d);
     return st;
 }

@@ -59,9 +59,10 @@ typedef struct {
 
 /**
  * Opens a file or a folder; a bare name that is neither, such as "fashion-mnist", is
- * looked for among the sets on this computer (pq_data_locate).
+ * looked for among the sets on this computer, whose manifest then says layout and class
+ * names (pq_data_resolve).
  *
- * @retval PQ_ERR_NOT_FOUND    No such file.
+ * @retval PQ_ERR_NOT_FOUND    No such file, or a set that is to be fetched first.
  * @retval PQ_ERR_FORMAT       No known layout; truncated; wrong shapes; labels outside
  * the classes; empty.
  * @retval PQ_ERR_UNSUPPORTED  A compression filter this libhdf5 lacks (named, with the

@@ -2,23 +2,24 @@
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <nettle/md5.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "core/file.h"
-#include "core/hash.h"
 #include "core/memory.h"
 #include "data/untar.h"
+#include "data/verify.h"
 
 /* One download. */
 typedef struct {
     const pq_set_file *file;
     const pq_progress *progress;
     FILE              *out;
-    uint64_t           had; /* bytes of an earlier attempt */
+    uint64_t           had;    /* bytes of an earlier attempt */
+    long               answer; /* of the server, e.g. 416; 0 = none */
     char               why[CURL_ERROR_SIZE];
 } transfer;
 
@@ -79,6 +80,7 @@ static CURLcode attempt(CURL *curl, transfer *t, const char *part)
     }
     set_options(curl, t);
     code = curl_easy_perform(curl);
+    (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &t->answer);
     if (fflush(t->out) != 0 || fsync(fileno(t->out)) != 0) {
         code = CURLE_WRITE_ERROR;
     }
@@ -111,6 +113,17 @@ static pq_status failed(const transfer *t, CURLcode code, const char *part, pq_e
     return PQ_ERR_IO;
 }
 
+/* The server does not go on from the part we have; other refusals may pass. libcurl takes
+ * an answer of 416 for a whole file. */
+static bool refuses_range(const transfer *t, CURLcode code)
+{
+    enum { RANGE_NOT_SATISFIABLE = 416 };
+
+    return t->had > 0 &&
+           (code == CURLE_RANGE_ERROR || code == CURLE_BAD_DOWNLOAD_RESUME ||
+            t->answer == RANGE_NOT_SATISFIABLE);
+}
+
 static pq_status download(const pq_set_file *file, const char *part,
                           const pq_progress *progress, pq_err *err)
 {
@@ -128,9 +141,8 @@ static pq_status download(const pq_set_file *file, const char *part,
     curl = curl_easy_init();
     PQ_CHECK(curl != NULL, PQ_ERR_NOMEM, "cannot start libcurl");
     code = attempt(curl, &t, part);
-    if (t.had > 0 && (code == CURLE_RANGE_ERROR || code == CURLE_BAD_DOWNLOAD_RESUME ||
-                      code == CURLE_HTTP_RETURNED_ERROR)) {
-        (void)unlink(part); /* the server cannot resume: from the start, once */
+    if (refuses_range(&t, code)) {
+        (void)unlink(part); /* from the start, once */
         code = attempt(curl, &t, part);
     }
     st = code == CURLE_OK ? PQ_OK : failed(&t, code, part, err);
@@ -139,100 +151,103 @@ cleanup:
     return st;
 }
 
-/* MD5 or Adler-32 of a file as hexadecimal text. */
-static pq_status other_sum(const char *path, bool is_md5, char out[PQ_HASH_TEXT],
+/* What nobody vouches for is said, with the sum that a later run can be compared by. */
+static void note_sum(const pq_set_file *file, const char *sum, pq_text *notes)
+{
+    if (file->checksum == NULL && notes != NULL) {
+        pq_text_add(notes,
+                    "%s: not verified, the manifest has no checksum; sha256 is %s\n",
+                    file->name, sum);
+    }
+}
+
+/* A file that somebody put there: it is checked where it is, and never removed. */
+static pq_status take_file(const pq_set_file *file, const char *path, pq_text *notes,
                            pq_err *err)
 {
-    struct md5_ctx md5;
-    uint8_t        sum[MD5_DIGEST_SIZE];
-    uLong          adler = adler32(0L, Z_NULL, 0);
-    FILE          *file  = fopen(path, "rb");
-    unsigned char *block = NULL;
-    size_t         n;
-    pq_status      st;
+    char      sum[PQ_HASH_TEXT] = "";
+    pq_status st;
 
-    enum { BLOCK = 1 << 16 };
-    md5_init(&md5);
-    PQ_CHECK(file != NULL, PQ_ERR_IO, "%s: %s", path, strerror(errno));
-    PQ_NEW(block, BLOCK);
-    while ((n = fread(block, 1, BLOCK, file)) > 0) {
-        md5_update(&md5, n, block);
-        adler = adler32(adler, block, (uInt)n);
-    }
-    PQ_CHECK(ferror(file) == 0, PQ_ERR_IO, "%s: %s", path, strerror(errno));
-    md5_digest(&md5, sizeof sum, sum);
-    if (is_md5) {
-        for (size_t i = 0; i < sizeof sum; i++) {
-            (void)snprintf(out + 2 * i, 3, "%02x", sum[i]);
-        }
-    } else {
-        (void)snprintf(out, PQ_HASH_TEXT, "%08lx", adler);
-    }
-cleanup:
-    if (file != NULL) {
-        (void)fclose(file);
-    }
-    pq_free(block);
-    return st;
-}
-
-/* Size and checksum must be the manifest's. */
-static pq_status verify(const pq_set_file *file, const char *part, pq_err *err)
-{
-    char        sum[PQ_HASH_TEXT] = "";
-    const char *due;
-    pq_status   st;
-
-    PQ_CHECK(file->bytes == 0 || pq_file_bytes(part) == file->bytes, PQ_ERR_FORMAT,
-             "%s: has %zu bytes, the manifest says %llu", file->url, pq_file_bytes(part),
-             (unsigned long long)file->bytes);
-    if (file->checksum == NULL) {
-        return PQ_OK;
-    }
-    due = strchr(file->checksum, ':') + 1;
-    if (strncmp(file->checksum, "sha256:", 7) == 0) {
-        PQ_TRY(pq_hash_file(part, sum, err));
-    } else {
-        PQ_TRY(other_sum(part, strncmp(file->checksum, "md5:", 4) == 0, sum, err));
-    }
-    PQ_CHECK(strcmp(sum, due) == 0, PQ_ERR_FORMAT,
-             "%s: has %.*s %s, the manifest says %s", file->url,
-             (int)(due - file->checksum - 1), file->checksum, sum, due);
-cleanup:
+    st = pq_set_file_verify(file, path, path, sum, err);
     if (st != PQ_OK) {
-        (void)unlink(part);
+        pq_err_hint(err, "remove it, and the same command downloads it");
+        goto cleanup;
     }
+    note_sum(file, sum, notes);
+cleanup:
     return st;
 }
 
-/* A file that is there under its own name has been checked. */
-static pq_status fetch_file(const pq_set_file *file, const char *folder,
-                            const pq_progress *progress, pq_err *err)
+static pq_status get_file(const pq_set_file *file, const char *path,
+                          const pq_progress *progress, pq_text *notes, pq_err *err)
 {
-    char     *path = pq_path_join(folder, file->name);
-    char     *part = path == NULL ? NULL : pq_format("%s.part", path);
+    char      sum[PQ_HASH_TEXT] = "";
+    char     *part              = pq_format("%s.part", path);
     pq_status st;
 
     PQ_CHECK(part != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    if (pq_file_exists(path)) {
+    PQ_TRY(download(file, part, progress, err));
+    st = pq_set_file_verify(file, part, file->url, sum, err);
+    if (st != PQ_OK) {
+        (void)unlink(part);
         goto cleanup;
     }
-    PQ_TRY(download(file, part, progress, err));
-    PQ_TRY(verify(file, part, err));
-    if (file->unpack) {
-        PQ_TRY(pq_untar(part, folder, err));
-    }
+    note_sum(file, sum, notes);
     PQ_TRY(pq_file_commit(part, path, err));
 cleanup:
-    pq_free(path);
     pq_free(part);
     return st;
 }
 
+/* Downloaded, checked, unpacked, and stamped when all that is done. */
+static pq_status fetch_file(const pq_set_file *file, const char *folder,
+                            const pq_progress *progress, pq_text *notes, pq_err *err)
+{
+    char     *path = pq_path_join(folder, file->name);
+    pq_status st   = PQ_OK;
+
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    if (pq_set_file_stamped(file, path)) {
+        goto cleanup;
+    }
+    if (pq_file_exists(path)) {
+        PQ_TRY(take_file(file, path, notes, err));
+    } else {
+        PQ_TRY(get_file(file, path, progress, notes, err));
+    }
+    if (file->unpack) {
+        PQ_TRY(pq_untar(path, folder, err));
+    }
+    PQ_TRY(pq_set_file_stamp(file, path, err));
+cleanup:
+    pq_free(path);
+    return st;
+}
+
+/* One fetch of a set at a time: a second waits, and then finds everything there. */
+static pq_status lock_folder(const char *folder, int *lock, pq_err *err)
+{
+    char     *path = pq_path_join(folder, ".lock");
+    int       got;
+    pq_status st;
+
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    *lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    PQ_CHECK(*lock >= 0, PQ_ERR_IO, "%s: %s", path, strerror(errno));
+    do {
+        got = flock(*lock, LOCK_EX);
+    } while (got != 0 && errno == EINTR);
+    PQ_CHECK(got == 0, PQ_ERR_IO, "%s: cannot be locked: %s", path, strerror(errno));
+cleanup:
+    pq_free(path);
+    return st;
+}
+
 pq_status pq_set_fetch(const pq_set *set, const pq_progress *progress, char **path,
-                       pq_err *err)
+                       pq_text *notes, pq_err *err)
 {
     char     *home = NULL, *folder = NULL;
+    int       lock = -1;
     pq_status st;
 
     if ((set->n_places > 0 || set->n_files == 0) &&
@@ -250,11 +265,15 @@ pq_status pq_set_fetch(const pq_set *set, const pq_progress *progress, char **pa
     folder = pq_path_join(home, set->name);
     PQ_CHECK(folder != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(pq_folder_make(folder, err));
+    PQ_TRY(lock_folder(folder, &lock, err));
     for (size_t i = 0; i < set->n_files; i++) {
-        PQ_TRY(fetch_file(&set->files[i], folder, progress, err));
+        PQ_TRY(fetch_file(&set->files[i], folder, progress, notes, err));
     }
     PQ_TRY(pq_set_where(set, path, err));
 cleanup:
+    if (lock >= 0) {
+        (void)close(lock);
+    }
     pq_free(home);
     pq_free(folder);
     return st;

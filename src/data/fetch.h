@@ -7,10 +7,15 @@
  *
  *     name: cifar-10
  *     title: CIFAR-10, binary version
- *     layout: cifar
- *     path: cifar-10-batches-bin     # what is opened, inside the set's folder; default:
- * the folder places: [/usr/share/…]         # where a package puts it classes: [airplane,
- * …]         # order of the labels, or absent licence: … source: … note: … files:
+ *     layout: cifar                  # none = not read in place
+ *     path: cifar-10-batches-bin     # opened, inside the set's folder; default: that
+ *     places: [/usr/share/…]         # where a package puts it; relative to the manifest
+ *     sha256: …                      # of the file at its place
+ *     classes: [airplane, …]         # names of labels that are numbers in the files
+ *     licence: …
+ *     source: …
+ *     note: …
+ *     files:
  *       - url: https://…/cifar-10-binary.tar.gz
  *         bytes: 170052171           # or unknown
  *         sha256: …                  # or md5, adler32; or checksum: unknown
@@ -35,9 +40,10 @@ typedef struct {
 /** A public set; owns everything; {0} is empty. */
 typedef struct {
     char        *name, *title, *layout, *licence, *source;
-    char        *note;   /**< or NULL */
-    char        *path;   /**< inside the set's folder, "" = the folder */
-    char       **places; /**< [n_places] */
+    char        *note;     /**< or NULL */
+    char        *checksum; /**< of the file at its place, as below, or NULL */
+    char        *path;     /**< inside the set's folder, "" = the folder */
+    char       **places;   /**< [n_places] */
     size_t       n_places;
     char       **classes; /**< [n_classes] */
     size_t       n_classes;
@@ -61,29 +67,37 @@ pq_status pq_set_find(const char *folder, const char *name, pq_set *out, pq_err 
 pq_status pq_data_home(char **out, pq_err *err);
 
 /**
- * Folder or file of a set by its bare name: under pq_data_home, or where Debian puts sets
- * (/usr/share/datasets). NULL when there is none or the name has a slash; caller frees
- * with pq_free.
- */
-char *pq_data_locate(const char *name);
-
-/**
  * Where a set lies, complete: one of its places, or its folder under pq_data_home.
  * @retval PQ_ERR_NOT_FOUND  It is not here; the hint says how to get it.
  */
 pq_status pq_set_where(const pq_set *set, char **path, pq_err *err);
 
 /**
+ * What a name or path of events means: a path that is there, or else, for a bare name, a
+ * set: one with a manifest, complete, or any folder of that name under pq_data_home or
+ * where Debian puts sets.
+ *
+ * @param[out] set   its manifest, or {0} for a plain path; caller frees with pq_set_free
+ * @param[out] path  caller frees with pq_free
+ * @retval PQ_ERR_NOT_FOUND  Nowhere; the hint says how to get a set that is known.
+ */
+pq_status pq_data_resolve(const char *name, pq_set *set, char **path, pq_err *err);
+
+/**
  * Gets what is missing of a set into its folder under pq_data_home. A download that
  * broke off is resumed; size and checksum are checked before a file gets its name;
- * archives are unpacked. http, https and file URLs.
+ * archives are unpacked. A file put there by hand is checked and unpacked too. Two at a
+ * time: the second waits. http, https and file URLs.
  *
- * @param[out] path  what to open, as pq_set_where
+ * @param[out] path   what to open, as pq_set_where
+ * @param[out] notes  one line for each file that the manifest has no checksum of, with
+ * its SHA-256; or NULL
  * @retval PQ_ERR_IO      No network, a server's refusal, a broken-off download (run
  * again), a full disk.
- * @retval PQ_ERR_FORMAT  Size or checksum differ from the manifest: nothing is kept.
+ * @retval PQ_ERR_FORMAT  Size or checksum differ from the manifest: a download is not
+ * kept, a file put there by hand is left alone.
  */
 pq_status pq_set_fetch(const pq_set *set, const pq_progress *progress, char **path,
-                       pq_err *err);
+                       pq_text *notes, pq_err *err);
 
 #endif

@@ -8,8 +8,6 @@
 #include "data/layout.h"
 #include "io/yaml.h"
 
-#define DEBIAN_SETS "/usr/share/datasets"
-
 void pq_set_free(pq_set *set)
 {
     pq_free(set->name);
@@ -19,6 +17,7 @@ void pq_set_free(pq_set *set)
     pq_free(set->source);
     pq_free(set->note);
     pq_free(set->path);
+    pq_free(set->checksum);
     pq_texts_free(&set->places, set->n_places);
     pq_texts_free(&set->classes, set->n_classes);
     for (size_t i = 0; set->files != NULL && i < set->n_files; i++) {
@@ -100,15 +99,14 @@ cleanup:
     return st;
 }
 
-/* One of sha256, md5, adler32 with as many digits as it has, or `checksum: unknown`. */
+/* One of sha256, md5, adler32 with as many digits as it has. */
 static pq_status read_checksum(const pq_yaml *map, char **out, pq_err *err)
 {
     static const struct {
         const char *name;
         size_t      digits;
-    } kinds[]           = {{"sha256", 64}, {"md5", 32}, {"adler32", 8}};
-    const pq_yaml *none = pq_yaml_find(map, "checksum");
-    pq_status      st   = PQ_OK;
+    } kinds[]    = {{"sha256", 64}, {"md5", 32}, {"adler32", 8}};
+    pq_status st = PQ_OK;
 
     for (size_t i = 0; i < 3; i++) {
         const pq_yaml *node = pq_yaml_find(map, kinds[i].name);
@@ -125,14 +123,16 @@ static pq_status read_checksum(const pq_yaml *map, char **out, pq_err *err)
         PQ_CHECK(*out != NULL, PQ_ERR_NOMEM, "cannot allocate a checksum");
         return PQ_OK;
     }
-    if (none == NULL || none->kind != PQ_YAML_SCALAR ||
-        strcmp(none->text, "unknown") != 0) {
-        PQ_TRY(pq_yaml_fail(
-            map, err, PQ_ERR_CONFIG,
-            "a file needs sha256, md5 or adler32, or says `checksum: unknown`"));
-    }
 cleanup:
     return st;
+}
+
+static bool says_unknown(const pq_yaml *map)
+{
+    const pq_yaml *node = pq_yaml_find(map, "checksum");
+
+    return node != NULL && node->kind == PQ_YAML_SCALAR &&
+           strcmp(node->text, "unknown") == 0;
 }
 
 static pq_status read_file(const pq_yaml *map, pq_set_file *out, pq_err *err)
@@ -158,6 +158,11 @@ static pq_status read_file(const pq_yaml *map, pq_set_file *out, pq_err *err)
                             out->name));
     }
     PQ_TRY(read_checksum(map, &out->checksum, err));
+    if (out->checksum == NULL && !says_unknown(map)) {
+        PQ_TRY(pq_yaml_fail(
+            map, err, PQ_ERR_CONFIG,
+            "a file needs sha256, md5 or adler32, or says `checksum: unknown`"));
+    }
     if (unpack != NULL &&
         (unpack->kind != PQ_YAML_SCALAR || !pq_parse_bool(unpack->text, &out->unpack))) {
         PQ_TRY(
@@ -188,8 +193,9 @@ cleanup:
 
 static pq_status fill(const pq_yaml *root, pq_set *set, pq_err *err)
 {
-    static const char *const keys[] = {"name", "title", "layout", "licence", "source",
-                                       "note", "path",  "places", "classes", "files"};
+    static const char *const keys[] = {"name",   "title",   "layout", "licence",
+                                       "source", "note",    "path",   "places",
+                                       "sha256", "classes", "files"};
     pq_status                st;
 
     if (root->kind != PQ_YAML_MAP) {
@@ -207,8 +213,33 @@ static pq_status fill(const pq_yaml *root, pq_set *set, pq_err *err)
         PQ_TRY(text_of(root, "note", NULL, &set->note, err));
     }
     PQ_TRY(texts_of(root, "places", &set->places, &set->n_places, err));
+    PQ_TRY(read_checksum(root, &set->checksum, err));
     PQ_TRY(texts_of(root, "classes", &set->classes, &set->n_classes, err));
     PQ_TRY(read_files(root, set, err));
+cleanup:
+    return st;
+}
+
+/* Places that are not absolute are beside the manifest. */
+static pq_status find_places(const char *manifest, pq_set *set, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < set->n_places; i++) {
+        char       *place = set->places[i];
+        const char *rest  = place;
+        size_t      n     = (size_t)(pq_path_base(manifest) - manifest);
+        if (strncmp(rest, "../", 3) == 0 && n > 2 && manifest[n - 2] != '.') {
+            rest += 3;
+            for (n--; n > 0 && manifest[n - 1] != '/'; n--) {
+            }
+        }
+        if (place[0] != '/') {
+            set->places[i] = pq_format("%.*s%s", (int)n, manifest, rest);
+            pq_free(place);
+            PQ_CHECK(set->places[i] != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+        }
+    }
 cleanup:
     return st;
 }
@@ -221,6 +252,7 @@ pq_status pq_set_read(const char *manifest, pq_set *out, pq_err *err)
 
     PQ_TRY(pq_yaml_read(manifest, &root, err));
     PQ_TRY(fill(root, &set, err));
+    PQ_TRY(find_places(manifest, &set, err));
     *out = set;
     set  = (pq_set){0};
 cleanup:
@@ -312,41 +344,25 @@ cleanup:
     return st;
 }
 
-char *pq_data_locate(const char *name)
-{
-    char *home = NULL, *path = NULL;
-
-    if (strchr(name, '/') != NULL || name[0] == '.' || name[0] == '\0') {
-        return NULL;
-    }
-    if (pq_data_home(&home, NULL) == PQ_OK) {
-        path = pq_path_join(home, name);
-    }
-    pq_free(home);
-    if (pq_file_exists(path)) {
-        return path;
-    }
-    pq_free(path);
-    path = pq_path_join(DEBIAN_SETS, name);
-    if (pq_file_exists(path)) {
-        return path;
-    }
-    pq_free(path);
-    return NULL;
-}
-
 /* Whether every file of a set has its own name in the folder: downloads get it when they
- * are checked. */
+ * are checked. Archives may be gone where what was in them is there. */
 static bool is_complete(const pq_set *set, const char *folder, const char *inside)
 {
-    bool all = pq_file_exists(inside);
+    bool   all  = pq_file_exists(inside);
+    size_t gone = 0, archives = 0;
 
     for (size_t i = 0; all && i < set->n_files; i++) {
-        char *path = pq_path_join(folder, set->files[i].name);
-        all        = pq_file_exists(path);
+        const pq_set_file *file = &set->files[i];
+        char              *path = pq_path_join(folder, file->name);
+        const bool         here = path != NULL && pq_file_exists(path);
+        char              *part = path == NULL ? NULL : pq_format("%s.part", path);
+        archives += file->unpack ? 1 : 0;
+        gone += file->unpack && !here ? 1 : 0;
+        all = part != NULL && !pq_file_exists(part) && (here || file->unpack);
         pq_free(path);
+        pq_free(part);
     }
-    return all;
+    return all && (gone == 0 || gone == archives);
 }
 
 pq_status pq_set_where(const pq_set *set, char **path, pq_err *err)
@@ -378,5 +394,88 @@ cleanup:
     pq_free(home);
     pq_free(folder);
     pq_free(inside);
+    return st;
+}
+
+/* A folder or file of that name where sets lie, or NULL. */
+static char *find_unlisted(const char *name)
+{
+    static const char *const debian = "/usr/share/datasets";
+    char                    *home = NULL, *path = NULL;
+
+    if (pq_data_home(&home, NULL) == PQ_OK) {
+        path = pq_path_join(home, name);
+    }
+    pq_free(home);
+    if (path == NULL || !pq_file_exists(path)) {
+        pq_free(path);
+        path = pq_path_join(debian, name);
+    }
+    if (path == NULL || !pq_file_exists(path)) {
+        pq_free(path);
+        path = NULL;
+    }
+    return path;
+}
+
+/* A set's folder that somebody else than `data fetch` filled, or NULL. */
+static char *find_by_hand(const char *name)
+{
+    char      *path = find_unlisted(name);
+    char      *lock = path == NULL ? NULL : pq_path_join(path, ".lock");
+    const bool ours = lock == NULL || pq_file_exists(lock);
+
+    pq_free(lock);
+    if (ours) {
+        pq_free(path);
+        path = NULL;
+    }
+    return path;
+}
+
+static pq_status resolve_set(const pq_set *set, char **path, pq_err *err)
+{
+    pq_err    why = {0};
+    pq_status st  = pq_set_where(set, path, &why);
+
+    if (st == PQ_ERR_NOT_FOUND) {
+        *path = find_by_hand(set->name);
+        st    = *path != NULL ? PQ_OK : st;
+    }
+    if (st != PQ_OK && err != NULL) {
+        *err = why;
+    }
+    return st;
+}
+
+pq_status pq_data_resolve(const char *name, pq_set *set, char **path, pq_err *err)
+{
+    char     *sets = NULL;
+    pq_err    why  = {0};
+    pq_status st   = PQ_OK;
+
+    *set  = (pq_set){0};
+    *path = NULL;
+    if (strpbrk(name, "/.") != NULL || name[0] == '\0' || pq_file_exists(name)) {
+        PQ_TRY(pq_file_check(name, err));
+        PQ_STRDUP(*path, name);
+        goto cleanup;
+    }
+    if (pq_folder_shipped("datasets/sets", "sets", &sets, NULL) == PQ_OK &&
+        pq_set_find(sets, name, set, &why) == PQ_OK) {
+        PQ_TRY(resolve_set(set, path, err));
+        goto cleanup;
+    }
+    *path = find_unlisted(name);
+    if (*path == NULL) {
+        st = pq_file_check(name, err);
+        pq_err_hint(err, "%s (`pquant data list` names them)",
+                    why.message[0] != '\0' ? why.message : "no public set is called so");
+    }
+cleanup:
+    if (st != PQ_OK) {
+        pq_set_free(set);
+    }
+    pq_free(sets);
     return st;
 }

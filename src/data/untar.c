@@ -1,11 +1,15 @@
+#define _XOPEN_SOURCE 700 /* nftw */
+
 #include "data/untar.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include "core/file.h"
@@ -128,7 +132,8 @@ static pq_status write_file(tar *t, const char *name, uint64_t size, pq_err *err
     out = fopen(path, "wb");
     PQ_CHECK(out != NULL, PQ_ERR_IO, "%s: %s", path, strerror(errno));
     PQ_TRY(copy(t, size, out, err));
-    st  = fclose(out) == 0 ? PQ_OK : PQ_ERR_IO;
+    st  = fflush(out) == 0 && fsync(fileno(out)) == 0 ? PQ_OK : PQ_ERR_IO;
+    st  = fclose(out) == 0 ? st : PQ_ERR_IO;
     out = NULL;
     PQ_CHECK(st == PQ_OK, PQ_ERR_IO, "%s: %s", path, strerror(errno));
 cleanup:
@@ -207,7 +212,7 @@ cleanup:
     return st;
 }
 
-pq_status pq_untar(const char *archive, const char *folder, pq_err *err)
+static pq_status unpack_all(const char *archive, const char *folder, pq_err *err)
 {
     tar       t = {.path = archive, .folder = folder};
     pq_status st;
@@ -226,5 +231,69 @@ cleanup:
         (void)gzclose(t.file);
     }
     pq_free(t.long_name);
+    return st;
+}
+
+static int remove_one(const char *path, const struct stat *info, int kind,
+                      struct FTW *where)
+{
+    (void)info;
+    (void)kind;
+    (void)where;
+    return remove(path);
+}
+
+static void remove_tree(const char *path)
+{
+    (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* Moves what is in `from` to where nothing is, or into the folder that is there. */
+static pq_status move_into(const char *from, const char *to, pq_err *err)
+{
+    char    **names = NULL;
+    char     *a = NULL, *b = NULL;
+    size_t    n = 0;
+    pq_status st;
+
+    if (!pq_folder_exists(from) || !pq_folder_exists(to)) {
+        PQ_CHECK(rename(from, to) == 0, PQ_ERR_IO, "%s: cannot be replaced: %s", to,
+                 strerror(errno));
+        return PQ_OK;
+    }
+    PQ_TRY(pq_folder_list(from, "", &names, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        pq_free(a);
+        pq_free(b);
+        a = pq_path_join(from, names[i]);
+        b = pq_path_join(to, names[i]);
+        PQ_CHECK(a != NULL && b != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+        PQ_TRY(move_into(a, b, err));
+    }
+cleanup:
+    for (size_t i = 0; i < n; i++) {
+        pq_free(names[i]);
+    }
+    pq_free(names);
+    pq_free(a);
+    pq_free(b);
+    return st;
+}
+
+pq_status pq_untar(const char *archive, const char *folder, pq_err *err)
+{
+    char     *aside = pq_path_join(folder, ".unpacking");
+    pq_status st;
+
+    PQ_CHECK(aside != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    remove_tree(aside);
+    PQ_TRY(pq_folder_make(aside, err));
+    PQ_TRY(unpack_all(archive, aside, err));
+    PQ_TRY(move_into(aside, folder, err));
+cleanup:
+    if (aside != NULL) {
+        remove_tree(aside);
+    }
+    pq_free(aside);
     return st;
 }

@@ -8,8 +8,9 @@
 #include "core/err.h"
 
 /**
- * Unpacks the regular files of an archive into a folder. Links, devices, absolute
- * names and names with `..` are refused.
+ * Unpacks the regular files of an archive into a folder, aside first: nothing shows
+ * until all of it is there. Links, devices, absolute names and names with `..` are
+ * refused.
  *
  * Source: POSIX.1-2017, pax, "ustar interchange format"; GNU long names.
  * @retval PQ_ERR_FORMAT  Not a tar, truncated, or one of the above.

@@ -16,7 +16,7 @@
 /* A file changed less than this ago may change again within one tick of its clock. */
 enum { SETTLED_S = 2, MEMO_BYTES = 16 << 20 };
 
-enum { PLACES = 3 };
+enum { DATA_HOME = 2, PLACES };
 
 /* The places an input may be in, in order; NULL entries are not looked at. */
 static void list_places(const pq_config *config, const char *name, char *places[PLACES])
@@ -40,13 +40,14 @@ static bool is_there(const char *path)
     return path != NULL && (pq_file_exists(path) || pq_folder_exists(path));
 }
 
-/* Where a public set lies, if the name is one's; NULL, and PQ_OK, if it is not. */
+/* The name itself, if it is that of a public set that is here: opening it finds the
+ * place, and the manifest's layout and classes. NULL, and PQ_OK, if it is no set's. */
 static pq_status find_set(const pq_config *config, const char *name, char **out,
                           pq_err *err)
 {
-    char     *sets = NULL;
-    pq_set    set  = {0};
-    pq_status st   = PQ_OK;
+    char     *sets = NULL, *path = NULL;
+    pq_set    set = {0};
+    pq_status st  = PQ_OK;
 
     *out = NULL;
     if (strpbrk(name, "/.") != NULL ||
@@ -54,13 +55,17 @@ static pq_status find_set(const pq_config *config, const char *name, char **out,
         pq_set_find(sets, name, &set, NULL) != PQ_OK) {
         goto cleanup;
     }
-    st = pq_set_where(&set, out, err);
+    pq_set_free(&set);
+    st = pq_data_resolve(name, &set, &path, err);
     if (st != PQ_OK) {
         pq_err_context(err, "%s: dataset '%s'", config->path, name);
+        goto cleanup;
     }
+    PQ_STRDUP(*out, name);
 cleanup:
     pq_set_free(&set);
     pq_free(sets);
+    pq_free(path);
     return st;
 }
 
@@ -103,13 +108,13 @@ pq_status pq_input_find(const pq_config *config, const char *what, const char *n
     *out = NULL;
     list_places(config, name, places);
     for (size_t i = 0; i < PLACES && *out == NULL; i++) {
-        if (is_there(places[i])) {
+        if (i == DATA_HOME && strcmp(what, "dataset") == 0) {
+            PQ_TRY(find_set(config, name, out, err));
+        }
+        if (*out == NULL && is_there(places[i])) {
             *out      = places[i];
             places[i] = NULL;
         }
-    }
-    if (*out == NULL && strcmp(what, "dataset") == 0) {
-        PQ_TRY(find_set(config, name, out, err));
     }
     if (*out == NULL) {
         st = fail_missing(config, what, name, places, err);

@@ -18,12 +18,14 @@ manifest() { # BYTES SHA URL
   printf 'name: tiny\ntitle: ten classes of noise\nlayout: cifar\npath: tiny\nlicence: none\nsource: this test\nfiles:\n  - url: %s\n    bytes: %s\n    sha256: %s\n    unpack: true\n' "$3" "$1" "$2" >"$work/tiny.yaml"
 }
 url=file://$work/server/tiny.tar.gz
-left() { find "$work/data" -type f 2>/dev/null | grep -v '/tiny/tiny/' || true; }
+nothing_left() { [ -z "$(find "$work/data" -type f ! -name .lock 2>/dev/null)" ] || fault "$1 left $(find "$work/data" -type f)"; }
 
 manifest "$bytes" "${sum/[0-9a-f]/$([ "${sum:0:1}" = 0 ] && echo 1 || echo 0)}" "$url"
 expect 2 "sha256" "$pquant" data fetch "$work/tiny.yaml" -q
+nothing_left "a wrong checksum"
 manifest $((bytes + 1)) "$sum" "$url"
-expect 2 "bytes" "$pquant" data fetch "$work/tiny.yaml" -q || true
+expect 2 "has $bytes bytes, the manifest says $((bytes + 1))" "$pquant" data fetch "$work/tiny.yaml" -q
+nothing_left "a wrong size"
 manifest "$bytes" "$sum" "file://$work/server/none.tar.gz"
 expect 75 "none.tar.gz" "$pquant" data fetch "$work/tiny.yaml" -q
 manifest "$bytes" "$sum" "http://127.0.0.1:9/none.tar.gz"
@@ -32,10 +34,28 @@ expect 75 "127.0.0.1" "$pquant" data fetch "$work/tiny.yaml" -q
 manifest "$bytes" "$sum" "$url"
 expect 0 "$work/data" "$pquant" data fetch "$work/tiny.yaml" -q
 expect 0 "$work/data" "$pquant" data fetch "$work/tiny.yaml" -q # a second time: nothing to do
+# An archive put there by hand is checked and unpacked.
+rm -r "$work/data/tiny"
+mkdir "$work/data/tiny"
+printf broken >"$work/data/tiny/tiny.tar.gz"
+expect 2 "hint: remove it" "$pquant" data fetch "$work/tiny.yaml" -q
+cp "$work/server/tiny.tar.gz" "$work/data/tiny/"
+manifest "$bytes" "$sum" "http://127.0.0.1:9/tiny.tar.gz"
+expect 0 "$work/data/tiny" "$pquant" data fetch "$work/tiny.yaml" -q
+[ -e "$work/data/tiny/tiny/test_batch.bin" ] || fault "an archive put there by hand was not unpacked"
+[ ! -e "$work/data/tiny/.unpacking" ] || fault "the folder for unpacking stayed"
+printf 'name: bare\ntitle: no checksum\nlayout: cifar\nlicence: none\nsource: this test\nfiles:\n  - url: %s\n    bytes: unknown\n    checksum: unknown\n' "$url" >"$work/bare.yaml"
+expect 0 "not verified, the manifest has no checksum; sha256 is $sum" "$pquant" data fetch "$work/bare.yaml" -q
 where=$("$pquant" data fetch "$work/tiny.yaml" -q)
 expect 0 "train             20 events" "$pquant" data info "$where"
 expect 2 "did you mean 'cifar-10'?" "$pquant" data fetch cifar-1
 expect 0 "jsc-openml" "$pquant" data list
+for sample in jets-hlf jets-btag jets-btag-tracks; do # shipped: listed with the checksum of the file, and opened by name
+  expect 0 "checksum   sha256:$(sha256sum "datasets/$sample.h5" | cut -d' ' -f1)" "$pquant" data list
+  expect 0 "licence: CC-BY-4.0" "$pquant" data info "$sample"
+done
+expect 0 "accuracy" "$pquant" model eval datasets/models/jsc-mlp.h5 --data jets-hlf:test --limit 100
+expect 2 "\`pquant data fetch jetset-small\` gets it" "$pquant" data info jetset-small
 "$pquant" data list --format json | /usr/bin/python3 -m json.tool >/dev/null || fault "the list's JSON is not valid"
 
 expect 0 "$work/own.h5" "$pquant" data import "$where" -o "$work/own.h5" -q

@@ -8,6 +8,7 @@
 
 #include "core/hash.h"
 #include "data/fetch.h"
+#include "data/layout.h"
 #include "data/untar.h"
 
 #define SETS PQ_TEST_SOURCE_ROOT "/datasets/sets"
@@ -92,14 +93,14 @@ Test(fetch, a_file_url_is_copied_and_checked)
     sums(sha, adler);
     snprintf(url, sizeof url, "file://%s/origin", folder);
     set = one(&file, url, sha, BYTES);
-    OK(pq_set_fetch(&set, NULL, &where, err));
+    OK(pq_set_fetch(&set, NULL, &where, NULL, err));
     snprintf(path, sizeof path, "%s/s", home);
     cr_expect_str_eq(where, path);
     cr_expect(is_content("f.bin"));
     cr_expect_not(there("f.bin.part"));
     pq_free(where);
     cr_assert_eq(remove(strcat(strcpy(path, folder), "/origin")), 0);
-    OK(pq_set_fetch(&set, NULL, &where, err)); /* not fetched again */
+    OK(pq_set_fetch(&set, NULL, &where, NULL, err)); /* not fetched again */
     pq_free(where);
 }
 
@@ -116,7 +117,7 @@ Test(fetch, a_download_goes_on_where_it_broke_off)
     strcat(part, "/f.bin.part");
     OK(pq_file_write(part, content, 77777, err));
     set = one(&file, url, adler, BYTES);
-    OK(pq_set_fetch(&set, NULL, &where, err));
+    OK(pq_set_fetch(&set, NULL, &where, NULL, err));
     cr_expect(is_content("f.bin"));
     pq_free(where);
 }
@@ -136,7 +137,7 @@ Test(fetch, what_differs_from_the_manifest_is_refused_and_not_kept)
     for (size_t i = 0; i < 3; i++) {
         err = (pq_err){0};
         set = one(&file, url, bad[i], BYTES);
-        cr_expect_eq(pq_set_fetch(&set, NULL, &where, &err), PQ_ERR_FORMAT);
+        cr_expect_eq(pq_set_fetch(&set, NULL, &where, NULL, &err), PQ_ERR_FORMAT);
         cr_expect_not_null(strstr(err.message, ", the manifest says 0000000"), "%s",
                            err.message);
         cr_expect_not(there("f.bin"));
@@ -147,7 +148,7 @@ Test(fetch, what_differs_from_the_manifest_is_refused_and_not_kept)
     cr_expect_str_eq(err.message, want);
     err = (pq_err){0};
     set = one(&file, url, sha, BYTES + 1);
-    cr_expect_eq(pq_set_fetch(&set, NULL, &where, &err), PQ_ERR_FORMAT);
+    cr_expect_eq(pq_set_fetch(&set, NULL, &where, NULL, &err), PQ_ERR_FORMAT);
     snprintf(want, sizeof want, "%s: has 200000 bytes, the manifest says 200001", url);
     cr_expect_str_eq(err.message, want);
     cr_expect_null(where);
@@ -162,7 +163,7 @@ Test(fetch, md5_is_that_of_the_standard)
     write_file("abc", "abc", 3); /* RFC 1321, appendix A.5 */
     snprintf(url, sizeof url, "file://%s/abc", folder);
     set = one(&file, url, "md5:900150983cd24fb0d6963f7d28e17f72", 3);
-    OK(pq_set_fetch(&set, NULL, &where, err));
+    OK(pq_set_fetch(&set, NULL, &where, NULL, err));
     pq_free(where);
 }
 
@@ -173,7 +174,7 @@ Test(fetch, without_network_or_file_the_error_says_what_to_do)
     pq_set      set = one(&file, "http://127.0.0.1:1/f.bin", NULL, 0);
     pq_err      err = {0};
 
-    cr_expect_eq(pq_set_fetch(&set, NULL, &where, &err), PQ_ERR_IO);
+    cr_expect_eq(pq_set_fetch(&set, NULL, &where, NULL, &err), PQ_ERR_IO);
     cr_expect_not_null(
         strstr(err.message, "http://127.0.0.1:1/f.bin: cannot be reached: "));
     snprintf(want, sizeof want,
@@ -181,16 +182,16 @@ Test(fetch, without_network_or_file_the_error_says_what_to_do)
     cr_expect_str_eq(err.hint, want);
     err = (pq_err){0};
     set = one(&file, "file:///no/such/file", NULL, 0);
-    cr_expect_eq(pq_set_fetch(&set, NULL, &where, &err), PQ_ERR_IO);
+    cr_expect_eq(pq_set_fetch(&set, NULL, &where, NULL, &err), PQ_ERR_IO);
     cr_expect_not_null(
         strstr(err.message, "file:///no/such/file: the download failed: "));
     err = (pq_err){0};
     set = one(&file, "ftp://127.0.0.1/f.bin", NULL, 0);
-    cr_expect_eq(pq_set_fetch(&set, NULL, &where, &err), PQ_ERR_IO);
+    cr_expect_eq(pq_set_fetch(&set, NULL, &where, NULL, &err), PQ_ERR_IO);
     set.n_files = 0;
     set.path    = set.name; /* inside its folder, and not there */
     err         = (pq_err){0};
-    cr_expect_eq(pq_set_fetch(&set, NULL, &where, &err), PQ_ERR_UNSUPPORTED);
+    cr_expect_eq(pq_set_fetch(&set, NULL, &where, NULL, &err), PQ_ERR_UNSUPPORTED);
     cr_expect_not_null(strstr(err.message, "the set 's' has no known address; see "));
 }
 
@@ -201,6 +202,7 @@ typedef struct {
     size_t limit;
     bool   ranges;
     int    answers; /* requests to serve */
+    int    refusal; /* status given instead of the content, 0 = none */
 } server;
 
 static void *serve(void *context)
@@ -218,6 +220,15 @@ static void *serve(void *context)
         range                   = strstr(text, "Range: bytes=");
         if (range != NULL && s->ranges) {
             from = (size_t)strtoull(range + 13, NULL, 10);
+        }
+        if (s->refusal != 0) {
+            n = (size_t)snprintf(text, sizeof text,
+                                 "HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n",
+                                 s->refusal);
+            (void)!send(client, text, n, MSG_NOSIGNAL);
+            (void)close(client);
+            s->refusal = s->refusal == 416 ? 0 : s->refusal;
+            continue;
         }
         n = snprintf(text, sizeof text,
                      from > 0 ? "HTTP/1.1 206 Partial Content\r\nContent-Length: %zu\r\n"
@@ -269,7 +280,7 @@ Test(fetch, a_broken_connection_is_resumed_by_range_or_from_the_start)
         sums(sha, adler);
         start(&s, &thread, url);
         set = one(&file, url, sha, BYTES);
-        cr_expect_eq(pq_set_fetch(&set, NULL, &where, &err), PQ_ERR_IO);
+        cr_expect_eq(pq_set_fetch(&set, NULL, &where, NULL, &err), PQ_ERR_IO);
         cr_expect_not_null(strstr(err.message, ": the download failed: "), "%s",
                            err.message);
         cr_expect_str_eq(err.hint,
@@ -279,7 +290,7 @@ Test(fetch, a_broken_connection_is_resumed_by_range_or_from_the_start)
         s.limit   = BYTES;
         s.answers = ranges == 1 ? 1 : 2;
         cr_assert_eq(pthread_create(&thread, NULL, serve, &s), 0);
-        OK(pq_set_fetch(&set, NULL, &where, err));
+        OK(pq_set_fetch(&set, NULL, &where, NULL, err));
         cr_expect(is_content("f.bin"));
         pthread_join(thread, NULL);
         pq_free(where);
@@ -287,6 +298,186 @@ Test(fetch, a_broken_connection_is_resumed_by_range_or_from_the_start)
         snprintf(full, sizeof full, "%s/s/f.bin", home);
         cr_assert_eq(remove(full), 0);
     }
+}
+
+/* Puts the first n bytes of the content where a download that broke off is. */
+static void put_in_set(const char *name, const void *bytes, size_t n)
+{
+    char full[200];
+
+    snprintf(full, sizeof full, "%s/s", home);
+    OK(pq_folder_make(full, err));
+    snprintf(full, sizeof full, "%s/s/%s", home, name);
+    OK(pq_file_write(full, bytes, n, err));
+}
+
+Test(fetch, only_a_refused_range_costs_the_part_that_is_there)
+{
+    static const int refusals[] = {503, 403, 416};
+
+    for (size_t i = 0; i < 3; i++) {
+        const bool  range = refusals[i] == 416;
+        server      s     = {.limit   = BYTES,
+                             .ranges  = false,
+                             .answers = range ? 2 : 1,
+                             .refusal = refusals[i]};
+        char        sha[80], adler[24], url[64], *where = NULL;
+        pthread_t   thread;
+        pq_set_file file;
+        pq_set      set;
+        pq_err      err = {0};
+
+        sums(sha, adler);
+        put_in_set("f.bin.part", content, 77777);
+        start(&s, &thread, url);
+        set = one(&file, url, sha, BYTES);
+        cr_expect_eq(pq_set_fetch(&set, NULL, &where, NULL, &err),
+                     range ? PQ_OK : PQ_ERR_IO, "%s", err.message);
+        cr_expect_eq(is_content("f.bin"), range);
+        cr_expect_eq(there("f.bin.part"), !range);
+        if (!range) {
+            cr_expect_str_eq(err.hint,
+                             "77777 bytes are kept: the same command goes on from there");
+        }
+        pthread_join(thread, NULL);
+        close(s.socket);
+        pq_free(where);
+    }
+}
+
+Test(fetch, a_file_put_there_by_hand_is_checked_and_kept)
+{
+    char        sha[80], adler[24], want[400], *where = NULL;
+    pq_set_file file;
+    pq_set      set;
+    pq_err      err = {0};
+
+    sums(sha, adler);
+    put_in_set("f.bin", content, BYTES - 1);
+    set = one(&file, "file:///no/such/file", sha, 0);
+    cr_expect_eq(pq_set_fetch(&set, NULL, &where, NULL, &err), PQ_ERR_FORMAT);
+    snprintf(want, sizeof want, "%s/s/f.bin: has sha256 ", home);
+    cr_expect_eq(strncmp(err.message, want, strlen(want)), 0, "%s", err.message);
+    cr_expect_str_eq(err.hint, "remove it, and the same command downloads it");
+    cr_expect(there("f.bin"));
+    put_in_set("f.bin", content, BYTES);
+    OK(pq_set_fetch(&set, NULL, &where, NULL, err));
+    pq_free(where);
+    /* Changed after it was checked: checked again. */
+    content[0] ^= 1;
+    put_in_set("f.bin", content, BYTES);
+    cr_expect_eq(pq_set_fetch(&set, NULL, &where, NULL, &err), PQ_ERR_FORMAT);
+}
+
+/* Fetches one file of unknown size and checksum. */
+static pq_status fetch_unknown(const char *name, const char *url, char **notes,
+                               pq_err *err)
+{
+    char        as[32], *where = NULL;
+    pq_set_file file;
+    pq_set      set  = one(&file, url, NULL, 0);
+    pq_text     text = {0};
+    pq_status   st;
+
+    strcpy(as, name);
+    file.name = as;
+    st        = pq_set_fetch(&set, NULL, &where, &text, err);
+    *notes    = text.text;
+    pq_free(where);
+    return st;
+}
+
+static void refused_unknown(const char *name, const void *bytes, size_t n,
+                            const char *text)
+{
+    char   url[200], want[300], *notes = NULL;
+    pq_err err = {0};
+
+    write_file("origin", bytes, n);
+    snprintf(url, sizeof url, "file://%s/origin", folder);
+    cr_expect_eq(fetch_unknown(name, url, &notes, &err), PQ_ERR_FORMAT);
+    snprintf(want, sizeof want, "%s%s", url, text);
+    cr_expect_str_eq(err.message, want);
+    cr_expect_null(notes);
+    cr_expect_not(there(name));
+}
+
+Test(fetch, an_unknown_checksum_is_said_and_the_file_must_at_least_be_whole)
+{
+    char   url[200], want[200], hex[PQ_HASH_TEXT], *notes = NULL, *bytes = NULL;
+    size_t n = 0;
+    gzFile gz;
+    pq_h5 *file = NULL;
+
+    snprintf(path, sizeof path, "%s/whole.gz", folder);
+    gz = gzopen(path, "wb");
+    gzwrite(gz, content, BYTES);
+    cr_assert_eq(gzclose(gz), Z_OK);
+    OK(pq_file_read(path, 1 << 20, &bytes, &n, err));
+    refused_unknown("f.gz", bytes, n - 1, ": is truncated or damaged");
+    refused_unknown("f.gz", bytes, n / 2, ": is truncated or damaged");
+    refused_unknown("f.gz", "<html>", 6, ": is no gzip file");
+    write_file("origin", bytes, n);
+    pq_free(bytes);
+    snprintf(url, sizeof url, "file://%s/whole.gz", folder);
+    OK(fetch_unknown("f.gz", url, &notes, err));
+    OK(pq_hash_file(path, hex, err));
+    snprintf(want, sizeof want,
+             "f.gz: not verified, the manifest has no checksum; sha256 is %s\n", hex);
+    cr_expect_str_eq(notes, want);
+    pq_free(notes);
+
+    snprintf(path, sizeof path, "%s/whole.h5", folder);
+    OK(pq_h5_create(path, &file, err));
+    put(file, "x", PQ_DTYPE_F32, PQ_SHAPE(1), (const float[]){1.0F});
+    OK(pq_h5_commit(&file, err));
+    OK(pq_file_read(path, 1 << 20, &bytes, &n, err));
+    refused_unknown("f.h5", bytes, n - 8, ": is truncated or damaged");
+    refused_unknown("f.h5", "<html>", 6, ": is no HDF5 file");
+    pq_free(bytes);
+    snprintf(url, sizeof url, "file://%s", path);
+    OK(fetch_unknown("f.h5", url, &notes, err));
+    pq_free(notes);
+}
+
+typedef struct {
+    const pq_set *set;
+    pq_status     st;
+} fetcher;
+
+static void *fetch_it(void *context)
+{
+    fetcher *f     = context;
+    char    *where = NULL;
+
+    f->st = pq_set_fetch(f->set, NULL, &where, NULL, NULL);
+    pq_free(where);
+    return NULL;
+}
+
+Test(fetch, two_at_a_time_get_the_set_once)
+{
+    server      s = {.limit = BYTES, .ranges = true, .answers = 1}; /* one request only */
+    char        sha[80], adler[24], url[64];
+    pthread_t   serving, fetching[4];
+    fetcher     fetchers[4];
+    pq_set_file file;
+    pq_set      set;
+
+    sums(sha, adler);
+    start(&s, &serving, url);
+    set = one(&file, url, sha, BYTES);
+    for (int i = 0; i < 4; i++) {
+        fetchers[i] = (fetcher){&set, PQ_ERR_IO};
+        cr_assert_eq(pthread_create(&fetching[i], NULL, fetch_it, &fetchers[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        pthread_join(fetching[i], NULL);
+        cr_expect_eq(fetchers[i].st, PQ_OK);
+    }
+    pthread_join(serving, NULL);
+    close(s.socket);
+    cr_expect(is_content("f.bin"));
 }
 
 /* A tar header with its checksum. */
@@ -347,6 +538,14 @@ Test(fetch, archives_are_unpacked_inside_their_folder_only)
 
     write_tar("in/side/f", '0', true);
     OK(pq_untar(path, home, err));
+    write_tar("in/side/g", '0', true); /* beside what is there */
+    OK(pq_untar(path, home, err));
+    write_tar("in/side/f", '0', false);
+    cr_expect_eq(pq_untar(path, home, NULL), PQ_ERR_FORMAT);
+    snprintf(full, sizeof full, "%s/.unpacking", home);
+    cr_expect_not(pq_file_exists(full));
+    snprintf(full, sizeof full, "%s/in/side/g", home);
+    cr_expect_eq(pq_file_bytes(full), 700);
     snprintf(full, sizeof full, "%s/in/side/f", home);
     OK(pq_file_read(full, 4096, &bytes, &n, err));
     cr_assert_eq(n, 700);
@@ -375,7 +574,13 @@ Test(fetch, every_manifest_of_the_project_is_valid)
     cr_expect_geq(n, 15);
     for (size_t i = 0; i < n; i++) {
         char *where = NULL;
-        cr_expect(sets[i].licence[0] != '\0' && strncmp(sets[i].source, "http", 4) == 0,
+        bool  known = strcmp(sets[i].layout, "none") == 0;
+        for (size_t k = 0; pq_layouts[k] != NULL; k++) {
+            known = known || strcmp(pq_layouts[k]->name, sets[i].layout) == 0;
+        }
+        cr_expect(known, "%s: layout %s", sets[i].name, sets[i].layout);
+        cr_expect(sets[i].licence[0] != '\0', "%s", sets[i].name);
+        cr_expect(sets[i].checksum != NULL || strncmp(sets[i].source, "http", 4) == 0,
                   "%s", sets[i].name);
         for (size_t k = 0; k < sets[i].n_places; k++) {
             pq_free(sets[i].places[k]);
@@ -385,6 +590,64 @@ Test(fetch, every_manifest_of_the_project_is_valid)
         pq_set_free(&sets[i]);
     }
     pq_free(sets);
+}
+
+/* Our own samples: where they are, and that they are what the manifest says. */
+Test(fetch, shipped_samples_are_what_their_manifests_say)
+{
+    static const char *const names[] = {"jets-hlf", "jets-btag", "jets-btag-tracks"};
+
+    for (size_t i = 0; i < 3; i++) {
+        char  *where = NULL, due[160], hex[PQ_HASH_TEXT], sum[80];
+        pq_set set   = {0};
+        OK(pq_set_find(SETS, names[i], &set, err));
+        OK(pq_set_where(&set, &where, err));
+        snprintf(due, sizeof due, PQ_TEST_SOURCE_ROOT "/datasets/%s.h5", names[i]);
+        cr_expect_str_eq(where, due);
+        OK(pq_hash_file(where, hex, err));
+        snprintf(sum, sizeof sum, "sha256:%s", hex);
+        cr_expect_str_eq(set.checksum, sum);
+        cr_expect_str_eq(set.licence, "CC-BY-4.0");
+        pq_free(where);
+        pq_set_free(&set);
+    }
+}
+
+/* A name is a set's wherever a file may be given; its manifest says how to read it. */
+Test(fetch, a_set_is_opened_by_its_name_with_the_layout_and_classes_of_its_manifest)
+{
+    static const char arff[] = "@relation r\n@attribute a numeric\n"
+                               "@attribute class {0,1,2,3,4}\n@data\n1,0\n2,4\n";
+    pq_dataset       *d      = NULL;
+    pq_err            err    = {0};
+    char              full[200];
+
+    cr_assert_eq(chdir(PQ_TEST_SOURCE_ROOT), 0);
+    OK(pq_dataset_open("jets-btag-tracks", NULL, &d, err));
+    cr_expect_str_eq(pq_dataset_describe(d)->layout, "ftag");
+    pq_dataset_close(&d);
+    cr_expect_eq(pq_dataset_open("jsc-openml", NULL, &d, &err), PQ_ERR_NOT_FOUND);
+    cr_expect_str_eq(err.hint, "`pquant data fetch jsc-openml` gets it");
+    snprintf(full, sizeof full, "%s/jsc-openml", home);
+    OK(pq_folder_make(full, err));
+    strcat(full, "/hls4ml_lhc_jets_hlf.arff");
+    OK(pq_file_write(full, arff, sizeof arff - 1, err));
+    OK(pq_dataset_open("jsc-openml", NULL, &d, err));
+    cr_expect_str_eq(pq_dataset_describe(d)->layout, "arff");
+    cr_expect_str_eq(pq_dataset_describe(d)->class_names[2], "t");
+    pq_dataset_close(&d);
+    err = (pq_err){0};
+    cr_expect_eq(pq_dataset_open("jsc-openm", NULL, &d, &err), PQ_ERR_NOT_FOUND);
+    cr_expect_str_eq(err.message, "jsc-openm: no such file or folder");
+    cr_expect_str_eq(err.hint,
+                     "no public set is called 'jsc-openm'; did you mean 'jsc-openml'? "
+                     "(`pquant data list` names them)");
+    snprintf(full, sizeof full, "%s/vertexing", home);
+    OK(pq_folder_make(full, err));
+    err = (pq_err){0};
+    cr_expect_eq(pq_dataset_open("vertexing", NULL, &d, &err), PQ_ERR_UNSUPPORTED);
+    cr_expect_not_null(strstr(err.message, "the set 'vertexing' is not read in place"));
+    cr_expect_not_null(strstr(err.hint, "ROOT files"));
 }
 
 Test(fetch, sets_are_found_by_name_with_advice)
