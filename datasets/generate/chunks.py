@@ -82,6 +82,7 @@ def _work(make_chunk, n, seed, chunk, options, path):
 def _quiet_worker():
     """Workers leave Ctrl-C to the parent, and the FastJet banner to nobody."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
 

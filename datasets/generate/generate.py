@@ -8,6 +8,7 @@ the same command goes on from them).
 
 import argparse
 import os
+import signal
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -93,6 +94,7 @@ def main(arguments):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: workers end too
     try:
         main(sys.argv[1:])
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@
 
 static const pq_option info_options[] = {
     {"layout", 0, "NAME", false, NULL, "layout, where looking does not find it"},
+    {"label", 0, "NAME", false, NULL, "column that holds the class; default by its name"},
     {"format", 0, "table|json", false, "table", "how to print"},
     {0},
 };
@@ -136,14 +137,39 @@ static void print_table(const pq_dataset_info *info, const json_t *splits)
     }
 }
 
+/* Events that are in two splits by their values. */
+static pq_status count_repeats(pq_dataset *dataset, json_t **out, pq_err *err)
+{
+    enum { MAX_EVENTS = 20000000 };
+    size_t    n       = 0;
+    bool      counted = false;
+    pq_status st;
+
+    PQ_TRY(pq_dataset_count_repeats(dataset, MAX_EVENTS, &n, &counted, err));
+    *out = counted ? json_integer((json_int_t)n) : json_null();
+cleanup:
+    return st;
+}
+
+static void print_repeats(const pq_dataset_info *info, const json_t *repeats)
+{
+    if (json_is_null(repeats) && info->n_splits > 1) {
+        (void)printf("whether events stand in two splits was not checked: too many\n");
+    } else if (json_integer_value(repeats) > 0) {
+        (void)printf("%lld events have the values of an event in another split\n",
+                     (long long)json_integer_value(repeats));
+    }
+}
+
 static pq_status info(const pq_args *args, int *exit_code, pq_err *err)
 {
     const pq_dataset_options options = {.layout    = pq_args_value(args, "layout"),
+                                        .label     = pq_args_value(args, "label"),
                                         .nonfinite = PQ_NONFINITE_ZERO};
     pq_dataset              *dataset = NULL;
-    json_t                  *splits = json_array(), *split = NULL, *json = NULL;
-    const char              *format;
-    pq_status                st;
+    json_t     *splits = json_array(), *split = NULL, *json = NULL, *repeats = NULL;
+    const char *format;
+    pq_status   st;
 
     (void)exit_code;
     PQ_TRY(pq_args_format(args, "table json", &format, err));
@@ -152,16 +178,20 @@ static pq_status info(const pq_args *args, int *exit_code, pq_err *err)
         PQ_TRY(split_json(dataset, s, &split, err));
         (void)json_array_append_new(splits, split);
     }
+    PQ_TRY(count_repeats(dataset, &repeats, err));
     if (strcmp(format, "table") == 0) {
         print_table(pq_dataset_describe(dataset), splits);
+        print_repeats(pq_dataset_describe(dataset), repeats);
     } else {
         json = describe(pq_dataset_describe(dataset), splits);
+        (void)json_object_set(json, "in_two_splits", repeats);
         PQ_CHECK(json != NULL && json_dumpf(json, stdout, JSON_INDENT(2)) == 0,
                  PQ_ERR_NOMEM, "cannot print the dataset as JSON");
         (void)putchar('\n');
     }
 cleanup:
     json_decref(splits);
+    json_decref(repeats);
     json_decref(json);
     pq_dataset_close(&dataset);
     return st;

@@ -1,9 +1,11 @@
 /* pquant data generate: runs the jet generator in a Python environment of its own. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,26 +25,62 @@ static const pq_option options[] = {
     {0},
 };
 
-/* Runs a program and waits; its exit code, or -1 when it could not be started or was
- * killed. */
+/* The program that runs, for the handler; 0 = none. */
+static volatile pid_t running;
+
+static void pass_on(int signal)
+{
+    if (running > 0) {
+        (void)kill(running, signal);
+    }
+}
+
+/* Hands SIGINT and SIGTERM on to the program that runs, or gives them back. */
+static void handle_signals(bool passing, struct sigaction before[2])
+{
+    static const int signals[] = {SIGINT, SIGTERM};
+    struct sigaction action    = {.sa_handler = pass_on};
+
+    for (int i = 0; i < 2; i++) {
+        (void)sigaction(signals[i], passing ? &action : &before[i],
+                        passing ? &before[i] : NULL);
+    }
+}
+
+/* Runs a program and waits; its exit code, 130 when it was interrupted or terminated, or
+ * -1 when it could not be started or was killed. It ends when we do, however we do. */
 static int run_program(const char *const *argv, bool quiet)
 {
-    int         state;
-    const pid_t child = fork();
+    const pid_t      parent = getpid();
+    struct sigaction before[2];
+    int              state = 0, got;
+    pid_t            child;
 
+    handle_signals(true, before);
+    child = fork();
     if (child == 0) {
+        handle_signals(false, before);
+        (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent) {
+            _exit(126);
+        }
         if (quiet && freopen("/dev/null", "w", stdout) == NULL) {
             _exit(126);
         }
         (void)execvp(argv[0], (char *const *)argv);
         _exit(127);
     }
-    while (child > 0 && waitpid(child, &state, 0) < 0) {
-        if (errno != EINTR) {
-            return -1;
-        }
+    running = child;
+    do {
+        got = child > 0 ? waitpid(child, &state, 0) : -1;
+    } while (child > 0 && got < 0 && errno == EINTR);
+    running = 0;
+    handle_signals(false, before);
+    if (got > 0 && WIFSIGNALED(state) &&
+        (WTERMSIG(state) == SIGINT || WTERMSIG(state) == SIGTERM)) {
+        return 130;
     }
-    return child > 0 && WIFEXITED(state) ? WEXITSTATUS(state) : -1;
+    return got > 0 && WIFEXITED(state) ? WEXITSTATUS(state) : -1;
 }
 
 /* Folder of the environment: one for each content of requirements.txt. */

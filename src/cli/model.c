@@ -186,6 +186,8 @@ static const pq_option eval_options[] = {
     {"threads", 0, "N", false, "0", "threads, 0 = all cores; does not change the result"},
     {"limit", 0, "N", false, "0", "at most so many events, 0 = all"},
     {"stride", 0, "N", false, "1", "every N-th event, from the first on"},
+    {"nonfinite", 0, "fail|drop|zero", false, "fail",
+     "what to do with events that hold NaN or inf"},
     {"scores", 0, "OUT.h5", false, NULL,
      "write scores [n, classes], labels and weights there"},
     {"format", 0, "table|json", false, "table", "how to print"},
@@ -280,9 +282,10 @@ cleanup:
 
 static pq_status eval_open(const pq_args *args, eval_state *s, size_t *split, pq_err *err)
 {
-    const char *data    = pq_args_value(args, "data"),
-               *classes = pq_args_value(args, "classes");
-    pq_status st;
+    const char *data       = pq_args_value(args, "data"),
+               *classes    = pq_args_value(args, "classes");
+    pq_dataset_options how = {0};
+    pq_status          st;
 
     PQ_CHECK(data != NULL, PQ_ERR_CONFIG, "model eval: --data FILE[:SPLIT] is missing");
     PQ_TRY(
@@ -291,10 +294,21 @@ static pq_status eval_open(const pq_args *args, eval_state *s, size_t *split, pq
     if (classes != NULL) {
         PQ_TRY(name_classes(s->graph, classes, err));
     }
-    PQ_TRY(pq_dataset_open(s->path, NULL, &s->dataset, err));
+    PQ_TRY(pq_args_nonfinite(args, &how.nonfinite, err));
+    PQ_TRY(pq_dataset_open(s->path, &how, &s->dataset, err));
     PQ_TRY(pq_dataset_split(s->dataset, s->split_name, split, err));
 cleanup:
     return st;
+}
+
+static void note_nonfinite(const pq_args *args, const eval_state *s)
+{
+    const size_t n = pq_dataset_describe(s->dataset)->nonfinite;
+
+    if (n > 0 && !pq_args_flag(args, "quiet")) {
+        (void)fprintf(stderr, "note: %zu events hold NaN or infinity (--nonfinite %s)\n",
+                      n, pq_args_value(args, "nonfinite"));
+    }
 }
 
 /* Outputs without names are taken in the dataset's order, which may be wrong. */
@@ -333,6 +347,7 @@ static pq_status eval(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_evaluate(s.graph, s.dataset, split, &options, &s.result, err));
     pq_progress_done();
     note_order(args, &s);
+    note_nonfinite(args, &s);
     if (scores != NULL) {
         PQ_TRY(write_scores(scores, &s.result, err));
     }

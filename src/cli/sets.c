@@ -169,6 +169,7 @@ static const pq_option import_options[] = {
     {"layout", 0, "NAME", false, NULL, "layout, where looking does not find it"},
     {"inputs", 0, "A,B,…", false, NULL,
      "columns used as features, in this order; default all"},
+    {"label", 0, "NAME", false, NULL, "column that holds the class; default by its name"},
     {"labels", 0, "B=5,C=4,…", false, NULL,
      "class name = value in the file, in class order"},
     {"splits", 0, "NAME=A:B,…", false, NULL,
@@ -181,7 +182,7 @@ static const pq_option import_options[] = {
     {0},
 };
 
-static pq_status pick_policy(const pq_args *args, pq_nonfinite *out, pq_err *err)
+pq_status pq_args_nonfinite(const pq_args *args, pq_nonfinite *out, pq_err *err)
 {
     static const char *const names[] = {"fail", "drop", "zero"};
     const char              *given   = pq_args_value(args, "nonfinite");
@@ -198,11 +199,25 @@ cleanup:
     return st;
 }
 
+/* What is not as it was in the file. */
+static void note_events(const pq_dataset_info *info, pq_nonfinite policy)
+{
+    if (info->left_out > 0) {
+        (void)printf("%zu events of other labels are left out\n", info->left_out);
+    }
+    if (info->nonfinite > 0) {
+        (void)printf("%zu events hold NaN or infinity: %s\n", info->nonfinite,
+                     policy == PQ_NONFINITE_DROP ? "left out"
+                                                 : "the mean is put in place of it");
+    }
+}
+
 static pq_status import(const pq_args *args, int *exit_code, pq_err *err)
 {
     const pq_progress  progress = pq_args_progress(args);
     pq_dataset_options options  = {.layout = pq_args_value(args, "layout"),
                                    .inputs = pq_args_value(args, "inputs"),
+                                   .label  = pq_args_value(args, "label"),
                                    .labels = pq_args_value(args, "labels"),
                                    .splits = pq_args_value(args, "splits")};
     const char        *out      = pq_args_value(args, "output");
@@ -212,14 +227,13 @@ static pq_status import(const pq_args *args, int *exit_code, pq_err *err)
 
     (void)exit_code;
     PQ_CHECK(out != NULL, PQ_ERR_CONFIG, "data import: -o OUT.h5 is missing");
-    PQ_TRY(pick_policy(args, &options.nonfinite, err));
+    PQ_TRY(pq_args_nonfinite(args, &options.nonfinite, err));
     PQ_TRY(pq_args_size(args, "gzip", 0, 9, &gzip, err));
     PQ_TRY(pq_dataset_open(pq_args_get(args, 0), &options, &dataset, err));
     PQ_TRY(pq_data_import(dataset, out, (int)gzip, &progress, err));
     pq_progress_done();
-    if (pq_dataset_describe(dataset)->nonfinite > 0 && !pq_args_flag(args, "quiet")) {
-        (void)printf("%zu events hold NaN or infinity\n",
-                     pq_dataset_describe(dataset)->nonfinite);
+    if (!pq_args_flag(args, "quiet")) {
+        note_events(pq_dataset_describe(dataset), options.nonfinite);
     }
     (void)printf("%s\n", out);
 cleanup:

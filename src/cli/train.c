@@ -12,7 +12,6 @@
 #include "core/clock.h"
 #include "core/file.h"
 #include "core/memory.h"
-#include "data/fetch.h"
 #include "exec/cpu.h"
 #include "formats/model.h"
 #include "formats/zoo.h"
@@ -65,7 +64,8 @@ static void restore_signals(const old_handlers *old)
     (void)sigaction(SIGTERM, &old->terminate, NULL);
 }
 
-/* In the current folder, else beside the configuration. */
+/* In the current folder, else beside the configuration; else the name as it is, which may
+ * be a public set's. */
 static char *locate(const run_state *r, const char *name)
 {
     const char  *path   = r->config->path;
@@ -95,32 +95,13 @@ cleanup:
     return st;
 }
 
-/* A file or folder, or the name of a public set (datasets/sets). */
-static char *locate_data(const run_state *r)
-{
-    const char  *file   = r->config->path;
-    const size_t n      = (size_t)(pq_path_base(file) - file);
-    char        *beside = pq_format("%.*s../datasets/sets", (int)n, file);
-    char        *path   = NULL;
-    pq_set       set    = {0};
-
-    if (beside != NULL && strpbrk(r->config->dataset.file, "/.") == NULL &&
-        (pq_set_find("datasets/sets", r->config->dataset.file, &set, NULL) == PQ_OK ||
-         pq_set_find(beside, r->config->dataset.file, &set, NULL) == PQ_OK)) {
-        (void)pq_set_where(&set, &path, NULL);
-        pq_set_free(&set);
-    }
-    pq_free(beside);
-    return path != NULL ? path : locate(r, r->config->dataset.file);
-}
-
 static pq_status open_inputs(run_state *r, pq_train_data *data, pq_err *err)
 {
     const pq_dataset_options how  = {.layout = r->config->dataset.layout,
                                      .inputs = r->config->dataset.inputs,
                                      .labels = r->config->dataset.labels,
                                      .splits = r->config->dataset.splits};
-    char                    *path = locate_data(r);
+    char                    *path = locate(r, r->config->dataset.file);
     pq_status                st;
 
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");

@@ -13,6 +13,7 @@
 #include "core/param.h"
 #include "core/progress.h"
 #include "core/text.h"
+#include "data/dataset.h"
 
 /** Exit codes that no pq_status stands for (design: 0 ok, 2 usage, …). */
 enum {
@@ -78,6 +79,9 @@ pq_status pq_args_size(const pq_args *args, const char *option, size_t lo, size_
  */
 pq_status pq_args_format(const pq_args *args, const char *allowed, const char **out,
                          pq_err *err);
+
+/** Policy of --nonfinite. @retval PQ_ERR_CONFIG  None of fail, drop, zero. */
+pq_status pq_args_nonfinite(const pq_args *args, pq_nonfinite *out, pq_err *err);
 
 /** Progress that is drawn on stderr: a bar on a terminal, lines otherwise, nothing with
  * --quiet. */

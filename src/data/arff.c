@@ -151,4 +151,5 @@ const pq_layout pq_layout_arff = {
     .list_aux     = pq_table_list_aux,
     .close        = pq_table_close,
     .takes_inputs = true,
+    .takes_label  = true,
 };

@@ -78,4 +78,5 @@ const pq_layout pq_layout_csv = {
     .list_aux     = pq_table_list_aux,
     .close        = pq_table_close,
     .takes_inputs = true,
+    .takes_label  = true,
 };

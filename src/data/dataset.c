@@ -210,11 +210,16 @@ static pq_status describe(pq_dataset *d, pq_err *err)
         .licence   = s->licence,
         .source    = s->source,
         .nonfinite = d->info.nonfinite,
+        .left_out  = d->info.left_out,
     };
     d->info.sample.dim[s->sample.ndim - 1] = d->features;
     PQ_NEW(d->split_infos, d->splits.n);
     PQ_NEW(d->hashes, d->splits.n);
+    PQ_NEW(d->met, d->splits.n);
     for (size_t i = 0; i < d->splits.n; i++) {
+        if (d->nonfinite == PQ_NONFINITE_ZERO) { /* else met once at most */
+            PQ_NEW(d->met[i], d->splits.items[i].n / 8 + 1);
+        }
         d->split_infos[i] =
             (pq_split_info){d->splits.items[i].name, d->splits.items[i].n};
         PQ_CHECK(d->splits.items[i].n > 0, PQ_ERR_FORMAT, "%s%s%s: holds no events",
@@ -246,6 +251,27 @@ cleanup:
     return st;
 }
 
+static pq_status check_inputs(const char *inputs, pq_err *err)
+{
+    char    **names = NULL;
+    size_t    n     = 0;
+    pq_status st    = PQ_OK;
+
+    if (inputs == NULL) {
+        return PQ_OK;
+    }
+    PQ_TRY(pq_texts_split(inputs, &names, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < i; k++) {
+            PQ_CHECK(strcmp(names[i], names[k]) != 0, PQ_ERR_CONFIG,
+                     "input '%s' is named twice", names[i]);
+        }
+    }
+cleanup:
+    pq_texts_free(&names, n);
+    return st;
+}
+
 static pq_status open_source(pq_dataset *d, const char *name, const pq_dataset_options *o,
                              pq_err *err)
 {
@@ -263,6 +289,10 @@ static pq_status open_source(pq_dataset *d, const char *name, const pq_dataset_o
         goto cleanup;
     }
     PQ_TRY(find_layout(path, o->layout != NULL ? o->layout : set.layout, &layout, err));
+    PQ_CHECK(o->label == NULL || layout->takes_label, PQ_ERR_CONFIG,
+             "%s: has no columns (layout %s), so label '%s' names none", path,
+             layout->name, o->label);
+    PQ_TRY(check_inputs(o->inputs, err));
     PQ_STRDUP(s->path, path);
     s->layout = layout;
     PQ_TRY(layout->open(s, o, err));
@@ -329,6 +359,10 @@ void pq_dataset_close(pq_dataset **dataset)
     pq_free(d->columns);
     pq_free(d->split_infos);
     pq_free(d->hashes);
+    for (size_t i = 0; d->met != NULL && i < d->splits.n; i++) {
+        pq_free(d->met[i]);
+    }
+    pq_free(d->met);
     pq_splits_free(&d->splits);
     source_free(&d->source);
     (void)pthread_mutex_destroy(&d->lock);

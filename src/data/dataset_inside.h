@@ -29,7 +29,10 @@ struct pq_dataset {
     float  *mean, *std;    /**< [features] of the handed-out features, or NULL */
     char  **feature_names; /**< [features] or NULL */
     pq_nonfinite nonfinite;
-    bool partial_labels; /**< labels that are no class are left out, not refused */
+    bool      partial_labels; /**< labels that are no class are left out, not refused */
+    uint8_t **met;     /**< [splits.n] one bit an event that was counted, or NULL */
+    const float *fill; /**< [features] put in place of values that are not finite, or NULL
+                          = the scaler's mean, or 0; borrowed */
     char (*hashes)[PQ_HASH_TEXT]; /**< [splits.n], "" = not computed yet */
     pq_dataset_info info;
 };
@@ -52,6 +55,10 @@ size_t pq_first_nonfinite(const float *row, size_t n);
 /** Leaves out what the options say: events of other labels, and, by policy, events with
  * values that are not finite. */
 pq_status pq_dataset_filter(pq_dataset *d, pq_err *err);
+
+/** As pq_dataset_read_aux, for several quantities in one pass and either type. */
+pq_status pq_dataset_aux(pq_dataset *d, size_t split, const pq_aux *aux, size_t first,
+                         size_t n, void *out, pq_err *err);
 
 /** Fails when an event number is in two splits of the file. */
 pq_status pq_dataset_check_leaks(pq_dataset *d, pq_err *err);

@@ -133,6 +133,18 @@ size_t pq_first_nonfinite(const float *row, size_t n)
     return SIZE_MAX;
 }
 
+/* Counts an event once, however often it is read. */
+static void count_nonfinite(pq_dataset *d, size_t split, size_t event)
+{
+    const uint8_t bit = (uint8_t)(1U << (event % 8));
+    uint8_t      *met = d->met[split];
+
+    d->info.nonfinite += met == NULL || (met[event / 8] & bit) == 0 ? 1 : 0;
+    if (met != NULL) {
+        met[event / 8] |= bit;
+    }
+}
+
 /* Follows the policy for one event's values, in the file's units. */
 static pq_status check_event(pq_dataset *d, size_t split, size_t event, float *x,
                              pq_err *err)
@@ -144,7 +156,7 @@ static pq_status check_event(pq_dataset *d, size_t split, size_t event, float *x
     if (bad == SIZE_MAX) {
         return PQ_OK;
     }
-    d->info.nonfinite++;
+    count_nonfinite(d, split, event);
     if (d->feature_names != NULL) {
         (void)snprintf(feature, sizeof feature, "feature '%s'",
                        d->feature_names[bad % d->features]);
@@ -159,8 +171,9 @@ static pq_status check_event(pq_dataset *d, size_t split, size_t event, float *x
         d->splits.items[split].name, event, feature, (double)x[bad]);
     for (size_t i = 0; i < d->items; i++) {
         if (!isfinite(x[i])) {
-            x[i] = d->mean != NULL && !d->source.standardized ? d->mean[i % d->features]
-                                                              : 0.0F;
+            x[i] = d->fill != NULL                              ? d->fill[i % d->features]
+                   : d->mean != NULL && !d->source.standardized ? d->mean[i % d->features]
+                                                                : 0.0F;
         }
     }
 cleanup:
@@ -301,40 +314,61 @@ cleanup:
     return st;
 }
 
-pq_status pq_dataset_read_aux(pq_dataset *d, size_t split, const char *name, size_t first,
-                              size_t n, double *out, pq_err *err)
+/* Listed rows: reads the stretch they lie in, block by block. */
+static pq_status read_listed_aux(pq_dataset *d, const pq_split *s, const pq_aux *aux,
+                                 size_t first, size_t n, uint64_t *out, pq_err *err)
+{
+    const pq_layout *from  = d->source.layout;
+    const uint32_t  *rows  = s->rows + first;
+    uint64_t        *block = NULL; /* of either type: both have 8 bytes */
+    pq_status        st;
+
+    PQ_NEW(block, d->block * aux->n_names);
+    for (size_t i = 0; i < n;) {
+        const size_t at  = rows[i];
+        size_t       end = i;
+        while (end < n && rows[end] - at < d->block) {
+            end++;
+        }
+        PQ_TRY(from->read_aux(&d->source, s->base, aux, at, rows[end - 1] - at + 1, block,
+                              err));
+        for (; i < end; i++) {
+            memcpy(out + i * aux->n_names, block + (rows[i] - at) * aux->n_names,
+                   aux->n_names * sizeof *out);
+        }
+    }
+cleanup:
+    pq_free(block);
+    return st;
+}
+
+pq_status pq_dataset_aux(pq_dataset *d, size_t split, const pq_aux *aux, size_t first,
+                         size_t n, void *out, pq_err *err)
 {
     const pq_split *s;
-    double         *block = NULL;
     pq_status       st;
 
     (void)pthread_mutex_lock(&d->lock);
     PQ_TRY(check_range(d, split, first, n, err));
     s = &d->splits.items[split];
-    PQ_TRY(no_aux(&d->source, s->base, name, err));
-    if (s->rows == NULL) {
-        PQ_TRY(d->source.layout->read_aux(&d->source, s->base, name, s->first + first, n,
-                                          out, err));
-        goto cleanup;
+    for (size_t k = 0; k < aux->n_names; k++) {
+        PQ_TRY(no_aux(&d->source, s->base, aux->names[k], err));
     }
-    PQ_NEW(block, d->block);
-    for (size_t i = 0; i < n;) {
-        const uint32_t *rows = s->rows + first;
-        const size_t    from = rows[i];
-        size_t          end  = i;
-        while (end < n && rows[end] - from < d->block) {
-            end++;
-        }
-        PQ_TRY(d->source.layout->read_aux(&d->source, s->base, name, from,
-                                          rows[end - 1] - from + 1, block, err));
-        for (; i < end; i++) {
-            out[i] = block[rows[i] - from];
-        }
+    if (n > 0) {
+        st = s->rows == NULL ? d->source.layout->read_aux(&d->source, s->base, aux,
+                                                          s->first + first, n, out, err)
+                             : read_listed_aux(d, s, aux, first, n, out, err);
     }
 cleanup:
-    pq_free(block);
     (void)pthread_mutex_unlock(&d->lock);
     return st;
+}
+
+pq_status pq_dataset_read_aux(pq_dataset *d, size_t split, const char *name, size_t first,
+                              size_t n, double *out, pq_err *err)
+{
+    return pq_dataset_aux(d, split, &(pq_aux){1, &name, PQ_DTYPE_F64}, first, n, out,
+                          err);
 }
 
 /* Everything a result can depend on, in the order it is handed out. */
@@ -378,11 +412,9 @@ pq_status pq_dataset_hash(pq_dataset *d, size_t split, char out[65], pq_err *err
     (void)pthread_mutex_lock(&d->lock);
     PQ_TRY(check_range(d, split, 0, 0, err));
     if (d->hashes[split][0] == '\0') {
-        const size_t met = d->info.nonfinite;
         pq_hash_start(&h);
         PQ_TRY(hash_split(d, split, &h, err));
         pq_hash_end(&h, d->hashes[split]);
-        d->info.nonfinite = met;
     }
     memcpy(out, d->hashes[split], PQ_HASH_TEXT);
 cleanup:

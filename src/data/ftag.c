@@ -34,6 +34,7 @@ static const char *const aliases[][ALIASES] = {
     {"IP3D_signed_z0_significance", "lifetimeSignedZ0SinThetaSignificance", "S_z0", NULL},
     {"HadronConeExclTruthLabelID", "HadronGhostTruthLabelID", "flavour", "flavor"},
     {"eventNumber", "event_number", "event", NULL},
+    {"weight", "mcEventWeight", NULL, NULL},
     {"dphi", "phi_rel", NULL, NULL},
     {"deta", "eta_rel", NULL, NULL},
     {"ptfrac", "pt_frac", NULL, NULL},
@@ -79,32 +80,44 @@ static bool recognises(const char *path)
     return yes;
 }
 
-static bool ends_with(const char *text, const char *end)
+/* GN2_pb, DL1dv01_pu, GN2v01_pghostb, GN3_phbb, GN2_ptau, dipsLoose_pc: a tagger, an
+ * underscore, p and one or several flavours. Not X_pt, X_phi, X_ptrel. */
+static bool is_score(const char *name)
 {
-    const size_t n = strlen(text), m = strlen(end);
+    static const char *const flavours[] = {
+        "ghost", "tau", "light", "qcd", "top", "inc", "hadr", "el", "mu", "had",
+        "b",     "c",   "u",     "d",   "s",   "g",   "l",    "h",  "q"};
+    const char *p = strrchr(name, '_');
 
-    return n >= m && strcmp(text + n - m, end) == 0;
+    if (p == NULL || p == name || p[1] != 'p' || p[2] == '\0') {
+        return false;
+    }
+    for (p += 2; *p != '\0';) {
+        size_t k = 0, n = sizeof flavours / sizeof *flavours;
+        while (k < n && strncmp(p, flavours[k], strlen(flavours[k])) != 0) {
+            k++;
+        }
+        if (k == n) {
+            return false;
+        }
+        p += strlen(flavours[k]);
+    }
+    return true;
 }
 
 /* Columns that say the answer, count events or are another tagger's: never features
  * unless named. */
 static bool is_no_feature(const char *name)
 {
-    static const char *const parts[] = {"Truth",  "truth", "flavour", "flavor",
-                                        "Number", "event", "eight",   "valid"};
-    static const char *const ends[]  = {"_pb", "_pc", "_pu", "_ptau"};
+    static const char *const parts[] = {"Truth", "truth", "flavour", "flavor", "Number",
+                                        "event", "Hash",  "eight",   "valid"};
 
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (strstr(name, parts[i]) != NULL) {
             return true;
         }
     }
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        if (ends_with(name, ends[i])) {
-            return true;
-        }
-    }
-    return false;
+    return is_score(name);
 }
 
 static pq_status add_input(ftag *f, const char *name, pq_err *err)
@@ -240,8 +253,9 @@ cleanup:
     return st;
 }
 
-/* flavour_label with its names, or else the hadron label 5, 4, 0, 15. */
-static pq_status choose_label(pq_source *s, pq_err *err)
+/* The column named, else flavour_label with its names, else the hadron label; values are
+ * 5, 4, 0, 15 where the file names none. */
+static pq_status choose_label(pq_source *s, const char *named, pq_err *err)
 {
     static const char *const names[]  = {"b", "c", "light", "tau"};
     static const double      values[] = {5.0, 4.0, 0.0, 15.0};
@@ -249,7 +263,8 @@ static pq_status choose_label(pq_source *s, pq_err *err)
     const char              *label;
     pq_status                st;
 
-    if (find(f->jet_columns, f->n_jet_columns, "flavour_label") != NULL &&
+    if ((named == NULL || strcmp(named, "flavour_label") == 0) &&
+        find(f->jet_columns, f->n_jet_columns, "flavour_label") != NULL &&
         pq_h5_has_attr(f->file, "jets", "flavour_label")) {
         PQ_STRDUP(f->label, "flavour_label");
         PQ_TRY(pq_h5_attr_texts(f->file, "jets", "flavour_label", &s->class_names,
@@ -258,7 +273,10 @@ static pq_status choose_label(pq_source *s, pq_err *err)
                  "%s: attribute 'flavour_label' of jets names no classes", s->path);
         goto cleanup;
     }
-    label = resolve(f->jet_columns, f->n_jet_columns, "HadronConeExclTruthLabelID");
+    label = resolve(f->jet_columns, f->n_jet_columns,
+                    named != NULL ? named : "HadronConeExclTruthLabelID");
+    PQ_CHECK(label != NULL || named == NULL, PQ_ERR_NOT_FOUND,
+             "%s: jets has no column '%s' of labels", s->path, named);
     PQ_CHECK(label != NULL, PQ_ERR_FORMAT,
              "%s: jets has no label: neither HadronConeExclTruthLabelID nor "
              "flavour_label with "
@@ -275,8 +293,9 @@ cleanup:
 
 static pq_status open_ftag(pq_source *s, const pq_dataset_options *options, pq_err *err)
 {
-    ftag     *f = NULL;
-    pq_status st;
+    ftag       *f = NULL;
+    const char *weight;
+    pq_status   st;
 
     PQ_NEW(f, 1);
     s->state = f;
@@ -288,10 +307,11 @@ static pq_status open_ftag(pq_source *s, const pq_dataset_options *options, pq_e
                              err));
     }
     PQ_TRY(choose_inputs(s, options->inputs, err));
-    PQ_TRY(choose_label(s, err));
+    PQ_TRY(choose_label(s, options->label, err));
     PQ_TRY(set_sample(s, err));
-    if (find(f->jet_columns, f->n_jet_columns, "weight") != NULL) {
-        PQ_STRDUP(f->weight, "weight");
+    weight = resolve(f->jet_columns, f->n_jet_columns, "weight");
+    if (weight != NULL) {
+        PQ_STRDUP(f->weight, weight);
     }
     if (pq_h5_has_attr(f->file, "/", "licence")) {
         PQ_TRY(pq_h5_attr_text(f->file, "/", "licence", &s->licence, err));
@@ -352,11 +372,14 @@ static pq_status list_aux(pq_source *s, size_t split, char ***names, size_t *n,
                          err);
 }
 
-static pq_status read_aux(pq_source *s, size_t split, const char *name, size_t first,
-                          size_t n, double *out, pq_err *err)
+static pq_status read_aux(pq_source *s, size_t split, const pq_aux *aux, size_t first,
+                          size_t n, void *out, pq_err *err)
 {
+    const ftag *f = s->state;
+
     (void)split;
-    return read_column(s->state, (pq_rows){first, n}, name, PQ_DTYPE_F64, out, err);
+    return pq_h5_read_columns(f->file, "jets", (pq_rows){first, n}, aux->names,
+                              aux->n_names, aux->dtype, out, err);
 }
 
 static void close_ftag(pq_source *s)
@@ -386,4 +409,5 @@ const pq_layout pq_layout_ftag = {
     .list_aux     = list_aux,
     .close        = close_ftag,
     .takes_inputs = true,
+    .takes_label  = true,
 };

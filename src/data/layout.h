@@ -46,6 +46,13 @@ typedef struct {
     float  *weight; /**< [n] */
 } pq_raw;
 
+/** Auxiliary quantities to read, into [n, n_names] of 8 bytes each. */
+typedef struct {
+    size_t             n_names;
+    const char *const *names;
+    pq_dtype           dtype; /**< PQ_DTYPE_F64, or PQ_DTYPE_I64 for event numbers */
+} pq_aux;
+
 struct pq_layout {
     const char *name;
     const char *summary;
@@ -61,9 +68,9 @@ struct pq_layout {
     pq_status (*read)(pq_source *s, size_t split, size_t first, size_t n,
                       const pq_raw *out, pq_err *err);
 
-    /** Reads an auxiliary quantity; NULL when the layout has none. */
-    pq_status (*read_aux)(pq_source *s, size_t split, const char *name, size_t first,
-                          size_t n, double *out, pq_err *err);
+    /** Reads auxiliary quantities in one pass; NULL when the layout has none. */
+    pq_status (*read_aux)(pq_source *s, size_t split, const pq_aux *aux, size_t first,
+                          size_t n, void *out, pq_err *err);
 
     /** Names of the auxiliary quantities, for messages and to find event numbers; NULL =
      * none. Caller frees each and the array. */
@@ -74,6 +81,7 @@ struct pq_layout {
     void (*close)(pq_source *s);
 
     bool takes_inputs; /**< open has followed options->inputs itself */
+    bool takes_label;  /**< open follows options->label */
 };
 
 /** All layouts in a fixed order, NULL-terminated. */

@@ -34,7 +34,8 @@ void pq_lines_close(pq_lines *lines)
 
 pq_status pq_lines_next(pq_lines *lines, bool *there, pq_err *err)
 {
-    int         code = Z_OK;
+    int         code  = Z_OK;
+    const bool  start = gztell(lines->file) == 0;
     size_t      n;
     const char *why;
     pq_status   st;
@@ -54,6 +55,9 @@ pq_status pq_lines_next(pq_lines *lines, bool *there, pq_err *err)
              PQ_LINE_BYTES);
     while (n > 0 && (lines->text[n - 1] == '\n' || lines->text[n - 1] == '\r')) {
         lines->text[--n] = '\0';
+    }
+    if (start && strncmp(lines->text, "\xef\xbb\xbf", 3) == 0) { /* UTF-8's mark */
+        memmove(lines->text, lines->text + 3, n - 3 + 1);
     }
 cleanup:
     return st;

@@ -433,8 +433,8 @@ cleanup:
     return st;
 }
 
-static pq_status read_aux(pq_source *s, size_t split, const char *name, size_t first,
-                          size_t n, double *out, pq_err *err)
+static pq_status read_one_aux(pq_source *s, size_t split, const char *name, pq_rows rows,
+                              pq_dtype dtype, uint64_t *out, pq_err *err)
 {
     own      *o   = s->state;
     char     *aux = NULL, *path = NULL;
@@ -445,10 +445,29 @@ static pq_status read_aux(pq_source *s, size_t split, const char *name, size_t f
     PQ_CHECK(aux != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(check_rows(s, split, aux, &there, err));
     PQ_TRY(join(s, split, aux, &path, err));
-    PQ_TRY(pq_h5_read_rows(o->file, path, (pq_rows){first, n}, PQ_DTYPE_F64, out, err));
+    PQ_TRY(pq_h5_read_rows(o->file, path, rows, dtype, out, err));
 cleanup:
     pq_free(aux);
     pq_free(path);
+    return st;
+}
+
+static pq_status read_aux(pq_source *s, size_t split, const pq_aux *aux, size_t first,
+                          size_t n, void *out, pq_err *err)
+{
+    uint64_t *one = NULL, *to = out; /* of either type: both have 8 bytes */
+    pq_status st;
+
+    PQ_NEW(one, n);
+    for (size_t k = 0; k < aux->n_names; k++) {
+        PQ_TRY(read_one_aux(s, split, aux->names[k], (pq_rows){first, n}, aux->dtype, one,
+                            err));
+        for (size_t i = 0; i < n; i++) {
+            to[i * aux->n_names + k] = one[i];
+        }
+    }
+cleanup:
+    pq_free(one);
     return st;
 }
 

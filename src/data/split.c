@@ -2,10 +2,27 @@
 
 #include <math.h>
 #include <string.h>
+#include <strings.h>
 
 #include "core/memory.h"
 
 enum { BLOCK = 65536, SHARE_DIGITS = 9, PREFIX = 7 /* of "modulo=" */ };
+
+/* Best first; upper and lower case are the same. */
+static const char *const event_names[] = {
+    "event_number", "eventNumber", "event", "event_id", "eventID", "evt", "id"};
+
+enum { N_EVENT_NAMES = sizeof event_names / sizeof *event_names };
+
+bool pq_is_event_name(const char *name)
+{
+    for (size_t k = 0; k < N_EVENT_NAMES; k++) {
+        if (strcasecmp(name, event_names[k]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
 
 void pq_splits_free(pq_splits *splits)
 {
@@ -46,20 +63,19 @@ cleanup:
 
 pq_status pq_source_event_name(pq_source *source, size_t split, char **out, pq_err *err)
 {
-    static const char *const known[] = {"event_number", "eventNumber", "event"};
-    char                   **names   = NULL;
-    size_t                   n       = 0;
-    pq_status                st      = PQ_OK;
+    char    **names = NULL;
+    size_t    n     = 0;
+    pq_status st    = PQ_OK;
 
     *out = NULL;
     if (source->layout->list_aux == NULL) {
         return PQ_OK;
     }
     PQ_TRY(source->layout->list_aux(source, split, &names, &n, err));
-    for (size_t k = 0; k < sizeof known / sizeof *known && *out == NULL; k++) {
+    for (size_t k = 0; k < N_EVENT_NAMES && *out == NULL; k++) {
         for (size_t i = 0; i < n && *out == NULL; i++) {
-            if (strcmp(names[i], known[k]) == 0) {
-                PQ_STRDUP(*out, known[k]);
+            if (strcasecmp(names[i], event_names[k]) == 0) {
+                PQ_STRDUP(*out, names[i]);
             }
         }
     }
@@ -151,13 +167,18 @@ cleanup:
     return st;
 }
 
+static uint64_t magnitude(int64_t number)
+{
+    return number < 0 ? -(uint64_t)number : (uint64_t)number;
+}
+
 /* Where in 0..1 an event number lies: its last decimal digit is the first after the
  * point, and so on, so that tenths are the number modulo 10 and numbers that follow each
  * other spread. The result is the double nearest to the decimal fraction, as parsed
  * bounds are. */
-static double share_of(double number)
+static double share_of(int64_t number)
 {
-    uint64_t rest = (uint64_t)fmin(fabs(number), 0x1p63);
+    uint64_t rest = magnitude(number);
     double   top = 0.0, scale = 1.0;
 
     for (int i = 0; i < SHARE_DIGITS; i++) {
@@ -172,9 +193,10 @@ static double share_of(double number)
 static pq_status by_number(pq_source *s, const char *aux, const parts_by *by,
                            pq_splits *out, pq_err *err)
 {
-    const size_t n       = s->splits[0].n;
-    const part  *parts   = by->parts;
-    double      *numbers = NULL;
+    const pq_aux numbered = {1, &aux, PQ_DTYPE_I64};
+    const size_t n        = s->splits[0].n;
+    int64_t     *numbers  = NULL;
+    const part  *parts    = by->parts;
     pq_status    st;
 
     PQ_NEW(numbers, BLOCK);
@@ -186,11 +208,12 @@ static pq_status by_number(pq_source *s, const char *aux, const parts_by *by,
     }
     for (size_t first = 0; first < n; first += BLOCK) {
         const size_t m = n - first < BLOCK ? n - first : BLOCK;
-        PQ_TRY(s->layout->read_aux(s, 0, aux, first, m, numbers, err));
+        PQ_TRY(s->layout->read_aux(s, 0, &numbered, first, m, numbers, err));
         for (size_t i = 0; i < m; i++) {
-            const double at = by->by_number
-                                  ? fmod(fabs(numbers[i]), by->modulus) / by->modulus
-                                  : share_of(numbers[i]);
+            const double at =
+                by->by_number ? (double)(magnitude(numbers[i]) % (uint64_t)by->modulus) /
+                                    by->modulus
+                              : share_of(numbers[i]);
             for (size_t p = 0; p < out->n; p++) {
                 pq_split *item = &out->items[p];
                 if (at >= parts[p].from && at < parts[p].to) {

@@ -42,6 +42,9 @@ pq_status pq_splits_create(pq_source *source, const char *text, pq_splits *out,
 /** Keeps those events of a split for which keep[i] is true. */
 pq_status pq_split_keep(pq_split *split, const bool *keep, pq_err *err);
 
+/** Whether a column or quantity of that name numbers the events. */
+bool pq_is_event_name(const char *name);
+
 /** Name of the source's event numbers, or NULL; caller frees with pq_free. */
 pq_status pq_source_event_name(pq_source *source, size_t split, char **out, pq_err *err);
 

@@ -1,12 +1,14 @@
 #include "data/table.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "core/memory.h"
+#include "data/split.h"
 
 static bool is_one_of(const char *name, const char *const *list, size_t n)
 {
@@ -18,18 +20,11 @@ static bool is_one_of(const char *name, const char *const *list, size_t n)
     return false;
 }
 
-static bool is_event(const char *name)
-{
-    static const char *const list[] = {"event_number", "eventNumber", "event", "id"};
-
-    return is_one_of(name, list, 4);
-}
-
 static bool is_weight(const char *name)
 {
-    static const char *const list[] = {"weight", "event_weight"};
+    static const char *const list[] = {"weight", "event_weight", "mcEventWeight"};
 
-    return is_one_of(name, list, 2);
+    return is_one_of(name, list, 3);
 }
 
 static bool is_class(const char *name)
@@ -68,7 +63,7 @@ static pq_status choose_inputs(pq_source *s, pq_table *t, const char *inputs, pq
     PQ_NEW(t->inputs, t->n);
     if (inputs == NULL) {
         for (size_t i = 0; i < t->n; i++) {
-            if (i != t->label && i != t->weight && !is_event(t->names[i])) {
+            if (i != t->label && i != t->weight && !pq_is_event_name(t->names[i])) {
                 t->inputs[t->n_inputs++] = i;
             }
         }
@@ -90,17 +85,20 @@ cleanup:
 pq_status pq_table_choose(pq_source *s, pq_table *t, const pq_dataset_options *options,
                           pq_err *err)
 {
-    bool      found = false;
     pq_status st;
 
     PQ_CHECK(t->n >= 2, PQ_ERR_FORMAT,
              "%s: has %zu columns; features and a class need at least 2", s->path, t->n);
     t->weight = SIZE_MAX;
     t->label  = t->n - 1;
+    if (options->label != NULL) {
+        PQ_TRY(find_column(s, t, options->label, &t->label, err));
+        t->named = true;
+    }
     for (size_t i = 0; i < t->n; i++) {
-        if (!found && is_class(t->names[i])) {
+        if (!t->named && is_class(t->names[i])) {
             t->label = i;
-            found    = true;
+            t->named = true;
         }
         if (is_weight(t->names[i])) {
             t->weight = i;
@@ -187,9 +185,17 @@ static pq_status meet_class(pq_table *t, const char *text, pq_err *err)
     char    **grown;
     pq_status st = PQ_OK;
 
+    double value;
+
     if (class_of(t, text) != SIZE_MAX) {
         return PQ_OK;
     }
+    PQ_CHECK(t->named || !pq_parse_real(text, PQ_UNIT_NONE, &value) ||
+                 value == floor(value),
+             PQ_ERR_FORMAT,
+             "%s:%zu: no column is called class, label, target or y, and the last, '%s', "
+             "holds %s, which is no class: name the column with `label`",
+             t->lines.path, t->lines.number, t->names[t->label], text);
     PQ_CHECK(t->sorted, PQ_ERR_FORMAT, "%s:%zu: class '%s' is not declared",
              t->lines.path, t->lines.number, text);
     PQ_CHECK(text[0] != '\0', PQ_ERR_FORMAT, "%s:%zu: column '%s' holds no class",
@@ -264,6 +270,27 @@ cleanup:
     return st;
 }
 
+/* A whole number to its last digit, other numbers to the nearest. */
+static pq_status whole_number(const pq_table *t, size_t row, size_t column, int64_t *out,
+                              pq_err *err)
+{
+    double    value = 0.0;
+    char     *end;
+    pq_status st = PQ_OK;
+
+    errno = 0;
+    *out  = strtoll(t->cells[column], &end, 10);
+    if (end == t->cells[column] || *end != '\0' || errno != 0) {
+        PQ_TRY(number(t, row, column, &value, err));
+        PQ_CHECK(fabs(value) < 0x1p63, PQ_ERR_FORMAT,
+                 "%s: event %zu: column '%s' holds '%.40s', not an event number",
+                 t->lines.path, row, t->names[column], t->cells[column]);
+        *out = (int64_t)value;
+    }
+cleanup:
+    return st;
+}
+
 static pq_status read_row(pq_source *s, size_t row, size_t at, const pq_raw *out,
                           pq_err *err)
 {
@@ -324,18 +351,40 @@ cleanup:
     return st;
 }
 
-pq_status pq_table_read_aux(pq_source *s, size_t split, const char *name, size_t first,
-                            size_t n, double *out, pq_err *err)
+static pq_status read_aux_row(const pq_source *s, size_t row, const pq_aux *aux,
+                              uint64_t *out, pq_err *err)
 {
-    pq_table *t      = s->state;
-    size_t    column = 0;
-    pq_status st;
+    const pq_table *t      = s->state;
+    size_t          column = 0;
+    pq_status       st     = PQ_OK;
+
+    for (size_t k = 0; k < aux->n_names; k++) {
+        double  real  = 0.0;
+        int64_t whole = 0;
+        PQ_TRY(find_column(s, t, aux->names[k], &column, err));
+        if (aux->dtype == PQ_DTYPE_I64) {
+            PQ_TRY(whole_number(t, row, column, &whole, err));
+            memcpy(&out[k], &whole, sizeof whole);
+        } else {
+            PQ_TRY(number(t, row, column, &real, err));
+            memcpy(&out[k], &real, sizeof real);
+        }
+    }
+cleanup:
+    return st;
+}
+
+pq_status pq_table_read_aux(pq_source *s, size_t split, const pq_aux *aux, size_t first,
+                            size_t n, void *out, pq_err *err)
+{
+    pq_table *t  = s->state;
+    uint64_t *to = out; /* of either type: both have 8 bytes */
+    pq_status st = PQ_OK;
 
     (void)split;
-    PQ_TRY(find_column(s, t, name, &column, err));
     for (size_t i = 0; i < n; i++) {
         PQ_TRY(go_to(t, first + i, err));
-        PQ_TRY(number(t, first + i, column, &out[i], err));
+        PQ_TRY(read_aux_row(s, first + i, aux, to + i * aux->n_names, err));
     }
 cleanup:
     return st;

@@ -16,6 +16,7 @@ typedef struct {
     size_t   n;      /**< columns */
     char   **names;  /**< [n] */
     size_t   label;  /**< column of the class */
+    bool     named;  /**< the label was found by its name: the last column is a guess */
     size_t   weight; /**< column of the weight, or SIZE_MAX */
     size_t   n_inputs;
     size_t  *inputs; /**< [n_inputs] columns of the features */
@@ -27,9 +28,9 @@ typedef struct {
 } pq_table;
 
 /**
- * Chooses the columns once `names` is set: the class is called class, label, target or y,
- * else the last; features are what options->inputs names, else all but class, weight and
- * event number.
+ * Chooses the columns once `names` is set: the class is what options->label names, else
+ * called class, label, target or y, else the last; features are what options->inputs
+ * names, else all but class, weight and event number.
  */
 pq_status pq_table_choose(pq_source *s, pq_table *t, const pq_dataset_options *options,
                           pq_err *err);
@@ -44,8 +45,8 @@ bool pq_table_cut(char *line, char **cells, size_t room, size_t *n);
 /* Functions of a layout whose state is a pq_table. */
 pq_status pq_table_read(pq_source *s, size_t split, size_t first, size_t n,
                         const pq_raw *out, pq_err *err);
-pq_status pq_table_read_aux(pq_source *s, size_t split, const char *name, size_t first,
-                            size_t n, double *out, pq_err *err);
+pq_status pq_table_read_aux(pq_source *s, size_t split, const pq_aux *aux, size_t first,
+                            size_t n, void *out, pq_err *err);
 pq_status pq_table_list_aux(pq_source *s, size_t split, char ***names, size_t *n,
                             pq_err *err);
 void      pq_table_close(pq_source *s);

@@ -18,7 +18,9 @@ typedef struct {
     float             *x;           /* [block, items] */
     int32_t           *y;
     float             *weight;
-    double            *aux;
+    uint64_t          *aux;    /* [block, quantities], 8 bytes of either type */
+    uint64_t          *column; /* [block] */
+    float             *fill;   /* [features] for values that are not finite, or NULL */
 } job;
 
 static bool is_bytes(const job *j)
@@ -26,48 +28,56 @@ static bool is_bytes(const job *j)
     return j->d->source.bytes;
 }
 
-/* Mean and spread of each feature, in one pass over the rows that are there; a mask keeps
- * 0 and 1. Source: Welford, Technometrics 4 (1962),
+/* Mean and spread of each feature, in one pass over the finite values of the rows that
+ * are there; a mask keeps 0 and 1. Source: Welford, Technometrics 4 (1962),
  * doi:10.1080/00401706.1962.10490022. */
 static pq_status fit(const job *j, size_t split, float *mean, float *std, pq_err *err)
 {
     pq_dataset  *d = j->d;
     const size_t n = d->splits.items[split].n, per = d->items / d->features;
     const size_t fitted = d->features - (d->info.padded ? 1 : 0);
-    double      *m = NULL, *sum = NULL;
-    double       seen = 0.0;
+    double      *m = NULL, *sum = NULL, *seen = NULL;
     pq_status    st;
 
     PQ_NEW(m, d->features);
     PQ_NEW(sum, d->features);
+    PQ_NEW(seen, d->features);
     for (size_t first = 0; first < n; first += d->block) {
         const size_t count = n - first < d->block ? n - first : d->block;
-        PQ_TRY(pq_dataset_read(d, split, first, count, &(pq_batch){.x = j->x}, err));
+        (void)pthread_mutex_lock(&d->lock);
+        st = pq_dataset_raw(d, split, first, count, &(pq_raw){.x = j->x}, err);
+        (void)pthread_mutex_unlock(&d->lock);
+        PQ_TRY(st);
         for (size_t i = 0; i < count * per; i++) {
             const float *row = j->x + i * d->features;
             if (d->info.padded && !(row[fitted] > 0.0F)) {
                 continue;
             }
-            seen += 1.0;
             for (size_t k = 0; k < fitted; k++) {
                 const double value = (double)row[k], delta = value - m[k];
-                m[k] += delta / seen;
+                if (!isfinite(value)) { /* refused later, or replaced by the mean */
+                    continue;
+                }
+                seen[k] += 1.0;
+                m[k] += delta / seen[k];
                 sum[k] += delta * (value - m[k]);
             }
         }
     }
     for (size_t k = 0; k < d->features; k++) {
         mean[k] = (float)m[k];
-        std[k]  = seen > 0.0 ? (float)sqrt(sum[k] / seen) : 1.0F;
+        std[k]  = seen[k] > 0.0 ? (float)sqrt(sum[k] / seen[k]) : 1.0F;
         std[k]  = std[k] > 0.0F ? std[k] : 1.0F;
     }
 cleanup:
     pq_free(m);
     pq_free(sum);
+    pq_free(seen);
     return st;
 }
 
-static pq_status write_scaler(const job *j, pq_err *err)
+/* Of the file, or fitted: then values that are not finite become its mean. */
+static pq_status write_scaler(job *j, pq_err *err)
 {
     pq_dataset  *d    = j->d;
     const int8_t flag = d->source.standardized ? 1 : 0;
@@ -85,6 +95,9 @@ static pq_status write_scaler(const job *j, pq_err *err)
             train = 0;
         }
         PQ_TRY(fit(j, train, mean, std, err));
+        PQ_NEW(j->fill, d->features);
+        memcpy(j->fill, mean, d->features * sizeof *mean);
+        d->fill = j->fill;
     } else {
         goto cleanup;
     }
@@ -99,7 +112,7 @@ cleanup:
     return st;
 }
 
-static pq_status write_about(const job *j, pq_err *err)
+static pq_status write_about(job *j, pq_err *err)
 {
     const pq_dataset_info *info    = &j->d->info;
     const int32_t          version = 1;
@@ -186,34 +199,81 @@ cleanup:
     return st;
 }
 
-static pq_status copy_aux(const job *j, size_t split, const char *name, pq_err *err)
+/* Quantities of one type, next to each other in each row of the block. */
+static pq_status write_aux(job *j, size_t split, const pq_aux *aux, pq_rows rows,
+                           pq_err *err)
 {
-    pq_dataset  *d    = j->d;
-    const size_t n    = d->splits.items[split].n;
-    char        *path = pq_format("aux/%s", name);
-    pq_status    st;
+    char     *path = NULL;
+    pq_status st   = PQ_OK;
 
-    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(make_rows(j, split, path, PQ_DTYPE_F64, (pq_shape){0}, err));
-    for (size_t first = 0; first < n; first += d->block) {
-        const size_t count = n - first < d->block ? n - first : d->block;
-        PQ_TRY(pq_dataset_read_aux(d, split, name, first, count, j->aux, err));
-        PQ_TRY(write_rows(j, split, path, (pq_rows){first, count}, PQ_DTYPE_F64, j->aux,
-                          err));
+    if (aux->n_names == 0) {
+        return PQ_OK;
+    }
+    PQ_TRY(pq_dataset_aux(j->d, split, aux, rows.first, rows.n, j->aux, err));
+    for (size_t k = 0; k < aux->n_names; k++) {
+        for (size_t i = 0; i < rows.n; i++) {
+            j->column[i] = j->aux[i * aux->n_names + k];
+        }
+        pq_free(path);
+        path = pq_format("aux/%s", aux->names[k]);
+        PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+        if (rows.first == 0) {
+            PQ_TRY(make_rows(j, split, path, aux->dtype, (pq_shape){0}, err));
+        }
+        PQ_TRY(write_rows(j, split, path, rows, aux->dtype, j->column, err));
     }
 cleanup:
     pq_free(path);
     return st;
 }
 
+/* All auxiliary quantities, event numbers as whole numbers, the file read through once.
+ */
+static pq_status copy_aux(job *j, size_t split, pq_err *err)
+{
+    pq_dataset  *d     = j->d;
+    pq_source   *s     = &d->source;
+    const size_t n     = d->splits.items[split].n;
+    char       **names = NULL;
+    const char **list  = NULL;
+    size_t       count = 0, whole = 0;
+    pq_status    st = PQ_OK;
+
+    if (s->layout->list_aux == NULL) {
+        return PQ_OK;
+    }
+    PQ_TRY(s->layout->list_aux(s, d->splits.items[split].base, &names, &count, err));
+    PQ_NEW(list, count);
+    for (size_t i = 0; i < count; i++) {
+        if (pq_is_event_name(names[i])) {
+            list[whole++] = names[i];
+        }
+    }
+    for (size_t i = 0, at = whole; i < count; i++) {
+        if (!pq_is_event_name(names[i])) {
+            list[at++] = names[i];
+        }
+    }
+    PQ_NEW(j->aux, d->block * count);
+    for (size_t first = 0; first < n; first += d->block) {
+        const pq_rows rows = {first, n - first < d->block ? n - first : d->block};
+        PQ_TRY(write_aux(j, split, &(pq_aux){whole, list, PQ_DTYPE_I64}, rows, err));
+        PQ_TRY(write_aux(j, split, &(pq_aux){count - whole, list + whole, PQ_DTYPE_F64},
+                         rows, err));
+    }
+cleanup:
+    pq_free(j->aux);
+    j->aux = NULL;
+    pq_free(list);
+    pq_texts_free(&names, count);
+    return st;
+}
+
 static pq_status copy_split(job *j, size_t split, pq_err *err)
 {
-    pq_dataset      *d     = j->d;
-    const pq_layout *from  = d->source.layout;
-    const size_t     n     = d->splits.items[split].n;
-    char           **names = NULL;
-    size_t           n_aux = 0;
-    pq_status        st;
+    pq_dataset  *d = j->d;
+    const size_t n = d->splits.items[split].n;
+    pq_status    st;
 
     PQ_TRY(make_rows(j, split, "x", is_bytes(j) ? PQ_DTYPE_U8 : PQ_DTYPE_F32,
                      d->info.sample, err));
@@ -226,15 +286,8 @@ static pq_status copy_split(job *j, size_t split, pq_err *err)
         pq_progress_report(j->progress, "events", j->done, j->total,
                            d->splits.items[split].name);
     }
-    if (from->list_aux != NULL) {
-        PQ_TRY(
-            from->list_aux(&d->source, d->splits.items[split].base, &names, &n_aux, err));
-    }
-    for (size_t i = 0; i < n_aux; i++) {
-        PQ_TRY(copy_aux(j, split, names[i], err));
-    }
+    PQ_TRY(copy_aux(j, split, err));
 cleanup:
-    pq_texts_free(&names, n_aux);
     return st;
 }
 
@@ -247,7 +300,7 @@ pq_status pq_data_import(pq_dataset *dataset, const char *path, int gzip,
     PQ_NEW(j.x, dataset->block * dataset->items);
     PQ_NEW(j.y, dataset->block);
     PQ_NEW(j.weight, dataset->block);
-    PQ_NEW(j.aux, dataset->block);
+    PQ_NEW(j.column, dataset->block);
     for (size_t i = 0; i < dataset->splits.n; i++) {
         j.total += dataset->splits.items[i].n;
     }
@@ -262,6 +315,8 @@ cleanup:
     pq_free(j.x);
     pq_free(j.y);
     pq_free(j.weight);
-    pq_free(j.aux);
+    pq_free(j.column);
+    pq_free(j.fill);
+    dataset->fill = NULL;
     return st;
 }

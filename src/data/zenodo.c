@@ -386,23 +386,24 @@ static pq_status list_aux(pq_source *s, size_t split, char ***names, size_t *n,
     return pq_texts_copy((const char *const *)z->columns, z->n_columns, names, err);
 }
 
-static pq_status read_aux(pq_source *s, size_t split, const char *name, size_t first,
-                          size_t n, double *out, pq_err *err)
+static pq_status read_aux(pq_source *s, size_t split, const pq_aux *aux, size_t first,
+                          size_t n, void *out, pq_err *err)
 {
-    zenodo      *z      = s->state;
-    const size_t column = find_column(z, name);
-    double      *table  = NULL;
-    pq_rows      rows;
-    size_t       at;
-    pq_status    st;
+    zenodo   *z     = s->state;
+    uint64_t *table = NULL, *to = out; /* of either type: both have 8 bytes */
+    pq_rows   rows;
+    size_t    at;
+    pq_status st;
 
     PQ_NEW(table, n * z->n_columns);
     for (size_t p = 0; p < z->n_parts; p++) {
         if (overlap(&z->parts[p], split, first, n, &rows, &at)) {
             PQ_TRY(open_part(z, p, err));
-            PQ_TRY(pq_h5_read_rows(z->file, "jets", rows, PQ_DTYPE_F64, table, err));
-            for (size_t i = 0; i < rows.n; i++) {
-                out[at + i] = table[i * z->n_columns + column];
+            PQ_TRY(pq_h5_read_rows(z->file, "jets", rows, aux->dtype, table, err));
+            for (size_t i = 0; i < rows.n * aux->n_names; i++) {
+                const size_t row = i / aux->n_names, k = i % aux->n_names;
+                to[at * aux->n_names + i] =
+                    table[row * z->n_columns + find_column(z, aux->names[k])];
             }
         }
     }

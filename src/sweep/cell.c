@@ -419,6 +419,11 @@ static pq_status write_record(const work *w, double seconds, pq_err *err)
     if (pq_config_metric(config, "auc")) {
         PQ_TRY(add_curves(w, record, err));
     }
+    if (w->data != NULL && config->dataset.nonfinite != PQ_NONFINITE_FAIL) {
+        (void)json_object_set_new(
+            record, "nonfinite_events",
+            json_integer((json_int_t)pq_dataset_describe(w->data)->nonfinite));
+    }
     (void)json_object_set_new(record, "seconds", json_real(seconds));
     PQ_TRY(pq_record_write(w->cells->dir, record, err));
 cleanup:

@@ -32,6 +32,7 @@ typedef struct {
     char *file;   /**< file, folder, or name of a known dataset ("cifar10") */
     char *layout; /**< as pq_dataset_options */
     char *inputs;
+    char *label;
     char *labels;
     char *splits;
     char

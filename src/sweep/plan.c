@@ -57,11 +57,14 @@ static pq_status hash_split(const pq_cells *c, pq_dataset *dataset, const char *
 
     PQ_TRY(pq_dataset_split(dataset, split, &i, err));
     how =
-        pq_format("split rule 2|%s|%s|%s|%s|%s|%d", split, d->layout != NULL ? d->layout : "",
-                  d->inputs != NULL ? d->inputs : "", d->labels != NULL ? d->labels : "",
+        pq_format("split rule 2|%s|%s|%s|%s|%s|%s|%d", split,
+                  d->layout != NULL ? d->layout : "", d->inputs != NULL ? d->inputs : "",
+                  d->label != NULL ? d->label : "", d->labels != NULL ? d->labels : "",
                   d->splits != NULL ? d->splits : "", d->nonfinite);
     PQ_CHECK(how != NULL, PQ_ERR_NOMEM, "cannot allocate a text");
-    settled = pq_hash_memo_key(pq_dataset_describe(dataset)->path, how, key);
+    /* Values put for others are counted while they are read. */
+    settled = d->nonfinite != PQ_NONFINITE_ZERO &&
+              pq_hash_memo_key(pq_dataset_describe(dataset)->path, how, key);
     if (settled && pq_hash_memo_get(memo, key) != NULL) {
         memcpy(out, pq_hash_memo_get(memo, key), PQ_HASH_TEXT);
         goto cleanup;
@@ -244,6 +247,26 @@ static pq_status check_fit(pq_cells *c, const pq_graph *graph, const pq_dataset 
     return st;
 }
 
+/* Events that are not as the file has them go into the note. */
+static void note_events(pq_cells *c, const pq_dataset_info *info)
+{
+    const size_t room = sizeof c->note;
+    size_t       n    = strlen(c->note);
+
+    if (info->left_out > 0) {
+        n += (size_t)snprintf(c->note + n, room - n,
+                              "%s%zu events of other labels are left out",
+                              n > 0 ? "; " : "", info->left_out);
+    }
+    if (info->nonfinite > 0 && n < room) {
+        (void)snprintf(c->note + n, room - n, "%s%zu events hold NaN or infinity: %s",
+                       n > 0 ? "; " : "", info->nonfinite,
+                       c->config->dataset.nonfinite == PQ_NONFINITE_DROP
+                           ? "left out"
+                           : "the mean is put in place of it");
+    }
+}
+
 /* The events that are evaluated, calibrated and trained on. */
 static pq_status find_events(pq_cells *c, const pq_graph *graph, pq_hash_memo *memo,
                              pq_err *err)
@@ -261,6 +284,7 @@ static pq_status find_events(pq_cells *c, const pq_graph *graph, pq_hash_memo *m
     if (any_needs(c->config, PQ_NEEDS_TRAINING)) {
         PQ_TRY(hash_training(c, dataset, memo, err));
     }
+    note_events(c, pq_dataset_describe(dataset));
 cleanup:
     pq_dataset_close(&dataset);
     return st;

@@ -65,6 +65,36 @@ expect 2 "-o OUT.h5 is missing" "$pquant" data import "$where"
 printf 'a,b,label\n1,2,g\n3,nan,q\n5,6,g\n7,8,q\n' >"$work/t.csv"
 expect 2 "event 1" "$pquant" data import "$work/t.csv" -o "$work/t.h5" -q
 [ ! -e "$work/t.h5" ] || fault "a refused import left a file"
-expect 0 "1 events hold NaN" "$pquant" data import "$work/t.csv" -o "$work/t.h5" --nonfinite drop
+expect 0 "1 events hold NaN or infinity: left out" "$pquant" data import "$work/t.csv" -o "$work/t.h5" --nonfinite drop
+expect 0 "1 events hold NaN or infinity: the mean" "$pquant" data import "$work/t.csv" -o "$work/z.h5" --nonfinite zero
+expect 0 "2 events of other labels are left out" "$pquant" data import "$work/t.csv" -o "$work/g.h5" --labels only=g
+expect 2 "input 'a' is named twice" "$pquant" data import "$work/t.csv" -o "$work/x.h5" --inputs a,a
+printf 'kind,a,b\n0,1,2.5\n1,3,4.5\n' >"$work/k.csv"
+expect 2 "holds 2.5, which is no class: name the column" "$pquant" data import "$work/k.csv" -o "$work/x.h5"
+expect 0 "features: a, b" "$pquant" data info "$work/k.csv" --label kind
+expect 0 "$work/k.h5" "$pquant" data import "$work/k.csv" -o "$work/k.h5" --label kind -q
+expect 2 "has no columns (layout pquant), so label 'a' names none" "$pquant" data info "$work/k.h5" --label a
+# Events that stand in two splits by their values are told.
+printf 'a,b,class\n1,2,x\n3,4,y\n1,2,x\n5,6,y\n' >"$work/twice.csv"
+expect 0 "$work/twice.h5" "$pquant" data import "$work/twice.csv" -o "$work/twice.h5" --splits train=0:0.5,test=0.5:1 -q
+expect 0 "2 events have the values of an event in another split" "$pquant" data info "$work/twice.h5"
+# Values that are not finite: refused, or left out and told.
+/usr/bin/python3 - datasets/jets-hlf.h5 "$work/nan.h5" <<'P'
+import sys, h5py
+with h5py.File(sys.argv[1]) as f, h5py.File(sys.argv[2], "w") as out:
+    for k, v in f.attrs.items():
+        out.attrs[k] = v
+    x = f["test/x"][:300]
+    x[7, 3] = float("nan")
+    out["test/x"], out["test/y"] = x, f["test/y"][:300]
+P
+expect 2 "test: event 7: feature 'c1_b2_mmdt' is nan" "$pquant" model eval datasets/models/jsc-mlp.h5 --data "$work/nan.h5:test"
+expect 0 "1 events hold NaN or infinity (--nonfinite drop)" "$pquant" model eval datasets/models/jsc-mlp.h5 --data "$work/nan.h5:test" --nonfinite drop
+expect 0 "of 300 events right" "$pquant" model eval datasets/models/jsc-mlp.h5 --data "$work/nan.h5:test" --nonfinite zero
+printf 'schema: pquant/1\nname: nan\nmodel: {weights: datasets/models/jsc-mlp.h5}\ndataset: {file: %s, nonfinite: zero}\npipelines: {reference: []}\n' "$work/nan.h5" >"$work/nan.yaml"
+for run in first second; do
+  expect 0 "1 events hold NaN or infinity: the mean is put in place of it" "$pquant" run "$work/nan.yaml" --output "$work/results" --quiet
+done
+grep -q '"nonfinite_events": *1' "$work"/results/cells/*.json || fault "the record does not count the events that are not finite"
 expect 0 "3 events" "$pquant" data info "$work/t.h5"
 done_testing

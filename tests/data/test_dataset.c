@@ -323,6 +323,72 @@ Test(dataset, padding_takes_rows_of_features)
             ": attribute 'padded' is 1, but events have 1 axes, not 2");
 }
 
+/* Three splits of two events each, with numbers where they are not NULL. */
+static void write_three(const float *const numbers[3], const float x[6])
+{
+    static const char *const names[] = {"train", "val", "test"};
+    pq_h5                   *file    = NULL;
+    char                     at[64];
+
+    OK(pq_h5_create(path, &file, err));
+    for (size_t k = 0; k < 3; k++) {
+        const float y[] = {0.0F, 1.0F};
+        snprintf(at, sizeof at, "%s/x", names[k]);
+        put(file, at, PQ_DTYPE_F32, PQ_SHAPE(2, 1), x + 2 * k);
+        snprintf(at, sizeof at, "%s/y", names[k]);
+        put(file, at, PQ_DTYPE_F32, PQ_SHAPE(2), y);
+        snprintf(at, sizeof at, "%s/aux/EventNumber", names[k]);
+        if (numbers[k] != NULL) {
+            put(file, at, PQ_DTYPE_I64, PQ_SHAPE(2), numbers[k]);
+        }
+    }
+    OK(pq_h5_commit(&file, err));
+}
+
+Test(dataset, leaks_are_found_between_any_two_splits)
+{
+    static const float a[] = {1.0F, 2.0F}, b[] = {3.0F, 4.0F}, c[] = {4.0F, 5.0F},
+                       x[6] = {0};
+    pq_dataset *d;
+
+    write_three((const float *const[]){a, b, c}, x);
+    refused(NULL, PQ_ERR_FORMAT, ": event 4 is in split 'val' and in split 'test'");
+    write_three((const float *const[]){NULL, b, c}, x);
+    refused(NULL, PQ_ERR_FORMAT, ": event 4 is in split 'val' and in split 'test'");
+    write_three((const float *const[]){c, b, NULL}, x);
+    refused(NULL, PQ_ERR_FORMAT, ": event 4 is in split 'train' and in split 'val'");
+    write_three((const float *const[]){a, b, NULL}, x);
+    d = open_with(NULL);
+    pq_dataset_close(&d);
+}
+
+Test(dataset, events_of_the_same_values_in_two_splits_are_counted)
+{
+    static const float *const none[3] = {NULL};
+    static const struct {
+        float  x[6];
+        size_t repeats;
+    } cases[] = {{{1, 2, 3, 4, 5, 6}, 0},
+                 {{1, 1, 2, 2, 3, 3}, 0}, /* within a split is no leak */
+                 {{1, 2, 3, 1, 5, 6}, 2},
+                 {{1, 2, 3, 4, 1, 1}, 3},
+                 {{1, 2, 1, 2, 1, 2}, 6}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pq_dataset *d;
+        size_t      n       = 99;
+        bool        counted = false;
+        write_three(none, cases[i].x);
+        d = open_with(NULL);
+        OK(pq_dataset_count_repeats(d, 6, &n, &counted, err));
+        cr_expect(counted);
+        cr_expect_eq(n, cases[i].repeats, "case %zu: %zu", i, n);
+        OK(pq_dataset_count_repeats(d, 5, &n, &counted, err));
+        cr_expect_not(counted);
+        pq_dataset_close(&d);
+    }
+}
+
 Test(dataset, splitting_by_event_number_keeps_events_together)
 {
     variant     v = usual;

@@ -152,6 +152,62 @@ Test(jets, ftag_features_leave_out_labels_numbers_and_scores)
     pq_dataset_close(&d);
 }
 
+/* One jet with these columns of floats beside a label: names of the features chosen. */
+static void write_columns(const char *const *names, size_t n)
+{
+    const hid_t   file  = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    const hid_t   j     = H5Tcreate(H5T_COMPOUND, (n + 1) * sizeof(float));
+    const hsize_t one   = 2;
+    const hid_t   space = H5Screate_simple(1, &one, NULL);
+    float         rows[2][32];
+    hid_t         id;
+
+    cr_assert_leq(n, 31);
+    H5Tinsert(j, "HadronConeExclTruthLabelID", 0, H5T_NATIVE_FLOAT);
+    for (size_t i = 0; i < n; i++) {
+        H5Tinsert(j, names[i], (i + 1) * sizeof(float), H5T_NATIVE_FLOAT);
+    }
+    for (size_t i = 0; i < 2 * (n + 1); i++) {
+        ((float *)rows)[i] = i % (n + 1) == 0 ? 5.0F : (float)i;
+    }
+    id = H5Dcreate2(file, "jets", j, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    cr_assert(H5Dwrite(id, j, H5S_ALL, H5S_ALL, H5P_DEFAULT, rows) >= 0);
+    H5Dclose(id);
+    H5Sclose(space);
+    H5Tclose(j);
+    H5Fclose(file);
+}
+
+Test(jets, ftag_scores_of_other_taggers_and_hashes_are_no_features)
+{
+    static const char *const names[] = {
+        "pt_btagJes",  "GN2v01_pb",     "GN2v01_pghostb",
+        "GN3_phbb",    "GN3_phcc",      "GN3_pqcd",
+        "GN2_ptau",    "DL1dv01_pu",    "jetFoldHash",
+        "n_pt",        "SV_phi",        "track_ptrel",
+        "softMuon_pb", "mcEventWeight", "SV1_energyfrac",
+        "dips_pc",     "SV_pz",         "GN3EPCLV01_plightghost"};
+    static const char *const kept[] = {"pt_btagJes",  "n_pt",           "SV_phi",
+                                       "track_ptrel", "SV1_energyfrac", "SV_pz"};
+    const size_t             n      = sizeof names / sizeof *names;
+    pq_dataset              *d;
+    float                    w[2];
+
+    write_columns(names, n);
+    d = open_with(NULL);
+    cr_assert(pq_shape_equal(&pq_dataset_describe(d)->sample, &PQ_SHAPE(6)));
+    for (size_t i = 0; i < 6; i++) {
+        cr_expect_str_eq(pq_dataset_describe(d)->feature_names[i], kept[i]);
+    }
+    OK(pq_dataset_read(d, 0, 0, 2, &(pq_batch){.weight = w}, err));
+    cr_expect_eq(w[0], 14.0F); /* mcEventWeight is the fourteenth column */
+    pq_dataset_close(&d);
+    /* Named, anything may be one. */
+    d = open_with(&(pq_dataset_options){.inputs = "GN2v01_pb,pt_btagJes"});
+    cr_expect(pq_shape_equal(&pq_dataset_describe(d)->sample, &PQ_SHAPE(2)));
+    pq_dataset_close(&d);
+}
+
 Test(jets, ftag_labels_may_be_chosen_and_named)
 {
     variant     v = usual;

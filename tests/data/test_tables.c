@@ -170,6 +170,76 @@ Test(tables, what_is_wrong_is_said_with_its_line)
     refused(NULL, PQ_ERR_FORMAT, ":2: the list of values does not end with }");
 }
 
+Test(tables, a_label_is_named_or_at_least_looks_like_one)
+{
+    pq_dataset *d;
+    int32_t     y[3];
+
+    text("a.csv", "a,eta\n1,2\n2,0.25\n");
+    refused(NULL, PQ_ERR_FORMAT,
+            ":3: no column is called class, label, target or y, and the last, 'eta', "
+            "holds 0.25, which is no class: name the column with `label`");
+    text("a.arff", "@attribute a real\n@attribute b real\n@data\n1,nan\n");
+    refused(NULL, PQ_ERR_FORMAT,
+            ":4: no column is called class, label, target or y, and the last, 'b', holds "
+            "nan, which is no class: name the column with `label`");
+    text("a.csv", "kind,a,b\n0.5,2,3\n1.5,4,5\n0.5,6,7\n");
+    d = open_with(&(pq_dataset_options){.label = "kind"});
+    cr_expect_eq(pq_dataset_describe(d)->n_classes, 2);
+    cr_expect_str_eq(pq_dataset_describe(d)->class_names[1], "1.5");
+    cr_expect_str_eq(pq_dataset_describe(d)->feature_names[0], "a");
+    OK(pq_dataset_read(d, 0, 0, 3, &(pq_batch){.y = y}, err));
+    cr_expect(y[0] == 0 && y[1] == 1 && y[2] == 0);
+    pq_dataset_close(&d);
+    refused(&(pq_dataset_options){.label = "knd"}, PQ_ERR_NOT_FOUND,
+            ": has no column 'knd'; did you mean 'kind'?");
+    text("a.csv", "a,b\n1,2\n1,3\n"); /* whole numbers may be classes */
+    d = open_with(NULL);
+    cr_expect_eq(pq_dataset_describe(d)->n_classes, 2);
+    pq_dataset_close(&d);
+}
+
+Test(tables, an_input_is_named_once_and_the_mark_of_utf_8_is_no_name)
+{
+    pq_dataset *d    = NULL;
+    pq_err      err  = {0};
+    float       x[4] = {0};
+
+    text("a.csv", "\xef\xbb\xbfpt,class\n1,x\n2,y\n");
+    d = open_with(NULL);
+    cr_expect_str_eq(pq_dataset_describe(d)->feature_names[0], "pt");
+    OK(pq_dataset_read(d, 0, 0, 2, &(pq_batch){.x = x}, err));
+    cr_expect_eq(x[1], 2.0F);
+    pq_dataset_close(&d);
+    cr_expect_eq(
+        pq_dataset_open(path, &(pq_dataset_options){.inputs = "pt,pt"}, &d, &err),
+        PQ_ERR_CONFIG);
+    cr_expect_str_eq(err.message, "input 'pt' is named twice");
+}
+
+/* Numbers beyond 2^53, which a double would round: the last digit says the part. */
+Test(tables, event_numbers_are_known_by_their_names_and_read_whole)
+{
+    static const char *const names[] = {"id", "EventNumber", "event_id", "Event", "evt"};
+
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        char        content[300];
+        float       x[4];
+        pq_dataset *d;
+        snprintf(content, sizeof content,
+                 "a,%s,class\n1,9007199254740993,x\n2,9007199254740991,y\n"
+                 "3,9007199254740996,x\n4,9007199254740993,y\n",
+                 names[k]);
+        text("a.csv", content);
+        d = open_with(&(pq_dataset_options){.splits = "odd=0:0.4,even=0.4:1"});
+        cr_expect(pq_shape_equal(&pq_dataset_describe(d)->sample, &PQ_SHAPE(1)));
+        cr_assert_eq(pq_dataset_describe(d)->splits[0].n, 3, "%s", names[k]);
+        OK(pq_dataset_read(d, 0, 0, 3, &(pq_batch){.x = x}, err));
+        cr_expect(x[0] == 1.0F && x[1] == 2.0F && x[2] == 4.0F);
+        pq_dataset_close(&d);
+    }
+}
+
 Test(tables, a_cell_that_is_no_number_is_said_with_its_event)
 {
     pq_dataset *d;

@@ -24,8 +24,8 @@ static void text(const char *name, const char *content)
 }
 
 static const char csv[] =
-    "event_number,a,b,class,weight\n1,1,5,x,1\n2,2,5,y,2\n600,3,5,x,1\n"
-    "700,nan,5,y,1\n800,9,5,y,3\n";
+    "event_number,a,b,class,weight\n1,1,5,x,1\n2,2,5,y,2\n6,3,5,x,1\n"
+    "7,nan,5,y,1\n8,9,5,y,3\n";
 
 Test(write, the_scaler_is_fitted_on_the_training_split_only)
 {
@@ -56,8 +56,55 @@ Test(write, the_scaler_is_fitted_on_the_training_split_only)
     cr_expect_eq(y[1], 1);
     cr_expect_eq(w[1], 3.0F);
     OK(pq_dataset_read_aux(d, 1, "event_number", 0, 2, number, err));
-    cr_expect_eq(number[1], 800.0);
+    cr_expect_eq(number[1], 8.0);
     pq_dataset_close(&d);
+}
+
+/* What is put for a value that is not finite: the mean of the others, which is what they
+ * would have given without it; counted once, though it is read more than once. */
+Test(write, a_value_that_is_not_finite_becomes_the_mean_and_does_not_shift_it)
+{
+    const pq_dataset_options o = {.nonfinite = PQ_NONFINITE_ZERO};
+    pq_dataset              *d;
+    const pq_dataset_info   *info;
+    char                     out[160];
+    float                    x[10];
+
+    text("a.csv", csv); /* a: 1 2 3 nan 9 */
+    d = open_with(&o);
+    snprintf(out, sizeof out, "%s/imported.h5", folder);
+    OK(pq_data_import(d, out, 0, NULL, err));
+    cr_expect_eq(pq_dataset_describe(d)->nonfinite, 1);
+    pq_dataset_close(&d);
+    strcpy(path, out);
+    d    = open_with(NULL);
+    info = pq_dataset_describe(d);
+    cr_expect_float_eq((double)info->scaler_mean[0], 15.0 / 4.0, 1e-6);
+    cr_expect_float_eq((double)info->scaler_std[0], sqrt(95.0 / 4.0 - 225.0 / 16.0),
+                       1e-6);
+    OK(pq_dataset_read(d, 0, 0, 5, &(pq_batch){.x = x}, err));
+    cr_expect_eq(x[6], 0.0F, "%g", (double)x[6]);
+    pq_dataset_close(&d);
+}
+
+Test(write, event_numbers_stay_whole)
+{
+    pq_dataset *d;
+    double      number[2];
+    int64_t     whole[2];
+    pq_h5      *file = NULL;
+
+    text("a.csv", "id,b,c,class,pt\n9007199254740993,1,2,x,3\n4,5,6,y,7.5\n");
+    d = import(NULL, 0);
+    OK(pq_dataset_read_aux(d, 0, "pt", 0, 2, number, err));
+    cr_expect_eq(number[1], 7.5);
+    OK(pq_dataset_read_aux(d, 0, "c", 0, 2, number, err));
+    cr_expect_eq(number[0], 2.0);
+    pq_dataset_close(&d);
+    OK(pq_h5_open(path, &file, err));
+    OK(pq_h5_read_rows(file, "aux/id", (pq_rows){0, 2}, PQ_DTYPE_I64, whole, err));
+    cr_expect_eq(whole[0], 9007199254740993);
+    pq_h5_close(&file);
 }
 
 Test(write, importing_our_own_file_changes_nothing_that_is_read)
