@@ -62,16 +62,25 @@ cleanup:
     return st;
 }
 
+/* Too many events are a matter of the configuration: trying again would not help. */
 static pq_status allocate(pq_events *e, const char *path, pq_err *err)
 {
-    pq_status st;
+    const bool fits = e->count == 0 || e->n < SIZE_MAX / sizeof(float) / e->count;
+    char       size[32];
+    pq_status  st = PQ_OK;
 
-    PQ_CHECK(e->count == 0 || e->n < SIZE_MAX / sizeof(float) / e->count, PQ_ERR_NOMEM,
-             "%s: %zu events do not fit into memory", path, e->n);
-    PQ_NEW(e->x, e->n * e->count);
-    PQ_NEW(e->y, e->n);
-    PQ_NEW(e->weight, e->n);
-cleanup:
+    e->x      = fits ? pq_calloc(e->n * e->count, sizeof *e->x) : NULL;
+    e->y      = pq_calloc(e->n, sizeof *e->y);
+    e->weight = pq_calloc(e->n, sizeof *e->weight);
+    if (e->x == NULL || e->y == NULL || e->weight == NULL) {
+        st = pq_err_set(
+            err, PQ_ERR_CONFIG, __FILE__, __LINE__,
+            "%s: %zu training events of %zu values (%s) do not fit into memory", path,
+            e->n, e->count,
+            pq_bytes_text(4.0 * (double)e->n * (double)e->count, size, sizeof size));
+        pq_err_hint(err, "train on a part of them, e.g. splits train=0:0.1, or on fewer "
+                         "inputs");
+    }
     return st;
 }
 

@@ -15,6 +15,9 @@ cmp "$work/a.h5" "$work/b.h5" || fault "the same seed gave another file"
 "$pquant" data generate jets-btag --events 40 --seed 3 --jobs 2 -o "$work/t.h5" -q >"$work/log" 2>&1 ||
   fault "jets-btag: $(tail -5 "$work/log")"
 expect 0 "track" "$pquant" data info "$work/t.h5"
+# Formulas, signs, labels and reproducibility, with the environment that was just made.
+python=${XDG_CACHE_HOME:-$HOME/.cache}/pquant/generate-$(sha256sum datasets/generate/requirements.txt | cut -c1-12)/bin/python3
+"$python" datasets/generate/test_features.py >"$work/log" 2>&1 || fault "test_features: $(tail -20 "$work/log")"
 # Terminated or killed, it leaves no process behind; chunks that are done are kept.
 left() { grep -zl "$work/[k].h5" /proc/[0-9]*/cmdline 2>/dev/null | wc -l; }
 for signal in TERM INT KILL; do

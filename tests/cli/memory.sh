@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Files larger than memory are read in pieces: `data info`, `data import` and `model eval` on
+# a gigabyte of images need no more address space than on a few megabytes.
+. "$(dirname "$0")/common.sh"
+export OPENBLAS_NUM_THREADS=1
+/usr/bin/python3 - "$work" <<'P'
+import sys, zlib, h5py, numpy as np
+# Chunks of one content, packed once: 2^20 bytes each.
+def write(name, rows):
+    with h5py.File(f"{sys.argv[1]}/{name}.h5", "w") as f:
+        f.attrs["class_names"] = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot".split(",")
+        x = f.create_dataset("test/x", (rows, 28, 28, 1), "f4", chunks=(334, 28, 28, 1), compression="gzip")
+        block = (np.arange(334 * 784, dtype="f4") % 7 / 7).reshape(334, 28, 28, 1)
+        packed = zlib.compress(block.tobytes())
+        for first in range(0, rows, 334):
+            x.id.write_direct_chunk((first, 0, 0, 0), packed)
+        f["test/y"] = np.arange(rows, dtype="u1") % 10
+write("small", 334 * 10)
+write("large", 334 * 1000)
+P
+# Least address space, in steps of 64 MB, with which a command ends well on the small file.
+least() {
+  local mb
+  for mb in $(seq 192 64 4096); do
+    (ulimit -v $((mb * 1024)) && "$@" >/dev/null 2>&1) && { echo "$mb"; return; }
+  done
+  echo 0
+}
+bounded() { # NAME COMMAND… with FILE in place of the file
+  local name=$1 mb
+  shift
+  mb=$(least "${@//FILE/$work/small.h5}")
+  [ "$mb" -gt 0 ] || { fault "$name fails on the small file"; return; }
+  echo "$name: $mb MB on the small file"
+  (ulimit -v $(((mb + 128) * 1024)) && "${@//FILE/$work/large.h5}" >/dev/null 2>"$work/log") ||
+    fault "$name of 1 GB needs more than $((mb + 128)) MB of address space: $(tail -2 "$work/log")"
+}
+bounded "data info" "$pquant" data info FILE
+bounded "data import" "$pquant" data import FILE -o "$work/out.h5" --gzip 1 -q
+bounded "model eval" "$pquant" model eval datasets/models/fashion-mlp.h5 --data FILE:test --threads 1 -q
+# Training keeps its events in memory: too many are a matter of the configuration.
+cat >"$work/train.yaml" <<Y
+schema: pquant/1
+name: large
+model: {weights: $root/datasets/models/fashion-mlp.h5}
+dataset: {file: $work/large.h5, train: test, validation: test}
+train: {epochs: 1}
+output: {model: $work/net.h5}
+Y
+out=$( (ulimit -v $((700 * 1024)) && "$pquant" train "$work/train.yaml" -q) 2>&1)
+code=$?
+[ $code = 2 ] || fault "training on too many events: exit code $code: $out"
+[[ $out == *"do not fit into memory"*"hint: train on a part of them"* ]] || fault "training on too many events: $out"
+done_testing
