@@ -18,7 +18,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "exec/cpu.h"
-#include "exec/plan.h"
+#include "exec/engine.h"
 
 static const pq_option options[] = {
     {"format", 0, "table|json", false, "table", "how to print"},
@@ -69,6 +69,16 @@ static double timing_spread(void)
     return (times[3 * RUNS / 4] - times[RUNS / 4]) / times[RUNS / 2];
 }
 
+/* What oneDNN runs with, which may be less than the processor has; "" without it. */
+static const char *onednn_isa(void)
+{
+    const pq_engine *engine = NULL;
+
+    return pq_engine_find("onednn", &engine, NULL) == PQ_OK && engine->isa != NULL
+               ? engine->isa()
+               : "";
+}
+
 static json_t *gather(void)
 {
     struct utsname host = {0};
@@ -85,8 +95,8 @@ static json_t *gather(void)
         (void)json_array_append_new(engines, json_string(pq_engine_names[i]));
     }
     return json_pack(
-        "{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:s, s:b, s:b, "
-        "s:f}",
+        "{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:s, s:b, "
+        "s:b, s:f}",
         "pquant", PQ_VERSION, "system", host.release, "cpu", pq_cpu_name(cpu, sizeof cpu),
         "cores", (json_int_t)pq_threads_available(), "isa", pq_isa_name(pq_cpu_isa()),
         "cpu_features", pq_cpu_features(features, sizeof features), "openblas_core",
@@ -94,9 +104,10 @@ static json_t *gather(void)
         wanted != NULL     ? wanted
         : coretype != NULL ? coretype
                            : "",
-        "engines", engines, "hdf5", hdf5, "jansson", JANSSON_VERSION, "sqlite",
-        sqlite3_libversion(), "curl", LIBCURL_VERSION, "gnuplot", have_program("gnuplot"),
-        "c_compiler", have_program("cc"), "timing_spread", timing_spread());
+        "onednn_isa", onednn_isa(), "engines", engines, "hdf5", hdf5, "jansson",
+        JANSSON_VERSION, "sqlite", sqlite3_libversion(), "curl", LIBCURL_VERSION,
+        "gnuplot", have_program("gnuplot"), "c_compiler", have_program("cc"),
+        "timing_spread", timing_spread());
 }
 
 static void advise(const json_t *facts)

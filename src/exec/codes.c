@@ -43,6 +43,26 @@ void pq_codes_to_real(const pq_quant *grid, size_t n, const void *from, double *
     }
 }
 
+/* pq_quant_code_real, many at a time. Adding and taking away 1.5 * 2^52 rounds half to
+   even below 2^51, and what is beyond is clamped, as a NaN is. */
+static void round_codes(const pq_quant *grid, size_t n, const double *from, int32_t *to)
+{
+    const double magic = 6755399441055744.0;
+    const double scale = (double)grid->scale[0], zero = (double)grid->zero_point[0];
+    const double lo = pq_quant_least(grid, 0), hi = pq_quant_most(grid, 0);
+
+    if (!pq_quant_clips(grid) || grid->rounding != PQ_ROUND_RND_CONV) {
+        for (size_t i = 0; i < n; i++) {
+            to[i] = pq_quant_code_real(grid, 0, from[i]);
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const double code = (from[i] / scale + magic) - magic + zero;
+        to[i]             = (int32_t)(code > lo ? (code < hi ? code : hi) : lo);
+    }
+}
+
 void pq_codes_from_real(const pq_graph *graph, size_t node, size_t n, double *from,
                         void *to)
 {
@@ -51,9 +71,7 @@ void pq_codes_from_real(const pq_graph *graph, size_t node, size_t n, double *fr
     const size_t    count = n * pq_node_count(graph, node);
 
     if (grid != NULL) {
-        for (size_t i = 0; i < count; i++) {
-            ((int32_t *)to)[i] = pq_quant_code_real(grid, 0, from[i]);
-        }
+        round_codes(grid, count, from, to);
         return;
     }
     if (at->quant != NULL) {

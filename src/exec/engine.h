@@ -71,6 +71,9 @@ struct pq_engine {
      * @retval PQ_ERR_UNSUPPORTED  The engine cannot run this layer.
      */
     pq_status (*prepare)(const pq_step *step, size_t tile, pq_op **out, pq_err *err);
+
+    /** Instruction set that a foreign library uses; NULL = ours, pq_cpu_isa(). */
+    const char *(*isa)(void);
 };
 
 /** Engine of a name. @retval PQ_ERR_UNSUPPORTED  Unknown, with "did you mean" and the

@@ -1,19 +1,20 @@
 /*
- * dense and conv2d on codes: sums in int32 where no sum can leave it, else in int64.
+ * dense and conv2d on codes: in words of 16 bits and sums of 32 where those are exact
+ * (words.c), else by the plain loops here, with sums in int64.
  */
 #include <string.h>
 
 #include "core/memory.h"
 #include "exec/codes.h"
 #include "exec/integer_ops.h"
+#include "exec/words.h"
 #include "layers/kinds.h"
 
 typedef struct {
     pq_op      op;
     pq_int_out out;
-    pq_units  *units;  /* owned */
-    int16_t   *narrow; /* [outputs, length] weights, or NULL: they or inputs are wider */
-    size_t     in_count, tile;
+    pq_units  *units; /* owned */
+    size_t     in_count;
     int32_t    zero; /* of the input's codes */
     bool       conv;
     pq_window  w;
@@ -41,17 +42,7 @@ static void gather(const linear *l, const int32_t *image, size_t p, size_t q,
     }
 }
 
-static int64_t dot_narrow(const int16_t *a, const int16_t *b, size_t n)
-{
-    int32_t sum = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        sum += (int32_t)a[i] * (int32_t)b[i];
-    }
-    return sum;
-}
-
-static int64_t dot_wide(const int32_t *a, const int32_t *b, size_t n)
+static int64_t dot(const int32_t *a, const int32_t *b, size_t n)
 {
     int64_t sum = 0;
 
@@ -62,21 +53,14 @@ static int64_t dot_wide(const int32_t *a, const int32_t *b, size_t n)
 }
 
 /* Output channels [first, first + n) of one patch. */
-static void run_patch(const linear *l, int32_t *patch, size_t first, size_t n,
+static void run_patch(const linear *l, const int32_t *patch, size_t first, size_t n,
                       size_t item, void *to)
 {
-    const pq_units *u     = l->units;
-    int16_t        *words = (int16_t *)(patch + u->length);
+    const pq_units *u = l->units;
 
-    for (size_t i = 0; l->narrow != NULL && i < u->length; i++) {
-        words[i] = (int16_t)patch[i];
-    }
     for (size_t o = first; o < first + n; o++) {
-        const int64_t sum = l->narrow != NULL
-                                ? dot_narrow(words, l->narrow + o * u->length, u->length)
-                                : dot_wide(patch, u->weight + o * u->length, u->length);
-        pq_int_store(&l->out, item + o, (double)(sum + u->bias[o]) * u->multiplier[o],
-                     to);
+        const int64_t sum = dot(patch, u->weight + o * u->length, u->length) + u->bias[o];
+        pq_int_store(&l->out, item + o, (double)sum * u->multiplier[o], to);
     }
 }
 
@@ -121,7 +105,6 @@ static void release(pq_op *op)
     linear *l = (linear *)op;
 
     pq_units_free(&l->units);
-    pq_free(l->narrow);
     pq_free(l);
 }
 
@@ -143,45 +126,24 @@ cleanup:
     return st;
 }
 
-/* Words of 16 bits and sums of 32 where that is exact. */
-static pq_status narrow(linear *l, pq_err *err)
+static pq_status prepare_plain(const pq_step *step, pq_units *units, pq_op **out,
+                               pq_err *err)
 {
-    const pq_units *u     = l->units;
-    const size_t    count = u->outputs * u->length;
-    pq_status       st    = PQ_OK;
-
-    if (u->most_weight > INT16_MAX || u->most_input > INT16_MAX || u->bound > INT32_MAX) {
-        l->op.weight_bytes = count * sizeof *u->weight;
-        l->op.kernel       = "int32 words, int64 sums";
-        return PQ_OK;
-    }
-    PQ_NEW(l->narrow, count);
-    for (size_t i = 0; i < count; i++) {
-        l->narrow[i] = (int16_t)u->weight[i];
-    }
-    l->op.weight_bytes = count * sizeof *l->narrow;
-    l->op.kernel       = "int16 words, int32 sums";
-cleanup:
-    return st;
-}
-
-pq_status pq_int_linear(const pq_step *step, pq_units *units, pq_op **out, pq_err *err)
-{
-    const size_t input = step->in[0];
-    linear      *l     = NULL;
-    pq_status    st;
+    linear   *l = NULL;
+    pq_status st;
 
     PQ_NEW(l, 1);
     l->units            = units;
     units               = NULL;
     l->op.run           = run;
     l->op.release       = release;
-    l->op.scratch_bytes = l->units->length * (sizeof(int32_t) + sizeof(int16_t));
+    l->op.kernel        = "int32 words, int64 sums";
+    l->op.scratch_bytes = l->units->length * sizeof(int32_t);
+    l->op.weight_bytes  = l->units->outputs * l->units->length * sizeof(int32_t);
     l->out              = pq_int_out_of(step);
-    l->in_count         = pq_node_count(step->graph, input);
-    l->zero             = pq_code_grid(step->graph, input)->zero_point[0];
+    l->in_count         = pq_node_count(step->graph, step->in[0]);
+    l->zero             = pq_code_grid(step->graph, step->in[0])->zero_point[0];
     PQ_TRY(place(step, l, err));
-    PQ_TRY(narrow(l, err));
     *out = &l->op;
     l    = NULL;
 cleanup:
@@ -189,5 +151,19 @@ cleanup:
     if (l != NULL) {
         release(&l->op);
     }
+    return st;
+}
+
+pq_status pq_int_linear(const pq_step *step, pq_units *units, pq_op **out, pq_err *err)
+{
+    pq_status st;
+
+    if (!pq_words_fit(units)) {
+        return prepare_plain(step, units, out, err);
+    }
+    st = pq_words_prepare(step, units, pq_kernels_find(pq_cpu_isa()), PQ_WORDS_CODES,
+                          pq_code_grid(step->graph, step->in[0]),
+                          pq_code_grid(step->graph, step->last), out, err);
+    pq_units_free(&units);
     return st;
 }

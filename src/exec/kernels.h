@@ -1,7 +1,7 @@
 /**
  * @file
- * The float32 kernels under dense layers, convolutions and exponentials, once
- * for each instruction set, chosen at run time.
+ * The kernels under dense layers, convolutions (float32, and whole numbers) and
+ * exponentials, once for each instruction set, chosen at run time.
  *
  * A value is always summed in one chain in the order of its products (taps, then
  * items), starting from the bias: it depends neither on how many rows are
@@ -15,6 +15,7 @@
 #define PQ_EXEC_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "exec/cpu.h"
 
@@ -51,6 +52,36 @@ typedef struct {
  */
 typedef void (*pq_panel_kernel)(const pq_panel *p);
 
+/**
+ * Rows of a product of 16-bit words with one panel, summed in 32 bits: for r < rows and
+ * every channel c of the panel
+ *
+ *   sum[r * width + c] = bias[c] + sum_{t < taps, i < length} in[r * in_pitch + tap[t] +
+ * i] weight[t][i][c]
+ *
+ * exact where no partial sum leaves 32 bits. An odd tap reads one item more, of weight 0.
+ */
+typedef struct {
+    size_t         rows, taps, length;
+    const int16_t *in;
+    size_t         in_pitch;
+    const size_t  *tap; /**< [taps] offsets, items */
+    const int16_t
+        *weight;         /**< [taps, (length + 1) / 2, width, 2]; depthwise: [taps, width]
+                          */
+    const int32_t *bias; /**< [width] */
+    size_t         width; /**< of the panel */
+    int32_t       *sum;   /**< [rows, width] */
+} pq_words_panel;
+
+typedef void (*pq_words_kernel)(const pq_words_panel *p);
+
+/** From sums to codes of an integer grid: clamp(round(sum m / scale) + zero, lo, hi). */
+typedef struct {
+    const double *multiplier; /**< [n] m */
+    double        scale, zero, lo, hi;
+} pq_words_scale;
+
 /** The kernels of one instruction set. */
 typedef struct {
     pq_isa          isa;
@@ -58,6 +89,11 @@ typedef struct {
     pq_panel_kernel narrow; /**< panels one vector wide */
     pq_panel_kernel wide;   /**< panels two vectors wide */
     pq_panel_kernel depthwise;
+
+    pq_words_kernel words_narrow, words_wide, words_depthwise;
+
+    /** code[i] of sum[i] for i < n, in double, halves to even. */
+    void (*codes)(const pq_words_scale *s, size_t n, const int32_t *sum, int32_t *code);
 
     /** x[i] = exp(x[i]) to 2 ulp, between exp(-87.3) and exp(88); a NaN stays one. */
     void (*exponentials)(size_t n, float *x);

@@ -4,12 +4,14 @@
 #include <immintrin.h>
 #include <string.h>
 
-#define ISA     PQ_ISA_AVX2
-#define KERNELS pq_kernels_avx2
-#define VEC     __m256
-#define TARGET  __attribute__((target("avx2,fma")))
-#define ROWS    6
-enum { LANES = 8 };
+#define ISA       PQ_ISA_AVX2
+#define KERNELS   pq_kernels_avx2
+#define VEC       __m256
+#define TARGET    __attribute__((target("avx2,fma")))
+#define ROWS      6
+#define INTS      __m256i
+#define REALS_VEC __m256d
+enum { LANES = 8, REALS = 4 };
 
 static inline TARGET __m256 load(const float *from)
 {
@@ -63,6 +65,54 @@ static inline TARGET __m256 power_of_two(__m256 v)
     const __m256i k = _mm256_add_epi32(_mm256_castps_si256(v), _mm256_set1_epi32(127));
 
     return _mm256_castsi256_ps(_mm256_slli_epi32(k, 23));
+}
+
+static inline TARGET __m256i load_ints(const int32_t *from)
+{
+    return _mm256_loadu_si256((const void *)from);
+}
+
+static inline TARGET void store_ints(int32_t *to, __m256i v)
+{
+    _mm256_storeu_si256((void *)to, v);
+}
+
+static inline TARGET __m256i spread_pair(const int16_t *from)
+{
+    int32_t pair;
+
+    memcpy(&pair, from, sizeof pair);
+    return _mm256_set1_epi32(pair);
+}
+
+static inline TARGET __m256i add_pairs(__m256i sum, __m256i a, __m256i b)
+{
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+}
+
+static inline TARGET __m256d reals_of(const int32_t *from)
+{
+    return _mm256_cvtepi32_pd(_mm_loadu_si128((const void *)from));
+}
+
+static inline TARGET __m256d load_reals(const double *from)
+{
+    return _mm256_loadu_pd(from);
+}
+
+static inline TARGET __m256d spread_real(double x)
+{
+    return _mm256_set1_pd(x);
+}
+
+static inline TARGET __m256d clamp_reals(__m256d x, double lo, double hi)
+{
+    return _mm256_min_pd(_mm256_max_pd(x, spread_real(lo)), spread_real(hi));
+}
+
+static inline TARGET void store_codes(int32_t *to, __m256d x)
+{
+    _mm_storeu_si128((void *)to, _mm256_cvttpd_epi32(x));
 }
 
 #include "exec/kernels_body.h"

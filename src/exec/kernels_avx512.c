@@ -2,13 +2,16 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <string.h>
 
-#define ISA     PQ_ISA_AVX512
-#define KERNELS pq_kernels_avx512
-#define VEC     __m512
-#define TARGET  __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma")))
-#define ROWS    8
-enum { LANES = 16 };
+#define ISA       PQ_ISA_AVX512
+#define KERNELS   pq_kernels_avx512
+#define VEC       __m512
+#define TARGET    __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma")))
+#define ROWS      8
+#define INTS      __m512i
+#define REALS_VEC __m512d
+enum { LANES = 16, REALS = 8 };
 
 static inline TARGET __m512 load(const float *from)
 {
@@ -56,6 +59,54 @@ static inline TARGET __m512 power_of_two(__m512 v)
     const __m512i k = _mm512_add_epi32(_mm512_castps_si512(v), _mm512_set1_epi32(127));
 
     return _mm512_castsi512_ps(_mm512_slli_epi32(k, 23));
+}
+
+static inline TARGET __m512i load_ints(const int32_t *from)
+{
+    return _mm512_loadu_si512(from);
+}
+
+static inline TARGET void store_ints(int32_t *to, __m512i v)
+{
+    _mm512_storeu_si512(to, v);
+}
+
+static inline TARGET __m512i spread_pair(const int16_t *from)
+{
+    int32_t pair;
+
+    memcpy(&pair, from, sizeof pair);
+    return _mm512_set1_epi32(pair);
+}
+
+static inline TARGET __m512i add_pairs(__m512i sum, __m512i a, __m512i b)
+{
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
+}
+
+static inline TARGET __m512d reals_of(const int32_t *from)
+{
+    return _mm512_cvtepi32_pd(_mm256_loadu_si256((const void *)from));
+}
+
+static inline TARGET __m512d load_reals(const double *from)
+{
+    return _mm512_loadu_pd(from);
+}
+
+static inline TARGET __m512d spread_real(double x)
+{
+    return _mm512_set1_pd(x);
+}
+
+static inline TARGET __m512d clamp_reals(__m512d x, double lo, double hi)
+{
+    return _mm512_min_pd(_mm512_max_pd(x, spread_real(lo)), spread_real(hi));
+}
+
+static inline TARGET void store_codes(int32_t *to, __m512d x)
+{
+    _mm256_storeu_si256((void *)to, _mm512_cvttpd_epi32(x));
 }
 
 #include "exec/kernels_body.h"

@@ -1,6 +1,8 @@
 /* The kernels, written once. The file that includes this defines for its instruction set:
    VEC, LANES, TARGET, ROWS (of a block), load, store, spread, multiply_add, at_least,
-   at_most, and KERNELS, the name of the table. No include guard: it is a template. */
+   at_most; of whole numbers INTS (LANES int32), load_ints, store_ints, spread_pair,
+   add_pairs; of doubles REALS at a time load_reals, reals_of, spread_real, clamp_reals,
+   store_codes; and KERNELS, the name of the table. No include guard: it is a template. */
 
 /* A loop of few steps that must go into registers altogether. */
 #if defined(__clang__)
@@ -70,38 +72,81 @@ INLINE void block(const pq_panel *p, size_t row, const size_t rows, const size_t
     }
 }
 
+/* The same of words: two products at once. */
+INLINE void words_block(const pq_words_panel *p, size_t row, const size_t rows,
+                        const size_t vectors)
+{
+    const size_t   pitch  = p->in_pitch;
+    const int16_t *weight = p->weight;
+    INTS           sum[2][ROWS];
+
+    foreach (r, rows) {
+        foreach (v, vectors) {
+            sum[v][r] = load_ints(p->bias + v * LANES);
+        }
+    }
+    for (size_t t = 0; t < p->taps; t++) {
+        const int16_t *in = p->in + row * pitch + p->tap[t];
+        for (size_t i = 0; i < p->length; i += 2) {
+            INTS w[2];
+            foreach (v, vectors) {
+                w[v] = load_ints((const void *)(weight + v * LANES * 2));
+            }
+            foreach (r, rows) {
+                const INTS x = spread_pair(in + r * pitch + i);
+                foreach (v, vectors) {
+                    sum[v][r] = add_pairs(sum[v][r], x, w[v]);
+                }
+            }
+            weight += vectors * LANES * 2;
+        }
+    }
+    foreach (r, rows) {
+        foreach (v, vectors) {
+            store_ints(p->sum + (row + r) * vectors * LANES + v * LANES, sum[v][r]);
+        }
+    }
+}
+
 #define BLOCK(n)                                                                         \
     case n:                                                                              \
-        block(p, row, n, vectors);                                                       \
+        run_block(p, row, n, vectors);                                                   \
         break;
 
 /* All rows, in blocks of nearly equal size. */
-INLINE void panel(const pq_panel *p, const size_t vectors)
-{
-    const size_t blocks = (p->rows + ROWS - 1) / ROWS;
-    size_t       row    = 0;
-
-    for (size_t b = 0; b < blocks; b++) {
-        const size_t rows = (p->rows - row + blocks - b - 1) / (blocks - b);
-        switch (rows) {
-            BLOCK(1)
-            BLOCK(2)
-            BLOCK(3)
-            BLOCK(4)
-#if ROWS > 4
-            BLOCK(5)
-            BLOCK(6)
-#endif
-#if ROWS > 6
-            BLOCK(7)
-            BLOCK(8)
-#endif
-        default:
-            break;
-        }
-        row += rows;
+#define ALL_ROWS                                                                         \
+    const size_t blocks = (p->rows + ROWS - 1) / ROWS;                                   \
+    size_t       row    = 0;                                                             \
+                                                                                         \
+    for (size_t b = 0; b < blocks; b++) {                                                \
+        const size_t rows = (p->rows - row + blocks - b - 1) / (blocks - b);             \
+        switch (rows) {                                                                  \
+            BLOCK(1)                                                                     \
+            BLOCK(2)                                                                     \
+            BLOCK(3)                                                                     \
+            BLOCK(4)                                                                     \
+            BLOCKS_BEYOND_4                                                              \
+        default:                                                                         \
+            break;                                                                       \
+        }                                                                                \
+        row += rows;                                                                     \
     }
-}
+
+#if ROWS > 6
+#define BLOCKS_BEYOND_4 BLOCK(5) BLOCK(6) BLOCK(7) BLOCK(8)
+#elif ROWS > 4
+#define BLOCKS_BEYOND_4 BLOCK(5) BLOCK(6)
+#else
+#define BLOCKS_BEYOND_4
+#endif
+
+#define run_block block
+INLINE void panel(const pq_panel *p, const size_t vectors){ALL_ROWS}
+#undef run_block
+
+#define run_block words_block
+INLINE void words_panel(const pq_words_panel *p, const size_t vectors){ALL_ROWS}
+#undef run_block
 
 FUNCTION void narrow(const pq_panel *p)
 {
@@ -111,6 +156,53 @@ FUNCTION void narrow(const pq_panel *p)
 FUNCTION void wide(const pq_panel *p)
 {
     panel(p, 2);
+}
+
+FUNCTION void words_narrow(const pq_words_panel *p)
+{
+    words_panel(p, 1);
+}
+
+FUNCTION void words_wide(const pq_words_panel *p)
+{
+    words_panel(p, 2);
+}
+
+FUNCTION void words_depthwise(const pq_words_panel *p)
+{
+    for (size_t r = 0; r < p->rows; r++) {
+        int32_t *restrict sum = p->sum + r * p->width;
+        for (size_t c = 0; c < p->width; c++) {
+            sum[c] = p->bias[c];
+        }
+        for (size_t t = 0; t < p->taps; t++) {
+            const int16_t *in     = p->in + r * p->in_pitch + p->tap[t];
+            const int16_t *weight = p->weight + t * p->width;
+            for (size_t c = 0; c < p->width; c++) {
+                sum[c] += (int32_t)in[c] * (int32_t)weight[c];
+            }
+        }
+    }
+}
+
+/* Adding and taking away 1.5 * 2^52 rounds half to even below 2^51; beyond, the value is
+   clamped anyway. */
+FUNCTION void codes(const pq_words_scale *s, size_t n, const int32_t *sum, int32_t *code)
+{
+    const double magic = 6755399441055744.0;
+    size_t       i     = 0;
+
+    for (; i + REALS <= n; i += REALS) {
+        REALS_VEC x =
+            reals_of(sum + i) * load_reals(s->multiplier + i) / spread_real(s->scale);
+        x = (x + spread_real(magic)) - spread_real(magic) + spread_real(s->zero);
+        store_codes(code + i, clamp_reals(x, s->lo, s->hi));
+    }
+    for (; i < n; i++) {
+        double x = (double)sum[i] * s->multiplier[i] / s->scale;
+        x        = (x + magic) - magic + s->zero;
+        code[i]  = (int32_t)(x > s->lo ? (x < s->hi ? x : s->hi) : s->lo);
+    }
 }
 
 /* One vector of channels at `rows` positions: the weights are loaded once for all. */
@@ -184,10 +276,14 @@ FUNCTION void exponentials(size_t n, float *x)
 }
 
 const pq_kernels KERNELS = {
-    .isa          = ISA,
-    .lanes        = LANES,
-    .narrow       = narrow,
-    .wide         = wide,
-    .depthwise    = depthwise,
-    .exponentials = exponentials,
+    .isa             = ISA,
+    .lanes           = LANES,
+    .narrow          = narrow,
+    .wide            = wide,
+    .depthwise       = depthwise,
+    .words_narrow    = words_narrow,
+    .words_wide      = words_wide,
+    .words_depthwise = words_depthwise,
+    .codes           = codes,
+    .exponentials    = exponentials,
 };

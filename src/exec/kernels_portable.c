@@ -10,8 +10,10 @@ typedef int      mask4 __attribute__((vector_size(16)));
 #define KERNELS pq_kernels_portable
 #define VEC     vector4
 #define TARGET
-#define ROWS 4
-enum { LANES = 4 };
+#define ROWS      4
+#define INTS      mask4
+#define REALS_VEC double
+enum { LANES = 4, REALS = 1 };
 
 static inline vector4 load(const float *from)
 {
@@ -71,6 +73,60 @@ static inline void store_part(float *to, size_t n, vector4 v)
 static inline vector4 power_of_two(vector4 v)
 {
     return (vector4)(((bits4)v + 127U) << 23);
+}
+
+static inline mask4 load_ints(const int32_t *from)
+{
+    mask4 v;
+
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+static inline void store_ints(int32_t *to, mask4 v)
+{
+    memcpy(to, &v, sizeof v);
+}
+
+static inline mask4 spread_pair(const int16_t *from)
+{
+    int32_t pair;
+
+    memcpy(&pair, from, sizeof pair);
+    return (mask4){pair, pair, pair, pair};
+}
+
+/* The products of both halves of each item. */
+static inline mask4 add_pairs(mask4 sum, mask4 a, mask4 b)
+{
+    const mask4 low = ((mask4)((bits4)a << 16) >> 16) * ((mask4)((bits4)b << 16) >> 16);
+
+    return sum + low + (a >> 16) * (b >> 16);
+}
+
+static inline double reals_of(const int32_t *from)
+{
+    return (double)*from;
+}
+
+static inline double load_reals(const double *from)
+{
+    return *from;
+}
+
+static inline double spread_real(double x)
+{
+    return x;
+}
+
+static inline double clamp_reals(double x, double lo, double hi)
+{
+    return x > lo ? (x < hi ? x : hi) : lo;
+}
+
+static inline void store_codes(int32_t *to, double x)
+{
+    *to = (int32_t)x;
 }
 
 #include "exec/kernels_body.h"

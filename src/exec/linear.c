@@ -5,8 +5,8 @@
 
 #include "core/memory.h"
 #include "exec/fold.h"
+#include "exec/geometry.h"
 #include "exec/tt_conv.h"
-#include "layers/kinds.h"
 
 /* One panel of weights and what belongs to it. */
 typedef struct {
@@ -17,23 +17,13 @@ typedef struct {
 } panel;
 
 typedef struct {
-    pq_op  op;
-    size_t residual;            /* which input is added, 0 = none */
-    size_t in_count, out_count; /* floats of a sample */
-    size_t outputs;             /* channels, or features */
-    /* Rows of a line lie in_pitch apart; a flat operation has one line through all
-     * samples. */
-    bool   flat;
-    size_t rows, lines, line_step;
-    /* The input is copied into a frame of zeros where the window leaves it. */
-    bool      framed;
-    size_t    frame_h, frame_w, channels; /* of the frame; channels may be rounded up */
-    pq_window window;
-    size_t    taps, length;
-    size_t   *tap;
-    size_t    n_panels;
-    panel    *panels;
-    float    *weight, *bias;
+    pq_op       op;
+    size_t      residual;            /* which input is added, 0 = none */
+    size_t      in_count, out_count; /* floats of a sample */
+    pq_geometry at;
+    size_t      n_panels;
+    panel      *panels;
+    float      *weight, *bias;
 } linear_op;
 
 static const pq_layer *layer_of(const pq_step *step, size_t node)
@@ -78,23 +68,23 @@ pq_fusion pq_linear_fuses(const pq_step *step, size_t next)
 }
 
 /* Copies one image into the middle of zeros. */
-static const float *frame_image(const linear_op *l, const float *in, float *frame)
+static const float *frame_image(const pq_geometry *g, const float *in, float *frame)
 {
-    const pq_window *w    = &l->window;
-    const size_t     line = l->frame_w * l->channels;
+    const pq_window *w    = &g->window;
+    const size_t     line = g->frame_w * g->channels;
 
-    memset(frame, 0, l->frame_h * line * sizeof *frame);
-    for (size_t y = 0; y < w->in_h && y + w->pad_top < l->frame_h; y++) {
-        const size_t room = l->frame_w - w->pad_left;
+    memset(frame, 0, g->frame_h * line * sizeof *frame);
+    for (size_t y = 0; y < w->in_h && y + w->pad_top < g->frame_h; y++) {
+        const size_t room = g->frame_w - w->pad_left;
         const size_t n    = w->in_w < room ? w->in_w : room;
         const float *from = in + y * w->in_w * w->channels;
-        float       *to   = frame + (y + w->pad_top) * line + w->pad_left * l->channels;
-        if (l->channels == w->channels) {
+        float       *to   = frame + (y + w->pad_top) * line + w->pad_left * g->channels;
+        if (g->channels == w->channels) {
             memcpy(to, from, n * w->channels * sizeof *to);
             continue;
         }
         for (size_t x = 0; x < n; x++) {
-            memcpy(to + x * l->channels, from + x * w->channels,
+            memcpy(to + x * g->channels, from + x * w->channels,
                    w->channels * sizeof *to);
         }
     }
@@ -109,9 +99,9 @@ static void run_lines(const linear_op *l, const float *in, const float *residual
         pq_panel     call = p->call;
 
         call.rows = rows;
-        for (size_t y = 0; y < l->lines; y++) {
-            const size_t at = y * rows * l->outputs + p->channel;
-            call.in         = in + y * l->line_step + p->in_at;
+        for (size_t y = 0; y < l->at.lines; y++) {
+            const size_t at = y * rows * l->at.outputs + p->channel;
+            call.in         = in + y * l->at.line_step + p->in_at;
             call.out        = out + at;
             call.residual   = residual != NULL ? residual + at : NULL;
             p->kernel(&call);
@@ -127,15 +117,15 @@ static void linear_run(const pq_op *op, size_t n, const void *const *in, void *o
     const float     *residual = l->residual > 0 ? in[l->residual] : NULL;
     float           *results  = out;
 
-    if (l->flat) {
-        run_lines(l, values, residual, results, n * l->rows);
+    if (l->at.flat) {
+        run_lines(l, values, residual, results, n * l->at.rows);
         return;
     }
     for (size_t s = 0; s < n; s++) {
         const float *image = values + s * l->in_count;
         const size_t at    = s * l->out_count;
-        run_lines(l, l->framed ? frame_image(l, image, scratch) : image,
-                  residual != NULL ? residual + at : NULL, results + at, l->rows);
+        run_lines(l, l->at.framed ? frame_image(&l->at, image, scratch) : image,
+                  residual != NULL ? residual + at : NULL, results + at, l->at.rows);
     }
 }
 
@@ -144,8 +134,6 @@ typedef struct {
     const pq_kernels *kernels;
     const pq_layer   *layer; /* the step's, or what stands in for it */
     const pq_tensor  *kernel;
-    size_t            groups, group_in, group_out, sum; /* sum: products of one output */
-    bool              depthwise;
     pq_affine         affine; /* [outputs]: y = scale (kernel x) + shift */
     float             lo, hi;
 } recipe;
@@ -182,149 +170,52 @@ static void set_clip(const pq_step *step, recipe *r)
     }
 }
 
-static pq_status set_taps(linear_op *l, size_t rows, size_t columns, size_t length,
-                          pq_err *err)
-{
-    const pq_window *w = &l->window;
-    pq_status        st;
-
-    l->taps   = rows * columns;
-    l->length = length;
-    PQ_NEW(l->tap, l->taps);
-    for (size_t t = 0; t < l->taps; t++) {
-        l->tap[t] =
-            (t / columns * w->dilation_h * l->frame_w + t % columns * w->dilation_w) *
-            l->channels;
-    }
-cleanup:
-    return st;
-}
-
-/* The frame is what the window reaches: padding that no window reads is left out. */
-static pq_status place_convolution(const pq_step *step, linear_op *l, recipe *r,
-                                   pq_err *err)
-{
-    const pq_conv2d_params *p     = r->layer->params;
-    pq_window              *w     = &l->window;
-    size_t                  count = 0;
-    pq_status               st;
-
-    PQ_TRY(pq_conv2d_window(r->layer, &step->graph->nodes[step->in[0]].shape, w, err));
-    r->groups    = (size_t)p->groups;
-    r->group_in  = w->channels / r->groups;
-    r->group_out = l->outputs / r->groups;
-    r->sum       = w->kernel_h * w->kernel_w * r->group_in;
-    r->depthwise = r->groups > 1 && r->group_in == 1 && r->group_out == 1;
-    l->channels  = w->channels;
-    if (r->depthwise) {
-        const size_t lanes = r->kernels->lanes;
-        l->channels        = (w->channels + lanes - 1) / lanes * lanes;
-    }
-    l->frame_h = (w->out_h - 1) * w->stride_h + (w->kernel_h - 1) * w->dilation_h + 1;
-    l->frame_w = (w->out_w - 1) * w->stride_w + (w->kernel_w - 1) * w->dilation_w + 1;
-    l->framed  = w->pad_top > 0 || w->pad_left > 0 || l->frame_h > w->in_h ||
-                l->frame_w > w->in_w || l->channels != w->channels;
-    if (l->framed) {
-        const pq_shape frame = PQ_SHAPE(l->frame_h, l->frame_w, l->channels);
-        PQ_CHECK(pq_shape_count(&frame, &count) && count < SIZE_MAX / 8, PQ_ERR_RANGE,
-                 "the padded image of %zux%zux%zu does not fit into memory", l->frame_h,
-                 l->frame_w, l->channels);
-        l->op.scratch_bytes = count * sizeof(float);
-    } else {
-        l->frame_h = w->in_h;
-        l->frame_w = w->in_w;
-    }
-    l->lines     = w->out_h;
-    l->rows      = w->out_w;
-    l->line_step = w->stride_h * l->frame_w * l->channels;
-    if (r->groups == 1 && w->dilation_w == 1) {
-        PQ_TRY(set_taps(l, w->kernel_h, 1, w->kernel_w * w->channels, err));
-    } else {
-        PQ_TRY(set_taps(l, w->kernel_h, w->kernel_w, r->group_in, err));
-    }
-    l->flat = !l->framed && r->sum == w->channels && w->stride_h == 1 && w->stride_w == 1;
-    if (l->flat) {
-        l->rows  = w->out_h * w->out_w;
-        l->lines = 1;
-    }
-cleanup:
-    return st;
-}
-
-static pq_status place_dense(linear_op *l, recipe *r, pq_err *err)
-{
-    r->groups    = 1;
-    r->group_in  = r->kernel->shape.dim[1];
-    r->group_out = l->outputs;
-    r->sum       = r->group_in;
-    l->channels  = r->group_in;
-    l->window    = (pq_window){.stride_w = 1};
-    l->flat      = true;
-    l->rows      = l->out_count / l->outputs;
-    l->lines     = 1;
-    return set_taps(l, 1, 1, r->group_in, err);
-}
-
 /* Weights and bias of one panel; `width` floats for each product. */
-static void fill_panel(const recipe *r, size_t channel, size_t n, size_t width,
-                       float *weight, float *bias)
+static void fill_panel(const recipe *r, size_t sum, size_t channel, size_t n,
+                       size_t width, float *weight, float *bias)
 {
     for (size_t c = 0; c < n; c++) {
         const size_t o = channel + c;
-        for (size_t k = 0; k < r->sum; k++) {
+        for (size_t k = 0; k < sum; k++) {
             weight[k * width + c] =
-                (float)(r->affine.scale[o] * pq_tensor_get(r->kernel, o * r->sum + k));
+                (float)(r->affine.scale[o] * pq_tensor_get(r->kernel, o * sum + k));
         }
         bias[c] = (float)r->affine.shift[o];
     }
 }
 
-/* Channels of the panel at `channel`, and its width in memory. */
-static size_t panel_width(const recipe *r, size_t channel, size_t outputs, size_t *n)
-{
-    const size_t lanes = r->kernels->lanes;
-    const size_t left  = r->group_out - channel % r->group_out;
-
-    if (r->depthwise) {
-        *n = outputs;
-        return (outputs + lanes - 1) / lanes * lanes;
-    }
-    *n = left < 2 * lanes ? left : 2 * lanes;
-    if (left > lanes) {
-        return 2 * lanes;
-    }
-    return lanes;
-}
-
 static pq_status pack(linear_op *l, const recipe *r, pq_err *err)
 {
-    size_t    n = 0, width, widths = 0, at = 0;
-    pq_status st;
+    const pq_geometry *g     = &l->at;
+    const size_t       lanes = r->kernels->lanes;
+    size_t             n = 0, width, widths = 0, at = 0;
+    pq_status          st;
 
-    for (size_t c = 0; c < l->outputs; c += n) {
-        widths += panel_width(r, c, l->outputs, &n);
+    for (size_t c = 0; c < g->outputs; c += n) {
+        widths += pq_geometry_panel(g, lanes, c, &n);
         l->n_panels++;
     }
     PQ_NEW(l->panels, l->n_panels);
-    PQ_NEW(l->weight, widths * r->sum);
+    PQ_NEW(l->weight, widths * g->sum);
     PQ_NEW(l->bias, widths);
-    l->op.weight_bytes = widths * (r->sum + 1) * sizeof(float);
-    for (size_t c = 0, i = 0; c < l->outputs; c += n, i++, at += width) {
-        panel *p = &l->panels[i];
-        width    = panel_width(r, c, l->outputs, &n);
-        fill_panel(r, c, n, width, l->weight + at * r->sum, l->bias + at);
-        p->kernel  = r->depthwise                 ? r->kernels->depthwise
-                     : width == r->kernels->lanes ? r->kernels->narrow
-                                                  : r->kernels->wide;
-        p->in_at   = r->depthwise ? 0 : c / r->group_out * r->group_in;
+    l->op.weight_bytes = widths * (g->sum + 1) * sizeof(float);
+    for (size_t c = 0, i = 0; c < g->outputs; c += n, i++, at += width) {
+        panel *p      = &l->panels[i];
+        float *weight = l->weight + at * g->sum;
+        width         = pq_geometry_panel(g, lanes, c, &n);
+        fill_panel(r, g->sum, c, n, width, weight, l->bias + at);
+        p->kernel  = g->depthwise     ? r->kernels->depthwise
+                     : width == lanes ? r->kernels->narrow
+                                      : r->kernels->wide;
+        p->in_at   = g->depthwise ? 0 : c / g->group_out * g->group_in;
         p->channel = c;
-        p->call    = (pq_panel){.taps      = l->taps,
-                                .length    = l->length,
-                                .tap       = l->tap,
-                                .weight    = l->weight + at * r->sum,
+        p->call    = (pq_panel){.taps      = g->taps,
+                                .length    = g->length,
+                                .tap       = g->tap,
+                                .weight    = weight,
                                 .bias      = l->bias + at,
-                                .in_pitch  = l->window.stride_w * l->channels,
-                                .out_pitch = l->outputs,
+                                .in_pitch  = g->row_step,
+                                .out_pitch = g->outputs,
                                 .n         = n,
                                 .lo        = r->lo,
                                 .hi        = r->hi};
@@ -337,7 +228,7 @@ static void linear_release(pq_op *op)
 {
     linear_op *l = (linear_op *)op;
 
-    pq_free(l->tap);
+    pq_geometry_free(&l->at);
     pq_free(l->panels);
     pq_free(l->weight);
     pq_free(l->bias);
@@ -347,6 +238,8 @@ static void linear_release(pq_op *op)
 pq_status pq_linear_prepare(const pq_step *step, const pq_kernels *kernels, pq_op **out,
                             pq_err *err)
 {
+    static const char *const names[PQ_ISA_COUNT] = {"float32:portable", "float32:avx2",
+                                                    "float32:avx512"};
     recipe     r        = {.kernels = kernels, .layer = layer_of(step, step->node)};
     linear_op *l        = NULL;
     pq_layer  *stand_in = NULL;
@@ -359,15 +252,17 @@ pq_status pq_linear_prepare(const pq_step *step, const pq_kernels *kernels, pq_o
     }
     l->op.run     = linear_run;
     l->op.release = linear_release;
+    l->op.kernel  = names[kernels->isa];
     r.kernel      = pq_layer_weight(r.layer, "kernel")->value;
-    l->outputs    = r.kernel->shape.dim[0];
     l->in_count   = pq_node_count(step->graph, step->in[0]);
     l->out_count  = pq_node_count(step->graph, step->node);
     l->residual   = step->add != PQ_NO_NODE ? step->n_in - 1 : 0;
+    PQ_TRY(pq_geometry_place(step, r.layer, kernels->lanes, &l->at, err));
+    if (l->at.framed) {
+        l->op.scratch_bytes = l->at.frame_count * sizeof(float);
+    }
     set_clip(step, &r);
-    PQ_TRY(fold(step, l->outputs, &r, err));
-    PQ_TRY(is_kind(r.layer, "conv2d") ? place_convolution(step, l, &r, err)
-                                      : place_dense(l, &r, err));
+    PQ_TRY(fold(step, l->at.outputs, &r, err));
     PQ_TRY(pack(l, &r, err));
     *out = &l->op;
     l    = NULL;

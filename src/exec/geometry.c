@@ -1,0 +1,116 @@
+#include "exec/geometry.h"
+
+#include <string.h>
+
+#include "core/memory.h"
+
+void pq_geometry_free(pq_geometry *g)
+{
+    pq_free(g->tap);
+    *g = (pq_geometry){0};
+}
+
+static pq_status set_taps(pq_geometry *g, size_t rows, size_t columns, size_t length,
+                          pq_err *err)
+{
+    const pq_window *w = &g->window;
+    pq_status        st;
+
+    g->taps   = rows * columns;
+    g->length = length;
+    PQ_NEW(g->tap, g->taps);
+    for (size_t t = 0; t < g->taps; t++) {
+        g->tap[t] =
+            (t / columns * w->dilation_h * g->frame_w + t % columns * w->dilation_w) *
+            g->channels;
+    }
+cleanup:
+    return st;
+}
+
+/* The frame is what the window reaches: padding that no window reads is left out. */
+static void place_frame(pq_geometry *g, size_t lanes)
+{
+    const pq_window *w = &g->window;
+
+    g->channels = w->channels;
+    if (g->depthwise) {
+        g->channels = (w->channels + lanes - 1) / lanes * lanes;
+    }
+    g->frame_h = (w->out_h - 1) * w->stride_h + (w->kernel_h - 1) * w->dilation_h + 1;
+    g->frame_w = (w->out_w - 1) * w->stride_w + (w->kernel_w - 1) * w->dilation_w + 1;
+    g->framed  = w->pad_top > 0 || w->pad_left > 0 || g->frame_h > w->in_h ||
+                g->frame_w > w->in_w || g->channels != w->channels;
+    if (!g->framed) {
+        g->frame_h = w->in_h;
+        g->frame_w = w->in_w;
+    }
+}
+
+static pq_status place_convolution(const pq_step *step, const pq_layer *layer,
+                                   size_t lanes, pq_geometry *g, pq_err *err)
+{
+    pq_window *w = &g->window;
+    pq_status  st;
+
+    PQ_TRY(pq_conv2d_window(layer, &step->graph->nodes[step->in[0]].shape, w, err));
+    g->groups    = (size_t)((const pq_conv2d_params *)layer->params)->groups;
+    g->group_in  = w->channels / g->groups;
+    g->group_out = g->outputs / g->groups;
+    g->sum       = w->kernel_h * w->kernel_w * g->group_in;
+    g->depthwise = g->groups > 1 && g->group_in == 1 && g->group_out == 1;
+    place_frame(g, lanes);
+    const pq_shape frame = PQ_SHAPE(g->frame_h, g->frame_w, g->channels);
+    PQ_CHECK(pq_shape_count(&frame, &g->frame_count) && g->frame_count < SIZE_MAX / 8,
+             PQ_ERR_RANGE, "the padded image of %zux%zux%zu does not fit into memory",
+             g->frame_h, g->frame_w, g->channels);
+    g->lines     = w->out_h;
+    g->rows      = w->out_w;
+    g->row_step  = w->stride_w * g->channels;
+    g->line_step = w->stride_h * g->frame_w * g->channels;
+    if (g->groups == 1 && w->dilation_w == 1) {
+        PQ_TRY(set_taps(g, w->kernel_h, 1, w->kernel_w * w->channels, err));
+    } else {
+        PQ_TRY(set_taps(g, w->kernel_h, w->kernel_w, g->group_in, err));
+    }
+    g->flat = !g->framed && w->kernel_h * w->kernel_w == 1 && w->stride_h == 1 &&
+              w->stride_w == 1;
+    if (g->flat) {
+        g->rows  = w->out_h * w->out_w;
+        g->lines = 1;
+    }
+cleanup:
+    return st;
+}
+
+pq_status pq_geometry_place(const pq_step *step, const pq_layer *layer, size_t lanes,
+                            pq_geometry *out, pq_err *err)
+{
+    const pq_shape *kernel = &pq_layer_weight(layer, "kernel")->value->shape;
+
+    *out         = (pq_geometry){.groups = 1, .lines = 1};
+    out->outputs = kernel->dim[0];
+    if (strcmp(layer->kind->name, "conv2d") == 0) {
+        return place_convolution(step, layer, lanes, out, err);
+    }
+    out->group_in  = kernel->dim[1];
+    out->group_out = out->outputs;
+    out->sum       = out->group_in;
+    out->channels  = out->group_in;
+    out->row_step  = out->group_in;
+    out->flat      = true;
+    out->rows      = pq_node_count(step->graph, step->node) / out->outputs;
+    return set_taps(out, 1, 1, out->group_in, err);
+}
+
+size_t pq_geometry_panel(const pq_geometry *g, size_t lanes, size_t channel, size_t *n)
+{
+    const size_t left = g->group_out - channel % g->group_out;
+
+    if (g->depthwise) {
+        *n = g->outputs;
+        return (g->outputs + lanes - 1) / lanes * lanes;
+    }
+    *n = left < 2 * lanes ? left : 2 * lanes;
+    return left > lanes ? 2 * lanes : lanes;
+}

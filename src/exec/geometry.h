@@ -1,0 +1,50 @@
+/**
+ * @file
+ * Where the products of a dense layer or a convolution lie in memory: rows of outputs,
+ * each a sum over taps, runs of neighbours in the input. A dense layer has one tap, a
+ * convolution one for each row of its kernel (or each cell, where groups or dilation
+ * keep its cells apart).
+ */
+#ifndef PQ_EXEC_GEOMETRY_H
+#define PQ_EXEC_GEOMETRY_H
+
+#include "exec/engine.h"
+#include "layers/kinds.h"
+
+/** Owns `tap`. */
+typedef struct {
+    size_t outputs;                     /**< channels, or features */
+    size_t groups, group_in, group_out; /**< channels of a group */
+    size_t sum;                         /**< products of one output */
+    bool   depthwise;                   /**< each channel on its own */
+    /* Rows of a line lie row_step items apart; a flat operation has one line through all
+     * samples. */
+    bool   flat;
+    size_t rows, lines, row_step, line_step;
+    /* The input stands in a frame of zeros where the window leaves it. */
+    bool      framed;
+    size_t    frame_h, frame_w;
+    size_t    channels;    /**< of the frame; depthwise: rounded up to lanes */
+    size_t    frame_count; /**< items of the frame, or of the image without one */
+    pq_window window;
+    size_t    taps, length;
+    size_t   *tap; /**< [taps] offsets in items */
+} pq_geometry;
+
+/**
+ * Geometry of a step's dense or conv2d layer.
+ *
+ * @param[in]  layer  the step's, or what stands in for it
+ * @param[in]  lanes  channels of a depthwise frame are a multiple
+ * @param[out] out    caller frees with pq_geometry_free, also on failure
+ * @retval PQ_ERR_RANGE  The padded image does not fit into memory.
+ */
+pq_status pq_geometry_place(const pq_step *step, const pq_layer *layer, size_t lanes,
+                            pq_geometry *out, pq_err *err);
+void      pq_geometry_free(pq_geometry *g);
+
+/** Output channels of the panel that starts at `channel`, and its width in memory: one or
+ * two vectors, within one group; all channels of a depthwise convolution. */
+size_t pq_geometry_panel(const pq_geometry *g, size_t lanes, size_t channel, size_t *n);
+
+#endif
