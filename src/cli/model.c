@@ -202,8 +202,11 @@ static json_t *number_or_null(double x)
 static json_t *evaluated_json(const pq_evaluated *e)
 {
     static const char *const better[] = {"none", "higher", "lower"};
-    json_t                  *metrics  = json_object();
+    json_t                  *metrics = json_object(), *fallbacks = json_array();
 
+    for (size_t i = 0; i < e->n_fallbacks; i++) {
+        (void)json_array_append_new(fallbacks, json_string(e->fallbacks[i]));
+    }
     for (size_t i = 0; i < e->values.n; i++) {
         const pq_value *v = &e->values.items[i];
         (void)json_object_set_new(
@@ -212,8 +215,9 @@ static json_t *evaluated_json(const pq_evaluated *e)
                       "lo", number_or_null(v->lo), "hi", number_or_null(v->hi), "n", v->n,
                       "unit", v->unit, "better", better[v->better]));
     }
-    return json_pack("{s:I, s:I, s:o}", "n", (json_int_t)e->n, "correct",
-                     (json_int_t)e->correct, "metrics", metrics);
+    return json_pack("{s:I, s:I, s:s, s:o, s:o}", "n", (json_int_t)e->n, "correct",
+                     (json_int_t)e->correct, "kernels", e->kernels, "fallbacks",
+                     fallbacks, "metrics", metrics);
 }
 
 static void evaluated_table(const pq_evaluated *e)
@@ -228,6 +232,10 @@ static void evaluated_table(const pq_evaluated *e)
         } else {
             (void)printf("%14s %14s  %s\n", "", "", v->unit);
         }
+    }
+    (void)printf("\nkernels: %s\n", e->kernels);
+    for (size_t i = 0; i < e->n_fallbacks; i++) {
+        (void)printf("in double, not in whole numbers: %s\n", e->fallbacks[i]);
     }
 }
 

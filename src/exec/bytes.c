@@ -12,6 +12,8 @@
 #include "exec/cpu.h"
 #include "exec/quantize.h"
 
+enum { BLOCK = 256 };
+
 extern const pq_engine pq_engine_blas;
 
 const pq_quant *pq_byte_grid(const pq_graph *graph, size_t node)
@@ -54,17 +56,39 @@ floats_to_bytes_wide(const pq_quant *q, size_t n, const float *from, uint8_t *to
 }
 #endif
 
+/* n <= BLOCK values in steps to bytes, clamped; a NaN gives lo. Two loops, as gcc does
+   not vectorize two comparisons in a row. */
+static void clamp_bytes(size_t n, float *steps, float lo, float hi, float least,
+                        uint8_t *to)
+{
+    for (size_t i = 0; i < n; i++) {
+        steps[i] = steps[i] > lo ? steps[i] : lo;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const float code = steps[i] < hi ? steps[i] : hi;
+        to[i]            = (uint8_t)(int32_t)(code - least);
+    }
+}
+
 static void floats_to_bytes(const pq_quant *q, size_t n, const float *from, uint8_t *to)
 {
-    size_t i = 0;
+    const float scale = q->scale[0], zero = (float)q->zero_point[0];
+    const float lo = (float)pq_quant_least(q, 0), hi = (float)pq_quant_most(q, 0);
+    size_t      i = 0;
 
 #if defined(__x86_64__)
     if (q->scheme == PQ_QUANT_INTEGER && pq_cpu_isa() == PQ_ISA_AVX512) {
         i = floats_to_bytes_wide(q, n, from, to);
     }
 #endif
-    for (; i < n; i++) {
-        to[i] = (uint8_t)(pq_quant_code(q, 0, from[i]) - pq_quant_least(q, 0));
+    while (i < n) {
+        const size_t block = n - i < BLOCK ? n - i : BLOCK;
+        float        steps[BLOCK];
+        for (size_t k = 0; k < block; k++) {
+            steps[k] = pq_round_even(from[i + k] / scale) + zero;
+        }
+        clamp_bytes(block, steps, lo, hi, lo, to + i);
+        i += block;
     }
 }
 
@@ -129,8 +153,14 @@ static uint8_t round_byte(const byte_op *o, float y)
 static void add_plain(const byte_op *o, size_t n, const uint8_t *x1, const uint8_t *x2,
                       uint8_t *y)
 {
-    for (size_t i = 0; i < n; i++) {
-        y[i] = round_byte(o, ((float)x1[i] * o->a + (float)x2[i] * o->b) + o->c);
+    for (size_t i = 0; i < n; i += BLOCK) {
+        const size_t block = n - i < BLOCK ? n - i : BLOCK;
+        float        steps[BLOCK];
+        for (size_t k = 0; k < block; k++) {
+            steps[k] =
+                pq_round_even(((float)x1[i + k] * o->a + (float)x2[i + k] * o->b) + o->c);
+        }
+        clamp_bytes(block, steps, (float)o->lo, (float)o->hi, 0.0f, y + i);
     }
 }
 
@@ -229,6 +259,7 @@ pq_status pq_bytes_prepare(const pq_step *step, pq_op **out, pq_err *err)
     PQ_NEW(o, 1);
     o->op.run     = mean ? mean_run : add_run;
     o->op.release = byte_release;
+    o->op.kernel  = "sums and means of bytes";
     o->count      = pq_node_count(g, step->last);
     o->channels   = o->count;
     o->cells      = pq_node_count(g, step->in[0]) / o->count;
@@ -322,6 +353,7 @@ pq_status pq_bytes_between(const pq_step *step, size_t tile, pq_op **out, pq_err
     PQ_TRY(pq_engine_blas.prepare(step, tile, &b->inner, err));
     b->op.scratch_bytes = floats * sizeof(float) + b->inner->scratch_bytes;
     b->op.weight_bytes  = b->inner->weight_bytes;
+    b->op.kernel        = b->inner->kernel;
     *out                = &b->op;
     b                   = NULL;
 cleanup:

@@ -38,8 +38,10 @@ void pq_codes_to_real(const pq_quant *grid, size_t n, const void *from, double *
         memcpy(to, from, n * sizeof *to);
         return;
     }
-    for (size_t i = 0; i < n; i++) {
-        to[i] = pq_quant_value(grid, 0, ((const int32_t *)from)[i]);
+    const int32_t zero  = grid->zero_point[0];
+    const double  scale = (double)grid->scale[0];
+    for (size_t i = 0; i < n; i++) { /* pq_quant_value */
+        to[i] = (double)(((const int32_t *)from)[i] - zero) * scale;
     }
 }
 

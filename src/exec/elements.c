@@ -249,6 +249,7 @@ pq_status pq_elements_prepare(const pq_step *step, const pq_kernels *kernels, pq
     PQ_NEW(e, 1);
     e->op.run     = elements_run;
     e->op.release = elements_release;
+    e->op.kernel  = "float32:plain elements";
     e->kernels    = kernels;
     e->function   = function_of(node->layer->kind->name);
     e->n_in       = step->n_in;

@@ -43,7 +43,7 @@ struct pq_op {
     void (*release)(pq_op *op); /**< frees what the operation owns and itself */
     size_t      scratch_bytes;  /**< for a whole tile */
     size_t      weight_bytes;   /**< of packed weights */
-    const char *kernel;         /**< name of a kernel that was chosen, or NULL */
+    const char *kernel;         /**< what computes it, for records */
 };
 
 /** Where a node may go in a step. */

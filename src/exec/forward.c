@@ -160,6 +160,7 @@ pq_status pq_forward_prepare(const pq_step *step, size_t tile, size_t item_bytes
     PQ_NEW(f, 1);
     f->op.run     = item_bytes == sizeof(double) ? run_double : run_float;
     f->op.release = forward_release;
+    f->op.kernel  = "plain loops in double";
     f->layer      = nodes[step->node].layer;
     f->n_in       = step->n_in;
     f->tile       = tile;

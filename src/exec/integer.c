@@ -85,6 +85,7 @@ static pq_status prepare_real(const pq_step *step, size_t tile, pq_op **out, pq_
     PQ_NEW(r, 1);
     r->op.run     = real_run;
     r->op.release = real_release;
+    r->op.kernel  = "plain loops in double";
     r->graph      = step->graph;
     r->node       = step->last;
     r->n_in       = step->n_in;
@@ -203,6 +204,7 @@ static pq_status prepare_table(const pq_step *step, pq_op **out, pq_err *err)
     PQ_NEW(t, 1);
     t->op.run     = table_run;
     t->op.release = table_release;
+    t->op.kernel  = "table of codes";
     t->count      = pq_node_count(step->graph, step->last);
     t->least      = pq_quant_least(from, 0);
     if (pq_code_grid(step->graph, step->last) != NULL) {
@@ -274,6 +276,7 @@ static pq_status prepare_move(const pq_step *step, pq_op **out, pq_err *err)
     PQ_NEW(m, 1);
     m->op.run     = move_run;
     m->op.release = move_release;
+    m->op.kernel  = "codes moved";
     m->in_count   = pq_node_count(step->graph, step->in[0]);
     m->count      = pq_node_count(step->graph, step->last);
     m->zero       = pq_code_grid(step->graph, step->in[0])->zero_point[0];

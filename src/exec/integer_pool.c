@@ -107,6 +107,7 @@ pq_status pq_int_pool(const pq_step *step, pq_op **out, pq_err *err)
     PQ_NEW(l, 1);
     l->op.run     = run;
     l->op.release = release;
+    l->op.kernel  = "windows of codes";
     l->out        = pq_int_out_of(step);
     l->grid       = pq_code_grid(step->graph, step->in[0]);
     l->mean       = strcmp(name, "avg_pool") == 0;

@@ -300,8 +300,7 @@ static size_t same_kernels(const pq_program *p, size_t first)
     size_t n = 0;
 
     for (size_t i = 0; i < p->n_tasks; i++) {
-        const char *kernel = p->tasks[i].op->kernel;
-        if (kernel != NULL && strcmp(kernel, p->tasks[first].op->kernel) == 0) {
+        if (strcmp(p->tasks[i].op->kernel, p->tasks[first].op->kernel) == 0) {
             if (i < first) {
                 return 0;
             }
@@ -314,16 +313,15 @@ static size_t same_kernels(const pq_program *p, size_t first)
 void pq_plan_kernels(const pq_plan *plan, pq_text *out)
 {
     const pq_program *p      = plan->program;
-    size_t            others = 0;
+    bool              is_any = false;
 
     for (size_t i = 0; i < p->n_tasks; i++) {
-        const size_t n = p->tasks[i].op->kernel != NULL ? same_kernels(p, i) : 0;
-        others += p->tasks[i].op->kernel == NULL ? 1 : 0;
+        const size_t n = same_kernels(p, i);
         if (n > 0) {
-            pq_text_add(out, "%zu x %s; ", n, p->tasks[i].op->kernel);
+            pq_text_add(out, "%s%zu x %s", is_any ? "; " : "", n, p->tasks[i].op->kernel);
+            is_any = true;
         }
     }
-    pq_text_add(out, "%zu others", others);
 }
 
 size_t pq_plan_batch(const pq_plan *plan)

@@ -68,8 +68,9 @@ void pq_plan_observe(pq_plan *plan, pq_observer observer, void *context);
 size_t pq_plan_activation_bytes(const pq_plan *plan);
 size_t pq_plan_weight_bytes(const pq_plan *plan);
 
-/** Adds the kernels that were chosen, where an engine names them, and how often: "10 x
- * brgconv:avx512_core_vnni, native; 4 others". */
+/** Adds the kernels that were chosen, and how often: "10 x brgconv:avx512_core_vnni,
+ * native; 4 x sums and means of bytes". Kernels of 8-bit codes say "native" or
+ * "emulated": whether the processor multiplies bytes. */
 void pq_plan_kernels(const pq_plan *plan, pq_text *out);
 
 /** Most samples of a run. */

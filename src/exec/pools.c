@@ -98,6 +98,7 @@ pq_status pq_pools_prepare(const pq_step *step, pq_op **out, pq_err *err)
     PQ_NEW(p, 1);
     p->op.run     = pools_run;
     p->op.release = pools_release;
+    p->op.kernel  = "float32:plain windows";
     p->mean       = strstr(kind, "avg") != NULL;
     if (strncmp(kind, "global", 6) == 0) {
         const size_t channels = in->dim[in->ndim - 1];

@@ -167,6 +167,7 @@ pq_status pq_predict(const pq_graph *graph, pq_dataset *dataset, size_t split,
     size_t                 threads = options->threads;
     pq_predictions         made    = {.n = info->splits[split].n};
     job                    j = {.dataset = dataset, .split = split, .options = options};
+    pq_text                kernels = {0};
     size_t                 rows;
     pq_status              st;
 
@@ -185,6 +186,9 @@ pq_status pq_predict(const pq_graph *graph, pq_dataset *dataset, size_t split,
                   : (made.n + PQ_CHUNK - 1) / PQ_CHUNK;
     j.step  = choose_step(&j, threads);
     PQ_TRY(make_plans(&j, graph, threads, err));
+    pq_plan_kernels(j.plans[0], &kernels);
+    PQ_CHECK(!kernels.failed, PQ_ERR_NOMEM, "cannot allocate a text");
+    PQ_STRDUP(made.kernels, kernels.text != NULL ? kernels.text : "");
     rows = (made.n + PQ_CHUNK - 1) / PQ_CHUNK * PQ_CHUNK;
     PQ_CHECK(rows <= SIZE_MAX / sizeof(float) / (made.width == 0 ? 1 : made.width),
              PQ_ERR_NOMEM, "%zu events of %zu outputs do not fit into memory", rows,
@@ -198,6 +202,7 @@ pq_status pq_predict(const pq_graph *graph, pq_dataset *dataset, size_t split,
     made = (pq_predictions){0};
 cleanup:
     job_free(&j, threads);
+    pq_text_free(&kernels);
     pq_predictions_free(&made);
     return st;
 }
@@ -207,5 +212,6 @@ void pq_predictions_free(pq_predictions *p)
     pq_free(p->outputs);
     pq_free(p->labels);
     pq_free(p->weights);
+    pq_free(p->kernels);
     *p = (pq_predictions){0};
 }

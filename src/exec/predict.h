@@ -29,6 +29,7 @@ typedef struct {
     float   *outputs; /**< [n, width], as the model gives them */
     int32_t *labels;  /**< [n], in the dataset's class order */
     float   *weights; /**< [n] */
+    char    *kernels; /**< what computed them: pq_plan_kernels */
 } pq_predictions;
 
 /**

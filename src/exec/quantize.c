@@ -1,14 +1,5 @@
 #include "exec/quantize.h"
 
-/* Adding and taking away 1.5 * 2^23 rounds half to even, as rintf does, where |x| < 2^22;
-   what is larger is clamped anyway. Unlike a call of rintf it vectorizes. */
-static inline float round_even(float x)
-{
-    const float magic = 12582912.0f;
-
-    return (x + magic) - magic;
-}
-
 /* pq_quant_round of n neighbours with one scale. Two loops, as gcc does not vectorize two
    comparisons in a row. */
 static void round_run(const pq_quant *q, size_t index, size_t n, float *values)
@@ -17,7 +8,7 @@ static void round_run(const pq_quant *q, size_t index, size_t n, float *values)
     const float scale = q->scale[index], zero = (float)q->zero_point[index];
 
     for (size_t i = 0; i < n; i++) {
-        const float code = round_even(values[i] / scale) + zero;
+        const float code = pq_round_even(values[i] / scale) + zero;
         values[i]        = code > lo ? code : lo;
     }
     for (size_t i = 0; i < n; i++) {

@@ -17,4 +17,13 @@
 void pq_quantize_values(const pq_quant *q, const pq_shape *shape, size_t n,
                         size_t item_bytes, void *values);
 
+/** rint() of |x| < 2^22 by adding and taking away 1.5 * 2^23; what is larger stays large,
+ * for a clamp. Unlike a call of rintf it vectorizes. */
+static inline float pq_round_even(float x)
+{
+    const float magic = 12582912.0f;
+
+    return (x + magic) - magic;
+}
+
 #endif

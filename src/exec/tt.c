@@ -124,6 +124,7 @@ pq_status pq_tt_prepare(const pq_step *step, pq_op **out, pq_err *err)
     PQ_NEW(o, 1);
     o->op.run     = tt_run;
     o->op.release = tt_release;
+    o->op.kernel  = "float32:plain cores";
     PQ_TRY(pq_tt_modes_of(layer, false, &o->t, err));
     o->rows = pq_node_count(step->graph, step->node) / o->t.outputs;
     PQ_TRY(plan(o, err));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "exec/integer.h"
 
 /* The model's output order: what the user said, else the model's own, else the dataset's.
  */
@@ -212,6 +213,39 @@ cleanup:
     return st;
 }
 
+static bool has_kernel(const pq_layer *layer)
+{
+    for (size_t i = 0; i < layer->n_weights; i++) {
+        if (layer->kind->role(layer->weights[i].name) == PQ_WEIGHT_KERNEL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What an engine of whole numbers had to compute in double. */
+static pq_status list_fallbacks(const pq_graph *graph, const char *engine,
+                                pq_evaluated *e, pq_err *err)
+{
+    char      text[128];
+    pq_status st = PQ_OK;
+
+    if (engine == NULL || strcmp(engine, "integer") != 0) {
+        return PQ_OK;
+    }
+    PQ_NEW(e->fallbacks, graph->n_nodes);
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        PQ_TRY(pq_integer_describe(graph, i, text, sizeof text, err));
+        if (has_kernel(graph->nodes[i].layer) && strncmp(text, "float: ", 7) == 0) {
+            char *line = pq_format("%s: %s", graph->nodes[i].name, text + 7);
+            PQ_CHECK(line != NULL, PQ_ERR_NOMEM, "cannot allocate a text");
+            e->fallbacks[e->n_fallbacks++] = line;
+        }
+    }
+cleanup:
+    return st;
+}
+
 pq_status pq_evaluate(pq_graph *graph, pq_dataset *dataset, size_t split,
                       const pq_evaluate_options *options, pq_evaluated *out, pq_err *err)
 {
@@ -230,6 +264,9 @@ pq_status pq_evaluate(pq_graph *graph, pq_dataset *dataset, size_t split,
     e.weights = p.weights;
     p.labels  = NULL;
     p.weights = NULL;
+    e.kernels = p.kernels;
+    p.kernels = NULL;
+    PQ_TRY(list_fallbacks(graph, options->predict.engine, &e, err));
     PQ_TRY(relabel(data, &e, err));
     PQ_TRY(split_outputs(graph, &p, &e, err));
     e.correct = count_correct(&e);
@@ -263,5 +300,10 @@ void pq_evaluated_free(pq_evaluated *e)
     pq_free(e->labels);
     pq_free(e->weights);
     pq_values_free(&e->values);
+    pq_free(e->kernels);
+    for (size_t i = 0; i < e->n_fallbacks; i++) {
+        pq_free(e->fallbacks[i]);
+    }
+    pq_free(e->fallbacks);
     *e = (pq_evaluated){0};
 }

@@ -31,6 +31,11 @@ typedef struct {
     int32_t  *labels;        /**< [n], the model's order */
     float    *weights;       /**< [n] */
     pq_values values;
+    char     *kernels; /**< what computed the outputs: pq_plan_kernels */
+    /** Layers with a kernel that engine `integer` computed in double, and why: "fc1: its
+     * kernel has no whole-number codes"; none with other engines. */
+    size_t n_fallbacks;
+    char **fallbacks; /**< [n_fallbacks] */
 } pq_evaluated;
 
 /**

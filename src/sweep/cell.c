@@ -394,6 +394,27 @@ cleanup:
     return st;
 }
 
+/* The kernels that ran, and layers that engine `integer` computed in double. */
+static pq_status add_kernels(const work *w, json_t *record, pq_err *err)
+{
+    json_t   *provenance = json_object_get(record, "provenance");
+    json_t   *fallbacks  = json_array();
+    pq_status st         = PQ_OK;
+
+    for (size_t i = 0; i < w->result.n_fallbacks; i++) {
+        (void)json_array_append_new(fallbacks, json_string(w->result.fallbacks[i]));
+    }
+    PQ_CHECK(json_object_set_new(provenance, "kernels", json_string(w->result.kernels)) ==
+                     0 &&
+                 json_array_size(fallbacks) == w->result.n_fallbacks &&
+                 (w->result.n_fallbacks == 0 ||
+                  json_object_set(provenance, "fallbacks", fallbacks) == 0),
+             PQ_ERR_NOMEM, "cannot allocate a record");
+cleanup:
+    json_decref(fallbacks);
+    return st;
+}
+
 static pq_status write_record(const work *w, double seconds, pq_err *err)
 {
     const pq_config *config = w->cells->config;
@@ -414,6 +435,7 @@ static pq_status write_record(const work *w, double seconds, pq_err *err)
         PQ_TRY(pq_record_metric(record, &w->result.values.items[i], err));
     }
     if (w->data != NULL) {
+        PQ_TRY(add_kernels(w, record, err));
         PQ_TRY(add_confusion(w, record, err));
     }
     if (pq_config_metric(config, "auc")) {
