@@ -236,6 +236,37 @@ static void add_layers(const pq_view_row *row, pq_text *out)
     pq_text_add(out, "</tbody>\n</table></div></details>\n");
 }
 
+/* Which layer broke it: values against those of the network before any stage. */
+static void add_errors(const pq_view_row *row, pq_text *out)
+{
+    const json_t *record = json_object_get(row->cell, "record");
+    const json_t *diff   = json_object_get(record, "quantization"), *layer;
+    const json_t *layers = json_object_get(diff, "layers");
+    size_t        i;
+
+    if (!row->done || json_array_size(layers) == 0) {
+        return;
+    }
+    pq_text_add(out, "<details><summary>");
+    add_escaped(out, row->label);
+    pq_text_add(out, ": quantized against float, %lld events</summary>",
+                (long long)json_integer_value(json_object_get(diff, "events")));
+    pq_text_add(out, "<div class=\"scroll\"><table>\n<thead><tr><th>layer</th>"
+                     "<th>relative error</th><th>largest error</th><th>size of "
+                     "values</th></tr></thead>\n<tbody>\n");
+    json_array_foreach((json_t *)layers, i, layer)
+    {
+        pq_text_add(out, "<tr><th scope=\"row\">");
+        add_escaped(out, pq_view_text(layer, "layer"));
+        pq_text_add(out, "</th>");
+        add_cell(out, layer, "error");
+        add_cell(out, layer, "largest");
+        add_cell(out, layer, "signal");
+        pq_text_add(out, "</tr>\n");
+    }
+    pq_text_add(out, "</tbody>\n</table></div></details>\n");
+}
+
 /* Flattens JSON into {"a.b": {value: null, …}}: every value that any record has. */
 static void collect(json_t *into, const char *path, const json_t *value)
 {
@@ -401,6 +432,7 @@ pq_status pq_page_add(const pq_view *v, const char *dir, const pq_plots *plots,
                 "model</summary><div>\n");
     for (size_t r = 0; r < v->n_rows; r++) {
         add_layers(&v->rows[r], out);
+        add_errors(&v->rows[r], out);
     }
     pq_text_add(out, "</div></details>\n");
     add_configuration(v, out);

@@ -175,6 +175,31 @@ static bool is_infeasible(const pq_view_row *row)
     return strcmp(row->status, "infeasible") == 0;
 }
 
+/* Layers that an engine of whole numbers computed in double; the reference has no grids.
+ */
+static void add_fallbacks(const pq_view *v, pq_text *out)
+{
+    for (size_t r = 0; r < v->n_rows; r++) {
+        const json_t *record     = json_object_get(v->rows[r].cell, "record");
+        const json_t *provenance = json_object_get(record, "provenance");
+        const json_t *lines      = json_object_get(provenance, "fallbacks"), *line;
+        size_t        i;
+
+        if (r == v->reference || json_array_size(lines) == 0) {
+            continue;
+        }
+        pq_text_add(out, "In double, not in whole numbers: ");
+        pq_escape_add(out, v->rows[r].label, PQ_STYLE_TEXT);
+        json_array_foreach((json_t *)lines, i, line)
+        {
+            pq_text_add(out, "; ");
+            pq_escape_add(out, json_is_string(line) ? json_string_value(line) : "",
+                          PQ_STYLE_TEXT);
+        }
+        pq_text_add(out, "\n");
+    }
+}
+
 void pq_tables_add_notes(const pq_view *v, pq_text *out)
 {
     const size_t missing = count_status(v, "missing") + count_status(v, "interrupted");
@@ -200,6 +225,7 @@ void pq_tables_add_notes(const pq_view *v, pq_text *out)
     }
     add_list(v, "Noisy timing", is_noisy, out);
     add_list(v, "Outside the constraints", is_infeasible, out);
+    add_fallbacks(v, out);
     if (missing > 0) {
         pq_text_add(out, "%zu of %zu cells have not been run yet.\n", missing, v->n_rows);
     }

@@ -11,6 +11,7 @@
 #include "formats/model.h"
 #include "io/hdf5.h"
 #include "lab/compress.h"
+#include "lab/diff.h"
 #include "metrics/confusion.h"
 #include "metrics/roc.h"
 #include "store/record.h"
@@ -33,6 +34,7 @@ typedef struct {
     pq_dataset            *data, *calib;
     pq_cache              *cache;
     pq_evaluated           result;
+    pq_diff                diff; /* against the network before any stage */
 } work;
 
 char *pq_artifact_path(const pq_cells *cells, const char *artifact)
@@ -156,6 +158,20 @@ static void keep_history(void *context, const pq_graph *trained,
     w->history = pq_train_history_json(summary, trained);
 }
 
+/* The network before any stage. */
+static pq_status open_teacher(work *w, pq_err *err)
+{
+    const pq_cells *c  = w->cells;
+    pq_status       st = PQ_OK;
+
+    if (w->teacher == NULL) {
+        PQ_TRY(pq_input_model(c->config, c->weights, c->arch, &w->teacher, err));
+        PQ_TRY(pq_graph_check(w->teacher, err));
+    }
+cleanup:
+    return st;
+}
+
 /* Splits to train on, and the network before any stage as teacher. */
 static pq_status open_training(work *w, const char *checkpoint, pq_training *t,
                                pq_err *err)
@@ -176,10 +192,7 @@ static pq_status open_training(work *w, const char *checkpoint, pq_training *t,
     if (c->validation != NULL) {
         PQ_TRY(pq_dataset_split(w->data, c->validation, &t->validation, err));
     }
-    if (w->teacher == NULL) {
-        PQ_TRY(pq_input_model(c->config, c->weights, c->arch, &w->teacher, err));
-        PQ_TRY(pq_graph_check(w->teacher, err));
-    }
+    PQ_TRY(open_teacher(w, err));
     t->teacher = w->teacher;
 cleanup:
     return st;
@@ -415,6 +428,66 @@ cleanup:
     return st;
 }
 
+static bool is_quantized(const pq_graph *graph)
+{
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const pq_node *node = &graph->nodes[i];
+        for (size_t k = 0; k < node->layer->n_weights; k++) {
+            if (node->layer->weights[k].quant != NULL) {
+                return true;
+            }
+        }
+        if (node->quant != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* How far each layer's values are from those of the network before any stage. */
+static pq_status compare_layers(work *w, pq_err *err)
+{
+    const pq_diff_options options = {
+        NULL, pq_engine_names[w->cells->config->evaluate.engine], 0};
+    size_t    split = 0;
+    pq_status st    = PQ_OK;
+
+    if (w->data == NULL || !is_quantized(w->graph)) {
+        return PQ_OK;
+    }
+    PQ_TRY(open_teacher(w, err));
+    PQ_TRY(pq_dataset_split(w->data, w->cells->test, &split, err));
+    PQ_TRY(pq_diff_models(w->teacher, w->graph, w->data, split, &options, &w->diff, err));
+cleanup:
+    return st;
+}
+
+static pq_status add_diff(const work *w, json_t *record, pq_err *err)
+{
+    json_t   *layers = json_array();
+    pq_status st     = PQ_OK;
+
+    for (size_t i = 0; i < w->diff.n; i++) {
+        const pq_layer_diff *d = &w->diff.layers[i];
+        (void)json_array_append_new(layers,
+                                    json_pack("{s:s, s:o, s:o, s:o}", "layer", d->name,
+                                              "error", number_or_null(d->error),
+                                              "largest", number_or_null(d->largest),
+                                              "signal", number_or_null(d->signal)));
+    }
+    PQ_CHECK(
+        json_array_size(layers) == w->diff.n &&
+            (w->diff.n == 0 ||
+             json_object_set_new(
+                 record, "quantization",
+                 json_pack("{s:I, s:I, s:O}", "events", (json_int_t)w->diff.events,
+                           "agree", (json_int_t)w->diff.agree, "layers", layers)) == 0),
+        PQ_ERR_NOMEM, "cannot allocate a record");
+cleanup:
+    json_decref(layers);
+    return st;
+}
+
 static pq_status write_record(const work *w, double seconds, pq_err *err)
 {
     const pq_config *config = w->cells->config;
@@ -436,6 +509,7 @@ static pq_status write_record(const work *w, double seconds, pq_err *err)
     }
     if (w->data != NULL) {
         PQ_TRY(add_kernels(w, record, err));
+        PQ_TRY(add_diff(w, record, err));
         PQ_TRY(add_confusion(w, record, err));
     }
     if (pq_config_metric(config, "auc")) {
@@ -466,6 +540,7 @@ pq_status pq_cell_compute(const pq_cells *cells, const pq_cell *cell,
     }
     PQ_TRY(compress(&w, err));
     PQ_TRY(evaluate(&w, err));
+    PQ_TRY(compare_layers(&w, err));
     PQ_TRY(write_record(&w, pq_clock_wall_s() - start, err));
 cleanup:
     pq_graph_free(&w.graph);
@@ -474,6 +549,7 @@ cleanup:
     pq_dataset_close(&w.calib);
     pq_cache_close(&w.cache);
     pq_evaluated_free(&w.result);
+    pq_diff_free(&w.diff);
     json_decref(w.changes);
     json_decref(w.history);
     return st;

@@ -87,6 +87,26 @@ Test(evaluate, engine_batch_and_threads_do_not_change_predictions)
     pq_free(path);
 }
 
+Test(evaluate, kernels_and_what_is_not_in_whole_numbers_are_told)
+{
+    static const size_t order[] = {0, 1, 2};
+    char               *path    = write_events(scratch_folder());
+    pq_graph           *model   = make_model(order, true);
+    pq_evaluated        a       = evaluate(model, path, &(pq_evaluate_options){0});
+    pq_evaluate_options options = {.predict = {.engine = "integer"}};
+    pq_evaluated        b       = evaluate(model, path, &options);
+
+    cr_expect_not_null(strstr(a.kernels, "1 x float32:"), "%s", a.kernels);
+    cr_expect_eq(a.n_fallbacks, 0, "only whole numbers can fall back");
+    cr_expect_str_eq(b.kernels, "2 x plain loops in double");
+    cr_assert_eq(b.n_fallbacks, 1, "softmax has no kernel");
+    cr_expect_str_eq(b.fallbacks[0], "fc: its kernel has no whole-number codes");
+    pq_evaluated_free(&a);
+    pq_evaluated_free(&b);
+    pq_graph_free(&model);
+    pq_free(path);
+}
+
 Test(evaluate, foreign_class_names_are_refused_with_both_lists)
 {
     static const size_t      order[] = {0, 1, 2};

@@ -236,6 +236,12 @@ static inline void fixture_eval(const char *dir, const fixture *f, size_t order,
                                   "what", "rank 8 of 16", "error", 0.1234, "bytes_before",
                                   4352, "bytes_after", 2816, "macs_before", 1024,
                                   "macs_after", 640));
+    json_object_set_new(record, "quantization",
+                        json_pack("{s:i, s:i, s:[{s:s, s:f, s:f, s:f}]}", "events", 256,
+                                  "agree", 250, "layers", "layer", "fc1", "error", 0.0123,
+                                  "largest", 0.5, "signal", 2.0));
+    json_object_set_new(json_object_get(record, "provenance"), "fallbacks",
+                        json_pack("[s]", "fc2: its kernel has no whole-number codes"));
     if (f->arrays) {
         (void)snprintf(arrays, sizeof arrays, "arrays/%s.h5", key);
         fixture_arrays(dir, arrays, f, c->accuracy);

@@ -125,6 +125,25 @@ Test(run, jobs_do_not_change_the_results)
     pq_sweep_summary_free(&b);
 }
 
+/* What ran, and how far each layer is from the network before any stage. */
+static void expect_kernels_and_errors(const json_t *record)
+{
+    const json_t *kernels =
+        json_object_get(json_object_get(record, "provenance"), "kernels");
+    const json_t *diff   = json_object_get(record, "quantization");
+    const json_t *layers = json_object_get(diff, "layers"), *layer;
+    size_t        i;
+
+    cr_assert(json_is_string(kernels));
+    cr_expect_not_null(strstr(json_string_value(kernels), " x float32:"));
+    cr_assert_geq(json_array_size(layers), 2);
+    cr_expect_gt(json_integer_value(json_object_get(diff, "events")), 0);
+    json_array_foreach((json_t *)layers, i, layer)
+    {
+        cr_expect_gt(json_number_value(json_object_get(layer, "signal")), 0.0);
+    }
+}
+
 Test(run, shared_prefixes_give_what_computing_anew_gives)
 {
     pq_sweep_summary a, b;
@@ -154,6 +173,7 @@ Test(run, shared_prefixes_give_what_computing_anew_gives)
         cr_expect(json_equal(json_object_get(p, "layers"), json_object_get(q, "layers")));
         cr_expect_geq(json_array_size(json_object_get(p, "layers")), 4,
                       "two layers, two stages");
+        expect_kernels_and_errors(p);
         json_decref(p);
         json_decref(q);
         pq_free(x);
