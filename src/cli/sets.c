@@ -173,9 +173,8 @@ static const pq_option import_options[] = {
     {"labels", 0, "B=5,C=4,…", false, NULL,
      "class name = value in the file, in class order"},
     {"splits", 0, "NAME=A:B,…", false, NULL,
-     "shares of the events, e.g. train=0:0.8,test=0.8:1; by event number (modulo 1000, "
-     "or modulo=10,… put first) where there is "
-     "one"},
+     "shares of the events, e.g. train=0:0.8,test=0.8:1; by the last digits of "
+     "the event number (tenths are the number modulo 10) where there is one"},
     {"nonfinite", 0, "fail|drop|zero", false, "fail",
      "what to do with events that hold NaN or inf"},
     {"gzip", 0, "LEVEL", false, "4", "compression, 0 = none .. 9"},

@@ -1,20 +1,14 @@
 /*
  * Post-training quantization.
  *
- * int: kernels are symmetric, one scale an output channel, a tensor, or a group of
- * inputs. Activations are affine, one scale and zero point a tensor, with a range from
- * calibration. fixed: scales are powers of two, zero points 0.
+ * int: kernels are symmetric unless told otherwise, one scale an output channel, a
+ * tensor, or a group of inputs. Activations are affine, one scale and zero point a
+ * tensor, with a range from calibration. fixed: scales are powers of two, zero points 0.
  *
  *   - A BatchNorm that alone reads a kernel is folded into it first.
- *   - What a selected kernel reads is quantized, the model's input too.
- *   - What it gives is quantized after the relu or clip that alone reads it.
- *   - add, multiply, concat, average and masked pooling and activation functions whose
- *     inputs are all quantized give quantized outputs, again after their relu.
- *   - max pooling, flatten, reshape, pad, slice, subsample and dropout hand codes on.
- *   - What the model ends in (logits, softmax) stays float.
+ *   - Activations as quantize_activations.c says.
  *
- * So an integer engine finds a grid on both sides of each kernel. Biases stay
- * float32; that engine holds them as int32 at scale s_x s_w.
+ * Biases stay float32; an integer engine holds them as whole numbers at scale s_x s_w.
  *
  * Several stages, each for its own layers, compose: a stage keeps the grid that an
  * earlier one gave to what its kernels read, and sets that of what they give.
@@ -24,12 +18,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "compress/clip.h"
 #include "compress/method.h"
 #include "compress/quantize_weights.h"
 #include "compress/wiring.h"
 #include "core/memory.h"
-#include "layers/kinds.h"
 
 static const char *const formats[] = {"int", "fixed", "nf4", "float16", "bfloat16", NULL};
 static const char *const granularities[] = {"per_channel", "per_tensor", "per_group",
@@ -39,6 +31,13 @@ static const char *const rules[]         = {"minmax",         "percentile", "mse
 static const char *const ranges[]        = {"restricted", "full", NULL};
 static const char *const weight_ranges[] = {"minmax", "mse", NULL};
 static const char *const choices[]       = {"nearest", "adaptive", NULL};
+
+/* Those of weights, with "same" in front. */
+static const char *const overflows[] = {"same", "SAT",     "SAT_SYM",
+                                        "WRAP", "WRAP_SM", NULL};
+static const char *const roundings[] = {"same",     "RND_CONV",    "RND",
+                                        "RND_ZERO", "RND_MIN_INF", "RND_INF",
+                                        "TRN",      "TRN_ZERO",    NULL};
 
 #define WHOLE(field, default_text, least, most, text)                                    \
     {                                                                                    \
@@ -51,6 +50,13 @@ static const char *const choices[]       = {"nearest", "adaptive", NULL};
         .name = #key, .type = PQ_PARAM_CHOICE,                                           \
         .offset = offsetof(pq_quantize_params, field), .fallback = default_text,         \
         .choices = list, .help = text                                                    \
+    }
+
+#define SWITCH(field, default_text, text)                                                \
+    {                                                                                    \
+        .name = #field, .type = PQ_PARAM_BOOL,                                           \
+        .offset = offsetof(pq_quantize_params, field), .fallback = default_text,         \
+        .help = text                                                                     \
     }
 
 static const pq_param params[] = {
@@ -71,10 +77,13 @@ static const pq_param params[] = {
            "scales of a kernel: one an output channel, one, one a group of inputs (int, "
            "nf4), or a width a weight (fixed)"),
     WHOLE(group, "64", 1, 65536, "for per_group: weights that share a scale"),
+    SWITCH(symmetric, "true",
+           "int weights: zero point 0; no = the range from the least to the largest "
+           "weight, with a zero point"),
     CHOICE(range, range, "restricted", ranges,
-           "int weights: without the lowest code (-127..127), or with it"),
+           "symmetric int weights: without the lowest code (-127..127), or with it"),
     CHOICE(weight_range, weight_range, "minmax", weight_ranges,
-           "int weights: scale from the largest |w|, or of the least square error"),
+           "int weights: scale from the extremes, or of the least square error"),
     {.name     = "fold",
      .type     = PQ_PARAM_BOOL,
      .offset   = offsetof(pq_quantize_params, fold),
@@ -85,12 +94,8 @@ static const pq_param params[] = {
         choice, choice, "nearest", choices,
         "side a weight is rounded to: the nearest, or the one that changes the layer's "
         "output on calibration events least (needs calibration events)"),
-    {.name     = "bias_correction",
-     .type     = PQ_PARAM_BOOL,
-     .offset   = offsetof(pq_quantize_params, bias_correction),
-     .fallback = "false",
-     .help     = "take the mean shift of each output off the bias (needs calibration "
-                 "events)"},
+    SWITCH(bias_correction, "false",
+           "take the mean shift of each output off the bias (needs calibration events)"),
     WHOLE(
         integer_bits, NULL, -24, 23,
         "fixed: integer bits of weights, sign not counted; none = what the range needs"),
@@ -98,12 +103,18 @@ static const pq_param params[] = {
            "fixed: what a value beyond the range becomes"),
     CHOICE(rounding, rounding, "RND_CONV", pq_rounding_names,
            "fixed: how values are rounded"),
-    {.name     = "activations",
-     .type     = PQ_PARAM_BOOL,
-     .offset   = offsetof(pq_quantize_params, activations),
-     .fallback = "true",
-     .help     = "int, fixed: quantize activations too (needs calibration events)"},
+    SWITCH(activations, "true",
+           "int, fixed: quantize activations too (needs calibration events)"),
     WHOLE(activation_bits, NULL, 2, 16, "width of activations; none = as `bits`"),
+    SWITCH(activation_symmetric, "false",
+           "int: activations with zero point 0, unsigned where they are never negative"),
+    WHOLE(activation_integer_bits, NULL, -24, 23,
+          "fixed: integer bits of activations, sign not counted; none = what the range "
+          "needs"),
+    CHOICE(activation_overflow, activation_overflow, "same", overflows,
+           "fixed: what an activation beyond the range becomes; same = as weights"),
+    CHOICE(activation_rounding, activation_rounding, "same", roundings,
+           "fixed: how activations are rounded; same = as weights"),
     CHOICE(calibration, calibration, "minmax", rules,
            "range of activations: all that was seen, a percentile of |x|, least square "
            "error, a moving average of events' extremes, or least relative entropy"),
@@ -133,10 +144,83 @@ static unsigned needs(const void *values)
            (wants_grams(values) ? PQ_NEEDS_GRAMS : 0);
 }
 
+/* A key that was changed, and what would have to hold for it to count. */
+typedef struct {
+    const char *key;
+    bool        changed, counts;
+    const char *needed;
+} condition;
+
+/* Keys that would be ignored are mistakes. */
+static pq_status check_ignored(const pq_quantize_params *p, pq_err *err)
+{
+    const bool codes = pq_quantize_has_codes(p), is_int = p->format == PQ_FORMAT_INT;
+    const bool fixed = p->format == PQ_FORMAT_FIXED, grids = wants_activations(p);
+    const bool scaled      = codes || p->format == PQ_FORMAT_NF4;
+    const char *const ints = "format = int", *const fixeds = "format = fixed";
+    const char *const coded      = "format = int or fixed";
+    const char *const acts       = "format = int or fixed with activations";
+    const char *const fixed_acts = "format = fixed with activations";
+    const condition   all[]      = {
+               {"bits", p->bits != 8, codes, coded},
+               {"average_bits", !isnan(p->average_bits), codes, coded},
+               {"granularity", p->granularity != PQ_PER_CHANNEL, scaled,
+                "format = int, fixed or nf4"},
+               {"group", p->group != 64, p->granularity == PQ_PER_GROUP,
+                "granularity = per_group"},
+               {"symmetric", !p->symmetric, is_int, ints},
+               {"range", p->range != 0, is_int && p->symmetric, "format = int and symmetric"},
+               {"weight_range", p->weight_range != 0, is_int, ints},
+               {"choice", p->choice != 0, codes, coded},
+               {"integer_bits", p->integer_bits != PQ_UNSET, fixed, fixeds},
+               {"overflow", p->overflow != 0, fixed, fixeds},
+               {"rounding", p->rounding != 0, fixed, fixeds},
+               {"activation_bits", p->activation_bits != PQ_UNSET, grids, acts},
+               {"activation_symmetric", p->activation_symmetric, is_int && grids,
+                "format = int with activations"},
+               {"activation_integer_bits", p->activation_integer_bits != PQ_UNSET,
+                fixed && grids, fixed_acts},
+               {"activation_overflow", p->activation_overflow != 0, fixed && grids, fixed_acts},
+               {"activation_rounding", p->activation_rounding != 0, fixed && grids, fixed_acts},
+               {"calibration", p->calibration != 0, grids, acts},
+               {"percentile", p->percentile != 99.99, grids && p->calibration == 1,
+                "calibration = percentile, with activations"},
+    };
+    pq_text   value = {0};
+    pq_status st    = PQ_OK;
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (all[i].changed && !all[i].counts) {
+            pq_param_print(pq_params_find(params, all[i].key), p, &value);
+            PQ_CHECK(false, PQ_ERR_CONFIG,
+                     "%s = %s has no effect here: it is for %s (format is %s)",
+                     all[i].key, value.text != NULL ? value.text : "", all[i].needed,
+                     formats[p->format]);
+        }
+    }
+cleanup:
+    pq_text_free(&value);
+    return st;
+}
+
+/* Integer bits leave fraction bits that there can be. */
+static pq_status check_fraction(const char *key, int64_t whole, int64_t bits, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    PQ_CHECK(whole == PQ_UNSET || (bits - 1 - whole <= 24 && whole <= bits - 1),
+             PQ_ERR_RANGE, "%s = %d of %d bits leave %d fraction bits, not in 0..24", key,
+             (int)whole, (int)bits, (int)(bits - 1 - whole));
+cleanup:
+    return st;
+}
+
 static pq_status check(const void *values, pq_err *err)
 {
-    const pq_quantize_params *p  = values;
-    pq_status                 st = PQ_OK;
+    const pq_quantize_params *p = values;
+    const int64_t             activation =
+        p->activation_bits == PQ_UNSET ? p->bits : p->activation_bits;
+    pq_status st = PQ_OK;
 
     PQ_CHECK(p->granularity != PQ_PER_GROUP || p->format == PQ_FORMAT_INT ||
                  p->format == PQ_FORMAT_NF4,
@@ -150,17 +234,12 @@ static pq_status check(const void *values, pq_err *err)
              PQ_ERR_CONFIG,
              "fold = false is for format = int, granularity = per_channel, choice = "
              "nearest and no bias_correction: only such grids can be folded later");
-    PQ_CHECK(isnan(p->average_bits) || pq_quantize_has_codes(p), PQ_ERR_CONFIG,
-             "average_bits is for format = int or fixed, not %s", formats[p->format]);
+    PQ_TRY(check_ignored(p, err));
     PQ_CHECK(isnan(p->average_bits) || p->average_bits <= (double)p->bits, PQ_ERR_RANGE,
              "average_bits = %g is above bits = %d", p->average_bits, (int)p->bits);
-    PQ_CHECK(p->integer_bits == PQ_UNSET || p->format == PQ_FORMAT_FIXED, PQ_ERR_CONFIG,
-             "integer_bits is for format = fixed, not %s", formats[p->format]);
-    PQ_CHECK(p->integer_bits == PQ_UNSET ||
-                 (p->bits - 1 - p->integer_bits <= 24 && p->integer_bits <= p->bits - 1),
-             PQ_ERR_RANGE,
-             "integer_bits = %d of %d bits leave %d fraction bits, not in 0..24",
-             (int)p->integer_bits, (int)p->bits, (int)(p->bits - 1 - p->integer_bits));
+    PQ_TRY(check_fraction("integer_bits", p->integer_bits, p->bits, err));
+    PQ_TRY(check_fraction("activation_integer_bits", p->activation_integer_bits,
+                          activation, err));
 cleanup:
     return st;
 }
@@ -212,162 +291,6 @@ cleanup:
     return st;
 }
 
-/* --- activations --- */
-
-static const char *const fused[]   = {"relu", "clip", NULL};
-static const char *const handed[]  = {"max_pool", "global_max_pool", "flatten",
-                                      "reshape",  "subsample",       "slice",
-                                      "pad",      "dropout",         NULL};
-static const char *const integer[] = {
-    "add",         "multiply", "concat", "avg_pool",   "global_avg_pool",
-    "masked_pool", "relu",     "clip",   "leaky_relu", "elu",
-    "gelu",        "sigmoid",  "tanh",   "scale",      NULL};
-static const char *const last[] = {"softmax", "sigmoid", "tanh",       "relu",  "clip",
-                                   "elu",     "gelu",    "leaky_relu", "scale", "flatten",
-                                   "reshape", "dropout", NULL};
-
-/* Nodes by index: which carry a quantizer, and which end the model and stay float. */
-typedef struct {
-    pq_graph *graph;
-    bool     *marked, *ending;
-    bool     *own; /* what selected kernels give: replaces an earlier stage's grid */
-} plan;
-
-/* Whose grid the values of a node lie on: the node that is not just handing codes on. */
-static size_t source(const pq_graph *graph, size_t node)
-{
-    while (pq_node_in(&graph->nodes[node], handed)) {
-        node = graph->nodes[node].inputs[0];
-    }
-    return node;
-}
-
-/* Where the output of a node is quantized: behind a BatchNorm that is to be folded later,
-   and behind the relu or clip that alone reads it. */
-static size_t sink(const pq_graph *graph, size_t node)
-{
-    const size_t norm   = pq_foldable_batch_norm(graph, node);
-    size_t       reader = SIZE_MAX;
-
-    node   = norm != SIZE_MAX ? norm : node;
-    reader = pq_sole_reader(graph, node);
-
-    return reader != SIZE_MAX && pq_node_in(&graph->nodes[reader], fused) ? reader : node;
-}
-
-static void mark_output(plan *p, size_t node)
-{
-    const size_t at = sink(p->graph, node);
-
-    p->marked[at] = p->marked[at] || !p->ending[at];
-    p->own[at]    = true;
-}
-
-static bool inputs_are_marked(const plan *p, const pq_node *node)
-{
-    for (size_t i = 0; i < node->n_inputs; i++) {
-        if (!p->marked[source(p->graph, node->inputs[i])]) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void mark(plan *p, const pq_compress_task *task)
-{
-    const pq_graph *graph = p->graph;
-    size_t          end   = graph->output;
-
-    p->ending[end] = true;
-    while (pq_node_in(&graph->nodes[end], last)) {
-        end            = graph->nodes[end].inputs[0];
-        p->ending[end] = true;
-    }
-    for (size_t k = 0; k < task->n_nodes; k++) {
-        const size_t node = pq_graph_find(graph, task->nodes[k]);
-        p->marked[source(graph, graph->nodes[node].inputs[0])] = true;
-        mark_output(p, node);
-    }
-    for (size_t i = 0; i < graph->n_nodes; i++) { /* inputs come before their readers */
-        if (pq_node_in(&graph->nodes[i], integer) && !p->marked[i] &&
-            inputs_are_marked(p, &graph->nodes[i])) {
-            mark_output(p, i);
-        }
-    }
-}
-
-/* Statistics of what node `at` gives now: a folded BatchNorm was seen under its own name.
- */
-static const pq_calib_range *range_of(const pq_compress_task *task, size_t at,
-                                      char *const *folded)
-{
-    const char *name = task->graph->nodes[at].name;
-
-    for (size_t k = 0; k < task->n_nodes; k++) {
-        if (folded[k] != NULL && strcmp(task->nodes[k], name) == 0) {
-            name = folded[k];
-        }
-    }
-    return pq_calib_range_of(task->calib, name);
-}
-
-static pq_status quantize_output(pq_compress_task *task, size_t at,
-                                 const pq_calib_range *range, pq_err *err)
-{
-    const pq_quantize_params *p = task->params;
-    const int64_t bits = p->activation_bits == PQ_UNSET ? p->bits : p->activation_bits;
-    pq_node      *node = &task->graph->nodes[at];
-    pq_quant     *q    = NULL;
-    double        lo, hi;
-    pq_status     st;
-
-    PQ_CHECK(range != NULL, PQ_ERR_CONFIG,
-             "layer '%s': the calibration statistics do not know its output", node->name);
-    pq_clip_range(range, (pq_clip_rule)p->calibration, p->percentile, (int)bits, &lo,
-                  &hi);
-    if (p->format == PQ_FORMAT_FIXED) {
-        PQ_TRY(pq_quant_create_fixed(lo < 0.0, (pq_overflow)p->overflow,
-                                     (pq_rounding)p->rounding, PQ_QUANT_PER_TENSOR, 1, &q,
-                                     err));
-        PQ_TRY(pq_quantize_fit_fixed(q, 0, bits, fmax(-lo, hi), err));
-    } else {
-        PQ_TRY(pq_quant_create(PQ_QUANT_INTEGER, (int)bits, true, false,
-                               PQ_QUANT_PER_TENSOR, 1, &q, err));
-        pq_quant_set_range(q, 0, lo, hi, false); /* always 0: scale 1, every code 0 */
-    }
-    pq_quant_free(&node->quant);
-    node->quant = q;
-    q           = NULL;
-    PQ_TRY(pq_task_change(task, node->name, (double)NAN,
-                          "%s%d activations, %.6g to %.6g%s", formats[p->format],
-                          (int)bits, lo, hi, lo == 0.0 && hi == 0.0 ? ": always 0" : ""));
-cleanup:
-    pq_quant_free(&q);
-    return st;
-}
-
-static pq_status quantize_activations(pq_compress_task *task, char *const *folded,
-                                      pq_err *err)
-{
-    plan      p = {.graph = task->graph};
-    pq_status st;
-
-    PQ_NEW(p.marked, p.graph->n_nodes);
-    PQ_NEW(p.ending, p.graph->n_nodes);
-    PQ_NEW(p.own, p.graph->n_nodes);
-    mark(&p, task);
-    for (size_t i = 0; i < p.graph->n_nodes; i++) {
-        if (p.marked[i] && (p.own[i] || p.graph->nodes[i].quant == NULL)) {
-            PQ_TRY(quantize_output(task, i, range_of(task, i, folded), err));
-        }
-    }
-cleanup:
-    pq_free(p.marked);
-    pq_free(p.ending);
-    pq_free(p.own);
-    return st;
-}
-
 /* Folds the BatchNorm behind a selected kernel and keeps its name. */
 static pq_status fold(pq_compress_task *task, const char *name, char **folded,
                       pq_err *err)
@@ -408,7 +331,7 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
         }
     }
     if (wants_activations(p)) {
-        PQ_TRY(quantize_activations(task, folded, err));
+        PQ_TRY(pq_quantize_activations(task, folded, err));
     }
 cleanup:
     for (size_t k = 0; folded != NULL && k < task->n_nodes; k++) {

@@ -10,54 +10,63 @@ bool pq_quantize_has_codes(const pq_quantize_params *p)
     return p->format == PQ_FORMAT_INT || p->format == PQ_FORMAT_FIXED;
 }
 
-pq_status pq_quantize_fit_fixed(pq_quant *q, size_t i, int64_t bits, double largest,
+/* Whether a value leaves the codes once it is rounded. */
+static bool leaves(const pq_quant *q, size_t i, double value)
+{
+    const double code = pq_quant_code_free(q, i, value);
+
+    return code < (double)pq_quant_least(q, i) || code > (double)pq_quant_most(q, i);
+}
+
+pq_status pq_quantize_fit_fixed(pq_quant *q, size_t i, int64_t bits, double lo, double hi,
                                 pq_err *err)
 {
-    const int magnitude = (int)bits - (q->is_signed ? 1 : 0);
-    int       whole     = largest > 0.0 ? (int)ceil(log2(largest)) : 0;
-    pq_status st;
+    const int    magnitude = (int)bits - (q->is_signed ? 1 : 0);
+    const double largest   = fmax(-lo, hi);
+    int          whole     = largest > 0.0 ? (int)ceil(log2(largest)) : 0;
+    pq_status    st;
 
     whole = whole < magnitude - 24 ? magnitude - 24 : whole > 23 ? 23 : whole;
     PQ_TRY(pq_quant_set_fixed(q, i, whole, magnitude - whole, err));
+    while (!pq_quant_clips(q) && (leaves(q, i, lo) || leaves(q, i, hi))) {
+        PQ_CHECK(whole < 23, PQ_ERR_RANGE,
+                 "values from %g to %g wrap even with 23 integer bits", lo, hi);
+        whole++;
+        PQ_TRY(pq_quant_set_fixed(q, i, whole, magnitude - whole, err));
+    }
 cleanup:
     return st;
 }
 
-/* Largest |w| of each scale index. */
-static void largest_of(const pq_quant *q, const pq_tensor *w, double *largest)
+/* Least and largest weight of each scale index, 0 between them. */
+static void extremes_of(const pq_quant *q, const pq_tensor *w, double *lo, double *hi)
 {
     for (size_t i = 0; i < w->count; i++) {
-        double *at = &largest[pq_quant_index(q, &w->shape, i)];
-        *at        = fmax(*at, fabs((double)pq_f32(w)[i]));
+        const size_t s = pq_quant_index(q, &w->shape, i);
+        const double x = (double)pq_f32(w)[i];
+        lo[s]          = fmin(lo[s], x);
+        hi[s]          = fmax(hi[s], x);
     }
 }
 
-/* Scale of a symmetric grid that reaches the largest |w|. */
-static void set_scale(pq_quant *q, size_t s, double largest)
-{
-    if (q->scheme == PQ_QUANT_NF4) {
-        q->scale[s] = largest > 0.0 ? (float)largest : 1.0f;
-    } else {
-        pq_quant_set_range(q, s, -largest, largest, true);
-    }
-}
-
-/* Of 81 ranges from 100 % to 20 % of the largest |w|, the one of the least square error,
-   for each scale on its own; ties go to the wider. */
-static pq_status least_square(pq_quant *q, const pq_tensor *w, const double *largest,
-                              pq_err *err)
+/* Of 81 ranges from 100 % to 20 % of the extremes, the one of the least square error, for
+   each scale on its own; ties go to the wider. */
+static pq_status least_square(pq_quant *q, const pq_tensor *w, bool symmetric,
+                              const double *lo, const double *hi, pq_err *err)
 {
     double   *error = NULL, *least = NULL;
-    float    *best = NULL;
+    float    *scale = NULL;
+    int32_t  *zero  = NULL;
     pq_status st;
 
     PQ_NEW(error, q->n);
     PQ_NEW(least, q->n);
-    PQ_NEW(best, q->n);
+    PQ_NEW(scale, q->n);
+    PQ_NEW(zero, q->n);
     for (int percent = 100; percent >= 20; percent--) {
         for (size_t s = 0; s < q->n; s++) {
-            const double cut = largest[s] * percent / 100.0;
-            pq_quant_set_range(q, s, -cut, cut, true);
+            pq_quant_set_range(q, s, lo[s] * percent / 100.0, hi[s] * percent / 100.0,
+                               symmetric);
             error[s] = 0.0;
         }
         for (size_t i = 0; i < w->count; i++) {
@@ -69,41 +78,55 @@ static pq_status least_square(pq_quant *q, const pq_tensor *w, const double *lar
         for (size_t s = 0; s < q->n; s++) {
             if (percent == 100 || error[s] < least[s]) {
                 least[s] = error[s];
-                best[s]  = q->scale[s];
+                scale[s] = q->scale[s];
+                zero[s]  = q->zero_point[s];
             }
         }
     }
-    memcpy(q->scale, best, q->n * sizeof *best);
+    memcpy(q->scale, scale, q->n * sizeof *scale);
+    memcpy(q->zero_point, zero, q->n * sizeof *zero);
 cleanup:
     pq_free(error);
     pq_free(least);
-    pq_free(best);
+    pq_free(scale);
+    pq_free(zero);
     return st;
+}
+
+static void set_nf4(pq_quant *q, size_t s, double lo, double hi)
+{
+    const double largest = fmax(-lo, hi);
+
+    q->scale[s] = largest > 0.0 ? (float)largest : 1.0f;
 }
 
 static pq_status fill_scales(const pq_quantize_params *p, pq_quant *q, const pq_tensor *w,
                              pq_err *err)
 {
-    double   *largest = NULL;
+    double   *lo = NULL, *hi = NULL;
     pq_status st;
 
-    PQ_NEW(largest, q->n);
-    largest_of(q, w, largest);
+    PQ_NEW(lo, q->n);
+    PQ_NEW(hi, q->n);
+    extremes_of(q, w, lo, hi);
     for (size_t s = 0; s < q->n; s++) {
         if (p->format == PQ_FORMAT_FIXED) {
             PQ_TRY(p->integer_bits != PQ_UNSET
                        ? pq_quant_set_fixed(q, s, (int)p->integer_bits,
                                             (int)(p->bits - 1 - p->integer_bits), err)
-                       : pq_quantize_fit_fixed(q, s, p->bits, largest[s], err));
+                       : pq_quantize_fit_fixed(q, s, p->bits, lo[s], hi[s], err));
+        } else if (p->format == PQ_FORMAT_NF4) {
+            set_nf4(q, s, lo[s], hi[s]);
         } else {
-            set_scale(q, s, largest[s]);
+            pq_quant_set_range(q, s, lo[s], hi[s], p->symmetric);
         }
     }
     if (p->format == PQ_FORMAT_INT && p->weight_range == 1) {
-        PQ_TRY(least_square(q, w, largest, err));
+        PQ_TRY(least_square(q, w, p->symmetric, lo, hi, err));
     }
 cleanup:
-    pq_free(largest);
+    pq_free(lo);
+    pq_free(hi);
     return st;
 }
 
@@ -124,7 +147,8 @@ static pq_status make_quantizer(const pq_quantize_params *p, const pq_tensor *w,
     }
     const pq_quant_scheme scheme =
         p->format == PQ_FORMAT_NF4 ? PQ_QUANT_NF4 : PQ_QUANT_INTEGER;
-    const int bits = p->format == PQ_FORMAT_NF4 ? 4 : (int)p->bits;
+    const int  bits   = p->format == PQ_FORMAT_NF4 ? 4 : (int)p->bits;
+    const bool narrow = p->format == PQ_FORMAT_INT && p->symmetric && p->range == 0;
 
     if (p->format == PQ_FORMAT_FIXED) {
         PQ_TRY(pq_quant_create_fixed(true, (pq_overflow)p->overflow,
@@ -132,11 +156,9 @@ static pq_status make_quantizer(const pq_quantize_params *p, const pq_tensor *w,
     } else if (p->granularity == PQ_PER_GROUP) {
         PQ_TRY(
             pq_quant_create_grouped(scheme, bits, &w->shape, (size_t)p->group, &q, err));
-        q->narrow = scheme == PQ_QUANT_INTEGER && p->range == 0;
+        q->narrow = narrow;
     } else {
-        PQ_TRY(pq_quant_create(scheme, bits, true,
-                               scheme == PQ_QUANT_INTEGER && p->range == 0, axis, n, &q,
-                               err));
+        PQ_TRY(pq_quant_create(scheme, bits, true, narrow, axis, n, &q, err));
     }
     PQ_TRY(fill_scales(p, q, w, err));
     *out = q;
@@ -175,6 +197,9 @@ static void descend(const pq_weight *w, const pq_calib_gram *g, size_t first,
     for (int sweep = 0; sweep < 20 && moved; sweep++) {
         moved = false;
         for (size_t i = 0; i < n; i++) {
+            if (w->pruned && from[i] == 0.0f) {
+                continue;
+            }
             const size_t s = pq_quant_index(w->quant, &w->value->shape, first + i);
             const double d =
                 other_side(w->quant, s, (double)from[i], (double)to[i]) - (double)to[i];
@@ -200,9 +225,6 @@ static pq_status choose_sides(const pq_weight *w, const float *from,
     PQ_NEW(moment, g->n);
     for (size_t first = 0; first < w->value->count; first += g->n) {
         descend(w, g, first, from + first, moment);
-    }
-    for (size_t i = 0; w->pruned && i < w->value->count; i++) {
-        pq_f32(w->value)[i] = from[i] == 0.0f ? 0.0f : pq_f32(w->value)[i];
     }
 cleanup:
     pq_free(moment);
@@ -252,20 +274,24 @@ static bool is_symmetric(const pq_quant *q)
 
 pq_status pq_quantize_again(pq_weight *w, pq_err *err)
 {
-    pq_quant *q       = w->quant;
-    double   *largest = NULL;
+    pq_quant *q  = w->quant;
+    double   *lo = NULL, *hi = NULL;
     pq_status st;
 
-    if ((q->scheme == PQ_QUANT_INTEGER && is_symmetric(q)) || q->scheme == PQ_QUANT_NF4) {
-        PQ_NEW(largest, q->n);
-        largest_of(q, w->value, largest);
-        for (size_t s = 0; s < q->n; s++) {
-            set_scale(q, s, largest[s]);
+    PQ_NEW(lo, q->n);
+    PQ_NEW(hi, q->n);
+    extremes_of(q, w->value, lo, hi);
+    for (size_t s = 0; s < q->n; s++) {
+        if (q->scheme == PQ_QUANT_NF4) {
+            set_nf4(q, s, lo[s], hi[s]);
+        } else if (q->scheme == PQ_QUANT_INTEGER && is_symmetric(q)) {
+            pq_quant_set_range(q, s, lo[s], hi[s], true);
         }
     }
     PQ_TRY(pq_quant_apply(q, w->value, err));
 cleanup:
-    pq_free(largest);
+    pq_free(lo);
+    pq_free(hi);
     return st;
 }
 

@@ -7,25 +7,31 @@
 #define PQ_COMPRESS_QUANTIZE_WEIGHTS_H
 
 #include "compress/calib.h"
+#include "compress/method.h"
 
 enum { PQ_FORMAT_INT, PQ_FORMAT_FIXED, PQ_FORMAT_NF4, PQ_FORMAT_F16, PQ_FORMAT_BF16 };
 enum { PQ_PER_CHANNEL, PQ_PER_TENSOR, PQ_PER_GROUP, PQ_PER_WEIGHT };
 
 /** Parameters of the method. */
 typedef struct {
-    int64_t bits, activation_bits, group, integer_bits;
+    int64_t bits, activation_bits, group, integer_bits, activation_integer_bits;
     int     format, granularity, calibration, range, weight_range, choice;
-    int     overflow, rounding; /**< of fixed point */
+    int     overflow, rounding;                       /**< of fixed point */
+    int     activation_overflow, activation_rounding; /**< 0: as weights, else mode + 1 */
     double  percentile, average_bits;
-    bool    activations, bias_correction, fold;
+    bool    activations, bias_correction, fold, symmetric, activation_symmetric;
 } pq_quantize_params;
 
 /** Whether activations are on a grid too. */
 bool pq_quantize_has_codes(const pq_quantize_params *p);
 
-/** Fixed-point bits of a range: the fewest integer bits that reach `largest`, the rest
- * fraction. */
-pq_status pq_quantize_fit_fixed(pq_quant *q, size_t i, int64_t bits, double largest,
+/**
+ * Fixed-point bits of a range: the fewest integer bits that reach lo and hi, the rest
+ * fraction. Where overflow wraps, so many that both are in the range once rounded.
+ *
+ * @retval PQ_ERR_RANGE  lo or hi would wrap with 23 integer bits.
+ */
+pq_status pq_quantize_fit_fixed(pq_quant *q, size_t i, int64_t bits, double lo, double hi,
                                 pq_err *err);
 
 /**
@@ -47,9 +53,10 @@ pq_status pq_quantize_choose_widths(const pq_quantize_params *p, const pq_graph 
  *
  * Adaptive choice: from the nearest neighbours, flips one weight at a time to the other
  * neighbour while that lowers (w' - w)^T G (w' - w) of its output channel, G the Gram
- * matrix of the layer's inputs: the objective of AdaRound by coordinate descent.
+ * matrix of the layer's inputs before any grid: coordinate descent on the objective that
+ * AdaRound relaxes. Zeros of a pruned kernel do not take part.
  *
- * Source: Nagel et al., ICML 2020, arXiv:2004.10568, eq. 6.
+ * Source: of the objective, Nagel et al., ICML 2020, arXiv:2004.10568, eq. 6.
  *
  * @param[in]     gram  of the layer's inputs, or NULL: nearest
  * @param[in,out] sums  |w|^2 and |w - w'|^2 are added
@@ -63,6 +70,15 @@ pq_status pq_quantize_weight(const pq_quantize_params *p, pq_weight *w,
  * symmetric integers and NF4 are made anew from the largest |w|, other grids stay.
  */
 pq_status pq_quantize_again(pq_weight *w, pq_err *err);
+
+/**
+ * Gives quantizers to what selected kernels read and give, and to what lies between
+ * (quantize_activations.c).
+ *
+ * @param[in] folded  [task->n_nodes] name of the BatchNorm folded into each, or NULL
+ */
+pq_status pq_quantize_activations(pq_compress_task *task, char *const *folded,
+                                  pq_err *err);
 
 /**
  * Takes the mean shift of each output, (w' - w) times the mean input, off the bias,

@@ -28,8 +28,8 @@ typedef struct {
     const char *inputs; /**< "a,b,c": columns used as features, or NULL = all */
     const char *label;  /**< column that holds the class, or NULL = found by its name */
     const char *labels; /**< "b=5,c=4,light=0": class name = value in the file, or NULL */
-    const char *splits; /**< "train=0:0.8,test=0.8:1": by event number modulo 1000 or
-                           "modulo=10,…", or by index where the file has none, or NULL */
+    const char *splits; /**< "train=0:0.8,test=0.8:1": by event number (split.h), or
+                           by index where the file has none, or NULL */
     pq_nonfinite nonfinite;
 } pq_dataset_options;
 

@@ -53,8 +53,9 @@ static const pq_param dataset_params[] = {
     {.name   = "splits",
      .type   = PQ_PARAM_STRING,
      .offset = offsetof(pq_config_dataset, splits),
-     .help   = "map of names to [from, to), fractions of a file without splits: by event "
-               "number modulo 1000 (or modulo: 10, put first) where it has them"},
+     .help   = "map of names to [from, to), fractions of a file without splits: by the "
+               "last digits of the event number (tenths are the number modulo 10) where it "
+               "has them"},
     {.name   = "calib",
      .type   = PQ_PARAM_STRING,
      .offset = offsetof(pq_config_dataset, calib),

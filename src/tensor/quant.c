@@ -281,17 +281,22 @@ int32_t pq_quant_code(const pq_quant *q, size_t i, float value)
     return (int32_t)(code > lo ? (code < hi ? code : hi) : lo);
 }
 
+double pq_quant_code_free(const pq_quant *q, size_t i, double value)
+{
+    assert(pq_quant_has_codes(q) && i < q->n);
+    return q->scheme == PQ_QUANT_FIXED
+               ? pq_fixed_round(value / (double)q->scale[i], q->rounding)
+               : rint(value / (double)q->scale[i]) + (double)q->zero_point[i];
+}
+
 int32_t pq_quant_code_real(const pq_quant *q, size_t i, double value)
 {
     const double lo = pq_quant_least(q, i), hi = pq_quant_most(q, i);
-    double       code;
+    const double code = pq_quant_code_free(q, i, value);
 
-    assert(pq_quant_has_codes(q) && i < q->n);
     if (q->scheme == PQ_QUANT_FIXED) {
-        code = pq_fixed_round(value / (double)q->scale[i], q->rounding);
         return pq_fixed_overflow(code, q->width[i], q->is_signed, q->overflow);
     }
-    code = rint(value / (double)q->scale[i]) + (double)q->zero_point[i];
     return (int32_t)(code > lo ? (code < hi ? code : hi) : lo);
 }
 
@@ -385,7 +390,7 @@ bool pq_quant_set_range(pq_quant *q, size_t i, double lo, double hi, bool symmet
     lo = fmin(lo, 0.0);
     hi = fmax(hi, 0.0);
     if (symmetric) {
-        scale = (q->is_signed ? fmax(-lo, hi) : hi) / most;
+        scale = q->is_signed ? fmax(lo / least, hi / most) : hi / most;
     } else {
         scale = (hi - lo) / (most - least);
     }

@@ -144,6 +144,9 @@ int32_t pq_quant_code(const pq_quant *q, size_t i, float value);
 /** The same with one division in double: the contract of docs/quantization.md. */
 int32_t pq_quant_code_real(const pq_quant *q, size_t i, double value);
 
+/** The same before it is brought into the range of codes. */
+double pq_quant_code_free(const pq_quant *q, size_t i, double value);
+
 /** (code - zero point) scale, exact in double. */
 double pq_quant_value(const pq_quant *q, size_t i, int32_t code);
 
@@ -159,8 +162,8 @@ size_t pq_quant_index(const pq_quant *q, const pq_shape *shape, size_t item);
 
 /**
  * Fixes scale and zero point i from a finite range. 0 is forced inside [lo, hi].
- * Symmetric: zero point 0 and scale max(-lo, hi) / highest code (unsigned codes:
- * hi / highest code), meant for narrow signed codes. Affine: scale (hi - lo) /
+ * Symmetric: zero point 0 and scale max(lo / lowest code, hi / highest code) (unsigned
+ * codes: hi / highest code). Affine: scale (hi - lo) /
  * (codes - 1) and zero point round(lowest code - lo / scale).
  * A range beyond float32 gets the largest finite scale that keeps its values finite.
  * A range of zero width gets scale 1 (all codes 0) and is reported by the return value.
