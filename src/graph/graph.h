@@ -157,10 +157,15 @@ double pq_activation_bits(const pq_graph *graph, size_t node);
 /** Bits of one item of a weight; 0 for a zero. */
 double pq_item_bits(const pq_weight *w, size_t item);
 
+/** Bits of item `item` of a node's bias. Without a grid of its own it is what an engine
+ * of whole numbers holds, round(bias / (scale of the input x scale of the output
+ * channel)) with its sign, where input and kernel have codes; else 32. */
+double pq_bias_bits(const pq_graph *graph, size_t node, size_t item);
+
 /**
  * Effective bit operations of the graph as a circuit, sum_ij b_x b_w(i, j) + sum_i b_bias
- * over its kernels: a multiplier for each weight, once, whatever the positions of a
- * convolution.
+ * over its kernels: a multiplier for each weight of a kernel or of its cores, once,
+ * whatever the positions of a convolution.
  *
  * Source: Sun et al., arXiv:2405.00645.
  */

@@ -20,10 +20,11 @@ cleanup:
 const pq_metric pq_metric_ebops = {
     .name    = "ebops",
     .summary = "effective bit operations of dense layers and convolutions as a circuit: "
-               "width of input times width of weight for each weight that is not zero, "
-               "plus widths of biases; one position of a convolution",
+               "width of input times width of weight for each weight (of each core) that "
+               "is not zero, plus widths of biases, as whole numbers where input and "
+               "kernel have codes; one position of a convolution",
     .source  = "arXiv:2405.00645",
-    .version = "1",
+    .version = "2",
     .eventless = true,
     .compute   = compute,
 };

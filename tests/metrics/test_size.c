@@ -128,6 +128,7 @@ Test(size, bit_operations_of_a_dense_layer_by_hand, .init = setup, .fini = teard
     pq_values_free(&values);
     cr_assert_eq(pq_quant_create(PQ_QUANT_INTEGER, 6, true, true, -1, 1, &w->quant, NULL),
                  PQ_OK);
+    w->quant->scale[0] = 0.5f;
     cr_assert_eq(pq_quant_create_fixed(true, PQ_OVERFLOW_SAT, PQ_ROUND_RND, -1, 1,
                                        &graph->nodes[0].quant, NULL),
                  PQ_OK);
@@ -137,6 +138,78 @@ Test(size, bit_operations_of_a_dense_layer_by_hand, .init = setup, .fini = teard
     cr_expect_eq(values.items[0].value, 11 * 6 * 5 + 12 * (6 + 5 + 2));
     pq_values_free(&values);
     values = run("ebops", NULL);
-    cr_expect_eq(values.items[0].value, 11 * 6 * 5 + 32);
+    cr_expect_eq(values.items[0].value, 11 * 6 * 5 + 4, "0.5 is 4 steps of 1/4 x 1/2");
     pq_values_free(&values);
+}
+
+/* With scales 1/8 and 1/4 a bias of 0.5 is 16 steps: 5 bits and a sign. */
+Test(size, a_bias_has_the_bits_it_has_in_whole_numbers, .init = setup, .fini = teardown)
+{
+    pq_weight *w    = pq_layer_weight(graph->nodes[1].layer, "kernel");
+    float     *bias = pq_f32(pq_layer_weight(graph->nodes[1].layer, "bias")->value);
+    pq_values  values;
+
+    cr_assert_eq(pq_quant_create(PQ_QUANT_INTEGER, 6, true, true, 0, 3, &w->quant, NULL),
+                 PQ_OK);
+    cr_assert_eq(pq_quant_create(PQ_QUANT_INTEGER, 5, true, false, -1, 1,
+                                 &graph->nodes[0].quant, NULL),
+                 PQ_OK);
+    graph->nodes[0].quant->scale[0] = 0.25f;
+    w->quant->scale[0] = w->quant->scale[1] = 0.125f;
+    w->quant->scale[2]                      = 1.0f;
+    bias[1]                                 = 0.5f;
+    bias[2]                                 = -0.1f; /* 0.4 steps: 0 */
+    values                                  = run("ebops", NULL);
+    cr_expect_eq(values.items[0].value, 11 * 6 * 5 + 6);
+    pq_values_free(&values);
+    pq_quant_free(&graph->nodes[0].quant);
+    values = run("ebops", NULL);
+    cr_expect_eq(values.items[0].value, 11 * 6 * 32 + 64, "no whole numbers");
+    pq_values_free(&values);
+}
+
+/* 6 to 4 by cores [1, 2, 3, 2] and [2, 2, 2, 1], on 3 rows: core 1 is used 2 times a row,
+   core 2 as often. */
+Test(size, cores_count_each_on_its_own)
+{
+    const pq_shape shapes[] = {PQ_SHAPE(1, 2, 3, 2), PQ_SHAPE(2, 2, 2, 1)};
+    pq_layer      *layer    = NULL;
+    pq_tensor     *t        = NULL;
+    pq_values      values;
+
+    cr_assert_eq(pq_graph_create(&graph, NULL), PQ_OK);
+    cr_assert_eq(pq_layer_create("input", &layer, NULL), PQ_OK);
+    cr_assert_eq(pq_layer_set(layer, "shape", "3, 6", NULL), PQ_OK);
+    cr_assert_eq(pq_graph_add(graph, "in", layer, 0, NULL, NULL), PQ_OK);
+    cr_assert_eq(pq_layer_create("tt_dense", &layer, NULL), PQ_OK);
+    for (size_t k = 0; k < 2; k++) {
+        cr_assert_eq(pq_tensor_create(PQ_DTYPE_F32, shapes[k], &t, NULL), PQ_OK);
+        for (size_t i = 0; i < t->count; i++) {
+            pq_f32(t)[i] = 1.0f;
+        }
+        cr_assert_eq(pq_layer_add_weight(layer, k == 0 ? "core1" : "core2", t, NULL),
+                     PQ_OK);
+    }
+    cr_assert_eq(pq_graph_add(graph, "tt", layer, 1, (const char *[]){"in"}, NULL),
+                 PQ_OK);
+    cr_assert_eq(pq_graph_check(graph, NULL), PQ_OK);
+    values = run("macs", NULL);
+    cr_expect_eq(values.items[0].value, 3 * (2 * 12 + 2 * 8));
+    pq_values_free(&values);
+    values = run("bops", NULL);
+    cr_expect_float_eq(
+        values.items[0].value,
+        3 * (2 * 12 * (1024.0 + 64.0 + log2(3.0)) + 2 * 8 * (1024.0 + 64.0 + log2(4.0))),
+        1e-6);
+    pq_values_free(&values);
+    cr_assert_eq(pq_quant_create(PQ_QUANT_INTEGER, 5, true, false, -1, 1,
+                                 &graph->nodes[0].quant, NULL),
+                 PQ_OK);
+    cr_assert_eq(pq_quant_create(PQ_QUANT_INTEGER, 6, true, false, -1, 1,
+                                 &graph->nodes[1].layer->weights[1].quant, NULL),
+                 PQ_OK);
+    values = run("ebops", NULL);
+    cr_expect_eq(values.items[0].value, 12 * 32 * 5 + 8 * 6 * 32);
+    pq_values_free(&values);
+    pq_graph_free(&graph);
 }
