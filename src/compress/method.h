@@ -74,7 +74,9 @@ enum {
     PQ_NEEDS_RANGES = 1 << 0, /**< minimum, maximum and histogram of each node's output */
     PQ_NEEDS_GRAMS =
         1 << 1, /**< Gram matrix of each selected node's input (im2col for conv) */
-    PQ_NEEDS_CALIB    = PQ_NEEDS_RANGES | PQ_NEEDS_GRAMS, /**< any statistics */
+    PQ_NEEDS_LOSSES = 1 << 3, /**< what each selected layer alone costs, by its width */
+    PQ_NEEDS_CALIB  = PQ_NEEDS_RANGES | PQ_NEEDS_GRAMS | PQ_NEEDS_LOSSES, /**< any
+                                                                            statistics */
     PQ_NEEDS_TRAINING = 1 << 2, /**< events to train on: pq_training */
     PQ_NEEDS_TIMES    = 1 << 3, /**< measured times: pq_stopwatch; results then depend on
                                    the host */

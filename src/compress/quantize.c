@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "compress/method.h"
+#include "compress/quantize_alone.h"
 #include "compress/quantize_weights.h"
 #include "compress/wiring.h"
 #include "core/memory.h"
@@ -30,6 +31,7 @@ static const char *const rules[]         = {"minmax",         "percentile", "mse
                                             "moving_average", "entropy",    NULL};
 static const char *const ranges[]        = {"restricted", "full", NULL};
 static const char *const weight_ranges[] = {"minmax", "mse", NULL};
+static const char *const width_rules[]   = {"error", "range", "loss", NULL};
 static const char *const choices[]       = {"nearest", "adaptive", NULL};
 
 /* Those of weights, with "same" in front. */
@@ -70,6 +72,22 @@ static const pq_param params[] = {
      .help =
          "int, fixed: mean width of all selected weights, shared out among the layers "
          "from `bits` down by what each loses; none = `bits` everywhere"},
+    WHOLE(
+        budget_bytes, NULL, 1, 1e15,
+        "int, fixed: widths as for average_bits, until the model's stored bytes are not "
+        "above this"),
+    {.name   = "max_loss",
+     .type   = PQ_PARAM_REAL,
+     .offset = offsetof(pq_quantize_params, max_loss),
+     .min    = 0,
+     .max    = 1,
+     .help   = "for width_rule = loss: the fewest bits with at most this share of "
+               "calibration events whose largest output changes, summed over the layers, "
+               "each quantized alone"},
+    CHOICE(width_rule, width_rule, "error", width_rules,
+           "what a bit costs when widths are shared out: the square error of weights, "
+           "that of rounding to their range, or the change of the model's outputs "
+           "(needs calibration events)"),
     CHOICE(format, format, "int", formats,
            "int, fixed (powers of two as scales), or weights only in nf4, float16 or "
            "bfloat16"),
@@ -138,10 +156,16 @@ static bool wants_grams(const pq_quantize_params *p)
     return p->choice == 1 || p->bias_correction;
 }
 
+static bool wants_losses(const pq_quantize_params *p)
+{
+    return pq_quantize_is_mixed(p) && p->width_rule == PQ_WIDTH_LOSS;
+}
+
 static unsigned needs(const void *values)
 {
     return (wants_activations(values) ? PQ_NEEDS_RANGES : 0) |
-           (wants_grams(values) ? PQ_NEEDS_GRAMS : 0);
+           (wants_grams(values) ? PQ_NEEDS_GRAMS : 0) |
+           (wants_losses(values) ? PQ_NEEDS_LOSSES : 0);
 }
 
 /* A key that was changed, and what would have to hold for it to count. */
@@ -164,6 +188,11 @@ static pq_status check_ignored(const pq_quantize_params *p, pq_err *err)
     const condition   all[]      = {
                {"bits", p->bits != 8, codes, coded},
                {"average_bits", !isnan(p->average_bits), codes, coded},
+               {"budget_bytes", p->budget_bytes != PQ_UNSET, codes, coded},
+               {"max_loss", !isnan(p->max_loss), codes && p->width_rule == PQ_WIDTH_LOSS,
+                "width_rule = loss"},
+               {"width_rule", p->width_rule != 0, codes && pq_quantize_is_mixed(p),
+                "average_bits, budget_bytes or max_loss"},
                {"granularity", p->granularity != PQ_PER_CHANNEL, scaled,
                 "format = int, fixed or nf4"},
                {"group", p->group != 64, p->granularity == PQ_PER_GROUP,
@@ -237,6 +266,11 @@ static pq_status check(const void *values, pq_err *err)
     PQ_TRY(check_ignored(p, err));
     PQ_CHECK(isnan(p->average_bits) || p->average_bits <= (double)p->bits, PQ_ERR_RANGE,
              "average_bits = %g is above bits = %d", p->average_bits, (int)p->bits);
+    PQ_CHECK((isnan(p->average_bits) ? 0 : 1) + (p->budget_bytes == PQ_UNSET ? 0 : 1) +
+                     (isnan(p->max_loss) ? 0 : 1) <=
+                 1,
+             PQ_ERR_CONFIG,
+             "only one of average_bits, budget_bytes and max_loss can be met");
     PQ_TRY(check_fraction("integer_bits", p->integer_bits, p->bits, err));
     PQ_TRY(check_fraction("activation_integer_bits", p->activation_integer_bits,
                           activation, err));
@@ -321,8 +355,7 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
             PQ_TRY(fold(task, task->nodes[k], &folded[k], err));
         }
     }
-    PQ_TRY(pq_quantize_choose_widths(p, task->graph, task->nodes, task->n_nodes, widths,
-                                     err));
+    PQ_TRY(pq_quantize_choose_widths(task, widths, err));
     for (size_t k = 0; k < task->n_nodes; k++) {
         st = quantize_weights(task, task->nodes[k], widths[k], err);
         if (st != PQ_OK) {
@@ -339,6 +372,34 @@ cleanup:
     }
     pq_free(folded);
     pq_free(widths);
+    return st;
+}
+
+int pq_quantize_bits(const pq_stage *stage)
+{
+    return (int)((const pq_quantize_params *)stage->params)->bits;
+}
+
+pq_status pq_quantize_alone(const pq_stage *stage, const pq_graph *graph,
+                            const char *layer, int bits, pq_graph **out, pq_err *err)
+{
+    pq_quantize_params own    = *(const pq_quantize_params *)stage->params;
+    pq_compress_task   task   = {0};
+    char              *folded = NULL;
+    double             sums[2];
+    pq_status          st;
+
+    own.bits = bits;
+    PQ_TRY(pq_graph_clone(graph, &task.graph, err));
+    PQ_TRY(fold(&task, layer, &folded, err));
+    const pq_node *node = &task.graph->nodes[pq_graph_find(task.graph, layer)];
+    PQ_TRY(pq_quantize_weight(&own, pq_node_kernel(node), NULL, sums, err));
+    PQ_TRY(pq_graph_check(task.graph, err));
+    *out       = task.graph;
+    task.graph = NULL;
+cleanup:
+    pq_free(folded);
+    pq_graph_free(&task.graph);
     return st;
 }
 

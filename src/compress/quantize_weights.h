@@ -15,10 +15,11 @@ enum { PQ_PER_CHANNEL, PQ_PER_TENSOR, PQ_PER_GROUP, PQ_PER_WEIGHT };
 /** Parameters of the method. */
 typedef struct {
     int64_t bits, activation_bits, group, integer_bits, activation_integer_bits;
-    int     format, granularity, calibration, range, weight_range, choice;
+    int64_t budget_bytes;
+    int     format, granularity, calibration, range, weight_range, choice, width_rule;
     int     overflow, rounding;                       /**< of fixed point */
     int     activation_overflow, activation_rounding; /**< 0: as weights, else mode + 1 */
-    double  percentile, average_bits;
+    double  percentile, average_bits, max_loss;
     bool    activations, bias_correction, fold, symmetric, activation_symmetric;
 } pq_quantize_params;
 
@@ -34,18 +35,32 @@ bool pq_quantize_has_codes(const pq_quantize_params *p);
 pq_status pq_quantize_fit_fixed(pq_quant *q, size_t i, int64_t bits, double lo, double hi,
                                 pq_err *err);
 
+/** What a bit costs when widths are chosen. */
+enum { PQ_WIDTH_ERROR, PQ_WIDTH_RANGE, PQ_WIDTH_LOSS };
+
+/** Whether widths are chosen layer by layer: a mean, a size or a loss is given. */
+bool pq_quantize_is_mixed(const pq_quantize_params *p);
+
 /**
- * Widths of the kernels of some nodes. Without average_bits all have `bits`. With it,
- * from `bits` down, the width of the layer whose relative square error grows least for
- * each bit that it saves falls by one, until the mean over all weights is reached.
+ * Widths of the kernels of the selected nodes: `bits` everywhere, or from there down by
+ * one bit at a time, always of the layer where that costs least for each bit saved, until
+ *
+ *   average_bits  the mean over all weights is reached, or
+ *   budget_bytes  the model's stored bytes are not above it, or
+ *   max_loss      no bit is left whose shares of changed events sum to at most that.
+ *
+ * Cost of a width b, by width_rule: error: |w - w'|^2 / |w|^2; range: that of evenly
+ * spread rounding errors, (hi - lo)^2 / (12 4^b) over the mean square, by the extremes
+ * alone; loss: the divergence of the outputs with this layer alone at b (pq_calib_loss).
  *
  * Source: the greedy form of Yao et al., HAWQ-V3, arXiv:2011.10680, section 3.4, with
- *         weight error in place of the Hessian's trace.
+ *         measured costs in place of the Hessian's trace.
  *
- * @param[out] widths  [n]
+ * @param[out] widths  [task->n_nodes]
+ * @retval PQ_ERR_RANGE  budget_bytes is below what the fewest bits need, or max_loss
+ *                       below what `bits` everywhere change.
  */
-pq_status pq_quantize_choose_widths(const pq_quantize_params *p, const pq_graph *graph,
-                                    const char *const *nodes, size_t n, int64_t *widths,
+pq_status pq_quantize_choose_widths(const pq_compress_task *task, int64_t *widths,
                                     pq_err *err);
 
 /**

@@ -1,22 +1,47 @@
-#include "compress/quantize_weights.h"
-
 #include <math.h>
 #include <string.h>
 
+#include "compress/quantize_weights.h"
 #include "compress/wiring.h"
 #include "core/memory.h"
 
-enum { LEAST_BITS = 2, WIDTHS = 17 };
+enum { LEAST_BITS = 2 };
 
-/* A layer's kernel: its size, and |w - w'|^2 / |w|^2 at each width. */
+/* A layer's kernel: its size, and what each width costs, takes and changes. */
 typedef struct {
-    double count, error[WIDTHS];
+    double count, cost[PQ_CALIB_WIDTHS], bytes[PQ_CALIB_WIDTHS], changed[PQ_CALIB_WIDTHS];
 } candidate;
 
-static pq_status measure(const pq_quantize_params *p, const pq_weight *kernel,
-                         candidate *c, pq_err *err)
+/* Sums over all candidates at their widths. */
+typedef struct {
+    double bits, bytes, changed;
+} total;
+
+bool pq_quantize_is_mixed(const pq_quantize_params *p)
 {
-    pq_weight copy = {.name = kernel->name};
+    return !isnan(p->average_bits) || p->budget_bytes != PQ_UNSET || !isnan(p->max_loss);
+}
+
+/* (hi - lo)^2 / (12 4^b), over the mean square. */
+static double range_cost(const pq_tensor *w, int bits)
+{
+    double lo = 0.0, hi = 0.0, square = 0.0;
+
+    for (size_t i = 0; i < w->count; i++) {
+        const double x = (double)pq_f32(w)[i];
+        lo             = fmin(lo, x);
+        hi             = fmax(hi, x);
+        square += x * x;
+    }
+    return square > 0.0 ? (hi - lo) * (hi - lo) / 12.0 * ldexp(1.0, -2 * bits) *
+                              (double)w->count / square
+                        : 0.0;
+}
+
+static pq_status measure(const pq_quantize_params *p, const pq_weight *kernel,
+                         const pq_calib_loss *loss, candidate *c, pq_err *err)
+{
+    pq_weight copy = {.name = kernel->name, .pruned = kernel->pruned};
     pq_status st   = PQ_OK;
 
     c->count = (double)kernel->value->count;
@@ -26,7 +51,18 @@ static pq_status measure(const pq_quantize_params *p, const pq_weight *kernel,
         at.bits                    = bits;
         PQ_TRY(pq_tensor_clone(kernel->value, &copy.value, err));
         PQ_TRY(pq_quantize_weight(&at, &copy, NULL, sums, err));
-        c->error[bits] = sums[0] > 0.0 ? sums[1] / sums[0] : 0.0;
+        c->bytes[bits] = (double)pq_weight_stored_bytes(&copy);
+        switch (p->width_rule) {
+        case PQ_WIDTH_RANGE:
+            c->cost[bits] = range_cost(kernel->value, bits);
+            break;
+        case PQ_WIDTH_LOSS:
+            c->cost[bits]    = loss->divergence[bits];
+            c->changed[bits] = loss->changed[bits];
+            break;
+        default:
+            c->cost[bits] = sums[0] > 0.0 ? sums[1] / sums[0] : 0.0;
+        }
         pq_tensor_free(&copy.value);
         pq_quant_free(&copy.quant);
     }
@@ -36,16 +72,29 @@ cleanup:
     return st;
 }
 
-/* Layer whose next bit costs least error for each bit that it saves, or n. */
-static size_t cheapest(const candidate *c, const int64_t *widths, size_t n)
+static total sum_of(const candidate *c, const int64_t *widths, size_t n)
+{
+    total t = {0.0, 0.0, 0.0};
+
+    for (size_t k = 0; k < n; k++) {
+        t.bits += c[k].count * (double)widths[k];
+        t.bytes += c[k].bytes[widths[k]];
+        t.changed += c[k].changed[widths[k]];
+    }
+    return t;
+}
+
+/* Layer whose next bit costs least for each bit that it saves and does not change more
+   than is left of max_loss, or n. */
+static size_t cheapest(const candidate *c, const int64_t *widths, size_t n, double left)
 {
     double least = HUGE_VAL;
     size_t at    = n;
 
     for (size_t k = 0; k < n; k++) {
-        if (widths[k] > LEAST_BITS) {
-            const double cost =
-                (c[k].error[widths[k] - 1] - c[k].error[widths[k]]) / c[k].count;
+        const int64_t b = widths[k];
+        if (b > LEAST_BITS && !(c[k].changed[b - 1] - c[k].changed[b] > left)) {
+            const double cost = (c[k].cost[b - 1] - c[k].cost[b]) / c[k].count;
             if (cost < least) {
                 least = cost;
                 at    = k;
@@ -55,31 +104,87 @@ static size_t cheapest(const candidate *c, const int64_t *widths, size_t n)
     return at;
 }
 
-pq_status pq_quantize_choose_widths(const pq_quantize_params *p, const pq_graph *graph,
-                                    const char *const *nodes, size_t n, int64_t *widths,
+/* Bytes of the model that no width changes. */
+static double other_bytes(const pq_compress_task *task)
+{
+    const pq_quantize_params *p     = task->params;
+    double                    bytes = (double)pq_graph_stored_bytes(task->graph);
+
+    for (size_t k = 0; k < task->n_nodes; k++) {
+        const pq_node *node =
+            &task->graph->nodes[pq_graph_find(task->graph, task->nodes[k])];
+        const pq_weight *kernel = pq_node_kernel(node);
+        bytes -= (double)pq_weight_stored_bytes(kernel);
+        if (p->bias_correction && pq_layer_weight(node->layer, "bias") == NULL) {
+            bytes += (double)kernel->value->shape.dim[0] * sizeof(float);
+        }
+    }
+    return bytes;
+}
+
+static pq_status measure_all(const pq_compress_task *task, candidate *c, pq_err *err)
+{
+    const pq_quantize_params *p  = task->params;
+    pq_status                 st = PQ_OK;
+
+    for (size_t k = 0; k < task->n_nodes; k++) {
+        const pq_node *node =
+            &task->graph->nodes[pq_graph_find(task->graph, task->nodes[k])];
+        const pq_calib_loss *loss = p->width_rule == PQ_WIDTH_LOSS
+                                        ? pq_calib_loss_of(task->calib, task->nodes[k])
+                                        : NULL;
+        PQ_CHECK(p->width_rule != PQ_WIDTH_LOSS || loss != NULL, PQ_ERR_CONFIG,
+                 "layer '%s': the calibration statistics do not know its losses",
+                 task->nodes[k]);
+        PQ_TRY(measure(p, pq_node_kernel(node), loss, &c[k], err));
+    }
+cleanup:
+    return st;
+}
+
+pq_status pq_quantize_choose_widths(const pq_compress_task *task, int64_t *widths,
                                     pq_err *err)
 {
-    candidate *c     = NULL;
-    double     total = 0.0, bits = 0.0;
-    pq_status  st;
+    const pq_quantize_params *p      = task->params;
+    const size_t              n      = task->n_nodes;
+    const bool                budget = p->budget_bytes != PQ_UNSET;
+    candidate                *c      = NULL;
+    total                     t;
+    pq_status                 st;
 
     PQ_NEW(c, n);
     for (size_t k = 0; k < n; k++) {
-        const pq_node *node = &graph->nodes[pq_graph_find(graph, nodes[k])];
-        widths[k]           = p->bits;
-        if (!isnan(p->average_bits)) {
-            PQ_TRY(measure(p, pq_node_kernel(node), &c[k], err));
-            total += c[k].count;
-        }
+        widths[k] = p->bits;
     }
-    bits = total * (double)p->bits;
-    while (total > 0.0 && bits > p->average_bits * total) {
-        const size_t k = cheapest(c, widths, n);
+    if (!pq_quantize_is_mixed(p)) {
+        goto cleanup;
+    }
+    PQ_TRY(measure_all(task, c, err));
+    t = sum_of(c, widths, n);
+    PQ_CHECK(isnan(p->max_loss) || t.changed <= p->max_loss, PQ_ERR_RANGE,
+             "max_loss = %g is below the share of %.3g of the events that %d bits "
+             "everywhere change",
+             p->max_loss, t.changed, (int)p->bits);
+    for (;; t = sum_of(c, widths, n)) {
+        const double bytes = other_bytes(task) + t.bytes;
+        const double left  = isnan(p->max_loss) ? HUGE_VAL : p->max_loss - t.changed;
+        double       count = 0.0;
+        for (size_t k = 0; k < n; k++) {
+            count += c[k].count;
+        }
+        const size_t k = cheapest(c, widths, n, left);
+        if ((!isnan(p->average_bits) && t.bits <= p->average_bits * count) ||
+            (budget && bytes <= (double)p->budget_bytes)) {
+            break;
+        }
+        PQ_CHECK(
+            !budget || k < n, PQ_ERR_RANGE,
+            "budget_bytes = %lld is below the %.0f bytes that %d bits everywhere take",
+            (long long)p->budget_bytes, bytes, (int)LEAST_BITS);
         if (k == n) {
             break;
         }
         widths[k]--;
-        bits -= c[k].count;
     }
 cleanup:
     pq_free(c);

@@ -145,3 +145,36 @@ cleanup:
     pq_calib_free(&calib);
     return st;
 }
+
+pq_status pq_calib_events(const pq_graph *graph, pq_dataset *dataset, size_t split,
+                          size_t events, uint64_t seed, float **x, size_t *n, pq_err *err)
+{
+    const pq_dataset_info *info   = pq_dataset_describe(dataset);
+    pq_rescale             scale  = {0};
+    size_t                *index  = NULL;
+    float                 *values = NULL;
+    size_t                 count  = 0;
+    pq_status              st;
+
+    events = events == 0 ? DEFAULT_EVENTS : events;
+    events = events > info->splits[split].n ? info->splits[split].n : events;
+    PQ_TRY(pq_rescale_make(graph, info, &scale, err));
+    PQ_CHECK(pq_shape_count(&info->sample, &count) &&
+                 events <= SIZE_MAX / sizeof *values / (count == 0 ? 1 : count),
+             PQ_ERR_NOMEM, "%zu calibration events do not fit into memory", events);
+    PQ_TRY(choose(info->splits[split].n, events, seed, &index, err));
+    PQ_NEW(values, events * count);
+    for (size_t i = 0; i < events; i++) {
+        const pq_batch one = {.x = values + i * count};
+        PQ_TRY(pq_dataset_read(dataset, split, index[i], 1, &one, err));
+    }
+    pq_rescale_apply(&scale, events * count, values);
+    *x     = values;
+    *n     = events;
+    values = NULL;
+cleanup:
+    pq_rescale_free(&scale);
+    pq_free(index);
+    pq_free(values);
+    return st;
+}

@@ -18,4 +18,14 @@ pq_status pq_calibrate(const pq_graph *graph, pq_dataset *dataset, size_t split,
                        unsigned needs, size_t events, uint64_t seed, pq_calib **out,
                        pq_err *err);
 
+/**
+ * The events that pq_calibrate runs, in the model's scale.
+ *
+ * @param[out] x  [*n, input], caller frees with pq_free
+ * @retval PQ_ERR_NOMEM  They do not fit into memory.
+ */
+pq_status pq_calib_events(const pq_graph *graph, pq_dataset *dataset, size_t split,
+                          size_t events, uint64_t seed, float **x, size_t *n,
+                          pq_err *err);
+
 #endif

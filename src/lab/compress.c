@@ -2,6 +2,7 @@
 
 #include "core/memory.h"
 #include "lab/calibrate.h"
+#include "lab/sensitivity.h"
 #include "lab/stopwatch.h"
 
 pq_status pq_compress_stage(const pq_stage *stage, const pq_graph *graph,
@@ -18,6 +19,8 @@ pq_status pq_compress_stage(const pq_stage *stage, const pq_graph *graph,
                                    .training  = options->training,
                                    .seed      = options->seed,
                                    .progress  = options->progress};
+    float               *x      = NULL;
+    size_t               n      = 0;
     pq_status            st     = PQ_OK;
 
     if ((needs & PQ_NEEDS_CALIB) != 0) {
@@ -26,10 +29,16 @@ pq_status pq_compress_stage(const pq_stage *stage, const pq_graph *graph,
                  stage->method->name);
         PQ_TRY(pq_calibrate(graph, options->dataset, options->calib_split, needs,
                             options->calib_events, options->seed, &calib, err));
+        if ((needs & PQ_NEEDS_LOSSES) != 0) {
+            PQ_TRY(pq_calib_events(graph, options->dataset, options->calib_split,
+                                   options->calib_events, options->seed, &x, &n, err));
+            PQ_TRY(pq_sensitivity_measure(stage, graph, n, x, calib, err));
+        }
         apply.calib = calib;
     }
     PQ_TRY(pq_stage_apply(stage, graph, &apply, out, changes, n_changes, err));
 cleanup:
+    pq_free(x);
     pq_calib_free(&calib);
     return st;
 }

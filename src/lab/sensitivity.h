@@ -1,0 +1,25 @@
+/**
+ * @file
+ * What a network loses when one layer alone is quantized: filled into the calibration
+ * statistics, so that methods need no engine.
+ */
+#ifndef PQ_LAB_SENSITIVITY_H
+#define PQ_LAB_SENSITIVITY_H
+
+#include "compress/method.h"
+#include "data/dataset.h"
+
+/**
+ * Quantizes the kernel of each layer that a stage of `quantize` selects alone, with 2
+ * bits and up to the stage's, and compares the outputs on events with those of the graph
+ * as it is: mean divergence and share of events whose largest output changes. Outputs
+ * that are not from a softmax are put through one.
+ *
+ * @param[in]     x      [n, input] events in the model's scale
+ * @param[in,out] calib  statistics of the graph; its losses are filled
+ * Cost: a run of n events for each layer and width.
+ */
+pq_status pq_sensitivity_measure(const pq_stage *stage, const pq_graph *graph, size_t n,
+                                 const float *x, pq_calib *calib, pq_err *err);
+
+#endif
