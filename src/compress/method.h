@@ -78,7 +78,7 @@ enum {
     PQ_NEEDS_CALIB  = PQ_NEEDS_RANGES | PQ_NEEDS_GRAMS | PQ_NEEDS_LOSSES, /**< any
                                                                             statistics */
     PQ_NEEDS_TRAINING = 1 << 2, /**< events to train on: pq_training */
-    PQ_NEEDS_TIMES    = 1 << 3, /**< measured times: pq_stopwatch; results then depend on
+    PQ_NEEDS_TIMES    = 1 << 4, /**< measured times: pq_stopwatch; results then depend on
                                    the host */
 };
 

@@ -16,24 +16,26 @@ pq_status pq_h5_set_flag(pq_h5 *file, const char *path, const char *name, int va
     return pq_h5_set_numbers(file, path, name, PQ_DTYPE_I8, &v, 1, err);
 }
 
+/* One width as it is, several packed. */
 static pq_status save_fixed(pq_h5 *file, const char *path, const pq_quant *q, pq_err *err)
 {
-    int8_t   *bits = NULL;
+    uint8_t  *packed = NULL;
+    size_t    bytes  = 0;
     pq_status st;
 
-    PQ_NEW(bits, q->n);
-    for (size_t i = 0; i < q->n; i++) {
-        bits[i] = (int8_t)pq_quant_integer_bits(q, i);
+    if (q->n == 1) {
+        PQ_TRY(
+            pq_h5_set_flag(file, path, "integer_bits", pq_quant_integer_bits(q, 0), err));
+        PQ_TRY(pq_h5_set_flag(file, path, "fraction_bits", pq_quant_fraction_bits(q, 0),
+                              err));
+    } else {
+        PQ_TRY(pq_quant_pack_widths(q, &packed, &bytes, err));
+        PQ_TRY(pq_h5_set_numbers(file, path, "widths", PQ_DTYPE_U8, packed, bytes, err));
     }
-    PQ_TRY(pq_h5_set_numbers(file, path, "integer_bits", PQ_DTYPE_I8, bits, q->n, err));
-    for (size_t i = 0; i < q->n; i++) {
-        bits[i] = (int8_t)pq_quant_fraction_bits(q, i);
-    }
-    PQ_TRY(pq_h5_set_numbers(file, path, "fraction_bits", PQ_DTYPE_I8, bits, q->n, err));
     PQ_TRY(pq_h5_set_flag(file, path, "overflow", (int)q->overflow, err));
     PQ_TRY(pq_h5_set_flag(file, path, "rounding", (int)q->rounding, err));
 cleanup:
-    pq_free(bits);
+    pq_free(packed);
     return st;
 }
 
@@ -185,11 +187,59 @@ cleanup:
     return st;
 }
 
-static pq_status load_fixed(pq_h5 *file, const char *path, pq_quant **out, pq_err *err)
+/* Widths as lists, one entry an index. */
+static pq_status load_lists(pq_h5 *file, const char *path, const pq_quant *like,
+                            pq_quant **out, pq_err *err)
 {
-    pq_quant *q     = NULL;
     double   *whole = NULL, *fraction = NULL;
     size_t    n = 0, m = 0;
+    pq_status st;
+
+    PQ_TRY(load_list(file, path, "integer_bits", &whole, &n, err));
+    PQ_TRY(load_list(file, path, "fraction_bits", &fraction, &m, err));
+    PQ_CHECK(n == m, PQ_ERR_FORMAT, "%s: %s has %zu integer and %zu fraction bits",
+             pq_h5_path(file), path, n, m);
+    PQ_TRY(pq_quant_create_fixed(like->is_signed, like->overflow, like->rounding,
+                                 like->axis, n, out, err));
+    PQ_TRY(set_widths(*out, whole, fraction, err));
+cleanup:
+    pq_free(whole);
+    pq_free(fraction);
+    return st;
+}
+
+/* Widths packed; as many indices as the shape has items, or its axis. */
+static pq_status load_packed(pq_h5 *file, const char *path, const pq_quant *like,
+                             const pq_shape *shape, pq_quant **out, pq_err *err)
+{
+    double   *values = NULL;
+    uint8_t  *packed = NULL;
+    size_t    n = 0, bytes = 0;
+    pq_status st;
+
+    PQ_TRY(load_list(file, path, "widths", &values, &bytes, err));
+    PQ_CHECK(like->axis < (int)shape->ndim && pq_shape_count(shape, &n), PQ_ERR_FORMAT,
+             "%s: %s has no axis %d", pq_h5_path(file), path, like->axis);
+    n = like->axis >= 0 ? shape->dim[like->axis] : n;
+    PQ_NEW(packed, bytes);
+    for (size_t i = 0; i < bytes; i++) {
+        PQ_CHECK(values[i] >= 0.0 && values[i] <= 255.0, PQ_ERR_FORMAT,
+                 "%g among the packed widths is no byte", values[i]);
+        packed[i] = (uint8_t)values[i];
+    }
+    PQ_TRY(pq_quant_create_fixed(like->is_signed, like->overflow, like->rounding,
+                                 like->axis, n, out, err));
+    PQ_TRY(pq_quant_unpack_widths(packed, bytes, *out, err));
+cleanup:
+    pq_free(values);
+    pq_free(packed);
+    return st;
+}
+
+static pq_status load_fixed(pq_h5 *file, const char *path, const pq_shape *shape,
+                            pq_quant **out, pq_err *err)
+{
+    pq_quant *q = NULL;
     int       is_signed, axis, overflow, rounding;
     pq_status st;
 
@@ -199,13 +249,13 @@ static pq_status load_fixed(pq_h5 *file, const char *path, pq_quant **out, pq_er
     PQ_TRY(pq_h5_whole(file, path, "rounding", 0, 0, PQ_ROUND_TRN_ZERO, &rounding, err));
     PQ_TRY(pq_h5_whole(file, path, "axis", PQ_QUANT_PER_TENSOR, PQ_QUANT_PER_ITEM,
                        PQ_MAX_DIMS - 1, &axis, err));
-    PQ_TRY(load_list(file, path, "integer_bits", &whole, &n, err));
-    PQ_TRY(load_list(file, path, "fraction_bits", &fraction, &m, err));
-    PQ_CHECK(n == m, PQ_ERR_FORMAT, "%s: %s has %zu integer and %zu fraction bits",
-             pq_h5_path(file), path, n, m);
-    st = pq_quant_create_fixed(is_signed == 1, (pq_overflow)overflow,
-                               (pq_rounding)rounding, axis, n, &q, err);
-    st = st == PQ_OK ? set_widths(q, whole, fraction, err) : st;
+    const pq_quant like = {.is_signed = is_signed == 1,
+                           .overflow  = (pq_overflow)overflow,
+                           .rounding  = (pq_rounding)rounding,
+                           .axis      = axis};
+    st                  = pq_h5_has_attr(file, path, "widths")
+                              ? load_packed(file, path, &like, shape, &q, err)
+                              : load_lists(file, path, &like, &q, err);
     if (st != PQ_OK) {
         pq_err_context(err, "%s: %s", pq_h5_path(file), path);
         goto cleanup;
@@ -213,8 +263,6 @@ static pq_status load_fixed(pq_h5 *file, const char *path, pq_quant **out, pq_er
     *out = q;
     q    = NULL;
 cleanup:
-    pq_free(whole);
-    pq_free(fraction);
     pq_quant_free(&q);
     return st;
 }
@@ -245,7 +293,7 @@ pq_status pq_h5_load_quantizer(pq_h5 *file, const char *path, const pq_shape *sh
         st = load_scaled(file, path, shape, (pq_quant_scheme)kind, out, err);
         break;
     case PQ_QUANT_FIXED:
-        st = load_fixed(file, path, out, err);
+        st = load_fixed(file, path, shape, out, err);
         break;
     case PQ_QUANT_FLOAT16:
     case PQ_QUANT_BFLOAT16:

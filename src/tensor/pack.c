@@ -180,3 +180,97 @@ pq_status pq_quant_unpack(const pq_quant *q, const uint8_t *packed, size_t bytes
 cleanup:
     return st;
 }
+
+/* --- widths of fixed point --- */
+
+enum { HEAD = 4, MOST_WIDTH_BITS = 6 };
+
+/* Least value of a list, and the bits of the largest above it. */
+typedef struct {
+    int      least;
+    unsigned bits;
+} span;
+
+typedef int (*width_of)(const pq_quant *q, size_t at);
+
+/* Of an index without width any value up to -f does: one that can be set. */
+static int integer_bits(const pq_quant *q, size_t at)
+{
+    const int whole = pq_quant_integer_bits(q, at);
+
+    return whole < 23 ? whole : 23;
+}
+
+static const width_of lists[2] = {integer_bits, pq_quant_fraction_bits};
+
+static span span_of(const pq_quant *q, width_of list)
+{
+    span s    = {list(q, 0), 0};
+    int  most = s.least;
+
+    for (size_t i = 1; i < q->n; i++) {
+        const int v = list(q, i);
+        s.least     = v < s.least ? v : s.least;
+        most        = v > most ? v : most;
+    }
+    while ((most - s.least) >> s.bits != 0) {
+        s.bits++;
+    }
+    return s;
+}
+
+size_t pq_quant_widths_bytes(const pq_quant *q)
+{
+    return q->n == 1
+               ? 2
+               : HEAD + (q->n * (span_of(q, lists[0]).bits + span_of(q, lists[1]).bits) +
+                         7) /
+                            8;
+}
+
+pq_status pq_quant_pack_widths(const pq_quant *q, uint8_t **out, size_t *bytes,
+                               pq_err *err)
+{
+    const size_t total =
+        pq_quant_widths_bytes(q) < HEAD ? HEAD : pq_quant_widths_bytes(q);
+    size_t    at     = HEAD * 8;
+    uint8_t  *packed = NULL;
+    pq_status st;
+
+    PQ_NEW(packed, total);
+    for (size_t k = 0; k < 2; k++) {
+        const span s      = span_of(q, lists[k]);
+        packed[2 * k]     = (uint8_t)s.least;
+        packed[2 * k + 1] = (uint8_t)s.bits;
+        for (size_t i = 0; i < q->n; i++, at += s.bits) {
+            write_bits(packed, at, s.bits, (uint32_t)(lists[k](q, i) - s.least));
+        }
+    }
+    *out   = packed;
+    *bytes = total;
+cleanup:
+    return st;
+}
+
+pq_status pq_quant_unpack_widths(const uint8_t *packed, size_t bytes, pq_quant *q,
+                                 pq_err *err)
+{
+    size_t    at = HEAD * 8, due;
+    pq_status st;
+
+    PQ_CHECK(bytes >= HEAD && packed[1] <= MOST_WIDTH_BITS &&
+                 packed[3] <= MOST_WIDTH_BITS,
+             PQ_ERR_FORMAT, "packed widths are damaged");
+    due = HEAD + (q->n * ((size_t)packed[1] + packed[3]) + 7) / 8;
+    PQ_CHECK(bytes == due, PQ_ERR_FORMAT,
+             "packed widths have %zu bytes where %zu are due", bytes, due);
+    for (size_t i = 0; i < q->n; i++, at += packed[1]) {
+        const size_t second = HEAD * 8 + q->n * packed[1] + i * packed[3];
+        PQ_TRY(pq_quant_set_fixed(
+            q, i, (int8_t)packed[0] + (int)read_bits(packed, at, packed[1]),
+            (int8_t)packed[2] + (int)read_bits(packed, second, packed[3]), err));
+    }
+    st = PQ_OK;
+cleanup:
+    return st;
+}

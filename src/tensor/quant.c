@@ -416,7 +416,7 @@ size_t pq_quant_side_bytes(const pq_quant *q)
     const size_t bytes = q->n * sizeof *q->scale;
 
     if (q->scheme == PQ_QUANT_FIXED) {
-        return q->n * 2;
+        return pq_quant_widths_bytes(q);
     }
     for (size_t i = 0; i < q->n; i++) {
         if (q->zero_point[i] != 0) {

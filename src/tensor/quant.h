@@ -198,4 +198,23 @@ pq_status pq_quant_unpack(const pq_quant *q, const uint8_t *packed, size_t bytes
  * each, 0 when all are 0) that belong to the stored tensor. */
 size_t pq_quant_side_bytes(const pq_quant *q);
 
+/**
+ * Packs the integer and fraction bits of all indices of a fixed-point quantizer: the
+ * least of both lists (a signed byte each) and the bits of what is above it (a byte),
+ * then the lists, so many bits an index, little-endian bit order without padding.
+ *
+ * @param[out] out  [*bytes], caller frees with pq_free
+ */
+pq_status pq_quant_pack_widths(const pq_quant *q, uint8_t **out, size_t *bytes,
+                               pq_err *err);
+
+/**
+ * Sets the widths of q->n indices from what pq_quant_pack_widths gave.
+ * @retval PQ_ERR_FORMAT  The bytes are not as many as are due, or more than 6 bits an
+ *                        index.
+ * @retval PQ_ERR_RANGE   As pq_quant_set_fixed.
+ */
+pq_status pq_quant_unpack_widths(const uint8_t *packed, size_t bytes, pq_quant *q,
+                                 pq_err *err);
+
 #endif

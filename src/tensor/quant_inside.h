@@ -18,4 +18,8 @@ int32_t pq_fixed_overflow(double code, int width, bool is_signed, pq_overflow mo
 unsigned pq_nf4_code(float value);
 float    pq_nf4_level(unsigned code);
 
+/** Bytes of the widths of fixed point, as stored: pq_quant_pack_widths(), of one index
+ * two. */
+size_t pq_quant_widths_bytes(const pq_quant *q);
+
 #endif

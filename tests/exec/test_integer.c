@@ -281,6 +281,37 @@ static void add_dense(net *t)
     append(t, kernel(t, make_layer("dense"), PQ_SHAPE(1 + below(t, 6), in)));
 }
 
+/* The last value as rows, so that what follows works along the last axis. */
+static void add_rows(net *t)
+{
+    const size_t n = shape_of(t)->dim[0], rows = n % 2 == 0 ? 2 : n % 3 == 0 ? 3 : 1;
+    pq_layer    *layer = make_layer("reshape");
+    char         shape[32];
+
+    (void)snprintf(shape, sizeof shape, "[%zu, %zu]", rows, n / rows);
+    OK(pq_layer_set(layer, "shape", shape, &err));
+    append(t, layer);
+}
+
+/* Two cores over the last axis: a kind with kernels and no form in whole numbers. */
+static void add_train(net *t)
+{
+    const size_t   in = shape_of(t)->dim[shape_of(t)->ndim - 1];
+    const size_t   m = in % 2 == 0 ? 2 : in % 3 == 0 ? 3 : 1, r = 1 + below(t, 2);
+    const pq_shape shapes[] = {PQ_SHAPE(1, 1 + below(t, 2), m, r),
+                               PQ_SHAPE(r, 1 + below(t, 2), in / m, 1)};
+    pq_layer      *layer    = make_layer("tt_dense");
+
+    for (size_t k = 0; k < 2; k++) {
+        OK(pq_layer_add_weight(layer, k == 0 ? "core1" : "core2",
+                               normal_tensor(&t->rng, shapes[k], 0.7), &err));
+        if (!t->dyadic) {
+            quantize_weight(t, &layer->weights[k]);
+        }
+    }
+    append(t, layer);
+}
+
 static void quantize_last(net *t)
 {
     pq_node *node = &t->graph->nodes[pq_graph_find(t->graph, t->last)];
@@ -310,10 +341,15 @@ static net make_net(uint64_t seed, bool dyadic)
         append(&t, make_layer(ends[below(&t, 3)]));
         quantize_last(&t);
     }
+    if (shape_of(&t)->ndim == 1 && chance(&t, 0.3)) {
+        add_rows(&t);
+        quantize_last(&t);
+    }
     for (size_t i = 0, n = 1 + below(&t, 3); i < n; i++) {
-        chance(&t, 0.2)   ? add_join(&t)
-        : chance(&t, 0.7) ? add_dense(&t)
-                          : add_function(&t);
+        chance(&t, 0.2)              ? add_join(&t)
+        : chance(&t, 0.6)            ? add_dense(&t)
+        : chance(&t, 0.4) && !dyadic ? add_train(&t)
+                                     : add_function(&t);
         quantize_last(&t);
     }
     if (chance(&t, 0.3)) {
@@ -412,6 +448,23 @@ static size_t check_net(uint64_t seed, bool dyadic)
     return whole;
 }
 
+/* That the nets have the kinds which few of them draw. */
+static size_t drawn(const char *kind)
+{
+    size_t n = 0;
+
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        net t = make_net(seed, false);
+        for (size_t i = 0; i < t.graph->n_nodes; i++) {
+            const pq_node *node = &t.graph->nodes[i];
+            n += strcmp(node->layer->kind->name, kind) == 0 &&
+                 (strcmp(kind, "dense") != 0 || node->shape.ndim == 2);
+        }
+        pq_graph_free(&t.graph);
+    }
+    return n;
+}
+
 static uint64_t cases(void)
 {
     return getenv("PQ_LONG") != NULL ? 100000 : 1000;
@@ -427,6 +480,13 @@ Test(integer, equals_the_fake_quantized_path_bit_by_bit)
         whole += check_net(seed, false);
     }
     cr_expect_gt(whole, 2 * cases(), "%zu layers were in whole numbers", whole);
+}
+
+Test(integer, random_nets_have_rows_and_trains_of_cores)
+{
+    cr_expect_gt(drawn("reshape"), 20);
+    cr_expect_gt(drawn("tt_dense"), 20);
+    cr_expect_gt(drawn("dense"), 20, "on rows");
 }
 
 /* With power-of-two scales nothing rounds in double, so that the plain forward of the

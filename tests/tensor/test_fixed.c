@@ -184,7 +184,7 @@ Test(fixed, a_width_a_value_is_packed_at_its_true_width)
     cr_expect_eq(bytes, 2, "6 + 5 + 0 + 0 bits");
     cr_assert_eq(pq_quant_unpack(q, packed, bytes, false, back, NULL), PQ_OK);
     cr_expect_eq(memcmp(t->data, back->data, 16), 0);
-    cr_expect_eq(pq_quant_side_bytes(q), 8);
+    cr_expect_eq(pq_quant_side_bytes(q), 4 + 3, "3 bits for -3..2 and 3 for -1..4");
     pq_free(packed);
     cr_assert_eq(pq_quant_pack(q, t, true, &packed, &bytes, NULL), PQ_OK);
     cr_expect_eq(bytes, 3);
@@ -197,6 +197,46 @@ Test(fixed, a_width_a_value_is_packed_at_its_true_width)
     pq_quant_free(&q);
     pq_tensor_free(&t);
     pq_tensor_free(&back);
+}
+
+Test(fixed, packed_widths_come_back_and_damaged_ones_do_not)
+{
+    pq_quant *q = NULL, *back = NULL;
+    pq_err    err    = {0};
+    pq_rng    rng    = pq_rng_stream(7, "fixed");
+    uint8_t  *packed = NULL;
+    size_t    bytes;
+
+    for (size_t trial = 0; trial < 50; trial++) {
+        const size_t n = 1 + trial;
+        cr_assert_eq(pq_quant_create_fixed(true, PQ_OVERFLOW_SAT, PQ_ROUND_RND,
+                                           PQ_QUANT_PER_ITEM, n, &q, NULL),
+                     PQ_OK);
+        cr_assert_eq(pq_quant_create_fixed(true, PQ_OVERFLOW_SAT, PQ_ROUND_RND,
+                                           PQ_QUANT_PER_ITEM, n, &back, NULL),
+                     PQ_OK);
+        for (size_t i = 0; i < n; i++) { /* the extremes, and widths of 0 */
+            const int f     = (int)pq_rng_below(&rng, 49) - 24;
+            const int w     = (int)pq_rng_below(&rng, 16);
+            int       whole = w - f < -24 ? -24 : w - f;
+            whole           = whole > 23 ? 23 : whole;
+            cr_assert_eq(pq_quant_set_fixed(q, i, whole, f, NULL), PQ_OK);
+        }
+        cr_assert_eq(pq_quant_pack_widths(q, &packed, &bytes, NULL), PQ_OK);
+        cr_assert_eq(pq_quant_unpack_widths(packed, bytes, back, NULL), PQ_OK);
+        cr_expect_eq(memcmp(q->width, back->width, n), 0);
+        cr_expect_eq(memcmp(q->scale, back->scale, n * sizeof *q->scale), 0);
+        cr_expect(n == 1 || bytes == pq_quant_side_bytes(q));
+        cr_expect_eq(pq_quant_unpack_widths(packed, bytes + 1, back, &err),
+                     PQ_ERR_FORMAT);
+        packed[1] = 7;
+        err       = (pq_err){0};
+        cr_expect_eq(pq_quant_unpack_widths(packed, bytes, back, &err), PQ_ERR_FORMAT);
+        cr_expect_str_eq(err.message, "packed widths are damaged");
+        pq_free(packed);
+        pq_quant_free(&q);
+        pq_quant_free(&back);
+    }
 }
 
 Test(fixed, bits_out_of_range_are_refused)
