@@ -9,17 +9,16 @@
 #include "core/memory.h"
 #include "exec/plan.h"
 #include "formats/model.h"
-#include "io/hdf5.h"
 #include "lab/compress.h"
 #include "lab/diff.h"
 #include "metrics/confusion.h"
-#include "metrics/roc.h"
 #include "store/record.h"
+#include "sweep/curves.h"
 #include "sweep/inputs.h"
 #include "sweep/key.h"
 #include "train/train.h"
 
-enum { ROC_POINTS = 400, LAYERS_BYTES = 64 << 20 };
+enum { LAYERS_BYTES = 64 << 20 };
 
 /* A cell while it is computed; owns all but cells and cell. */
 typedef struct {
@@ -346,58 +345,17 @@ cleanup:
     return st;
 }
 
-static pq_status write_array(pq_h5 *file, const char *class_name, const char *name,
-                             const double *values, size_t n, pq_err *err)
-{
-    pq_tensor *t    = NULL;
-    char      *path = pq_format("/roc/%s/%s", class_name, name);
-    pq_status  st;
-
-    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(n), &t, err));
-    memcpy(t->data, values, n * sizeof *values);
-    PQ_TRY(pq_h5_write(file, path, t, 1, err));
-cleanup:
-    pq_tensor_free(&t);
-    pq_free(path);
-    return st;
-}
-
-static pq_status write_curves(const work *w, const char *path, pq_err *err)
-{
-    const pq_evaluation view  = view_of(w);
-    pq_roc_curve        curve = {0};
-    pq_h5              *file  = NULL;
-    pq_status           st;
-
-    PQ_TRY(pq_h5_create(path, &file, err));
-    for (size_t i = 0; i < view.classes; i++) {
-        PQ_TRY(pq_roc(&view, i, ROC_POINTS, &curve, err));
-        if (curve.n > 0) {
-            PQ_TRY(write_array(file, view.class_names[i], "signal_efficiency",
-                               curve.signal, curve.n, err));
-            PQ_TRY(write_array(file, view.class_names[i], "background_efficiency",
-                               curve.background, curve.n, err));
-        }
-        pq_roc_free(&curve);
-    }
-    PQ_TRY(pq_h5_commit(&file, err));
-cleanup:
-    pq_roc_free(&curve);
-    pq_h5_close(&file);
-    return st;
-}
-
 static pq_status add_curves(const work *w, json_t *record, pq_err *err)
 {
-    char     *folder = pq_path_join(w->cells->dir, "arrays");
-    char     *name   = pq_format("arrays/%s.h5", w->cell->eval);
-    char     *path   = name != NULL ? pq_path_join(w->cells->dir, name) : NULL;
-    pq_status st;
+    const pq_evaluation view   = view_of(w);
+    char               *folder = pq_path_join(w->cells->dir, "arrays");
+    char               *name   = pq_format("arrays/%s.h5", w->cell->eval);
+    char               *path   = name != NULL ? pq_path_join(w->cells->dir, name) : NULL;
+    pq_status           st;
 
     PQ_CHECK(folder != NULL && path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(pq_folder_make(folder, err));
-    PQ_TRY(write_curves(w, path, err));
+    PQ_TRY(pq_curves_write(&view, path, err));
     PQ_CHECK(json_object_set_new(record, "arrays_file", json_string(name)) == 0,
              PQ_ERR_NOMEM, "cannot allocate a record");
 cleanup:

@@ -1,0 +1,51 @@
+#include "sweep/curves.h"
+
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/text.h"
+#include "io/hdf5.h"
+#include "metrics/roc.h"
+
+enum { ROC_POINTS = 400 };
+
+static pq_status write_array(pq_h5 *file, const char *class_name, const char *name,
+                             const double *values, size_t n, pq_err *err)
+{
+    pq_tensor *t    = NULL;
+    char      *path = pq_format("/roc/%s/%s", class_name, name);
+    pq_status  st;
+
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(n), &t, err));
+    memcpy(t->data, values, n * sizeof *values);
+    PQ_TRY(pq_h5_write(file, path, t, 1, err));
+cleanup:
+    pq_tensor_free(&t);
+    pq_free(path);
+    return st;
+}
+
+pq_status pq_curves_write(const pq_evaluation *view, const char *path, pq_err *err)
+{
+    pq_roc_curve curve = {0};
+    pq_h5       *file  = NULL;
+    pq_status    st;
+
+    PQ_TRY(pq_h5_create(path, &file, err));
+    for (size_t i = 0; i < view->classes; i++) {
+        PQ_TRY(pq_roc(view, i, ROC_POINTS, &curve, err));
+        if (curve.n > 0) {
+            PQ_TRY(write_array(file, view->class_names[i], "signal_efficiency",
+                               curve.signal, curve.n, err));
+            PQ_TRY(write_array(file, view->class_names[i], "background_efficiency",
+                               curve.background, curve.n, err));
+        }
+        pq_roc_free(&curve);
+    }
+    PQ_TRY(pq_h5_commit(&file, err));
+cleanup:
+    pq_roc_free(&curve);
+    pq_h5_close(&file);
+    return st;
+}
