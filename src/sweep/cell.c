@@ -10,7 +10,6 @@
 #include "exec/plan.h"
 #include "formats/model.h"
 #include "lab/compress.h"
-#include "lab/diff.h"
 #include "metrics/confusion.h"
 #include "store/record.h"
 #include "sweep/curves.h"
@@ -365,27 +364,6 @@ cleanup:
     return st;
 }
 
-/* The kernels that ran, and layers that engine `integer` computed in double. */
-static pq_status add_kernels(const work *w, json_t *record, pq_err *err)
-{
-    json_t   *provenance = json_object_get(record, "provenance");
-    json_t   *fallbacks  = json_array();
-    pq_status st         = PQ_OK;
-
-    for (size_t i = 0; i < w->result.n_fallbacks; i++) {
-        (void)json_array_append_new(fallbacks, json_string(w->result.fallbacks[i]));
-    }
-    PQ_CHECK(json_object_set_new(provenance, "kernels", json_string(w->result.kernels)) ==
-                     0 &&
-                 json_array_size(fallbacks) == w->result.n_fallbacks &&
-                 (w->result.n_fallbacks == 0 ||
-                  json_object_set(provenance, "fallbacks", fallbacks) == 0),
-             PQ_ERR_NOMEM, "cannot allocate a record");
-cleanup:
-    json_decref(fallbacks);
-    return st;
-}
-
 static bool is_quantized(const pq_graph *graph)
 {
     for (size_t i = 0; i < graph->n_nodes; i++) {
@@ -420,32 +398,6 @@ cleanup:
     return st;
 }
 
-static pq_status add_diff(const work *w, json_t *record, pq_err *err)
-{
-    json_t   *layers = json_array();
-    pq_status st     = PQ_OK;
-
-    for (size_t i = 0; i < w->diff.n; i++) {
-        const pq_layer_diff *d = &w->diff.layers[i];
-        (void)json_array_append_new(layers,
-                                    json_pack("{s:s, s:o, s:o, s:o}", "layer", d->name,
-                                              "error", number_or_null(d->error),
-                                              "largest", number_or_null(d->largest),
-                                              "signal", number_or_null(d->signal)));
-    }
-    PQ_CHECK(
-        json_array_size(layers) == w->diff.n &&
-            (w->diff.n == 0 ||
-             json_object_set_new(
-                 record, "quantization",
-                 json_pack("{s:I, s:I, s:O}", "events", (json_int_t)w->diff.events,
-                           "agree", (json_int_t)w->diff.agree, "layers", layers)) == 0),
-        PQ_ERR_NOMEM, "cannot allocate a record");
-cleanup:
-    json_decref(layers);
-    return st;
-}
-
 static pq_status write_record(const work *w, double seconds, pq_err *err)
 {
     const pq_config *config = w->cells->config;
@@ -466,8 +418,8 @@ static pq_status write_record(const work *w, double seconds, pq_err *err)
         PQ_TRY(pq_record_metric(record, &w->result.values.items[i], err));
     }
     if (w->data != NULL) {
-        PQ_TRY(add_kernels(w, record, err));
-        PQ_TRY(add_diff(w, record, err));
+        PQ_TRY(pq_record_kernels(record, &w->result, err));
+        PQ_TRY(pq_record_diff(record, &w->diff, err));
         PQ_TRY(add_confusion(w, record, err));
     }
     if (pq_config_metric(config, "auc")) {

@@ -8,6 +8,8 @@
 #include <jansson.h>
 
 #include "core/progress.h"
+#include "lab/diff.h"
+#include "lab/evaluate.h"
 #include "sweep/plan.h"
 
 /** How a cell is computed; nothing of it changes the result. */
@@ -42,6 +44,14 @@ pq_status pq_cell_record_failure(const pq_cells *cells, const pq_cell *cell,
 
 /** Sets metrics.<name> of a record; NAN becomes null. */
 pq_status pq_record_metric(json_t *record, const pq_value *value, pq_err *err);
+
+/** Adds to the provenance of a record the kernels that ran, and the layers that engine
+ * `integer` computed in double. */
+pq_status pq_record_kernels(json_t *record, const pq_evaluated *e, pq_err *err);
+
+/** Adds how far each layer is from the network before any stage; nothing where that was
+ * not compared. */
+pq_status pq_record_diff(json_t *record, const pq_diff *diff, pq_err *err);
 
 /** Versions, processor, engine, hashes of the inputs, date; caller decrefs. */
 json_t *pq_cell_provenance(const pq_cells *cells, const char *engine);

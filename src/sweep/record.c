@@ -97,6 +97,51 @@ cleanup:
     return st;
 }
 
+pq_status pq_record_kernels(json_t *record, const pq_evaluated *e, pq_err *err)
+{
+    json_t   *provenance = json_object_get(record, "provenance");
+    json_t   *fallbacks  = json_array();
+    pq_status st         = PQ_OK;
+
+    for (size_t i = 0; i < e->n_fallbacks; i++) {
+        (void)json_array_append_new(fallbacks, json_string(e->fallbacks[i]));
+    }
+    PQ_CHECK(json_object_set_new(provenance, "kernels", json_string(e->kernels)) == 0 &&
+                 json_array_size(fallbacks) == e->n_fallbacks &&
+                 (e->n_fallbacks == 0 ||
+                  json_object_set(provenance, "fallbacks", fallbacks) == 0),
+             PQ_ERR_NOMEM, "cannot allocate a record");
+cleanup:
+    json_decref(fallbacks);
+    return st;
+}
+
+pq_status pq_record_diff(json_t *record, const pq_diff *diff, pq_err *err)
+{
+    json_t   *layers = json_array();
+    pq_status st     = PQ_OK;
+
+    for (size_t i = 0; i < diff->n; i++) {
+        const pq_layer_diff *d = &diff->layers[i];
+        (void)json_array_append_new(layers,
+                                    json_pack("{s:s, s:o, s:o, s:o}", "layer", d->name,
+                                              "error", number_or_null(d->error),
+                                              "largest", number_or_null(d->largest),
+                                              "signal", number_or_null(d->signal)));
+    }
+    PQ_CHECK(
+        json_array_size(layers) == diff->n &&
+            (diff->n == 0 ||
+             json_object_set_new(
+                 record, "quantization",
+                 json_pack("{s:I, s:I, s:O}", "events", (json_int_t)diff->events, "agree",
+                           (json_int_t)diff->agree, "layers", layers)) == 0),
+        PQ_ERR_NOMEM, "cannot allocate a record");
+cleanup:
+    json_decref(layers);
+    return st;
+}
+
 json_t *pq_cell_provenance(const pq_cells *cells, const char *engine)
 {
     char date[32], cpu[64] = "";
