@@ -66,8 +66,8 @@ pq_status pq_folder_shipped(const char *checkout, const char *installed, char **
 pq_status pq_folder_list(const char *path, const char *suffix, char ***names, size_t *n,
                          pq_err *err);
 
-/** Removes the temporary files (pq_file_temporary) in a folder that processes of this host
- * left when they died. Those of other hosts stay: they may be at work. */
+/** Removes the temporary files (pq_file_temporary) in a folder that processes of this
+ * host left when they died. Those of other hosts stay: they may be at work. */
 void pq_folder_tidy(const char *path);
 
 #endif
