@@ -107,7 +107,8 @@ static const pq_param params[] = {
      .offset   = offsetof(pq_quantize_params, fold),
      .fallback = "true",
      .help     = "int, fixed: fold BatchNorm into kernels first; false: keep it for "
-                 "training, whose key fold_norm_after folds it (int, per_channel)"},
+                 "training, whose key fold_norm_after folds it (symmetric int, "
+                 "per_channel)"},
     CHOICE(
         choice, choice, "nearest", choices,
         "side a weight is rounded to: the nearest, or the one that changes the layer's "
@@ -258,11 +259,12 @@ static pq_status check(const void *values, pq_err *err)
     PQ_CHECK(p->granularity != PQ_PER_WEIGHT || p->format == PQ_FORMAT_FIXED,
              PQ_ERR_CONFIG, "granularity = per_weight is for format = fixed, not %s",
              formats[p->format]);
-    PQ_CHECK(p->fold || (p->format == PQ_FORMAT_INT && p->granularity == PQ_PER_CHANNEL &&
-                         !wants_grams(p)),
+    PQ_CHECK(p->fold || (p->format == PQ_FORMAT_INT && p->symmetric &&
+                         p->granularity == PQ_PER_CHANNEL && !wants_grams(p)),
              PQ_ERR_CONFIG,
-             "fold = false is for format = int, granularity = per_channel, choice = "
-             "nearest and no bias_correction: only such grids can be folded later");
+             "fold = false is for format = int, symmetric, granularity = per_channel, "
+             "choice = nearest and no bias_correction: only such grids can be folded "
+             "later");
     PQ_TRY(check_ignored(p, err));
     PQ_CHECK(isnan(p->average_bits) || p->average_bits <= (double)p->bits, PQ_ERR_RANGE,
              "average_bits = %g is above bits = %d", p->average_bits, (int)p->bits);
@@ -411,7 +413,7 @@ const pq_method pq_method_quantize = {
     .source      = "arXiv:1712.05877, arXiv:2106.08295",
     .params      = params,
     .params_size = sizeof(pq_quantize_params),
-    .version     = "3",
+    .version     = "4",
     .needs       = needs,
     .check       = check,
     .accepts     = accepts,

@@ -579,9 +579,9 @@ Test(quantize, parameters_that_do_not_fit_are_refused)
         {"quantize:format=fixed,granularity=per_group",
          "quantize: granularity = per_group is for format = int or nf4, not fixed"},
         {"quantize:format=fixed,fold=false",
-         "quantize: fold = false is for format = int, granularity = per_channel, choice "
-         "= "
-         "nearest and no bias_correction: only such grids can be folded later"},
+         "quantize: fold = false is for format = int, symmetric, granularity = "
+         "per_channel, choice = nearest and no bias_correction: only such grids can be "
+         "folded later"},
         {"quantize:average_bits=9", "quantize: average_bits = 9 is above bits = 8"},
         {"quantize:integer_bits=2", "quantize: integer_bits = 2 has no effect here: it "
                                     "is for format = fixed (format "
