@@ -393,7 +393,7 @@ pq_status pq_quantize_alone(const pq_stage *stage, const pq_graph *graph,
 
     own.bits = bits;
     PQ_TRY(pq_graph_clone(graph, &task.graph, err));
-    PQ_TRY(fold(&task, layer, &folded, err));
+    PQ_TRY(own.fold ? fold(&task, layer, &folded, err) : PQ_OK);
     const pq_node *node = &task.graph->nodes[pq_graph_find(task.graph, layer)];
     PQ_TRY(pq_quantize_weight(&own, pq_node_kernel(node), NULL, sums, err));
     PQ_TRY(pq_graph_check(task.graph, err));
