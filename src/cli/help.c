@@ -42,6 +42,26 @@ void pq_help_verb(const pq_verb *verb, FILE *out)
     (void)fprintf(out, "\nexample: %s\n", verb->example);
 }
 
+bool pq_help_group(const char *name, FILE *out)
+{
+    const size_t n     = strlen(name);
+    bool         found = false;
+
+    for (size_t i = 0; pq_verbs[i] != NULL; i++) {
+        if (strncmp(pq_verbs[i]->name, name, n) == 0 && pq_verbs[i]->name[n] == ' ') {
+            if (!found && out != NULL) {
+                (void)fprintf(out, "verbs of %s:\n", name);
+            }
+            if (out != NULL) {
+                (void)fprintf(out, "  %-16s %s\n", pq_verbs[i]->name,
+                              pq_verbs[i]->summary);
+            }
+            found = true;
+        }
+    }
+    return found;
+}
+
 void pq_help_program(FILE *out)
 {
     (void)fprintf(
@@ -184,6 +204,7 @@ bool pq_help_topic(const char *name, FILE *out)
             found = true;
         }
     }
+    found |= pq_help_group(name, out);
     return found || help_keys(name, out);
 }
 

@@ -60,12 +60,29 @@ static const pq_verb *find_verb(int argc, char *const *argv, int *used)
     return NULL;
 }
 
-static int unknown_verb(const char *word)
+/* A first word alone, such as "data": its verbs, as an answer or as a reproach. */
+static int list_group(int argc, char *const *argv)
 {
+    const bool asked =
+        argc > 2 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0);
+
+    (void)pq_help_group(argv[1], asked ? stdout : stderr);
+    return asked ? PQ_EXIT_OK : PQ_EXIT_USAGE;
+}
+
+static int unknown_verb(int argc, char *const *argv)
+{
+    const bool  group = pq_help_group(argv[1], NULL);
+    char        word[128];
     const char *names[64];
     const char *near;
     size_t      n = 0;
 
+    if (group && (argc == 2 || argv[2][0] == '-')) {
+        return list_group(argc, argv);
+    }
+    (void)snprintf(word, sizeof word, "%s%s%s", argv[1], group ? " " : "",
+                   group ? argv[2] : "");
     while (pq_verbs[n] != NULL && n < 64) {
         names[n] = pq_verbs[n]->name;
         n++;
@@ -141,5 +158,5 @@ int main(int argc, char **argv)
         return PQ_EXIT_OK;
     }
     verb = find_verb(argc - 1, argv + 1, &used);
-    return verb != NULL ? run_verb(verb, argc, argv, used) : unknown_verb(argv[1]);
+    return verb != NULL ? run_verb(verb, argc, argv, used) : unknown_verb(argc, argv);
 }

@@ -99,6 +99,11 @@ void      pq_args_free(pq_args **args);
 void pq_help_verb(const pq_verb *verb, FILE *out);
 void pq_help_program(FILE *out);
 
+/** Lists the verbs whose first word this is; false when there are none. `out` may be
+ * NULL.
+ */
+bool pq_help_group(const char *name, FILE *out);
+
 /** Help for the name of a method, layer, metric or format; false when there is none. */
 bool pq_help_topic(const char *name, FILE *out);
 

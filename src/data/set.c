@@ -365,6 +365,21 @@ static bool is_complete(const pq_set *set, const char *folder, const char *insid
     return all && (gone == 0 || gone == archives);
 }
 
+static void hint_missing(const pq_set *set, pq_err *err)
+{
+    static const char debian[] = "/usr/share/datasets/";
+    const bool        packaged =
+        set->n_places > 0 && strncmp(set->places[0], debian, sizeof debian - 1) == 0;
+
+    if (set->n_files == 0) {
+        pq_err_hint(err, "%s", set->note != NULL ? set->note : set->source);
+    } else {
+        pq_err_hint(err, "`pquant data fetch %s` gets it%s%s", set->name,
+                    packaged ? ", and so does Debian's package dataset-" : "",
+                    packaged ? set->name : "");
+    }
+}
+
 pq_status pq_set_where(const pq_set *set, char **path, pq_err *err)
 {
     char     *home = NULL, *folder = NULL, *inside = NULL;
@@ -385,7 +400,7 @@ pq_status pq_set_where(const pq_set *set, char **path, pq_err *err)
     if (!is_complete(set, folder, inside)) {
         st = pq_err_set(err, PQ_ERR_NOT_FOUND, __FILE__, __LINE__,
                         "%s: the set '%s' is not there", inside, set->name);
-        pq_err_hint(err, "`pquant data fetch %s` gets it", set->name);
+        hint_missing(set, err);
         goto cleanup;
     }
     *path  = inside;

@@ -25,4 +25,11 @@ print("rejection at 70 %: light {light:.0f}, c {c:.1f}".format(**rejection))
 for name, low, high in (("light", 300, 390), ("c", 8.9, 9.4)):
     assert low / 2 <= rejection[name] <= 2 * high, (name, rejection[name])
 P
+# The card's checksums are those of the files.
+while read -r file sum; do
+  [ "$(sha256sum "datasets/$file" | cut -d' ' -f1)" = "$sum" ] || fault "datasets/README.md has another sha256 of $file"
+done < <(sed -n 's/^| `\([^`]*\.h5\)` | `\([0-9a-f]\{64\}\)` |$/\1 \2/p' datasets/README.md)
+for file in datasets/*.h5 datasets/models/*.h5; do
+  grep -q "^| \`${file#datasets/}\` | \`[0-9a-f]\{64\}\`" datasets/README.md || fault "datasets/README.md has no sha256 of $file"
+done
 done_testing

@@ -18,6 +18,12 @@ done
 for name in $("$pquant" methods --format json | /usr/bin/python3 -c 'import json,sys; print(*[m["name"] for m in json.load(sys.stdin)])'); do
   expect 0 "method $name:" "$pquant" help "$name"
 done
+# A first word alone lists its verbs.
+expect 0 "data fetch" "$pquant" data --help
+expect 0 "data import" "$pquant" help data
+expect 0 "model diff" "$pquant" model -h
+expect 2 "data generate" "$pquant" data
+expect 2 "unknown verb 'data inof'; did you mean 'data info'?" "$pquant" data inof x
 expect 0 "key of dataset:" "$pquant" help dataset.file
 expect 0 "configuration zip:" "$pquant" help zip
 expect 2 "nothing is called 'dataset.fill'" "$pquant" help dataset.fill

@@ -627,7 +627,10 @@ Test(fetch, a_set_is_opened_by_its_name_with_the_layout_and_classes_of_its_manif
     cr_expect_str_eq(pq_dataset_describe(d)->layout, "ftag");
     pq_dataset_close(&d);
     cr_expect_eq(pq_dataset_open("jsc-openml", NULL, &d, &err), PQ_ERR_NOT_FOUND);
-    cr_expect_str_eq(err.hint, "`pquant data fetch jsc-openml` gets it");
+    cr_expect_not_null(strstr(err.hint, "put the file into this set's folder"));
+    err = (pq_err){0};
+    cr_expect_eq(pq_dataset_open("jetset-small", NULL, &d, &err), PQ_ERR_NOT_FOUND);
+    cr_expect_str_eq(err.hint, "`pquant data fetch jetset-small` gets it");
     snprintf(full, sizeof full, "%s/jsc-openml", home);
     OK(pq_folder_make(full, err));
     strcat(full, "/hls4ml_lhc_jets_hlf.arff");
@@ -648,6 +651,21 @@ Test(fetch, a_set_is_opened_by_its_name_with_the_layout_and_classes_of_its_manif
     cr_expect_eq(pq_dataset_open("vertexing", NULL, &d, &err), PQ_ERR_UNSUPPORTED);
     cr_expect_not_null(strstr(err.message, "the set 'vertexing' is not read in place"));
     cr_expect_not_null(strstr(err.hint, "ROOT files"));
+}
+
+Test(fetch, a_set_that_debian_packages_says_so)
+{
+    static char place[]  = "/usr/share/datasets/no-such-set";
+    char       *places[] = {place}, *where = NULL;
+    pq_set_file file;
+    pq_set      set = one(&file, "file:///no/such/file", NULL, 0);
+    pq_err      err = {0};
+
+    set.places   = places;
+    set.n_places = 1;
+    cr_expect_eq(pq_set_where(&set, &where, &err), PQ_ERR_NOT_FOUND);
+    cr_expect_str_eq(err.hint, "`pquant data fetch s` gets it, and so does Debian's "
+                               "package dataset-s");
 }
 
 Test(fetch, sets_are_found_by_name_with_advice)
