@@ -494,8 +494,9 @@ Test(keras, what_does_not_fit_together_is_said)
     refused(PQ_ERR_FORMAT,
             "layer 'e': the file holds 0 weights, but Dense as configured has 2");
     write_dense(MODEL(INPUT("3") "," LAYER("Dense", "d", "in", ",\"units\":5"), "d"));
-    refused(PQ_ERR_SHAPE,
-            "layer 'd': the kernel in the file is [3, 2], the configuration says [any, 5]");
+    refused(
+        PQ_ERR_SHAPE,
+        "layer 'd': the kernel in the file is [3, 2], the configuration says [any, 5]");
     write_dense(MODEL(INPUT("4") "," LAYER("Dense", "d", "in", ""), "d"));
     refused(PQ_ERR_SHAPE,
             "layer 'd': kernel is [2, 3] but the input is [4] with 4 features");
