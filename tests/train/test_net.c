@@ -373,8 +373,9 @@ Test(net, pools_have_the_gradients_of_the_double_code)
         "max_pool",
         "max_pool kernel_h=3 kernel_w=2 stride_h=2 stride_w=1 padding=same",
         "avg_pool kernel_h=3 kernel_w=3 stride_h=2 stride_w=2 padding=same",
-        "avg_pool kernel_h=3 kernel_w=2 stride_h=1 stride_w=2 padding=explicit pad_top=2 "
-        "pad_left=1 count_padding=true",
+        ("avg_pool kernel_h=3 kernel_w=2 stride_h=1 stride_w=2 padding=explicit "
+         "pad_top=2 "
+         "pad_left=1 count_padding=true"),
         "global_max_pool",
         "global_avg_pool"};
 
