@@ -34,6 +34,18 @@ EXPORT void *bench_open(const char *path, const char *engine, size_t batch)
     return plan;
 }
 
+/* Kernels that a plan chose; valid until the next call. */
+EXPORT const char *bench_kernels(void *handle)
+{
+    static char text[512];
+    pq_text     list = {0};
+
+    pq_plan_kernels(handle, &list);
+    (void)snprintf(text, sizeof text, "%s", list.text != NULL ? list.text : "");
+    pq_text_free(&list);
+    return text;
+}
+
 EXPORT int bench_run(void *handle, const float *x, size_t n, float *y)
 {
     return (int)pq_plan_run(handle, n, &x, y, NULL);

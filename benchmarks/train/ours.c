@@ -84,12 +84,6 @@ EXPORT double bench_epoch(void *handle, double *loss)
     return ok ? e.seconds : -1.0;
 }
 
-/* Bytes that pquant says it holds for this session. */
-EXPORT size_t bench_bytes(void *handle)
-{
-    return ((session *)handle)->trainer.bytes;
-}
-
 /* "avx512": what the numbers were made with. */
 EXPORT const char *bench_about(void)
 {
