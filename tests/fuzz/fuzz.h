@@ -14,4 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
  * of the name, e.g. ".csv". */
 const char *pq_fuzz_file(const uint8_t *bytes, size_t n, const char *suffix);
 
+/** As pq_fuzz_file, for several files by name, at most one folder deep, in a folder of
+ * this process; the path is valid until the next call. */
+const char *pq_fuzz_put(const char *name, const uint8_t *bytes, size_t n);
+
 #endif

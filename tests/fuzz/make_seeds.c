@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "formats/model.h"
+#include "io/hdf5.h"
 
 static const char yaml[] =
     "schema: pquant/1\nlist: [1, 2, {a: 'b'}]\nmap:\n  x: \"y\\n\"\n  z: |\n"
@@ -161,6 +162,75 @@ cleanup:
     return st;
 }
 
+/* Bytes behind the one that chooses the layout: see fuzz_events.c. */
+static pq_status write_chosen(const char *folder, const char *name, char choice,
+                              const void *bytes, size_t n, pq_err *err)
+{
+    char     *path = pq_path_join(folder, name);
+    char     *all  = NULL;
+    pq_status st;
+
+    PQ_NEW(all, n + 1);
+    all[0] = choice;
+    memcpy(all + 1, bytes, n);
+    PQ_TRY(pq_file_write(path, all, n + 1, err));
+cleanup:
+    pq_free(path);
+    pq_free(all);
+    return st;
+}
+
+/* A dataset of our own: all HDF5 layouts start from its bytes. */
+static pq_status write_own(const char *folder, pq_err *err)
+{
+    static const char *const names[] = {"a", "b"};
+    char                    *path = pq_path_join(folder, "own.tmp"), *bytes = NULL;
+    pq_tensor               *x = NULL, *y = NULL;
+    pq_h5                   *file = NULL;
+    size_t                   n    = 0;
+    pq_status                st;
+
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(4, 2), &x, err));
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_U8, PQ_SHAPE(4), &y, err));
+    PQ_TRY(pq_h5_create(path, &file, err));
+    PQ_TRY(pq_h5_write(file, "/train/x", x, 0, err));
+    PQ_TRY(pq_h5_write(file, "/train/y", y, 0, err));
+    PQ_TRY(pq_h5_write(file, "/train/aux/event", y, 0, err));
+    PQ_TRY(pq_h5_set_texts(file, "/", "class_names", names, 2, err));
+    PQ_TRY(pq_h5_set_text(file, "/", "format", "pquant-dataset", err));
+    PQ_TRY(pq_h5_commit(&file, err));
+    PQ_TRY(pq_file_read(path, 1 << 20, &bytes, &n, err));
+    PQ_TRY(write_chosen(folder, "own", 1, bytes, n, err));
+    (void)remove(path);
+cleanup:
+    pq_h5_close(&file);
+    pq_tensor_free(&x);
+    pq_tensor_free(&y);
+    pq_free(bytes);
+    pq_free(path);
+    return st;
+}
+
+static pq_status write_events(const char *folder, pq_err *err)
+{
+    static const char guest[] = "[1.0,2.0,5,[1,2,3,4,5,6,7,NaN],[1,2,3,4,5,-Infinity]]\n"
+                                "[1.0,2.0,0,[1,2,3,4,5,6,7,8],[1,2,3,4,5,6]]\n";
+    /* Ten bytes of labels; two pictures of one pixel; two labels. */
+    static const char idx[]       = "\x0a"
+                                    "\0\0\x08\x03\0\0\0\2\0\0\0\1\0\0\0\1\x10\x20"
+                                    "\0\0\x08\x01\0\0\0\2\1\0";
+    static const char cifar[3073] = {7};
+    pq_status         st;
+
+    PQ_TRY(pq_folder_make(folder, err));
+    PQ_TRY(write_chosen(folder, "guest", 4, guest, sizeof guest - 1, err));
+    PQ_TRY(write_chosen(folder, "idx", 7, idx, sizeof idx - 1, err));
+    PQ_TRY(write_chosen(folder, "cifar", 2, cifar, sizeof cifar, err));
+    PQ_TRY(write_own(folder, err));
+cleanup:
+    return st;
+}
+
 static pq_status write_seed(const char *folder, const char *name, const char *text,
                             pq_err *err)
 {
@@ -194,6 +264,9 @@ int main(int argc, char **argv)
     if (argc == 2) {
         char *folder = pq_path_join(argv[1], "torch");
         (void)write_torch(folder, &err);
+        pq_free(folder);
+        folder = pq_path_join(argv[1], "events");
+        (void)write_events(folder, &err);
         pq_free(folder);
     }
     if (argc != 2 || err.code != PQ_OK) {
