@@ -42,6 +42,10 @@ void pq_plot_log_axis(pq_text *out, char axis, double lo, double hi);
 /** Accuracy against stored bytes, with the front of the best. */
 pq_status pq_plot_size(pq_plot *p, pq_err *err);
 
+/** The same for models near the reference's accuracy, where far worse ones squeeze these
+ * into a line. */
+pq_status pq_plot_size_near(pq_plot *p, pq_err *err);
+
 /** Accuracy against a numeric axis of the sweep. */
 pq_status pq_plot_axis(pq_plot *p, pq_err *err);
 

@@ -7,6 +7,10 @@
 
 enum { TITLES_MAX = 14, TITLE_LONGEST = 30, TICKS_MAX = 12 };
 
+/* The second plot of sizes shows what lies at most so far below the reference, where
+ * others lie so much lower that they squeeze it into a line. Points are per cent. */
+static const double near_points = 3.0, far_points = 10.0;
+
 /* A model in the plane. */
 typedef struct {
     size_t    row, series;
@@ -282,46 +286,112 @@ static void add_reference_point(pq_plot *p, const cloud *c, size_t column,
     }
 }
 
+/* All that is drawn of accuracy against bytes once the axes stand. */
+static pq_status draw_sizes(pq_plot *p, const cloud *c, size_t column, pq_err *err)
+{
+    const pq_view *v      = p->v;
+    pq_text        before = {0};
+    bool          *front  = NULL;
+    pq_status      st;
+
+    PQ_NEW(front, v->n_rows);
+    find_front(v, column, pq_view_column_of(v, "accuracy"), front);
+    pq_text_add(&p->body, "set xlabel 'stored size / %s'\nset ylabel 'accuracy / %%'\n",
+                v->columns[column].unit);
+    add_series_data(c, &p->data);
+    add_front(p, c, column, front, &before);
+    add_reference(p, &before);
+    add_reference_point(p, c, column, &before);
+    add_plot(p, c, &before, "yerrorbars");
+    p->body.failed = p->body.failed || before.failed;
+cleanup:
+    pq_free(front);
+    pq_text_free(&before);
+    return st;
+}
+
+static double scaled_reference(const pq_view *v, size_t column)
+{
+    return pq_view_number(v, v->reference, column).value * v->columns[column].scale;
+}
+
 pq_status pq_plot_size(pq_plot *p, pq_err *err)
 {
-    const pq_view *v        = p->v;
-    const size_t   column   = pq_view_column_of(v, "stored_bytes");
-    const size_t   accuracy = pq_view_column_of(v, "accuracy");
-    pq_text        before   = {0};
-    bool          *front    = NULL;
-    cloud          c        = {0};
-    double         reference_x;
-    pq_status      st = PQ_OK;
+    const pq_view *v      = p->v;
+    const size_t   column = pq_view_column_of(v, "stored_bytes");
+    cloud          c      = {0};
+    pq_status      st     = PQ_OK;
 
-    if (column == PQ_VIEW_NONE || accuracy == PQ_VIEW_NONE) {
+    if (column == PQ_VIEW_NONE || pq_view_column_of(v, "accuracy") == PQ_VIEW_NONE) {
         return PQ_OK;
     }
     PQ_TRY(make_cloud(v, column, NULL, &c, err));
     if (c.n == 0) {
         goto cleanup;
     }
-    PQ_NEW(front, v->n_rows);
-    find_front(v, column, accuracy, front);
-    reference_x =
-        pq_view_number(v, v->reference, column).value * v->columns[column].scale;
-    pq_text_add(&p->body, "set xlabel 'stored size / %s'\nset ylabel 'accuracy / %%'\n",
-                v->columns[column].unit);
-    pq_plot_log_axis(&p->body, 'x', fmin(c.least_x, reference_x),
-                     fmax(c.largest_x, reference_x));
-    add_series_data(&c, &p->data);
-    add_front(p, &c, column, front, &before);
-    add_reference(p, &before);
-    add_reference_point(p, &c, column, &before);
-    add_plot(p, &c, &before, "yerrorbars");
+    pq_plot_log_axis(&p->body, 'x', fmin(c.least_x, scaled_reference(v, column)),
+                     fmax(c.largest_x, scaled_reference(v, column)));
+    PQ_TRY(draw_sizes(p, &c, column, err));
     pq_text_add(
         &p->caption,
         "Accuracy against stored bytes (weights at their bit width, with scales and "
         "indices). Dashed line and band: the reference and its 68.3 %% interval.");
-    p->body.failed = p->body.failed || before.failed;
 cleanup:
-    pq_free(front);
     free_cloud(&c);
-    pq_text_free(&before);
+    return st;
+}
+
+/* Ranges that hold the reference and the points near its accuracy, with their bars; false
+ * where that would show nothing new. */
+static bool add_near_ranges(pq_plot *p, const cloud *c, size_t column)
+{
+    const pq_view  *v = p->v;
+    const pq_number y = pq_view_number(v, v->reference, pq_view_column_of(v, "accuracy"));
+    double          left = scaled_reference(v, column), right = left;
+    double low = isfinite(y.lo) ? y.lo : y.value, top = isfinite(y.hi) ? y.hi : y.value;
+    size_t n      = 0;
+    bool   is_far = false;
+
+    for (size_t i = 0; i < c->n; i++) {
+        const pq_number at    = c->points[i].y;
+        const double    below = 100.0 * (y.value - at.value);
+        is_far                = is_far || below > far_points;
+        if (below <= near_points) {
+            left  = fmin(left, c->points[i].x);
+            right = fmax(right, c->points[i].x);
+            low   = fmin(low, isfinite(at.lo) ? at.lo : at.value);
+            top   = fmax(top, isfinite(at.hi) ? at.hi : at.value);
+            n++;
+        }
+    }
+    if (!is_far || n < 2 || !isfinite(left) || !(top > low)) {
+        return false;
+    }
+    pq_plot_log_axis(&p->body, 'x', left, right);
+    pq_text_add(&p->body, "set yrange [%.8g:%.8g]\n", 100.0 * (low - 0.1 * (top - low)),
+                100.0 * (top + 0.1 * (top - low)));
+    return true;
+}
+
+pq_status pq_plot_size_near(pq_plot *p, pq_err *err)
+{
+    const pq_view *v      = p->v;
+    const size_t   column = pq_view_column_of(v, "stored_bytes");
+    cloud          c      = {0};
+    pq_status      st     = PQ_OK;
+
+    if (column == PQ_VIEW_NONE || pq_view_column_of(v, "accuracy") == PQ_VIEW_NONE) {
+        return PQ_OK;
+    }
+    PQ_TRY(make_cloud(v, column, NULL, &c, err));
+    if (add_near_ranges(p, &c, column)) {
+        PQ_TRY(draw_sizes(p, &c, column, err));
+        pq_text_add(&p->caption,
+                    "The same, models within %g points of the reference's accuracy.",
+                    near_points);
+    }
+cleanup:
+    free_cloud(&c);
     return st;
 }
 

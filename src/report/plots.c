@@ -44,6 +44,7 @@ typedef struct {
 
 static const kind kinds[] = {
     {"accuracy_bytes", "pareto", pq_plot_size},
+    {"accuracy_bytes_near", "pareto", pq_plot_size_near},
     {"accuracy_", "rank_curve", pq_plot_axis}, /* once for each axis */
     {"roc", "roc", pq_plot_roc},
     {"latency", NULL, pq_plot_latency},

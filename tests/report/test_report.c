@@ -396,6 +396,30 @@ Test(report, metrics_that_are_missing_leave_their_columns_and_plots_out)
     fixture_remove(dir);
 }
 
+Test(report, models_near_the_reference_get_a_plot_of_their_own_where_others_are_far)
+{
+    static const fixture_cell cells[] = {
+        {"reference", "reference", NULL, NULL, "ok", 0.75, 4000.0, NONE, NULL},
+        {"svd", "svd rank=4", "rank", "4", "ok", 0.74, 2000.0, NONE, NULL},
+        {"svd", "svd rank=8", "rank", "8", "ok", 0.75, 3000.0, NONE, NULL},
+        {"svd", "svd rank=1", "rank", "1", "ok", 0.60, 500.0, NONE, NULL},
+    };
+    fixture set = {"near", "jets", jets, 0, 4, cells, false};
+
+    for (size_t far = 0; far < 2; far++) {
+        char *dir   = fixture_folder();
+        set.n_cells = 3 + far;
+        (void)write_report(dir, &set, NULL);
+        cr_expect_eq(there(dir, "plots/accuracy_bytes_near.gp"), far == 1);
+        if (far == 1) {
+            char *script = read_text(dir, "plots/accuracy_bytes_near.gp");
+            cr_expect_not_null(strstr(script, "set yrange [7"), "%s", script);
+            pq_free(script);
+        }
+        fixture_remove(dir);
+    }
+}
+
 Test(report, arrays_that_are_damaged_are_told_with_their_file)
 {
     char  *dir = fixture_folder(), *arrays = NULL, **names = NULL;
