@@ -3,16 +3,10 @@
 #include <math.h>
 #include <string.h>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include "core/memory.h"
 #include "exec/codes.h"
-#include "exec/cpu.h"
+#include "exec/kernels.h"
 #include "exec/quantize.h"
-
-enum { BLOCK = 256 };
 
 extern const pq_engine pq_engine_blas;
 
@@ -31,65 +25,14 @@ int32_t pq_byte_zero(const pq_quant *grid)
     return grid->zero_point[0] - pq_quant_least(grid, 0);
 }
 
-#if defined(__x86_64__)
-/* As pq_quant_code, 16 at a time; how many were done. */
-__attribute__((target("avx512f"))) static size_t
-floats_to_bytes_wide(const pq_quant *q, size_t n, const float *from, uint8_t *to)
-{
-    const __m512 scale = _mm512_set1_ps(q->scale[0]);
-    const __m512 zero  = _mm512_set1_ps((float)q->zero_point[0]);
-    const __m512 lo    = _mm512_set1_ps((float)pq_quant_least(q, 0));
-    const __m512 hi    = _mm512_set1_ps((float)pq_quant_most(q, 0));
-    size_t       i     = 0;
-
-    for (; i + 16 <= n; i += 16) {
-        const __m512 steps = _mm512_roundscale_ps(
-            _mm512_div_ps(_mm512_loadu_ps(from + i), scale), _MM_FROUND_TO_NEAREST_INT);
-        /* a NaN gives the second operand: the lowest code */
-        const __m512 code =
-            _mm512_min_ps(_mm512_max_ps(_mm512_add_ps(steps, zero), lo), hi);
-        _mm_storeu_si128(
-            (__m128i *)(void *)(to + i),
-            _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_sub_ps(code, lo))));
-    }
-    return i;
-}
-#endif
-
-/* n <= BLOCK values in steps to bytes, clamped; a NaN gives lo. Two loops, as gcc does
-   not vectorize two comparisons in a row. */
-static void clamp_bytes(size_t n, float *steps, float lo, float hi, float least,
-                        uint8_t *to)
-{
-    for (size_t i = 0; i < n; i++) {
-        steps[i] = steps[i] > lo ? steps[i] : lo;
-    }
-    for (size_t i = 0; i < n; i++) {
-        const float code = steps[i] < hi ? steps[i] : hi;
-        to[i]            = (uint8_t)(int32_t)(code - least);
-    }
-}
-
+/* As pq_quant_code. */
 static void floats_to_bytes(const pq_quant *q, size_t n, const float *from, uint8_t *to)
 {
-    const float scale = q->scale[0], zero = (float)q->zero_point[0];
-    const float lo = (float)pq_quant_least(q, 0), hi = (float)pq_quant_most(q, 0);
-    size_t      i = 0;
+    const pq_byte_code code = {q->scale[0],
+                               (float)(pq_quant_least(q, 0) - q->zero_point[0]),
+                               (float)(pq_quant_most(q, 0) - q->zero_point[0])};
 
-#if defined(__x86_64__)
-    if (q->scheme == PQ_QUANT_INTEGER && pq_cpu_isa() == PQ_ISA_AVX512) {
-        i = floats_to_bytes_wide(q, n, from, to);
-    }
-#endif
-    while (i < n) {
-        const size_t block = n - i < BLOCK ? n - i : BLOCK;
-        float        steps[BLOCK];
-        for (size_t k = 0; k < block; k++) {
-            steps[k] = pq_round_even(from[i + k] / scale) + zero;
-        }
-        clamp_bytes(block, steps, lo, hi, lo, to + i);
-        i += block;
-    }
+    pq_kernels_find(pq_cpu_isa())->to_bytes(&code, n, from, to);
 }
 
 static void bytes_to_floats(const pq_quant *q, size_t n, const uint8_t *from, float *to)
@@ -134,76 +77,21 @@ void pq_bytes_give(const pq_graph *graph, size_t node, size_t n, const void *fro
 
 /* --- sums and means of bytes --- */
 
-/* y = clamp(a x1 + b x2 + c, lo, hi), rounded half to even; a mean has only x1. */
+/* A mean has only x1. */
 typedef struct {
-    pq_op   op;
-    size_t  count, cells, channels;
-    float   a, b, c;
-    int32_t lo, hi;
-    bool    wide; /* 512-bit vectors */
+    pq_op             op;
+    const pq_kernels *kernels;
+    size_t            count, cells, channels;
+    pq_byte_sum       sum;
 } byte_op;
-
-static uint8_t round_byte(const byte_op *o, float y)
-{
-    const int32_t code = (int32_t)lrintf(y);
-
-    return (uint8_t)(code < o->lo ? o->lo : code > o->hi ? o->hi : code);
-}
-
-static void add_plain(const byte_op *o, size_t n, const uint8_t *x1, const uint8_t *x2,
-                      uint8_t *y)
-{
-    for (size_t i = 0; i < n; i += BLOCK) {
-        const size_t block = n - i < BLOCK ? n - i : BLOCK;
-        float        steps[BLOCK];
-        for (size_t k = 0; k < block; k++) {
-            steps[k] =
-                pq_round_even(((float)x1[i + k] * o->a + (float)x2[i + k] * o->b) + o->c);
-        }
-        clamp_bytes(block, steps, (float)o->lo, (float)o->hi, 0.0f, y + i);
-    }
-}
-
-#if defined(__x86_64__)
-/* As add_plain, 16 at a time, in the same order of roundings. */
-__attribute__((target("avx512f"))) static size_t
-add_wide(const byte_op *o, size_t n, const uint8_t *x1, const uint8_t *x2, uint8_t *y)
-{
-    const __m512  a = _mm512_set1_ps(o->a), b = _mm512_set1_ps(o->b);
-    const __m512  c  = _mm512_set1_ps(o->c);
-    const __m512i lo = _mm512_set1_epi32(o->lo), hi = _mm512_set1_epi32(o->hi);
-    size_t        i = 0;
-
-    for (; i + 16 <= n; i += 16) {
-        const __m512  p = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(
-             _mm_loadu_si128((const __m128i *)(const void *)(x1 + i))));
-        const __m512  q = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(
-             _mm_loadu_si128((const __m128i *)(const void *)(x2 + i))));
-        const __m512  s = _mm512_add_ps(_mm512_mul_ps(p, a), _mm512_mul_ps(q, b));
-        const __m512i r = _mm512_cvtps_epi32(_mm512_add_ps(s, c));
-        _mm_storeu_si128(
-            (__m128i *)(void *)(y + i),
-            _mm512_cvtepi32_epi8(_mm512_min_epi32(_mm512_max_epi32(r, lo), hi)));
-    }
-    return i;
-}
-#endif
 
 static void add_run(const pq_op *op, size_t n, const void *const *in, void *out,
                     void *scratch)
 {
-    const byte_op *o  = (const byte_op *)op;
-    const uint8_t *x1 = in[0], *x2 = in[1];
-    uint8_t       *y    = out;
-    size_t         done = 0;
+    const byte_op *o = (const byte_op *)op;
 
     (void)scratch;
-#if defined(__x86_64__)
-    if (o->wide) {
-        done = add_wide(o, n * o->count, x1, x2, y);
-    }
-#endif
-    add_plain(o, n * o->count - done, x1 + done, x2 + done, y + done);
+    o->kernels->add_bytes(&o->sum, n * o->count, in[0], in[1], out);
 }
 
 static void mean_run(const pq_op *op, size_t n, const void *const *in, void *out,
@@ -222,7 +110,8 @@ static void mean_run(const pq_op *op, size_t n, const void *const *in, void *out
             }
         }
         for (size_t c = 0; c < o->channels; c++) {
-            y[c] = round_byte(o, (float)sum[c] * o->a + o->c);
+            const float mean = (float)sum[c] * o->sum.a + o->sum.c;
+            y[c] = (uint8_t)pq_round_even(fminf(fmaxf(mean, o->sum.lo), o->sum.hi));
         }
     }
 }
@@ -272,13 +161,15 @@ pq_status pq_bytes_prepare(const pq_step *step, pq_op **out, pq_err *err)
         b                      = (double)second->scale[0] / unit;
         offset -= b * (double)pq_byte_zero(second);
     }
-    o->a    = (float)a;
-    o->b    = (float)b;
-    o->c    = (float)offset;
-    o->lo   = step->activation != PQ_NO_NODE ? pq_byte_zero(to) : 0;
-    o->hi   = pq_quant_most(to, 0) - pq_quant_least(to, 0);
-    o->wide = pq_cpu_isa() == PQ_ISA_AVX512;
-    *out    = &o->op;
+    o->kernels = pq_kernels_find(pq_cpu_isa());
+    o->sum     = (pq_byte_sum){
+            .a  = (float)a,
+            .b  = (float)b,
+            .c  = (float)offset,
+            .lo = step->activation != PQ_NO_NODE ? (float)pq_byte_zero(to) : 0.0f,
+            .hi = (float)(pq_quant_most(to, 0) - pq_quant_least(to, 0)),
+    };
+    *out = &o->op;
 cleanup:
     return st;
 }

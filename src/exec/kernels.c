@@ -1,5 +1,14 @@
 #include "exec/kernels.h"
 
+#include <math.h>
+
+double pq_words_doubt(double scale)
+{
+    int exponent;
+
+    return frexp(scale, &exponent) > 0.5 ? 0.5 - 0x1p-32 : 1.0;
+}
+
 const pq_kernels *pq_kernels_find(pq_isa isa)
 {
     if (isa > pq_cpu_isa()) {

@@ -76,11 +76,42 @@ typedef struct {
 
 typedef void (*pq_words_kernel)(const pq_words_panel *p);
 
-/** From sums to codes of an integer grid: clamp(round(sum m / scale) + zero, lo, hi). */
+/**
+ * From sums to codes of an integer grid: for r < rows and c < n
+ *
+ *   code[r * pitch + c] = clamp(round(sum[r * width + c] multiplier[c] / scale) + zero,
+ * lo, hi)
+ *
+ * in double, product and quotient rounded, halves to even. One product with `factor`, in
+ * float with `near` where codes are bytes, does for both, unless it falls so close to a
+ * half
+ * (`doubt`) that its own rounding could decide: then they are computed after all.
+ */
 typedef struct {
-    const double *multiplier; /**< [n] m */
-    double        scale, zero, lo, hi;
+    size_t         rows, n, width, pitch;
+    const double  *multiplier; /**< [n] */
+    const double  *factor;     /**< [n] multiplier / scale, rounded */
+    const float   *near;       /**< [n] factor, rounded; of bytes */
+    double         scale, zero, lo, hi;
+    double         doubt; /**< least distance from a whole number to be divided again */
+    const int32_t *sum;
 } pq_words_scale;
+
+/** `doubt` of a scale. Where codes have at most 16 bits, factor and quotient differ by
+ * less than 2^17 2^-50; where the scale is a power of two, not at all. */
+double pq_words_doubt(double scale);
+
+/** y = clamp(round((x1 a + x2 b) + c), lo, hi) in float, halves to even; lo, hi in
+ * 0..255. */
+typedef struct {
+    float a, b, c, lo, hi;
+} pq_byte_sum;
+
+/** y = clamp(round(x / scale), lo, hi) - lo in float, halves to even, a NaN as lo; lo, hi
+ * whole, less than 2^22, hi - lo <= 255. */
+typedef struct {
+    float scale, lo, hi;
+} pq_byte_code;
 
 /** The kernels of one instruction set. */
 typedef struct {
@@ -92,8 +123,12 @@ typedef struct {
 
     pq_words_kernel words_narrow, words_wide, words_depthwise;
 
-    /** code[i] of sum[i] for i < n, in double, halves to even. */
-    void (*codes)(const pq_words_scale *s, size_t n, const int32_t *sum, int32_t *code);
+    void (*codes)(const pq_words_scale *s, int32_t *code);
+    void (*byte_codes)(const pq_words_scale *s, uint8_t *code); /**< lo, hi in 0..255 */
+
+    void (*add_bytes)(const pq_byte_sum *s, size_t n, const uint8_t *x1,
+                      const uint8_t *x2, uint8_t *y);
+    void (*to_bytes)(const pq_byte_code *c, size_t n, const float *x, uint8_t *y);
 
     /** x[i] = exp(x[i]) to 2 ulp, between exp(-87.3) and exp(88); a NaN stays one. */
     void (*exponentials)(size_t n, float *x);

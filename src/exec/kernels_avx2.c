@@ -2,6 +2,7 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define ISA       PQ_ISA_AVX2
@@ -110,9 +111,58 @@ static inline TARGET __m256d clamp_reals(__m256d x, double lo, double hi)
     return _mm256_min_pd(_mm256_max_pd(x, spread_real(lo)), spread_real(hi));
 }
 
+/* Whether a distance to a whole number is `doubt` or more. */
+static inline TARGET bool in_doubt(__m256d x, __m256d whole, double doubt)
+{
+    const __m256d apart = _mm256_andnot_pd(spread_real(-0.0), x - whole);
+
+    return _mm256_movemask_pd(_mm256_cmp_pd(apart, spread_real(doubt), _CMP_GE_OQ)) != 0;
+}
+
 static inline TARGET void store_codes(int32_t *to, __m256d x)
 {
     _mm_storeu_si128((void *)to, _mm256_cvttpd_epi32(x));
+}
+
+static inline TARGET void store_byte_codes(uint8_t *to, __m256d x)
+{
+    const __m128i lowest = _mm_set1_epi32(0x0c080400);
+    const int32_t four =
+        _mm_cvtsi128_si32(_mm_shuffle_epi8(_mm256_cvttpd_epi32(x), lowest));
+
+    memcpy(to, &four, sizeof four);
+}
+
+static inline TARGET __m256 floats_of(const int32_t *from)
+{
+    return _mm256_cvtepi32_ps(load_ints(from));
+}
+
+static inline TARGET bool floats_in_doubt(__m256 x, __m256 whole, float doubt)
+{
+    const __m256 apart = _mm256_andnot_ps(spread(-0.0f), x - whole);
+
+    return _mm256_movemask_ps(_mm256_cmp_ps(apart, spread(doubt), _CMP_GE_OQ)) != 0;
+}
+
+/* A NaN becomes lo. */
+static inline TARGET __m256 number_at_least(float lo, __m256 v)
+{
+    return _mm256_max_ps(v, spread(lo));
+}
+
+static inline TARGET __m256 load_bytes(const uint8_t *from)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)from)));
+}
+
+static inline TARGET void store_bytes(uint8_t *to, __m256 v)
+{
+    const __m256i ints = _mm256_cvttps_epi32(v);
+    const __m128i words =
+        _mm_packus_epi32(_mm256_castsi256_si128(ints), _mm256_extracti128_si256(ints, 1));
+
+    _mm_storel_epi64((void *)to, _mm_packus_epi16(words, words));
 }
 
 #include "exec/kernels_body.h"

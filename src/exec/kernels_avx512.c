@@ -2,6 +2,7 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define ISA       PQ_ISA_AVX512
@@ -104,9 +105,47 @@ static inline TARGET __m512d clamp_reals(__m512d x, double lo, double hi)
     return _mm512_min_pd(_mm512_max_pd(x, spread_real(lo)), spread_real(hi));
 }
 
+/* Whether a distance to a whole number is `doubt` or more. */
+static inline TARGET bool in_doubt(__m512d x, __m512d whole, double doubt)
+{
+    return _mm512_cmp_pd_mask(_mm512_abs_pd(x - whole), spread_real(doubt), _CMP_GE_OQ) !=
+           0;
+}
+
 static inline TARGET void store_codes(int32_t *to, __m512d x)
 {
     _mm256_storeu_si256((void *)to, _mm512_cvttpd_epi32(x));
+}
+
+static inline TARGET void store_byte_codes(uint8_t *to, __m512d x)
+{
+    _mm_storel_epi64((void *)to, _mm256_cvtepi32_epi8(_mm512_cvttpd_epi32(x)));
+}
+
+static inline TARGET __m512 floats_of(const int32_t *from)
+{
+    return _mm512_cvtepi32_ps(load_ints(from));
+}
+
+static inline TARGET bool floats_in_doubt(__m512 x, __m512 whole, float doubt)
+{
+    return _mm512_cmp_ps_mask(_mm512_abs_ps(x - whole), spread(doubt), _CMP_GE_OQ) != 0;
+}
+
+/* A NaN becomes lo. */
+static inline TARGET __m512 number_at_least(float lo, __m512 v)
+{
+    return _mm512_max_ps(v, spread(lo));
+}
+
+static inline TARGET __m512 load_bytes(const uint8_t *from)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)from)));
+}
+
+static inline TARGET void store_bytes(uint8_t *to, __m512 v)
+{
+    _mm_storeu_si128((void *)to, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v)));
 }
 
 #include "exec/kernels_body.h"

@@ -1,8 +1,11 @@
 /* The kernels, written once. The file that includes this defines for its instruction set:
    VEC, LANES, TARGET, ROWS (of a block), load, store, spread, multiply_add, at_least,
-   at_most; of whole numbers INTS (LANES int32), load_ints, store_ints, spread_pair,
-   add_pairs; of doubles REALS at a time load_reals, reals_of, spread_real, clamp_reals,
-   store_codes; and KERNELS, the name of the table. No include guard: it is a template. */
+   at_most, number_at_least, load_bytes, store_bytes; of whole numbers INTS (LANES int32),
+   load_ints, store_ints, spread_pair, add_pairs; of doubles REALS at a time load_reals,
+   reals_of, spread_real, clamp_reals, in_doubt, store_codes, store_byte_codes; and
+   KERNELS, the name of the table. No include guard: it is a template. */
+
+#include <math.h>
 
 /* A loop of few steps that must go into registers altogether. */
 #if defined(__clang__)
@@ -187,21 +190,128 @@ FUNCTION void words_depthwise(const pq_words_panel *p)
 
 /* Adding and taking away 1.5 * 2^52 rounds half to even below 2^51; beyond, the value is
    clamped anyway. */
-FUNCTION void codes(const pq_words_scale *s, size_t n, const int32_t *sum, int32_t *code)
+INLINE REALS_VEC whole_of(REALS_VEC x)
 {
     const double magic = 6755399441055744.0;
-    size_t       i     = 0;
 
-    for (; i + REALS <= n; i += REALS) {
-        REALS_VEC x =
-            reals_of(sum + i) * load_reals(s->multiplier + i) / spread_real(s->scale);
-        x = (x + spread_real(magic)) - spread_real(magic) + spread_real(s->zero);
-        store_codes(code + i, clamp_reals(x, s->lo, s->hi));
+    return (x + spread_real(magic)) - spread_real(magic);
+}
+
+INLINE REALS_VEC code_of(const pq_words_scale *s, size_t at, REALS_VEC sum)
+{
+    REALS_VEC x     = sum * load_reals(s->factor + at);
+    REALS_VEC whole = whole_of(x);
+
+    if (in_doubt(x, whole, s->doubt)) {
+        x     = sum * load_reals(s->multiplier + at);
+        whole = whole_of(x / spread_real(s->scale));
     }
-    for (; i < n; i++) {
-        double x = (double)sum[i] * s->multiplier[i] / s->scale;
-        x        = (x + magic) - magic + s->zero;
-        code[i]  = (int32_t)(x > s->lo ? (x < s->hi ? x : s->hi) : s->lo);
+    return clamp_reals(whole + spread_real(s->zero), s->lo, s->hi);
+}
+
+/* One code behind the last vector. */
+INLINE double last_code_of(const pq_words_scale *s, size_t at, int32_t sum)
+{
+    const double x = rint((double)sum * s->multiplier[at] / s->scale) + s->zero;
+
+    return x > s->lo ? (x < s->hi ? x : s->hi) : s->lo;
+}
+
+FUNCTION void codes(const pq_words_scale *scale, int32_t *code)
+{
+    const pq_words_scale s = *scale;
+
+    for (size_t r = 0; r < s.rows; r++, code += s.pitch) {
+        const int32_t *sum = s.sum + r * s.width;
+        size_t         i   = 0;
+        for (; i + REALS <= s.n; i += REALS) {
+            store_codes(code + i, code_of(&s, i, reals_of(sum + i)));
+        }
+        for (; i < s.n; i++) {
+            code[i] = (int32_t)last_code_of(&s, i, sum[i]);
+        }
+    }
+}
+
+/* Bounds that are whole can be applied before rounding; a NaN becomes lo. */
+INLINE VEC within(VEC x, float lo, float hi)
+{
+    return at_most(hi, number_at_least(lo, x));
+}
+
+/* Half to even, below 2^22. */
+INLINE VEC whole_of_floats(VEC x)
+{
+    const VEC magic = spread(12582912.0f);
+
+    return (x + magic) - magic;
+}
+
+/* Float does for most: sum, factor and product are each rounded by 2^-24, and what is not
+   clamped lies within 2^9. */
+FUNCTION void byte_codes(const pq_words_scale *scale, uint8_t *code)
+{
+    const pq_words_scale s     = *scale; /* the bytes might be its own */
+    const float          doubt = 0.5f - 0x1p-12f;
+    const float          lo = (float)(s.lo - s.zero), hi = (float)(s.hi - s.zero);
+
+    for (size_t r = 0; r < s.rows; r++, code += s.pitch) {
+        const int32_t *sum = s.sum + r * s.width;
+        size_t         i   = 0;
+        for (; i + LANES <= s.n; i += LANES) {
+            const VEC x     = within(floats_of(sum + i) * load(s.near + i), lo, hi);
+            const VEC whole = whole_of_floats(x);
+            if (floats_in_doubt(x, whole, doubt)) {
+                foreach (k, LANES / REALS) {
+                    const size_t at = i + k * REALS;
+                    store_byte_codes(code + at, code_of(&s, at, reals_of(sum + at)));
+                }
+            } else {
+                store_bytes(code + i, whole + spread((float)s.zero));
+            }
+        }
+        for (; i < s.n; i++) {
+            code[i] = (uint8_t)last_code_of(&s, i, sum[i]);
+        }
+    }
+}
+
+FUNCTION void add_bytes(const pq_byte_sum *sum, size_t n, const uint8_t *x1,
+                        const uint8_t *x2, uint8_t *y)
+{
+    const pq_byte_sum s = *sum;
+
+    for (size_t i = 0; i < n; i += LANES) {
+        uint8_t        part[3][LANES] = {{0}};
+        const bool     whole          = n - i >= LANES;
+        const uint8_t *p = x1 + i, *q = x2 + i;
+        uint8_t       *to = whole ? y + i : part[2];
+        if (!whole) {
+            p = memcpy(part[0], p, n - i);
+            q = memcpy(part[1], q, n - i);
+        }
+        const VEC a = load_bytes(p) * spread(s.a), b = load_bytes(q) * spread(s.b);
+        store_bytes(to, whole_of_floats(within((a + b) + spread(s.c), s.lo, s.hi)));
+        if (!whole) {
+            memcpy(y + i, to, n - i);
+        }
+    }
+}
+
+FUNCTION void to_bytes(const pq_byte_code *code, size_t n, const float *x, uint8_t *y)
+{
+    const pq_byte_code c = *code;
+
+    for (size_t i = 0; i < n; i += LANES) {
+        uint8_t    part[LANES];
+        const bool whole = n - i >= LANES;
+        const VEC  v     = whole ? load(x + i) : load_part(x + i, n - i);
+        store_bytes(whole ? y + i : part,
+                    whole_of_floats(within(v / spread(c.scale), c.lo, c.hi)) -
+                        spread(c.lo));
+        if (!whole) {
+            memcpy(y + i, part, n - i);
+        }
     }
 }
 
@@ -285,5 +395,8 @@ const pq_kernels KERNELS = {
     .words_wide      = words_wide,
     .words_depthwise = words_depthwise,
     .codes           = codes,
+    .byte_codes      = byte_codes,
+    .add_bytes       = add_bytes,
+    .to_bytes        = to_bytes,
     .exponentials    = exponentials,
 };

@@ -1,3 +1,5 @@
+#include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "exec/kernels.h"
@@ -124,9 +126,51 @@ static inline double clamp_reals(double x, double lo, double hi)
     return x > lo ? (x < hi ? x : hi) : lo;
 }
 
+/* Whether a distance to a whole number is `doubt` or more. */
+static inline bool in_doubt(double x, double whole, double doubt)
+{
+    return fabs(x - whole) >= doubt;
+}
+
 static inline void store_codes(int32_t *to, double x)
 {
     *to = (int32_t)x;
+}
+
+static inline void store_byte_codes(uint8_t *to, double x)
+{
+    *to = (uint8_t)(int32_t)x;
+}
+
+static inline vector4 floats_of(const int32_t *from)
+{
+    return __builtin_convertvector(load_ints(from), vector4);
+}
+
+static inline bool floats_in_doubt(vector4 x, vector4 whole, float doubt)
+{
+    const vector4 apart = (vector4)((mask4)(x - whole) & 0x7fffffff);
+    const mask4   far   = apart >= spread(doubt);
+
+    return (far[0] | far[1] | far[2] | far[3]) != 0;
+}
+
+/* A NaN becomes lo. */
+static inline vector4 number_at_least(float lo, vector4 v)
+{
+    return choose(v > spread(lo), v, spread(lo));
+}
+
+static inline vector4 load_bytes(const uint8_t *from)
+{
+    return (vector4){(float)from[0], (float)from[1], (float)from[2], (float)from[3]};
+}
+
+static inline void store_bytes(uint8_t *to, vector4 v)
+{
+    for (size_t i = 0; i < LANES; i++) {
+        to[i] = (uint8_t)(int32_t)v[i];
+    }
 }
 
 #include "exec/kernels_body.h"

@@ -35,6 +35,8 @@ typedef struct {
     int16_t          *weight;
     int32_t          *bias;
     double           *multiplier; /* [outputs] */
+    double           *factor;     /* [outputs] multiplier over the output's scale */
+    float            *near;       /* [outputs] the same */
 } words_op;
 
 bool pq_words_fit(const pq_units *units)
@@ -82,41 +84,38 @@ static void take_image(const words_op *w, const void *in, size_t first, int16_t 
     }
 }
 
-/* n channels at item `to` of the output. */
-static void give_codes(const words_op *w, const panel *p, const int32_t *sum, size_t to,
-                       void *out)
+/* `rows` rows of a panel's sums to the output, the first at item `to`. */
+static void give(const words_op *w, const panel *p, size_t rows, const int32_t *sum,
+                 size_t to, void *out)
 {
-    const double *m = w->multiplier + p->channel;
+    const double  *m = w->multiplier + p->channel;
+    pq_words_scale s = w->scale;
 
     if (w->clips) {
-        pq_words_scale s = w->scale;
-        s.multiplier     = m;
-        w->kernels->codes(&s, p->n, sum, (int32_t *)out + to);
-        return;
-    }
-    for (size_t c = 0; c < p->n; c++) {
-        pq_int_store(&w->out, to + c, (double)sum[c] * m[c], out);
-    }
-}
-
-static void give_bytes(const words_op *w, const panel *p, const int32_t *sum, size_t to,
-                       void *out, int32_t *code)
-{
-    const double *m = w->multiplier + p->channel;
-
-    if (w->clips) {
-        pq_words_scale s = w->scale;
-        uint8_t       *y = (uint8_t *)out + to;
-        s.multiplier     = m;
-        w->kernels->codes(&s, p->n, sum, code);
-        for (size_t c = 0; c < p->n; c++) {
-            y[c] = (uint8_t)code[c];
+        s.rows       = rows;
+        s.n          = p->n;
+        s.width      = p->call.width;
+        s.pitch      = w->at.outputs;
+        s.multiplier = m;
+        s.factor     = w->factor + p->channel;
+        s.near       = w->near + p->channel;
+        s.sum        = sum;
+        if (w->form == PQ_WORDS_CODES) {
+            w->kernels->codes(&s, (int32_t *)out + to);
+        } else {
+            w->kernels->byte_codes(&s, (uint8_t *)out + to);
         }
         return;
     }
-    for (size_t c = 0; c < p->n; c++) {
-        const double v         = (double)sum[c] * m[c];
-        ((float *)out)[to + c] = (float)(w->relu && v < 0.0 ? 0.0 : v);
+    for (size_t r = 0; r < rows; r++, sum += p->call.width, to += w->at.outputs) {
+        for (size_t c = 0; c < p->n; c++) {
+            const double v = (double)sum[c] * m[c];
+            if (w->form == PQ_WORDS_CODES) {
+                pq_int_store(&w->out, to + c, v, out);
+            } else {
+                ((float *)out)[to + c] = (float)(w->relu && v < 0.0 ? 0.0 : v);
+            }
+        }
     }
 }
 
@@ -124,8 +123,6 @@ static void give_bytes(const words_op *w, const panel *p, const int32_t *sum, si
 static void run_rows(const words_op *w, const int16_t *in, size_t rows, size_t to,
                      void *out, int32_t *sum)
 {
-    int32_t *code = sum + CHUNK * w->widest;
-
     for (size_t first = 0; first < rows; first += CHUNK) {
         const size_t n = rows - first < CHUNK ? rows - first : CHUNK;
         for (size_t i = 0; i < w->n_panels; i++) {
@@ -136,15 +133,7 @@ static void run_rows(const words_op *w, const int16_t *in, size_t rows, size_t t
             call.in   = in + first * w->at.row_step + p->in_at;
             call.sum  = sum;
             p->kernel(&call);
-            for (size_t r = 0; r < n; r++) {
-                const int32_t *row = sum + r * call.width;
-                const size_t   at  = to + (first + r) * w->at.outputs + p->channel;
-                if (w->form == PQ_WORDS_CODES) {
-                    give_codes(w, p, row, at, out);
-                } else {
-                    give_bytes(w, p, row, at, out, code);
-                }
-            }
+            give(w, p, n, sum, to + first * w->at.outputs + p->channel, out);
         }
     }
 }
@@ -155,7 +144,7 @@ static void run(const pq_op *op, size_t n, const void *const *in, void *out,
     const words_op    *w     = (const words_op *)op;
     const pq_geometry *g     = &w->at;
     int32_t           *sum   = scratch;
-    int16_t           *frame = (int16_t *)(sum + (CHUNK + 1) * w->widest);
+    int16_t           *frame = (int16_t *)(sum + CHUNK * w->widest);
 
     for (size_t r = 0; g->flat && r < n * g->rows; r += CHUNK) {
         const size_t rows = n * g->rows - r < CHUNK ? n * g->rows - r : CHUNK;
@@ -181,6 +170,8 @@ static void release(pq_op *op)
     pq_free(w->weight);
     pq_free(w->bias);
     pq_free(w->multiplier);
+    pq_free(w->factor);
+    pq_free(w->near);
     pq_free(w);
 }
 
@@ -260,7 +251,8 @@ static void set_output(const pq_step *step, const pq_quant *to, words_op *w)
     w->scale = (pq_words_scale){.scale = (double)to->scale[0],
                                 .zero  = (double)to->zero_point[0],
                                 .lo    = (double)pq_quant_least(to, 0),
-                                .hi    = (double)pq_quant_most(to, 0)};
+                                .hi    = (double)pq_quant_most(to, 0),
+                                .doubt = pq_words_doubt((double)to->scale[0])};
     if (w->form == PQ_WORDS_BYTES) { /* a byte is the code minus the lowest */
         w->scale.zero -= w->scale.lo;
         w->scale.hi -= w->scale.lo;
@@ -293,10 +285,16 @@ pq_status pq_words_prepare(const pq_step *step, const pq_units *units,
                              &w->at, err));
     set_output(step, to, w);
     PQ_NEW(w->multiplier, units->outputs);
-    memcpy(w->multiplier, units->multiplier, units->outputs * sizeof *w->multiplier);
+    PQ_NEW(w->factor, units->outputs);
+    PQ_NEW(w->near, units->outputs);
+    for (size_t o = 0; o < units->outputs; o++) {
+        w->multiplier[o] = units->multiplier[o];
+        w->factor[o] = units->multiplier[o] / (to != NULL ? (double)to->scale[0] : 1.0);
+        w->near[o]   = (float)w->factor[o];
+    }
     PQ_TRY(pack(w, units, err));
     w->frame = (w->at.flat ? CHUNK * w->at.row_step : w->at.frame_count) + 1;
-    PQ_CHECK(!__builtin_mul_overflow(CHUNK + 1, w->widest * sizeof(int32_t), &sums) &&
+    PQ_CHECK(!__builtin_mul_overflow(CHUNK, w->widest * sizeof(int32_t), &sums) &&
                  !__builtin_add_overflow(sums, w->frame * sizeof(int16_t),
                                          &w->op.scratch_bytes),
              PQ_ERR_RANGE, "the values of the layer do not fit into memory");

@@ -158,40 +158,170 @@ Test(words, extremes_of_words_and_sums)
     const size_t         tap[1]    = {0};
     const int32_t        bias[64]  = {INT32_MAX - 2 * 32767 * 32767};
     const double         factor[1] = {1.0};
-    const pq_words_scale scale     = {factor, 1.0, 3.0, -5.0, 6.0};
     int32_t              sum[64], code;
+    const pq_words_scale scale = {.rows       = 1,
+                                  .n          = 1,
+                                  .multiplier = factor,
+                                  .factor     = factor,
+                                  .scale      = 1.0,
+                                  .zero       = 3.0,
+                                  .lo         = -5.0,
+                                  .hi         = 6.0,
+                                  .doubt      = 1.0,
+                                  .sum        = sum};
 
     for (pq_isa isa = PQ_ISA_PORTABLE; isa <= pq_cpu_isa(); isa++) {
         const pq_kernels    *k     = pq_kernels_find(isa);
         const pq_words_panel panel = {1, 1, 2, in, 2, tap, weight, bias, k->lanes, sum};
         k->words_narrow(&panel);
         cr_expect_eq(sum[0], INT32_MAX, "%s", pq_isa_name(isa));
-        k->codes(&scale, 1, sum, &code);
+        k->codes(&scale, &code);
         cr_expect_eq(code, 6);
         sum[0] = INT32_MIN;
-        k->codes(&scale, 1, sum, &code);
+        k->codes(&scale, &code);
         cr_expect_eq(code, -5);
     }
+}
+
+enum { CODE_ROWS = 3, CODE_N = 37, CODE_WIDTH = 40, CODE_PITCH = 41 };
+
+/* Sums of every instruction set to words and bytes, against the grid's own definition. */
+static void check_codes(pq_words_scale s, const pq_quant *q)
+{
+    int32_t code[CODE_ROWS * CODE_PITCH];
+    uint8_t byte[CODE_ROWS * CODE_PITCH];
+
+    for (pq_isa isa = PQ_ISA_PORTABLE; isa <= pq_cpu_isa(); isa++) {
+        const int32_t  least = pq_quant_least(q, 0);
+        pq_words_scale b     = s;
+        b.zero -= s.lo;
+        b.hi -= s.lo;
+        b.lo = 0.0;
+        pq_kernels_find(isa)->codes(&s, code);
+        pq_kernels_find(isa)->byte_codes(&b, byte);
+        for (size_t r = 0; r < CODE_ROWS; r++) {
+            for (size_t c = 0; c < CODE_N; c++) {
+                const double  v   = (double)s.sum[r * CODE_WIDTH + c] * s.multiplier[c];
+                const int32_t due = pq_quant_code_real(q, 0, v);
+                cr_assert_eq(code[r * CODE_PITCH + c], due, "%s", pq_isa_name(isa));
+                cr_assert_eq(byte[r * CODE_PITCH + c] + least, due, "%s",
+                             pq_isa_name(isa));
+            }
+        }
+    }
+}
+
+static pq_words_scale scale_of(const pq_quant *q, const double *multiplier,
+                               double *factor, float *near, const int32_t *sum)
+{
+    for (size_t c = 0; c < CODE_N; c++) {
+        factor[c] = multiplier[c] / (double)q->scale[0];
+        near[c]   = (float)factor[c];
+    }
+    return (pq_words_scale){.rows       = CODE_ROWS,
+                            .n          = CODE_N,
+                            .width      = CODE_WIDTH,
+                            .pitch      = CODE_PITCH,
+                            .multiplier = multiplier,
+                            .factor     = factor,
+                            .near       = near,
+                            .scale      = (double)q->scale[0],
+                            .zero       = (double)q->zero_point[0],
+                            .lo         = (double)pq_quant_least(q, 0),
+                            .hi         = (double)pq_quant_most(q, 0),
+                            .doubt      = pq_words_doubt((double)q->scale[0]),
+                            .sum        = sum};
 }
 
 /* Halves to even, as pq_quant_code_real, for vectors and what is left of them. */
 Test(words, codes_round_as_the_grid_does)
 {
-    int32_t        sum[37], code[37];
-    double         factor[37];
-    pq_quant      *q = grid(8, true, -20.0, 12.7);
-    pq_words_scale s = {factor, (double)q->scale[0], (double)q->zero_point[0],
-                        (double)pq_quant_least(q, 0), (double)pq_quant_most(q, 0)};
+    int32_t   sum[CODE_ROWS * CODE_WIDTH];
+    double    multiplier[CODE_N], factor[CODE_N];
+    float     near[CODE_N];
+    pq_quant *q = grid(8, true, -20.0, 12.7);
 
-    for (size_t i = 0; i < 37; i++) {
-        sum[i]    = (int32_t)i * 5 - 90;
-        factor[i] = (double)q->scale[0] / 2.0;
+    for (size_t i = 0; i < CODE_ROWS * CODE_WIDTH; i++) {
+        sum[i] = (int32_t)i * 5 - 290;
     }
+    for (size_t c = 0; c < CODE_N; c++) {
+        multiplier[c] = (double)q->scale[0] / 2.0;
+    }
+    check_codes(scale_of(q, multiplier, factor, near, sum), q);
+    pq_quant_free(&q);
+}
+
+/* Products beside a half, where one rounding more or less gives the other code. */
+Test(words, codes_in_doubt_are_those_of_the_quotient)
+{
+    pq_rng rng   = pq_rng_stream(5, "halves");
+    size_t apart = 0;
+
+    for (size_t trial = 0; trial < 200; trial++) {
+        int32_t   sum[CODE_ROWS * CODE_WIDTH];
+        double    multiplier[CODE_N], factor[CODE_N];
+        float     near[CODE_N];
+        pq_quant *q     = grid(8, true, -1.0 - pq_rng_uniform(&rng), 1.3);
+        double    scale = (double)q->scale[0];
+
+        for (size_t c = 0; c < CODE_N; c++) {
+            const int32_t base = 1 + (int32_t)pq_rng_below(&rng, 100000);
+            const double  half = (double)pq_rng_below(&rng, 100) + 0.5;
+            multiplier[c]      = half * scale / (double)base;
+            for (size_t r = 0; r < CODE_ROWS; r++) {
+                sum[r * CODE_WIDTH + c] = base * ((int32_t)r - 1);
+            }
+        }
+        const pq_words_scale s = scale_of(q, multiplier, factor, near, sum);
+        for (size_t c = 0; c < CODE_N; c++) {
+            const double x = (double)sum[2 * CODE_WIDTH + c];
+            apart += rint(x * factor[c]) < rint(x * multiplier[c] / scale) ||
+                     rint(x * factor[c]) > rint(x * multiplier[c] / scale);
+        }
+        check_codes(s, q);
+        pq_quant_free(&q);
+    }
+    cr_expect_gt(apart, 100, "only %zu products decide otherwise than quotients", apart);
+}
+
+/* Sums of bytes and bytes of floats, of every length up to a few vectors. */
+Test(words, bytes_are_those_of_the_plain_formulas)
+{
+    pq_rng             rng  = pq_rng_stream(6, "bytes");
+    const pq_byte_sum  sum  = {0.37f, 1.5f, -20.25f, 7.0f, 250.0f};
+    const pq_byte_code code = {0.125f, -100.0f, 155.0f};
+    uint8_t            x1[80], x2[80], y[81];
+    float              x[80];
+
+    for (size_t i = 0; i < 80; i++) {
+        x1[i] = (uint8_t)pq_rng_below(&rng, 256);
+        x2[i] = (uint8_t)pq_rng_below(&rng, 256);
+        x[i]  = i % 3 == 0 ? (float)(int32_t)i * 0.0625f - 2.0f /* halves */
+                           : (float)pq_rng_normal(&rng) * 15.0f;
+    }
+    x[1] = NAN;
+    x[2] = INFINITY;
+    x[4] = -INFINITY;
+    x[5] = 1e30f;
     for (pq_isa isa = PQ_ISA_PORTABLE; isa <= pq_cpu_isa(); isa++) {
-        pq_kernels_find(isa)->codes(&s, 37, sum, code);
-        for (size_t i = 0; i < 37; i++) {
-            cr_expect_eq(code[i], pq_quant_code_real(q, 0, (double)sum[i] * factor[i]));
+        const pq_kernels *k = pq_kernels_find(isa);
+        for (size_t n = 0; n <= 80; n++) {
+            y[n] = 99;
+            k->add_bytes(&sum, n, x1, x2, y);
+            for (size_t i = 0; i < n; i++) {
+                const float v   = ((float)x1[i] * sum.a + (float)x2[i] * sum.b) + sum.c;
+                const float due = fminf(fmaxf(rintf(v), sum.lo), sum.hi);
+                cr_assert_eq(y[i], (uint8_t)due, "%s, %zu of %zu", pq_isa_name(isa), i,
+                             n);
+            }
+            k->to_bytes(&code, n, x, y);
+            for (size_t i = 0; i < n; i++) {
+                const float v   = rintf(x[i] / code.scale);
+                const float due = v > code.lo ? fminf(v, code.hi) : code.lo;
+                cr_assert_eq(y[i], (uint8_t)(due - code.lo), "%s, %zu of %zu",
+                             pq_isa_name(isa), i, n);
+            }
+            cr_assert_eq(y[n], 99, "written beyond the end");
         }
     }
-    pq_quant_free(&q);
 }
