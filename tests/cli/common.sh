@@ -23,6 +23,37 @@ expect() {
   [[ $out != *"AddressSanitizer"* && $out != *"runtime error"* ]] || fault "sanitizer: $out"
 }
 
+# real_cifar FOLDER: writes cifar10-jpeg in the binary layout, the test images in the order of the
+# files, which to_binary.py shuffles.
+real_cifar() {
+  /usr/bin/python3 "$shared/data/cifar10-jpeg/to_binary.py" "$1" && /usr/bin/python3 - "$1/test_batch.bin" <<'END'
+import sys
+import numpy as np
+rows = np.fromfile(sys.argv[1], np.uint8).reshape(10000, 3073)
+rng = np.random.default_rng(20261122)
+rng.permutation(50000)
+ordered = np.empty_like(rows)
+ordered[rng.permutation(10000)] = rows
+assert (np.diff(ordered[:, 0].astype(int)) >= 0).all()
+ordered.tofile(sys.argv[1])
+END
+}
+
+# rows_near TABLE POINTS <<<"LABEL=PERCENT…": accuracies of a table.csv, none farther off than POINTS.
+rows_near() {
+  /usr/bin/python3 -c '
+import csv, sys
+rows = {r["label"]: r for r in csv.DictReader(open(sys.argv[1]))}
+bad = 0
+for line in sys.stdin.read().split("\n"):
+    if line.strip():
+        label, due = line.rsplit("=", 1)
+        have = 100 * float(rows[label]["accuracy"])
+        print(f"{label}: {have:.2f}, due {due}")
+        bad += round(abs(have - float(due)), 6) > float(sys.argv[2])
+sys.exit(bad > 0)' "$1" "$2"
+}
+
 done_testing() {
   [ "$faults" = 0 ] || { echo "$faults faults"; exit 1; }
   exit 0

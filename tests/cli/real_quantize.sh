@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# A public ResNet-20 in PyTorch's old container, quantized after training on 400 other images, on
+# every fifth test image of cifar10-jpeg in the order of the files: rows that were measured with
+# other code (BatchNorm folded, ranges by the extremes) come out within one point.
+. "$(dirname "$0")/common.sh"
+model=$shared/data/models/resnet20-12fca82f.th
+[ -f "$model" ] || { echo "skipped: no real data at $shared/data"; exit 77; }
+real_cifar "$work/cifar" || fault "cifar10-jpeg"
+expect 0 "8 computed" "$pquant" run configs/resnet20-ptq.yaml -o "$work/out" -q --jobs 2 -S model.weights="$model" \
+  -S dataset.file="$work/cifar"
+rows_near "$work/out/table.csv" 1 <<'END' || fault "rows differ"
+reference=80.45
+w8a8 granularity=per_channel=80.65
+w8a8 granularity=per_tensor=80.65
+w6a8=80.0
+w6a6=79.0
+w4a8 granularity=per_channel=76.75
+w4a8 granularity=per_tensor=71.8
+END
+done_testing
