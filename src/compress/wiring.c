@@ -47,6 +47,19 @@ size_t pq_sole_reader(const pq_graph *graph, size_t node)
     return SIZE_MAX;
 }
 
+pq_status pq_add_bias(pq_layer *layer, size_t outputs, pq_err *err)
+{
+    pq_tensor *zeros = NULL;
+    pq_status  st    = PQ_OK;
+
+    if (pq_layer_weight(layer, "bias") == NULL) {
+        PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(outputs), &zeros, err));
+        PQ_TRY(pq_layer_add_weight(layer, "bias", zeros, err));
+    }
+cleanup:
+    return st;
+}
+
 size_t pq_foldable_batch_norm(const pq_graph *graph, size_t node)
 {
     static const char *const foldable[] = {"dense", "conv2d", NULL};
@@ -116,17 +129,13 @@ pq_status pq_fold_batch_norm(pq_graph *graph, size_t node, pq_err *err)
 {
     const size_t norm   = pq_foldable_batch_norm(graph, node);
     pq_layer    *kernel = graph->nodes[node].layer;
-    pq_tensor   *zeros  = NULL;
     pq_status    st     = PQ_OK;
 
     if (norm == SIZE_MAX) {
         return PQ_OK;
     }
-    if (pq_layer_weight(kernel, "bias") == NULL) {
-        const size_t out = pq_layer_weight(kernel, "kernel")->value->shape.dim[0];
-        PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(out), &zeros, err));
-        PQ_TRY(pq_layer_add_weight(kernel, "bias", zeros, err));
-    }
+    PQ_TRY(
+        pq_add_bias(kernel, pq_layer_weight(kernel, "kernel")->value->shape.dim[0], err));
     scale_kernel(kernel, graph->nodes[norm].layer);
     graph->nodes[node].quant = graph->nodes[norm].quant;
     graph->nodes[norm].quant = NULL;

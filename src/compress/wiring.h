@@ -21,6 +21,9 @@ pq_weight *pq_node_kernel(const pq_node *node);
  * the output. */
 size_t pq_sole_reader(const pq_graph *graph, size_t node);
 
+/** Gives a layer a bias of zeros where it has none. Pointers to its weights may move. */
+pq_status pq_add_bias(pq_layer *layer, size_t outputs, pq_err *err);
+
 /** Whether a kernel's quantizer goes along when a BatchNorm is folded. */
 bool pq_grid_folds(const pq_quant *q);
 

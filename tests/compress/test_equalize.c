@@ -139,3 +139,110 @@ Test(equalize, factor_pairs_share_the_scale_of_each_component)
         pq_graph_free(&g);
     }
 }
+
+/* fc1 bn relu fc2, where three channels of four are far above 0 nearly always. */
+static pq_graph *lifted(const char *padding)
+{
+    pq_rng    rng = pq_rng_stream(51, "test");
+    pq_graph *g   = NULL;
+    pq_layer *norm, *last;
+
+    OK(pq_graph_create(&g, &err));
+    net_input(g, padding != NULL ? "5, 5, 3" : "3");
+    net_add(
+        g, "fc1",
+        net_kernel(&rng, padding != NULL ? PQ_SHAPE(4, 1, 1, 3) : PQ_SHAPE(4, 3), false),
+        "in");
+    norm = net_norm(&rng, 4);
+    for (size_t c = 0; c < 4; c++) {
+        pq_f32(pq_layer_weight(norm, "gamma")->value)[c]    = c % 2 == 0 ? 0.5f : -0.25f;
+        pq_f32(pq_layer_weight(norm, "beta")->value)[c]     = (float)c + 1.0f;
+        pq_f32(pq_layer_weight(norm, "mean")->value)[c]     = 0.0f;
+        pq_f32(pq_layer_weight(norm, "variance")->value)[c] = 4.0f;
+    }
+    net_add(g, "bn", norm, "fc1");
+    net_plain(g, "relu", "relu", "bn");
+    last =
+        net_kernel(&rng, padding != NULL ? PQ_SHAPE(2, 3, 3, 4) : PQ_SHAPE(2, 4), false);
+    if (padding != NULL) {
+        OK(pq_layer_set(last, "padding", padding, &err));
+    }
+    net_add(g, "fc2", last, "relu");
+    OK(pq_graph_check(g, &err));
+    return g;
+}
+
+/* b1 -= c / s and b2 += W2 c, c = beta - 3 |gamma| where that is positive; the function
+ * stays, for all are above c here. */
+Test(equalize, absorbs_what_is_exceeded_nearly_always)
+{
+    for (size_t conv = 0; conv < 2; conv++) {
+        pq_graph        *g = lifted(conv == 1 ? "valid" : NULL), *plain, *out;
+        pq_layer_change *changes;
+        size_t           n;
+
+        plain = net_apply("equalize", g, NULL, NULL, NULL);
+        out   = net_apply("equalize:absorb_bias=yes", g, NULL, &changes, &n);
+        cr_assert_eq(n, 1);
+        cr_expect_not_null(strstr(changes[0].what, "; biases of 3 channels absorbed"),
+                           "%s", changes[0].what);
+        cr_expect_lt(net_difference(g, out), 2e-5);
+        const float *b          = pq_f32(net_weight(plain, "fc1", "bias"));
+        const float *a          = pq_f32(net_weight(out, "fc1", "bias"));
+        const float *w          = pq_f32(net_weight(plain, "fc1", "kernel"));
+        const float *v          = pq_f32(net_weight(g, "fc1", "kernel"));
+        const double g_over_s[] = {0.5, -0.25, 0.5, -0.25};
+        const double due[]      = {0.0, 1.25, 1.5, 3.25}; /* 1 - 1.5 is below 0 */
+        for (size_t c = 0; c < 4; c++) {
+            const double folded = (double)v[c * 3] * g_over_s[c] / sqrt(4.0 + 1e-3);
+            const double s      = folded / (double)w[c * 3];
+            cr_expect_float_eq((double)b[c] - (double)a[c], due[c] / s,
+                               1e-3 * due[c] + 1e-9);
+        }
+        pq_free(changes);
+        pq_graph_free(&plain);
+        pq_graph_free(&out);
+        pq_graph_free(&g);
+    }
+}
+
+/* Padding has no c; neither has what comes without a BatchNorm. */
+Test(equalize, absorbs_nothing_where_it_cannot)
+{
+    pq_graph        *g = lifted("same"), *mlp = net_mlp(52), *out, *plain;
+    pq_layer_change *changes;
+    size_t           n;
+    pq_err           err;
+
+    plain = net_apply("equalize", g, NULL, NULL, NULL);
+    out   = net_apply("equalize:absorb_bias=yes", g, NULL, &changes, &n);
+    cr_expect_not_null(strstr(changes[0].what, "; nothing absorbed: padding"));
+    cr_expect_eq(net_difference(plain, out), 0.0);
+    pq_free(changes);
+    pq_graph_free(&plain);
+    pq_graph_free(&out);
+    out = net_apply("equalize:absorb_bias=yes", mlp, NULL, &changes, &n);
+    cr_expect_eq(n, 3);
+    for (size_t i = 0; i < n; i++) {
+        cr_expect_not_null(strstr(changes[i].what, "; nothing absorbed: no BatchNorm"));
+    }
+    pq_free(changes);
+    pq_graph_free(&out);
+    cr_expect_eq(net_refusal("equalize:absorb_bias=yes,pairs=factors", mlp, NULL, &err),
+                 PQ_ERR_CONFIG);
+    cr_expect_str_eq(err.message,
+                     "equalize: absorb_bias = true has no effect with pairs = "
+                     "factors: no relu is between factors");
+    pq_graph_free(&mlp);
+    pq_graph_free(&g);
+}
+
+Test(equalize, survives_every_failed_allocation)
+{
+    pq_graph *g = lifted("valid"), *residual = net_residual(53);
+
+    net_survives("equalize:absorb_bias=yes", g, NULL);
+    net_survives("equalize", residual, NULL);
+    pq_graph_free(&g);
+    pq_graph_free(&residual);
+}
