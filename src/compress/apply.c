@@ -180,7 +180,8 @@ static pq_status check_needs(const pq_stage *stage, const pq_apply_options *opti
              "%s needs measured times with these parameters, and nothing that measures "
              "was given",
              stage->method->name);
-    if ((needs & PQ_NEEDS_CALIB) != 0 && options->calib == NULL) {
+    if (((needs & PQ_NEEDS_STATISTICS) != 0 && options->calib == NULL) ||
+        ((needs & PQ_NEEDS_REPLAY) != 0 && options->replay == NULL)) {
         st = pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
                         "%s needs calibration events with these parameters",
                         stage->method->name);
@@ -201,6 +202,7 @@ pq_status pq_stage_apply(const pq_stage *stage, const pq_graph *graph,
                                .cache     = options->cache,
                                .training  = options->training,
                                .stopwatch = options->stopwatch,
+                               .replay    = options->replay,
                                .seed      = options->seed,
                                .progress  = options->progress};
     pq_graph        *before = NULL;

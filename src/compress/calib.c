@@ -213,24 +213,6 @@ cleanup:
     return st;
 }
 
-/* Rows [positions, h w channels] of one image under the kernel; padding is 0. */
-static void gather_patches(const pq_window *w, const float *image, double *rows)
-{
-    for (size_t p = 0; p < w->out_h * w->out_w; p++) {
-        for (size_t a = 0; a < w->kernel_h; a++) {
-            for (size_t b = 0; b < w->kernel_w; b++, rows += w->channels) {
-                size_t     y = 0, x = 0;
-                const bool inside = pq_window_row(w, p / w->out_w, a, &y) &&
-                                    pq_window_column(w, p % w->out_w, b, &x);
-                for (size_t c = 0; c < w->channels; c++) {
-                    rows[c] =
-                        inside ? (double)image[(y * w->in_w + x) * w->channels + c] : 0.0;
-                }
-            }
-        }
-    }
-}
-
 static pq_status start_gram(pq_calib_gram *g, size_t n, pq_err *err)
 {
     pq_status st;
@@ -274,6 +256,7 @@ pq_status pq_calib_add_gram(pq_calib *calib, const pq_graph *graph, size_t node,
     const pq_shape *in    = &graph->nodes[graph->nodes[node].inputs[0]].shape;
     const bool      conv  = strcmp(layer->kind->name, "conv2d") == 0;
     pq_tensor      *rows  = NULL;
+    float          *patch = NULL;
     pq_window       w;
     size_t          sample = 0, length, positions;
     pq_status       st;
@@ -293,18 +276,21 @@ pq_status pq_calib_add_gram(pq_calib *calib, const pq_graph *graph, size_t node,
     }
     PQ_TRY(start_gram(&calib->grams[node], length, err));
     PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(positions, length), &rows, err));
+    PQ_NEW(patch, length);
     for (size_t i = 0; i < n; i++) {
-        const float *x = input + i * sample;
-        if (conv) {
-            gather_patches(&w, x, pq_f64(rows));
-        } else {
-            for (size_t k = 0; k < sample; k++) {
-                pq_f64(rows)[k] = (double)x[k];
+        for (size_t p = 0; p < positions; p++) {
+            const float *x = conv ? patch : input + i * sample + p * length;
+            if (conv) {
+                pq_window_patch(&w, input + i * sample, p, 0, w.channels, patch);
+            }
+            for (size_t k = 0; k < length; k++) {
+                pq_f64(rows)[p * length + k] = (double)x[k];
             }
         }
         PQ_TRY(add_rows(&calib->grams[node], rows, err));
     }
 cleanup:
+    pq_free(patch);
     pq_tensor_free(&rows);
     return st;
 }

@@ -42,6 +42,21 @@ typedef struct {
     void *context;
 } pq_training;
 
+/** Told of the values [n, shape] of one node on the next n events. */
+typedef pq_status (*pq_replay_seen)(void *context, size_t n, const float *values,
+                                    pq_err *err);
+
+/** Calibration events run through networks, from outside: methods cannot run any.
+ * Borrowed. */
+typedef struct {
+    size_t events; /**< so many each time, the same in the same order */
+    /** Runs all events through a graph, whose shapes are filled, as far as one node;
+     * batch by batch, so that memory does not grow with their number. */
+    pq_status (*run)(void *context, const pq_graph *graph, size_t node,
+                     pq_replay_seen seen, void *sink, pq_err *err);
+    void *context;
+} pq_replay;
+
 /** A clock for networks, from outside: methods cannot run any. Borrowed. */
 typedef struct {
     /** Seconds of one run of each of n checked graphs, timed alternately. */
@@ -62,6 +77,7 @@ typedef struct {
     pq_cache *cache; /**< factorisations shared by a sweep, or NULL */
     const pq_training  *training;  /**< or NULL if not asked for */
     const pq_stopwatch *stopwatch; /**< or NULL if not asked for */
+    const pq_replay    *replay;    /**< or NULL if not asked for */
     uint64_t            seed;
     const pq_progress  *progress;
 
@@ -75,11 +91,12 @@ enum {
     PQ_NEEDS_GRAMS =
         1 << 1, /**< Gram matrix of each selected node's input (im2col for conv) */
     PQ_NEEDS_LOSSES = 1 << 3, /**< what each selected layer alone costs, by its width */
-    PQ_NEEDS_CALIB  = PQ_NEEDS_RANGES | PQ_NEEDS_GRAMS | PQ_NEEDS_LOSSES, /**< any
-                                                                            statistics */
-    PQ_NEEDS_TRAINING = 1 << 2, /**< events to train on: pq_training */
-    PQ_NEEDS_TIMES    = 1 << 4, /**< measured times: pq_stopwatch; results then depend on
-                                   the host */
+    PQ_NEEDS_STATISTICS = PQ_NEEDS_RANGES | PQ_NEEDS_GRAMS | PQ_NEEDS_LOSSES,
+    PQ_NEEDS_REPLAY     = 1 << 5, /**< the calibration events themselves: pq_replay */
+    PQ_NEEDS_CALIB      = PQ_NEEDS_STATISTICS | PQ_NEEDS_REPLAY, /**< any such events */
+    PQ_NEEDS_TRAINING   = 1 << 2, /**< events to train on: pq_training */
+    PQ_NEEDS_TIMES = 1 << 4, /**< measured times: pq_stopwatch; results then depend on
+                                the host */
 };
 
 typedef struct {
@@ -156,6 +173,7 @@ typedef struct {
     pq_cache           *cache;
     const pq_training  *training;
     const pq_stopwatch *stopwatch;
+    const pq_replay    *replay;
     uint64_t            seed;
     const pq_progress  *progress;
 } pq_apply_options;

@@ -32,7 +32,7 @@ static const char *const rules[]         = {"minmax",         "percentile", "mse
 static const char *const ranges[]        = {"restricted", "full", NULL};
 static const char *const weight_ranges[] = {"minmax", "mse", NULL};
 static const char *const width_rules[]   = {"error", "range", "loss", NULL};
-static const char *const choices[]       = {"nearest", "adaptive", NULL};
+static const char *const choices[]       = {"nearest", "adaptive", "adaround", NULL};
 
 /* Those of weights, with "same" in front. */
 static const char *const overflows[] = {"same", "SAT",     "SAT_SYM",
@@ -112,9 +112,13 @@ static const pq_param params[] = {
     CHOICE(
         choice, choice, "nearest", choices,
         "side a weight is rounded to: the nearest, or the one that changes the layer's "
-        "output on calibration events least (needs calibration events)"),
+        "output on calibration events least, one weight after the other with the inputs "
+        "as they were (adaptive), or all learnt together with the inputs that the "
+        "quantized layers before give (adaround)"),
+    WHOLE(rounding_steps, "2000", 1, 1e7, "for adaround: steps of Adam for each layer"),
     SWITCH(bias_correction, "false",
-           "take the mean shift of each output off the bias (needs calibration events)"),
+           "take the mean shift of each output on calibration events off the bias, layer "
+           "by layer"),
     WHOLE(
         integer_bits, NULL, -24, 23,
         "fixed: integer bits of weights, sign not counted; none = what the range needs"),
@@ -154,7 +158,12 @@ static bool wants_activations(const pq_quantize_params *p)
 
 static bool wants_grams(const pq_quantize_params *p)
 {
-    return p->choice == 1 || p->bias_correction;
+    return p->choice == PQ_CHOICE_ADAPTIVE;
+}
+
+static bool wants_replay(const pq_quantize_params *p)
+{
+    return p->choice == PQ_CHOICE_ADAROUND || p->bias_correction;
 }
 
 static bool wants_losses(const pq_quantize_params *p)
@@ -166,7 +175,8 @@ static unsigned needs(const void *values)
 {
     return (wants_activations(values) ? PQ_NEEDS_RANGES : 0) |
            (wants_grams(values) ? PQ_NEEDS_GRAMS : 0) |
-           (wants_losses(values) ? PQ_NEEDS_LOSSES : 0);
+           (wants_losses(values) ? PQ_NEEDS_LOSSES : 0) |
+           (wants_replay(values) ? PQ_NEEDS_REPLAY : 0);
 }
 
 /* A key that was changed, and what would have to hold for it to count. */
@@ -202,6 +212,8 @@ static pq_status check_ignored(const pq_quantize_params *p, pq_err *err)
                {"range", p->range != 0, is_int && p->symmetric, "format = int and symmetric"},
                {"weight_range", p->weight_range != 0, is_int, ints},
                {"choice", p->choice != 0, codes, coded},
+               {"rounding_steps", p->rounding_steps != 2000, p->choice == PQ_CHOICE_ADAROUND,
+                "choice = adaround"},
                {"integer_bits", p->integer_bits != PQ_UNSET, fixed, fixeds},
                {"overflow", p->overflow != 0, fixed, fixeds},
                {"rounding", p->rounding != 0, fixed, fixeds},
@@ -260,7 +272,8 @@ static pq_status check(const void *values, pq_err *err)
              PQ_ERR_CONFIG, "granularity = per_weight is for format = fixed, not %s",
              formats[p->format]);
     PQ_CHECK(p->fold || (p->format == PQ_FORMAT_INT && p->symmetric &&
-                         p->granularity == PQ_PER_CHANNEL && !wants_grams(p)),
+                         p->granularity == PQ_PER_CHANNEL && !wants_grams(p) &&
+                         !wants_replay(p)),
              PQ_ERR_CONFIG,
              "fold = false is for format = int, symmetric, granularity = per_channel, "
              "choice = nearest and no bias_correction: only such grids can be folded "
@@ -294,26 +307,23 @@ static pq_status quantize_weights(pq_compress_task *task, const char *name, int6
     const pq_node       *node     = &task->graph->nodes[pq_graph_find(task->graph, name)];
     const pq_calib_gram *gram =
         wants_grams(p) ? pq_calib_gram_of(task->calib, name) : NULL;
-    pq_tensor *before  = NULL;
+    const bool dense   = pq_node_is(node, "dense") || pq_node_is(node, "conv2d");
     double     sums[2] = {0.0, 0.0};
-    pq_status  st;
+    pq_status  st      = PQ_OK;
 
     own.bits = bits;
-    PQ_TRY(pq_tensor_clone(pq_node_kernel(node)->value, &before, err));
     for (size_t i = 0; i < node->layer->n_weights; i++) {
         pq_weight           *w    = &node->layer->weights[i];
         const pq_weight_role role = node->layer->kind->role(w->name);
         if (role == PQ_WEIGHT_KERNEL ||
             (role == PQ_WEIGHT_BIAS && p->format >= PQ_FORMAT_F16)) {
-            PQ_TRY(pq_quantize_weight(p, w, p->choice == 1 ? gram : NULL, sums, err));
+            PQ_TRY(pq_quantize_weight(p, w, gram, sums, err));
         }
     }
-    if (p->bias_correction && gram != NULL) {
-        PQ_TRY(pq_quantize_correct_bias(node->layer, before, gram, err));
-    }
     const double error = sums[0] > 0.0 ? sqrt(sums[1] / sums[0]) : 0.0;
-    const char  *note =
-        wants_grams(p) && gram == NULL ? "; grouped: nearest, bias as it was" : "";
+    const char  *note  = wants_grams(p) && gram == NULL ? "; grouped: nearest"
+                         : p->choice == PQ_CHOICE_ADAROUND && !dense ? "; cores: nearest"
+                                                                     : "";
 
     if (pq_quantize_has_codes(p)) {
         PQ_TRY(pq_task_change(task, name, error, "%s%d weights, %s%s", formats[p->format],
@@ -323,7 +333,6 @@ static pq_status quantize_weights(pq_compress_task *task, const char *name, int6
             pq_task_change(task, name, error, "%s weights%s", formats[p->format], note));
     }
 cleanup:
-    pq_tensor_free(&before);
     return st;
 }
 
@@ -348,6 +357,7 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
     const pq_quantize_params *p      = task->params;
     char                    **folded = NULL;
     int64_t                  *widths = NULL;
+    pq_graph                 *before = NULL;
     pq_status                 st;
 
     PQ_NEW(folded, task->n_nodes);
@@ -356,6 +366,9 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
         if (pq_quantize_has_codes(p) && p->fold) {
             PQ_TRY(fold(task, task->nodes[k], &folded[k], err));
         }
+    }
+    if (wants_replay(p)) {
+        PQ_TRY(pq_graph_clone(task->graph, &before, err));
     }
     PQ_TRY(pq_quantize_choose_widths(task, widths, err));
     for (size_t k = 0; k < task->n_nodes; k++) {
@@ -368,7 +381,11 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
     if (wants_activations(p)) {
         PQ_TRY(pq_quantize_activations(task, folded, err));
     }
+    if (wants_replay(p)) {
+        PQ_TRY(pq_quantize_on_events(task, before, err));
+    }
 cleanup:
+    pq_graph_free(&before);
     for (size_t k = 0; folded != NULL && k < task->n_nodes; k++) {
         pq_free(folded[k]);
     }
@@ -410,10 +427,10 @@ const pq_method pq_method_quantize = {
     .summary =
         "integer or fixed-point weights and activations after calibration, or weights in "
         "nf4, float16 or bfloat16",
-    .source      = "arXiv:1712.05877, arXiv:2106.08295",
+    .source      = "arXiv:1712.05877, arXiv:2106.08295, arXiv:2004.10568",
     .params      = params,
     .params_size = sizeof(pq_quantize_params),
-    .version     = "4",
+    .version     = "5",
     .needs       = needs,
     .check       = check,
     .accepts     = accepts,

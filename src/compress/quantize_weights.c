@@ -168,8 +168,7 @@ cleanup:
     return st;
 }
 
-/* The other neighbour of weight i on the grid, or the same where there is none. */
-static double other_side(const pq_quant *q, size_t s, double from, double rounded)
+double pq_quantize_other_side(const pq_quant *q, size_t s, double from, double rounded)
 {
     const int32_t code = pq_quant_code(q, s, (float)rounded);
     const int32_t next = rounded > from ? code - 1 : code + 1;
@@ -202,7 +201,8 @@ static void descend(const pq_weight *w, const pq_calib_gram *g, size_t first,
             }
             const size_t s = pq_quant_index(w->quant, &w->value->shape, first + i);
             const double d =
-                other_side(w->quant, s, (double)from[i], (double)to[i]) - (double)to[i];
+                pq_quantize_other_side(w->quant, s, (double)from[i], (double)to[i]) -
+                (double)to[i];
             if (2.0 * d * moment[i] + d * d * g->gram[i * n + i] >= 0.0) {
                 continue;
             }
@@ -292,35 +292,5 @@ pq_status pq_quantize_again(pq_weight *w, pq_err *err)
 cleanup:
     pq_free(lo);
     pq_free(hi);
-    return st;
-}
-
-pq_status pq_quantize_correct_bias(pq_layer *layer, const pq_tensor *before,
-                                   const pq_calib_gram *gram, pq_err *err)
-{
-    const pq_tensor *after   = pq_layer_weight(layer, "kernel")->value;
-    const size_t     outputs = after->shape.dim[0];
-    pq_tensor       *zeros   = NULL, *taken;
-    pq_status        st      = PQ_OK;
-
-    if (pq_layer_weight(layer, "bias") == NULL) {
-        PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(outputs), &zeros, err));
-        taken = zeros;
-        zeros = NULL;
-        PQ_TRY(pq_layer_add_weight(layer, "bias", taken, err));
-        after = pq_layer_weight(layer, "kernel")->value;
-    }
-    float *bias = pq_f32(pq_layer_weight(layer, "bias")->value);
-    for (size_t o = 0; o < outputs; o++) {
-        double shift = 0.0;
-        for (size_t i = 0; i < gram->n; i++) {
-            const size_t at = o * gram->n + i;
-            shift +=
-                ((double)pq_f32(after)[at] - (double)pq_f32(before)[at]) * gram->mean[i];
-        }
-        bias[o] = (float)((double)bias[o] - shift);
-    }
-cleanup:
-    pq_tensor_free(&zeros);
     return st;
 }

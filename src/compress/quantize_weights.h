@@ -10,12 +10,13 @@
 #include "compress/method.h"
 
 enum { PQ_FORMAT_INT, PQ_FORMAT_FIXED, PQ_FORMAT_NF4, PQ_FORMAT_F16, PQ_FORMAT_BF16 };
+enum { PQ_CHOICE_NEAREST, PQ_CHOICE_ADAPTIVE, PQ_CHOICE_ADAROUND };
 enum { PQ_PER_CHANNEL, PQ_PER_TENSOR, PQ_PER_GROUP, PQ_PER_WEIGHT };
 
 /** Parameters of the method. */
 typedef struct {
     int64_t bits, activation_bits, group, integer_bits, activation_integer_bits;
-    int64_t budget_bytes;
+    int64_t budget_bytes, rounding_steps;
     int     format, granularity, calibration, range, weight_range, choice, width_rule;
     int     overflow, rounding;                       /**< of fixed point */
     int     activation_overflow, activation_rounding; /**< 0: as weights, else mode + 1 */
@@ -95,15 +96,21 @@ pq_status pq_quantize_again(pq_weight *w, pq_err *err);
 pq_status pq_quantize_activations(pq_compress_task *task, char *const *folded,
                                   pq_err *err);
 
+/** The other neighbour of `from` on the grid of scale index s than `rounded`, or
+ * `rounded` where the codes end. */
+double pq_quantize_other_side(const pq_quant *q, size_t s, double from, double rounded);
+
 /**
- * Takes the mean shift of each output, (w' - w) times the mean input, off the bias,
- * which is added where there is none.
+ * What is done layer by layer on replayed events, once kernels have their nearest values
+ * and activations their grids: choice = adaround, bias_correction (quantize_replay.c).
  *
- * Source: Nagel et al., ICCV 2019, arXiv:1906.04721, section 4.2.
+ * Source: Nagel et al., ICML 2020, arXiv:2004.10568, section 3.3; of the bias: Nagel et
+ *         al., ICCV 2019, arXiv:1906.04721, section 4.2 and appendix D.
  *
- * @param[in] before  the kernel as it was
+ * @param[in] before  the graph before the stage, with the BatchNorms folded that were
+ *                    folded; its nodes are those of the task's graph
+ * @retval PQ_ERR_NUMERIC  A value on an event is not finite.
  */
-pq_status pq_quantize_correct_bias(pq_layer *layer, const pq_tensor *before,
-                                   const pq_calib_gram *gram, pq_err *err);
+pq_status pq_quantize_on_events(pq_compress_task *task, pq_graph *before, pq_err *err);
 
 #endif

@@ -3,14 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compress/method.h"
 #include "core/memory.h"
 #include "core/rng.h"
 #include "exec/predict.h"
 #include "exec/rescale.h"
 #include "layers/kinds.h"
 
-enum { DEFAULT_EVENTS = 1000, BATCH = 64 };
+enum { DEFAULT_EVENTS = 1000 };
 
 /* What the observer needs while a batch goes through. */
 typedef struct {
@@ -79,68 +78,88 @@ cleanup:
     return st;
 }
 
-static pq_status run_events(pq_plan *plan, const pq_graph *graph, pq_dataset *dataset,
-                            size_t split, const size_t *index, size_t events,
-                            collector *c, pq_err *err)
+pq_status pq_calib_count(const pq_dataset *dataset, size_t split, size_t events,
+                         size_t *out, pq_err *err)
+{
+    const pq_dataset_info *info = pq_dataset_describe(dataset);
+    const size_t           n    = info->splits[split].n;
+    pq_status              st;
+
+    PQ_CHECK(n > 0, PQ_ERR_CONFIG, "%s: split '%s' has no events to calibrate on",
+             info->path, info->splits[split].name);
+    events = events == 0 ? DEFAULT_EVENTS : events;
+    *out   = events > n ? n : events;
+cleanup:
+    return st;
+}
+
+pq_status pq_calib_run(pq_plan *plan, const pq_graph *graph, pq_dataset *dataset,
+                       size_t split, size_t events, uint64_t seed, pq_replay_seen seen,
+                       void *context, pq_err *err)
 {
     const pq_dataset_info *info  = pq_dataset_describe(dataset);
     const pq_shape         shape = pq_plan_output_shape(plan);
+    const size_t           batch = PQ_CALIB_BATCH;
     pq_rescale             scale = {0};
+    size_t                *index = NULL;
     float                 *x = NULL, *y = NULL;
     size_t                 in = 0, out = 0;
     pq_status              st;
 
     PQ_TRY(pq_predict_check(plan, info, err));
+    PQ_TRY(pq_calib_count(dataset, split, events, &events, err));
+    PQ_TRY(choose(info->splits[split].n, events, seed, &index, err));
     PQ_TRY(pq_rescale_make(graph, info, &scale, err));
     PQ_CHECK(pq_shape_count(&info->sample, &in) && pq_shape_count(&shape, &out),
              PQ_ERR_SHAPE, "samples are too large");
-    PQ_NEW(x, BATCH * in);
-    PQ_NEW(y, BATCH * out);
-    for (size_t first = 0; first < events; first += BATCH) {
-        const size_t n = events - first < BATCH ? events - first : BATCH;
+    PQ_NEW(x, batch * in);
+    PQ_NEW(y, batch * out);
+    for (size_t first = 0; first < events; first += batch) {
+        const size_t n = events - first < batch ? events - first : batch;
         for (size_t i = 0; i < n; i++) {
             const pq_batch one = {.x = x + i * in};
             PQ_TRY(pq_dataset_read(dataset, split, index[first + i], 1, &one, err));
         }
         pq_rescale_apply(&scale, n * in, x);
         PQ_TRY(pq_plan_run(plan, n, (const float *const[]){x}, y, err));
-        PQ_TRY(c->status);
+        PQ_TRY(seen(context, n, y, err));
     }
-    c->calib->events = events;
 cleanup:
     pq_rescale_free(&scale);
+    pq_free(index);
     pq_free(x);
     pq_free(y);
     return st;
+}
+
+/* What the observer found in the batch that went through. */
+static pq_status check_batch(void *context, size_t n, const float *values, pq_err *err)
+{
+    (void)n;
+    (void)values;
+    (void)err; /* the observer has filled it */
+    return ((const collector *)context)->status;
 }
 
 pq_status pq_calibrate(const pq_graph *graph, pq_dataset *dataset, size_t split,
                        unsigned needs, size_t events, uint64_t seed, pq_calib **out,
                        pq_err *err)
 {
-    const pq_dataset_info *info  = pq_dataset_describe(dataset);
-    const size_t           n     = info->splits[split].n;
-    pq_plan               *plan  = NULL;
-    pq_calib              *calib = NULL;
-    size_t                *index = NULL;
-    collector              c     = {.graph = graph, .needs = needs, .err = err};
-    pq_status              st;
+    const pq_plan_options options = {.engine = "blas", .batch = PQ_CALIB_BATCH};
+    pq_plan              *plan    = NULL;
+    pq_calib             *calib   = NULL;
+    collector             c       = {.graph = graph, .needs = needs, .err = err};
+    pq_status             st;
 
-    events = events == 0 ? DEFAULT_EVENTS : events;
-    events = events > n ? n : events;
-    PQ_CHECK(events > 0, PQ_ERR_CONFIG, "%s: split '%s' has no events to calibrate on",
-             info->path, info->splits[split].name);
-    PQ_TRY(pq_plan_create(graph, &(pq_plan_options){.engine = "blas", .batch = BATCH},
-                          &plan, err));
+    PQ_TRY(pq_plan_create(graph, &options, &plan, err));
     PQ_TRY(pq_calib_create(graph, &calib, err));
-    PQ_TRY(choose(n, events, seed, &index, err));
+    PQ_TRY(pq_calib_count(dataset, split, events, &calib->events, err));
     c.calib = calib;
     pq_plan_observe(plan, collect, &c);
-    PQ_TRY(run_events(plan, graph, dataset, split, index, events, &c, err));
+    PQ_TRY(pq_calib_run(plan, graph, dataset, split, events, seed, check_batch, &c, err));
     *out  = calib;
     calib = NULL;
 cleanup:
-    pq_free(index);
     pq_plan_free(&plan);
     pq_calib_free(&calib);
     return st;
@@ -156,8 +175,7 @@ pq_status pq_calib_events(const pq_graph *graph, pq_dataset *dataset, size_t spl
     size_t                 count  = 0;
     pq_status              st;
 
-    events = events == 0 ? DEFAULT_EVENTS : events;
-    events = events > info->splits[split].n ? info->splits[split].n : events;
+    PQ_TRY(pq_calib_count(dataset, split, events, &events, err));
     PQ_TRY(pq_rescale_make(graph, info, &scale, err));
     PQ_CHECK(pq_shape_count(&info->sample, &count) &&
                  events <= SIZE_MAX / sizeof *values / (count == 0 ? 1 : count),

@@ -5,8 +5,11 @@
 #ifndef PQ_LAB_CALIBRATE_H
 #define PQ_LAB_CALIBRATE_H
 
-#include "compress/calib.h"
+#include "compress/method.h"
 #include "data/dataset.h"
+#include "exec/plan.h"
+
+enum { PQ_CALIB_BATCH = 64 /* samples of a run */ };
 
 /**
  * @param[in] needs   PQ_NEEDS_* of the stage
@@ -17,6 +20,19 @@
 pq_status pq_calibrate(const pq_graph *graph, pq_dataset *dataset, size_t split,
                        unsigned needs, size_t events, uint64_t seed, pq_calib **out,
                        pq_err *err);
+
+/** Number of events that are run where `events` are asked for. @retval PQ_ERR_CONFIG  The
+ * split is empty. */
+pq_status pq_calib_count(const pq_dataset *dataset, size_t split, size_t events,
+                         size_t *out, pq_err *err);
+
+/**
+ * Runs the events of pq_calibrate through a plan of PQ_CALIB_BATCH samples.
+ * @param[in] seen  told of the output after each batch
+ */
+pq_status pq_calib_run(pq_plan *plan, const pq_graph *graph, pq_dataset *dataset,
+                       size_t split, size_t events, uint64_t seed, pq_replay_seen seen,
+                       void *context, pq_err *err);
 
 /**
  * The events that pq_calibrate runs, in the model's scale.

@@ -2,6 +2,7 @@
 
 #include "core/memory.h"
 #include "lab/calibrate.h"
+#include "lab/replay.h"
 #include "lab/sensitivity.h"
 #include "lab/stopwatch.h"
 
@@ -14,19 +15,26 @@ pq_status pq_compress_stage(const pq_stage *stage, const pq_graph *graph,
     pq_calib            *calib  = NULL;
     pq_stopwatch_options timing = {options->engine, options->batch, options->seed};
     const pq_stopwatch   watch  = pq_stopwatch_of(&timing);
-    pq_apply_options     apply  = {.stopwatch = &watch,
-                                   .cache     = options->cache,
-                                   .training  = options->training,
-                                   .seed      = options->seed,
-                                   .progress  = options->progress};
-    float               *x      = NULL;
-    size_t               n      = 0;
-    pq_status            st     = PQ_OK;
+    pq_replay_options    events = {options->dataset, options->calib_split,
+                                   options->calib_events, options->seed};
+    pq_replay            replay;
+    pq_apply_options     apply = {.stopwatch = &watch,
+                                  .cache     = options->cache,
+                                  .training  = options->training,
+                                  .seed      = options->seed,
+                                  .progress  = options->progress};
+    float               *x     = NULL;
+    size_t               n     = 0;
+    pq_status            st    = PQ_OK;
 
     if ((needs & PQ_NEEDS_CALIB) != 0) {
         PQ_CHECK(options->dataset != NULL, PQ_ERR_CONFIG,
                  "%s needs calibration events, and no dataset was given",
                  stage->method->name);
+        PQ_TRY(pq_replay_of(&events, &replay, err));
+        apply.replay = &replay;
+    }
+    if ((needs & PQ_NEEDS_STATISTICS) != 0) {
         PQ_TRY(pq_calibrate(graph, options->dataset, options->calib_split, needs,
                             options->calib_events, options->seed, &calib, err));
         if ((needs & PQ_NEEDS_LOSSES) != 0) {

@@ -63,3 +63,19 @@ pq_status pq_window_place(const pq_window_params *p, const pq_shape *in, pq_wind
 cleanup:
     return st;
 }
+
+void pq_window_patch(const pq_window *w, const float *image, size_t position,
+                     size_t first, size_t count, float *patch)
+{
+    for (size_t a = 0; a < w->kernel_h; a++) {
+        for (size_t b = 0; b < w->kernel_w; b++, patch += count) {
+            size_t     y = 0, x = 0;
+            const bool inside = pq_window_row(w, position / w->out_w, a, &y) &&
+                                pq_window_column(w, position % w->out_w, b, &x);
+            for (size_t c = 0; c < count; c++) {
+                patch[c] =
+                    inside ? image[(y * w->in_w + x) * w->channels + first + c] : 0.0f;
+            }
+        }
+    }
+}

@@ -102,6 +102,12 @@ typedef struct {
 pq_status pq_window_place(const pq_window_params *p, const pq_shape *in, pq_window *w,
                           pq_err *err);
 
+/** Values under the window at one position (rows first) of an image [in_h, in_w,
+ * channels]: `count` channels from `first` on, [kernel_h, kernel_w, count]; padding is 0.
+ */
+void pq_window_patch(const pq_window *w, const float *image, size_t position,
+                     size_t first, size_t count, float *patch);
+
 /** Input row (column) under kernel row k of the window at `out`; false when that is
  * padding. */
 static inline bool pq_window_row(const pq_window *w, size_t out, size_t k, size_t *row)
