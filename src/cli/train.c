@@ -82,16 +82,22 @@ static char *locate(const run_state *r, const char *name)
     return pq_strdup(name);
 }
 
+/* `arch` is a file beside the weights, or a network of the zoo, or NULL. */
 static pq_status load(const run_state *r, const char *name, const char *arch,
                       pq_graph **out, pq_err *err)
 {
-    char     *path = locate(r, name);
+    char     *path   = locate(r, name);
+    char     *beside = arch == NULL       ? NULL
+                       : pq_zoo_has(arch) ? pq_strdup(arch)
+                                          : locate(r, arch);
     pq_status st;
 
-    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(pq_model_load(path, arch, out, err));
+    PQ_CHECK(path != NULL && (arch == NULL || beside != NULL), PQ_ERR_NOMEM,
+             "cannot allocate a path");
+    PQ_TRY(pq_model_load(path, beside, out, err));
 cleanup:
     pq_free(path);
+    pq_free(beside);
     return st;
 }
 
@@ -112,7 +118,8 @@ static pq_status open_inputs(run_state *r, pq_train_data *data, pq_err *err)
         PQ_TRY(load(r, r->config->model.weights, r->config->model.arch, &r->graph, err));
     }
     if (r->config->model.teacher != NULL) {
-        PQ_TRY(load(r, r->config->model.teacher, NULL, &r->teacher, err));
+        PQ_TRY(load(r, r->config->model.teacher, r->config->model.teacher_arch,
+                    &r->teacher, err));
         PQ_TRY(pq_graph_check(r->teacher, err));
     }
     PQ_TRY(pq_dataset_open(path, &how, &r->dataset, err));

@@ -68,7 +68,8 @@ static pq_status read_architecture(reader *r, const char *arch, json_t **out, pq
             st = pq_err_set(err, PQ_ERR_FORMAT, __FILE__, __LINE__,
                             "%s: holds weights of Keras without their architecture",
                             r->path);
-            pq_err_hint(err, "give the JSON of model.to_json() with --arch FILE");
+            pq_err_hint(err, "give the JSON of model.to_json() with --arch FILE, or "
+                             "`arch:` (of a teacher `teacher_arch:`) in a configuration");
             goto cleanup;
         }
         PQ_TRY(pq_h5_attr_text(r->file, "/", "model_config", &text, err));

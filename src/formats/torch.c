@@ -252,8 +252,8 @@ static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err
         st = pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
                         "a state dict holds weights without their network");
         pq_err_hint(err,
-                    "name the network with --arch NAME, or `arch:` in a "
-                    "configuration; there are %s",
+                    "name the network with --arch NAME, or `arch:` (of a teacher "
+                    "`teacher_arch:`) in a configuration; there are %s",
                     nets.text);
         goto cleanup;
     }

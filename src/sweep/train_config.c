@@ -22,6 +22,9 @@ static const pq_param model_rows[] = {
          "teacher"),
     TEXT(pq_train_config_model, arch, NULL, "architecture beside weights-only files"),
     TEXT(pq_train_config_model, teacher, NULL, "model file to distil from"),
+    TEXT(pq_train_config_model, teacher_arch, NULL,
+         "architecture of a teacher that holds weights only: JSON of Keras, or a network "
+         "of the zoo"),
     {0},
 };
 
@@ -108,15 +111,28 @@ static const pq_yaml *place(const pq_yaml *tree, const char *key)
     return node != NULL ? node : tree;
 }
 
+/* An architecture says nothing without the weights it is for. */
+static void check_model(pq_problems *p, const pq_yaml *model,
+                        const pq_train_config_model *m)
+{
+    if ((m->zoo != NULL) == (m->weights != NULL)) {
+        pq_problem(p, model, "model: exactly one of zoo and weights must be given");
+    }
+    if (m->arch != NULL && m->weights == NULL) {
+        pq_problem(p, place(model, "arch"), "model: arch goes with weights");
+    }
+    if (m->teacher_arch != NULL && m->teacher == NULL) {
+        pq_problem(p, place(model, "teacher_arch"),
+                   "model: teacher_arch goes with teacher");
+    }
+}
+
 /* What must be given, and what tables cannot say. */
 static void check_whole(pq_problems *p, const pq_yaml *tree, const pq_train_config *c)
 {
     pq_err why = {0};
 
-    if ((c->model.zoo != NULL) == (c->model.weights != NULL)) {
-        pq_problem(p, place(tree, "model"),
-                   "model: exactly one of zoo and weights must be given");
-    }
+    check_model(p, place(tree, "model"), &c->model);
     if (c->dataset.file == NULL) {
         pq_problem(p, place(tree, "dataset"), "dataset: file must be given");
     }

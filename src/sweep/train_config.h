@@ -10,7 +10,7 @@
 
 /** `model:` */
 typedef struct {
-    char *zoo, *weights, *arch, *teacher;
+    char *zoo, *weights, *arch, *teacher, *teacher_arch;
 } pq_train_config_model;
 
 /** `dataset:` */

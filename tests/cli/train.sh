@@ -58,6 +58,16 @@ expect 0 "accuracy" "$pquant" model eval "$work/nan.h5" --data datasets/jets-hlf
 expect 0 "warning: no epoch holds every recall floor: class 'g'" train "$work/floor.h5" -S 'train.min_recall={g: 0.99}'
 [ "$(field "$work/floor.h5.json" 'd["floor_held"], d["floors"]["g"]')" = "(False, 0.99)" ] || fault "the floor is not in the log"
 
+# A teacher of weights alone: its architecture beside it, else one sentence; what does not fit, too.
+models=$root/datasets/models
+taught=(-S "model.teacher=$models/jsc-mlp.weights.h5" -S train.epochs=1)
+expect 0 "weights of epoch" train "$work/taught.h5" "${taught[@]}" -S "model.teacher_arch=$models/jsc-mlp.json"
+expect 2 "hint: give the JSON of model.to_json() with --arch FILE, or \`arch:\` (of a teacher \`teacher_arch:\`) in a configuration" \
+  train "$work/none.h5" "${taught[@]}"
+expect 2 "the teacher has 784 inputs and 10 outputs, the graph 16 and 5" train "$work/none.h5" -S "model.teacher=$models/fashion-mlp.h5"
+expect 2 "teacher_arch goes with teacher" train "$work/none.h5" -S "model.teacher_arch=$models/jsc-mlp.json"
+[ ! -e "$work/none.h5" ] || fault "a model without its teacher"
+
 # Every mistake at once, at its place; includes; what looks at configurations.
 cat >"$work/bad.yaml" <<'END'
 schema: pquant/1

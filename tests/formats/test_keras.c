@@ -434,7 +434,9 @@ Test(keras, weights_without_architecture_need_one_beside_them)
     finish(&k, NULL);
     refused(PQ_ERR_FORMAT, "holds weights of Keras without their architecture");
     (void)pq_model_load(path, NULL, &graph, &err);
-    cr_expect_str_eq(err.hint, "give the JSON of model.to_json() with --arch FILE");
+    cr_expect_str_eq(err.hint,
+                     "give the JSON of model.to_json() with --arch FILE, or "
+                     "`arch:` (of a teacher `teacher_arch:`) in a configuration");
     snprintf(arch, sizeof arch, "%s/a.json", folder);
     err = (pq_err){0};
     cr_expect_eq(pq_model_load(path, arch, &graph, &err), PQ_ERR_NOT_FOUND);

@@ -185,6 +185,30 @@ Test(training, configurations_tell_every_mistake_at_once)
     pq_text_free(&problems);
 }
 
+Test(training, an_architecture_goes_with_its_weights)
+{
+    pq_train_config *config   = NULL;
+    pq_text          problems = {0};
+    pq_err           e        = {0};
+
+    enter_folder();
+    cr_expect_eq(read_training("schema: pquant/1\nmodel: {zoo: jsc-mlp, arch: a.json,\n"
+                               "  teacher_arch: resnet20}\n"
+                               "dataset: {file: d.h5}\noutput: {model: m.h5}\n",
+                               &config, &problems, &e),
+                 PQ_ERR_CONFIG);
+    cr_expect_str_eq(problems.text,
+                     "t.yaml:2:29: model: arch goes with weights\n"
+                     "t.yaml:3:17: model: teacher_arch goes with teacher\n");
+    OK(read_training("schema: pquant/1\nmodel: {zoo: jsc-mlp, teacher: t.h5, "
+                     "teacher_arch: t.json}\n"
+                     "dataset: {file: d.h5}\noutput: {model: m.h5}\n",
+                     &config, NULL, ERR));
+    cr_expect_str_eq(config->model.teacher_arch, "t.json");
+    pq_train_config_free(&config);
+    pq_text_free(&problems);
+}
+
 Test(training, configurations_are_read_with_includes_and_shown_whole)
 {
     pq_train_config *config = NULL, *again = NULL;
