@@ -256,7 +256,7 @@ static pq_status start_at_loss(const lora_params *p, target *t, pq_err *err)
         pq_tensor_free(&trial.value);
         pq_quant_free(&trial.quant);
     }
-    t->w->pruned = false;
+    pq_weight_unprune(t->w);
 cleanup:
     free_target(&last);
     pq_tensor_free(&x);

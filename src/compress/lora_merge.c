@@ -86,7 +86,7 @@ pq_status pq_lora_set(pq_weight *w, const pq_tensor *values, pq_err *err)
     for (size_t i = 0; i < values->count; i++) {
         pq_f32(w->value)[i] = (float)pq_f64(values)[i];
     }
-    w->pruned = false;
+    pq_weight_unprune(w);
     if (w->quant != NULL) {
         PQ_TRY(pq_quantize_again(w, err));
     }

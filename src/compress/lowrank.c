@@ -283,8 +283,8 @@ pq_status pq_kernel_replace(pq_graph *graph, size_t node, pq_tensor *kernel,
     assert(pq_shape_equal(&w->value->shape, &kernel->shape));
     pq_tensor_free(&w->value);
     pq_quant_free(&w->quant);
-    w->value  = kernel;
-    w->pruned = false;
+    w->value = kernel;
+    pq_weight_unprune(w);
     return shift != NULL ? pq_bias_shift(layer, kernel->shape.dim[0], shift, err) : PQ_OK;
 }
 

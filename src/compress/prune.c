@@ -46,19 +46,19 @@ typedef struct {
     size_t      n;
 } group;
 
-/* |x| as an integer: for finite floats the order of the bits is the order of the values.
- */
-static uint32_t magnitude(float x)
+/* The order weights go in: what is pruned already, then by |x|. For finite floats the
+ * order of the bits is the order of the values. */
+static uint32_t place_of(const pq_weight *w, size_t i)
 {
     uint32_t bits;
 
-    memcpy(&bits, &x, sizeof bits);
-    return bits & 0x7FFFFFFFu;
+    memcpy(&bits, &pq_f32(w->value)[i], sizeof bits);
+    return pq_weight_is_pruned(w, i) ? 0 : (bits & 0x7FFFFFFFu) + 1;
 }
 
 /*
- * The magnitude of the count-th smallest weight, and how many of exactly that
- * magnitude are among the count smallest: a radix selection, high half first.
+ * The place of the count-th weight, and how many of exactly that place are among
+ * the first count: a radix selection, high half first.
  */
 static void select_threshold(group g, size_t count, size_t *histogram,
                              uint32_t *threshold, size_t *ties)
@@ -70,7 +70,7 @@ static void select_threshold(group g, size_t count, size_t *histogram,
         memset(histogram, 0, 65536 * sizeof *histogram);
         for (size_t k = 0; k < g.n; k++) {
             for (size_t i = 0; i < g.kernels[k]->value->count; i++) {
-                const uint32_t x = magnitude(pq_f32(g.kernels[k]->value)[i]);
+                const uint32_t x = place_of(g.kernels[k], i);
                 if (half == 0) {
                     histogram[x >> 16]++;
                 } else if (x >> 16 == high) {
@@ -90,10 +90,27 @@ static void select_threshold(group g, size_t count, size_t *histogram,
     *ties = count;
 }
 
-static void prune_group(group g, double sparsity, size_t *histogram)
+/* Zeroes and marks what comes before the threshold, and the first of those at it. */
+static void prune_kernel(pq_weight *w, uint32_t threshold, size_t *ties, double *dropped)
 {
-    size_t   all = 0, ties = 0;
-    uint32_t threshold = 0;
+    float *x = pq_f32(w->value);
+
+    for (size_t i = 0; i < w->value->count; i++) {
+        const uint32_t place = place_of(w, i);
+        if (place < threshold || (place == threshold && *ties > 0)) {
+            *ties -= place == threshold ? 1 : 0;
+            *dropped += (double)x[i] * (double)x[i];
+            x[i] = 0.0f;
+            w->pruned[i / 8] |= (uint8_t)(1u << i % 8);
+        }
+    }
+}
+
+static pq_status prune_group(group g, double sparsity, size_t *histogram, pq_err *err)
+{
+    size_t    all = 0, ties = 0;
+    uint32_t  threshold = 0;
+    pq_status st        = PQ_OK;
 
     for (size_t k = 0; k < g.n; k++) {
         all += g.kernels[k]->value->count;
@@ -101,21 +118,17 @@ static void prune_group(group g, double sparsity, size_t *histogram)
     const size_t count = (size_t)round(sparsity * (double)all);
 
     if (count == 0) {
-        return;
+        return PQ_OK;
     }
     select_threshold(g, count, histogram, &threshold, &ties);
     for (size_t k = 0; k < g.n; k++) {
-        float *x             = pq_f32(g.kernels[k]->value);
-        g.kernels[k]->pruned = true;
-        for (size_t i = 0; i < g.kernels[k]->value->count; i++) {
-            const uint32_t m = magnitude(x[i]);
-            if (m < threshold || (m == threshold && ties > 0)) {
-                ties -= m == threshold ? 1 : 0;
-                g.dropped[k] += (double)x[i] * (double)x[i];
-                x[i] = 0.0f;
-            }
+        if (g.kernels[k]->pruned == NULL) {
+            PQ_NEW(g.kernels[k]->pruned, pq_mask_bytes(g.kernels[k]->value->count));
         }
+        prune_kernel(g.kernels[k], threshold, &ties, &g.dropped[k]);
     }
+cleanup:
+    return st;
 }
 
 static bool accepts(const pq_graph *graph, const pq_node *node)
@@ -154,12 +167,12 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
         all.kernels[i]  = pq_node_kernel(&task->graph->nodes[at]);
     }
     if (p->scope == GLOBAL) {
-        prune_group(all, p->target_sparsity, histogram);
+        PQ_TRY(prune_group(all, p->target_sparsity, histogram, err));
     }
     for (size_t i = 0; i < all.n; i++) {
         const group one = {&all.kernels[i], &all.dropped[i], 1};
         if (p->scope == PER_LAYER) {
-            prune_group(one, p->target_sparsity, histogram);
+            PQ_TRY(prune_group(one, p->target_sparsity, histogram, err));
         }
         PQ_TRY(report(task, i, all.kernels[i]->value, all.dropped[i]));
     }
@@ -177,7 +190,7 @@ const pq_method pq_method_prune = {
     .source      = "arXiv:1506.02626, arXiv:1710.01878",
     .params      = params,
     .params_size = sizeof(prune_params),
-    .version     = "1",
+    .version     = "2",
     .accepts     = accepts,
     .apply       = apply,
 };

@@ -207,7 +207,7 @@ static void find_sides(const pq_weight *w, const float *from, float *lower, floa
             (float)pq_quantize_other_side(w->quant, s, (double)from[i], (double)near[i]);
         lower[i] = fminf(near[i], other);
         upper[i] = fmaxf(near[i], other);
-        if ((w->pruned && from[i] == 0.0f) || from[i] < lower[i] || from[i] > upper[i]) {
+        if (pq_weight_is_pruned(w, i) || from[i] < lower[i] || from[i] > upper[i]) {
             lower[i] = upper[i] = near[i];
         }
     }

@@ -196,7 +196,7 @@ static void descend(const pq_weight *w, const pq_calib_gram *g, size_t first,
     for (int sweep = 0; sweep < 20 && moved; sweep++) {
         moved = false;
         for (size_t i = 0; i < n; i++) {
-            if (w->pruned && from[i] == 0.0f) {
+            if (pq_weight_is_pruned(w, first + i)) {
                 continue;
             }
             const size_t s = pq_quant_index(w->quant, &w->value->shape, first + i);
@@ -215,7 +215,7 @@ static void descend(const pq_weight *w, const pq_calib_gram *g, size_t first,
     }
 }
 
-/* Flips weights between their two neighbours; zeros of a pruned kernel stay. */
+/* Flips weights between their two neighbours; pruned ones stay. */
 static pq_status choose_sides(const pq_weight *w, const float *from,
                               const pq_calib_gram *g, pq_err *err)
 {

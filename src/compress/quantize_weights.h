@@ -70,7 +70,7 @@ pq_status pq_quantize_choose_widths(const pq_compress_task *task, int64_t *width
  * Adaptive choice: from the nearest neighbours, flips one weight at a time to the other
  * neighbour while that lowers (w' - w)^T G (w' - w) of its output channel, G the Gram
  * matrix of the layer's inputs before any grid: coordinate descent on the objective that
- * AdaRound relaxes. Zeros of a pruned kernel do not take part.
+ * AdaRound relaxes. Pruned weights do not take part.
  *
  * Source: of the objective, Nagel et al., ICML 2020, arXiv:2004.10568, eq. 6.
  *

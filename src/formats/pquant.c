@@ -25,6 +25,12 @@ static char *weight_path(const char *root, const char *layer, const char *weight
     return pq_format("%s/%s/%s", root, layer, weight);
 }
 
+/* Beside the weight: which of its zeros are pruned. */
+static char *mask_path(const char *weight)
+{
+    return pq_format("%s.pruned", weight);
+}
+
 /* Saving */
 
 static pq_status save_packed(pq_h5 *file, const char *path, const pq_weight *w,
@@ -61,6 +67,38 @@ cleanup:
     return st;
 }
 
+/* Of a weight with zeros that are not pruned, which are: a bit for each zero. */
+static pq_status save_mask(pq_h5 *file, const char *weight, const pq_weight *w,
+                           pq_err *err)
+{
+    char        *path  = mask_path(weight);
+    uint8_t     *bits  = NULL;
+    size_t       other = 0, at = 0;
+    const size_t zeros = pq_weight_zeros(w, &other);
+    pq_tensor    view  = {.dtype = PQ_DTYPE_U8};
+    pq_status    st;
+
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    if (other == 0) {
+        goto cleanup;
+    }
+    PQ_NEW(bits, pq_mask_bytes(zeros));
+    for (size_t i = 0; i < w->value->count; i++) {
+        if (pq_f32(w->value)[i] == 0.0F) {
+            bits[at / 8] |= (uint8_t)(pq_weight_is_pruned(w, i) ? 1u << at % 8 : 0u);
+            at++;
+        }
+    }
+    view.count = pq_mask_bytes(zeros);
+    view.shape = PQ_SHAPE(view.count);
+    view.data  = bits;
+    PQ_TRY(pq_h5_write(file, path, &view, 0, err));
+cleanup:
+    pq_free(path);
+    pq_free(bits);
+    return st;
+}
+
 static pq_status save_weight(pq_h5 *file, const char *root, const char *layer,
                              const pq_weight *w, pq_err *err)
 {
@@ -74,8 +112,9 @@ static pq_status save_weight(pq_h5 *file, const char *root, const char *layer,
     } else {
         PQ_TRY(pq_h5_write(file, path, w->value, 0, err));
     }
-    if (w->pruned) {
+    if (w->pruned != NULL) {
         PQ_TRY(pq_h5_set_flag(file, path, "pruned", 1, err));
+        PQ_TRY(save_mask(file, path, w, err));
     }
 cleanup:
     pq_free(path);
@@ -247,6 +286,38 @@ cleanup:
     return st;
 }
 
+/* Without a mask of its own every zero of a pruned weight is pruned. */
+static pq_status load_mask(pq_h5 *file, const char *weight, pq_weight *w, pq_err *err)
+{
+    char      *path = mask_path(weight);
+    pq_tensor *bits = NULL;
+    size_t     none = 0, at = 0, due;
+    pq_status  st;
+
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    if (!pq_h5_has(file, path)) {
+        PQ_TRY(pq_weight_prune_zeros(w, err));
+        goto cleanup;
+    }
+    due = pq_mask_bytes(pq_weight_zeros(w, &none));
+    PQ_TRY(pq_h5_read(file, path, PQ_DTYPE_U8, due, &bits, err));
+    PQ_CHECK(bits->count == due, PQ_ERR_FORMAT,
+             "%s: %s has %zu bytes where %zu are due, a bit for each zero",
+             pq_h5_path(file), path, bits->count, due);
+    PQ_NEW(w->pruned, pq_mask_bytes(w->value->count));
+    for (size_t i = 0; i < w->value->count; i++) {
+        if (pq_f32(w->value)[i] == 0.0F) {
+            const unsigned bit = ((const uint8_t *)bits->data)[at / 8] >> at % 8 & 1u;
+            w->pruned[i / 8] |= (uint8_t)(bit << i % 8);
+            at++;
+        }
+    }
+cleanup:
+    pq_free(path);
+    pq_tensor_free(&bits);
+    return st;
+}
+
 static pq_status load_weight(pq_h5 *file, const char *root, pq_node *node,
                              const json_t *json, pq_err *err)
 {
@@ -276,10 +347,12 @@ static pq_status load_weight(pq_h5 *file, const char *root, pq_node *node,
     taken = t;
     t     = NULL;
     PQ_TRY(pq_layer_add_weight(node->layer, name, taken, err));
-    w         = pq_layer_weight(node->layer, name);
-    w->quant  = q;
-    w->pruned = pruned == 1;
-    q         = NULL;
+    w        = pq_layer_weight(node->layer, name);
+    w->quant = q;
+    q        = NULL;
+    if (pruned == 1) {
+        PQ_TRY(load_mask(file, path, w, err));
+    }
 cleanup:
     pq_free(path);
     pq_tensor_free(&t);

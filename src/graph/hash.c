@@ -47,6 +47,20 @@ static void hash_tensor(pq_hash *h, const pq_tensor *t)
     }
 }
 
+/* Most pruned weights have no other zeros than pruned ones: then a mark says it all. */
+static void hash_mask(pq_hash *h, const pq_weight *w)
+{
+    size_t rounded = 0;
+
+    if (w->pruned != NULL) {
+        (void)pq_weight_zeros(w, &rounded);
+    }
+    hash_number(h, w->pruned == NULL ? 0 : rounded == 0 ? 1 : 2);
+    if (rounded > 0) {
+        pq_hash_bytes(h, w->pruned, pq_mask_bytes(w->value->count));
+    }
+}
+
 static pq_status hash_node(pq_hash *h, const pq_node *node, pq_err *err)
 {
     const pq_layer *layer      = node->layer;
@@ -67,7 +81,7 @@ static pq_status hash_node(pq_hash *h, const pq_node *node, pq_err *err)
     for (size_t i = 0; i < layer->n_weights; i++) {
         const pq_weight *w = &layer->weights[i];
         pq_hash_text(h, w->name);
-        hash_number(h, w->pruned);
+        hash_mask(h, w);
         hash_quant(h, w->quant);
         hash_tensor(h, w->value);
     }

@@ -69,6 +69,7 @@ static void free_weight(pq_weight *w)
     pq_free(w->name);
     pq_tensor_free(&w->value);
     pq_quant_free(&w->quant);
+    pq_free(w->pruned);
 }
 
 void pq_layer_free(pq_layer **layer)
@@ -102,7 +103,11 @@ pq_status pq_layer_clone(const pq_layer *layer, pq_layer **out, pq_err *err)
         pq_tensor       *value = NULL;
         PQ_TRY(pq_tensor_clone(from->value, &value, err));
         PQ_TRY(pq_layer_add_weight(copy, from->name, value, err));
-        copy->weights[i].pruned = from->pruned;
+        if (from->pruned != NULL) {
+            PQ_NEW(copy->weights[i].pruned, pq_mask_bytes(from->value->count));
+            memcpy(copy->weights[i].pruned, from->pruned,
+                   pq_mask_bytes(from->value->count));
+        }
         if (from->quant != NULL) {
             PQ_TRY(pq_quant_clone(from->quant, &copy->weights[i].quant, err));
         }
@@ -163,10 +168,45 @@ cleanup:
     return st;
 }
 
+pq_status pq_weight_prune_zeros(pq_weight *w, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    if (w->pruned == NULL) {
+        PQ_NEW(w->pruned, pq_mask_bytes(w->value->count));
+    }
+    for (size_t i = 0; i < w->value->count; i++) {
+        const unsigned bit = pq_f32(w->value)[i] == 0.0f ? 1u << i % 8 : 0u;
+        w->pruned[i / 8] |= (uint8_t)bit;
+    }
+cleanup:
+    return st;
+}
+
+void pq_weight_unprune(pq_weight *w)
+{
+    pq_free(w->pruned);
+    w->pruned = NULL;
+}
+
+size_t pq_weight_zeros(const pq_weight *w, size_t *rounded)
+{
+    size_t zeros = 0;
+
+    *rounded = 0;
+    for (size_t i = 0; i < w->value->count; i++) {
+        if (pq_f32(w->value)[i] == 0.0f) {
+            zeros++;
+            *rounded += pq_weight_is_pruned(w, i) ? 0 : 1;
+        }
+    }
+    return zeros;
+}
+
 bool pq_weight_is_sparse(const pq_weight *w)
 {
-    return w->pruned && pq_quant_packed_bytes(w->quant, w->value, true) <
-                            pq_quant_packed_bytes(w->quant, w->value, false);
+    return w->pruned != NULL && pq_quant_packed_bytes(w->quant, w->value, true) <
+                                    pq_quant_packed_bytes(w->quant, w->value, false);
 }
 
 size_t pq_weight_stored_bytes(const pq_weight *w)

@@ -17,14 +17,14 @@
 #include "tensor/quant.h"
 #include "tensor/tensor.h"
 
-/** One weight of a layer; owns value and quant. */
+/** One weight of a layer; owns all it points to. */
 typedef struct {
     char *name; /**< "kernel", "bias", "gamma", …; unique in the layer */
     pq_tensor
         *value; /**< float32, always what is computed with (on the grid if quantized) */
-    pq_quant *quant; /**< how it is stored, or NULL = float32 */
-    bool
-        pruned; /**< zeros are structural: stored as a bitmap, kept zero in fine-tuning */
+    pq_quant *quant;  /**< how it is stored, or NULL = float32 */
+    uint8_t  *pruned; /**< bit i is 1 where item i is 0 for good, through training too;
+                         NULL = not pruned; zeros of the others are rounded ones */
 } pq_weight;
 
 typedef struct pq_layer_kind pq_layer_kind;
@@ -118,6 +118,27 @@ pq_weight *pq_layer_weight(const pq_layer *layer, const char *name);
 
 /** Index of a weight in layer->weights, or SIZE_MAX. */
 size_t pq_layer_weight_index(const pq_layer *layer, const char *name);
+
+/** Bytes of a mask of so many bits. */
+static inline size_t pq_mask_bytes(size_t bits)
+{
+    return bits / 8 + (bits % 8 != 0 ? 1 : 0);
+}
+
+/** Whether an item is 0 for good. */
+static inline bool pq_weight_is_pruned(const pq_weight *w, size_t item)
+{
+    return w->pruned != NULL && (w->pruned[item / 8] >> item % 8 & 1) != 0;
+}
+
+/** Marks all zeros as pruned, also where there are none. */
+pq_status pq_weight_prune_zeros(pq_weight *w, pq_err *err);
+
+/** Forgets what was pruned. */
+void pq_weight_unprune(pq_weight *w);
+
+/** Number of zeros, and how many of them are not pruned. */
+size_t pq_weight_zeros(const pq_weight *w, size_t *rounded);
 
 /** Bytes a weight takes when stored: bit-packed, with scales, and as bitmap plus kept
  * items when pruned and that is smaller. */

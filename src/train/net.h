@@ -87,13 +87,14 @@ typedef struct {
 
 /** One weight in the flat array, or the parameters of a quantizer behind them. */
 typedef struct {
-    size_t          node, index; /**< of the graph, of the layer or SIZE_MAX */
-    size_t          offset, count;
-    pq_weight_role  role;
-    bool            frozen, pruned;
-    const pq_quant *quant;
-    const pq_grid  *grid; /**< the quantizer in training, or NULL */
-    pq_shape        shape;
+    size_t           node, index; /**< of the graph, of the layer or SIZE_MAX */
+    size_t           offset, count;
+    pq_weight_role   role;
+    bool             frozen;
+    const pq_weight *from; /**< of the graph, NULL for a quantizer */
+    const pq_quant  *quant;
+    const pq_grid   *grid; /**< the quantizer in training, or NULL */
+    pq_shape         shape;
 } pq_net_weight;
 
 /** One step of the program. */

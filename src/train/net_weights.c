@@ -28,7 +28,7 @@ static pq_status list_weights(pq_net *net, const pq_graph *graph, const char *fr
                                 .count  = weight->value->count,
                                 .role   = node->layer->kind->role(weight->name),
                                 .frozen = frozen,
-                                .pruned = weight->pruned,
+                                .from   = weight,
                                 .quant  = weight->quant,
                                 .shape  = weight->value->shape};
             net->n_flat += (weight->value->count + ALIGN - 1) / ALIGN * ALIGN;

@@ -29,22 +29,22 @@ static void cut_tiles(const pq_net *net, pq_optimizer *o)
     }
 }
 
-/* Pruned is what is zero in a pruned weight before training, and only that: a weight that
-   passes through zero on its way goes on. */
+/* Pruned is what the mask says, and only that: a weight that was rounded to zero, or
+   passes through it on its way, goes on. */
 static pq_status mark_pruned(const pq_net *net, pq_optimizer *o, pq_err *err)
 {
     pq_status st = PQ_OK;
 
     for (size_t i = 0; i < net->n_weights; i++) {
         const pq_net_weight *w = &net->weights[i];
-        if (!w->pruned) {
+        if (w->from->pruned == NULL) {
             continue;
         }
         if (o->pruned == NULL) {
             PQ_NEW(o->pruned, net->n_flat);
         }
         for (size_t k = 0; k < w->count; k++) {
-            o->pruned[w->offset + k] = net->flat[w->offset + k] == 0.0F;
+            o->pruned[w->offset + k] = pq_weight_is_pruned(w->from, k);
         }
     }
 cleanup:

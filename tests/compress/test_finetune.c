@@ -81,6 +81,56 @@ Test(finetune, keeps_a_pruned_layers_zeros_and_layers_that_are_not_selected)
     pq_dataset_close(&d);
 }
 
+Test(finetune, weights_rounded_to_zero_move_on_and_pruned_ones_stay)
+{
+    pq_dataset       *d = events();
+    pq_graph         *g = trained(d);
+    const pq_training t = {
+        .dataset = d, .validation = SIZE_MAX, .threads = 2, .teacher = g};
+    pq_graph *small  = apply("prune:target_sparsity=0.3", g, &t);
+    pq_graph *coarse = apply("quantize:bits=2,activations=no", small, &t);
+    pq_graph *tuned  = apply("finetune:epochs=3,lr=0.03,layers=fc1", coarse, &t);
+    size_t    woken = 0, stay = 0;
+
+    for (size_t i = 0; i < 16 * 24; i++) {
+        const bool pruned  = kernel(small, "fc1")[i] == 0.0F;
+        const bool rounded = !pruned && kernel(coarse, "fc1")[i] == 0.0F;
+        stay += pruned ? 1 : 0;
+        cr_assert(!pruned || kernel(tuned, "fc1")[i] == 0.0F, "%zu", i);
+        woken += rounded && kernel(tuned, "fc1")[i] != 0.0F ? 1 : 0;
+    }
+    cr_expect_gt(stay, 80);
+    cr_expect_gt(woken, 10, "%zu", woken);
+    pq_graph_free(&g);
+    pq_graph_free(&small);
+    pq_graph_free(&coarse);
+    pq_graph_free(&tuned);
+    pq_dataset_close(&d);
+}
+
+/* The zeros of a product are not those of its factors. */
+Test(finetune, factors_of_a_pruned_layer_are_free)
+{
+    pq_dataset       *d = events();
+    pq_graph         *g = trained(d);
+    const pq_training t = {
+        .dataset = d, .validation = SIZE_MAX, .threads = 2, .teacher = g};
+    pq_graph *sparse = apply("prune:target_sparsity=0.5", g, &t);
+    pq_graph *small  = apply("svd:rank=4,layers=fc1", sparse, &t);
+
+    for (size_t i = 0; i < small->n_nodes; i++) {
+        const pq_weight *w = pq_layer_weight(small->nodes[i].layer, "kernel");
+        if (w != NULL) {
+            cr_expect_eq(w->pruned != NULL, strcmp(small->nodes[i].name, "fc2") == 0,
+                         "%s", small->nodes[i].name);
+        }
+    }
+    pq_graph_free(&g);
+    pq_graph_free(&sparse);
+    pq_graph_free(&small);
+    pq_dataset_close(&d);
+}
+
 Test(finetune, both_factors_of_a_low_rank_layer_are_trained)
 {
     pq_dataset       *d = events();

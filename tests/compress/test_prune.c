@@ -156,7 +156,7 @@ Test(prune, touches_kernels_only_and_marks_them)
             const pq_weight *pruned = &out->nodes[i].layer->weights[w];
             const bool       due    = strncmp(g->nodes[i].name, "conv", 4) == 0 &&
                              strcmp(pruned->name, "kernel") == 0;
-            cr_expect_eq(pruned->pruned, due);
+            cr_expect_eq(pruned->pruned != NULL, due);
             if (!due) {
                 cr_expect_eq(memcmp(pruned->value->data, layer->weights[w].value->data,
                                     pruned->value->count * sizeof(float)),
@@ -236,6 +236,50 @@ Test(prune, keeps_an_earlier_quantization_on_its_grid)
     cr_expect_lt(bytes[1], bytes[0]);
     pq_graph_free(&out);
     pq_graph_free(&q);
+    pq_graph_free(&g);
+}
+
+static size_t pruned(const pq_graph *g, const char *layer)
+{
+    const pq_weight *w = pq_layer_weight(net_node(g, layer)->layer, "kernel");
+    size_t           n = 0;
+
+    for (size_t i = 0; i < w->value->count; i++) {
+        cr_expect(!pq_weight_is_pruned(w, i) || pq_f32(w->value)[i] == 0.0f);
+        n += pq_weight_is_pruned(w, i) ? 1 : 0;
+    }
+    return n;
+}
+
+/* What a coarse grid rounds to zero is not pruned, and what is pruned comes first when
+   more is. */
+Test(prune, marks_what_it_pruned_and_nothing_that_is_rounded_to_zero)
+{
+    pq_graph *g = net_mlp(10);
+    pq_graph *p = net_apply("prune:target_sparsity=0.25,layers=fc3", g, NULL, NULL, NULL);
+    pq_graph *q = net_apply("quantize:bits=2,activations=no", p, NULL, NULL, NULL);
+    pq_graph *less =
+        net_apply("prune:target_sparsity=0.2,layers=fc3", q, NULL, NULL, NULL);
+    pq_graph *more =
+        net_apply("prune:target_sparsity=0.3,layers=fc3", q, NULL, NULL, NULL);
+
+    cr_expect_eq(zeros(net_weight(p, "fc3", "kernel")), 256);
+    cr_expect_eq(pruned(p, "fc3"), 256);
+    cr_assert_gt(zeros(net_weight(q, "fc3", "kernel")), 310);
+    cr_expect_eq(pruned(q, "fc3"), 256);
+    cr_expect_null(pq_layer_weight(net_node(q, "fc2")->layer, "kernel")->pruned);
+    cr_expect_eq(pruned(less, "fc3"), 256);
+    cr_expect_eq(pruned(more, "fc3"), 307);
+    for (size_t i = 0; i < 1024; i++) {
+        cr_expect_leq(
+            pq_weight_is_pruned(pq_layer_weight(net_node(q, "fc3")->layer, "kernel"), i),
+            pq_weight_is_pruned(pq_layer_weight(net_node(more, "fc3")->layer, "kernel"),
+                                i));
+    }
+    pq_graph_free(&more);
+    pq_graph_free(&less);
+    pq_graph_free(&q);
+    pq_graph_free(&p);
     pq_graph_free(&g);
 }
 

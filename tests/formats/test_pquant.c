@@ -63,13 +63,14 @@ static pq_graph *make(void)
     quantize(kernel_of(g, "int8"), PQ_QUANT_INTEGER, 8);
     quantize(kernel_of(g, "half"), PQ_QUANT_FLOAT16, 16);
     for (int i = 0; i < 2; i++) {
-        w         = kernel_of(g, i == 0 ? "sparse" : "both");
-        w->pruned = true;
+        w = kernel_of(g, i == 0 ? "sparse" : "both");
         for (size_t k = 0; k < w->value->count; k++) {
             pq_f32(w->value)[k] = k % 4 == 0 ? pq_f32(w->value)[k] : 0.0F;
         }
+        OK(pq_weight_prune_zeros(w, err));
     }
     quantize(kernel_of(g, "both"), PQ_QUANT_INTEGER, 5);
+    kernel_of(g, "both")->pruned[1] = 0xCC; /* what else is zero was rounded to it */
     OK(pq_quant_create(PQ_QUANT_INTEGER, 8, false, false, -1, 1,
                        &g->nodes[pq_graph_find(g, "plain")].quant, err));
     cr_assert(pq_quant_set_range(g->nodes[pq_graph_find(g, "plain")].quant, 0, -0.5, 3.0,
@@ -110,8 +111,10 @@ Test(pquant, a_model_comes_back_as_it_was)
     OK(pq_graph_hash(back, b, err));
     cr_expect_str_eq(a, b);
     cr_expect_eq(pq_graph_stored_bytes(g), pq_graph_stored_bytes(back));
-    cr_expect(kernel_of(back, "sparse")->pruned);
-    cr_expect_not(kernel_of(back, "half")->pruned);
+    cr_expect_arr_eq(kernel_of(back, "sparse")->pruned, kernel_of(g, "sparse")->pruned,
+                     50);
+    cr_expect_null(kernel_of(back, "half")->pruned);
+    cr_expect_arr_eq(kernel_of(back, "both")->pruned, kernel_of(g, "both")->pruned, 8);
     cr_expect_eq(kernel_of(back, "both")->quant->bits, 5);
     cr_expect_str_eq(back->class_names[2], "light");
     cr_expect_arr_eq(pq_f32(back->scaler_mean), pq_f32(g->scaler_mean), 16);
@@ -185,12 +188,14 @@ static void head(pq_h5 *file, int32_t version, const char *graph)
     }
 }
 
-static const char one_dense[] =
-    "{\"nodes\":[{\"name\":\"in\",\"kind\":\"input\",\"inputs\":[],\"attributes\":{"
-    "\"shape\":[3]},"
-    "\"weights\":[]},{\"name\":\"d\",\"kind\":\"dense\",\"inputs\":[\"in\"],"
-    "\"attributes\":{},"
-    "\"weights\":[{\"name\":\"kernel\",\"shape\":[2,3]}]}],\"output\":\"d\"}";
+#define ONE_DENSE(outputs)                                                               \
+    "{\"nodes\":[{\"name\":\"in\",\"kind\":\"input\",\"inputs\":[],\"attributes\":{"     \
+    "\"shape\":[3]},"                                                                    \
+    "\"weights\":[]},{\"name\":\"d\",\"kind\":\"dense\",\"inputs\":[\"in\"],"            \
+    "\"attributes\":{},"                                                                 \
+    "\"weights\":[{\"name\":\"kernel\",\"shape\":[" outputs ",3]}]}],\"output\":\"d\"}"
+
+static const char one_dense[] = ONE_DENSE("2");
 
 static void version_9(pq_h5 *file)
 {
@@ -275,8 +280,59 @@ static void bad_aside(pq_h5 *file)
     OK(pq_h5_write_text(file, "aside", one_dense, err));
 }
 
+/* Twelve weights, eleven of them zero. */
+static void write_pruned(pq_h5 *file, size_t bytes)
+{
+    const int8_t yes  = 1;
+    pq_tensor   *mask = NULL, *w = NULL;
+
+    head(file, 1, ONE_DENSE("4"));
+    OK(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(4, 3), &w, err));
+    pq_f32(w)[1] = 1.0F;
+    OK(pq_h5_write(file, "weights/d/kernel", w, 0, err));
+    OK(pq_h5_set_numbers(file, "weights/d/kernel", "pruned", PQ_DTYPE_I8, &yes, 1, err));
+    if (bytes > 0) {
+        OK(pq_tensor_create(PQ_DTYPE_U8, PQ_SHAPE(bytes), &mask, err));
+        ((uint8_t *)mask->data)[0] = 0x92; /* the second, fifth and eighth zero */
+        OK(pq_h5_write(file, "weights/d/kernel.pruned", mask, 0, err));
+    }
+    pq_tensor_free(&mask);
+    pq_tensor_free(&w);
+}
+
+static void short_mask(pq_h5 *file)
+{
+    write_pruned(file, 1);
+}
+
+static void long_mask(pq_h5 *file)
+{
+    write_pruned(file, 3);
+}
+
+/* Zeros are items 0, 2, 3, ... 11. */
+Test(pquant, a_mask_has_a_bit_for_each_zero_and_without_it_all_are_pruned)
+{
+    for (size_t bytes = 0; bytes < 3; bytes += 2) {
+        pq_h5    *file = NULL;
+        pq_graph *g    = NULL;
+
+        OK(pq_h5_create(path, &file, err));
+        write_pruned(file, bytes);
+        OK(pq_h5_commit(&file, err));
+        OK(pq_model_load(path, NULL, &g, err));
+        cr_expect_eq(kernel_of(g, "d")->pruned[0], bytes == 0 ? 0xFD : 0x24);
+        cr_expect_eq(kernel_of(g, "d")->pruned[1], bytes == 0 ? 0x0F : 0x01);
+        pq_graph_free(&g);
+    }
+}
+
 Test(pquant, broken_files_are_refused_with_the_place)
 {
+    refused(short_mask, PQ_ERR_FORMAT,
+            "weights/d/kernel.pruned has 1 bytes where 2 are due, a bit for each zero");
+    refused(long_mask, PQ_ERR_FORMAT,
+            "weights/d/kernel.pruned has more than the 2 bytes that are read");
     refused(bad_aside, PQ_ERR_NOT_FOUND, "aside_weights/d/kernel is not there");
     refused(version_9, PQ_ERR_UNSUPPORTED, "is of version 9; version 1 is read");
     refused(no_graph, PQ_ERR_NOT_FOUND, "graph is not there");

@@ -154,7 +154,8 @@ static pq_status write_model(const char *path, pq_err *err)
     for (size_t i = 0; i < 3; i++) {
         w->quant->scale[i] = 0.5F;
     }
-    w->pruned = true;
+    PQ_TRY(pq_weight_prune_zeros(w, err));
+    w->pruned[0] = 0x55; /* the other zeros are rounded ones */
     PQ_TRY(pq_model_save(g, path, err));
 cleanup:
     pq_layer_free(&input);

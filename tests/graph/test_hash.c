@@ -18,7 +18,13 @@ static void change_bias(pq_graph *g)
 }
 static void change_pruned(pq_graph *g)
 {
-    g->nodes[3].layer->weights[1].pruned = true;
+    pq_f32(g->nodes[3].layer->weights[1].value)[0] = 0.0f;
+    cr_assert_eq(pq_weight_prune_zeros(&g->nodes[3].layer->weights[1], NULL), PQ_OK);
+}
+static void change_one_of_the_pruned(pq_graph *g)
+{
+    change_pruned(g);
+    g->nodes[3].layer->weights[1].pruned[0] = 0;
 }
 static void change_input(pq_graph *g)
 {
@@ -82,7 +88,7 @@ static const struct {
     {"class", change_class},      {"mean", change_mean},
     {"no deviation", remove_std}, {"something set aside", change_aside},
     {"shape", change_shape},      {"weight quantizer", add_weight_quant},
-    {"no node", remove_node},
+    {"no node", remove_node},     {"one of the pruned", change_one_of_the_pruned},
 };
 
 Test(hash, is_the_same_for_the_same_graph)

@@ -59,13 +59,13 @@ static pq_layer *quantized(void)
 {
     pq_layer *layer = run_layer("conv2d", "stride_h=3; padding=same");
 
-    run_weight(layer, "kernel", PQ_SHAPE(1, 1, 1, 3), (float[]){1, 2, 3});
+    run_weight(layer, "kernel", PQ_SHAPE(1, 1, 1, 3), (float[]){1, 0, 3});
     run_weight(layer, "bias", PQ_SHAPE(1), NULL);
     cr_assert_eq(pq_quant_create(PQ_QUANT_INTEGER, 8, true, true, 0, 1,
                                  &layer->weights[0].quant, NULL),
                  PQ_OK);
     layer->weights[0].quant->scale[0] = 1.0f;
-    layer->weights[0].pruned          = true;
+    cr_assert_eq(pq_weight_prune_zeros(&layer->weights[0], NULL), PQ_OK);
     return layer;
 }
 
@@ -78,7 +78,8 @@ Test(layer, a_clone_is_deep_and_complete)
     cr_expect_eq(b->n_weights, 2);
     cr_expect_neq(b->weights[0].value, a->weights[0].value);
     cr_expect_eq(pq_f32(b->weights[0].value)[2], 3.0f);
-    cr_expect(b->weights[0].pruned);
+    cr_expect_neq(b->weights[0].pruned, a->weights[0].pruned);
+    cr_expect_eq(b->weights[0].pruned[0], 2);
     cr_expect_neq(b->weights[0].quant, a->weights[0].quant);
     cr_expect_eq(b->weights[0].quant->scale[0], 1.0f);
     pq_layer_free(&a);
@@ -114,7 +115,7 @@ Test(layer, stored_bytes_are_those_of_the_packed_weight)
     pq_f32(w->value)[99] = -1.0f;
     cr_expect_eq(pq_weight_stored_bytes(w), 400, "zeros are not sparse unless pruned");
     cr_expect_not(pq_weight_is_sparse(w));
-    w->pruned = true;
+    cr_assert_eq(pq_weight_prune_zeros(w, NULL), PQ_OK);
     cr_expect(pq_weight_is_sparse(w));
     cr_expect_eq(pq_weight_stored_bytes(w), 13 + 2 * 4);
     cr_assert_eq(pq_quant_create(PQ_QUANT_INTEGER, 5, true, true, 0, 10, &w->quant, NULL),

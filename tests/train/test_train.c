@@ -175,10 +175,10 @@ Test(train, pruned_weights_stay_zero_and_frozen_layers_stay_as_they_are)
         pq_layer_weight(r.graph->nodes[pq_graph_find(r.graph, "fc1")].layer, "kernel");
     frozen =
         pq_layer_weight(r.graph->nodes[pq_graph_find(r.graph, "fc2")].layer, "kernel");
-    pruned->pruned = true;
     for (size_t i = 0; i < pruned->value->count; i++) {
         pq_f32(pruned->value)[i] = i % 3 == 0 ? 0.0F : pq_f32(pruned->value)[i];
     }
+    OK(pq_weight_prune_zeros(pruned, err));
     memcpy(before, pq_f32(frozen->value), sizeof before);
     OK(pq_params_set(pq_train_param_table, &r.params, "freeze", "fc2", err));
     r.params.optimizer    = PQ_OPTIMIZER_ADAMW;
