@@ -249,9 +249,10 @@ static inline void *pq_net_block(const pq_net *net, size_t bytes)
 }
 
 extern const pq_op_class pq_op_dense, pq_op_conv2d, pq_op_taps, pq_op_batch_norm,
-    pq_op_relu, pq_op_leaky_relu, pq_op_clip, pq_op_elu, pq_op_sigmoid, pq_op_tanh,
-    pq_op_add, pq_op_multiply, pq_op_concat, pq_op_max_pool, pq_op_avg_pool,
-    pq_op_global_max_pool, pq_op_global_avg_pool, pq_op_dropout, pq_op_slice,
-    pq_op_masked_pool, pq_op_tt_dense, pq_op_tt_conv2d, pq_op_round, pq_op_kind;
+    pq_op_relu, pq_op_leaky_relu, pq_op_turning_relu, pq_op_gelu, pq_op_clip, pq_op_elu,
+    pq_op_sigmoid, pq_op_tanh, pq_op_add, pq_op_multiply, pq_op_concat, pq_op_max_pool,
+    pq_op_avg_pool, pq_op_global_max_pool, pq_op_global_avg_pool, pq_op_dropout,
+    pq_op_slice, pq_op_masked_pool, pq_op_tt_dense, pq_op_tt_conv2d, pq_op_round,
+    pq_op_kind;
 
 #endif

@@ -14,6 +14,8 @@ static const pq_op_class *const classes[] = {
     &pq_op_batch_norm,
     &pq_op_relu,
     &pq_op_leaky_relu,
+    &pq_op_turning_relu,
+    &pq_op_gelu,
     &pq_op_clip,
     &pq_op_elu,
     &pq_op_sigmoid,

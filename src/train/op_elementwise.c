@@ -48,9 +48,10 @@ const pq_op_class pq_op_relu = {.kind      = "relu",
                                 .backward  = relu_backward,
                                 .needs_out = true};
 
-/* Attributes of an activation: what the kinds call slope, alpha, lo and hi. */
+/* Attributes of an activation: what the kinds call slope, alpha, lo, hi and form. */
 typedef struct {
     float a, b;
+    bool  by_tanh;
 } attributes;
 
 static attributes attributes_of(const pq_layer *layer)
@@ -58,17 +59,21 @@ static attributes attributes_of(const pq_layer *layer)
     const char *kind = layer->kind->name;
 
     if (strcmp(kind, "leaky_relu") == 0) {
-        return (attributes){(float)((const pq_leaky_relu_params *)layer->params)->slope,
-                            0.0F};
+        return (attributes){
+            .a = (float)((const pq_leaky_relu_params *)layer->params)->slope};
     }
     if (strcmp(kind, "elu") == 0) {
-        return (attributes){(float)((const pq_elu_params *)layer->params)->alpha, 0.0F};
+        return (attributes){.a = (float)((const pq_elu_params *)layer->params)->alpha};
+    }
+    if (strcmp(kind, "gelu") == 0) {
+        return (attributes){.by_tanh = ((const pq_gelu_params *)layer->params)->form ==
+                                       PQ_GELU_TANH};
     }
     if (strcmp(kind, "clip") == 0) {
         const pq_clip_params *p = layer->params;
-        return (attributes){(float)p->lo, (float)p->hi};
+        return (attributes){.a = (float)p->lo, .b = (float)p->hi};
     }
-    return (attributes){0.0F, 0.0F};
+    return (attributes){0};
 }
 
 /* With a negative slope the value does not tell the sign of the input. */
@@ -77,8 +82,31 @@ static bool keeps_sign(const pq_node *node)
     return ((const pq_leaky_relu_params *)node->layer->params)->slope >= 0.0;
 }
 
-/* A function of one value, and its slope by the value y it gave. */
-#define FUNCTION(name, fits, value, slope)                                               \
+static const float root_2_pi = 0.797884560802865356F; /* sqrt(2 / pi) */
+
+static inline float tanh_of_gelu(float x)
+{
+    return tanhf(root_2_pi * (x + 0.044715F * x * x * x));
+}
+
+static inline float gelu(float x, bool by_tanh)
+{
+    return by_tanh ? 0.5F * x * (1.0F + tanh_of_gelu(x))
+                   : 0.5F * x * erfcf(-x * (float)M_SQRT1_2);
+}
+
+static inline float gelu_slope(float x, bool by_tanh)
+{
+    if (by_tanh) {
+        const float t = tanh_of_gelu(x);
+        return 0.5F * (1.0F + t) +
+               0.5F * x * (1.0F - t * t) * root_2_pi * (1.0F + 3.0F * 0.044715F * x * x);
+    }
+    return 0.5F * (erfcf(-x * (float)M_SQRT1_2) + x * expf(-0.5F * x * x) * root_2_pi);
+}
+
+/* A function of one value x, and its slope by x, or by the value y it gave. */
+#define FUNCTION(name, word, fits, by_x, value, slope)                                   \
     static void name##_forward(const pq_net_call *c)                                     \
     {                                                                                    \
         const attributes p  = attributes_of(c->op->layer);                               \
@@ -95,28 +123,36 @@ static bool keeps_sign(const pq_node *node)
     static void name##_backward(const pq_net_call *c)                                    \
     {                                                                                    \
         const attributes p   = attributes_of(c->op->layer);                              \
-        const float     *out = pq_net_value(c, c->op->out);                              \
+        const float     *set = pq_net_value(c, (by_x) ? c->op->in[0] : c->op->out);      \
         float           *dy  = pq_net_gradient(c, c->op->out);                           \
                                                                                          \
         for (size_t i = 0, n = items(c); i < n; i++) {                                   \
-            const float y = out[i];                                                      \
+            const float x = set[i], y = x;                                               \
             dy[i] *= (slope);                                                            \
+            (void)y;                                                                     \
         }                                                                                \
         pq_net_pass_on(c, 0, items(c), dy);                                              \
         (void)p;                                                                         \
     }                                                                                    \
                                                                                          \
-    const pq_op_class pq_op_##name = {.kind      = #name,                                \
+    const pq_op_class pq_op_##name = {.kind      = word,                                 \
                                       .accepts   = fits,                                 \
                                       .forward   = name##_forward,                       \
                                       .backward  = name##_backward,                      \
-                                      .needs_out = true}
+                                      .needs_in  = (by_x),                               \
+                                      .needs_out = !(by_x)}
 
-FUNCTION(sigmoid, NULL, 1.0F / (1.0F + expf(-x)), y *(1.0F - y));
-FUNCTION(tanh, NULL, tanhf(x), 1.0F - y * y);
-FUNCTION(leaky_relu, keeps_sign, x > 0.0F ? x : p.a * x, y > 0.0F ? 1.0F : p.a);
-FUNCTION(elu, NULL, x > 0.0F ? x : p.a * expm1f(x), y > 0.0F ? 1.0F : y + p.a);
-FUNCTION(clip, NULL, x<p.a ? p.a : x> p.b ? p.b : x, y > p.a && y < p.b ? 1.0F : 0.0F);
+FUNCTION(sigmoid, "sigmoid", NULL, false, 1.0F / (1.0F + expf(-x)), y *(1.0F - y));
+FUNCTION(tanh, "tanh", NULL, false, tanhf(x), 1.0F - y * y);
+FUNCTION(leaky_relu, "leaky_relu", keeps_sign, false, x > 0.0F ? x : p.a * x,
+         y > 0.0F ? 1.0F : p.a);
+FUNCTION(turning_relu, "leaky_relu", NULL, true, x > 0.0F ? x : p.a * x,
+         x > 0.0F ? 1.0F : p.a);
+FUNCTION(elu, "elu", NULL, false, x > 0.0F ? x : p.a * expm1f(x),
+         y > 0.0F ? 1.0F : y + p.a);
+FUNCTION(gelu, "gelu", NULL, true, gelu(x, p.by_tanh), gelu_slope(x, p.by_tanh));
+FUNCTION(clip, "clip", NULL, false, x<p.a ? p.a : x> p.b ? p.b : x,
+         y > p.a && y < p.b ? 1.0F : 0.0F);
 
 static void add_forward(const pq_net_call *c)
 {

@@ -83,6 +83,7 @@ static const test_case cases[] = {
     {"batch_norm", "", 1, {S(6)}, {{"mean", S(6)}, {"variance", S(6)}, {"beta", S(6)}}},
     {"relu", "", 1, {S(40)}, {{0}}},
     {"leaky_relu", "slope=0.2", 1, {S(40)}, {{0}}},
+    {"leaky_relu", "slope=-0.3", 1, {S(40)}, {{0}}},
     {"clip", "lo=-0.5; hi=0.7", 1, {S(40)}, {{0}}},
     {"scale", "factor=-1.5", 1, {S(40)}, {{0}}},
     {"elu", "alpha=1.5", 1, {S(40)}, {{0}}},
