@@ -8,12 +8,16 @@ train() { # OUT EXTRA…: the jet tagger for a few epochs
   shift
   "$pquant" train "$config" -o "$out" -S "output.log=$out.json" -S train.epochs=2 "$@"
 }
-field() { /usr/bin/python3 -c 'import json,sys; d=json.load(open(sys.argv[1])); print(eval(sys.argv[2], {"d": d, "len": len}))' "$1" "$2"; }
+field() { /usr/bin/python3 -c 'import json,sys; d=json.load(open(sys.argv[1])); print(eval(sys.argv[2], {"d": d}))' "$1" "$2"; }
 
 # Two epochs: model, log with recalls by name, no checkpoint left.
 expect 0 "weights of epoch" train "$work/whole.h5"
 [ "$(field "$work/whole.h5.json" 'd["status"], len(d["epochs"]), sorted(d["epochs"][0]["recalls"])')" = \
   "('ok', 2, ['g', 'q', 't', 'w', 'z'])" ] || fault "the log is not as it should be: $(cat "$work/whole.h5.json")"
+recalls='{n[7:]: v for n, v in d["test"].items() if n.startswith("recall.")}'
+[ "$(field "$work/whole.h5.json" "list($recalls)")" = "['g', 'q', 'w', 'z', 't']" ] || fault "classes of the test"
+[ "$(field "$work/whole.h5.json" "abs(sum(v['n'] * v['value'] for v in $recalls.values()) / 30000 - d['test']['accuracy']['value']) < 1e-6")" = True ] ||
+  fault "recalls of the test do not add up to its accuracy"
 [ ! -e "$work/whole.h5.checkpoint" ] || fault "a finished run left its checkpoint"
 expect 0 "accuracy" "$pquant" model eval "$work/whole.h5" --data datasets/jets-hlf.h5:test
 
