@@ -44,13 +44,13 @@ static pq_status allocate(pq_net *net, bool training, pq_err *err)
                  net->n_flat < SIZE_MAX / sizeof(float) / net->chunks,
              PQ_ERR_NOMEM, "the activations of a batch do not fit into memory");
     floats     = net->n_slots * net->slot_floats + PQ_SIMD_SLACK;
-    net->slots = pq_net_block(net, floats * sizeof(float));
+    net->slots = pq_calloc(floats, sizeof(float));
     PQ_CHECK(net->slots != NULL, PQ_ERR_NOMEM,
              "cannot allocate %zu bytes for the activations of a batch; a smaller batch "
              "needs less",
              floats * sizeof(float));
     if (training) {
-        net->gradients = pq_net_block(net, net->chunks * net->n_flat * sizeof(float));
+        net->gradients = pq_calloc(net->chunks * net->n_flat, sizeof(float));
         PQ_CHECK(net->gradients != NULL, PQ_ERR_NOMEM,
                  "cannot allocate %zu bytes for the gradients",
                  net->chunks * net->n_flat * sizeof(float));
@@ -59,7 +59,7 @@ static pq_status allocate(pq_net *net, bool training, pq_err *err)
         const size_t bytes = round_up(net->ops[i].scratch_bytes, 64);
         net->scratch_bytes = bytes > net->scratch_bytes ? bytes : net->scratch_bytes;
     }
-    net->scratch = pq_net_block(net, threads * net->scratch_bytes);
+    net->scratch = pq_calloc(threads * net->scratch_bytes, 1);
     PQ_CHECK(net->scratch != NULL, PQ_ERR_NOMEM, "cannot allocate scratch memory");
 cleanup:
     return st;

@@ -13,7 +13,6 @@
 
 #include <string.h>
 
-#include "core/memory.h"
 #include "train/grid.h"
 #include "train/pool.h"
 #include "train/simd.h"
@@ -240,13 +239,6 @@ void pq_pack_panels(size_t k, size_t n, const float *src, size_t k_stride,
 
 /** Floats of such panels. */
 size_t pq_panel_floats(size_t k, size_t n, size_t panel);
-
-/** Zeroed block of the operation's own. */
-static inline void *pq_net_block(const pq_net *net, size_t bytes)
-{
-    (void)net;
-    return pq_calloc(bytes, 1);
-}
 
 extern const pq_op_class pq_op_dense, pq_op_conv2d, pq_op_taps, pq_op_batch_norm,
     pq_op_relu, pq_op_leaky_relu, pq_op_turning_relu, pq_op_gelu, pq_op_clip, pq_op_elu,

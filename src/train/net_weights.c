@@ -56,7 +56,7 @@ pq_status pq_net_plan_weights(pq_net *net, const pq_graph *graph,
         PQ_TRY(pq_grids_plan(net, graph, options->freeze, &options->qat, err));
     }
     net->n_flat += PQ_SIMD_SLACK;
-    net->flat = pq_net_block(net, net->n_flat * sizeof(float));
+    net->flat = pq_calloc(net->n_flat, sizeof(float));
     PQ_CHECK(net->flat != NULL, PQ_ERR_NOMEM, "cannot allocate the weights");
     for (size_t i = 0; i < net->n_weights; i++) {
         const pq_net_weight *w = &net->weights[i];
@@ -65,7 +65,7 @@ pq_status pq_net_plan_weights(pq_net *net, const pq_graph *graph,
         rounded = rounded || w->quant != NULL;
     }
     pq_grids_start(net);
-    net->used = rounded ? pq_net_block(net, net->n_flat * sizeof(float)) : net->flat;
+    net->used = rounded ? pq_calloc(net->n_flat, sizeof(float)) : net->flat;
     PQ_CHECK(net->used != NULL, PQ_ERR_NOMEM, "cannot allocate the rounded weights");
 cleanup:
     return st;

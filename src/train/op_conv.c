@@ -109,13 +109,12 @@ static pq_status allocate(pq_net *net, pq_op *op, pq_err *err)
     s->panel_forward  = net->simd->panel(s->out);
     s->panel_backward = net->simd->panel(s->w.channels);
     s->panel_weight   = net->simd->panel(s->w.kernel_w * s->w.channels);
-    s->forward =
-        pq_net_block(net, pq_panel_floats(k, s->out, s->panel_forward) * sizeof(float));
-    s->backward = pq_net_block(
-        net, pq_panel_floats(s->taps * s->out, s->w.channels, s->panel_backward) *
-                 sizeof(float));
-    s->rows_x = pq_net_block(net, s->w.kernel_h * sizeof *s->rows_x);
-    s->rows_w = pq_net_block(net, s->w.out_h * sizeof *s->rows_w);
+    s->forward = pq_calloc(pq_panel_floats(k, s->out, s->panel_forward), sizeof(float));
+    s->backward =
+        pq_calloc(pq_panel_floats(s->taps * s->out, s->w.channels, s->panel_backward),
+                  sizeof(float));
+    s->rows_x = pq_calloc(s->w.kernel_h, sizeof *s->rows_x);
+    s->rows_w = pq_calloc(s->w.out_h, sizeof *s->rows_w);
     PQ_CHECK(s->forward != NULL && s->backward != NULL && s->rows_x != NULL &&
                  s->rows_w != NULL,
              PQ_ERR_NOMEM, "layer '%s': cannot allocate packed weights", op->name);
@@ -130,7 +129,7 @@ static pq_status setup(pq_net *net, pq_op *op, pq_err *err)
 {
     const size_t kernel = pq_layer_weight_index(op->layer, "kernel");
     const size_t bias   = pq_layer_weight_index(op->layer, "bias");
-    state       *s      = pq_net_block(net, sizeof *s);
+    state       *s      = pq_calloc(1, sizeof *s);
     pq_status    st;
 
     PQ_CHECK(s != NULL, PQ_ERR_NOMEM, "cannot allocate the state of a layer");

@@ -20,7 +20,7 @@ static pq_status setup(pq_net *net, pq_op *op, pq_err *err)
 {
     const size_t kernel = pq_layer_weight_index(op->layer, "kernel");
     const size_t bias   = pq_layer_weight_index(op->layer, "bias");
-    state       *s      = pq_net_block(net, sizeof *s);
+    state       *s      = pq_calloc(1, sizeof *s);
     pq_status    st;
 
     PQ_CHECK(s != NULL, PQ_ERR_NOMEM, "cannot allocate the state of a layer");
@@ -33,10 +33,10 @@ static pq_status setup(pq_net *net, pq_op *op, pq_err *err)
     s->bias           = bias != SIZE_MAX ? op->weight[bias] : SIZE_MAX;
     s->panel_forward  = net->simd->panel(s->out);
     s->panel_backward = net->simd->panel(s->in);
-    s->forward  = pq_net_block(net, pq_panel_floats(s->in, s->out, s->panel_forward) *
-                                        sizeof(float));
-    s->backward = pq_net_block(net, pq_panel_floats(s->out, s->in, s->panel_backward) *
-                                        sizeof(float));
+    s->forward =
+        pq_calloc(pq_panel_floats(s->in, s->out, s->panel_forward), sizeof(float));
+    s->backward =
+        pq_calloc(pq_panel_floats(s->out, s->in, s->panel_backward), sizeof(float));
     PQ_CHECK(s->forward != NULL && s->backward != NULL, PQ_ERR_NOMEM,
              "layer '%s': cannot allocate packed weights", op->name);
 cleanup:

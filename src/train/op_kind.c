@@ -42,7 +42,7 @@ static size_t layout(const pq_op *op, double *base, doubles *d)
 static pq_status setup(pq_net *net, pq_op *op, pq_err *err)
 {
     static double none; /* only offsets are taken */
-    state        *s = pq_net_block(net, sizeof *s);
+    state        *s = pq_calloc(1, sizeof *s);
     doubles       d;
     pq_status     st;
 

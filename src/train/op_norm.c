@@ -41,21 +41,21 @@ static size_t offset_of(const pq_op *op, const char *name)
 
 static pq_status setup(pq_net *net, pq_op *op, pq_err *err)
 {
-    state    *s = pq_net_block(net, sizeof *s);
+    state    *s = pq_calloc(1, sizeof *s);
     pq_status st;
 
     PQ_CHECK(s != NULL, PQ_ERR_NOMEM, "cannot allocate the state of a layer");
-    op->state       = s;
-    op->free_state  = free_state;
-    s->channels     = pq_layer_weight(op->layer, "mean")->value->count;
-    s->per_event    = net->values[op->out].count / s->channels;
-    s->epsilon      = ((const pq_batch_norm_params *)op->layer->params)->epsilon;
-    s->mean         = offset_of(op, "mean");
-    s->variance     = offset_of(op, "variance");
-    s->gamma        = offset_of(op, "gamma");
-    s->beta         = offset_of(op, "beta");
-    s->forward_sums = pq_net_block(net, net->chunks * 4 * s->channels * sizeof(double));
-    s->shift = pq_net_block(net, (1 + 2 * net->chunks) * s->channels * sizeof(float));
+    op->state         = s;
+    op->free_state    = free_state;
+    s->channels       = pq_layer_weight(op->layer, "mean")->value->count;
+    s->per_event      = net->values[op->out].count / s->channels;
+    s->epsilon        = ((const pq_batch_norm_params *)op->layer->params)->epsilon;
+    s->mean           = offset_of(op, "mean");
+    s->variance       = offset_of(op, "variance");
+    s->gamma          = offset_of(op, "gamma");
+    s->beta           = offset_of(op, "beta");
+    s->forward_sums   = pq_calloc(net->chunks * 4 * s->channels, sizeof(double));
+    s->shift          = pq_calloc((1 + 2 * net->chunks) * s->channels, sizeof(float));
     op->scratch_bytes = 4 * s->channels * sizeof(float);
     PQ_CHECK(s->forward_sums != NULL && s->shift != NULL, PQ_ERR_NOMEM,
              "layer '%s': cannot allocate its statistics", op->name);

@@ -14,7 +14,7 @@ static pq_status setup(pq_net *net, pq_op *op, pq_err *err)
 {
     const char     *kind = op->layer->kind->name;
     const pq_shape *in   = &op->in_shape[0];
-    state          *s    = pq_net_block(net, sizeof *s);
+    state          *s    = pq_calloc(1, sizeof *s);
     pq_status       st;
 
     PQ_CHECK(s != NULL, PQ_ERR_NOMEM, "cannot allocate the state of a layer");

@@ -94,10 +94,10 @@ static pq_status allocate(pq_net *net, pq_op *op, pq_err *err)
     s->panel_backward = net->simd->panel(k);
     s->panel_weight   = net->simd->panel(s->group_in);
     s->packed         = pq_panel_floats(k, s->group_out, s->panel_forward);
-    s->forward = pq_net_block(net, (s->alone ? s->taps * s->out : s->groups * s->packed) *
-                                       sizeof(float));
-    s->taps_x  = pq_net_block(net, s->taps * sizeof *s->taps_x);
-    s->rows_w  = pq_net_block(net, s->w.out_h * sizeof *s->rows_w);
+    s->forward =
+        pq_calloc(s->alone ? s->taps * s->out : s->groups * s->packed, sizeof(float));
+    s->taps_x = pq_calloc(s->taps, sizeof *s->taps_x);
+    s->rows_w = pq_calloc(s->w.out_h, sizeof *s->rows_w);
     PQ_CHECK(s->forward != NULL && s->taps_x != NULL && s->rows_w != NULL, PQ_ERR_NOMEM,
              "layer '%s': cannot allocate packed weights", op->name);
     op->scratch_bytes = (2 * pq_frame_floats(&s->x) + back_floats(s)) * sizeof(float);
@@ -109,7 +109,7 @@ static pq_status setup(pq_net *net, pq_op *op, pq_err *err)
 {
     const size_t kernel = pq_layer_weight_index(op->layer, "kernel");
     const size_t bias   = pq_layer_weight_index(op->layer, "bias");
-    state       *s      = pq_net_block(net, sizeof *s);
+    state       *s      = pq_calloc(1, sizeof *s);
     pq_status    st;
 
     PQ_CHECK(s != NULL, PQ_ERR_NOMEM, "cannot allocate the state of a layer");

@@ -83,14 +83,12 @@ static pq_status setup_core(pq_net *net, const pq_op *op, size_t i, size_t *othe
     k->out            = *others * k->r2;
     k->panel_forward  = net->simd->panel(k->n * k->r2);
     k->panel_backward = net->simd->panel(k->m * k->r);
-    k->turned         = pq_net_block(net, core_floats(k) * sizeof(float));
-    k->forward =
-        pq_net_block(net, pq_panel_floats(k->m * k->r, k->n * k->r2, k->panel_forward) *
-                              sizeof(float));
-    k->backward =
-        pq_net_block(net, pq_panel_floats(k->n * k->r2, k->m * k->r, k->panel_backward) *
-                              sizeof(float));
-    k->segments = pq_net_block(net, k->m * sizeof *k->segments);
+    k->turned         = pq_calloc(core_floats(k), sizeof(float));
+    k->forward  = pq_calloc(pq_panel_floats(k->m * k->r, k->n * k->r2, k->panel_forward),
+                            sizeof(float));
+    k->backward = pq_calloc(pq_panel_floats(k->n * k->r2, k->m * k->r, k->panel_backward),
+                            sizeof(float));
+    k->segments = pq_calloc(k->m, sizeof *k->segments);
     PQ_CHECK(k->turned != NULL && k->forward != NULL && k->backward != NULL &&
                  k->segments != NULL,
              PQ_ERR_NOMEM, "layer '%s': cannot allocate packed cores", op->name);
@@ -111,7 +109,7 @@ static size_t take(size_t *at, size_t floats)
 static pq_status setup(pq_net *net, pq_op *op, pq_err *err)
 {
     const size_t bias = pq_layer_weight_index(op->layer, "bias");
-    state       *s    = pq_net_block(net, sizeof *s);
+    state       *s    = pq_calloc(1, sizeof *s);
     size_t       at = 0, others, cores = 0;
     pq_status    st;
 

@@ -55,10 +55,9 @@ static pq_status add_core(pq_net *net, const pq_op *op, const char *name, pq_tt_
     c->panel_back = net->simd->panel(c->r);
     k->count *= shape->dim[1] * shape->dim[2];
     k->largest = c->items * c->columns > k->largest ? c->items * c->columns : k->largest;
-    c->behind =
-        pq_net_block(net, (c->items * c->columns + PQ_SIMD_SLACK) * sizeof(float));
-    c->transposed = pq_net_block(net, pq_panel_floats(c->columns, c->r, c->panel_back) *
-                                          sizeof(float));
+    c->behind  = pq_calloc(c->items * c->columns + PQ_SIMD_SLACK, sizeof(float));
+    c->transposed =
+        pq_calloc(pq_panel_floats(c->columns, c->r, c->panel_back), sizeof(float));
     PQ_CHECK(c->behind != NULL && c->transposed != NULL, PQ_ERR_NOMEM,
              "layer '%s': cannot allocate a rebuilt kernel", op->name);
 cleanup:
@@ -68,7 +67,7 @@ cleanup:
 pq_status pq_tt_kernel_create(pq_net *net, const pq_op *op, pq_tt_kernel **out,
                               pq_err *err)
 {
-    pq_tt_kernel *k = pq_net_block(net, sizeof *k);
+    pq_tt_kernel *k = pq_calloc(1, sizeof *k);
     char          name[32];
     pq_status     st;
 
@@ -81,8 +80,8 @@ pq_status pq_tt_kernel_create(pq_net *net, const pq_op *op, pq_tt_kernel **out,
         (void)snprintf(name, sizeof name, "core%zu", i + 1);
         PQ_TRY(add_core(net, op, name, k, err));
     }
-    k->place  = pq_net_block(net, k->count * sizeof *k->place);
-    k->kernel = pq_net_block(net, (k->count + PQ_SIMD_SLACK) * sizeof(float));
+    k->place  = pq_calloc(k->count, sizeof *k->place);
+    k->kernel = pq_calloc(k->count + PQ_SIMD_SLACK, sizeof(float));
     PQ_CHECK(k->place != NULL && k->kernel != NULL, PQ_ERR_NOMEM,
              "layer '%s': cannot allocate a rebuilt kernel", op->name);
     for (size_t i = 0; i < k->count; i++) {
