@@ -1,6 +1,6 @@
 /**
  * @file
- * For tests of datasets: a temporary folder, small files, and expectations.
+ * For tests of datasets: small files, and expectations.
  */
 #ifndef PQ_TESTS_DATA_FILES_H
 #define PQ_TESTS_DATA_FILES_H
@@ -15,31 +15,7 @@
 #include "core/memory.h"
 #include "data/dataset.h"
 #include "io/hdf5.h"
-
-static char folder[64];
-static char path[160];
-
-static inline void setup(void)
-{
-    strcpy(folder, "/tmp/pq-data-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/d.h5", folder);
-}
-
-static inline void teardown(void)
-{
-    char command[160];
-
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    cr_assert_eq(system(command), 0);
-}
-
-#define OK(call)                                                                         \
-    do {                                                                                 \
-        pq_err  ok_err = {0};                                                            \
-        pq_err *err    = &ok_err;                                                        \
-        cr_assert_eq((call), PQ_OK, "%s", ok_err.message);                               \
-    } while (0)
+#include "scratch.h"
 
 static inline pq_dataset *open_with(const pq_dataset_options *options)
 {

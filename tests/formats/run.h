@@ -1,6 +1,6 @@
 /**
  * @file
- * For tests of formats: a temporary folder, and a graph run plainly by its kinds.
+ * For tests of formats: a graph run plainly by its kinds.
  */
 #ifndef PQ_TESTS_FORMATS_RUN_H
 #define PQ_TESTS_FORMATS_RUN_H
@@ -12,31 +12,7 @@
 
 #include "graph/graph.h"
 #include "io/hdf5.h"
-
-static char folder[64];
-static char path[128];
-
-static inline void setup(void)
-{
-    strcpy(folder, "/tmp/pq-formats-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/m.h5", folder);
-}
-
-static inline void teardown(void)
-{
-    char command[160];
-
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    cr_assert_eq(system(command), 0);
-}
-
-#define OK(call)                                                                         \
-    do {                                                                                 \
-        pq_err  ok_err = {0};                                                            \
-        pq_err *err    = &ok_err;                                                        \
-        cr_assert_eq((call), PQ_OK, "%s", ok_err.message);                               \
-    } while (0)
+#include "scratch.h"
 
 /* Runs one sample through a checked graph; `out` has room for the output. */
 static inline void run_graph(const pq_graph *g, const double *in, double *out)

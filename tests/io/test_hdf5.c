@@ -12,33 +12,9 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "io/hdf5.h"
-
-static char folder[64];
-static char path[128];
-
-static void setup(void)
-{
-    strcpy(folder, "/tmp/pq-hdf5-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/a.h5", folder);
-}
-
-static void teardown(void)
-{
-    char command[160];
-
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    cr_assert_eq(system(command), 0);
-}
+#include "scratch.h"
 
 TestSuite(hdf5, .init = setup, .fini = teardown);
-
-#define OK(call)                                                                         \
-    do {                                                                                 \
-        pq_err  ok_err = {0};                                                            \
-        pq_err *err    = &ok_err;                                                        \
-        cr_assert_eq((call), PQ_OK, "%s", ok_err.message);                               \
-    } while (0)
 
 /* Expects a failing status and a message that starts with the file's path. */
 #define FAILS(call, status, text)                                                        \
@@ -688,7 +664,7 @@ Test(hdf5, a_full_disk_is_said_and_leaves_nothing)
             st = pq_h5_commit(&file, &err);
         }
         cr_expect_eq(st, PQ_ERR_IO);
-        cr_expect_not_null(strstr(err.message, "/a.h5: "), "%s", err.message);
+        cr_expect_not_null(strstr(err.message, "/d.h5: "), "%s", err.message);
         cr_expect_not_null(strstr(err.message, "cannot be written: File too large"), "%s",
                            err.message);
         pq_h5_close(&file);
