@@ -6,7 +6,7 @@
 
 #include "core/memory.h"
 
-enum { BLOCK = 65536, SHARE_DIGITS = 9, PREFIX = 7 /* of "modulo=" */ };
+enum { BLOCK = 65536, SHARE_DIGITS = 9 };
 
 /* Best first; upper and lower case are the same. */
 static const char *const event_names[] = {
@@ -114,42 +114,17 @@ cleanup:
     return st;
 }
 
-/* What a text asks for; owns parts. */
-typedef struct {
-    part  *parts;
-    size_t n;
-    double modulus;
-    bool   by_number; /* modulus was given: event numbers are due */
-} parts_by;
-
-/* "modulo=10" before the parts, or not. */
-static pq_status parse_modulus(const char *text, double *out, bool *given, pq_err *err)
-{
-    pq_status st;
-
-    *out   = 0.0;
-    *given = strncmp(text, "modulo=", PREFIX) == 0;
-    PQ_CHECK(!*given || (pq_parse_real(text + PREFIX, PQ_UNIT_NONE, out) && *out >= 2.0 &&
-                         *out <= 1e6 && *out == floor(*out)),
-             PQ_ERR_CONFIG, "splits: '%s' is not a whole number in 2..1000000", text);
-cleanup:
-    return st;
-}
-
-static pq_status parse_parts(const char *text, parts_by *out, pq_err *err)
+static pq_status parse_parts(const char *text, part **out, size_t *n, pq_err *err)
 {
     char    **texts = NULL;
     part     *parts = NULL;
-    size_t    given = 0, count;
+    size_t    count = 0;
     pq_status st;
 
-    PQ_TRY(pq_texts_split(text, &texts, &given, err));
-    PQ_TRY(parse_modulus(texts[0], &out->modulus, &out->by_number, err));
-    count = given - (out->by_number ? 1 : 0);
-    PQ_CHECK(count > 0, PQ_ERR_CONFIG, "splits: '%s' names no parts", text);
+    PQ_TRY(pq_texts_split(text, &texts, &count, err));
     PQ_NEW(parts, count);
     for (size_t i = 0; i < count; i++) {
-        PQ_TRY(parse_part(texts[i + given - count], &parts[i], err));
+        PQ_TRY(parse_part(texts[i], &parts[i], err));
         for (size_t k = 0; k < i; k++) {
             PQ_CHECK(strcmp(parts[i].name, parts[k].name) != 0, PQ_ERR_CONFIG,
                      "split '%s' is given twice", parts[i].name);
@@ -158,18 +133,13 @@ static pq_status parse_parts(const char *text, parts_by *out, pq_err *err)
                      parts[i].name);
         }
     }
-    out->parts = parts;
-    out->n     = count;
-    parts      = NULL;
+    *out  = parts;
+    *n    = count;
+    parts = NULL;
 cleanup:
     pq_free(parts);
-    pq_texts_free(&texts, given);
+    pq_texts_free(&texts, count);
     return st;
-}
-
-static uint64_t magnitude(int64_t number)
-{
-    return number < 0 ? -(uint64_t)number : (uint64_t)number;
 }
 
 /* Where in 0..1 an event number lies: its last decimal digit is the first after the
@@ -178,7 +148,7 @@ static uint64_t magnitude(int64_t number)
  * bounds are. */
 static double share_of(int64_t number)
 {
-    uint64_t rest = magnitude(number);
+    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
     double   top = 0.0, scale = 1.0;
 
     for (int i = 0; i < SHARE_DIGITS; i++) {
@@ -190,13 +160,12 @@ static double share_of(int64_t number)
 }
 
 /* Parts of all rows by the number of the event each belongs to. */
-static pq_status by_number(pq_source *s, const char *aux, const parts_by *by,
+static pq_status by_number(pq_source *s, const char *aux, const part *parts,
                            pq_splits *out, pq_err *err)
 {
     const pq_aux numbered = {1, &aux, PQ_DTYPE_I64};
     const size_t n        = s->splits[0].n;
     int64_t     *numbers  = NULL;
-    const part  *parts    = by->parts;
     pq_status    st;
 
     PQ_NEW(numbers, BLOCK);
@@ -210,10 +179,7 @@ static pq_status by_number(pq_source *s, const char *aux, const parts_by *by,
         const size_t m = n - first < BLOCK ? n - first : BLOCK;
         PQ_TRY(s->layout->read_aux(s, 0, &numbered, first, m, numbers, err));
         for (size_t i = 0; i < m; i++) {
-            const double at =
-                by->by_number ? (double)(magnitude(numbers[i]) % (uint64_t)by->modulus) /
-                                    by->modulus
-                              : share_of(numbers[i]);
+            const double at = share_of(numbers[i]);
             for (size_t p = 0; p < out->n; p++) {
                 pq_split *item = &out->items[p];
                 if (at >= parts[p].from && at < parts[p].to) {
@@ -238,35 +204,32 @@ static void by_row(size_t n, const part *parts, pq_splits *out)
 
 static pq_status split_up(pq_source *s, const char *text, pq_splits *out, pq_err *err)
 {
-    parts_by  by  = {0};
-    char     *aux = NULL;
-    size_t    n;
+    part     *parts = NULL;
+    char     *aux   = NULL;
+    size_t    n     = 0;
     pq_status st;
 
     PQ_CHECK(s->n_splits == 1, PQ_ERR_FORMAT,
              "%s: has %zu splits of its own and is not split again", s->path,
              s->n_splits);
-    PQ_TRY(parse_parts(text, &by, err));
-    n = by.n;
+    PQ_TRY(parse_parts(text, &parts, &n, err));
     PQ_NEW(out->items, n);
     out->n = n;
     for (size_t p = 0; p < n; p++) {
-        PQ_STRDUP(out->items[p].name, by.parts[p].name);
+        PQ_STRDUP(out->items[p].name, parts[p].name);
     }
     PQ_TRY(pq_source_event_name(s, 0, &aux, err));
-    PQ_CHECK(aux != NULL || !by.by_number, PQ_ERR_CONFIG,
-             "%s: has no event numbers to split by modulo", s->path);
     if (aux != NULL) {
-        PQ_TRY(by_number(s, aux, &by, out, err));
+        PQ_TRY(by_number(s, aux, parts, out, err));
     } else {
-        by_row(s->splits[0].n, by.parts, out);
+        by_row(s->splits[0].n, parts, out);
     }
     for (size_t p = 0; p < n; p++) {
         PQ_CHECK(out->items[p].n > 0, PQ_ERR_CONFIG, "%s: split '%s' gets no events",
-                 s->path, by.parts[p].name);
+                 s->path, parts[p].name);
     }
 cleanup:
-    pq_free(by.parts);
+    pq_free(parts);
     pq_free(aux);
     return st;
 }

@@ -29,9 +29,8 @@ void pq_splits_free(pq_splits *splits);
  * The source's own splits, or those that `text` asks for, e.g.
  * "train=0:0.8,test=0.8:1". Where the source has event numbers, an event
  * belongs to the part its number falls into, read backwards as decimal digits (2718 is
- * 0.8172), so that jets of one event never part and tenths are the number modulo 10; with
- * "modulo=16,train=0:0.5,…" the number modulo 16 counts instead. Else parts are ranges of
- * rows.
+ * 0.8172), so that jets of one event never part and tenths are the number modulo 10. Else
+ * parts are ranges of rows.
  *
  * @retval PQ_ERR_CONFIG  Malformed, overlapping or empty parts.
  * @retval PQ_ERR_FORMAT  The source has several splits already.

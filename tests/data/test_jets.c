@@ -280,31 +280,12 @@ Test(jets, ftag_splits_keep_the_jets_of_an_event_together)
     cr_expect_eq(number[0], 102.0);
     cr_expect_eq(number[1], 102.0);
     pq_dataset_close(&d);
-    d = open_with(&(pq_dataset_options){.splits = "modulo=10, train=0.1:0.3,test=0:0.1"});
+    d = open_with(&(pq_dataset_options){.splits = "train=0.1:0.3,test=0:0.1"});
     cr_expect_eq(pq_dataset_describe(d)->splits[0].n, 4); /* 1 and 2 modulo 10 */
     OK(pq_dataset_read_aux(d, 1, "eventNumber", 0, 2, number, err));
     cr_expect_eq(number[0], 100.0);
     cr_expect_eq(number[1], 100.0);
     pq_dataset_close(&d);
-}
-
-Test(jets, a_wrong_modulus_is_refused)
-{
-    static const char *const texts[][2] = {
-        {"modulo=1,test=0:1", "splits: 'modulo=1' is not a whole number in 2..1000000"},
-        {"modulo=2.5,test=0:1",
-         "splits: 'modulo=2.5' is not a whole number in 2..1000000"},
-        {"modulo=10", "splits: 'modulo=10' names no parts"}};
-
-    write_ftag(&usual);
-    for (size_t i = 0; i < 3; i++) {
-        pq_dataset *d   = NULL;
-        pq_err      err = {0};
-        cr_expect_eq(
-            pq_dataset_open(path, &(pq_dataset_options){.splits = texts[i][0]}, &d, &err),
-            PQ_ERR_CONFIG);
-        cr_expect_str_eq(err.message, texts[i][1]);
-    }
 }
 
 Test(jets, a_scaler_of_tracks_is_fitted_on_those_that_are_there)
