@@ -80,7 +80,8 @@ static pq_status open_training(const char *spec, pq_graph *teacher, pq_training 
     out->teacher    = teacher;
     out->validation = SIZE_MAX;
     for (size_t i = 0; i < info->n_splits; i++) {
-        if (i != out->train && strcmp(info->splits[i].name, "val") == 0) {
+        if (i != out->train && info->splits[i].n > 0 &&
+            strcmp(info->splits[i].name, "val") == 0) {
             out->validation = i;
         }
     }

@@ -190,8 +190,9 @@ cleanup:
 
 static pq_status describe(pq_dataset *d, pq_err *err)
 {
-    const pq_source *s    = &d->source;
-    const size_t     last = s->sample.dim[s->sample.ndim - 1] - 1;
+    const pq_source *s      = &d->source;
+    const size_t     last   = s->sample.dim[s->sample.ndim - 1] - 1;
+    size_t           events = 0;
     pq_status        st;
 
     d->info = (pq_dataset_info){
@@ -222,10 +223,9 @@ static pq_status describe(pq_dataset *d, pq_err *err)
         }
         d->split_infos[i] =
             (pq_split_info){d->splits.items[i].name, d->splits.items[i].n};
-        PQ_CHECK(d->splits.items[i].n > 0, PQ_ERR_FORMAT, "%s%s%s: holds no events",
-                 s->path, d->splits.items[i].name[0] != '\0' ? ":" : "",
-                 d->splits.items[i].name);
+        events += d->splits.items[i].n;
     }
+    PQ_CHECK(events > 0, PQ_ERR_FORMAT, "%s: holds no events", s->path);
     d->info.splits = d->split_infos;
 cleanup:
     return st;
@@ -388,6 +388,8 @@ pq_status pq_dataset_split(const pq_dataset *d, const char *name, size_t *split,
         names[n] = d->splits.items[n].name;
         pq_text_add(&known, "%s%s", n == 0 ? "" : ", ", names[n]);
         if (name != NULL && strcmp(names[n], name) == 0) {
+            PQ_CHECK(d->splits.items[n].n > 0, PQ_ERR_FORMAT, "%s%s%s: holds no events",
+                     d->source.path, name[0] != '\0' ? ":" : "", name);
             *split = n;
             goto cleanup;
         }

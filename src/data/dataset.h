@@ -77,7 +77,8 @@ void      pq_dataset_close(pq_dataset **dataset);
 const pq_dataset_info *pq_dataset_describe(const pq_dataset *dataset);
 
 /** Index of a split. NULL or "" is the only split of a file, or an error that lists them.
- * @retval PQ_ERR_NOT_FOUND  With "did you mean". */
+ * @retval PQ_ERR_NOT_FOUND  With "did you mean".
+ * @retval PQ_ERR_FORMAT     It holds no events; others of the file may. */
 pq_status pq_dataset_split(const pq_dataset *dataset, const char *name, size_t *split,
                            pq_err *err);
 

@@ -177,10 +177,11 @@ static pq_status read_text(own *o, char *const places[4], const char *name, char
 /* Classes of a file that names none: as many as the largest label says. */
 static pq_status count_classes(pq_source *s, pq_err *err)
 {
-    own      *o    = s->state;
-    double    most = -1.0;
-    char     *path = NULL;
-    double   *y    = NULL;
+    own      *o      = s->state;
+    double    most   = -1.0;
+    char     *path   = NULL;
+    double   *y      = NULL;
+    size_t    events = 0;
     pq_status st;
 
     enum { BLOCK = 65536, MAX_CLASSES = 100000 };
@@ -188,6 +189,7 @@ static pq_status count_classes(pq_source *s, pq_err *err)
     for (size_t k = 0; k < s->n_splits; k++) {
         pq_free(path);
         PQ_TRY(join(s, k, "y", &path, err));
+        events += s->splits[k].n;
         for (size_t first = 0; first < s->splits[k].n; first += BLOCK) {
             const size_t left = s->splits[k].n - first, n = left < BLOCK ? left : BLOCK;
             PQ_TRY(pq_h5_read_rows(o->file, path, (pq_rows){first, n}, PQ_DTYPE_F64, y,
@@ -197,6 +199,7 @@ static pq_status count_classes(pq_source *s, pq_err *err)
             }
         }
     }
+    PQ_CHECK(events > 0, PQ_ERR_FORMAT, "%s: holds no events", s->path);
     PQ_CHECK(most >= 0.0 && most < MAX_CLASSES, PQ_ERR_FORMAT,
              "%s: the largest label is %g, not in 0..%d, and there are no class_names",
              s->path, most, MAX_CLASSES - 1);
@@ -293,9 +296,7 @@ static pq_status add_split(pq_source *s, const char *name, pq_err *err)
              "%s: %s has %zu dimensions; events and features need at least 2", s->path,
              path, info.shape.ndim);
     s->splits[split].n = info.shape.dim[0];
-    PQ_CHECK(s->splits[split].n > 0, PQ_ERR_FORMAT, "%s: %s holds no events", s->path,
-             path);
-    event.ndim = info.shape.ndim - 1;
+    event.ndim         = info.shape.ndim - 1;
     memcpy(event.dim, info.shape.dim + 1, event.ndim * sizeof *event.dim);
     PQ_CHECK(split == 0 || pq_shape_equal(&event, &o->stored), PQ_ERR_SHAPE,
              "%s: the events of %s have another shape than those of %s/x", s->path, path,

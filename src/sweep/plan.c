@@ -78,12 +78,13 @@ cleanup:
     return st;
 }
 
+/* One with events. */
 static bool has_split(const pq_dataset *dataset, const char *name)
 {
     const pq_dataset_info *info = pq_dataset_describe(dataset);
 
     for (size_t i = 0; i < info->n_splits; i++) {
-        if (strcmp(info->splits[i].name, name) == 0) {
+        if (strcmp(info->splits[i].name, name) == 0 && info->splits[i].n > 0) {
             return true;
         }
     }

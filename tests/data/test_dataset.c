@@ -594,13 +594,41 @@ static void odd_layout(pq_h5 *file)
     OK(pq_h5_set_text(file, "x", "layout", "nchw", err));
 }
 
+Test(dataset, a_split_without_events_bars_only_itself)
+{
+    const float numbers[] = {7.0F, 9.0F}, y[] = {0.0F, 1.0F};
+    float       x[6];
+    pq_h5      *file = NULL;
+    pq_dataset *d;
+    pq_err      err = {0};
+    char        want[256];
+    size_t      split = 9;
+
+    OK(pq_h5_create(path, &file, err));
+    put(file, "train/x", PQ_DTYPE_F32, PQ_SHAPE(0, 3), zeros);
+    put(file, "train/y", PQ_DTYPE_F32, PQ_SHAPE(0), zeros);
+    put(file, "train/aux/eventNumber", PQ_DTYPE_F32, PQ_SHAPE(0), zeros);
+    put(file, "test/x", PQ_DTYPE_F32, PQ_SHAPE(2, 3), zeros);
+    put(file, "test/y", PQ_DTYPE_F32, PQ_SHAPE(2), y);
+    put(file, "test/aux/eventNumber", PQ_DTYPE_F32, PQ_SHAPE(2), numbers);
+    OK(pq_h5_commit(&file, err));
+    d = open_with(&(pq_dataset_options){.nonfinite = PQ_NONFINITE_DROP});
+    OK(pq_dataset_split(d, "test", &split, err));
+    cr_expect_eq(pq_dataset_describe(d)->splits[split].n, 2);
+    OK(pq_dataset_read(d, split, 0, 2, &(pq_batch){.x = x}, err));
+    cr_expect_eq(pq_dataset_split(d, "train", &split, &err), PQ_ERR_FORMAT);
+    snprintf(want, sizeof want, "%s:train: holds no events", path);
+    cr_expect_str_eq(err.message, want);
+    pq_dataset_close(&d);
+}
+
 Test(dataset, broken_files_are_refused_with_the_place)
 {
     refused(NULL, PQ_ERR_NOT_FOUND, ": no such file or folder");
     write_file("d.h5", "x,y\n", 4);
     refused(&(pq_dataset_options){.layout = "pquant"}, PQ_ERR_FORMAT,
             ": is not an HDF5 file");
-    broken(empty, PQ_ERR_FORMAT, ": x holds no events");
+    broken(empty, PQ_ERR_FORMAT, ": holds no events");
     broken(no_labels, PQ_ERR_FORMAT, ": x has no y beside it: labels are needed");
     broken(few_labels, PQ_ERR_SHAPE, ": y has 2 values, but there are 3 events");
     broken(few_names, PQ_ERR_SHAPE, ": there are 3 feature_names, but 2 features");
