@@ -71,6 +71,25 @@ const char *pq_h5_reason(char *buffer, size_t size)
     return buffer;
 }
 
+/* Memory is what the innermost call lacks; further out, space in a file has the same
+ * name. */
+static herr_t see_memory(unsigned n, const H5E_error2_t *e, void *context)
+{
+    bool *lacking = context;
+
+    *lacking = *lacking || (n == 0 && e->maj_num == H5E_RESOURCE &&
+                            (e->min_num == H5E_NOSPACE || e->min_num == H5E_CANTALLOC));
+    return 0;
+}
+
+pq_status pq_h5_status(pq_status otherwise)
+{
+    bool lacking = false;
+
+    (void)H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, see_memory, &lacking);
+    return lacking ? PQ_ERR_NOMEM : otherwise;
+}
+
 const char *pq_h5_path(const pq_h5 *file)
 {
     return file->path;
@@ -126,7 +145,7 @@ pq_status pq_h5_open(const char *path, pq_h5 **out, pq_err *err)
     PQ_TRY(file_new(path, &file, err));
     list     = access_list();
     file->id = H5Fopen(path, H5F_ACC_RDONLY, list);
-    PQ_CHECK(file->id > 0, PQ_ERR_FORMAT, "%s: is damaged: %s", path,
+    PQ_CHECK(file->id > 0, pq_h5_status(PQ_ERR_FORMAT), "%s: is damaged: %s", path,
              pq_h5_reason(why, sizeof why));
     *out = file;
     file = NULL;
@@ -169,7 +188,7 @@ pq_status pq_h5_create(const char *path, pq_h5 **out, pq_err *err)
     (void)H5Pset_libver_bounds(list, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST);
     (void)H5Pset_obj_track_times(create, false);
     file->id = H5Fcreate(file->temporary, H5F_ACC_TRUNC, create, list);
-    PQ_CHECK(file->id > 0, PQ_ERR_IO, "%s: cannot be written: %s", path,
+    PQ_CHECK(file->id > 0, pq_h5_status(PQ_ERR_IO), "%s: cannot be written: %s", path,
              pq_h5_reason(why, sizeof why));
     *out = file;
     file = NULL;
@@ -221,7 +240,7 @@ pq_status pq_h5_commit(pq_h5 **file, pq_err *err)
 
     pq_h5_enter();
     PQ_CHECK(H5Fflush((*file)->id, H5F_SCOPE_GLOBAL) >= 0 && close_ids(*file) >= 0,
-             PQ_ERR_IO, "%s: cannot be written: %s", (*file)->path,
+             pq_h5_status(PQ_ERR_IO), "%s: cannot be written: %s", (*file)->path,
              pq_h5_reason(why, sizeof why));
     PQ_TRY(pq_file_commit((*file)->temporary, (*file)->path, err));
 cleanup:

@@ -26,7 +26,7 @@ static pq_status fixed_texts(const pq_h5 *file, pq_h5_source source, hid_t type,
              PQ_ERR_FORMAT, "%s: %s: more than %d bytes of text", file->path, source.path,
              MAX_ATTR_BYTES);
     PQ_NEW(bytes, total);
-    PQ_CHECK(read_source(source, type, bytes) >= 0, PQ_ERR_FORMAT,
+    PQ_CHECK(read_source(source, type, bytes) >= 0, pq_h5_status(PQ_ERR_FORMAT),
              "%s: %s: its text cannot be read", file->path, source.path);
     for (size_t i = 0; i < n; i++) {
         size_t length = strnlen(bytes + i * size, size);
@@ -52,7 +52,7 @@ static pq_status variable_texts(const pq_h5 *file, pq_h5_source source, hid_t fi
     PQ_NEW(list, n);
     (void)H5Tset_size(type, H5T_VARIABLE);
     (void)H5Tset_cset(type, H5Tget_cset(file_type));
-    PQ_CHECK(read_source(source, type, list) >= 0, PQ_ERR_FORMAT,
+    PQ_CHECK(read_source(source, type, list) >= 0, pq_h5_status(PQ_ERR_FORMAT),
              "%s: %s: its text cannot be read", file->path, source.path);
     taken = true;
     for (size_t i = 0; i < n; i++) {
@@ -142,7 +142,8 @@ static pq_status open_attr(pq_h5 *file, const char *path, const char *name, plac
     PQ_CHECK(H5Aexists(object, name) > 0, PQ_ERR_NOT_FOUND,
              "%s: %s has no attribute '%s'", file->path, path, name);
     *out = H5Aopen(object, name, H5P_DEFAULT);
-    PQ_CHECK(*out > 0, PQ_ERR_FORMAT, "%s: %s is damaged", file->path, at->text);
+    PQ_CHECK(*out > 0, pq_h5_status(PQ_ERR_FORMAT), "%s: %s is damaged", file->path,
+             at->text);
 cleanup:
     pq_h5_drop(object);
     return st;
@@ -252,8 +253,8 @@ pq_status pq_h5_attr_numbers(pq_h5 *file, const char *path, const char *name,
     PQ_CHECK(pq_shape_count(&shape, &count) && count <= MAX_ATTR_BYTES / sizeof *values,
              PQ_ERR_FORMAT, "%s: %s has too many numbers", file->path, at.text);
     PQ_NEW(values, count);
-    PQ_CHECK(count == 0 || H5Aread(id, H5T_NATIVE_DOUBLE, values) >= 0, PQ_ERR_FORMAT,
-             "%s: %s cannot be read", file->path, at.text);
+    PQ_CHECK(count == 0 || H5Aread(id, H5T_NATIVE_DOUBLE, values) >= 0,
+             pq_h5_status(PQ_ERR_FORMAT), "%s: %s cannot be read", file->path, at.text);
     *out   = values;
     *n     = count;
     values = NULL;

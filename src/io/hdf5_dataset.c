@@ -80,8 +80,8 @@ static pq_status check_dataset(const pq_h5 *file, const char *path, hid_t id, pq
     size_t        count = 0, bytes = 0;
     pq_status     st;
 
-    PQ_CHECK(list > 0 && space > 0 && type > 0, PQ_ERR_FORMAT, "%s: %s is damaged",
-             file->path, path);
+    PQ_CHECK(list > 0 && space > 0 && type > 0, pq_h5_status(PQ_ERR_FORMAT),
+             "%s: %s is damaged", file->path, path);
     PQ_CHECK(H5Pget_layout(list) != H5D_VIRTUAL && H5Pget_external_count(list) <= 0,
              PQ_ERR_UNSUPPORTED,
              "%s: %s keeps its values in other files; that is not read", file->path,
@@ -160,13 +160,13 @@ pq_status pq_h5_dataset(pq_h5 *file, const char *path, hid_t *out, pq_err *err)
         }
     }
     PQ_TRY(pq_h5_check_links(file, path, err));
-    PQ_CHECK(H5Oget_info_by_name(file->id, path, &info, H5P_DEFAULT) >= 0, PQ_ERR_FORMAT,
-             "%s: %s is damaged", file->path, path);
+    PQ_CHECK(H5Oget_info_by_name(file->id, path, &info, H5P_DEFAULT) >= 0,
+             pq_h5_status(PQ_ERR_FORMAT), "%s: %s is damaged", file->path, path);
     PQ_CHECK(info.type == H5O_TYPE_DATASET, PQ_ERR_FORMAT,
              "%s: %s is a group, not a dataset", file->path, path);
     id = open_with_cache(file, path);
-    PQ_CHECK(id > 0, PQ_ERR_FORMAT, "%s: %s cannot be opened: %s", file->path, path,
-             pq_h5_reason(why, sizeof why));
+    PQ_CHECK(id > 0, pq_h5_status(PQ_ERR_FORMAT), "%s: %s cannot be opened: %s",
+             file->path, path, pq_h5_reason(why, sizeof why));
     PQ_TRY(check_dataset(file, path, id, err));
     PQ_STRDUP(copy, path);
     file->has_lost |= !pq_h5_drop(file->kept[file->next].id);

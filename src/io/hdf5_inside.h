@@ -31,6 +31,9 @@ void pq_h5_leave(void);
  * written, for a dataset its last chunks. */
 bool pq_h5_drop(hid_t id);
 
+/** Why libhdf5 failed: PQ_ERR_NOMEM if memory ran out inside it, else what is given. */
+pq_status pq_h5_status(pq_status otherwise);
+
 /** Innermost reason on libhdf5's error stack, or "unknown reason". */
 const char *pq_h5_reason(char *buffer, size_t size);
 

@@ -177,8 +177,8 @@ static pq_status select_rows(pq_h5 *file, const char *path, const pq_rows *rows,
                  PQ_ERR_FORMAT, "%s: %s: its rows cannot be selected", file->path, path);
     }
     s->memory_space = H5Screate_simple((int)s->shape.ndim, n, NULL);
-    PQ_CHECK(s->type > 0 && s->space > 0 && s->memory_space > 0, PQ_ERR_FORMAT,
-             "%s: %s is damaged", file->path, path);
+    PQ_CHECK(s->type > 0 && s->space > 0 && s->memory_space > 0,
+             pq_h5_status(PQ_ERR_FORMAT), "%s: %s is damaged", file->path, path);
 cleanup:
     return st;
 }
@@ -191,7 +191,7 @@ static pq_status read_selected(const pq_h5 *file, const char *path, const select
 
     PQ_CHECK(H5Dread(s->id, memory_type, s->memory_space, s->space, H5P_DEFAULT, out) >=
                  0,
-             PQ_ERR_FORMAT, "%s: %s cannot be read: %s", file->path, path,
+             pq_h5_status(PQ_ERR_FORMAT), "%s: %s cannot be read: %s", file->path, path,
              pq_h5_reason(why, sizeof why));
 cleanup:
     return st;

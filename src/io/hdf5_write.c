@@ -20,8 +20,9 @@ static pq_status fail_write(const pq_h5 *file, const char *path, pq_err *err)
 {
     char why[256];
 
-    return pq_err_set(err, PQ_ERR_IO, __FILE__, __LINE__, "%s: %s cannot be written: %s",
-                      file->path, path, pq_h5_reason(why, sizeof why));
+    return pq_err_set(err, pq_h5_status(PQ_ERR_IO), __FILE__, __LINE__,
+                      "%s: %s cannot be written: %s", file->path, path,
+                      pq_h5_reason(why, sizeof why));
 }
 
 /* Makes the groups of the first n characters of a path, one by one: those that libhdf5

@@ -674,3 +674,60 @@ Test(hdf5, a_full_disk_is_said_and_leaves_nothing)
         pq_tensor_free(&t);
     }
 }
+
+/* One chunk of 64 MB that must be unpacked whole. */
+static void write_large_chunk(void)
+{
+    const hsize_t n[]    = {16 << 20};
+    const hid_t   file   = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    const hid_t   create = H5Pcreate(H5P_DATASET_CREATE);
+    const hid_t   space  = H5Screate_simple(1, n, NULL);
+    const float   one    = 1.0F;
+    const hsize_t at[]   = {5};
+    hid_t         data;
+
+    cr_assert_geq(H5Pset_chunk(create, 1, n), 0);
+    cr_assert_geq(H5Pset_deflate(create, 1), 0);
+    data =
+        H5Dcreate2(file, "x", H5T_NATIVE_FLOAT, space, H5P_DEFAULT, create, H5P_DEFAULT);
+    cr_assert_geq(H5Sselect_elements(space, H5S_SELECT_SET, 1, at), 0);
+    const hid_t single = H5Screate(H5S_SCALAR);
+    cr_assert_geq(H5Dwrite(data, H5T_NATIVE_FLOAT, single, space, H5P_DEFAULT, &one), 0);
+    (void)H5Sclose(single);
+    (void)H5Dclose(data);
+    (void)H5Sclose(space);
+    (void)H5Pclose(create);
+    cr_assert_geq(H5Fclose(file), 0);
+}
+
+/* Bytes of the address space in use, and so many more are the limit. */
+static void limit_memory(size_t more)
+{
+    size_t pages = 0;
+    FILE  *f     = fopen("/proc/self/statm", "r");
+
+    cr_assert_not_null(f);
+    cr_assert_eq(fscanf(f, "%zu", &pages), 1);
+    (void)fclose(f);
+    const rlim_t bytes = pages * (size_t)sysconf(_SC_PAGESIZE) + more;
+    cr_assert_eq(setrlimit(RLIMIT_AS, &(struct rlimit){bytes, bytes}), 0);
+}
+
+Test(hdf5, memory_that_runs_out_inside_is_no_damage)
+{
+    pq_h5 *file = NULL;
+    float  x    = 0.0F;
+    pq_err err  = {0};
+
+#ifdef __SANITIZE_ADDRESS__
+    cr_skip_test("skipped: the sanitizer needs more address space than any limit leaves");
+#endif
+    write_large_chunk();
+    OK(pq_h5_open(path, &file, err));
+    limit_memory(20 << 20);
+    cr_expect_eq(pq_h5_read_rows(file, "x", (pq_rows){5, 1}, PQ_DTYPE_F32, &x, &err),
+                 PQ_ERR_NOMEM, "%s", err.message);
+    cr_expect_not_null(strstr(err.message, "x cannot be read: memory allocation failed"),
+                       "%s", err.message);
+    pq_h5_close(&file);
+}
