@@ -1,6 +1,9 @@
 /* Whole runs of quantization-aware training: what it gains, resumes, and leaves behind.
  */
+#include "compress/method.h"
 #include "exec/predict.h"
+#include "formats/model.h"
+#include "lab/calibrate.h"
 #include "support.h"
 #include "train/grid.h"
 
@@ -202,36 +205,26 @@ Test(qat, goes_on_after_a_kill_bit_for_bit)
     }
 }
 
-/* A float net on the shipped jets, then kernels of 3 bits by the largest weight. */
-static pq_graph *trained_on_jets(pq_dataset *data, pq_train_params *params)
+/* The shipped tagger in 3 bits, its grids by calibration. */
+static pq_graph *tagger_of_3_bits(pq_dataset *data)
 {
-    pq_train_summary       s    = {0};
-    pq_graph              *g    = NULL;
-    const pq_train_data    from = {data, 0, SIZE_MAX};
-    const pq_train_options o    = {.threads = 2};
+    pq_stage         stage = {0};
+    pq_graph        *g = NULL, *out = NULL;
+    pq_calib        *calib   = NULL;
+    pq_layer_change *changes = NULL;
+    pq_apply_options options = {0};
+    size_t           n       = 0;
 
-    OK(pq_graph_create(&g, err));
-    add(g, "in", layer_of("input shape=16"), NULL);
-    add_dense(g, "fc1", 16, 32);
-    add(g, "relu", layer_of("relu"), NULL);
-    add_dense(g, "fc2", 32, 5);
-    add(g, "softmax", layer_of("softmax"), NULL);
-    pq_graph_init_weights(g, PQ_INIT_HE, 1);
-    OK(pq_train(g, &from, params, &o, &s, err));
-    pq_train_summary_free(&s);
-    for (size_t n = 0; n < g->n_nodes; n++) {
-        pq_weight *w   = pq_layer_weight(g->nodes[n].layer, "kernel");
-        double     top = 0.0;
-        for (size_t i = 0; w != NULL && i < w->value->count; i++) {
-            top = fmax(top, fabs((double)pq_f32(w->value)[i]));
-        }
-        if (w != NULL) {
-            OK(pq_quant_create(PQ_QUANT_INTEGER, 3, true, true, PQ_QUANT_PER_TENSOR, 1,
-                               &w->quant, err));
-            (void)pq_quant_set_range(w->quant, 0, -top, top, true);
-        }
-    }
-    return g;
+    OK(pq_model_load(PQ_TEST_SOURCE_ROOT "/datasets/models/jsc-mlp.h5", NULL, &g, err));
+    OK(pq_stage_parse("quantize:bits=3,calibration=mse", &stage, err));
+    OK(pq_calibrate(g, data, 0, PQ_NEEDS_RANGES, 0, 1, &calib, err));
+    options.calib = calib;
+    OK(pq_stage_apply(&stage, g, &options, &out, &changes, &n, err));
+    pq_free(changes);
+    pq_calib_free(&calib);
+    pq_stage_free(&stage);
+    pq_graph_free(&g);
+    return out;
 }
 
 Test(qat, lsq_is_better_than_straight_through_at_3_bits_on_the_shipped_jets)
@@ -243,10 +236,8 @@ Test(qat, lsq_is_better_than_straight_through_at_3_bits_on_the_shipped_jets)
 
     OK(pq_dataset_open(PQ_TEST_SOURCE_ROOT "/datasets/jets-hlf.h5", NULL, &data, err));
     OK(pq_params_default(pq_train_param_table, &params, err));
-    params.epochs = 2;
-    params.lr     = 0.003;
-    g             = trained_on_jets(data, &params);
-    params.epochs = 6; /* steps have little way in two */
+    params.epochs = 1;
+    g             = tagger_of_3_bits(data);
     for (int k = 0; k < 2; k++) {
         const pq_train_data    from = {data, 0, SIZE_MAX};
         const pq_train_options o    = {.threads = 2};
@@ -259,7 +250,7 @@ Test(qat, lsq_is_better_than_straight_through_at_3_bits_on_the_shipped_jets)
         pq_train_summary_free(&s);
         pq_graph_free(&copy);
     }
-    cr_expect_gt(accuracy[1], accuracy[0] + 0.01, "lsq %g, straight %g", accuracy[1],
+    cr_expect_gt(accuracy[1], accuracy[0] + 0.04, "lsq %g, straight %g", accuracy[1],
                  accuracy[0]);
     pq_graph_free(&g);
     pq_params_free(pq_train_param_table, &params);
