@@ -1,6 +1,6 @@
 /**
  * @file
- * For fuzz targets: bytes as a file that is never on disk.
+ * For fuzz targets: bytes as files that are never on disk.
  */
 #ifndef PQ_TESTS_FUZZ_H
 #define PQ_TESTS_FUZZ_H
@@ -10,12 +10,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
-/** Puts bytes into a memory file, in place of what it held; its path. `suffix` is the end
- * of the name, e.g. ".csv". */
-const char *pq_fuzz_file(const uint8_t *bytes, size_t n, const char *suffix);
-
-/** As pq_fuzz_file, for several files by name, at most one folder deep, in a folder of
- * this process; the path is valid until the next call. */
+/** Puts bytes into a memory file of a name, at most one folder deep, in a folder of this
+ * process, in place of what it held; its path, valid until the next call. */
 const char *pq_fuzz_put(const char *name, const uint8_t *bytes, size_t n);
 
 #endif

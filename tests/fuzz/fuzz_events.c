@@ -1,5 +1,5 @@
-/* Events in binary and line layouts: the first byte chooses the layout, the rest is the
- * file, or every file of a folder; any bytes give events or an error. */
+/* Events in binary layouts, lines and tables: the first byte chooses the layout, the rest
+ * is the file, or every file of a folder; any bytes give events or an error. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +26,8 @@ static const place places[] = {
     {"zenodo", {"zenodo.h5"}},
     {"cernbox", {"cernbox.h5"}},
     {"idx", {"idx/train-images-idx3-ubyte", "idx/train-labels-idx1-ubyte"}},
+    {"csv", {"table.csv"}},
+    {"arff", {"table.arff"}},
 };
 
 enum { N_PLACES = sizeof places / sizeof *places };

@@ -227,6 +227,8 @@ static pq_status write_events(const char *folder, pq_err *err)
     PQ_TRY(write_chosen(folder, "guest", 4, guest, sizeof guest - 1, err));
     PQ_TRY(write_chosen(folder, "idx", 7, idx, sizeof idx - 1, err));
     PQ_TRY(write_chosen(folder, "cifar", 2, cifar, sizeof cifar, err));
+    PQ_TRY(write_chosen(folder, "csv", 8, csv, sizeof csv - 1, err));
+    PQ_TRY(write_chosen(folder, "arff", 9, arff, sizeof arff - 1, err));
     PQ_TRY(write_own(folder, err));
 cleanup:
     return st;
@@ -250,11 +252,8 @@ int main(int argc, char **argv)
 {
     static const struct {
         const char *folder, *name, *text;
-    } seeds[]  = {{"yaml", "a.yaml", yaml},
-                  {"keras", "a.json", arch},
-                  {"table", "a.csv", csv},
-                  {"table", "a.arff", arff},
-                  {"model", "a.h5", NULL}};
+    } seeds[] = {
+        {"yaml", "a.yaml", yaml}, {"keras", "a.json", arch}, {"model", "a.h5", NULL}};
     pq_err err = {0};
 
     for (size_t i = 0; argc == 2 && i < sizeof seeds / sizeof *seeds; i++) {
