@@ -44,7 +44,8 @@ cleanup:
 
 /* What is left of a tensor while cores are split off its front: [r, n_k …], flat. */
 typedef struct {
-    pq_tensor    *rest;
+    pq_tensor     at;   /* view of it */
+    pq_tensor    *rest; /* where it is ours, else NULL */
     size_t        r;
     double        delta; /* what each truncation may drop */
     const size_t *max_rank;
@@ -58,9 +59,8 @@ static pq_status split_core(splitter *s, size_t k, size_t n, pq_err *err)
     pq_tensor   *u = NULL, *rest = NULL;
     pq_status    st;
 
-    PQ_TRY(pq_tensor_reshape(s->rest, PQ_SHAPE(rows, s->rest->count / rows), err));
-    PQ_TRY(pq_left_space(s->rest, limit, s->delta, &u, err));
-    PQ_TRY(product((pq_operand){u, true}, (pq_operand){s->rest, false}, &rest, err));
+    PQ_TRY(pq_tensor_reshape(&s->at, PQ_SHAPE(rows, s->at.count / rows), err));
+    PQ_TRY(pq_left_split(&s->at, limit, s->delta, &u, &rest, err));
     const size_t r = u->shape.dim[1];
 
     PQ_TRY(pq_tensor_reshape(u, PQ_SHAPE(s->r, n, r), err));
@@ -69,6 +69,7 @@ static pq_status split_core(splitter *s, size_t k, size_t n, pq_err *err)
     u                   = NULL;
     pq_tensor_free(&s->rest);
     s->rest = rest;
+    s->at   = *rest;
     rest    = NULL;
     s->r    = r;
 cleanup:
@@ -77,7 +78,8 @@ cleanup:
     return st;
 }
 
-/* Splits cores first .. d-1 off a rest [r, n_first, …, n_{d-1}, last]; takes the rest. */
+/* Splits cores first .. d-1 off what is seen, [r, n_first, …, n_{d-1}, last]; takes the
+ * rest. */
 static pq_status split_all(splitter *s, size_t first, const size_t *n, size_t last,
                            pq_err *err)
 {
@@ -86,6 +88,9 @@ static pq_status split_all(splitter *s, size_t first, const size_t *n, size_t la
 
     for (size_t k = first; k + 1 < d; k++) {
         PQ_TRY(split_core(s, k, n[k], err));
+    }
+    if (s->rest == NULL) { /* a single core */
+        PQ_TRY(pq_tensor_clone(&s->at, &s->rest, err));
     }
     PQ_TRY(pq_tensor_reshape(s->rest, PQ_SHAPE(s->r, n[d - 1], last), err));
     s->out->core[d - 1] = s->rest;
@@ -126,12 +131,15 @@ pq_status pq_tt_svd(const pq_tensor *t, double epsilon, const size_t *max_rank,
                     pq_tt *out, pq_err *err)
 {
     pq_tt     tt = {.d = t->shape.ndim, .rank = {1}};
-    splitter  s  = {.r = 1, .max_rank = max_rank, .out = &tt};
+    splitter  s  = {.at = *t, .r = 1, .max_rank = max_rank, .out = &tt};
     pq_status st;
 
     PQ_TRY(check(t, epsilon, max_rank, err));
-    PQ_TRY(pq_tensor_convert(t, PQ_DTYPE_F64, &s.rest, err));
-    s.delta = share(epsilon, sqrt(pq_square_norm(s.rest)), tt.d);
+    if (t->dtype != PQ_DTYPE_F64) {
+        PQ_TRY(pq_tensor_convert(t, PQ_DTYPE_F64, &s.rest, err));
+        s.at = *s.rest;
+    }
+    s.delta = share(epsilon, sqrt(pq_square_norm(&s.at)), tt.d);
     PQ_TRY(split_all(&s, 0, t->shape.dim, 1, err));
     *out = tt;
     tt   = (pq_tt){0};
@@ -185,8 +193,7 @@ static pq_status truncate(pq_tt *t, size_t k, size_t limit, double delta, pq_err
     pq_status    st;
 
     PQ_TRY(pq_tensor_reshape(t->core[k], PQ_SHAPE(r * n, mid), err));
-    PQ_TRY(pq_left_space(t->core[k], limit, delta, &u, err));
-    PQ_TRY(product((pq_operand){u, true}, (pq_operand){t->core[k], false}, &carry, err));
+    PQ_TRY(pq_left_split(t->core[k], limit, delta, &u, &carry, err));
     PQ_TRY(pq_tensor_reshape(t->core[k + 1], PQ_SHAPE(mid, n_next * right), err));
     PQ_TRY(product((pq_operand){carry, false}, (pq_operand){t->core[k + 1], false}, &next,
                    err));
@@ -337,13 +344,13 @@ static pq_status ring_from_first(const pq_tensor *t, size_t rank, pq_tt *out, pq
     split_rank(full < rank * rank ? full : rank * rank, rank, &tt.rank[0], &tt.rank[1]);
     PQ_TRY(pq_tensor_clone(t, &flat, err));
     PQ_TRY(pq_tensor_reshape(flat, PQ_SHAPE(n, rest), err));
-    PQ_TRY(pq_left_space(flat, tt.rank[0] * tt.rank[1], 0.0, &u, err));
-    PQ_TRY(product((pq_operand){u, true}, (pq_operand){flat, false}, &right, err));
+    PQ_TRY(pq_left_split(flat, tt.rank[0] * tt.rank[1], 0.0, &u, &right, err));
     PQ_TRY(pq_tensor_reshape(u, PQ_SHAPE(n, tt.rank[0], tt.rank[1]), err));
     PQ_TRY(pq_tensor_permute(u, core_order, &tt.core[0], err));
     PQ_TRY(pq_tensor_reshape(right, PQ_SHAPE(tt.rank[0], tt.rank[1], rest), err));
     PQ_TRY(pq_tensor_permute(right, rest_order, &s.rest, err));
-    s.r = tt.rank[1];
+    s.at = *s.rest;
+    s.r  = tt.rank[1];
     PQ_TRY(split_all(&s, 1, t->shape.dim, tt.rank[0], err));
     *out = tt;
     tt   = (pq_tt){0};

@@ -3,7 +3,6 @@
 #include <cblas.h>
 #include <math.h>
 
-#include "linalg/eigh.h"
 #include "linalg/subspace.h"
 
 void pq_tucker_free(pq_tucker *t)
@@ -61,8 +60,7 @@ cleanup:
     return st;
 }
 
-/* Both triangles of the sum of x x^T over all fibres x along an axis. */
-static pq_status fibre_gram(const pq_tensor *t, size_t axis, pq_tensor **out, pq_err *err)
+pq_status pq_fibre_gram(const pq_tensor *t, size_t axis, pq_tensor **out, pq_err *err)
 {
     const view v = around(&t->shape, axis);
     pq_tensor *g = NULL;
@@ -79,29 +77,31 @@ static pq_status fibre_gram(const pq_tensor *t, size_t axis, pq_tensor **out, pq
                     pq_f64(t) + o * v.n * v.inner, (int)v.inner, 1.0, pq_f64(g),
                     (int)v.n);
     }
-    for (size_t i = 0; i < v.n; i++) {
-        for (size_t j = 0; j < i; j++) {
-            pq_f64(g)[i * v.n + j] = pq_f64(g)[j * v.n + i];
-        }
-    }
+    pq_mirror_upper(g);
     *out = g;
 cleanup:
     return st;
 }
 
-/* T times the transposed factors of all axes but one (SIZE_MAX: of all). */
-static pq_status project(const pq_tensor *t, const pq_tucker *tucker, size_t but,
-                         pq_tensor **out, pq_err *err)
+/* A decomposition at work, seen with its axes in an order of our own. */
+typedef struct {
+    const pq_tensor *t;
+    const size_t    *rank;              /* of the axes as seen */
+    size_t           count;             /* axes that are decomposed */
+    size_t           axis[PQ_MAX_DIMS]; /* their places, ascending */
+    pq_tucker       *out;
+} hooi;
+
+/* T times the transposed factors of some axes. */
+static pq_status apply(const pq_tensor *t, const pq_tucker *tucker, const size_t *axes,
+                       size_t count, pq_tensor **out, pq_err *err)
 {
     pq_tensor *at = NULL, *next = NULL;
     pq_status  st = PQ_OK;
 
-    for (size_t k = 0; k < t->shape.ndim; k++) {
-        if (k == but || tucker->factor[k] == NULL) {
-            continue;
-        }
-        PQ_TRY(
-            pq_mode_product(at != NULL ? at : t, k, tucker->factor[k], true, &next, err));
+    for (size_t i = 0; i < count; i++) {
+        PQ_TRY(pq_mode_product(at != NULL ? at : t, axes[i], tucker->factor[axes[i]],
+                               true, &next, err));
         pq_tensor_free(&at);
         at   = next;
         next = NULL;
@@ -117,22 +117,47 @@ cleanup:
 }
 
 /* Factor of one axis, from T where the others' factors are applied (or not: HOSVD). */
-static pq_status update(const pq_tensor *t, size_t axis, size_t rank, bool projected,
-                        pq_tucker *tucker, pq_err *err)
+static pq_status update(const pq_tensor *t, size_t axis, size_t rank, pq_tucker *tucker,
+                        pq_err *err)
 {
-    pq_tensor *seen = NULL, *gram = NULL, *u = NULL;
+    pq_tensor *gram = NULL, *u = NULL;
     pq_status  st;
 
-    if (projected) {
-        PQ_TRY(project(t, tucker, axis, &seen, err));
-    }
-    PQ_TRY(fibre_gram(seen != NULL ? seen : t, axis, &gram, err));
-    PQ_TRY(pq_left_space_of_gram(gram, rank, &u, NULL, err));
+    PQ_TRY(pq_fibre_gram(t, axis, &gram, err));
+    PQ_TRY(pq_left_space_of_gram(gram, rank, &u, err));
     pq_tensor_free(&tucker->factor[axis]);
     tucker->factor[axis] = u;
 cleanup:
-    pq_tensor_free(&seen);
     pq_tensor_free(&gram);
+    return st;
+}
+
+/* Updates decomposed axes from .. to-1 in turn, from T where all others' factors are
+ * applied. Halves share their products: T is read twice a sweep, not once an axis. */
+static pq_status update_each(const hooi *h, const pq_tensor *t, size_t from, size_t to,
+                             pq_err *err)
+{
+    const size_t mid = (from + to) / 2, k = h->axis[from];
+    pq_tensor   *seen = NULL;
+    pq_status    st;
+
+    if (to - from == 1) {
+        PQ_TRY(update(t, k, h->rank[k], h->out, err));
+        if (to == h->count) { /* with the last factor all are applied: the core */
+            PQ_TRY(apply(t, h->out, &k, 1, &seen, err));
+            pq_tensor_free(&h->out->core);
+            h->out->core = seen;
+            seen         = NULL;
+        }
+        goto cleanup;
+    }
+    PQ_TRY(apply(t, h->out, h->axis + mid, to - mid, &seen, err));
+    PQ_TRY(update_each(h, seen, from, mid, err));
+    pq_tensor_free(&seen);
+    PQ_TRY(apply(t, h->out, h->axis + from, mid - from, &seen, err));
+    PQ_TRY(update_each(h, seen, mid, to, err));
+cleanup:
+    pq_tensor_free(&seen);
     return st;
 }
 
@@ -172,45 +197,31 @@ cleanup:
     return st;
 }
 
-/* Replaces the core; *left is |T|^2 - |C|^2, the squared error up to cancellation. */
-static pq_status finish_sweep(const pq_tensor *t, double norm, pq_tucker *tucker,
-                              double *left, pq_err *err)
+/* |T|^2 - |C|^2: the squared error up to cancellation. */
+static double squared_error(double norm, const pq_tucker *tucker)
 {
-    pq_tensor *core = NULL;
-    pq_status  st;
-
-    PQ_TRY(project(t, tucker, SIZE_MAX, &core, err));
-    pq_tensor_free(&tucker->core);
-    tucker->core = core;
-    *left        = fmax(norm - pq_square_norm(core), 0.0);
-cleanup:
-    return st;
+    return fmax(norm - pq_square_norm(tucker->core), 0.0);
 }
 
-static pq_status iterate(const pq_tensor *t, const size_t *rank,
-                         const pq_tucker_options *options, double norm, pq_tucker *tucker,
-                         pq_err *err)
+static pq_status iterate(const hooi *h, const pq_tucker_options *options,
+                         const pq_tensor *const *start, double norm, pq_err *err)
 {
-    const size_t d    = t->shape.ndim;
-    double       left = 0.0, before;
-    pq_status    st   = PQ_OK;
+    pq_tucker *tucker = h->out;
+    double     left, before;
+    pq_status  st = PQ_OK;
 
-    for (size_t k = 0; k < d; k++) {
-        if (rank[k] > 0) {
-            const pq_tensor *known = options->start != NULL ? options->start[k] : NULL;
-            PQ_TRY(known != NULL ? begin_from(known, rank[k], &tucker->factor[k], err)
-                                 : update(t, k, rank[k], false, tucker, err));
-        }
+    for (size_t i = 0; i < h->count; i++) {
+        const size_t k = h->axis[i];
+        PQ_TRY(start[k] != NULL
+                   ? begin_from(start[k], h->rank[k], &tucker->factor[k], err)
+                   : update(h->t, k, h->rank[k], tucker, err));
     }
-    PQ_TRY(finish_sweep(t, norm, tucker, &left, err));
-    while (tucker->sweeps < options->max_sweeps) {
+    PQ_TRY(apply(h->t, tucker, h->axis, h->count, &tucker->core, err));
+    left = squared_error(norm, tucker);
+    while (h->count > 0 && tucker->sweeps < options->max_sweeps) {
         before = left;
-        for (size_t k = 0; k < d; k++) {
-            if (rank[k] > 0) {
-                PQ_TRY(update(t, k, rank[k], true, tucker, err));
-            }
-        }
-        PQ_TRY(finish_sweep(t, norm, tucker, &left, err));
+        PQ_TRY(update_each(h, h->t, 0, h->count, err));
+        left = squared_error(norm, tucker);
         tucker->sweeps++;
         if (sqrt(before) - sqrt(left) <= options->tolerance * sqrt(norm)) {
             break;
@@ -220,15 +231,53 @@ cleanup:
     return st;
 }
 
-pq_status pq_tucker_decompose(const pq_tensor *t, const size_t *rank,
-                              const pq_tucker_options *options, pq_tucker *out,
-                              pq_err *err)
+/* Axes that are left whole go behind the first one that is decomposed. So of two that are
+ * decomposed one comes first and one last, and all products are single large ones. */
+static void order_axes(const size_t *rank, size_t ndim, size_t *order)
 {
-    pq_tucker  tucker = {0};
-    pq_tensor *wide = NULL, *full = NULL;
-    size_t     bad;
-    double     norm;
-    pq_status  st;
+    size_t first = 0, n = 0;
+
+    while (first < ndim && rank[first] == 0) {
+        first++;
+    }
+    if (first < ndim) {
+        order[n++] = first;
+    }
+    for (int decomposed = 0; decomposed <= 1; decomposed++) {
+        for (size_t k = 0; k < ndim; k++) {
+            if (k != first && (rank[k] > 0) == (decomposed == 1)) {
+                order[n++] = k;
+            }
+        }
+    }
+}
+
+/* Back to the tensor's own order of axes. */
+static pq_status restore_order(pq_tucker *tucker, const size_t *order, pq_err *err)
+{
+    const size_t ndim = tucker->core->shape.ndim;
+    pq_tucker    seen = *tucker;
+    size_t       place[PQ_MAX_DIMS];
+    pq_tensor   *core = NULL;
+    pq_status    st;
+
+    for (size_t k = 0; k < ndim; k++) {
+        place[order[k]] = k;
+    }
+    PQ_TRY(pq_tensor_permute(tucker->core, place, &core, err));
+    pq_tensor_free(&tucker->core);
+    tucker->core = core;
+    for (size_t k = 0; k < ndim; k++) {
+        tucker->factor[k] = seen.factor[place[k]];
+    }
+cleanup:
+    return st;
+}
+
+static pq_status check(const pq_tensor *t, const size_t *rank, pq_err *err)
+{
+    size_t    bad;
+    pq_status st;
 
     PQ_CHECK(t->count > 0, PQ_ERR_SHAPE, "the tensor is empty");
     for (size_t k = 0; k < t->shape.ndim; k++) {
@@ -238,16 +287,47 @@ pq_status pq_tucker_decompose(const pq_tensor *t, const size_t *rank,
     bad = pq_tensor_first_nonfinite(t);
     PQ_CHECK(bad == SIZE_MAX, PQ_ERR_NUMERIC, "the tensor holds %g at item %zu",
              pq_tensor_get(t, bad), bad);
-    PQ_TRY(pq_tensor_convert(t, PQ_DTYPE_F64, &wide, err));
-    norm = pq_square_norm(wide);
-    PQ_TRY(iterate(wide, rank, options, norm, &tucker, err));
+cleanup:
+    return st;
+}
+
+pq_status pq_tucker_decompose(const pq_tensor *t, const size_t *rank,
+                              const pq_tucker_options *options, pq_tucker *out,
+                              pq_err *err)
+{
+    size_t           order[PQ_MAX_DIMS], seen_rank[PQ_MAX_DIMS];
+    const pq_tensor *start[PQ_MAX_DIMS] = {NULL};
+    pq_tucker        tucker             = {0};
+    pq_tensor       *wide = NULL, *seen = NULL, *full = NULL;
+    hooi             h = {.rank = seen_rank, .out = &tucker};
+    double           norm;
+    pq_status        st;
+
+    PQ_TRY(check(t, rank, err));
+    order_axes(rank, t->shape.ndim, order);
+    for (size_t k = 0; k < t->shape.ndim; k++) {
+        seen_rank[k] = rank[order[k]];
+        start[k]     = options->start != NULL ? options->start[order[k]] : NULL;
+        if (seen_rank[k] > 0) {
+            h.axis[h.count++] = k;
+        }
+    }
+    if (t->dtype != PQ_DTYPE_F64) {
+        PQ_TRY(pq_tensor_convert(t, PQ_DTYPE_F64, &wide, err));
+    }
+    PQ_TRY(pq_tensor_permute(wide != NULL ? wide : t, order, &seen, err));
+    h.t  = seen;
+    norm = pq_square_norm(seen);
+    PQ_TRY(iterate(&h, options, start, norm, err));
     PQ_TRY(pq_tucker_full(&tucker, &full, err));
-    tucker.error = norm > 0.0 ? sqrt(pq_square_distance(full, wide) / norm) : 0.0;
-    *out         = tucker;
-    tucker       = (pq_tucker){0};
+    tucker.error = norm > 0.0 ? sqrt(pq_square_distance(full, seen) / norm) : 0.0;
+    PQ_TRY(restore_order(&tucker, order, err));
+    *out   = tucker;
+    tucker = (pq_tucker){0};
 cleanup:
     pq_tucker_free(&tucker);
     pq_tensor_free(&wide);
+    pq_tensor_free(&seen);
     pq_tensor_free(&full);
     return st;
 }

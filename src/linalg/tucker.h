@@ -56,4 +56,8 @@ pq_status pq_tucker_full(const pq_tucker *t, pq_tensor **out, pq_err *err);
 pq_status pq_mode_product(const pq_tensor *t, size_t axis, const pq_tensor *factor,
                           bool transposed, pq_tensor **out, pq_err *err);
 
+/** Sum of x x^T over all fibres x along an axis: [n, n], the Gram matrix of its
+ * unfolding. */
+pq_status pq_fibre_gram(const pq_tensor *t, size_t axis, pq_tensor **out, pq_err *err);
+
 #endif
