@@ -487,7 +487,7 @@ const pq_method pq_method_tensor_train = {
                    "arXiv:1606.05535",
     .params      = params,
     .params_size = sizeof(tt_params),
-    .version     = "2",
+    .version     = "3",
     .stochastic  = true,
     .needs       = needs,
     .check       = check,

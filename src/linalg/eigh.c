@@ -5,6 +5,7 @@
 
 #include "core/memory.h"
 #include "linalg/lapack.h"
+#include "linalg/tridiagonal.h"
 
 static double largest_magnitude(const double *a, size_t count)
 {
@@ -92,86 +93,54 @@ cleanup:
     return st;
 }
 
-/* Up to one in so many eigenvectors alone are quicker by bisection and inverse iteration
- * than by divide and conquer, which finds all of the tridiagonal matrix. */
-static const size_t few = 6;
-
-/* By LAPACK's dsyevr, of the matrix in `a`, which is lost. */
-static pq_status top_by_bisection(double *a, size_t size, size_t top, double *values,
-                                  double *vectors, pq_err *err)
+/* The leading vectors by way of a tridiagonal matrix, ascending; *sound as there. The
+ * matrix in `a` is lost. */
+static pq_status reduce(double *a, size_t size, size_t top, double *values,
+                        double *vectors, bool *sound, pq_err *err)
 {
-    const lapack_int n = (lapack_int)size, first = n - (lapack_int)top + 1;
-    double          *work = NULL, *all = NULL, query = 0.0;
-    lapack_int      *iwork = NULL, *support = NULL, lwork, liwork = 0, info, found = 0;
-    pq_status        st;
-
-    PQ_NEW(all, size);
-    PQ_NEW(support, 2 * size);
-    info = LAPACKE_dsyevr_work(LAPACK_COL_MAJOR, 'V', 'I', 'L', n, a, n, 0.0, 0.0, first,
-                               n, 0.0, &found, all, vectors, n, support, &query, -1,
-                               &liwork, -1);
-    assert(info == 0);
-    PQ_TRY(pq_lapack_scratch(query, &work, &lwork, err));
-    PQ_NEW(iwork, (size_t)liwork);
-    info = LAPACKE_dsyevr_work(LAPACK_COL_MAJOR, 'V', 'I', 'L', n, a, n, 0.0, 0.0, first,
-                               n, 0.0, &found, all, vectors, n, support, work, lwork,
-                               iwork, liwork);
-    PQ_CHECK(info == 0 && (size_t)found == top, PQ_ERR_NUMERIC,
-             "eigenproblem did not converge (LAPACK info %d)", (int)info);
-    memcpy(values, all, top * sizeof *all);
-cleanup:
-    pq_free(work);
-    pq_free(all);
-    pq_free(iwork);
-    pq_free(support);
-    return st;
-}
-
-/* What dsyevd does, but only the wanted vectors are turned back from those of the
- * tridiagonal matrix. */
-static pq_status top_by_division(double *a, size_t size, size_t top, double *values,
-                                 double *vectors, pq_err *err)
-{
-    const size_t     skip = size - top; /* ascending: the wanted ones come last */
-    const lapack_int n    = (lapack_int)size;
-    double          *d = NULL, *e = NULL, *tau = NULL, *z = NULL, *work = NULL;
-    double           query[3] = {0.0};
-    lapack_int      *iwork = NULL, lwork, liwork = 0, info;
-    pq_status        st;
+    const lapack_int n = (lapack_int)size, m = (lapack_int)top;
+    double *d = NULL, *e = NULL, *tau = NULL, *work = NULL, query = 0.0, query_back = 0.0;
+    lapack_int lwork, info;
+    pq_status  st;
 
     PQ_NEW(d, size);
     PQ_NEW(e, size);
     PQ_NEW(tau, size);
-    PQ_NEW(z, size * size);
-    info = LAPACKE_dsytrd_work(LAPACK_COL_MAJOR, 'L', n, a, n, d, e, tau, query, -1);
+    info = LAPACKE_dsytrd_work(LAPACK_COL_MAJOR, 'L', n, a, n, d, e, tau, &query, -1);
     assert(info == 0);
-    info = LAPACKE_dstedc_work(LAPACK_COL_MAJOR, 'I', n, d, e, z, n, query + 1, -1,
-                               &liwork, -1);
+    info = LAPACKE_dormtr_work(LAPACK_COL_MAJOR, 'L', 'L', 'N', n, m, a, n, tau, vectors,
+                               n, &query_back, -1);
     assert(info == 0);
-    info = LAPACKE_dormtr_work(LAPACK_COL_MAJOR, 'L', 'L', 'N', n, (lapack_int)top, a, n,
-                               tau, z, n, query + 2, -1);
-    assert(info == 0);
-    PQ_TRY(
-        pq_lapack_scratch(fmax(query[0], fmax(query[1], query[2])), &work, &lwork, err));
-    PQ_NEW(iwork, (size_t)liwork);
+    PQ_TRY(pq_lapack_scratch(fmax(query, query_back), &work, &lwork, err));
     info = LAPACKE_dsytrd_work(LAPACK_COL_MAJOR, 'L', n, a, n, d, e, tau, work, lwork);
     assert(info == 0);
-    info = LAPACKE_dstedc_work(LAPACK_COL_MAJOR, 'I', n, d, e, z, n, work, lwork, iwork,
-                               liwork);
-    PQ_CHECK(info == 0, PQ_ERR_NUMERIC, "eigenproblem did not converge (LAPACK info %d)",
-             (int)info);
-    info = LAPACKE_dormtr_work(LAPACK_COL_MAJOR, 'L', 'L', 'N', n, (lapack_int)top, a, n,
-                               tau, z + skip * size, n, work, lwork);
-    assert(info == 0);
-    memcpy(values, d + skip, top * sizeof *d);
-    memcpy(vectors, z + skip * size, top * size * sizeof *z);
+    PQ_TRY(pq_tridiagonal_top(d, e, size, top, values, vectors, sound, err));
+    if (*sound) {
+        info = LAPACKE_dormtr_work(LAPACK_COL_MAJOR, 'L', 'L', 'N', n, m, a, n, tau,
+                                   vectors, n, work, lwork);
+        assert(info == 0);
+    }
 cleanup:
     pq_free(d);
     pq_free(e);
     pq_free(tau);
-    pq_free(z);
     pq_free(work);
-    pq_free(iwork);
+    return st;
+}
+
+/* The first rows of a complete decomposition. */
+static pq_status take_top(const pq_tensor *a, size_t top, double *values, double *vectors,
+                          pq_err *err)
+{
+    pq_tensor *w = NULL, *v = NULL;
+    pq_status  st;
+
+    PQ_TRY(pq_eigh(a, &w, &v, err));
+    memcpy(values, w->data, top * sizeof *values);
+    memcpy(vectors, v->data, top * a->shape.dim[0] * sizeof *vectors);
+cleanup:
+    pq_tensor_free(&w);
+    pq_tensor_free(&v);
     return st;
 }
 
@@ -179,6 +148,7 @@ pq_status pq_eigh_top(const pq_tensor *a, size_t top, pq_tensor **values,
                       pq_tensor **vectors, pq_err *err)
 {
     pq_tensor *copy = NULL, *v = NULL, *w = NULL;
+    bool       sound = false;
     pq_status  st;
 
     PQ_TRY(pq_lapack_input(a, "eigenproblem", &copy, err));
@@ -192,11 +162,15 @@ pq_status pq_eigh_top(const pq_tensor *a, size_t top, pq_tensor **values,
     PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(top), &w, err));
     PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(top, n), &v, err));
     const double largest = largest_magnitude(pq_f64(copy), n * n);
-    const bool   tame = largest < 1e140 && largest > 1e-140; /* dsyevr scales, we not */
 
-    PQ_TRY((few * top <= n || !tame ? top_by_bisection : top_by_division)(
-        pq_f64(copy), n, top, pq_f64(w), pq_f64(v), err));
-    turn_round(pq_f64(w), pq_f64(v), top, n);
+    if (largest < 1e140 && largest > 1e-140) { /* squares that do not leave the range */
+        PQ_TRY(reduce(pq_f64(copy), n, top, pq_f64(w), pq_f64(v), &sound, err));
+    }
+    if (sound) {
+        turn_round(pq_f64(w), pq_f64(v), top, n);
+    } else {
+        PQ_TRY(take_top(a, top, pq_f64(w), pq_f64(v), err));
+    }
     *values  = w;
     *vectors = v;
     w = v = NULL;

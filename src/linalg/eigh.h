@@ -35,8 +35,10 @@ pq_status pq_eigh(const pq_tensor *a, pq_tensor **values, pq_tensor **vectors,
  * @param[out] values   float64 [top], descending; vectors float64 [top, n]
  * @retval as pq_eigh; PQ_ERR_RANGE when top is not in 1 .. n
  *
- * Source: LAPACK dsyevr for few of many (bisection and inverse iteration), else dsytrd,
- * dstedc and dormtr. Cost: 4/3 n^3 + 2 n^2 top, and up to 4/3 n^3 in the latter case.
+ * By way of a tridiagonal matrix (linalg/tridiagonal.h), and of pq_eigh where that is not
+ * sound, as with equal eigenvalues.
+ *
+ * Source: LAPACK dsytrd, dsterf, dormtr. Cost: 4/3 n^3 + 2 n^2 top + 2 n top^2.
  */
 pq_status pq_eigh_top(const pq_tensor *a, size_t top, pq_tensor **values,
                       pq_tensor **vectors, pq_err *err);

@@ -40,6 +40,24 @@ double pq_square_norm(const pq_tensor *t)
     return sum;
 }
 
+double pq_norm(const pq_tensor *t)
+{
+    const double square  = pq_square_norm(t);
+    double       largest = 0.0, sum = 0.0;
+
+    if (square > tiny && isfinite(square)) {
+        return sqrt(square);
+    }
+    for (size_t i = 0; i < t->count; i++) {
+        largest = fmax(largest, fabs(pq_f64(t)[i]));
+    }
+    for (size_t i = 0; largest > 0.0 && i < t->count; i++) {
+        const double x = pq_f64(t)[i] / largest;
+        sum += x * x;
+    }
+    return largest * sqrt(sum);
+}
+
 double pq_square_distance(const pq_tensor *a, const pq_tensor *b)
 {
     enum { LANES = 8 };
@@ -103,10 +121,12 @@ static pq_status by_svd(const pq_tensor *a, size_t max_rank, double tail, pq_ten
     const size_t m = svd.u->shape.dim[0], k = svd.s->count;
     double      *s = pq_f64(svd.s);
 
+    const double unit = s[0] > 0.0 ? s[0] : 1.0; /* squares stay within the range */
+
     for (size_t i = 0; i < k; i++) {
-        s[i] *= s[i];
+        s[i] = s[i] / unit * (s[i] / unit);
     }
-    const size_t r = choose_rank(s, k, max_rank, tail);
+    const size_t r = choose_rank(s, k, max_rank, tail / unit);
 
     PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(m, r), u, err));
     for (size_t i = 0; i < m; i++) {

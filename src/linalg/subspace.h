@@ -37,6 +37,9 @@ pq_status pq_left_space_of_gram(const pq_tensor *gram, size_t rank, pq_tensor **
 /** Copies the upper triangle of a square float64 matrix into the lower. */
 void pq_mirror_upper(pq_tensor *a);
 
+/** Frobenius norm, also where squares leave the range of double. */
+double pq_norm(const pq_tensor *t);
+
 /** sum of squares, and the distance of two tensors of one size, both float64. */
 double pq_square_norm(const pq_tensor *t);
 double pq_square_distance(const pq_tensor *a, const pq_tensor *b);

@@ -139,7 +139,7 @@ pq_status pq_tt_svd(const pq_tensor *t, double epsilon, const size_t *max_rank,
         PQ_TRY(pq_tensor_convert(t, PQ_DTYPE_F64, &s.rest, err));
         s.at = *s.rest;
     }
-    s.delta = share(epsilon, sqrt(pq_square_norm(&s.at)), tt.d);
+    s.delta = epsilon > 0.0 ? share(epsilon, pq_norm(&s.at), tt.d) : 0.0;
     PQ_TRY(split_all(&s, 0, t->shape.dim, 1, err));
     *out = tt;
     tt   = (pq_tt){0};
@@ -230,7 +230,7 @@ pq_status pq_tt_round(const pq_tt *t, double epsilon, const size_t *max_rank, pq
     for (size_t k = t->d; k-- > 1;) {
         PQ_TRY(push_left(&tt, k, err));
     }
-    delta = share(epsilon, sqrt(pq_square_norm(tt.core[0])), t->d);
+    delta = share(epsilon, pq_norm(tt.core[0]), t->d);
     for (size_t k = 0; k + 1 < t->d; k++) {
         PQ_TRY(truncate(&tt, k, max_rank != NULL ? max_rank[k] : SIZE_MAX, delta, err));
     }

@@ -1,6 +1,7 @@
 #include "data.h"
 
 #include "linalg/cp.h"
+#include "linalg/cp_step.h"
 
 Test(cp, full_is_the_sum_of_outer_products)
 {
@@ -22,6 +23,101 @@ Test(cp, full_is_the_sum_of_outer_products)
     pq_tensor_free(&full);
     pq_cp_free(&cp);
     pq_tensor_free(&t);
+}
+
+/* sum over all items of an axis' slice of T times the other factors' entries. */
+static void check_projection(const pq_cp_als_state *a, size_t axis)
+{
+    const size_t R = a->rank, d = a->t->shape.ndim;
+    pq_tensor   *due = NULL;
+
+    OK(pq_tensor_create(PQ_DTYPE_F64, a->rhs[axis]->shape, &due, &err));
+    for (size_t i = 0; i < a->t->count; i++) {
+        for (size_t r = 0; r < R; r++) {
+            double x    = pq_f64(a->t)[i];
+            size_t rest = i, row = 0;
+            for (size_t k = d; k-- > 0; rest /= a->t->shape.dim[k]) {
+                const size_t at = rest % a->t->shape.dim[k];
+                x *= k != axis ? pq_f64(a->cp.factor[k])[at * R + r] : 1.0;
+                row = k == axis ? at : row;
+            }
+            pq_f64(due)[row * R + r] += x;
+        }
+    }
+    for (size_t i = 0; i < due->count; i++) {
+        cr_assert_float_eq(pq_f64(a->rhs[axis])[i], pq_f64(due)[i], 1e-11);
+    }
+    pq_tensor_free(&due);
+}
+
+static const pq_shape shapes[] = {
+    {.ndim = 2, .dim = {5, 3}},          {.ndim = 3, .dim = {4, 1, 3}},
+    {.ndim = 3, .dim = {6, 6, 3}},       {.ndim = 3, .dim = {2, 3, 7}},
+    {.ndim = 4, .dim = {3, 3, 3, 3}},    {.ndim = 4, .dim = {8, 2, 2, 1}},
+    {.ndim = 5, .dim = {2, 3, 2, 3, 2}}, {.ndim = 6, .dim = {2, 1, 3, 2, 1, 3}},
+};
+
+Test(cp, projections_and_solutions_are_their_definitions_after_any_change)
+{
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        pq_tensor      *t       = random_tensor(shapes[s], 30 + s);
+        pq_rng          rng     = pq_rng_stream(s, "test");
+        pq_cp_options   options = pq_cp_defaults;
+        pq_cp_als_state a       = {.t = t, .options = &options, .rank = 1 + s % 3};
+
+        options.ridge = 0.0;
+        OK(pq_cp_step_prepare(&a, &err));
+        for (size_t k = 0; k < t->shape.ndim; k++) {
+            for (size_t i = 0; i < a.cp.factor[k]->count; i++) {
+                pq_f64(a.cp.factor[k])[i] = pq_rng_normal(&rng);
+            }
+            OK(pq_cp_update_gram(&a, k, &err));
+        }
+        for (size_t turn = 0; turn < 30; turn++) {
+            const size_t axis = pq_rng_below(&rng, (uint32_t)t->shape.ndim), R = a.rank;
+            OK(pq_cp_project(&a, axis, &err));
+            check_projection(&a, axis);
+            pq_cp_multiply_grams(&a, axis);
+            OK(pq_cp_solve(&a, axis, &err));
+            for (size_t i = 0; i < a.rhs[axis]->count; i++) { /* factor normal = rhs */
+                double sum = -pq_f64(a.rhs[axis])[i], size = fabs(sum);
+                for (size_t r = 0; r < R; r++) {
+                    const double x = pq_f64(a.cp.factor[axis])[i / R * R + r] *
+                                     pq_f64(a.normal)[r * R + i % R];
+                    sum += x;
+                    size += fabs(x);
+                }
+                cr_assert_leq(fabs(sum), 1e-10 * size);
+            }
+            if (turn % 3 != 0) {
+                pq_cp_normalise(&a, axis);
+            }
+            OK(pq_cp_update_gram(&a, axis, &err));
+        }
+        pq_cp_step_free(&a);
+        pq_tensor_free(&t);
+    }
+}
+
+Test(cp, axes_go_half_by_half_from_small_to_large)
+{
+    static const size_t splits[]    = {1, 1, 1, 2, 2, 1, 2, 3};
+    static const size_t orders[][6] = {{1, 0},          {1, 2, 0},         {2, 1, 0},
+                                       {0, 1, 2},       {0, 1, 2, 3},      {3, 1, 2, 0},
+                                       {0, 1, 2, 4, 3}, {1, 0, 2, 4, 3, 5}};
+
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        pq_tensor       view = {.shape = shapes[s]};
+        pq_cp_als_state a    = {.t = &view, .split = pq_cp_split(&shapes[s])};
+        size_t          order[PQ_MAX_DIMS];
+
+        cr_expect_eq(a.split, splits[s], "shape %zu: %zu", s, a.split);
+        pq_cp_order(&a, order);
+        for (size_t k = 0; k < shapes[s].ndim; k++) {
+            cr_expect_eq(order[k], orders[s][k], "shape %zu, turn %zu: %zu", s, k,
+                         order[k]);
+        }
+    }
 }
 
 /* TensorLy's own test: 6 x 8 x 7 of rank 3, fitted with 4 terms. */

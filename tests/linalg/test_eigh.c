@@ -128,3 +128,87 @@ Test(eigh, leading_ones_alone_are_those_of_the_whole)
     pq_tensor_free(&values);
     pq_tensor_free(&vectors);
 }
+
+static pq_tensor *copy_scaled(const pq_tensor *a, double scale)
+{
+    pq_tensor *t = NULL;
+
+    cr_assert_eq(pq_tensor_clone(a, &t, NULL), PQ_OK);
+    for (size_t i = 0; i < t->count; i++) {
+        pq_f64(t)[i] *= scale;
+    }
+    return t;
+}
+
+/* Equal eigenvalues and sizes whose squares leave the range take the way round. */
+Test(eigh, leading_ones_agree_with_the_whole_at_any_size_and_scale)
+{
+    static const double scales[] = {1.0, 1e-200, 1e200};
+
+    for (size_t n = 1; n < 80; n = n * 2 + 1) {
+        for (size_t kind = 0; kind < 3; kind++) {
+            pq_tensor *random = random_symmetric(n, n);
+            for (size_t i = 0; i < n * n && kind > 0; i++) { /* identity; two blocks */
+                pq_f64(random)[i] = kind == 1 ? (i / n == i % n ? 1.0 : 0.0)
+                                              : (i / n % 2 == i % n % 2 ? 1.0 : 0.0);
+            }
+            for (size_t s = 0; s < 3; s++) {
+                const size_t top = n / 2 + 1;
+                pq_tensor   *a   = copy_scaled(random, scales[s]);
+                pq_tensor   *all = NULL, *vectors = NULL, *some = NULL, *rows = NULL;
+
+                cr_assert_eq(pq_eigh(a, &all, &vectors, NULL), PQ_OK);
+                cr_assert_eq(pq_eigh_top(a, top, &some, &rows, NULL), PQ_OK);
+                for (size_t i = 0; i < top; i++) {
+                    const double *v = pq_f64(rows) + i * n, scale = (double)n * scales[s];
+                    cr_assert_float_eq(pq_f64(some)[i], pq_f64(all)[i], TOL * scale);
+                    for (size_t r = 0; r < n; r++) {
+                        double sum = 0.0;
+                        for (size_t c = 0; c < n; c++) {
+                            sum += pq_f64(a)[r * n + c] * v[c];
+                        }
+                        cr_assert_float_eq(sum, pq_f64(some)[i] * v[r], TOL * scale);
+                    }
+                    for (size_t q = 0; q <= i; q++) {
+                        double dot = 0.0;
+                        for (size_t c = 0; c < n; c++) {
+                            dot += v[c] * pq_f64(rows)[q * n + c];
+                        }
+                        cr_assert_float_eq(dot, q == i ? 1.0 : 0.0, TOL);
+                    }
+                }
+                pq_tensor_free(&a);
+                pq_tensor_free(&all);
+                pq_tensor_free(&vectors);
+                pq_tensor_free(&some);
+                pq_tensor_free(&rows);
+            }
+            pq_tensor_free(&random);
+        }
+    }
+}
+
+Test(eigh, leading_ones_survive_every_failed_allocation)
+{
+    for (size_t kind = 0; kind < 2; kind++) {
+        pq_tensor *a  = random_symmetric(5, 1);
+        pq_status  st = PQ_ERR_NOMEM;
+
+        for (size_t i = 0; i < 25 && kind == 1; i++) {
+            pq_f64(a)[i] = i / 5 == i % 5 ? 1.0 : 0.0;
+        }
+        for (size_t n = 0; st != PQ_OK; n++) {
+            const size_t live   = pq_memory_live();
+            pq_tensor   *values = NULL, *vectors = NULL;
+
+            pq_memory_fail_after(n);
+            st = pq_eigh_top(a, 2, &values, &vectors, NULL);
+            pq_memory_fail_after(SIZE_MAX);
+            cr_assert(st == PQ_OK || st == PQ_ERR_NOMEM);
+            pq_tensor_free(&values);
+            pq_tensor_free(&vectors);
+            cr_assert_eq(pq_memory_live(), live);
+        }
+        pq_tensor_free(&a);
+    }
+}

@@ -161,6 +161,45 @@ Test(tt, a_ring_of_full_rank_is_exact_and_its_error_is_told_true)
     pq_tensor_free(&t);
 }
 
+Test(tt, epsilon_holds_where_squares_leave_the_range)
+{
+    static const double scales[] = {1e-170, 1e170}, epsilons[] = {0.0, 0.3};
+
+    for (size_t i = 0; i < 4; i++) {
+        const double scale = scales[i % 2], epsilon = epsilons[i / 2];
+        pq_tensor   *t = random_tensor(PQ_SHAPE(3, 4, 5), 8), *full = NULL;
+        pq_tt        tt   = {0};
+        double       lost = 0.0;
+
+        for (size_t j = 0; j < t->count; j++) {
+            pq_f64(t)[j] *= scale;
+        }
+        OK(pq_tt_svd(t, epsilon, NULL, &tt, &err));
+        OK(pq_tt_full(&tt, &full, &err));
+        for (size_t j = 0; j < t->count; j++) {
+            lost = hypot(lost, pq_f64(full)[j] - pq_f64(t)[j]);
+        }
+        cr_expect_leq(lost, (epsilon + TOL_EXACT) * pq_norm(t));
+        cr_expect_eq(lost > 1e-3 * pq_norm(t), epsilon > 0.0);
+        pq_tt_free(&tt);
+        pq_tensor_free(&full);
+        pq_tensor_free(&t);
+    }
+}
+
+Test(tt, a_single_axis_is_its_own_core)
+{
+    pq_tensor *t  = random_tensor(PQ_SHAPE(5), 1);
+    pq_tt      tt = {0};
+
+    OK(pq_tt_svd(t, 0.1, NULL, &tt, &err));
+    cr_expect_eq(tt.d, 1);
+    cr_expect(tt.core[0]->data != t->data);
+    cr_expect_eq(pq_square_distance(tt.core[0], t), 0.0);
+    pq_tt_free(&tt);
+    pq_tensor_free(&t);
+}
+
 Test(tt, zeros_give_rank_one_and_no_nan)
 {
     pq_tensor *t = NULL, *full = NULL;

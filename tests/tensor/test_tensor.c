@@ -192,6 +192,53 @@ Test(tensor, reshape_keeps_items_or_refuses)
     pq_tensor_free(&t);
 }
 
+Test(tensor, permute_moves_items_of_every_size_in_every_order)
+{
+    static const pq_dtype kinds[]     = {PQ_DTYPE_F64, PQ_DTYPE_F32, PQ_DTYPE_F16,
+                                         PQ_DTYPE_I8};
+    static const size_t   orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                         {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    const size_t          dim[] = {2, 3, 4}, stride[] = {12, 4, 1};
+    pq_tensor            *t = counting(PQ_SHAPE(2, 3, 4)), *of = NULL, *p = NULL;
+
+    for (size_t k = 0; k < 4; k++) {
+        cr_assert_eq(pq_tensor_convert(t, kinds[k], &of, NULL), PQ_OK);
+        for (size_t o = 0; o < 6; o++) {
+            const size_t *axis = orders[o], n1 = dim[axis[1]], n2 = dim[axis[2]];
+            cr_assert_eq(pq_tensor_permute(of, axis, &p, NULL), PQ_OK);
+            for (size_t i = 0; i < 24; i++) {
+                const size_t from = i / n2 / n1 * stride[axis[0]] +
+                                    i / n2 % n1 * stride[axis[1]] +
+                                    i % n2 * stride[axis[2]];
+                cr_assert_eq(pq_tensor_get(p, i), pq_tensor_get(t, from));
+            }
+            pq_tensor_free(&p);
+        }
+        pq_tensor_free(&of);
+    }
+    pq_tensor_free(&t);
+}
+
+Test(tensor, one_wild_value_among_doubles_is_found_wherever_it_is)
+{
+    static const double wild[] = {NAN, -NAN, INFINITY, -INFINITY};
+    static const double tame[] = {1.7976931348623157e308, -1.7976931348623157e308, 0.0,
+                                  5e-324};
+    pq_tensor          *t      = NULL;
+
+    cr_assert_eq(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(37), &t, NULL), PQ_OK);
+    for (size_t i = 0; i < t->count; i++) {
+        pq_f64(t)[i] = tame[i % 4];
+    }
+    cr_expect_eq(pq_tensor_first_nonfinite(t), SIZE_MAX);
+    for (size_t i = 0; i < t->count; i++) {
+        pq_f64(t)[i] = wild[i % 4];
+        cr_expect_eq(pq_tensor_first_nonfinite(t), i);
+        pq_f64(t)[i] = tame[i % 4];
+    }
+    pq_tensor_free(&t);
+}
+
 Test(tensor, finds_the_first_value_that_is_not_finite)
 {
     pq_tensor *t = counting(PQ_SHAPE(6)), *half = NULL, *whole = NULL;
