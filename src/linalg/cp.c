@@ -10,7 +10,7 @@
 #include "linalg/tucker.h"
 
 const pq_cp_options pq_cp_defaults = {
-    .starts = 5, .max_sweeps = 200, .tolerance = 1e-6, .ridge = 1e-8, .swell = 100.0};
+    .starts = 5, .max_sweeps = 200, .tolerance = 1e-6, .ridge = 1e-10, .swell = 100.0};
 
 enum { CORRECTION_SWEEPS = 30 };
 

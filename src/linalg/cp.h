@@ -4,7 +4,7 @@
  * least squares in double.
  *
  * Several starts (the leading singular vectors, then random ones) and a ridge of
- * 1e-8 of the mean diagonal keep the solves sound. Where single terms grow while
+ * 1e-10 of the mean diagonal keep the solves sound. Where single terms grow while
  * they cancel each other (degeneracy: sum of |term|^2 far above |T|^2), an
  * error-preserving correction makes the terms as small as the error allows.
  *
@@ -38,7 +38,7 @@ typedef struct {
     uint64_t seed;
 } pq_cp_options;
 
-/** 5 starts, 200 sweeps, 1e-6, 1e-8, 100, seed 0. */
+/** 5 starts, 200 sweeps, 1e-6, 1e-10, 100, seed 0. */
 extern const pq_cp_options pq_cp_defaults;
 
 /**
@@ -49,7 +49,7 @@ extern const pq_cp_options pq_cp_defaults;
  * @retval PQ_ERR_RANGE    Rank 0.
  * @retval PQ_ERR_NUMERIC  NaN or infinity in T; no start gave finite factors.
  *
- * Cost: a sweep takes about 2 d rank items(T) operations. The best start is kept, tame
+ * Cost: a sweep takes about 4 rank items(T) operations. The best start is kept, tame
  * ones before degenerate ones; deterministic for a seed.
  */
 pq_status pq_cp_als(const pq_tensor *t, size_t rank, const pq_cp_options *options,
