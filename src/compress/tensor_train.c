@@ -7,7 +7,8 @@
  * is small enough, and EVBMF judges the singular values of every cut. One decomposition
  * without truncation serves all of them: it is rounded (pq_tt_round).
  *
- * A ring has no layer that runs it: it becomes one kernel at once, whatever run_as says.
+ * A ring runs core by core in place of a dense layer; no layer runs one in place of a
+ * convolution, where it becomes one kernel at once, whatever run_as says.
  *
  * init = random starts a network that is to be trained: each core from N(0, s^2), s =
  * (sqrt(2 / inputs) / prod_k r_k^1/2)^(1 / cores), so that the kernel's variance is He's.
@@ -71,8 +72,8 @@ static const pq_param params[] = {
      .fallback = "garipov",
      .choices  = forms,
      .help     = "conv2d: a window and modes (garipov), or in, height, width, out "
-                 "(naive); both kinds: a ring of the first, with rank only and rebuilt "
-                 "into one kernel (ring)"},
+                 "(naive); both kinds: a ring of the first, with rank only, of conv2d "
+                 "rebuilt into one kernel (ring)"},
     {.name     = "init",
      .type     = PQ_PARAM_CHOICE,
      .offset   = offsetof(tt_params, init),
@@ -356,29 +357,33 @@ cleanup:
     return st;
 }
 
-static void name_ranks(const pq_tt *tt, char *words, size_t size)
+static void name_ranks(const pq_tt *tt, bool ring, char *words, size_t size)
 {
-    size_t n = (size_t)snprintf(words, size, "ranks");
+    size_t n = (size_t)snprintf(words, size, ring ? "ring of ranks" : "ranks");
 
-    for (size_t k = 1; k < tt->d && n < size; k++) {
+    for (size_t k = ring ? 0 : 1; k < tt->d && n < size; k++) {
         n += (size_t)snprintf(words + n, size - n, " %zu", tt->rank[k]);
+    }
+    if (ring && n < size) {
+        (void)snprintf(words + n, size - n, " and %zu values", pq_tt_parameters(tt));
     }
 }
 
-/* Puts the train into the graph in the way that is asked for. */
+/* Puts the train or ring into the graph in the way that is asked for. */
 static pq_status place(pq_compress_task *task, const target *t, const pq_tt *tt,
                        bool shared, pq_err *err)
 {
     const tt_params *p     = task->params;
     const size_t     after = pq_tt_parameters(tt);
     const bool       gains = after < t->l.count;
-    const bool       whole = p->rank.run_as == PQ_RUN_RECONSTRUCTED;
-    double           error = (double)NAN;
-    pq_tensor       *full  = NULL;
-    char             words[96];
-    pq_status        st = PQ_OK;
+    const bool       ring  = p->form == RING;
+    const bool whole = p->rank.run_as == PQ_RUN_RECONSTRUCTED || (ring && t->l.conv);
+    double     error = (double)NAN;
+    pq_tensor *full  = NULL;
+    char       words[128];
+    pq_status  st = PQ_OK;
 
-    name_ranks(tt, words, sizeof words);
+    name_ranks(tt, ring, words, sizeof words);
     if (p->rank.keep_dense && !gains && !whole && !shared) {
         return pq_note_dense(task, t->name, words, t->l.count, after, err);
     }
@@ -391,9 +396,9 @@ static pq_status place(pq_compress_task *task, const target *t, const pq_tt *tt,
     }
     PQ_TRY(whole ? pq_tt_layer_rebuild(task->graph, &t->l, full, err)
                  : pq_tt_layer_replace(task->graph, &t->l, tt, err));
-    PQ_TRY(pq_task_change(task, t->name, error, "%s%s%s", words,
-                          p->init == RANDOM ? ", random" : "",
-                          whole ? ", reconstructed" : ""));
+    PQ_TRY(pq_task_change(
+        task, t->name, error, "%s%s%s%s", words, p->init == RANDOM ? ", random" : "",
+        whole ? ", reconstructed" : "", ring && t->l.conv ? ": no layer runs it" : ""));
 cleanup:
     pq_tensor_free(&full);
     return st;
@@ -417,6 +422,7 @@ static pq_status apply_one(pq_compress_task *task, const char *name, size_t rank
     const double     epsilon = pq_rank_epsilon(&p->rank);
     target           t       = {0};
     pq_tt            tt      = {0};
+    double           error;
     pq_status        st;
 
     PQ_TRY(open_target(task, name, &t, err));
@@ -424,12 +430,9 @@ static pq_status apply_one(pq_compress_task *task, const char *name, size_t rank
         PQ_TRY(round_within(&t, epsilon, p->rank.align, &tt, err));
     } else {
         PQ_TRY(choose_ranks(p, rank, &t, err));
-        if (p->form == RING) {
-            PQ_TRY(pq_tt_layer_ring(task, name, &t.l, t.t, common_limit(&t), err));
-            goto cleanup;
-        }
-        PQ_TRY(p->init == RANDOM ? draw(&t, task->seed, &tt, err)
-                                 : pq_tt_round(&t.full, 0.0, t.limit, &tt, err));
+        PQ_TRY(p->form == RING     ? pq_ring_svd(t.t, common_limit(&t), &tt, &error, err)
+               : p->init == RANDOM ? draw(&t, task->seed, &tt, err)
+                                   : pq_tt_round(&t.full, 0.0, t.limit, &tt, err));
     }
     PQ_TRY(place(task, &t, &tt, rank > 0, err));
 cleanup:

@@ -76,7 +76,7 @@ static pq_status read_cores(const pq_layer *layer, pq_tt_layer *l, pq_err *err)
 
     l->cores = true;
     l->conv  = strcmp(layer->kind->name, "tt_conv2d") == 0;
-    PQ_TRY(pq_tt_modes_of(layer, l->conv, &t, err));
+    PQ_TRY(pq_tt_modes_of(layer, &t, err));
     l->d      = t.d;
     l->kernel = PQ_SHAPE(t.outputs, t.inputs);
     memcpy(l->n, t.n, sizeof l->n);
@@ -244,16 +244,20 @@ static void copy_window(const pq_graph *graph, size_t node, pq_layer *to)
         *(const pq_conv2d_params *)graph->nodes[node].layer->params;
 }
 
+/* A train, or of a dense layer also a ring. */
 static pq_status replace_by_cores(pq_graph *graph, const pq_tt_layer *l, const pq_tt *tt,
                                   pq_err *err)
 {
+    const char  *kind = l->conv            ? "tt_conv2d"
+                        : tt->rank[0] == 1 ? "tt_dense"
+                                           : "ring_dense";
     const size_t w    = l->conv ? 1 : 0;
     pq_layer    *made = NULL;
     pq_tensor   *core = NULL;
     char         name[32];
     pq_status    st;
 
-    PQ_TRY(pq_layer_create(l->conv ? "tt_conv2d" : "tt_dense", &made, err));
+    PQ_TRY(pq_layer_create(kind, &made, err));
     if (l->conv) {
         copy_window(graph, l->node, made);
         PQ_TRY(core_of(tt, 0,
@@ -377,33 +381,6 @@ cleanup:
     return st;
 }
 
-pq_status pq_tt_layer_ring(pq_compress_task *task, const char *name, const pq_tt_layer *l,
-                           const pq_tensor *t, size_t rank, pq_err *err)
-{
-    pq_tt      ring = {0};
-    pq_tensor *full = NULL;
-    pq_text    text = {0};
-    double     error;
-    pq_status  st;
-
-    PQ_TRY(pq_ring_svd(t, rank, &ring, &error, err));
-    PQ_TRY(pq_tt_full(&ring, &full, err));
-    PQ_TRY(pq_tt_layer_rebuild(task->graph, l, full, err));
-    for (size_t k = 0; k < ring.d; k++) {
-        pq_text_add(&text, " %zu", ring.rank[k]);
-    }
-    PQ_CHECK(!text.failed, PQ_ERR_NOMEM, "cannot allocate a string");
-    PQ_TRY(
-        pq_task_change(task, name, error,
-                       "ring of ranks%s and %zu values, reconstructed: no layer runs it",
-                       text.text, pq_tt_parameters(&ring)));
-cleanup:
-    pq_tt_free(&ring);
-    pq_tensor_free(&full);
-    pq_text_free(&text);
-    return st;
-}
-
 size_t pq_tt_layer_values(const pq_tt_layer *l, const size_t *rank)
 {
     const pq_shape *s   = &l->axes;
@@ -419,7 +396,7 @@ double pq_tt_layer_macs(const pq_graph *graph, const pq_tt_layer *l, const size_
 {
     const pq_pixels px = pq_pixels_of(graph, l->node);
     const size_t   *d  = l->axes.dim;
-    pq_tt_modes     t  = {.d = l->d, .r = {1}, .inputs = 1};
+    pq_tt_modes     t  = {.d = l->d, .r = {1}, .ring = 1, .inputs = 1};
 
     if (l->naive) {
         return px.in * (double)(d[0] * rank[0]) +

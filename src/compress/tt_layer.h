@@ -4,7 +4,8 @@
  * only.
  *
  * Dense, and convolutions in Garipov's form: axes (window,) n_1 m_1, …, n_d m_d of the
- * kernel [n_1 … n_d, window, m_1 … m_d]; they become tt_dense and tt_conv2d. Naive
+ * kernel [n_1 … n_d, window, m_1 … m_d]; they become tt_dense (a ring: ring_dense) and
+ * tt_conv2d. Naive
  * convolutions: axes in, height, width, out; they become 1 x 1, h x 1, 1 x w, 1 x 1.
  */
 #ifndef PQ_COMPRESS_TT_LAYER_H
@@ -49,18 +50,14 @@ pq_status pq_tt_layer_tensor(const pq_graph *graph, const pq_tt_layer *l, pq_ten
 pq_status pq_tt_layer_train(const pq_graph *graph, const pq_tt_layer *l, pq_tt *out,
                             pq_err *err);
 
-/** Puts a train's cores, or the chain of a naive one, into the graph. */
+/** Puts the cores of a train, of a dense layer's ring, or the chain of a naive train into
+ * the graph. */
 pq_status pq_tt_layer_replace(pq_graph *graph, const pq_tt_layer *l, const pq_tt *tt,
                               pq_err *err);
 
 /** Puts a dense layer or convolution with the kernel of a tensor into the graph. */
 pq_status pq_tt_layer_rebuild(pq_graph *graph, const pq_tt_layer *l,
                               const pq_tensor *full, pq_err *err);
-
-/** Puts the kernel of the best ring of ranks at most `rank` of a tensor into the graph,
- * and notes the change. */
-pq_status pq_tt_layer_ring(pq_compress_task *task, const char *name, const pq_tt_layer *l,
-                           const pq_tensor *t, size_t rank, pq_err *err);
 
 /** Values of a train of those axes and ranks [ndim - 1]. */
 size_t pq_tt_layer_values(const pq_tt_layer *l, const size_t *rank);

@@ -125,7 +125,7 @@ pq_status pq_tt_prepare(const pq_step *step, pq_op **out, pq_err *err)
     o->op.run     = tt_run;
     o->op.release = tt_release;
     o->op.kernel  = "float32:plain cores";
-    PQ_TRY(pq_tt_modes_of(layer, false, &o->t, err));
+    PQ_TRY(pq_tt_modes_of(layer, &o->t, err));
     o->rows = pq_node_count(step->graph, step->node) / o->t.outputs;
     PQ_TRY(plan(o, err));
     for (size_t k = 0; k < o->t.d; k++) {

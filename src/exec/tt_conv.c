@@ -27,7 +27,7 @@ static pq_status rebuild_kernel(const pq_layer *layer, pq_tensor **out, pq_err *
     pq_tt_modes   t;
     pq_status     st;
 
-    PQ_TRY(pq_tt_modes_of(layer, true, &t, err));
+    PQ_TRY(pq_tt_modes_of(layer, &t, err));
     PQ_TRY(widen(layer, weights, err));
     kernel = pq_tt_rebuild(&call, &t);
     PQ_CHECK(kernel != NULL, PQ_ERR_NOMEM, "cannot allocate a kernel");

@@ -60,27 +60,31 @@ cleanup:
     return st;
 }
 
-pq_status pq_tt_modes_of(const pq_layer *layer, bool windowed, pq_tt_modes *out,
-                         pq_err *err)
+pq_status pq_tt_modes_of(const pq_layer *layer, pq_tt_modes *out, pq_err *err)
 {
-    pq_tt_modes      t    = {.r = {1}, .window = 1, .outputs = 1, .inputs = 1};
+    pq_tt_modes      t    = {.r = {1}, .ring = 1, .window = 1, .outputs = 1, .inputs = 1};
     const pq_weight *bias = pq_layer_weight(layer, "bias");
+    const pq_weight *first = pq_layer_weight(layer, "core1");
+    const bool       ring  = strcmp(layer->kind->name, "ring_dense") == 0;
     char             name[32];
     pq_status        st = PQ_OK;
 
-    t.windowed = windowed;
-    if (windowed) {
+    t.windowed = strcmp(layer->kind->name, "tt_conv2d") == 0;
+    if (t.windowed) {
         PQ_TRY(read_window(layer, &t, err));
+    }
+    if (ring && first != NULL && first->value->shape.ndim == 4) {
+        t.r[0] = t.ring = first->value->shape.dim[0];
     }
     while (t.d < PQ_MAX_DIMS - 1 &&
            pq_layer_weight(layer, core_name(name, t.d)) != NULL) {
         PQ_TRY(read_core(layer, t.d, t.r[t.d], &t, err));
         t.d++;
     }
-    PQ_CHECK(t.d >= 1 && t.r[t.d] == 1, PQ_ERR_SHAPE,
-             "has %zu cores, the last of rank %zu; 1 to %d ending in rank 1 are due", t.d,
-             t.r[t.d], PQ_MAX_DIMS - 1);
-    PQ_CHECK(layer->n_weights == t.d + (windowed ? 1 : 0) + (bias != NULL ? 1 : 0),
+    PQ_CHECK(t.d >= (ring ? 2 : 1) && t.r[t.d] == t.ring, PQ_ERR_SHAPE,
+             "has %zu cores, the last of rank %zu; %d to %d ending in rank %zu are due",
+             t.d, t.r[t.d], ring ? 2 : 1, PQ_MAX_DIMS - 1, t.ring);
+    PQ_CHECK(layer->n_weights == t.d + (t.windowed ? 1 : 0) + (bias != NULL ? 1 : 0),
              PQ_ERR_SHAPE, "has %zu weights, of which %zu are cores", layer->n_weights,
              t.d);
     if (bias != NULL) {
@@ -97,7 +101,9 @@ uint64_t pq_tt_macs(const pq_tt_modes *t)
 
     for (size_t k = 0; k < t->d; k++) {
         others = others / t->m[k];
-        sum += (uint64_t)t->r[k] * t->m[k] * t->n[k] * t->r[k + 1] * others;
+        /* the cores between are used by each of the ring's trains */
+        sum += (uint64_t)t->r[k] * t->m[k] * t->n[k] * t->r[k + 1] * others *
+               (k > 0 && k + 1 < t->d ? t->ring : 1);
         others *= t->n[k];
     }
     return sum;

@@ -36,7 +36,7 @@ static pq_status stand_in_of(const pq_layer *layer, stand_in *out, pq_err *err)
     pq_status        st;
 
     *out = (stand_in){0};
-    PQ_TRY(pq_tt_modes_of(layer, true, &out->t, err));
+    PQ_TRY(pq_tt_modes_of(layer, &out->t, err));
     const size_t *d = pq_layer_weight(layer, "window")->value->shape.dim;
 
     out->kernel.shape = PQ_SHAPE(out->t.outputs, d[1], d[2], out->t.inputs);

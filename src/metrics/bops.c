@@ -22,8 +22,8 @@ static double bops_of(const pq_weight *w, double n, double positions, double b_x
     return positions * (products + (double)w->value->count * (b_w + b_x + log2(n)));
 }
 
-/* A train of cores, applied one by one to each row; what goes from core to core has no
-   grid. */
+/* A train or ring of cores, applied one by one to each row; what goes from core to core
+   has no grid. */
 static double bops_of_cores(const pq_graph *graph, size_t node, double b_x)
 {
     const pq_layer *layer = graph->nodes[node].layer;
@@ -31,7 +31,7 @@ static double bops_of_cores(const pq_graph *graph, size_t node, double b_x)
     double          sum   = 0.0, others;
     char            name[16];
 
-    if (pq_tt_modes_of(layer, false, &t, NULL) != PQ_OK) {
+    if (pq_tt_modes_of(layer, &t, NULL) != PQ_OK) {
         return 0.0;
     }
     others =
@@ -39,8 +39,10 @@ static double bops_of_cores(const pq_graph *graph, size_t node, double b_x)
     for (size_t k = 0; k < t.d; k++) {
         (void)snprintf(name, sizeof name, "core%zu", k + 1);
         others /= (double)t.m[k];
-        sum += bops_of(pq_layer_weight(layer, name), (double)(t.r[k] * t.m[k]), others,
-                       k == 0 ? b_x : 32.0);
+        /* the cores between are used by each of a ring's trains */
+        const double trains = k > 0 && k + 1 < t.d ? (double)t.ring : 1.0;
+        sum += bops_of(pq_layer_weight(layer, name), (double)(t.r[k] * t.m[k]),
+                       others * trains, k == 0 ? b_x : 32.0);
         others *= (double)t.n[k];
     }
     return sum;
@@ -73,7 +75,8 @@ static double bops_of_node(const pq_graph *graph, size_t node)
             kernel, (double)kernel->value->count / (double)kernel->value->shape.dim[0],
             (double)pq_node_macs(graph, node) / (double)kernel->value->count, b_x);
     }
-    return strcmp(kind, "tt_dense") == 0    ? bops_of_cores(graph, node, b_x)
+    return strcmp(kind, "tt_dense") == 0 || strcmp(kind, "ring_dense") == 0
+               ? bops_of_cores(graph, node, b_x)
            : strcmp(kind, "tt_conv2d") == 0 ? bops_of_whole(graph, node, b_x)
                                             : 0.0;
 }

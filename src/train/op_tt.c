@@ -116,7 +116,7 @@ static pq_status setup(pq_net *net, pq_op *op, pq_err *err)
     PQ_CHECK(s != NULL, PQ_ERR_NOMEM, "cannot allocate the state of a layer");
     op->state      = s;
     op->free_state = free_state;
-    PQ_TRY(pq_tt_modes_of(op->layer, false, &s->t, err));
+    PQ_TRY(pq_tt_modes_of(op->layer, &s->t, err));
     s->bias = bias != SIZE_MAX ? op->weight[bias] : SIZE_MAX;
     s->rows = net->values[op->out].count / s->t.outputs;
     others  = s->t.inputs;

@@ -73,7 +73,7 @@ pq_status pq_tt_kernel_create(pq_net *net, const pq_op *op, pq_tt_kernel **out,
 
     *out = k;
     PQ_CHECK(k != NULL, PQ_ERR_NOMEM, "cannot allocate the state of a layer");
-    PQ_TRY(pq_tt_modes_of(op->layer, true, &k->t, err));
+    PQ_TRY(pq_tt_modes_of(op->layer, &k->t, err));
     k->count = 1;
     PQ_TRY(add_core(net, op, "window", k, err));
     for (size_t i = 0; i < k->t.d; i++) {

@@ -353,7 +353,8 @@ Test(tensor_train, a_ring_becomes_one_kernel_and_tells_its_error)
         double last = 1.0;
         for (size_t rank = 1; rank <= 4; rank += 3) {
             char text[96];
-            snprintf(text, sizeof text, "tensor_train:form=ring,cores=2,rank=%zu", rank);
+            snprintf(text, sizeof text, "tensor_train:form=ring,cores=2,rank=%zu%s", rank,
+                     i == 0 ? ",run_as=reconstructed" : "");
             out = net_apply(text, nets[i], NULL, &changes, &n_changes);
             cr_assert_eq(n_changes, 1);
             cr_expect_eq(out->n_nodes, nets[i]->n_nodes);
@@ -361,8 +362,9 @@ Test(tensor_train, a_ring_becomes_one_kernel_and_tells_its_error)
                                1e-6);
             cr_expect_lt(changes[0].error, last);
             cr_expect(rank > 1 || changes[0].error > 0.1);
-            cr_expect_not_null(strstr(changes[0].what, "reconstructed: no layer runs it"),
-                               "%s", changes[0].what);
+            cr_expect_not_null(strstr(changes[0].what, "reconstructed"), "%s",
+                               changes[0].what);
+            cr_expect_eq(strstr(changes[0].what, ": no layer runs it") != NULL, i == 1);
             last = changes[0].error;
             pq_free(changes);
             pq_graph_free(&out);
@@ -375,10 +377,10 @@ Test(tensor_train, a_ring_of_full_rank_is_the_layer_and_of_rank_one_the_train)
 {
     pq_graph *g     = dense_net();
     pq_graph *full  = net_apply("tensor_train:form=ring,in_modes=[4,3],out_modes=[5,2],"
-                                 "rank=6",
+                                 "rank=6,run_as=reconstructed",
                                 g, NULL, &changes, &n_changes);
     pq_graph *one   = net_apply("tensor_train:form=ring,in_modes=[4,3],out_modes=[5,2],"
-                                  "rank=1",
+                                  "rank=1,run_as=reconstructed",
                                 g, NULL, NULL, NULL);
     pq_graph *train = net_apply("tensor_train:in_modes=[4,3],out_modes=[5,2],rank=1,"
                                 "run_as=reconstructed",
@@ -395,6 +397,48 @@ Test(tensor_train, a_ring_of_full_rank_is_the_layer_and_of_rank_one_the_train)
     pq_graph_free(&full);
     pq_graph_free(&one);
     pq_graph_free(&train);
+}
+
+Test(tensor_train, a_ring_runs_by_its_cores_as_its_kernel_does)
+{
+    static const char *const ranks[] = {"rank=1", "rank=2", "rank=4", "rank=6"};
+    pq_graph                *g       = dense_net();
+
+    for (size_t i = 0; i < 4; i++) {
+        pq_graph *by_cores, *whole;
+        char      text[128];
+        snprintf(text, sizeof text,
+                 "tensor_train:form=ring,in_modes=[4,3],out_modes=[5,2],keep_dense=no,%s",
+                 ranks[i]);
+        by_cores = net_apply(text, g, NULL, &changes, &n_changes);
+        cr_expect_null(strstr(changes[0].what, "reconstructed"));
+        snprintf(text, sizeof text,
+                 "tensor_train:form=ring,in_modes=[4,3],out_modes=[5,2],"
+                 "run_as=reconstructed,%s",
+                 ranks[i]);
+        whole = net_apply(text, g, NULL, NULL, NULL);
+        cr_expect_str_eq(by_cores->nodes[pq_graph_find(by_cores, "fc")].layer->kind->name,
+                         i == 0 ? "tt_dense" : "ring_dense");
+        cr_expect_lt(net_difference(by_cores, whole), 1e-5);
+        pq_free(changes);
+        pq_graph_free(&by_cores);
+        pq_graph_free(&whole);
+    }
+    pq_graph_free(&g);
+}
+
+Test(tensor_train, a_ring_that_saves_nothing_leaves_the_layer_dense)
+{
+    pq_graph *g   = dense_net();
+    pq_graph *out = net_apply("tensor_train:form=ring,in_modes=[4,3],out_modes=[5,2],"
+                              "rank=6",
+                              g, NULL, &changes, &n_changes);
+
+    cr_expect_str_eq(out->nodes[pq_graph_find(out, "fc")].layer->kind->name, "dense");
+    cr_expect_not_null(strstr(changes[0].what, "dense kept"), "%s", changes[0].what);
+    pq_free(changes);
+    pq_graph_free(&out);
+    pq_graph_free(&g);
 }
 
 Test(tensor_train, what_a_ring_does_not_take_is_refused)
@@ -418,5 +462,6 @@ Test(tensor_train, what_a_ring_does_not_take_is_refused)
         PQ_ERR_RANGE);
     cr_expect_str_eq(err.message, "layer 'fc': rank 7 is not in 1..6");
     net_survives("tensor_train:form=ring,cores=2,rank=2", g, NULL);
+    net_survives("tensor_train:form=ring,cores=2,rank=2,run_as=reconstructed", g, NULL);
     pq_graph_free(&g);
 }

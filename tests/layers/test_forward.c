@@ -48,6 +48,49 @@ Test(forward, dense_runs_along_the_last_axis)
                (double[]){21, 43});
 }
 
+/* y[o] = sum_i x[i] trace(core1[n_1, m_1] core2[n_2, m_2] core3[n_3, m_3]). */
+static void expect_cores(const char *kind, const size_t r[4])
+{
+    const size_t n[] = {2, 1, 3}, m[] = {3, 2, 2};
+    const char  *names[] = {"core1", "core2", "core3"};
+    pq_layer    *layer   = run_layer(kind, "");
+    pq_rng       rng     = pq_rng_stream(7, "test");
+    double       x[12], due[6] = {0.0};
+    float        core[3][96];
+
+    for (size_t k = 0; k < 3; k++) {
+        for (size_t i = 0; i < r[k] * n[k] * m[k] * r[k + 1]; i++) {
+            core[k][i] = (float)pq_rng_normal(&rng);
+        }
+        run_weight(layer, names[k], PQ_SHAPE(r[k], n[k], m[k], r[k + 1]), core[k]);
+    }
+    for (size_t i = 0; i < 12; i++) {
+        x[i] = pq_rng_normal(&rng);
+    }
+    for (size_t at = 0; at < 6 * 12 * r[0] * r[1] * r[2]; at++) {
+        const size_t o = at / 12 % 6, i = at % 12, a = at / 72 % r[0];
+        const size_t b = at / 72 / r[0] % r[1], c = at / 72 / r[0] / r[1];
+        const size_t row[] = {o / 3, 0, o % 3}, col[] = {i / 4, i / 2 % 2, i % 2};
+        const size_t left[] = {a, b, c}, right[] = {b, c, a};
+        double       product = x[i];
+        for (size_t k = 0; k < 3; k++) {
+            product *=
+                (double)core[k][((left[k] * n[k] + row[k]) * m[k] + col[k]) * r[k + 1] +
+                                right[k]];
+        }
+        due[o] += product;
+    }
+    expect_one(layer, PQ_SHAPE(12), x, PQ_SHAPE(6), due);
+}
+
+Test(forward, trains_and_rings_are_traces_of_products_of_cores)
+{
+    expect_cores("tt_dense", (size_t[]){1, 3, 2, 1});
+    expect_cores("ring_dense", (size_t[]){3, 2, 4, 3});
+    expect_cores("ring_dense", (size_t[]){2, 1, 1, 2});
+    expect_cores("ring_dense", (size_t[]){1, 2, 3, 1});
+}
+
 Test(forward, conv2d_valid_and_same_as_tensorflow)
 {
     static const double image[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};

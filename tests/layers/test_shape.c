@@ -45,6 +45,35 @@ Test(shape, dense_names_kernel_and_input)
                "2 weights are given, but only 'kernel' and 'bias' are known");
 }
 
+static pq_layer *with_cores(const char *kind, size_t n, const pq_shape *shapes)
+{
+    static const char *const names[] = {"core1", "core2", "core3"};
+    pq_layer                *layer   = run_layer(kind, "");
+
+    for (size_t k = 0; k < n; k++) {
+        run_weight(layer, names[k], shapes[k], NULL);
+    }
+    return layer;
+}
+
+Test(shape, rings_close_and_trains_end)
+{
+    const pq_shape good[] = {PQ_SHAPE(3, 2, 3, 2), PQ_SHAPE(2, 5, 2, 3)};
+    const pq_shape open[] = {PQ_SHAPE(3, 2, 3, 2), PQ_SHAPE(2, 5, 2, 4)};
+    const pq_shape torn[] = {PQ_SHAPE(3, 2, 3, 2), PQ_SHAPE(3, 5, 2, 3)};
+
+    expect_one(with_cores("ring_dense", 2, good), PQ_SHAPE(7),
+               "the input modes multiply to 6 but the input is [7]");
+    expect_one(with_cores("ring_dense", 2, open), PQ_SHAPE(6),
+               "has 2 cores, the last of rank 4; 2 to 7 ending in rank 3 are due");
+    expect_one(with_cores("ring_dense", 2, torn), PQ_SHAPE(6),
+               "core2 is [3, 5, 2, 3], not [2, n, m, r]");
+    expect_one(with_cores("ring_dense", 0, good), PQ_SHAPE(6),
+               "has 0 cores, the last of rank 1; 2 to 7 ending in rank 1 are due");
+    expect_one(with_cores("tt_dense", 2, good), PQ_SHAPE(6),
+               "core1 is [3, 2, 3, 2], not [1, n, m, r]");
+}
+
 Test(shape, conv2d_names_what_does_not_fit)
 {
     expect_one(with_kernel("conv2d", "", PQ_SHAPE(8, 3, 3, 3)), PQ_SHAPE(32, 32, 4),

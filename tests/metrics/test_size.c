@@ -168,6 +168,45 @@ Test(size, a_bias_has_the_bits_it_has_in_whole_numbers, .init = setup, .fini = t
     pq_values_free(&values);
 }
 
+/* 6 to 4 by a ring of rank 2 on 3 rows: every core is used twice a row, the one between
+   by each of the two trains. */
+Test(size, rings_count_the_cores_between_for_every_train)
+{
+    const pq_shape shapes[] = {PQ_SHAPE(2, 2, 3, 2), PQ_SHAPE(2, 1, 2, 3),
+                               PQ_SHAPE(3, 2, 1, 2)};
+    const char    *names[]  = {"core1", "core2", "core3"};
+    pq_layer      *layer    = NULL;
+    pq_tensor     *t        = NULL;
+    pq_values      values;
+
+    cr_assert_eq(pq_graph_create(&graph, NULL), PQ_OK);
+    cr_assert_eq(pq_layer_create("input", &layer, NULL), PQ_OK);
+    cr_assert_eq(pq_layer_set(layer, "shape", "3, 6", NULL), PQ_OK);
+    cr_assert_eq(pq_graph_add(graph, "in", layer, 0, NULL, NULL), PQ_OK);
+    cr_assert_eq(pq_layer_create("ring_dense", &layer, NULL), PQ_OK);
+    for (size_t k = 0; k < 3; k++) {
+        cr_assert_eq(pq_tensor_create(PQ_DTYPE_F32, shapes[k], &t, NULL), PQ_OK);
+        for (size_t i = 0; i < t->count; i++) {
+            pq_f32(t)[i] = 1.0f;
+        }
+        cr_assert_eq(pq_layer_add_weight(layer, names[k], t, NULL), PQ_OK);
+    }
+    cr_assert_eq(pq_graph_add(graph, "ring", layer, 1, (const char *[]){"in"}, NULL),
+                 PQ_OK);
+    cr_assert_eq(pq_graph_check(graph, NULL), PQ_OK);
+    values = run("macs", NULL);
+    cr_expect_eq(values.items[0].value, 3 * (2 * 24 + 2 * 2 * 12 + 2 * 12));
+    pq_values_free(&values);
+    values = run("bops", NULL);
+    cr_expect_float_eq(values.items[0].value,
+                       3 * (2 * 24 * (1088.0 + log2(6.0)) +
+                            4 * 12 * (1088.0 + log2(4.0)) +
+                            2 * 12 * (1088.0 + log2(3.0))),
+                       1e-6);
+    pq_values_free(&values);
+    pq_graph_free(&graph);
+}
+
 /* 6 to 4 by cores [1, 2, 3, 2] and [2, 2, 2, 1], on 3 rows: core 1 is used 2 times a row,
    core 2 as often. */
 Test(size, cores_count_each_on_its_own)
