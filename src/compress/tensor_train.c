@@ -380,7 +380,7 @@ static pq_status place(pq_compress_task *task, const target *t, const pq_tt *tt,
     const bool whole = p->rank.run_as == PQ_RUN_RECONSTRUCTED || (ring && t->l.conv);
     double     error = (double)NAN;
     pq_tensor *full  = NULL;
-    char       words[128];
+    char       words[96], values[48] = "";
     pq_status  st = PQ_OK;
 
     name_ranks(tt, ring, words, sizeof words);
@@ -396,9 +396,13 @@ static pq_status place(pq_compress_task *task, const target *t, const pq_tt *tt,
     }
     PQ_TRY(whole ? pq_tt_layer_rebuild(task->graph, &t->l, full, err)
                  : pq_tt_layer_replace(task->graph, &t->l, tt, err));
-    PQ_TRY(pq_task_change(
-        task, t->name, error, "%s%s%s%s", words, p->init == RANDOM ? ", random" : "",
-        whole ? ", reconstructed" : "", ring && t->l.conv ? ": no layer runs it" : ""));
+    if (ring) {
+        (void)snprintf(values, sizeof values, " and %zu values", after);
+    }
+    PQ_TRY(pq_task_change(task, t->name, error, "%s%s%s%s%s", words, values,
+                          p->init == RANDOM ? ", random" : "",
+                          whole ? ", reconstructed" : "",
+                          ring && t->l.conv ? ": no layer runs it" : ""));
 cleanup:
     pq_tensor_free(&full);
     return st;

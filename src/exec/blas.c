@@ -23,7 +23,7 @@ static pq_status prepare(const pq_step *step, size_t tile, pq_op **out, pq_err *
     if (pq_rows_has(kind)) {
         return pq_rows_prepare(step, out, err);
     }
-    if (strcmp(kind, "tt_dense") == 0) {
+    if (strcmp(kind, "tt_dense") == 0 || strcmp(kind, "ring_dense") == 0) {
         return pq_tt_prepare(step, out, err);
     }
     return pq_forward_prepare(step, tile, sizeof(float), out, err);

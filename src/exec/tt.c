@@ -12,7 +12,7 @@ typedef struct {
     size_t      rows;                /* of one sample: all axes but the last */
     size_t      largest;             /* floats of the largest z */
     size_t      others[PQ_MAX_DIMS]; /* p of each step */
-    float      *core[PQ_MAX_DIMS];   /* [(r, m), (r', n)] */
+    float      *core[PQ_MAX_DIMS];   /* [(r, m), (r', n)], at the ends for each train */
     float      *bias;                /* [outputs] */
 } tt_op;
 
@@ -40,21 +40,37 @@ static void apply_core(const float *restrict z, const float *restrict core, size
     }
 }
 
+/* One row through train a of a ring, or the only one. */
+static void run_train(const tt_op *o, size_t a, const float *x, float *const z[2],
+                      float *sum, float *y)
+{
+    const size_t d = o->t.d;
+
+    for (size_t k = 0; k < d; k++) {
+        const size_t rm = o->t.r[k] * o->t.m[k], r2 = o->t.r[k + 1];
+        const size_t at = k == 0 || k + 1 == d ? a * rm * r2 * o->t.n[k] : 0;
+        apply_core(k == 0 ? x : z[k % 2], o->core[k] + at, rm, o->others[k], r2,
+                   o->t.n[k], sum, k + 1 == d ? y : z[(k + 1) % 2]);
+    }
+}
+
 static void tt_run(const pq_op *op, size_t n, const void *const *in, void *out,
                    void *scratch)
 {
     const tt_op *o    = (const tt_op *)op;
     float       *z[2] = {scratch, (float *)scratch + o->largest};
     float       *sum  = z[1] + o->largest;
-    const size_t d    = o->t.d;
 
     for (size_t row = 0; row < n * o->rows; row++) {
         const float *x = (const float *)in[0] + row * o->t.inputs;
         float       *y = (float *)out + row * o->t.outputs;
-        for (size_t k = 0; k < d; k++) {
-            apply_core(k == 0 ? x : z[k % 2], o->core[k], o->t.r[k] * o->t.m[k],
-                       o->others[k], o->t.r[k + 1], o->t.n[k], sum,
-                       k + 1 == d ? y : z[(k + 1) % 2]);
+        run_train(o, 0, x, z, sum, y);
+        for (size_t a = 1; a < o->t.ring; a++) {
+            float *part = z[o->t.d % 2];
+            run_train(o, a, x, z, sum, part);
+            for (size_t i = 0; i < o->t.outputs; i++) {
+                y[i] += part[i];
+            }
         }
         for (size_t i = 0; i < o->t.outputs; i++) {
             y[i] += o->bias[i];
@@ -73,22 +89,27 @@ static void tt_release(pq_op *op)
     pq_free(o);
 }
 
-/* [r, n, m, r'] as [(r, m), (r', n)]. */
+/* [r, n, m, r'] as [(r, m), (r', n)]; the last, whose columns are those of a ring's
+ * trains, as [r', (r, m), n]. */
 static pq_status pack_core(const pq_layer *layer, size_t k, tt_op *o, pq_err *err)
 {
-    const size_t r = o->t.r[k], n = o->t.n[k], m = o->t.m[k], r2 = o->t.r[k + 1];
-    const float *from;
-    char         name[32];
-    pq_status    st;
+    char             name[32];
+    const pq_tensor *core;
+    pq_status        st;
 
     (void)snprintf(name, sizeof name, "core%zu", k + 1);
-    from = pq_f32(pq_layer_weight(layer, name)->value);
-    PQ_NEW(o->core[k], r * n * m * r2);
-    for (size_t i = 0; i < r * n * m * r2; i++) {
+    core           = pq_layer_weight(layer, name)->value;
+    const size_t r = core->shape.dim[0], n = core->shape.dim[1];
+    const size_t m = core->shape.dim[2], r2 = core->shape.dim[3];
+
+    PQ_NEW(o->core[k], core->count);
+    for (size_t i = 0; i < core->count; i++) {
         const size_t b = i % r2, c = i / r2 % m, a = i / r2 / m % n, l = i / r2 / m / n;
-        o->core[k][((l * m + c) * r2 + b) * n + a] = from[i];
+        const size_t to = k + 1 == o->t.d ? ((b * r + l) * m + c) * n + a
+                                          : ((l * m + c) * r2 + b) * n + a;
+        o->core[k][to]  = pq_f32(core)[i];
     }
-    o->op.weight_bytes += r * n * m * r2 * sizeof(float);
+    o->op.weight_bytes += core->count * sizeof(float);
 cleanup:
     return st;
 }
@@ -126,7 +147,8 @@ pq_status pq_tt_prepare(const pq_step *step, pq_op **out, pq_err *err)
     o->op.release = tt_release;
     o->op.kernel  = "float32:plain cores";
     PQ_TRY(pq_tt_modes_of(layer, &o->t, err));
-    o->rows = pq_node_count(step->graph, step->node) / o->t.outputs;
+    o->t.r[0] = o->t.r[o->t.d] = 1; /* of each train */
+    o->rows                    = pq_node_count(step->graph, step->node) / o->t.outputs;
     PQ_TRY(plan(o, err));
     for (size_t k = 0; k < o->t.d; k++) {
         PQ_TRY(pack_core(layer, k, o, err));

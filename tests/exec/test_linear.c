@@ -302,6 +302,58 @@ static pq_layer *train_layer(pq_rng *rng)
     return l;
 }
 
+/* Trains and rings of 1 to 4 cores along the last axis, with a bias and without. */
+Test(linear, cores_and_rings_of_cores_run_as_the_plain_layer_does)
+{
+    static const struct {
+        const char *kind;
+        size_t      d, r[5];
+    } cases[] = {{"tt_dense", 1, {1, 1}},         {"tt_dense", 3, {1, 3, 2, 1}},
+                 {"ring_dense", 2, {3, 2, 3}},    {"ring_dense", 3, {2, 3, 4, 2}},
+                 {"ring_dense", 3, {1, 3, 2, 1}}, {"ring_dense", 4, {4, 1, 2, 3, 4}}};
+    static const size_t n[] = {2, 3, 1, 2}, m[] = {3, 1, 2, 2};
+    pq_rng              rng = pq_rng_stream(8, "test");
+
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        const size_t *r = cases[i / 2].r, d = cases[i / 2].d;
+        pq_layer     *layer = make_layer(cases[i / 2].kind);
+        pq_graph     *g     = NULL;
+        size_t        in = 1, out = 1;
+        char          text[32];
+
+        for (size_t k = 0; k < d; k++) {
+            snprintf(text, sizeof text, "core%zu", k + 1);
+            OK(pq_layer_add_weight(
+                layer, text,
+                normal_tensor(&rng, PQ_SHAPE(r[k], n[k], m[k], r[k + 1]), 0.5), &err));
+            in *= m[k];
+            out *= n[k];
+        }
+        if (i % 2 == 1) {
+            OK(pq_layer_add_weight(layer, "bias", normal_tensor(&rng, PQ_SHAPE(out), 0.5),
+                                   &err));
+        }
+        OK(pq_graph_create(&g, &err));
+        snprintf(text, sizeof text, "[3, %zu]", in);
+        add_input(g, "x", text);
+        add_layer(g, "layer", layer, "x");
+        OK(pq_graph_check(g, &err));
+        float *x = pq_calloc(SAMPLES * 3 * in, sizeof *x);
+        fill_normal(&rng, 1.0, SAMPLES * 3 * in, x);
+        float *due = run_graph(g, "reference", SAMPLES, SAMPLES, x);
+        float *got = run_graph(g, "blas", SAMPLES, SAMPLES, x);
+        for (size_t j = 0; j < SAMPLES * 3 * out; j++) {
+            cr_assert_leq(fabs((double)got[j] - (double)due[j]),
+                          2e-6 * (10.0 + fabs((double)due[j])), "case %zu item %zu", i,
+                          j);
+        }
+        pq_free(x);
+        pq_free(due);
+        pq_free(got);
+        pq_graph_free(&g);
+    }
+}
+
 /* x -> layer -> norm -> add x -> relu; takes the layer. */
 static pq_graph *residual_graph(pq_layer *layer)
 {
