@@ -38,7 +38,7 @@ typedef struct {
     int     action, init, base;
     int64_t rank, group, loftq_rounds;
     double  alpha, dropout;
-    bool    clip_rank, keep;
+    bool    clip_rank, keep, double_scales;
 } lora_params;
 
 static const char *const actions[] = {"add", "merge", "unmerge", NULL};
@@ -72,6 +72,9 @@ static const pq_param params[] = {
      .fallback = "keep", .choices = bases},
     {FIELD(group, PQ_PARAM_INT, "add, base = nf4: weights that share a scale"),
      .fallback = "64", .min = 1, .max = 65536},
+    {FIELD(double_scales, PQ_PARAM_BOOL,
+           "add, base = nf4: scales are codes of 8 bits themselves, as of quantize"),
+     .fallback = "false"},
     {FIELD(loftq_rounds, PQ_PARAM_INT, "add, init = loftq: rounds at most"),
      .fallback = "5", .min = 1, .max = 100},
     {FIELD(
@@ -88,6 +91,8 @@ static pq_status check(const void *values, pq_err *err)
 
     PQ_CHECK(p->init != LOFTQ || p->base == NF4, PQ_ERR_CONFIG,
              "init = loftq needs base = nf4");
+    PQ_CHECK(!p->double_scales || p->base == NF4, PQ_ERR_CONFIG,
+             "double_scales = true needs base = nf4");
 cleanup:
     return st;
 }
@@ -172,9 +177,11 @@ cleanup:
 
 static pq_status put_in_nf4(const lora_params *p, pq_weight *w, pq_err *err)
 {
-    const pq_quantize_params nf4 = {
-        .format = PQ_FORMAT_NF4, .granularity = PQ_PER_GROUP, .group = p->group};
-    double sums[2] = {0.0, 0.0};
+    const pq_quantize_params nf4     = {.format        = PQ_FORMAT_NF4,
+                                        .granularity   = PQ_PER_GROUP,
+                                        .group         = p->group,
+                                        .double_scales = p->double_scales};
+    double                   sums[2] = {0.0, 0.0};
 
     return pq_quantize_weight(&nf4, w, NULL, sums, err);
 }

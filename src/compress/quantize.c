@@ -95,6 +95,9 @@ static const pq_param params[] = {
            "scales of a kernel: one an output channel, one, one a group of inputs (int, "
            "nf4), or a width a weight (fixed)"),
     WHOLE(group, "64", 1, 65536, "for per_group: weights that share a scale"),
+    SWITCH(double_scales, "false",
+           "nf4, per_group: scales are codes of 8 bits themselves, times a step that 256 "
+           "of them share, about their mean"),
     SWITCH(symmetric, "true",
            "int weights: zero point 0; no = the range from the least to the largest "
            "weight, with a zero point"),
@@ -208,6 +211,9 @@ static pq_status check_ignored(const pq_quantize_params *p, pq_err *err)
                 "format = int, fixed or nf4"},
                {"group", p->group != 64, p->granularity == PQ_PER_GROUP,
                 "granularity = per_group"},
+               {"double_scales", p->double_scales,
+                p->format == PQ_FORMAT_NF4 && p->granularity == PQ_PER_GROUP,
+                "format = nf4 and granularity = per_group"},
                {"symmetric", !p->symmetric, is_int, ints},
                {"range", p->range != 0, is_int && p->symmetric, "format = int and symmetric"},
                {"weight_range", p->weight_range != 0, is_int, ints},
@@ -427,7 +433,8 @@ const pq_method pq_method_quantize = {
     .summary =
         "integer or fixed-point weights and activations after calibration, or weights in "
         "nf4, float16 or bfloat16",
-    .source      = "arXiv:1712.05877, arXiv:2106.08295, arXiv:2004.10568",
+    .source      = "arXiv:1712.05877, arXiv:2106.08295, arXiv:2004.10568, "
+                   "arXiv:2305.14314",
     .params      = params,
     .params_size = sizeof(pq_quantize_params),
     .version     = "6",

@@ -93,11 +93,23 @@ cleanup:
     return st;
 }
 
-static void set_nf4(pq_quant *q, size_t s, double lo, double hi)
+/* Scales are the largest weights. Those of zeros alone are 1, or, as that would widen the
+ * grid of all others, where scales are codes the least of the others. */
+static pq_status set_nf4(pq_quant *q, bool coded, const double *lo, const double *hi,
+                         pq_err *err)
 {
-    const double largest = fmax(-lo, hi);
+    float least = HUGE_VALF;
 
-    q->scale[s] = largest > 0.0 ? (float)largest : 1.0f;
+    for (size_t s = 0; s < q->n; s++) {
+        q->scale[s] = (float)fmax(-lo[s], hi[s]);
+        least       = q->scale[s] > 0.0f ? fminf(least, q->scale[s]) : least;
+    }
+    for (size_t s = 0; s < q->n; s++) {
+        if (!(q->scale[s] > 0.0f)) {
+            q->scale[s] = coded && isfinite(least) ? least : 1.0f;
+        }
+    }
+    return coded ? pq_quant_code_scales(q, err) : PQ_OK;
 }
 
 static pq_status fill_scales(const pq_quantize_params *p, pq_quant *q, const pq_tensor *w,
@@ -115,11 +127,12 @@ static pq_status fill_scales(const pq_quantize_params *p, pq_quant *q, const pq_
                        ? pq_quant_set_fixed(q, s, (int)p->integer_bits,
                                             (int)(p->bits - 1 - p->integer_bits), err)
                        : pq_quantize_fit_fixed(q, s, p->bits, lo[s], hi[s], err));
-        } else if (p->format == PQ_FORMAT_NF4) {
-            set_nf4(q, s, lo[s], hi[s]);
-        } else {
+        } else if (p->format == PQ_FORMAT_INT) {
             pq_quant_set_range(q, s, lo[s], hi[s], p->symmetric);
         }
+    }
+    if (p->format == PQ_FORMAT_NF4) {
+        PQ_TRY(set_nf4(q, p->double_scales, lo, hi, err));
     }
     if (p->format == PQ_FORMAT_INT && p->weight_range == 1) {
         PQ_TRY(least_square(q, w, p->symmetric, lo, hi, err));
@@ -282,11 +295,12 @@ pq_status pq_quantize_again(pq_weight *w, pq_err *err)
     PQ_NEW(hi, q->n);
     extremes_of(q, w->value, lo, hi);
     for (size_t s = 0; s < q->n; s++) {
-        if (q->scheme == PQ_QUANT_NF4) {
-            set_nf4(q, s, lo[s], hi[s]);
-        } else if (q->scheme == PQ_QUANT_INTEGER && is_symmetric(q)) {
+        if (q->scheme == PQ_QUANT_INTEGER && is_symmetric(q)) {
             pq_quant_set_range(q, s, lo[s], hi[s], true);
         }
+    }
+    if (q->scheme == PQ_QUANT_NF4) {
+        PQ_TRY(set_nf4(q, q->scale_code != NULL, lo, hi, err));
     }
     PQ_TRY(pq_quant_apply(q, w->value, err));
 cleanup:

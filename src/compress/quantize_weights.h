@@ -22,6 +22,7 @@ typedef struct {
     int     activation_overflow, activation_rounding; /**< 0: as weights, else mode + 1 */
     double  percentile, average_bits, max_loss;
     bool    activations, bias_correction, fold, symmetric, activation_symmetric;
+    bool    double_scales;
 } pq_quantize_params;
 
 /** Whether activations are on a grid too. */

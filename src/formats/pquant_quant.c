@@ -39,6 +39,24 @@ cleanup:
     return st;
 }
 
+static pq_status save_scales(pq_h5 *file, const char *path, const pq_quant *q,
+                             pq_err *err)
+{
+    pq_status st;
+
+    if (q->scale_code == NULL) {
+        return pq_h5_set_numbers(file, path, "scale", PQ_DTYPE_F32, q->scale, q->n, err);
+    }
+    PQ_TRY(pq_h5_set_numbers(file, path, "scale_code", PQ_DTYPE_I8, q->scale_code, q->n,
+                             err));
+    PQ_TRY(pq_h5_set_numbers(file, path, "scale_step", PQ_DTYPE_F32, q->scale_step,
+                             pq_quant_scale_blocks(q), err));
+    PQ_TRY(pq_h5_set_numbers(file, path, "scale_mean", PQ_DTYPE_F32, &q->scale_mean, 1,
+                             err));
+cleanup:
+    return st;
+}
+
 /* Attributes that are 0 when absent are left out. */
 pq_status pq_h5_save_quantizer(pq_h5 *file, const char *path, const pq_quant *q,
                                pq_err *err)
@@ -64,7 +82,7 @@ pq_status pq_h5_save_quantizer(pq_h5 *file, const char *path, const pq_quant *q,
         const int64_t group = (int64_t)q->group;
         PQ_TRY(pq_h5_set_numbers(file, path, "group", PQ_DTYPE_I64, &group, 1, err));
     }
-    PQ_TRY(pq_h5_set_numbers(file, path, "scale", PQ_DTYPE_F32, q->scale, q->n, err));
+    PQ_TRY(save_scales(file, path, q, err));
     if (affine) {
         PQ_TRY(pq_h5_set_numbers(file, path, "zero_point", PQ_DTYPE_I32, q->zero_point,
                                  q->n, err));
@@ -136,15 +154,50 @@ cleanup:
     return st;
 }
 
+/* Scales that are codes, of which `code` are read already. */
+static pq_status load_coded(pq_h5 *file, const char *path, pq_quant *q,
+                            const double *code, pq_err *err)
+{
+    double   *step = NULL, *mean = NULL;
+    size_t    steps = 0, means = 0;
+    pq_status st;
+
+    PQ_TRY(load_list(file, path, "scale_step", &step, &steps, err));
+    PQ_TRY(load_list(file, path, "scale_mean", &mean, &means, err));
+    PQ_CHECK(steps == pq_quant_scale_blocks(q) && means == 1, PQ_ERR_FORMAT,
+             "%s: %s has %zu steps and %zu means of scales where %zu and 1 are due",
+             pq_h5_path(file), path, steps, means, pq_quant_scale_blocks(q));
+    PQ_TRY(pq_quant_expect_coded_scales(q, err));
+    q->scale_mean = (float)mean[0];
+    for (size_t b = 0; b < steps; b++) {
+        PQ_CHECK(step[b] >= 0.0 && isfinite(step[b]), PQ_ERR_FORMAT,
+                 "%s: %s: step %g of scales is not 0 or more", pq_h5_path(file), path,
+                 step[b]);
+        q->scale_step[b] = (float)step[b];
+    }
+    for (size_t i = 0; i < q->n; i++) {
+        PQ_CHECK(code[i] >= -128.0 && code[i] <= 127.0, PQ_ERR_FORMAT,
+                 "%s: %s: code %g of a scale is not in -128..127", pq_h5_path(file), path,
+                 code[i]);
+        q->scale_code[i] = (int8_t)code[i];
+    }
+    pq_quant_decode_scales(q);
+cleanup:
+    pq_free(step);
+    pq_free(mean);
+    return st;
+}
+
 /* Integers and NF4; `shape` is what groups divide. */
 static pq_status load_scaled(pq_h5 *file, const char *path, const pq_shape *shape,
                              pq_quant_scheme scheme, pq_quant **out, pq_err *err)
 {
-    pq_quant *q     = NULL;
-    double   *scale = NULL;
-    size_t    n     = 0;
-    int       bits, is_signed, narrow, axis, group;
-    pq_status st;
+    const bool coded = scheme == PQ_QUANT_NF4 && pq_h5_has_attr(file, path, "scale_code");
+    pq_quant  *q     = NULL;
+    double    *scale = NULL;
+    size_t     n     = 0;
+    int        bits, is_signed, narrow, axis, group;
+    pq_status  st;
 
     PQ_TRY(pq_h5_whole(file, path, "bits", 0, 2, 16, &bits, err));
     PQ_TRY(pq_h5_whole(file, path, "signed", 0, 0, 1, &is_signed, err));
@@ -152,7 +205,7 @@ static pq_status load_scaled(pq_h5 *file, const char *path, const pq_shape *shap
     PQ_TRY(pq_h5_whole(file, path, "group", 0, 1, INT32_MAX, &group, err));
     PQ_TRY(pq_h5_whole(file, path, "axis", PQ_QUANT_PER_TENSOR, PQ_QUANT_PER_GROUP,
                        PQ_MAX_DIMS - 1, &axis, err));
-    PQ_TRY(load_list(file, path, "scale", &scale, &n, err));
+    PQ_TRY(load_list(file, path, coded ? "scale_code" : "scale", &scale, &n, err));
     st = axis == PQ_QUANT_PER_GROUP
              ? pq_quant_create_grouped(scheme, bits, shape, (size_t)group, &q, err)
              : pq_quant_create(scheme, bits, is_signed == 1, narrow == 1, axis, n, &q,
@@ -163,7 +216,7 @@ static pq_status load_scaled(pq_h5 *file, const char *path, const pq_shape *shap
     }
     PQ_CHECK(q->n == n, PQ_ERR_FORMAT, "%s: %s has %zu scales where %zu are due",
              pq_h5_path(file), path, n, q->n);
-    PQ_TRY(load_scales(file, path, q, scale, err));
+    PQ_TRY((coded ? load_coded : load_scales)(file, path, q, scale, err));
     *out = q;
     q    = NULL;
 cleanup:

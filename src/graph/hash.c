@@ -18,6 +18,12 @@ static void hash_quant(pq_hash *h, const pq_quant *q)
         pq_hash_bytes(h, q->scale, q->n * sizeof *q->scale);
         pq_hash_bytes(h, q->zero_point, q->n * sizeof *q->zero_point);
         hash_number(h, q->group);
+        if (q->scale_code != NULL) {
+            pq_hash_bytes(h, q->scale_code, q->n * sizeof *q->scale_code);
+            pq_hash_bytes(h, q->scale_step,
+                          pq_quant_scale_blocks(q) * sizeof *q->scale_step);
+            pq_hash_bytes(h, &q->scale_mean, sizeof q->scale_mean);
+        }
         if (q->width != NULL) {
             hash_number(h, (uint64_t)q->overflow << 8 | (uint64_t)q->rounding);
             pq_hash_bytes(h, q->width, q->n * sizeof *q->width);

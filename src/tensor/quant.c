@@ -67,6 +67,8 @@ static pq_status create(const pq_quant *form, pq_quant **out, pq_err *err)
     q->scale      = NULL;
     q->zero_point = NULL;
     q->width      = NULL;
+    q->scale_code = NULL;
+    q->scale_step = NULL;
     PQ_NEW(q->scale, q->n);
     PQ_NEW(q->zero_point, q->n);
     if (q->scheme == PQ_QUANT_FIXED) {
@@ -159,6 +161,8 @@ void pq_quant_free(pq_quant **q)
         pq_free((*q)->scale);
         pq_free((*q)->zero_point);
         pq_free((*q)->width);
+        pq_free((*q)->scale_code);
+        pq_free((*q)->scale_step);
         pq_free(*q);
         *q = NULL;
     }
@@ -175,8 +179,16 @@ pq_status pq_quant_clone(const pq_quant *q, pq_quant **out, pq_err *err)
     if (q->width != NULL) {
         memcpy(copy->width, q->width, q->n * sizeof *q->width);
     }
+    if (q->scale_code != NULL) {
+        PQ_TRY(pq_quant_expect_coded_scales(copy, err));
+        memcpy(copy->scale_code, q->scale_code, q->n * sizeof *q->scale_code);
+        memcpy(copy->scale_step, q->scale_step,
+               pq_quant_scale_blocks(q) * sizeof *q->scale_step);
+    }
     *out = copy;
+    copy = NULL;
 cleanup:
+    pq_quant_free(&copy);
     return st;
 }
 
@@ -417,6 +429,9 @@ size_t pq_quant_side_bytes(const pq_quant *q)
 
     if (q->scheme == PQ_QUANT_FIXED) {
         return pq_quant_widths_bytes(q);
+    }
+    if (q->scale_code != NULL) {
+        return q->n + (pq_quant_scale_blocks(q) + 1) * sizeof *q->scale_step;
     }
     for (size_t i = 0; i < q->n; i++) {
         if (q->zero_point[i] != 0) {

@@ -11,13 +11,15 @@
  *
  * Fixed point with k sign, i integer and f fraction bits has scale 2^-f, codes of
  * k + i + f bits, and rounds and overflows as its modes say. NF4 has 16 levels,
- * quantiles of a normal distribution, times a scale.
+ * quantiles of a normal distribution, times a scale. Its scales may be codes themselves
+ * (double quantization): their mean plus whole numbers of 8 bits times a step, which 256
+ * of them share.
  *
  * A quantizer on a node's output is applied to the activations by every engine.
  *
  * Source: Jacob et al., CVPR 2018, arXiv:1712.05877, eq. 1; fixed point: IEEE
  *         1666-2011 (SystemC) section 7.10 and AMD UG1399 (ap_fixed); NF4: Dettmers
- *         et al., NeurIPS 2023, arXiv:2305.14314, appendix E.
+ *         et al., NeurIPS 2023, arXiv:2305.14314, section 3 and appendix E.
  */
 #ifndef PQ_TENSOR_QUANT_H
 #define PQ_TENSOR_QUANT_H
@@ -65,6 +67,8 @@ enum {
     PQ_QUANT_PER_GROUP  = -3, /**< one scale for `group` neighbours in a row of axis 0 */
 };
 
+enum { PQ_QUANT_SCALE_BLOCK = 256 };
+
 /** Quantizer; owns its arrays. */
 typedef struct {
     pq_quant_scheme scheme;
@@ -76,6 +80,9 @@ typedef struct {
     float      *scale;      /**< [n], > 0 */
     int32_t    *zero_point; /**< [n]; all 0 when symmetric */
     size_t      group;      /**< items of a group, 0 without groups */
+    int8_t     *scale_code; /**< [n] of scales that are codes themselves, else NULL */
+    float      *scale_step; /**< one for PQ_QUANT_SCALE_BLOCK of these, >= 0 */
+    float       scale_mean; /**< scale = mean + step code, rounded to float32 */
     uint8_t    *width;    /**< [n], fixed: k + i + f in 0 .. 16; 0: always 0; else NULL */
     pq_overflow overflow; /**< fixed */
     pq_rounding rounding; /**< fixed */
@@ -194,8 +201,20 @@ size_t pq_quant_packed_bytes(const pq_quant *q, const pq_tensor *t, bool sparse)
 pq_status pq_quant_unpack(const pq_quant *q, const uint8_t *packed, size_t bytes,
                           bool sparse, pq_tensor *t, pq_err *err);
 
-/** Bytes of scales (4 each; fixed point: 2 for width and fraction) and zero points (4
- * each, 0 when all are 0) that belong to the stored tensor. */
+/** Puts scales that are known onto the nearest values of a grid of their own, all
+ * positive. May be called again after they have changed. */
+pq_status pq_quant_code_scales(pq_quant *q, pq_err *err);
+
+/** For a file's reader: room for codes and steps, and the scales that they mean. */
+pq_status pq_quant_expect_coded_scales(pq_quant *q, pq_err *err);
+void      pq_quant_decode_scales(pq_quant *q);
+
+/** Number of steps of coded scales. */
+size_t pq_quant_scale_blocks(const pq_quant *q);
+
+/** Bytes of scales (4 each; codes 1, their steps and mean 4 each; fixed point: 2 for
+ * width and fraction) and zero points (4 each, 0 when all are 0) that belong to the
+ * stored tensor. */
 size_t pq_quant_side_bytes(const pq_quant *q);
 
 /**

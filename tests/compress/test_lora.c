@@ -299,6 +299,17 @@ Test(lora, an_nf4_base_is_that_of_quantize)
 
     expect_same_layer(nf4, x, "fc1");
     cr_expect_eq(net_difference(nf4, x), 0.0);
+    pq_graph_free(&x);
+    pq_graph_free(&nf4);
+    x   = net_apply("lora:rank=2,base=nf4,double_scales=yes,layers=fc1", g, NULL, NULL,
+                    NULL);
+    nf4 = net_apply("quantize:format=nf4,granularity=per_group,double_scales=yes,"
+                    "layers=fc1",
+                    g, NULL, NULL, NULL);
+    expect_same_layer(nf4, x, "fc1");
+    cr_expect_eq(net_difference(nf4, x), 0.0);
+    cr_expect_not_null(pq_layer_weight(x->nodes[pq_graph_find(x, "fc1")].layer, "kernel")
+                           ->quant->scale_code);
     pq_graph_free(&g);
     pq_graph_free(&x);
     pq_graph_free(&nf4);
@@ -400,6 +411,8 @@ Test(lora, bad_input_is_named)
          "layer 'fc3': rank 33 is not in 1..32"},
         {NULL, "lora:rank=0", PQ_ERR_RANGE, "lora: rank = 0 is not in 1..1048576"},
         {NULL, "lora:init=loftq", PQ_ERR_CONFIG, "lora: init = loftq needs base = nf4"},
+        {NULL, "lora:double_scales=yes", PQ_ERR_CONFIG,
+         "lora: double_scales = true needs base = nf4"},
         {NULL, "lora:action=merge", PQ_ERR_CONFIG,
          "no selected layer has adapters to merge"},
         {NULL, "lora:action=unmerge", PQ_ERR_CONFIG,

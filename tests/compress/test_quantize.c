@@ -281,6 +281,46 @@ Test(quantize, groups_and_nf4_lose_less_than_one_scale)
     pq_graph_free(&g);
 }
 
+/* 8-bit scales take a quarter of the bytes and cost little of the error; what is stored
+ * is counted, and a group of zeros does not spoil the others' grid. */
+Test(quantize, scales_as_codes_cost_little_and_are_counted)
+{
+    pq_graph *g        = net_mlp(22), *once, *twice;
+    double    error[2] = {0.0, 0.0};
+
+    for (size_t i = 0; i < 8; i++) {
+        pq_f32(kernel(g, "fc1")->value)[i] = 0.0F;
+    }
+    once  = net_apply("quantize:format=nf4,granularity=per_group,group=8", g, NULL, NULL,
+                      NULL);
+    twice = net_apply("quantize:format=nf4,granularity=per_group,group=8,"
+                      "double_scales=yes",
+                      g, NULL, NULL, NULL);
+    const pq_weight *w = kernel(g, "fc1"), *a = kernel(once, "fc1"),
+                    *b = kernel(twice, "fc1");
+    const size_t n     = a->quant->n;
+
+    for (size_t i = 0; i < w->value->count; i++) {
+        const double x  = (double)pq_f32(w->value)[i];
+        const double da = (double)pq_f32(a->value)[i] - x,
+                     db = (double)pq_f32(b->value)[i] - x;
+        error[0] += da * da;
+        error[1] += db * db;
+    }
+    cr_expect_gt(error[0], 0.0);
+    cr_expect_leq(sqrt(error[1]), 1.05 * sqrt(error[0]));
+    cr_expect_eq(pq_weight_stored_bytes(a) - pq_weight_stored_bytes(b),
+                 4 * n - (n + 4 * ((n + 255) / 256 + 1)));
+    for (size_t i = 0; i < 8; i++) {
+        cr_expect_eq(pq_f32(b->value)[i], 0.0F);
+    }
+    net_survives("quantize:format=nf4,granularity=per_group,group=8,double_scales=yes", g,
+                 NULL);
+    pq_graph_free(&g);
+    pq_graph_free(&once);
+    pq_graph_free(&twice);
+}
+
 /* A layer whose weights are all of one size needs but few bits. */
 Test(quantize, average_bits_are_shared_out_by_what_layers_lose)
 {

@@ -33,6 +33,9 @@ Test(quantize_parameters, parameters_that_do_not_fit_are_refused)
          "format = fixed (format is int)"},
         {"quantize:group=3", "quantize: group = 3 has no effect here: it is for "
                              "granularity = per_group (format is int)"},
+        {"quantize:format=nf4,double_scales=yes",
+         "quantize: double_scales = true has no effect here: it is for format = nf4 and "
+         "granularity = per_group (format is nf4)"},
         {"quantize:format=nf4,bits=6", "quantize: bits = 6 has no effect here: it is for "
                                        "format = int or fixed (format is nf4)"},
         {"quantize:format=nf4,choice=adaptive",

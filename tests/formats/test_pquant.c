@@ -427,7 +427,7 @@ Test(pquant, every_quantizer_comes_back)
 {
     static const int axes[] = {PQ_QUANT_PER_TENSOR, 0, PQ_QUANT_PER_ITEM};
 
-    for (size_t k = 0; k < 5; k++) {
+    for (size_t k = 0; k < 6; k++) { /* 5: NF4 whose scales are codes */
         pq_graph       *g = make(), *back = NULL;
         pq_weight      *w     = kernel_of(g, "int8");
         const pq_shape *shape = &w->value->shape;
@@ -442,11 +442,12 @@ Test(pquant, every_quantizer_comes_back)
                 OK(pq_quant_set_fixed(w->quant, i, (int)(i % 5) - 2, (int)(i % 7), err));
             }
         } else {
-            OK(pq_quant_create_grouped(k == 3 ? PQ_QUANT_NF4 : PQ_QUANT_INTEGER, 4, shape,
+            OK(pq_quant_create_grouped(k == 4 ? PQ_QUANT_INTEGER : PQ_QUANT_NF4, 4, shape,
                                        6, &w->quant, err));
             for (size_t i = 0; i < w->quant->n; i++) {
                 w->quant->scale[i] = 0.1F + 0.01F * (float)i;
             }
+            OK(k == 5 ? pq_quant_code_scales(w->quant, err) : PQ_OK);
         }
         OK(pq_quant_apply(w->quant, w->value, err));
         pq_node *node = &g->nodes[pq_graph_find(g, "plain")];
@@ -461,6 +462,9 @@ Test(pquant, every_quantizer_comes_back)
         OK(pq_graph_hash(back, b, err));
         cr_expect_str_eq(a, b, "case %zu", k);
         cr_expect_eq(kernel_of(back, "int8")->quant->bits, w->quant->bits);
+        cr_expect_eq(pq_weight_stored_bytes(kernel_of(back, "int8")),
+                     pq_weight_stored_bytes(w));
+        cr_expect_eq(kernel_of(back, "int8")->quant->scale_code != NULL, k == 5);
         pq_graph_free(&g);
         pq_graph_free(&back);
     }

@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 #include "core/memory.h"
 #include "core/rng.h"
@@ -214,4 +215,72 @@ Test(quant, side_bytes_count_zero_points_only_if_there_are_any)
     pq_quant_free(&q);
     pq_quant_free(&copy);
     pq_quant_free(&half);
+}
+
+static pq_quant *groups(size_t n)
+{
+    pq_quant *q = NULL;
+
+    cr_assert_eq(pq_quant_create_grouped(PQ_QUANT_NF4, 4, &PQ_SHAPE(n, 8), 8, &q, NULL),
+                 PQ_OK);
+    return q;
+}
+
+/* Each within half a step of what it was, all positive, the same from the codes again. */
+Test(quant, scales_on_a_grid_of_their_own_are_the_nearest_positive_ones)
+{
+    for (size_t kind = 0; kind < 4; kind++) {
+        const size_t n = kind == 3 ? 1 : 600;
+        pq_quant    *q = groups(n), *copy = NULL;
+        pq_rng       rng = pq_rng_stream(kind, "test");
+        float        was[600], now[600];
+
+        for (size_t i = 0; i < n; i++) { /* ordinary; over six decades; all equal; one */
+            was[i] = q->scale[i] = kind == 0 ? 0.05F + 0.02F * (float)pq_rng_uniform(&rng)
+                                   : kind == 1
+                                       ? powf(10.0F, -6.0F * (float)pq_rng_uniform(&rng))
+                                       : 0.3F;
+        }
+        cr_assert_eq(pq_quant_code_scales(q, NULL), PQ_OK);
+        cr_assert_eq(pq_quant_check(q, &PQ_SHAPE(n, 8), NULL), PQ_OK);
+        for (size_t i = 0; i < n; i++) {
+            const double step = (double)q->scale_step[i / 256],
+                         off  = (double)q->scale[i] - (double)was[i];
+            cr_expect(fabs(off) <= 0.501 * step + 1e-7 * (double)was[i] ||
+                          (off > 0.0 && off <= 1.01 * step && (double)was[i] < step),
+                      "kind %zu scale %zu: %g was %g", kind, i, (double)q->scale[i],
+                      (double)was[i]);
+        }
+        cr_expect_eq(pq_quant_side_bytes(q), n + 4 * ((n + 255) / 256 + 1));
+        cr_assert_eq(pq_quant_clone(q, &copy, NULL), PQ_OK);
+        memcpy(now, q->scale, n * sizeof *now);
+        for (size_t i = 0; i < n; i++) {
+            copy->scale[i] = 0.0F;
+        }
+        pq_quant_decode_scales(copy);
+        cr_expect_arr_eq(copy->scale, now, n * sizeof *now);
+        pq_quant_free(&q);
+        pq_quant_free(&copy);
+    }
+}
+
+Test(quant, coded_scales_survive_every_failed_allocation)
+{
+    const size_t live = pq_memory_live();
+    pq_status    st   = PQ_ERR_NOMEM;
+
+    for (size_t k = 0; st != PQ_OK; k++) {
+        pq_quant *q = groups(3), *copy = NULL;
+        for (size_t i = 0; i < 3; i++) {
+            q->scale[i] = 1.0F + (float)i;
+        }
+        pq_memory_fail_after(k);
+        st = pq_quant_code_scales(q, NULL);
+        st = st == PQ_OK ? pq_quant_clone(q, &copy, NULL) : st;
+        pq_memory_fail_after(SIZE_MAX);
+        cr_assert(st == PQ_OK || st == PQ_ERR_NOMEM);
+        pq_quant_free(&q);
+        pq_quant_free(&copy);
+        cr_assert_eq(pq_memory_live(), live);
+    }
 }
