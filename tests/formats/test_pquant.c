@@ -256,6 +256,43 @@ static void odd_bits(pq_h5 *file)
     write_packed(file, 6, "integer", 33, 1.0F);
 }
 
+/* NF4 of two groups of 3, whose scales are codes. */
+static void write_coded(pq_h5 *file, int32_t code, size_t steps, float step, float mean)
+{
+    const char *const at       = "weights/d/kernel";
+    const int8_t      axis     = PQ_QUANT_PER_GROUP;
+    const int64_t     group    = 3;
+    const int32_t     codes[]  = {code, 5};
+    const float       values[] = {step, step};
+
+    write_packed(file, 3, "nf4", 4, 1.0F);
+    OK(pq_h5_set_numbers(file, at, "axis", PQ_DTYPE_I8, &axis, 1, err));
+    OK(pq_h5_set_numbers(file, at, "group", PQ_DTYPE_I64, &group, 1, err));
+    OK(pq_h5_set_numbers(file, at, "scale_code", PQ_DTYPE_I32, codes, 2, err));
+    OK(pq_h5_set_numbers(file, at, "scale_step", PQ_DTYPE_F32, values, steps, err));
+    OK(pq_h5_set_numbers(file, at, "scale_mean", PQ_DTYPE_F32, &mean, 1, err));
+}
+
+static void wide_scale_code(pq_h5 *file)
+{
+    write_coded(file, 128, 1, 0.5F, 8.0F);
+}
+
+static void two_scale_steps(pq_h5 *file)
+{
+    write_coded(file, 1, 2, 0.5F, 8.0F);
+}
+
+static void negative_scale_step(pq_h5 *file)
+{
+    write_coded(file, 1, 1, -0.5F, 8.0F);
+}
+
+static void negative_scale(pq_h5 *file)
+{
+    write_coded(file, -20, 1, 0.5F, 8.0F);
+}
+
 static void few_bytes(pq_h5 *file)
 {
     write_packed(file, 5, "integer", 8, 1.0F);
@@ -347,6 +384,14 @@ Test(pquant, broken_files_are_refused_with_the_place)
             "attribute 'bits' of weights/d/kernel is not a whole number in 2..16");
     refused(few_bytes, PQ_ERR_FORMAT,
             "weights/d/kernel: packed weight has 5 bytes where 6 are due");
+    refused(wide_scale_code, PQ_ERR_FORMAT,
+            "weights/d/kernel: code 128 of a scale is not in -128..127");
+    refused(two_scale_steps, PQ_ERR_FORMAT,
+            "weights/d/kernel has 2 steps and 1 means of scales where 1 and 1 are due");
+    refused(negative_scale_step, PQ_ERR_FORMAT,
+            "weights/d/kernel: step -0.5 of scales is not 0 or more");
+    refused(negative_scale, PQ_ERR_NUMERIC,
+            "weights/d/kernel: scale 0 of the quantizer is -2, not a positive number");
     refused(
         bad_scaler, PQ_ERR_NUMERIC,
         "the scaler of feature 0 has mean 1.5 and std 0, not finite ones with std > 0");
