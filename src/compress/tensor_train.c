@@ -7,8 +7,7 @@
  * is small enough, and EVBMF judges the singular values of every cut. One decomposition
  * without truncation serves all of them: it is rounded (pq_tt_round).
  *
- * A ring runs core by core in place of a dense layer; no layer runs one in place of a
- * convolution, where it becomes one kernel at once, whatever run_as says.
+ * A ring runs core by core in place of a dense layer; of a convolution it is rebuilt.
  *
  * init = random starts a network that is to be trained: each core from N(0, s^2), s =
  * (sqrt(2 / inputs) / prod_k r_k^1/2)^(1 / cores), so that the kernel's variance is He's.
@@ -375,16 +374,16 @@ static pq_status place(pq_compress_task *task, const target *t, const pq_tt *tt,
 {
     const tt_params *p     = task->params;
     const size_t     after = pq_tt_parameters(tt);
-    const bool       gains = after < t->l.count;
     const bool       ring  = p->form == RING;
     const bool whole = p->rank.run_as == PQ_RUN_RECONSTRUCTED || (ring && t->l.conv);
     double     error = (double)NAN;
     pq_tensor *full  = NULL;
-    char       words[96], values[48] = "";
+    char       words[96], values[48];
     pq_status  st = PQ_OK;
 
+    (void)snprintf(values, sizeof values, " and %zu values", after);
     name_ranks(tt, ring, words, sizeof words);
-    if (p->rank.keep_dense && !gains && !whole && !shared) {
+    if (p->rank.keep_dense && after >= t->l.count && !whole && !shared) {
         return pq_note_dense(task, t->name, words, t->l.count, after, err);
     }
     if (whole || t->t != NULL) {
@@ -396,10 +395,7 @@ static pq_status place(pq_compress_task *task, const target *t, const pq_tt *tt,
     }
     PQ_TRY(whole ? pq_tt_layer_rebuild(task->graph, &t->l, full, err)
                  : pq_tt_layer_replace(task->graph, &t->l, tt, err));
-    if (ring) {
-        (void)snprintf(values, sizeof values, " and %zu values", after);
-    }
-    PQ_TRY(pq_task_change(task, t->name, error, "%s%s%s%s%s", words, values,
+    PQ_TRY(pq_task_change(task, t->name, error, "%s%s%s%s%s", words, ring ? values : "",
                           p->init == RANDOM ? ", random" : "",
                           whole ? ", reconstructed" : "",
                           ring && t->l.conv ? ": no layer runs it" : ""));
@@ -426,7 +422,7 @@ static pq_status apply_one(pq_compress_task *task, const char *name, size_t rank
     const double     epsilon = pq_rank_epsilon(&p->rank);
     target           t       = {0};
     pq_tt            tt      = {0};
-    double           error;
+    double           error; /* of a ring; place() measures that of what it places */
     pq_status        st;
 
     PQ_TRY(open_target(task, name, &t, err));
