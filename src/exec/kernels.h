@@ -84,8 +84,7 @@ typedef void (*pq_words_kernel)(const pq_words_panel *p);
  *
  * in double, product and quotient rounded, halves to even. One product with `factor`, in
  * float with `near` where codes are bytes, does for both, unless it falls so close to a
- * half
- * (`doubt`) that its own rounding could decide: then they are computed after all.
+ * half (`doubt`) that its own rounding could decide: then they are computed after all.
  */
 typedef struct {
     size_t         rows, n, width, pitch;

@@ -315,30 +315,17 @@ static double scaled_reference(const pq_view *v, size_t column)
     return pq_view_number(v, v->reference, column).value * v->columns[column].scale;
 }
 
-pq_status pq_plot_size(pq_plot *p, pq_err *err)
+/* Ranges that hold all points and the reference; false where there are none. */
+static bool add_whole_ranges(pq_plot *p, const cloud *c, size_t column)
 {
-    const pq_view *v      = p->v;
-    const size_t   column = pq_view_column_of(v, "stored_bytes");
-    cloud          c      = {0};
-    pq_status      st     = PQ_OK;
+    const double reference = scaled_reference(p->v, column);
 
-    if (column == PQ_VIEW_NONE || pq_view_column_of(v, "accuracy") == PQ_VIEW_NONE) {
-        return PQ_OK;
+    if (c->n == 0) {
+        return false;
     }
-    PQ_TRY(make_cloud(v, column, NULL, &c, err));
-    if (c.n == 0) {
-        goto cleanup;
-    }
-    pq_plot_log_axis(&p->body, 'x', fmin(c.least_x, scaled_reference(v, column)),
-                     fmax(c.largest_x, scaled_reference(v, column)));
-    PQ_TRY(draw_sizes(p, &c, column, err));
-    pq_text_add(
-        &p->caption,
-        "Accuracy against stored bytes (weights at their bit width, with scales and "
-        "indices). Dashed line and band: the reference and its 68.3 %% interval.");
-cleanup:
-    free_cloud(&c);
-    return st;
+    pq_plot_log_axis(&p->body, 'x', fmin(c->least_x, reference),
+                     fmax(c->largest_x, reference));
+    return true;
 }
 
 /* Ranges that hold the reference and the points near its accuracy, with their bars; false
@@ -373,26 +360,42 @@ static bool add_near_ranges(pq_plot *p, const cloud *c, size_t column)
     return true;
 }
 
-pq_status pq_plot_size_near(pq_plot *p, pq_err *err)
+/* Accuracy against bytes within ranges, where these find something to show. */
+static pq_status plot_sizes(pq_plot *p,
+                            bool (*add_ranges)(pq_plot *p, const cloud *c, size_t column),
+                            pq_err *err)
 {
-    const pq_view *v      = p->v;
-    const size_t   column = pq_view_column_of(v, "stored_bytes");
-    cloud          c      = {0};
-    pq_status      st     = PQ_OK;
+    const size_t column = pq_view_column_of(p->v, "stored_bytes");
+    cloud        c      = {0};
+    pq_status    st     = PQ_OK;
 
-    if (column == PQ_VIEW_NONE || pq_view_column_of(v, "accuracy") == PQ_VIEW_NONE) {
+    if (column == PQ_VIEW_NONE || pq_view_column_of(p->v, "accuracy") == PQ_VIEW_NONE) {
         return PQ_OK;
     }
-    PQ_TRY(make_cloud(v, column, NULL, &c, err));
-    if (add_near_ranges(p, &c, column)) {
+    PQ_TRY(make_cloud(p->v, column, NULL, &c, err));
+    if (add_ranges(p, &c, column)) {
         PQ_TRY(draw_sizes(p, &c, column, err));
-        pq_text_add(&p->caption,
-                    "The same, models within %g points of the reference's accuracy.",
-                    near_points);
     }
 cleanup:
     free_cloud(&c);
     return st;
+}
+
+pq_status pq_plot_size(pq_plot *p, pq_err *err)
+{
+    pq_text_add(
+        &p->caption,
+        "Accuracy against stored bytes (weights at their bit width, with scales and "
+        "indices). Dashed line and band: the reference and its 68.3 %% interval.");
+    return plot_sizes(p, add_whole_ranges, err);
+}
+
+pq_status pq_plot_size_near(pq_plot *p, pq_err *err)
+{
+    pq_text_add(&p->caption,
+                "The same, models within %g points of the reference's accuracy.",
+                near_points);
+    return plot_sizes(p, add_near_ranges, err);
 }
 
 bool pq_plot_axis_is_numeric(const pq_view *v, const char *axis)

@@ -286,6 +286,17 @@ static inline pq_status net_refusal(const char *text, const pq_graph *g,
     return st;
 }
 
+/* A stage that is refused by its text alone, with this message. */
+static inline void net_stage_refused(const char *text, const char *message)
+{
+    pq_stage stage = {0};
+    pq_err   err   = {0};
+
+    cr_expect_neq(pq_stage_parse(text, &stage, &err), PQ_OK);
+    cr_expect_str_eq(err.message, message);
+    pq_stage_free(&stage);
+}
+
 static inline const pq_node *net_node(const pq_graph *g, const char *name)
 {
     const size_t i = pq_graph_find(g, name);

@@ -89,10 +89,6 @@ Test(quantize_parameters, parameters_that_do_not_fit_are_refused)
     };
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        pq_stage stage = {0};
-        pq_err   err   = {0};
-        cr_expect_neq(pq_stage_parse(bad[i].text, &stage, &err), PQ_OK);
-        cr_expect_str_eq(err.message, bad[i].message);
-        pq_stage_free(&stage);
+        net_stage_refused(bad[i].text, bad[i].message);
     }
 }

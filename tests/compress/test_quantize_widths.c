@@ -142,11 +142,7 @@ Test(quantize_widths, keys_that_contradict_or_do_nothing_are_refused)
     };
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        pq_stage stage = {0};
-        pq_err   err   = {0};
-        cr_expect_neq(pq_stage_parse(bad[i].text, &stage, &err), PQ_OK);
-        cr_expect_str_eq(err.message, bad[i].message);
-        pq_stage_free(&stage);
+        net_stage_refused(bad[i].text, bad[i].message);
     }
 }
 

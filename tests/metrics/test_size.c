@@ -168,32 +168,40 @@ Test(size, a_bias_has_the_bits_it_has_in_whole_numbers, .init = setup, .fini = t
     pq_values_free(&values);
 }
 
+/* A graph of one layer of cores, all of ones, on 3 rows of 6. */
+static void build_cores(const char *kind, const pq_shape *shapes, size_t n)
+{
+    pq_layer  *layer = NULL;
+    pq_tensor *t     = NULL;
+
+    cr_assert_eq(pq_graph_create(&graph, NULL), PQ_OK);
+    cr_assert_eq(pq_layer_create("input", &layer, NULL), PQ_OK);
+    cr_assert_eq(pq_layer_set(layer, "shape", "3, 6", NULL), PQ_OK);
+    cr_assert_eq(pq_graph_add(graph, "in", layer, 0, NULL, NULL), PQ_OK);
+    cr_assert_eq(pq_layer_create(kind, &layer, NULL), PQ_OK);
+    for (size_t k = 0; k < n; k++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "core%zu", k + 1);
+        cr_assert_eq(pq_tensor_create(PQ_DTYPE_F32, shapes[k], &t, NULL), PQ_OK);
+        for (size_t i = 0; i < t->count; i++) {
+            pq_f32(t)[i] = 1.0f;
+        }
+        cr_assert_eq(pq_layer_add_weight(layer, name, t, NULL), PQ_OK);
+    }
+    cr_assert_eq(pq_graph_add(graph, "cores", layer, 1, (const char *[]){"in"}, NULL),
+                 PQ_OK);
+    cr_assert_eq(pq_graph_check(graph, NULL), PQ_OK);
+}
+
 /* 6 to 4 by a ring of rank 2 on 3 rows: every core is used twice a row, the one between
    by each of the two trains. */
 Test(size, rings_count_the_cores_between_for_every_train)
 {
     const pq_shape shapes[] = {PQ_SHAPE(2, 2, 3, 2), PQ_SHAPE(2, 1, 2, 3),
                                PQ_SHAPE(3, 2, 1, 2)};
-    const char    *names[]  = {"core1", "core2", "core3"};
-    pq_layer      *layer    = NULL;
-    pq_tensor     *t        = NULL;
     pq_values      values;
 
-    cr_assert_eq(pq_graph_create(&graph, NULL), PQ_OK);
-    cr_assert_eq(pq_layer_create("input", &layer, NULL), PQ_OK);
-    cr_assert_eq(pq_layer_set(layer, "shape", "3, 6", NULL), PQ_OK);
-    cr_assert_eq(pq_graph_add(graph, "in", layer, 0, NULL, NULL), PQ_OK);
-    cr_assert_eq(pq_layer_create("ring_dense", &layer, NULL), PQ_OK);
-    for (size_t k = 0; k < 3; k++) {
-        cr_assert_eq(pq_tensor_create(PQ_DTYPE_F32, shapes[k], &t, NULL), PQ_OK);
-        for (size_t i = 0; i < t->count; i++) {
-            pq_f32(t)[i] = 1.0f;
-        }
-        cr_assert_eq(pq_layer_add_weight(layer, names[k], t, NULL), PQ_OK);
-    }
-    cr_assert_eq(pq_graph_add(graph, "ring", layer, 1, (const char *[]){"in"}, NULL),
-                 PQ_OK);
-    cr_assert_eq(pq_graph_check(graph, NULL), PQ_OK);
+    build_cores("ring_dense", shapes, 3);
     values = run("macs", NULL);
     cr_expect_eq(values.items[0].value, 3 * (2 * 24 + 2 * 2 * 12 + 2 * 12));
     pq_values_free(&values);
@@ -212,26 +220,9 @@ Test(size, rings_count_the_cores_between_for_every_train)
 Test(size, cores_count_each_on_its_own)
 {
     const pq_shape shapes[] = {PQ_SHAPE(1, 2, 3, 2), PQ_SHAPE(2, 2, 2, 1)};
-    pq_layer      *layer    = NULL;
-    pq_tensor     *t        = NULL;
     pq_values      values;
 
-    cr_assert_eq(pq_graph_create(&graph, NULL), PQ_OK);
-    cr_assert_eq(pq_layer_create("input", &layer, NULL), PQ_OK);
-    cr_assert_eq(pq_layer_set(layer, "shape", "3, 6", NULL), PQ_OK);
-    cr_assert_eq(pq_graph_add(graph, "in", layer, 0, NULL, NULL), PQ_OK);
-    cr_assert_eq(pq_layer_create("tt_dense", &layer, NULL), PQ_OK);
-    for (size_t k = 0; k < 2; k++) {
-        cr_assert_eq(pq_tensor_create(PQ_DTYPE_F32, shapes[k], &t, NULL), PQ_OK);
-        for (size_t i = 0; i < t->count; i++) {
-            pq_f32(t)[i] = 1.0f;
-        }
-        cr_assert_eq(pq_layer_add_weight(layer, k == 0 ? "core1" : "core2", t, NULL),
-                     PQ_OK);
-    }
-    cr_assert_eq(pq_graph_add(graph, "tt", layer, 1, (const char *[]){"in"}, NULL),
-                 PQ_OK);
-    cr_assert_eq(pq_graph_check(graph, NULL), PQ_OK);
+    build_cores("tt_dense", shapes, 2);
     values = run("macs", NULL);
     cr_expect_eq(values.items[0].value, 3 * (2 * 12 + 2 * 8));
     pq_values_free(&values);
