@@ -46,7 +46,7 @@ build() {
         echo "pquant.sh: building in ${folder#"$root"/}/" >&3
         ninja -C "$folder"
       fi
-  } >"$log" 2>&1 3>&2; then
+  } 3>&2 >"$log" 2>&1; then
     cat "$log" >&2
     rm -f "$log"
     echo "pquant.sh: error: the build failed; the reason stands above" >&2

@@ -16,18 +16,30 @@ static struct {
     bool   open;      /* the cursor stands behind a bar */
 } bar;
 
+/* "3/26 cells, 5.7/s, 4.2 s left  note" */
+static void print(const char *what, size_t done, size_t total, double rate, double left_s,
+                  const char *note)
+{
+    char time[32];
+
+    (void)fprintf(stderr, "%zu/%zu %s, %.3g/s", done, total, what, rate);
+    if (done < total) {
+        (void)fprintf(stderr, ", %s left", pq_seconds_text(left_s, time, sizeof time));
+    }
+    (void)fprintf(stderr, "%s%s", note != NULL ? "  " : "", note != NULL ? note : "");
+}
+
 static void draw(const char *what, size_t done, size_t total, double rate, double left_s,
                  const char *note)
 {
-    char         time[32], cells[BAR + 1];
+    char         cells[BAR + 1];
     const size_t full = total > 0 ? BAR * done / total : 0;
 
     memset(cells, '.', BAR);
     memset(cells, '#', full);
     cells[BAR] = '\0';
-    (void)fprintf(stderr, "\r\033[K[%s] %zu/%zu %s, %.3g/s, %s left%s%s", cells, done,
-                  total, what, rate, pq_seconds_text(left_s, time, sizeof time),
-                  note != NULL ? "  " : "", note != NULL ? note : "");
+    (void)fprintf(stderr, "\r\033[K[%s] ", cells);
+    print(what, done, total, rate, left_s, note);
     bar.open = true;
     if (done >= total) {
         pq_progress_done();
@@ -37,15 +49,12 @@ static void draw(const char *what, size_t done, size_t total, double rate, doubl
 static void line(const char *what, size_t done, size_t total, double rate, double left_s,
                  const char *note)
 {
-    char time[32];
-
     if (done == bar.last_done || (done < total && done < bar.last_done + total / 10)) {
         return;
     }
     bar.last_done = done;
-    (void)fprintf(stderr, "%zu/%zu %s, %.3g/s, %s left%s%s\n", done, total, what, rate,
-                  pq_seconds_text(left_s, time, sizeof time), note != NULL ? "  " : "",
-                  note != NULL ? note : "");
+    print(what, done, total, rate, left_s, note);
+    (void)fputc('\n', stderr);
 }
 
 static void report(void *context, const char *what, size_t done, size_t total,

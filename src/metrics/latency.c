@@ -243,13 +243,13 @@ static void run_rounds(bench *b, const pq_progress *progress)
         warm_up(b, &b->subjects[v]);
     }
     for (size_t r = 0; r < rounds; r++) {
-        pq_progress_report(progress, "rounds", r, rounds, NULL);
+        pq_progress_report(progress, "rounds of timing", r, rounds, NULL);
         run_round(b, (int64_t)r);
         if (b->subjects[0].n > 0 && time_is_up(b)) {
             break;
         }
     }
-    pq_progress_report(progress, "rounds", rounds, rounds, NULL);
+    pq_progress_report(progress, "rounds of timing", rounds, rounds, NULL);
 }
 
 static void judge(const subject *s, bool pinned, pq_timing *t)

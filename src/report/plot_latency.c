@@ -4,7 +4,7 @@
 
 #include "report/plot.h"
 
-enum { BARS_MAX = 24 };
+enum { BARS_MAX = 28 };
 
 /* Smallest batch size that was timed, as digits; "" when none was. */
 static void find_batch(const pq_view *v, char *out, size_t size)
