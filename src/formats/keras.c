@@ -22,7 +22,9 @@ typedef struct {
     const char *root;  /* group of the layers' groups */
     char      **saved; /* [n_saved] layer_names */
     size_t      n_saved;
-    json_t     *nodes; /* name of a Keras layer -> name of the node that is its output */
+    char       *backend; /* that wrote the weights, or "" */
+    json_t     *nodes;  /* name of a Keras layer -> name of the node that is its output */
+    json_t     *dtypes; /* types and policies other than float32 that were met */
     pq_keras_target target;
 } reader;
 
@@ -39,20 +41,6 @@ static bool recognises(const char *path)
     return yes;
 }
 
-static pq_status parse_json(const char *text, size_t n, const char *name, json_t **out,
-                            pq_err *err)
-{
-    json_error_t where;
-    json_t      *json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
-    pq_status    st;
-
-    PQ_CHECK(json != NULL, PQ_ERR_FORMAT, "%s: is not valid JSON: line %d, column %d: %s",
-             name, where.line, where.column, where.text);
-    *out = json;
-cleanup:
-    return st;
-}
-
 /* The architecture: beside the file, or in it. */
 static pq_status read_architecture(reader *r, const char *arch, json_t **out, pq_err *err)
 {
@@ -62,7 +50,7 @@ static pq_status read_architecture(reader *r, const char *arch, json_t **out, pq
 
     if (arch != NULL) {
         PQ_TRY(pq_file_read(arch, MAX_JSON_BYTES, &text, &n, err));
-        PQ_TRY(parse_json(text, n, arch, out, err));
+        PQ_TRY(pq_keras_parse(text, n, arch, out, err));
     } else {
         if (!pq_h5_has_attr(r->file, "/", "model_config")) {
             st = pq_err_set(err, PQ_ERR_FORMAT, __FILE__, __LINE__,
@@ -73,7 +61,7 @@ static pq_status read_architecture(reader *r, const char *arch, json_t **out, pq
             goto cleanup;
         }
         PQ_TRY(pq_h5_attr_text(r->file, "/", "model_config", &text, err));
-        PQ_TRY(parse_json(text, strlen(text), r->path, out, err));
+        PQ_TRY(pq_keras_parse(text, strlen(text), r->path, out, err));
     }
 cleanup:
     pq_free(text);
@@ -91,8 +79,7 @@ static bool is_saved(const reader *r, const char *name)
 }
 
 /* Says where in the file a value is not finite. */
-static pq_status check_finite(const reader *r, const char *layer, const char *path,
-                              const pq_tensor *t, pq_err *err)
+static pq_status check_finite(const char *path, const pq_tensor *t, pq_err *err)
 {
     const size_t bad  = pq_tensor_first_nonfinite(t);
     size_t       left = bad;
@@ -108,8 +95,8 @@ static pq_status check_finite(const reader *r, const char *layer, const char *pa
         for (size_t d = 0; d < place.ndim; d++) {
             pq_text_add(&at, "%s%zu", d == 0 ? "" : ", ", place.dim[d]);
         }
-        PQ_FAIL(PQ_ERR_NUMERIC, "%s: layer '%s': %s holds %g at [%s]", r->path, layer,
-                path, pq_tensor_get(t, bad), at.text != NULL ? at.text : "");
+        PQ_FAIL(PQ_ERR_NUMERIC, "%s holds %g at [%s]", path, pq_tensor_get(t, bad),
+                at.text != NULL ? at.text : "");
     }
 cleanup:
     pq_text_free(&at);
@@ -130,8 +117,8 @@ static pq_status read_weights(const reader *r, pq_keras_layer *k, pq_err *err)
     PQ_CHECK(group != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(pq_h5_attr_texts(r->file, group, "weight_names", &names, &n, err));
     PQ_CHECK(n <= PQ_KERAS_WEIGHTS, PQ_ERR_UNSUPPORTED,
-             "%s: layer '%s' has %zu weights; layers with more than %d are not read",
-             r->path, k->name, n, PQ_KERAS_WEIGHTS);
+             "has %zu weights; layers with more than %d are not read", n,
+             PQ_KERAS_WEIGHTS);
     for (size_t i = 0; i < n; i++) {
         pq_free(path);
         path = pq_format("%s/%s", group, names[i]);
@@ -139,7 +126,7 @@ static pq_status read_weights(const reader *r, pq_keras_layer *k, pq_err *err)
         PQ_TRY(pq_h5_read(r->file, path, PQ_DTYPE_F32, MAX_WEIGHT_BYTES, &k->weights[i],
                           err));
         k->n_weights++;
-        PQ_TRY(check_finite(r, k->name, path, k->weights[i], err));
+        PQ_TRY(check_finite(path, k->weights[i], err));
     }
 cleanup:
     pq_free(group);
@@ -149,15 +136,63 @@ cleanup:
 }
 
 /* Unpacks wrappers that only matter in training: PruneLowMagnitude of tfmot. */
-static void unwrap(pq_keras_layer *k)
+static pq_status unwrap(pq_keras_layer *k, pq_err *err)
 {
-    const json_t *inner = json_object_get(k->config, "layer");
+    static const pq_keras_keys wrapper = {
+        "layer", "pruning_schedule block_size block_pooling_type", NULL};
+    const pq_keras_keys keys[] = {pq_keras_common, wrapper};
+    const json_t       *inner  = json_object_get(k->config, "layer");
+    pq_status           st     = PQ_OK;
 
     if (strcmp(k->class_name, "PruneLowMagnitude") == 0 && json_is_object(inner)) {
+        PQ_TRY(pq_keras_check_keys(k->config, k->class_name, keys, 2, err));
+        PQ_TRY(pq_keras_check_origin(inner, err));
         k->class_name = pq_keras_text(inner, "class_name", "");
         k->config     = json_object_get(inner, "config");
         k->wrapped    = true;
     }
+cleanup:
+    return st;
+}
+
+/* Keeps what a layer computes in, where that is not float32. */
+static pq_status note_dtype(reader *r, const pq_keras_layer *k, pq_err *err)
+{
+    const char *name;
+    json_t     *note;
+    pq_status   st;
+
+    PQ_TRY(pq_keras_dtype(k->config, &name, err));
+    if (name == NULL || json_object_get(r->dtypes, name) != NULL) {
+        return PQ_OK;
+    }
+    PQ_CHECK(json_object_set_new(r->dtypes, name, json_true()) == 0, PQ_ERR_NOMEM,
+             "cannot allocate a name");
+    note = json_pack("{s:s, s:s, s:s}", "read", "keras", "dtype", name, "computed_in",
+                     "float32");
+    PQ_CHECK(note != NULL, PQ_ERR_NOMEM, "cannot allocate a note");
+    PQ_TRY(pq_graph_note(r->target.graph, note, err));
+cleanup:
+    return st;
+}
+
+/* From what it says of itself to nodes; the class is known before a weight is read. */
+static pq_status convert(reader *r, const json_t *json, pq_keras_layer *k, pq_err *err)
+{
+    static const pq_keras_keys keys = {"class_name config name inbound_nodes",
+                                       PQ_KERAS_ORIGIN " build_config", NULL};
+    const pq_keras_class      *found;
+    pq_status                  st;
+
+    PQ_TRY(pq_keras_check_keys(json, "the layer", &keys, 1, err));
+    PQ_TRY(pq_keras_check_origin(json, err));
+    PQ_TRY(unwrap(k, err));
+    PQ_TRY(pq_keras_find_class(k, &found, err));
+    PQ_TRY(note_dtype(r, k, err));
+    PQ_TRY(read_weights(r, k, err));
+    PQ_TRY(found->convert(k, &r->target, err));
+cleanup:
+    return st;
 }
 
 /* Reads the weights of a layer, turns it into nodes and notes which one is its output. */
@@ -175,9 +210,7 @@ static pq_status add_layer(reader *r, const json_t *json, size_t n_inputs,
     for (size_t i = 0; i < n_inputs; i++) {
         k.inputs[i] = inputs[i];
     }
-    PQ_TRY(read_weights(r, &k, err));
-    unwrap(&k);
-    st = pq_keras_convert(&k, &r->target, err);
+    st = convert(r, json, &k, err);
     if (st != PQ_OK) {
         pq_err_context(err, "%s%s%s: layer '%s'", r->path,
                        r->arch != NULL ? " with " : "", r->arch != NULL ? r->arch : "",
@@ -193,82 +226,15 @@ cleanup:
     return st;
 }
 
-/* Names of the layers a layer reads, from either form of inbound_nodes. */
-typedef struct {
-    size_t      n;
-    const char *names[PQ_NODE_INPUTS];
-} sources;
-
-static pq_status add_source(const reader *r, const char *layer, const json_t *history,
-                            sources *out, pq_err *err)
-{
-    const char *name = json_string_value(json_array_get(history, 0));
-    pq_status   st;
-
-    PQ_CHECK(name != NULL, PQ_ERR_FORMAT,
-             "%s: layer '%s': its inbound_nodes cannot be read", r->path, layer);
-    PQ_CHECK(
-        json_integer_value(json_array_get(history, 1)) == 0 &&
-            json_integer_value(json_array_get(history, 2)) == 0,
-        PQ_ERR_UNSUPPORTED,
-        "%s: layer '%s': reads another call of '%s' than the first; layers used more "
-        "than once are not read",
-        r->path, layer, name);
-    PQ_CHECK(out->n < PQ_NODE_INPUTS, PQ_ERR_UNSUPPORTED,
-             "%s: layer '%s': has more than %d inputs", r->path, layer, PQ_NODE_INPUTS);
-    out->names[out->n++] = name;
-cleanup:
-    return st;
-}
-
-/* Keras 3: tensors stand anywhere in the arguments. */
-static pq_status collect_tensors(const reader *r, const char *layer, const json_t *args,
-                                 sources *out, pq_err *err)
-{
-    const json_t *history =
-        json_object_get(json_object_get(args, "config"), "keras_history");
-    pq_status st = PQ_OK;
-
-    if (history != NULL) {
-        return add_source(r, layer, history, out, err);
-    }
-    for (size_t i = 0; i < json_array_size(args); i++) {
-        PQ_TRY(collect_tensors(r, layer, json_array_get(args, i), out, err));
-    }
-cleanup:
-    return st;
-}
-
-static pq_status find_sources(const reader *r, const json_t *layer, sources *out,
-                              pq_err *err)
-{
-    const char   *name  = pq_keras_text(layer, "name", "");
-    const json_t *nodes = json_object_get(layer, "inbound_nodes");
-    const json_t *node  = json_array_get(nodes, 0);
-    pq_status     st    = PQ_OK;
-
-    PQ_CHECK(json_array_size(nodes) <= 1, PQ_ERR_UNSUPPORTED,
-             "%s: layer '%s': is used %zu times; layers used more than once are not read",
-             r->path, name, json_array_size(nodes));
-    if (json_is_object(node)) {
-        PQ_TRY(collect_tensors(r, name, json_object_get(node, "args"), out, err));
-    }
-    for (size_t i = 0; i < json_array_size(node); i++) {
-        PQ_TRY(add_source(r, name, json_array_get(node, i), out, err));
-    }
-cleanup:
-    return st;
-}
-
 /* Adds the layer if all that it reads is there. */
 static pq_status try_layer(reader *r, const json_t *layer, bool *added, pq_err *err)
 {
-    sources     from = {0};
-    const char *inputs[PQ_NODE_INPUTS];
-    pq_status   st;
+    pq_keras_sources from = {0};
+    const char      *inputs[PQ_NODE_INPUTS];
+    pq_status        st;
 
     *added = false;
-    PQ_TRY(find_sources(r, layer, &from, err));
+    PQ_TRY(pq_keras_find_sources(r->path, layer, &from, err));
     for (size_t i = 0; i < from.n; i++) {
         inputs[i] = json_string_value(json_object_get(r->nodes, from.names[i]));
         if (inputs[i] == NULL) {
@@ -333,8 +299,9 @@ cleanup:
     return st;
 }
 
-/* A chain; the first layer may carry the input's shape itself. */
-static pq_status add_sequential(reader *r, const json_t *layers, pq_err *err)
+/* A chain; the first layer, or the model, may carry the input's shape. */
+static pq_status add_sequential(reader *r, const json_t *layers, json_t *built,
+                                pq_err *err)
 {
     json_t   *made = NULL;
     pq_status st   = PQ_OK;
@@ -349,6 +316,7 @@ static pq_status add_sequential(reader *r, const json_t *layers, pq_err *err)
         if (i == 0 && !is_input) {
             json_t *shape =
                 json_object_get(json_object_get(layer, "config"), "batch_input_shape");
+            shape = shape != NULL ? shape : built;
             made = json_pack("{s:s, s:{s:s, s:O?}}", "class_name", "InputLayer", "config",
                              "name", "input", "batch_input_shape", shape);
             PQ_CHECK(made != NULL, PQ_ERR_NOMEM, "cannot allocate a layer");
@@ -363,6 +331,34 @@ cleanup:
     return st;
 }
 
+/* Whose model it is, and that nothing is said of it that is not known here. Theano's
+ * kernels are turned by 180 degrees. */
+static pq_status check_model(const reader *r, const json_t *architecture, pq_err *err)
+{
+    static const pq_keras_keys model = {
+        "class_name config backend",
+        PQ_KERAS_ORIGIN " keras_version build_config compile_config", NULL};
+    static const pq_keras_keys inside = {
+        "layers input_layers output_layers build_input_shape",
+        "name trainable dtype batch_input_shape", NULL};
+    pq_status st;
+
+    PQ_TRY(pq_keras_check_keys(architecture, "the model", &model, 1, err));
+    PQ_TRY(pq_keras_check_origin(architecture, err));
+    PQ_TRY(pq_keras_check_keys(json_object_get(architecture, "config"), "the model",
+                               &inside, 1, err));
+    PQ_CHECK(strcmp(pq_keras_text(architecture, "backend", ""), "theano") != 0 &&
+                 strcmp(r->backend, "theano") != 0,
+             PQ_ERR_UNSUPPORTED,
+             "the model was saved with Theano, whose kernels are turned; save it with "
+             "TensorFlow");
+cleanup:
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s", r->path);
+    }
+    return st;
+}
+
 static pq_status build(reader *r, const json_t *architecture, pq_err *err)
 {
     const char   *kind   = pq_keras_text(architecture, "class_name", "");
@@ -371,10 +367,12 @@ static pq_status build(reader *r, const json_t *architecture, pq_err *err)
         json_is_array(config) ? config : json_object_get(config, "layers");
     pq_status st;
 
+    PQ_TRY(check_model(r, architecture, err));
     PQ_CHECK(json_array_size(layers) > 0, PQ_ERR_FORMAT,
              "%s: the architecture has no layers", r->path);
     if (strcmp(kind, "Sequential") == 0) {
-        PQ_TRY(add_sequential(r, layers, err));
+        PQ_TRY(
+            add_sequential(r, layers, json_object_get(config, "build_input_shape"), err));
     } else {
         PQ_CHECK(strcmp(kind, "Functional") == 0 || strcmp(kind, "Model") == 0,
                  PQ_ERR_UNSUPPORTED,
@@ -395,6 +393,11 @@ static pq_status open_weights(reader *r, pq_err *err)
     r->root = pq_h5_has(r->file, "model_weights") ? "model_weights/" : "/";
     PQ_TRY(
         pq_h5_attr_texts(r->file, r->root, "layer_names", &r->saved, &r->n_saved, err));
+    if (pq_h5_has_attr(r->file, r->root, "backend")) {
+        PQ_TRY(pq_h5_attr_text(r->file, r->root, "backend", &r->backend, err));
+    } else {
+        PQ_STRDUP(r->backend, "");
+    }
 cleanup:
     return st;
 }
@@ -405,8 +408,10 @@ static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err
     json_t   *architecture = NULL;
     pq_status st;
 
-    r.nodes = json_object();
-    PQ_CHECK(r.nodes != NULL, PQ_ERR_NOMEM, "cannot allocate a table");
+    r.nodes  = json_object();
+    r.dtypes = json_object();
+    PQ_CHECK(r.nodes != NULL && r.dtypes != NULL, PQ_ERR_NOMEM,
+             "cannot allocate a table");
     PQ_TRY(open_weights(&r, err));
     PQ_TRY(read_architecture(&r, arch, &architecture, err));
     PQ_TRY(pq_graph_create(&r.target.graph, err));
@@ -416,7 +421,9 @@ static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err
 cleanup:
     json_decref(architecture);
     json_decref(r.nodes);
+    json_decref(r.dtypes);
     pq_h5_free_texts(&r.saved, r.n_saved);
+    pq_free(r.backend);
     pq_h5_close(&r.file);
     pq_graph_free(&r.target.graph);
     return st;

@@ -33,15 +33,55 @@ typedef struct {
     char last[256]; /**< node that stands for the layer's output; set by the conversion */
 } pq_keras_target;
 
+/** Keys of an object, by what becomes of them; names between blanks, NULL = none. */
+typedef struct {
+    const char *read; /**< followed */
+    const char *idle; /**< change nothing in what a trained layer computes */
+    const char *off;  /**< would, and are not read: null or false only */
+} pq_keras_keys;
+
+/** Keys of every layer's config. */
+extern const pq_keras_keys pq_keras_common;
+
+/** Keys beside class_name and config that say where a class comes from. */
+#define PQ_KERAS_ORIGIN "module registered_name shared_object_id"
+
+/** Refuses a class or function that is not Keras's own, by module and registered name. */
+pq_status pq_keras_check_origin(const json_t *object, pq_err *err);
+
+/** A class of layers: how many inputs, its conversion, and every key of its config. */
+typedef struct {
+    const char *name;
+    size_t      min_inputs, max_inputs;
+    /** Appends what a layer of Keras is in our kinds; the node with the weights has its
+     * name. Messages say what is wrong; the caller adds file and layer. */
+    pq_status (*convert)(pq_keras_layer *layer, pq_keras_target *target, pq_err *err);
+    pq_keras_keys keys;
+} pq_keras_class;
+
 /**
- * Appends what a layer of Keras is in our kinds; the node with the weights has its name.
- * Messages say what is wrong; the caller adds file and layer.
- * @retval PQ_ERR_UNSUPPORTED  Unknown class or option.
+ * Class of a layer, once its inputs and the keys of its config are known to be those of
+ * the class; its weights need not be read yet.
+ * @retval PQ_ERR_UNSUPPORTED  Unknown class or key.
  */
-pq_status pq_keras_convert(pq_keras_layer *layer, pq_keras_target *target, pq_err *err);
+pq_status pq_keras_find_class(const pq_keras_layer *layer, const pq_keras_class **out,
+                              pq_err *err);
+
+/** Names of the layers that a layer reads, borrowed from the JSON. */
+typedef struct {
+    size_t      n;
+    const char *names[PQ_NODE_INPUTS];
+} pq_keras_sources;
+
+/**
+ * What a layer of a functional model reads; messages name file and layer.
+ * @retval PQ_ERR_UNSUPPORTED  Used twice, or called with more than tensors.
+ */
+pq_status pq_keras_find_sources(const char *path, const json_t *layer,
+                                pq_keras_sources *out, pq_err *err);
 
 /** Appends the activation a config names (text or object) to node `last`, unless it is
- * linear. */
+ * linear. @retval PQ_ERR_UNSUPPORTED  It has no kind here. */
 pq_status pq_keras_activation(const json_t *activation, const char *name,
                               pq_keras_target *target, pq_err *err);
 
@@ -50,15 +90,45 @@ pq_status pq_keras_activation(const json_t *activation, const char *name,
 pq_status pq_keras_add(pq_keras_target *target, const char *name, pq_layer *layer,
                        size_t n, const char *const *inputs, pq_err *err);
 
-/* Reading a config; a missing or null entry gives the fallback. */
+/* Reading a config. A missing or null entry gives the fallback; one of another type is
+ * an error, never a default. */
 
+/** Parses an architecture (`text` is changed): Python's NaN and Infinity are read, and
+ * values that stand in wrappings (arrays of NumPy, tuples) are taken out of them. */
+pq_status pq_keras_parse(char *text, size_t n, const char *name, json_t **out,
+                         pq_err *err);
+
+/** A text where there is one, for names and messages. */
 const char *pq_keras_text(const json_t *config, const char *key, const char *fallback);
-double      pq_keras_real(const json_t *config, const char *key, double fallback);
-bool        pq_keras_bool(const json_t *config, const char *key, bool fallback);
+
+pq_status pq_keras_word(const json_t *config, const char *key, const char *fallback,
+                        const char **out, pq_err *err);
+pq_status pq_keras_real(const json_t *config, const char *key, double fallback,
+                        double *out, pq_err *err);
+pq_status pq_keras_bool(const json_t *config, const char *key, bool fallback, bool *out,
+                        pq_err *err);
+
+/** A number; infinite where it is missing, null or Infinity. */
+pq_status pq_keras_limit(const json_t *config, const char *key, double *out, pq_err *err);
+
+/** A size; 0 where it is missing. */
+pq_status pq_keras_size(const json_t *config, const char *key, size_t *out, pq_err *err);
 
 /** Two whole numbers, written as [a, b] or as one for both. */
 pq_status pq_keras_pair(const json_t *config, const char *key, int64_t fallback,
                         int64_t out[2], pq_err *err);
+
+/** Axis of a sample of `ndim` axes that `axis` (a number or a list of one; missing: the
+ * last) means. @retval PQ_ERR_UNSUPPORTED  Several, or the batch. */
+pq_status pq_keras_axis(const json_t *config, size_t ndim, size_t *out, pq_err *err);
+
+/** Type or policy of a layer: NULL for float32, else its name.
+ * @retval PQ_ERR_UNSUPPORTED  It does not compute in floats. */
+pq_status pq_keras_dtype(const json_t *config, const char **out, pq_err *err);
+
+/** Refuses a key of `what` that is in none of the n lists. */
+pq_status pq_keras_check_keys(const json_t *object, const char *what,
+                              const pq_keras_keys *keys, size_t n, pq_err *err);
 
 /** Sets an attribute of a layer from a number. */
 pq_status pq_keras_set(pq_layer *layer, const char *attribute, double value, pq_err *err);
@@ -89,10 +159,16 @@ pq_status pq_keras_batch_norm(pq_keras_layer *k, pq_keras_target *target, pq_err
 /** Refuses channels_first. */
 pq_status pq_keras_check_format(const json_t *config, pq_err *err);
 
-/** Converts an activation layer (ReLU, LeakyReLU, ELU, Softmax), or finds that it is
- * none. */
-pq_status pq_keras_activation_class(const char *class_name, const json_t *config,
+/** Appends a node of a kind with up to one attribute (or NULL) over `last`. */
+pq_status pq_keras_add_simple(const char *kind, const char *attribute, double value,
+                              const char *name, pq_keras_target *target, pq_err *err);
+
+/** Appends an activation that is a layer (ReLU, LeakyReLU, ELU, Softmax) over `last`. */
+pq_status pq_keras_activation_layer(const char *class_name, const json_t *config,
                                     const char *name, pq_keras_target *target,
-                                    bool *found, pq_err *err);
+                                    pq_err *err);
+
+/** Whether a class is such a layer; its keys. */
+const pq_keras_keys *pq_keras_activation_keys(const char *class_name);
 
 #endif

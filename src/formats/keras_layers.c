@@ -55,10 +55,12 @@ static pq_status global_pool(pq_keras_layer *k, const char *kind, pq_keras_targe
     pq_layer   *layer = NULL, *taken;
     char        name[sizeof target->last + 16], first[sizeof target->last];
     const char *input = first;
+    bool        keep;
     pq_status   st;
 
     PQ_TRY(plain(k, kind, NULL, NULL, target, err));
-    if (pq_keras_bool(k->config, "keepdims", false)) {
+    PQ_TRY(pq_keras_bool(k->config, "keepdims", false, &keep, err));
+    if (keep) {
         (void)snprintf(first, sizeof first, "%s", target->last);
         (void)snprintf(name, sizeof name, "%s.keepdims", k->name);
         PQ_TRY(pq_layer_create("reshape", &layer, err));
@@ -97,17 +99,16 @@ static pq_status flatten(pq_keras_layer *k, pq_keras_target *target, pq_err *err
     return plain(k, "flatten", NULL, NULL, target, err);
 }
 
-/* Keras counts the batch as axis 0; ours starts at the sample. */
 static pq_status concatenate(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
-    const double axis = pq_keras_real(k->config, "axis", -1.0);
+    const size_t input = pq_graph_find(target->graph, k->inputs[0]);
+    size_t       axis;
     char         text[32];
     pq_status    st;
 
-    PQ_CHECK(axis != 0.0, PQ_ERR_UNSUPPORTED,
-             "joining along the batch (axis 0) is not read");
-    (void)pq_real_text(axis > 0.0 ? axis - 1.0 : axis, text, sizeof text);
-    st = plain(k, "concat", "axis", text, target, err);
+    PQ_TRY(pq_keras_axis(k->config, target->graph->nodes[input].shape.ndim, &axis, err));
+    (void)snprintf(text, sizeof text, "%zu", axis);
+    PQ_TRY(plain(k, "concat", "axis", text, target, err));
 cleanup:
     return st;
 }
@@ -120,6 +121,8 @@ static pq_status reshape(pq_keras_layer *k, pq_keras_target *target, pq_err *err
 
     PQ_CHECK(json_array_size(shape) > 0, PQ_ERR_FORMAT, "'target_shape' is missing");
     for (size_t i = 0; i < json_array_size(shape); i++) {
+        PQ_CHECK(json_is_integer(json_array_get(shape, i)), PQ_ERR_FORMAT,
+                 "entry %zu of 'target_shape' is not a whole number", i);
         pq_text_add(&text, "%s%lld", i == 0 ? "" : ",",
                     (long long)json_integer_value(json_array_get(shape, i)));
     }
@@ -132,11 +135,15 @@ cleanup:
 
 static pq_status dropout(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
-    char rate[32];
+    char      text[32];
+    double    rate;
+    pq_status st;
 
-    return plain(k, "dropout", "rate",
-                 pq_real_text(pq_keras_real(k->config, "rate", 0.0), rate, sizeof rate),
-                 target, err);
+    PQ_TRY(pq_keras_real(k->config, "rate", 0.0, &rate, err));
+    PQ_TRY(
+        plain(k, "dropout", "rate", pq_real_text(rate, text, sizeof text), target, err));
+cleanup:
+    return st;
 }
 
 /* Nothing at inference: the layer's readers read its input. */
@@ -217,65 +224,98 @@ cleanup:
     return st;
 }
 
-static const struct {
-    const char *class_name;
-    size_t      min_inputs, max_inputs;
-    pq_status (*convert)(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
-} classes[] = {
-    {"InputLayer", 0, 0, input},
-    {"Dense", 1, 1, pq_keras_dense},
-    {"Conv2D", 1, 1, pq_keras_conv2d},
-    {"Convolution2D", 1, 1, pq_keras_conv2d},
-    {"DepthwiseConv2D", 1, 1, pq_keras_depthwise},
-    {"SeparableConv2D", 1, 1, pq_keras_separable},
-    {"BatchNormalization", 1, 1, pq_keras_batch_norm},
-    {"Activation", 1, 1, activation},
-    {"MaxPooling2D", 1, 1, max_pool},
-    {"AveragePooling2D", 1, 1, avg_pool},
-    {"GlobalMaxPooling2D", 1, 1, global_max},
-    {"GlobalAveragePooling2D", 1, 1, global_avg},
-    {"Add", 2, PQ_NODE_INPUTS, add},
-    {"Multiply", 2, PQ_NODE_INPUTS, multiply},
-    {"Concatenate", 2, PQ_NODE_INPUTS, concatenate},
-    {"Flatten", 1, 1, flatten},
-    {"Reshape", 1, 1, reshape},
-    {"ZeroPadding2D", 1, 1, zero_padding},
-    {"Dropout", 1, 1, dropout},
-    {"SpatialDropout2D", 1, 1, dropout},
-    {"AlphaDropout", 1, 1, identity},
-    {"GaussianDropout", 1, 1, identity},
-    {"GaussianNoise", 1, 1, identity},
-    {"ActivityRegularization", 1, 1, identity},
-    {"Identity", 1, 1, identity},
-};
-
-static bool is_activation_class(const char *name)
+/* ReLU and its like. */
+static pq_status activation_layer(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
-    return strcmp(name, "ReLU") == 0 || strcmp(name, "LeakyReLU") == 0 ||
-           strcmp(name, "ELU") == 0 || strcmp(name, "Softmax") == 0;
+    (void)identity(k, target, err);
+    return pq_keras_activation_layer(k->class_name, k->config, k->name, target, err);
 }
 
-pq_status pq_keras_convert(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
-{
-    bool      found = false;
-    pq_status st;
+#define BIAS "bias_initializer bias_regularizer bias_constraint"
+#define KERNEL                                                                           \
+    "kernel_initializer kernel_regularizer kernel_constraint bias_initializer "          \
+    "bias_regularizer bias_constraint"
+#define DEPTHWISE "depthwise_initializer depthwise_regularizer depthwise_constraint"
+#define POINTWISE "pointwise_initializer pointwise_regularizer pointwise_constraint"
+#define NORM                                                                             \
+    "momentum beta_initializer gamma_initializer moving_mean_initializer "               \
+    "moving_variance_initializer beta_regularizer gamma_regularizer beta_constraint "    \
+    "gamma_constraint synchronized fused renorm_clipping renorm_momentum"
+#define WINDOW     "kernel_size strides padding data_format dilation_rate groups use_bias"
+#define QUANTIZERS "lora_rank quantization_config quantization_mode"
+#define POOL       "pool_size strides padding data_format"
 
-    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
-        if (strcmp(classes[i].class_name, k->class_name) == 0) {
-            PQ_CHECK(k->n_inputs >= classes[i].min_inputs &&
-                         k->n_inputs <= classes[i].max_inputs,
-                     PQ_ERR_FORMAT, "%s has %zu inputs, not %zu..%zu", k->class_name,
-                     k->n_inputs, classes[i].min_inputs, classes[i].max_inputs);
-            return classes[i].convert(k, target, err);
-        }
+static const pq_keras_class classes[] = {
+    {"InputLayer",
+     0,
+     0,
+     input,
+     {"batch_input_shape batch_shape", NULL, "sparse ragged optional"}},
+    {"Dense", 1, 1, pq_keras_dense, {"units activation use_bias", KERNEL, QUANTIZERS}},
+    {"Conv2D", 1, 1, pq_keras_conv2d, {"filters activation " WINDOW, KERNEL, QUANTIZERS}},
+    {"Convolution2D",
+     1,
+     1,
+     pq_keras_conv2d,
+     {"filters activation " WINDOW, KERNEL, QUANTIZERS}},
+    {"DepthwiseConv2D",
+     1,
+     1,
+     pq_keras_depthwise,
+     {"depth_multiplier activation " WINDOW, DEPTHWISE " " BIAS, QUANTIZERS}},
+    {"SeparableConv2D",
+     1,
+     1,
+     pq_keras_separable,
+     {"filters depth_multiplier activation " WINDOW, DEPTHWISE " " POINTWISE " " BIAS,
+      QUANTIZERS}},
+    {"BatchNormalization",
+     1,
+     1,
+     pq_keras_batch_norm,
+     {"axis epsilon scale center", NORM, "renorm virtual_batch_size adjustment"}},
+    {"Activation", 1, 1, activation, {"activation", NULL, NULL}},
+    {"ReLU", 1, 1, activation_layer, {NULL, NULL, NULL}},
+    {"LeakyReLU", 1, 1, activation_layer, {NULL, NULL, NULL}},
+    {"ELU", 1, 1, activation_layer, {NULL, NULL, NULL}},
+    {"Softmax", 1, 1, activation_layer, {NULL, NULL, NULL}},
+    {"MaxPooling2D", 1, 1, max_pool, {POOL, NULL, NULL}},
+    {"AveragePooling2D", 1, 1, avg_pool, {POOL, NULL, NULL}},
+    {"GlobalMaxPooling2D", 1, 1, global_max, {"data_format keepdims", NULL, NULL}},
+    {"GlobalAveragePooling2D", 1, 1, global_avg, {"data_format keepdims", NULL, NULL}},
+    {"Add", 2, PQ_NODE_INPUTS, add, {NULL, NULL, NULL}},
+    {"Multiply", 2, PQ_NODE_INPUTS, multiply, {NULL, NULL, NULL}},
+    {"Concatenate", 2, PQ_NODE_INPUTS, concatenate, {"axis", NULL, NULL}},
+    {"Flatten", 1, 1, flatten, {"data_format", NULL, NULL}},
+    {"Reshape", 1, 1, reshape, {"target_shape", NULL, NULL}},
+    {"ZeroPadding2D", 1, 1, zero_padding, {"padding data_format", NULL, NULL}},
+    {"Dropout", 1, 1, dropout, {"rate", "seed noise_shape", NULL}},
+    {"SpatialDropout2D", 1, 1, dropout, {"rate data_format", "seed noise_shape", NULL}},
+    {"AlphaDropout", 1, 1, identity, {NULL, "rate seed noise_shape", NULL}},
+    {"GaussianDropout", 1, 1, identity, {NULL, "rate seed", NULL}},
+    {"GaussianNoise", 1, 1, identity, {NULL, "stddev seed", NULL}},
+    {"ActivityRegularization", 1, 1, identity, {NULL, "l1 l2", NULL}},
+    {"Identity", 1, 1, identity, {NULL, NULL, NULL}},
+};
+
+pq_status pq_keras_find_class(const pq_keras_layer *k, const pq_keras_class **out,
+                              pq_err *err)
+{
+    const pq_keras_class *c    = NULL;
+    const pq_keras_keys  *more = pq_keras_activation_keys(k->class_name);
+    pq_status             st;
+
+    for (size_t i = 0; c == NULL && i < sizeof classes / sizeof *classes; i++) {
+        c = strcmp(classes[i].name, k->class_name) == 0 ? &classes[i] : NULL;
     }
-    PQ_CHECK(is_activation_class(k->class_name), PQ_ERR_UNSUPPORTED,
-             "layer class '%s' is not known", k->class_name);
-    PQ_CHECK(k->n_inputs == 1, PQ_ERR_FORMAT, "%s has %zu inputs, not 1", k->class_name,
-             k->n_inputs);
-    (void)identity(k, target, err);
-    st =
-        pq_keras_activation_class(k->class_name, k->config, k->name, target, &found, err);
+    PQ_CHECK(c != NULL, PQ_ERR_UNSUPPORTED, "layer class '%s' is not known",
+             k->class_name);
+    PQ_CHECK(k->n_inputs >= c->min_inputs && k->n_inputs <= c->max_inputs, PQ_ERR_FORMAT,
+             "%s has %zu inputs, not %zu..%zu", k->class_name, k->n_inputs, c->min_inputs,
+             c->max_inputs);
+    const pq_keras_keys keys[] = {pq_keras_common, more != NULL ? *more : c->keys};
+    PQ_TRY(pq_keras_check_keys(k->config, k->class_name, keys, 2, err));
+    *out = c;
 cleanup:
     return st;
 }

@@ -1,31 +1,9 @@
 /* Layer classes of Keras that have weights. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/text.h"
 #include "formats/keras.h"
-
-/* A size the config gives; 0 = it does not. */
-static pq_status size_in(const json_t *config, const char *key, size_t *out, pq_err *err)
-{
-    const json_t    *value = json_object_get(config, key);
-    const json_int_t n     = json_integer_value(value);
-    char            *text  = NULL;
-    pq_status        st    = PQ_OK;
-
-    *out = 0;
-    if (value != NULL && !json_is_null(value)) {
-        text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-        PQ_CHECK(json_is_integer(value) && n >= 1, PQ_ERR_FORMAT,
-                 "%s is %.40s, not a whole number above 0", key,
-                 text != NULL ? text : "no number");
-        *out = (size_t)n;
-    }
-cleanup:
-    free(text);
-    return st;
-}
 
 /* Takes weight i out of the Keras layer. */
 static pq_tensor *take(pq_keras_layer *k, size_t i)
@@ -107,12 +85,13 @@ cleanup:
 pq_status pq_keras_dense(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
     static const size_t turned[] = {1, 0}; /* (in, out) -> [out, in] */
-    const bool          bias     = pq_keras_bool(k->config, "use_bias", true);
-    pq_layer           *layer    = NULL;
+    bool                bias;
+    pq_layer           *layer = NULL;
     size_t              units;
     pq_status           st;
 
-    PQ_TRY(size_in(k->config, "units", &units, err));
+    PQ_TRY(pq_keras_size(k->config, "units", &units, err));
+    PQ_TRY(pq_keras_bool(k->config, "use_bias", true, &bias, err));
     PQ_TRY(check_weights(k, bias ? 2 : 1, err));
     PQ_TRY(check_kernel(k->weights[0], PQ_SHAPE(0, units), err));
     PQ_TRY(pq_layer_create("dense", &layer, err));
@@ -145,20 +124,21 @@ cleanup:
 pq_status pq_keras_set_window(pq_layer *layer, const json_t *config,
                               const int64_t *fallback, pq_err *err)
 {
-    int64_t   strides[2];
-    pq_status st;
+    int64_t     strides[2];
+    const char *padding;
+    pq_status   st;
 
     PQ_TRY(pq_keras_check_format(config, err));
     PQ_TRY(pq_keras_pair(config, "strides", 0, strides, err));
     PQ_TRY(pq_keras_set_pair(layer, "stride", strides[0] == 0 ? fallback : strides, err));
-    PQ_TRY(
-        pq_layer_set(layer, "padding", pq_keras_text(config, "padding", "valid"), err));
+    PQ_TRY(pq_keras_word(config, "padding", "valid", &padding, err));
+    PQ_TRY(pq_layer_set(layer, "padding", padding, err));
 cleanup:
     return st;
 }
 
 /* Conv layer without weights: window, dilation, groups. */
-static pq_status conv_create(const pq_keras_layer *k, double groups, pq_layer **out,
+static pq_status conv_create(const pq_keras_layer *k, size_t groups, pq_layer **out,
                              pq_err *err)
 {
     static const int64_t one[2] = {1, 1};
@@ -170,7 +150,7 @@ static pq_status conv_create(const pq_keras_layer *k, double groups, pq_layer **
     PQ_TRY(pq_keras_set_window(layer, k->config, one, err));
     PQ_TRY(pq_keras_pair(k->config, "dilation_rate", 1, dilation, err));
     PQ_TRY(pq_keras_set_pair(layer, "dilation", dilation, err));
-    PQ_TRY(pq_keras_set(layer, "groups", groups, err));
+    PQ_TRY(pq_keras_set(layer, "groups", (double)groups, err));
     *out  = layer;
     layer = NULL;
 cleanup:
@@ -186,7 +166,7 @@ static pq_status kernel_shape(const json_t *config, const char *last, pq_shape *
     size_t    n;
     pq_status st;
 
-    PQ_TRY(size_in(config, last, &n, err));
+    PQ_TRY(pq_keras_size(config, last, &n, err));
     PQ_TRY(pq_keras_pair(config, "kernel_size", 0, size, err));
     PQ_CHECK(size[0] >= 0 && size[1] >= 0, PQ_ERR_FORMAT, "kernel_size is negative");
     *out = PQ_SHAPE((size_t)size[0], (size_t)size[1], 0, n);
@@ -197,15 +177,18 @@ cleanup:
 pq_status pq_keras_conv2d(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
     static const size_t turned[] = {3, 0, 1, 2}; /* HWIO -> OHWI */
-    const bool          bias     = pq_keras_bool(k->config, "use_bias", true);
-    pq_layer           *layer    = NULL;
+    bool                bias;
+    pq_layer           *layer = NULL;
     pq_shape            due;
+    size_t              groups;
     pq_status           st;
 
+    PQ_TRY(pq_keras_bool(k->config, "use_bias", true, &bias, err));
     PQ_TRY(check_weights(k, bias ? 2 : 1, err));
     PQ_TRY(kernel_shape(k->config, "filters", &due, err));
     PQ_TRY(check_kernel(k->weights[0], due, err));
-    PQ_TRY(conv_create(k, pq_keras_real(k->config, "groups", 1.0), &layer, err));
+    PQ_TRY(pq_keras_size(k->config, "groups", &groups, err));
+    PQ_TRY(conv_create(k, groups == 0 ? 1 : groups, &layer, err));
     PQ_TRY(add_weight(layer, "kernel", k, 0, turned, err));
     if (bias) {
         PQ_TRY(add_weight(layer, "bias", k, 1, NULL, err));
@@ -225,13 +208,16 @@ static pq_status depthwise_layer(pq_keras_layer *k, pq_layer **out, pq_err *err)
     pq_tensor          *kernel   = NULL, *taken;
     pq_shape            due;
     const size_t       *dim;
+    size_t              groups;
     pq_status           st;
 
+    PQ_TRY(pq_keras_size(k->config, "groups", &groups, err));
+    PQ_CHECK(groups <= 1, PQ_ERR_UNSUPPORTED, "groups is %zu, not 1", groups);
     PQ_TRY(kernel_shape(k->config, "depth_multiplier", &due, err));
     PQ_TRY(check_kernel(k->weights[0], due, err));
     PQ_TRY(pq_tensor_permute(k->weights[0], turned, &kernel, err));
     dim = kernel->shape.dim;
-    PQ_TRY(conv_create(k, (double)dim[0], &layer, err));
+    PQ_TRY(conv_create(k, dim[0], &layer, err));
     PQ_TRY(pq_tensor_reshape(kernel, PQ_SHAPE(dim[0] * dim[1], dim[2], dim[3], 1), err));
     taken  = kernel;
     kernel = NULL;
@@ -246,10 +232,11 @@ cleanup:
 
 pq_status pq_keras_depthwise(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
-    const bool bias  = pq_keras_bool(k->config, "use_bias", true);
-    pq_layer  *layer = NULL;
-    pq_status  st;
+    bool      bias;
+    pq_layer *layer = NULL;
+    pq_status st;
 
+    PQ_TRY(pq_keras_bool(k->config, "use_bias", true, &bias, err));
     PQ_TRY(check_weights(k, bias ? 2 : 1, err));
     PQ_TRY(depthwise_layer(k, &layer, err));
     if (bias) {
@@ -266,13 +253,14 @@ cleanup:
 pq_status pq_keras_separable(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
     static const size_t turned[] = {3, 0, 1, 2};
-    const bool          bias     = pq_keras_bool(k->config, "use_bias", true);
-    pq_layer           *layer    = NULL, *taken;
+    bool                bias;
+    pq_layer           *layer = NULL, *taken;
     size_t              filters;
     char                name[sizeof target->last + 16], first[sizeof target->last];
     pq_status           st;
 
-    PQ_TRY(size_in(k->config, "filters", &filters, err));
+    PQ_TRY(pq_keras_size(k->config, "filters", &filters, err));
+    PQ_TRY(pq_keras_bool(k->config, "use_bias", true, &bias, err));
     PQ_TRY(check_weights(k, bias ? 3 : 2, err));
     PQ_TRY(check_kernel(k->weights[1], PQ_SHAPE(1, 1, 0, filters), err));
     PQ_TRY(depthwise_layer(k, &layer, err));
@@ -294,18 +282,38 @@ cleanup:
     return st;
 }
 
+/* Only over the last axis: the statistics of another would stand elsewhere. */
+static pq_status check_norm_axis(const pq_keras_layer *k, const pq_keras_target *target,
+                                 pq_err *err)
+{
+    const size_t input = pq_graph_find(target->graph, k->inputs[0]);
+    const size_t ndim  = target->graph->nodes[input].shape.ndim;
+    size_t       axis;
+    pq_status    st;
+
+    PQ_TRY(pq_keras_axis(k->config, ndim, &axis, err));
+    PQ_CHECK(axis + 1 == ndim, PQ_ERR_UNSUPPORTED,
+             "BatchNormalization over axis %zu of %zu is not read, only over the last",
+             axis + 1, ndim + 1);
+cleanup:
+    return st;
+}
+
 pq_status pq_keras_batch_norm(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
-    const bool scale  = pq_keras_bool(k->config, "scale", true);
-    const bool center = pq_keras_bool(k->config, "center", true);
-    pq_layer  *layer  = NULL;
-    size_t     i      = 0;
-    pq_status  st;
+    bool      scale, center;
+    double    epsilon;
+    pq_layer *layer = NULL;
+    size_t    i     = 0;
+    pq_status st;
 
+    PQ_TRY(check_norm_axis(k, target, err));
+    PQ_TRY(pq_keras_bool(k->config, "scale", true, &scale, err));
+    PQ_TRY(pq_keras_bool(k->config, "center", true, &center, err));
+    PQ_TRY(pq_keras_real(k->config, "epsilon", 1e-3, &epsilon, err));
     PQ_TRY(check_weights(k, 2U + (scale ? 1U : 0U) + (center ? 1U : 0U), err));
     PQ_TRY(pq_layer_create("batch_norm", &layer, err));
-    PQ_TRY(
-        pq_keras_set(layer, "epsilon", pq_keras_real(k->config, "epsilon", 1e-3), err));
+    PQ_TRY(pq_keras_set(layer, "epsilon", epsilon, err));
     if (scale) {
         PQ_TRY(add_weight(layer, "gamma", k, i++, NULL, err));
     }

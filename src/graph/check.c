@@ -20,8 +20,9 @@ cleanup:
     return st;
 }
 
-static pq_status check_node(const pq_graph *graph, pq_node *node, pq_err *err)
+pq_status pq_graph_check_node(const pq_graph *graph, size_t index, pq_err *err)
 {
+    pq_node  *node = &graph->nodes[index];
     pq_shape  in[PQ_NODE_INPUTS], out = {0};
     size_t    count;
     char      text[128];
@@ -79,7 +80,7 @@ pq_status pq_graph_check(pq_graph *graph, pq_err *err)
                  strcmp(graph->nodes[0].layer->kind->name, "input") == 0,
              PQ_ERR_FORMAT, "the model does not begin with an input");
     for (size_t i = 0; i < graph->n_nodes; i++) {
-        st = check_node(graph, &graph->nodes[i], err);
+        st = pq_graph_check_node(graph, i, err);
         if (st != PQ_OK) {
             pq_err_context(err, "layer '%s'", graph->nodes[i].name);
             goto cleanup;

@@ -83,6 +83,10 @@ size_t pq_graph_find(const pq_graph *graph, const char *name);
  */
 pq_status pq_graph_check(pq_graph *graph, pq_err *err);
 
+/** As pq_graph_check, of one node whose inputs are checked; the message does not name it.
+ */
+pq_status pq_graph_check_node(const pq_graph *graph, size_t node, pq_err *err);
+
 /**
  * Puts a chain of layers in place of one node. The first gets the node's
  * inputs; the last keeps the node's name (and output quantizer), so that its
