@@ -68,6 +68,7 @@ step "build sanitizers" build "$root/build-asan" -Db_sanitize=address,undefined 
 step "build clang" env CC=clang bash -c "$(declare -f build need); root='$root'; build '$root/build-clang'"
 unit build-gcc "unit tests, gcc"
 unit build-asan "unit tests, sanitizers"
+step "fuzz configurations" build-asan/tests/mutate_configs "${PQ_FUZZ_SECONDS:-20}" "${PQ_FUZZ_SEED:-1}" configs/*.yaml
 for script in tests/cli/*.sh; do
   [ "$script" = tests/cli/common.sh ] && continue
   step "cli $(basename "$script" .sh)" bash "$script"

@@ -15,6 +15,8 @@ typedef struct {
     yaml_event_t  event; /* the current one */
     bool          has_event;
     const char   *name;
+    const char   *text; /* what is read, n bytes */
+    size_t        n;
     size_t        nodes;
 } reader;
 
@@ -38,6 +40,23 @@ cleanup:
     return st;
 }
 
+/* Where libyaml stopped: it gives bytes that are no text by their offset alone. */
+static yaml_mark_t place_of_problem(const reader *r)
+{
+    yaml_mark_t at = r->parser.problem_mark;
+
+    if (r->parser.error == YAML_READER_ERROR) {
+        at = (yaml_mark_t){0};
+        for (size_t i = 0; i < r->parser.problem_offset && i < r->n; i++) {
+            const bool ends = r->text[i] == '\n';
+            at.line += ends;
+            at.column =
+                ends ? 0 : at.column + (((unsigned char)r->text[i] & 0xc0) != 0x80);
+        }
+    }
+    return at;
+}
+
 static pq_status next_event(reader *r, pq_err *err)
 {
     pq_status st;
@@ -47,7 +66,7 @@ static pq_status next_event(reader *r, pq_err *err)
         r->has_event = false;
     }
     if (yaml_parser_parse(&r->parser, &r->event) == 0) {
-        const yaml_mark_t at = r->parser.problem_mark;
+        const yaml_mark_t at = place_of_problem(r);
         PQ_CHECK(r->parser.error != YAML_MEMORY_ERROR, PQ_ERR_NOMEM, "cannot read %s",
                  r->name);
         PQ_FAIL(PQ_ERR_CONFIG, "%s:%zu:%zu: is not valid YAML: %s", r->name, at.line + 1,
@@ -208,7 +227,7 @@ cleanup:
 pq_status pq_yaml_parse(const char *text, size_t n, const char *name, pq_yaml **out,
                         pq_err *err)
 {
-    reader    r    = {.name = name};
+    reader    r    = {.name = name, .text = text, .n = n};
     pq_yaml  *root = NULL;
     pq_status st;
 

@@ -48,8 +48,11 @@ cleanup:
     return st;
 }
 
+static const char *const values[] = {"accuracy", NULL};
+
 const pq_metric pq_metric_accuracy = {
     .name        = "accuracy",
+    .values      = values,
     .summary     = "fraction of events whose largest output is their label's",
     .source      = "doi:10.1080/01621459.1927.10502953",
     .params      = params,

@@ -165,8 +165,11 @@ cleanup:
     return st;
 }
 
+static const char *const values[] = {"auc.macro", "auc.*", NULL};
+
 const pq_metric pq_metric_auc = {
-    .name = "auc",
+    .name   = "auc",
+    .values = values,
     .summary =
         "area under the one-vs-rest ROC curve of each class, exact with ties counted "
         "half, and the mean over the classes present (auc.macro); DeLong intervals",

@@ -99,8 +99,11 @@ cleanup:
     return st;
 }
 
+static const char *const values[] = {"bops", NULL};
+
 const pq_metric pq_metric_bops = {
     .name      = "bops",
+    .values    = values,
     .summary   = "bit operations of one sample: products of widths and their sums, zeros "
                  "left out of the products; 32 bits where nothing is quantized",
     .source    = "arXiv:2102.11289",

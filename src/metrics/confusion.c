@@ -48,8 +48,11 @@ cleanup:
     return st;
 }
 
+static const char *const values[] = {"recall.*", NULL};
+
 const pq_metric pq_metric_confusion = {
-    .name = "confusion",
+    .name   = "confusion",
+    .values = values,
     .summary =
         "recall of each class: fraction of its events that are decided for it; the "
         "whole matrix is in the record",

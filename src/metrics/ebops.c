@@ -17,8 +17,11 @@ cleanup:
     return st;
 }
 
+static const char *const values[] = {"ebops", NULL};
+
 const pq_metric pq_metric_ebops = {
     .name    = "ebops",
+    .values  = values,
     .summary = "effective bit operations of dense layers and convolutions as a circuit: "
                "width of input times width of weight for each weight (of each core) that "
                "is not zero, plus widths of biases, as whole numbers where input and "

@@ -55,8 +55,11 @@ cleanup:
     return st;
 }
 
+static const char *const values[] = {"log_loss", NULL};
+
 const pq_metric pq_metric_log_loss = {
     .name    = "log_loss",
+    .values  = values,
     .summary = "mean -ln p(label) in nats; from logits where the net has them, else p is "
                "at least 1.19e-7",
     .source  = "Good, J. R. Stat. Soc. B 14 (1952)",

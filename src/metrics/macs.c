@@ -17,8 +17,11 @@ cleanup:
     return st;
 }
 
+static const char *const values[] = {"macs", NULL};
+
 const pq_metric pq_metric_macs = {
     .name      = "macs",
+    .values    = values,
     .summary   = "multiply-accumulates of one sample, zeros included",
     .source    = "",
     .version   = "1",

@@ -93,9 +93,11 @@ double pq_weight_effective(pq_weight_sum s);
 
 /** A metric. */
 typedef struct {
-    const char     *name;
-    const char     *summary;
-    const char     *source;
+    const char *name;
+    const char *summary;
+    const char *source;
+    const char *const
+                   *values; /**< names it gives, NULL-terminated; "auc.*": one a class */
     const pq_param *params; /**< or NULL */
     size_t          params_size;
     const char     *version;   /**< part of the eval key */

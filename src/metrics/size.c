@@ -57,8 +57,12 @@ cleanup:
     return st;
 }
 
+static const char *const values[] = {"parameters", "nonzero", "stored_bytes",
+                                     "file_bytes", NULL};
+
 const pq_metric pq_metric_size = {
-    .name = "size",
+    .name   = "size",
+    .values = values,
     .summary =
         "parameters and how many are not zero, under the counting rule chosen; bytes "
         "of all weights at their bit width with scales and indices; bytes of the file",

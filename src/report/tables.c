@@ -175,6 +175,11 @@ static bool is_infeasible(const pq_view_row *row)
     return strcmp(row->status, "infeasible") == 0;
 }
 
+static bool is_undecided(const pq_view_row *row)
+{
+    return json_array_size(json_object_get(row->cell, "undecided")) > 0;
+}
+
 /* Layers that an engine of whole numbers computed in double; the reference has no grids.
  */
 static void add_fallbacks(const pq_view *v, pq_text *out)
@@ -225,6 +230,7 @@ void pq_tables_add_notes(const pq_view *v, pq_text *out)
     }
     add_list(v, "Noisy timing", is_noisy, out);
     add_list(v, "Outside the constraints", is_infeasible, out);
+    add_list(v, "Not judged by every constraint, for want of a value", is_undecided, out);
     add_fallbacks(v, out);
     if (missing > 0) {
         pq_text_add(out, "%zu of %zu cells have not been run yet.\n", missing, v->n_rows);

@@ -117,7 +117,15 @@ static double metric_value(const json_t *cell, const char *name)
     return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
-/* Value of a constraint's metric; "auc.macro_loss" is what the reference has more of it.
+static bool lower_is_better(const json_t *cell, const char *name)
+{
+    const json_t *metric = json_object_get(json_object_get(cell, "metrics"), name);
+
+    return strcmp(text_of(metric, "better"), "lower") == 0;
+}
+
+/* Value of a constraint's metric; of "auc.macro_loss" by how much the reference is
+ * better.
  */
 static double bounded_value(const json_t *cell, const json_t *reference, const char *name)
 {
@@ -132,27 +140,33 @@ static double bounded_value(const json_t *cell, const json_t *reference, const c
     base = pq_format("%.*s", (int)(n - 5), name);
     if (base != NULL) {
         loss = metric_value(reference, base) - metric_value(cell, base);
+        loss = lower_is_better(cell, base) ? -loss : loss;
     }
     pq_free(base);
     return loss;
 }
 
-/* Whether any constraint fails; a value that is not a number fails too. */
-static bool infeasible(const json_t *constraints, const json_t *cell,
-                       const json_t *reference)
+/* Whether any constraint fails. What was not measured, or has no value, decides nothing:
+ * such constraints are listed under `undecided`. */
+static bool infeasible(const json_t *constraints, json_t *cell, const json_t *reference)
 {
     const char   *name;
     const json_t *bounds;
-    bool          fails = false;
+    json_t       *undecided = json_array();
+    bool          fails     = false;
 
     json_object_foreach((json_t *)constraints, name, bounds)
     {
         const double  value = bounded_value(cell, reference, name);
         const json_t *min   = json_object_get(bounds, "min");
         const json_t *max   = json_object_get(bounds, "max");
-        fails = fails || (json_is_number(min) && !(value >= json_number_value(min))) ||
-                (json_is_number(max) && !(value <= json_number_value(max)));
+        if (isnan(value)) {
+            (void)json_array_append_new(undecided, json_string(name));
+        }
+        fails = fails || (json_is_number(min) && value < json_number_value(min)) ||
+                (json_is_number(max) && value > json_number_value(max));
     }
+    (void)json_object_set_new(cell, "undecided", undecided);
     return fails;
 }
 
@@ -178,6 +192,7 @@ static void judge(const json_t *plan, json_t *cells, pq_results_count *count)
             if (infeasible(constraints, cell, reference)) {
                 (void)json_object_set_new(cell, "status", json_string("infeasible"));
             }
+            count->undecided += json_array_size(json_object_get(cell, "undecided")) > 0;
         } else if (strcmp(status, "missing") == 0) {
             count->missing++;
         } else {

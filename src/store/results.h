@@ -28,6 +28,7 @@ typedef struct {
     size_t missing;         /**< no record, or an interrupted one */
     size_t latency;         /**< latency records of the plan */
     size_t latency_missing; /**< of them not there (those of failed cells are not due) */
+    size_t undecided;       /**< done, and some constraint's value was not measured */
     size_t damaged;         /**< record files that could not be read */
 } pq_results_count;
 
@@ -39,6 +40,7 @@ typedef struct {
  *   status   "ok", "infeasible", "missing", or the record's own;
  *   record   the eval record, or null;
  *   timings  [latency records that are there and ok];
+ *   undecided  [constraints whose value was not measured], of cells that are done;
  *   metrics  {name: {value, lo, hi, n, unit, better}} of all these records, latency last
  * @param[out] count  may be NULL
  *

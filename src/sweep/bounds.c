@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "sweep/timing.h"
 
 static const char *const constraint_keys[] = {"min", "max", NULL};
 
@@ -48,11 +49,153 @@ const pq_param pq_gate_params[] = {
     {0},
 };
 
+typedef enum { UNKNOWN, LEFT_OUT, MEASURED } standing;
+
+static const char loss[] = "_loss";
+
+/* Length of a name without "_loss" at its end. */
+static size_t length_without_loss(const char *name)
+{
+    const size_t n = strlen(name), end = sizeof loss - 1;
+
+    return n > end && strcmp(name + n - end, loss) == 0 ? n - end : n;
+}
+
+/* Whether the first n characters of a name are a value of a metric, "auc.*" standing for
+ * that of any class. */
+static bool is_value(const char *value, const char *name, size_t n)
+{
+    const size_t fixed = strcspn(value, "*");
+
+    return strncmp(value, name, fixed) == 0 &&
+           (value[fixed] == '*' ? n > fixed : n == fixed);
+}
+
+/* The metric that gives a value of this name, or NULL; whether the name is that of a
+ * class at *class_at. */
+static const pq_metric *metric_of(const char *name, size_t n, size_t *class_at)
+{
+    *class_at = 0;
+    for (size_t m = 0; pq_metrics[m] != NULL; m++) {
+        for (const char *const *v = pq_metrics[m]->values; *v != NULL; v++) {
+            if (is_value(*v, name, n)) {
+                *class_at = strchr(*v, '*') != NULL ? strcspn(*v, "*") : 0;
+                return pq_metrics[m];
+            }
+        }
+    }
+    return NULL;
+}
+
+/* A time at one of the batch sizes, such as "latency.b8.p50_s". */
+static standing look_up_latency(const pq_config *config, const char *name, size_t n)
+{
+    const pq_reals *batch = &config->latency.batch;
+    char            due[64];
+
+    if (strncmp(name, "latency.", 8) != 0) {
+        return UNKNOWN;
+    }
+    for (size_t i = 0; config->latency.wanted && i < batch->n; i++) {
+        for (const char *const *v = pq_latency_values; *v != NULL; v++) {
+            const int length =
+                snprintf(due, sizeof due, "latency.b%.0f.%s", batch->value[i], *v);
+            if ((size_t)length == n && strncmp(due, name, n) == 0) {
+                return MEASURED;
+            }
+        }
+    }
+    return LEFT_OUT;
+}
+
+static standing look_up(const pq_config *config, const char *name, size_t n)
+{
+    size_t           class_at;
+    const pq_metric *metric = metric_of(name, n, &class_at);
+
+    if (metric == NULL) {
+        return look_up_latency(config, name, n);
+    }
+    return pq_config_metric(config, metric->name) ? MEASURED : LEFT_OUT;
+}
+
+/* The value that a name was meant for: one that it begins, or the nearest. */
+static const char *meant(const char *name, size_t n)
+{
+    const char *names[64];
+    char        base[64];
+    size_t      count = 0;
+
+    (void)snprintf(base, sizeof base, "%.*s", (int)(n < sizeof base ? n : 0), name);
+    for (size_t m = 0; pq_metrics[m] != NULL; m++) {
+        for (const char *const *v = pq_metrics[m]->values; *v != NULL && count < 64;
+             v++) {
+            if (strncmp(*v, name, n) == 0 && (*v)[n] == '.') {
+                return *v;
+            }
+            if (strchr(*v, '*') == NULL) {
+                names[count++] = *v;
+            }
+        }
+    }
+    return pq_nearest(base, names, count);
+}
+
+/* Notes a bound on what no cell of this configuration can have. */
+static void check_name(pq_problems *p, const pq_yaml *node, const pq_config *config,
+                       const char *what)
+{
+    const size_t whole = strlen(node->key), n = length_without_loss(node->key);
+    standing     is = look_up(config, node->key, whole);
+    const char  *near;
+
+    is = is == UNKNOWN ? look_up(config, node->key, n) : is;
+    if (is == LEFT_OUT) {
+        pq_problem_key(p, node, "%s: '%s' is not measured: %s leaves it out", what,
+                       node->key,
+                       strncmp(node->key, "latency.", 8) == 0 ? "latency" : "metrics");
+    } else if (is == UNKNOWN) {
+        near = meant(node->key, n);
+        pq_problem_key(p, node, "%s: no metric gives a value '%s'%s%s%s%s", what,
+                       node->key, near != NULL ? "; did you mean '" : "",
+                       near != NULL ? near : "", near != NULL ? node->key + n : "",
+                       near != NULL ? "'?" : "");
+    }
+}
+
+bool pq_bound_is_loss(const char *metric)
+{
+    const size_t n = length_without_loss(metric);
+    size_t       class_at;
+
+    return metric[n] != '\0' &&
+           (metric_of(metric, strlen(metric), &class_at) == NULL || class_at > 0);
+}
+
+bool pq_bound_lacks_class(const char *metric, size_t n, const char *const *classes)
+{
+    const size_t length = length_without_loss(metric);
+    size_t       at;
+    bool         there = false;
+
+    if (metric_of(metric, length, &at) == NULL || at == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const size_t m = strlen(classes[i]);
+        there          = there || strcmp(classes[i], metric + at) == 0 ||
+                (m == length - at && strncmp(classes[i], metric + at, m) == 0);
+    }
+    return !there;
+}
+
 static bool bound_value(const pq_yaml *node, double *value)
 {
     return node->kind == PQ_YAML_SCALAR &&
            (pq_parse_real(node->text, PQ_UNIT_NONE, value) ||
-            pq_parse_real(node->text, PQ_UNIT_BYTES, value));
+            pq_parse_real(node->text, PQ_UNIT_BYTES, value) ||
+            pq_parse_real(node->text, PQ_UNIT_TIME, value)) &&
+           !isnan(*value);
 }
 
 /* `auc_loss: {max: 0.005}` */
@@ -94,6 +237,7 @@ static pq_status read_constraints(pq_problems *p, const pq_yaml *node, pq_config
     PQ_NEW(config->constraints, node->n);
     for (size_t i = 0; i < node->n; i++) {
         config->n_constraints = i + 1;
+        check_name(p, node->items[i], config, "constraints");
         PQ_TRY(read_constraint(p, node->items[i], &config->constraints[i], err));
     }
 cleanup:
@@ -113,6 +257,9 @@ static pq_status read_gates(pq_problems *p, const pq_yaml *node, pq_config *conf
         pq_gate *gate   = &config->gates[i];
         config->n_gates = i + 1;
         PQ_STRDUP(gate->metric, node->items[i]->key);
+        if (!pq_config_metric(config, node->items[i]->key)) {
+            check_name(p, node->items[i], config, "gates");
+        }
         PQ_TRY(pq_params_default(pq_gate_params, gate, err));
         pq_read_block(p, node->items[i], pq_gate_params, gate, NULL, "gates");
     }

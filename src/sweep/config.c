@@ -210,6 +210,25 @@ static void check_model(pq_problems *p, const pq_yaml *tree, const pq_config_mod
     }
 }
 
+static void check_batches(pq_problems *p, const pq_yaml *node, const pq_reals *batch)
+{
+    if (batch->n == 0) {
+        pq_problem(p, node, "latency: batch: at least one size is due here");
+    }
+    for (size_t i = 0; i < batch->n; i++) {
+        if (floor(batch->value[i]) != batch->value[i]) {
+            pq_problem(p, node, "latency: batch = %g is not a whole number",
+                       batch->value[i]);
+        }
+        for (size_t k = 0; k < i; k++) {
+            if (batch->value[k] == batch->value[i]) {
+                pq_problem(p, node, "latency: batch: %g stands here twice",
+                           batch->value[i]);
+            }
+        }
+    }
+}
+
 /* What must be given, and what tables cannot say. */
 static void check_whole(pq_problems *p, const pq_yaml *tree, const pq_config *config)
 {
@@ -231,11 +250,8 @@ static void check_whole(pq_problems *p, const pq_yaml *tree, const pq_config *co
     }
     check_words(p, tree, "output.tables", config->output.tables, table_names);
     check_words(p, tree, "output.plots", config->output.plots, plot_names);
-    for (size_t i = 0; i < config->latency.batch.n; i++) {
-        if (floor(config->latency.batch.value[i]) != config->latency.batch.value[i]) {
-            pq_problem(p, batch, "latency: batch = %g is not a whole number",
-                       config->latency.batch.value[i]);
-        }
+    if (batch != NULL) {
+        check_batches(p, batch, &config->latency.batch);
     }
     for (size_t i = 0;
          format != NULL && config->model.format != NULL && pq_formats[i] != NULL; i++) {
@@ -304,7 +320,7 @@ pq_status pq_config_read(const char *path, const pq_config_changes *changes,
     }
     PQ_TRY(read_tree(&p, config, err));
     if (problems != NULL && p.n > 0) {
-        pq_text_add_bytes(problems, p.lines.text, p.lines.length);
+        pq_problems_list(&p, problems);
     }
     PQ_TRY(pq_problems_status(&p, err));
     *out   = config;

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -111,6 +112,73 @@ static pq_status axis_values(pq_problems *p, const pq_yaml *node, pq_yaml **out,
     return pq_yaml_clone(node, out, err);
 }
 
+/* A value whose spelling does not matter: 8 and 8.0, 25% and 0.25 are one. */
+static void add_value(pq_text *t, const pq_yaml *node)
+{
+    char   number[32];
+    double x;
+
+    if (node->kind == PQ_YAML_SCALAR) {
+        pq_text_add(t, "%s",
+                    pq_parse_real(node->text, PQ_UNIT_NONE, &x)
+                        ? pq_real_text(x, number, sizeof number)
+                        : node->text);
+    }
+    for (size_t i = 0; i < node->n; i++) {
+        pq_text_add(t, "%s", i == 0 ? "[" : ", ");
+        add_value(t, node->items[i]);
+    }
+    pq_text_add(t, "%s", node->n > 0 ? "]" : "");
+}
+
+/* One row of an axis, or of all zipped axes, and where it stands. */
+typedef struct {
+    pq_text        text;
+    const pq_yaml *node;
+    size_t         at;
+} row_text;
+
+static int by_text(const void *a, const void *b)
+{
+    const row_text *x = a, *y = b;
+    const int       c = strcmp(x->text.text, y->text.text);
+
+    return c != 0 ? c : (x->at > y->at) - (x->at < y->at);
+}
+
+/* Equal rows of these axes, which go side by side, would be the same cell twice. */
+static pq_status check_rows(pq_problems *p, const pq_axis *axes, size_t n_axes,
+                            pq_err *err)
+{
+    const size_t n    = axes[0].values->n;
+    row_text    *rows = NULL;
+    pq_status    st;
+
+    PQ_NEW(rows, n);
+    for (size_t i = 0; i < n; i++) {
+        rows[i].node = axes[0].values->items[i];
+        rows[i].at   = i;
+        for (size_t a = 0; a < n_axes; a++) {
+            pq_text_add(&rows[i].text, "%s", a == 0 ? "" : ", ");
+            add_value(&rows[i].text, axes[a].values->items[i]);
+        }
+        PQ_CHECK(!rows[i].text.failed, PQ_ERR_NOMEM, "cannot allocate the text of a row");
+    }
+    qsort(rows, n, sizeof *rows, by_text);
+    for (size_t i = 1; i < n; i++) {
+        if (strcmp(rows[i - 1].text.text, rows[i].text.text) == 0) {
+            pq_problem(p, rows[i].node, "axis '%s': %s stands here twice",
+                       axes[0].key->key, rows[i].text.text);
+        }
+    }
+cleanup:
+    for (size_t i = 0; rows != NULL && i < n; i++) {
+        pq_text_free(&rows[i].text);
+    }
+    pq_free(rows);
+    return st;
+}
+
 static bool name_is_free(pq_problems *p, const pq_grid *grid, const pq_yaml *node)
 {
     if (!is_name(node->key)) {
@@ -174,6 +242,21 @@ static void check_zip(pq_problems *p, const pq_grid *grid)
     }
 }
 
+static pq_status check_twins(pq_problems *p, const pq_grid *grid, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < grid->n_swept; i++) {
+        PQ_TRY(check_rows(p, &grid->axes[i], 1, err));
+    }
+    if (grid->n_axes > grid->n_swept) {
+        PQ_TRY(
+            check_rows(p, &grid->axes[grid->n_swept], grid->n_axes - grid->n_swept, err));
+    }
+cleanup:
+    return st;
+}
+
 static void check_exclude(pq_problems *p, const pq_grid *grid, const pq_yaml *exclude)
 {
     for (size_t i = 0; i < exclude->n; i++) {
@@ -197,7 +280,7 @@ static void check_exclude(pq_problems *p, const pq_grid *grid, const pq_yaml *ex
 
 pq_status pq_grid_read(pq_problems *p, const pq_yaml *pipeline, pq_grid *out, pq_err *err)
 {
-    const size_t before = p->n;
+    const size_t before = p->met;
     pq_grid      grid   = {.pipeline = pipeline};
     pq_status    st;
 
@@ -205,10 +288,13 @@ pq_status pq_grid_read(pq_problems *p, const pq_yaml *pipeline, pq_grid *out, pq
     grid.n_swept = grid.n_axes;
     PQ_TRY(read_axes(p, pq_yaml_find(pipeline, "zip"), &grid, err));
     check_zip(p, &grid);
+    if (p->met == before) {
+        PQ_TRY(check_twins(p, &grid, err));
+    }
     grid.exclude = pq_yaml_find(pipeline, "exclude");
     if (grid.exclude != NULL && grid.exclude->kind != PQ_YAML_LIST) {
         pq_problem(p, grid.exclude, "exclude: a list of maps is due here");
-    } else if (grid.exclude != NULL && p->n == before) {
+    } else if (grid.exclude != NULL && p->met == before) {
         check_exclude(p, &grid, grid.exclude);
         PQ_NEW(grid.excluded_some, grid.exclude->n);
     }

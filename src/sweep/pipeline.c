@@ -6,6 +6,8 @@
 #include "core/memory.h"
 #include "sweep/grid.h"
 
+enum { NAME_BYTES = 200 };
+
 static const char *const pipeline_keys[] = {"stages", "sweep", "zip", "exclude", NULL};
 static const char *const stage_keys[]    = {"layers", NULL};
 
@@ -15,6 +17,7 @@ pq_status pq_substitute_names(pq_yaml *tree, size_t n, const pq_substitute *valu
                               pq_err *err)
 {
     pq_yaml  *copy = NULL;
+    char     *key  = NULL;
     pq_status st   = PQ_OK;
 
     for (size_t i = 0; i < tree->n; i++) {
@@ -30,12 +33,13 @@ pq_status pq_substitute_names(pq_yaml *tree, size_t n, const pq_substitute *valu
             continue;
         }
         if (tree->kind == PQ_YAML_MAP) {
-            char key[128];
-            (void)snprintf(key, sizeof key, "%s", item->key);
+            PQ_STRDUP(key, item->key); /* the old item takes its own along */
             PQ_TRY(pq_yaml_clone(with, &copy, err));
             st   = pq_yaml_set(tree, key, copy, err);
             copy = NULL;
             PQ_TRY(st);
+            pq_free(key);
+            key = NULL;
         } else {
             PQ_CHECK(with->kind == PQ_YAML_SCALAR, PQ_ERR_CONFIG,
                      "%s:%zu:%zu: a list cannot stand inside a list", item->file,
@@ -44,6 +48,7 @@ pq_status pq_substitute_names(pq_yaml *tree, size_t n, const pq_substitute *valu
         }
     }
 cleanup:
+    pq_free(key);
     pq_yaml_free(&copy);
     return st;
 }
@@ -183,8 +188,8 @@ cleanup:
 static pq_status read_stages(pq_problems *p, const pq_yaml *tree, const char *pipeline,
                              pq_case *out, pq_err *err)
 {
-    const size_t before = p->n;
-    char         what[160];
+    const size_t before = p->met;
+    char         what[NAME_BYTES + 16];
     pq_status    st;
 
     (void)snprintf(what, sizeof what, "pipeline '%s'", pipeline);
@@ -195,7 +200,7 @@ static pq_status read_stages(pq_problems *p, const pq_yaml *tree, const char *pi
         if (stage->method != NULL) {
             out->n_stages++;
         }
-        if (p->n == before) {
+        if (p->met == before) {
             check_stage(p, tree->items[i], what, stage);
         }
     }
@@ -273,12 +278,17 @@ static pq_status read_pipeline(pq_problems *p, const pq_yaml *node, pq_pipeline 
 {
     const bool     is_map = node->kind == PQ_YAML_MAP;
     const pq_yaml *stages = is_map ? pq_yaml_find(node, "stages") : node;
-    const size_t   before = p->n;
+    const size_t   before = p->met;
     pq_grid        grid   = {0};
-    char           what[160];
+    char           what[NAME_BYTES + 16];
     pq_status      st;
 
     PQ_STRDUP(out->name, node->key);
+    if (node->key[0] == '\0' || strlen(node->key) > NAME_BYTES) {
+        pq_problem_key(p, node, "pipelines: a name has 1 to %d bytes, not %zu",
+                       NAME_BYTES, strlen(node->key));
+        return PQ_OK;
+    }
     (void)snprintf(what, sizeof what, "pipeline '%s'", node->key);
     for (size_t i = 0; is_map && i < node->n; i++) {
         (void)pq_expect_key(p, node->items[i], NULL, pipeline_keys, what);
@@ -293,13 +303,13 @@ static pq_status read_pipeline(pq_problems *p, const pq_yaml *node, pq_pipeline 
         PQ_TRY(pq_grid_read(p, node, &grid, err));
     }
     pq_grid_check_names(p, &grid, stages);
-    if (p->n == before) {
+    if (p->met == before) {
         PQ_TRY(expand(p, stages, &grid, out, err));
         pq_grid_check_unused(p, &grid);
     } else {
         PQ_TRY(check_stages(p, stages, what, err));
     }
-    if (p->n == before && out->n_cases == 0) {
+    if (p->met == before && out->n_cases == 0) {
         pq_problem_key(p, node, "%s: every cell is excluded", what);
     }
 cleanup:
@@ -310,7 +320,8 @@ cleanup:
 pq_status pq_read_pipelines(pq_problems *p, const pq_yaml *node, pq_config *config,
                             pq_err *err)
 {
-    pq_status st = PQ_OK;
+    size_t    cells = 0;
+    pq_status st    = PQ_OK;
 
     if (!pq_expect_map(p, node, "pipelines")) {
         return PQ_OK;
@@ -321,7 +332,13 @@ pq_status pq_read_pipelines(pq_problems *p, const pq_yaml *node, pq_config *conf
     PQ_NEW(config->pipelines, node->n);
     for (size_t i = 0; i < node->n; i++) {
         config->n_pipelines = i + 1;
+        if (cells > PQ_CASES_MAX) {
+            pq_problem_key(p, node->items[i], "pipelines: more than %d cells up to here",
+                           PQ_CASES_MAX);
+            break;
+        }
         PQ_TRY(read_pipeline(p, node->items[i], &config->pipelines[i], err));
+        cells += config->pipelines[i].n_cases;
     }
 cleanup:
     return st;

@@ -6,11 +6,18 @@
 
 #include "core/memory.h"
 
+enum { LINES_MAX = 1000 };
+
 void pq_problem_line(pq_problems *p, const char *line)
 {
     const size_t n  = strlen(line);
     const char  *at = p->lines.text;
 
+    p->met++;
+    if (p->n >= LINES_MAX) { /* counted, no longer compared with each other */
+        p->n++;
+        return;
+    }
     while (at != NULL && *at != '\0') {
         const char *end = strchr(at, '\n');
         if (end == NULL || ((size_t)(end - at) == n && strncmp(at, line, n) == 0)) {
@@ -48,6 +55,14 @@ void pq_problem_key(pq_problems *p, const pq_yaml *node, const char *fmt, ...)
     va_start(args, fmt);
     note(p, node->file, node->key_line, node->key_column, fmt, args);
     va_end(args);
+}
+
+void pq_problems_list(const pq_problems *p, pq_text *out)
+{
+    pq_text_add_bytes(out, p->lines.text, p->lines.length);
+    if (p->n > LINES_MAX) {
+        pq_text_add(out, "and %zu more\n", p->n - LINES_MAX);
+    }
 }
 
 pq_status pq_problems_status(const pq_problems *p, pq_err *err)

@@ -10,9 +10,11 @@
 #include "core/text.h"
 #include "io/yaml.h"
 
-/** Problems so far; {0} is none. */
+/** Problems so far; {0} is none. What is wrong in a swept stage is met once for each cell
+ * and told once, so whether a piece was fine is seen by `met`, never by `n`. */
 typedef struct {
-    size_t  n;
+    size_t  met;   /**< noted, also what was told before */
+    size_t  n;     /**< told, the first 1000 of them as lines */
     pq_text lines; /**< a line each, "file:line:column: sentence"; no line twice */
 } pq_problems;
 
@@ -26,6 +28,9 @@ void pq_problem_key(pq_problems *p, const pq_yaml *node, const char *fmt, ...)
 
 /** Notes a line as it is. */
 void pq_problem_line(pq_problems *p, const char *line);
+
+/** Appends the lines, and how many more there are. */
+void pq_problems_list(const pq_problems *p, pq_text *out);
 
 /** Fails with the first problem and the number of others, if there is any. */
 pq_status pq_problems_status(const pq_problems *p, pq_err *err);

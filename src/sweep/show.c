@@ -4,24 +4,66 @@
 
 #include "sweep/config.h"
 
-/* A text that YAML could take for something else stands in quotes. */
+/* The code point at the front of UTF-8, which YAML's reader has checked; *n bytes. */
+static unsigned code_point(const char *text, size_t *n)
+{
+    const unsigned char c = (unsigned char)*text;
+    unsigned            code;
+
+    *n   = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+    code = *n == 1 ? c : c & (0x7fU >> *n);
+    for (size_t i = 1; i < *n; i++) {
+        code = code << 6 | ((unsigned char)text[i] & 0x3fU);
+    }
+    return code;
+}
+
+/* What may not stand as it is, or would be read as the end of a line. */
+static bool is_escaped(unsigned code)
+{
+    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 ||
+           code == 0x2029 || code == 0xfeff || code == 0xfffe || code == 0xffff;
+}
+
+static void add_quoted(pq_text *out, const char *text)
+{
+    size_t n;
+
+    pq_text_add(out, "\"");
+    for (; *text != '\0'; text += n) {
+        const unsigned code = code_point(text, &n);
+        if (is_escaped(code)) {
+            pq_text_add(out, "\\u%04x", code);
+        } else {
+            pq_text_add(out, "%s%.*s", code == '"' || code == '\\' ? "\\" : "", (int)n,
+                        text);
+        }
+    }
+    pq_text_add(out, "\"");
+}
+
+/* Whether a text means itself wherever it stands: all else is put in quotes. */
+static bool is_plain(const char *text)
+{
+    const size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "0123456789_./+-$= ");
+
+    return n > 0 && text[n] == '\0' && text[0] != ' ' && text[n - 1] != ' ' &&
+           strspn(text, "-=. ") != n && strncmp(text, "- ", 2) != 0 &&
+           strncmp(text, "---", 3) != 0 && strncmp(text, "...", 3) != 0;
+}
+
 static void add_word(pq_text *out, const char *text)
 {
-    const size_t n     = strlen(text);
-    const bool   plain = n > 0 && strpbrk(text, ",[]{}#&*!|>'\"%@`?\n\t") == NULL &&
-                       strstr(text, ": ") == NULL && text[0] != ' ' &&
-                       text[n - 1] != ' ' && text[n - 1] != ':' &&
-                       strcmp(text, "-") != 0 && strncmp(text, "- ", 2) != 0;
-
-    if (plain) {
+    if (is_plain(text)) {
         pq_text_add(out, "%s", text);
-        return;
+    } else if (strpbrk(text, "'\\") == NULL &&
+               strspn(text, " !#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                            "[]^_`abcdefghijklmnopqrstuvwxyz{|}~\"") == strlen(text)) {
+        pq_text_add(out, "'%s'", text);
+    } else {
+        add_quoted(out, text);
     }
-    pq_text_add(out, "'");
-    for (; *text != '\0'; text++) {
-        pq_text_add(out, *text == '\'' ? "''" : "%c", *text);
-    }
-    pq_text_add(out, "'");
 }
 
 /* A tree in flow form: {a: 1, b: [2, 3]}. */
@@ -98,6 +140,17 @@ static void add_blocks(pq_text *out, const pq_config *config)
     }
 }
 
+static void add_fallback(pq_text *out, const pq_param *row)
+{
+    if (row->fallback == NULL) {
+        pq_text_add(out, "none");
+    } else if (row->type == PQ_PARAM_LIST) {
+        pq_text_add(out, "[%s]", row->fallback);
+    } else {
+        add_word(out, row->fallback);
+    }
+}
+
 /* A stage as written, `$names` and all, and the defaults of what was not. */
 static void add_stage(pq_text *out, const pq_yaml *stage)
 {
@@ -119,13 +172,7 @@ static void add_stage(pq_text *out, const pq_yaml *stage)
         if (given != NULL) {
             add_flow(out, given);
         } else {
-            pq_text_add(out, "%s",
-                        row->fallback == NULL        ? "none"
-                        : row->type == PQ_PARAM_LIST ? "["
-                                                     : "");
-            pq_text_add(out, "%s", row->fallback == NULL ? "" : row->fallback);
-            pq_text_add(out, "%s",
-                        row->fallback != NULL && row->type == PQ_PARAM_LIST ? "]" : "");
+            add_fallback(out, row);
         }
     }
     pq_text_add(out, "}\n");
@@ -164,7 +211,9 @@ static void add_bounds(pq_text *out, const pq_config *config)
     pq_text_add(out, config->n_constraints > 0 ? "constraints:\n" : "constraints: {}\n");
     for (size_t i = 0; i < config->n_constraints; i++) {
         const pq_constraint *c = &config->constraints[i];
-        pq_text_add(out, "  %s: {", c->metric);
+        pq_text_add(out, "  ");
+        add_word(out, c->metric);
+        pq_text_add(out, ": {");
         if (!isnan(c->min)) {
             pq_text_add(out, "min: %s%s", pq_real_text(c->min, number, sizeof number),
                         isnan(c->max) ? "" : ", ");
@@ -178,7 +227,9 @@ static void add_bounds(pq_text *out, const pq_config *config)
     add_word(out, config->baseline != NULL ? config->baseline : "none");
     pq_text_add(out, config->n_gates > 0 ? "\ngates:\n" : "\ngates: {}\n");
     for (size_t i = 0; i < config->n_gates; i++) {
-        pq_text_add(out, "  %s: ", config->gates[i].metric);
+        pq_text_add(out, "  ");
+        add_word(out, config->gates[i].metric);
+        pq_text_add(out, ": ");
         add_params(out, pq_gate_params, &config->gates[i]);
         pq_text_add(out, "\n");
     }

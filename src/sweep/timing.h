@@ -16,6 +16,10 @@ typedef struct {
     const pq_progress *progress;
 } pq_timing_task;
 
+/** Names of what is measured at each batch size, as "latency.b<batch>.<name>";
+ * NULL-terminated. */
+extern const char *const pq_latency_values[];
+
 /**
  * Times every due cell at every batch size against the reference, and writes the records.
  * The models must be in the results folder.

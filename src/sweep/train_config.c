@@ -183,7 +183,7 @@ pq_status pq_train_config_read(const char *path, const pq_config_changes *change
     }
     PQ_TRY(read_tree(&p, tree, model, config, err));
     if (problems != NULL && p.n > 0) {
-        pq_text_add_bytes(problems, p.lines.text, p.lines.length);
+        pq_problems_list(&p, problems);
     }
     PQ_TRY(pq_problems_status(&p, err));
     *out   = config;

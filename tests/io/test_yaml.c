@@ -194,3 +194,23 @@ Test(yaml, every_failed_allocation_leaves_nothing_behind)
         cr_assert_eq(pq_memory_live(), live);
     }
 }
+
+Test(yaml, bytes_that_are_no_text_are_told_at_their_place)
+{
+    static const struct {
+        const char *text, *place;
+    } cases[] = {{"a: 1\nb: x\xff\n", "c:2:5: "},
+                 {"\xff", "c:1:1: "},
+                 {"a: \xc3\xa9\xc3\xa9\n\xe2\x28\xa1: 1\n", "c:2:2: "},
+                 {"a: 1\nb: \xc3\xa9 \x01\n", "c:2:6: "}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pq_yaml *root = NULL;
+        pq_err   err  = {0};
+        cr_expect_eq(
+            pq_yaml_parse(cases[i].text, strlen(cases[i].text), "c", &root, &err),
+            PQ_ERR_CONFIG);
+        cr_expect_eq(strncmp(err.message, cases[i].place, strlen(cases[i].place)), 0,
+                     "case %zu: %s", i, err.message);
+    }
+}

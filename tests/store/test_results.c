@@ -55,15 +55,19 @@ static void write_results(const char *constraints)
     write_text(
         "r/cells/a0.json",
         RECORD("a0", "eval", "ok",
-               "\"metrics\": {" METRIC("accuracy", "0.75", "0.7", "0.8",
-                                       "higher") ", " METRIC("bytes", "1000", "null",
-                                                             "null", "lower") "}"));
+               "\"metrics\": {" METRIC(
+                   "accuracy", "0.75", "0.7", "0.8",
+                   "higher") ", " METRIC("bytes", "1000", "null", "null",
+                                         "lower") ", " METRIC("entropy", "0.5", "null",
+                                                              "null", "lower") "}"));
     write_text(
         "r/cells/a1.json",
         RECORD("a1", "eval", "ok",
-               "\"metrics\": {" METRIC("accuracy", "0.5", "0.4", "0.6",
-                                       "higher") ", " METRIC("bytes", "null", "null",
-                                                             "null", "lower") "}"));
+               "\"metrics\": {" METRIC(
+                   "accuracy", "0.5", "0.4", "0.6",
+                   "higher") ", " METRIC("bytes", "null", "null", "null",
+                                         "lower") ", " METRIC("entropy", "0.75", "null",
+                                                              "null", "lower") "}"));
     write_text("r/cells/a2.json",
                RECORD("a2", "eval", "failed",
                       "\"error\": {\"message\": \"rank 4, \\\"too large\\\"\"}"));
@@ -84,10 +88,14 @@ static json_t *read_results(pq_results_count *count)
     return results;
 }
 
+static json_t *cell_of(const json_t *results, size_t cell)
+{
+    return json_array_get(json_object_get(results, "cells"), cell);
+}
+
 static const char *status_of(const json_t *results, size_t cell)
 {
-    return json_string_value(json_object_get(
-        json_array_get(json_object_get(results, "cells"), cell), "status"));
+    return json_string_value(json_object_get(cell_of(results, cell), "status"));
 }
 
 Test(results, join_the_plan_with_its_records)
@@ -106,7 +114,7 @@ Test(results, join_the_plan_with_its_records)
     cr_expect_eq(count.latency_missing, 1, "those of cells that failed are not due");
     cr_expect_eq(count.damaged, 1);
     cell = json_array_get(json_object_get(results, "cells"), 0);
-    cr_expect_eq(json_object_size(json_object_get(cell, "metrics")), 3);
+    cr_expect_eq(json_object_size(json_object_get(cell, "metrics")), 4);
     cr_expect_eq(json_array_size(json_object_get(cell, "timings")), 1);
     cr_expect_str_eq(status_of(results, 0), "ok");
     cr_expect_str_eq(status_of(results, 2), "failed");
@@ -116,7 +124,8 @@ Test(results, join_the_plan_with_its_records)
 
 Test(results, constraints_are_judged_at_reading)
 {
-    json_t *results;
+    pq_results_count count;
+    json_t          *results;
 
     enter_folder();
     write_results("{\"accuracy_loss\": {\"max\": 0.1}}");
@@ -126,10 +135,27 @@ Test(results, constraints_are_judged_at_reading)
     cr_expect_str_eq(status_of(results, 2), "failed");
     json_decref(results);
     write_results("{\"bytes\": {\"min\": 1, \"max\": 1000}}");
-    results = read_results(NULL);
+    results = read_results(&count);
     cr_expect_str_eq(status_of(results, 0), "ok", "bounds are inclusive");
-    cr_expect_str_eq(status_of(results, 1), "infeasible",
-                     "an undefined number fits no bound");
+    cr_expect_str_eq(status_of(results, 1), "ok",
+                     "what was not measured decides nothing");
+    cr_expect_eq(count.undecided, 1);
+    cr_expect_str_eq(json_string_value(json_array_get(
+                         json_object_get(cell_of(results, 1), "undecided"), 0)),
+                     "bytes");
+    json_decref(results);
+    /* of a metric where lower is better, to lose is to have more: log_loss_loss */
+    write_results("{\"entropy_loss\": {\"max\": 0.1}}");
+    results = read_results(&count);
+    cr_expect_str_eq(status_of(results, 0), "ok");
+    cr_expect_str_eq(status_of(results, 1), "infeasible");
+    json_decref(results);
+    write_results(
+        "{\"entropy_loss\": {\"max\": 0.3}, \"accuracy_loss\": {\"max\": 0.25}, "
+        "\"latency.b1.p50_s\": {\"max\": 1}}");
+    results = read_results(&count);
+    cr_expect_str_eq(status_of(results, 1), "ok");
+    cr_expect_eq(count.undecided, 2, "no cell has this latency");
     json_decref(results);
 }
 
@@ -176,12 +202,12 @@ Test(results, make_a_table_of_a_row_a_cell)
     cr_assert_eq(pq_file_read("t.csv", 10000, &bytes, &n, NULL), PQ_OK);
     cr_expect_str_eq(
         bytes, "pipeline,label,rank,ranks,status,error,accuracy,accuracy_lo,accuracy_hi,"
-               "bytes,latency.b1.ratio,latency.b1.ratio_lo,latency.b1.ratio_hi\n"
-               "p,reference,,,ok,,0.75,0.7,0.8,1000,1,1,1\n"
-               "p,svd rank=8,8,,ok,,0.5,0.4,0.6,nan,,,\n"
+               "bytes,entropy,latency.b1.ratio,latency.b1.ratio_lo,latency.b1.ratio_hi\n"
+               "p,reference,,,ok,,0.75,0.7,0.8,1000,0.5,1,1,1\n"
+               "p,svd rank=8,8,,ok,,0.5,0.4,0.6,nan,0.75,,,\n"
                "p,\"tt ranks=[2, 4]\",,\"[2, 4]\",failed,"
-               "\"rank 4, \"\"too large\"\"\",,,,,,,\n"
-               "p,late,,,missing,,,,,,,,\n");
+               "\"rank 4, \"\"too large\"\"\",,,,,,,,\n"
+               "p,late,,,missing,,,,,,,,,\n");
     pq_free(bytes);
     pq_table_free(&t);
     json_decref(results);

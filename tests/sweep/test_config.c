@@ -68,6 +68,45 @@ static const bad_case bad[] = {
      "c.yaml:6:7: pipeline 'p': unknown key 'stage'; did you mean 'stages'?\n"
      "c.yaml:6:6: pipeline 'p': a list of stages is due here ([] is the uncompressed "
      "model)\n"},
+    {HEAD "pipelines:\n  p: {stages: [{svd: {rank: $r}}, {quantise: {bits: 8}}], sweep: "
+          "{r: [2, 4]}}\n",
+     "c.yaml:6:36: pipeline 'p': unknown stage 'quantise'; did you mean 'quantize'?\n"},
+    {HEAD
+     "pipelines:\n  p: {stages: [[svd], {svd: {rank: $r}}], sweep: {r: [2, 4, 6]}}\n",
+     "c.yaml:6:16: pipeline 'p': a stage is one method and its parameters, '- svd: "
+     "{rank: "
+     "8}'\n"},
+    {HEAD "pipelines:\n  p: {stages: [{svd: {rank: $r}}], zip: {r: [x, x, x]}}\n",
+     "c.yaml:6:49: axis 'r': x stands here twice\n"
+     "c.yaml:6:52: axis 'r': x stands here twice\n"},
+    {HEAD
+     "pipelines:\n  p: {stages: [{svd: {ratio: $r}}], sweep: {r: [25%, 0.5, .25]}}\n",
+     "c.yaml:6:59: axis 'r': 0.25 stands here twice\n"},
+    {HEAD "pipelines:\n  p: {stages: [{svd: {rank: $r, layers: $l}}], zip: {r: [1, 2, 1, "
+          "1], l: [a, a, b, a]}}\n",
+     "c.yaml:6:67: axis 'r': 1, a stands here twice\n"},
+    {HEAD "pipelines:\n  '': []\n",
+     "c.yaml:6:3: pipelines: a name has 1 to 200 bytes, not 0\n"},
+    {HEAD TAIL "latency: {batch: []}\n",
+     "c.yaml:7:18: latency: batch: at least one size is due here\n"},
+    {HEAD TAIL "latency: {batch: [1, 8, 1.0]}\n",
+     "c.yaml:7:18: latency: batch: 1 stands here twice\n"},
+    {HEAD TAIL "constraints: {acuracy: {min: 0.9}}\n",
+     "c.yaml:7:15: constraints: no metric gives a value 'acuracy'; did you mean "
+     "'accuracy'?\n"},
+    {HEAD TAIL "constraints: {auc_loss: {max: 0.9}}\n",
+     "c.yaml:7:15: constraints: no metric gives a value 'auc_loss'; did you mean "
+     "'auc.macro_loss'?\n"},
+    {HEAD TAIL "metrics: [auc]\nconstraints: {log_loss_loss: {max: 1}}\n",
+     "c.yaml:8:15: constraints: 'log_loss_loss' is not measured: metrics leaves it "
+     "out\n"},
+    {HEAD TAIL "latency: {batch: 8}\nconstraints: {latency.b1.p50_s: {max: 1ms}}\n",
+     "c.yaml:8:15: constraints: 'latency.b1.p50_s' is not measured: latency leaves it "
+     "out\n"},
+    {HEAD TAIL "constraints: {accuracy: {min: nan}}\n",
+     "c.yaml:7:31: constraints: min = 'nan' is not a number\n"},
+    {HEAD TAIL "gates: {acuracy: {max_loss: 0.1}}\n",
+     "c.yaml:7:9: gates: no metric gives a value 'acuracy'; did you mean 'accuracy'?\n"},
     {HEAD TAIL "metrics: {acuracy: }\n",
      "c.yaml:7:11: metrics: unknown metric 'acuracy'; did you mean 'accuracy'?\n"},
     {HEAD TAIL "metrics: [auc, auc]\n",
@@ -93,6 +132,9 @@ static const bad_case bad[] = {
     {HEAD TAIL "evaluate: {engine: blass}\n",
      "c.yaml:7:20: evaluate: engine = 'blass' is not one of " PQ_TEST_ENGINES
      "; did you mean 'blas'?\n"},
+    {HEAD TAIL "metrics: [confusion, size]\nconstraints: {recall.x_loss: {max: 1}, "
+               "parameters: {mim: 1}}\n",
+     "c.yaml:8:53: constraints: unknown key 'mim'; did you mean 'min'?\n"},
     {HEAD TAIL "constraints: {auc.macro: {mim: 0.9}}\n",
      "c.yaml:7:27: constraints: unknown key 'mim'; did you mean 'min'?\n"},
     {HEAD TAIL "constraints: {stored_bytes: {max: some}}\n",
@@ -156,13 +198,13 @@ Test(config, defaults_and_units_are_filled_in)
     pq_config *c;
 
     enter_folder();
-    c = read_config(TAIL
-                    "limits: {cell_timeout: 2h, memory: 4GB}\n"
-                    "latency: {samples: {sample_time: 10ms}, warmup: {seconds: 1e-1}}\n"
-                    "gates: {auc: {max_increase: 1%}}\n"
-                    "constraints: {stored_bytes: {max: 64KiB}, auc_loss: {max: 0.5%}}\n"
-                    "baseline: baselines/nightly.json\n",
-                    NULL);
+    c = read_config(
+        TAIL "limits: {cell_timeout: 2h, memory: 4GB}\n"
+             "latency: {samples: {sample_time: 10ms}, warmup: {seconds: 1e-1}}\n"
+             "gates: {auc: {max_increase: 1%}}\n"
+             "constraints: {stored_bytes: {max: 64KiB}, auc.macro_loss: {max: 0.5%}}\n"
+             "baseline: baselines/nightly.json\n",
+        NULL);
     cr_expect_float_eq(c->limits.cell_timeout_s, 7200.0, 1e-9);
     cr_expect_float_eq(c->limits.memory_bytes, 4e9, 1e-3);
     cr_expect_float_eq(c->latency.options.sample_time_s, 0.01, 1e-12);
@@ -303,7 +345,7 @@ Test(config, what_is_shown_reads_back_to_the_same)
         "pipelines:\n  reference: []\n"
         "  p: {stages: [prune, {svd: {rank: $r, layers: [fc1, 'fc2*']}}],\n"
         "      sweep: {r: {range: [1, 3, 1]}}, exclude: [{r: 2}]}\n"
-        "latency: {batch: [1, 4]}\nconstraints: {auc_loss: {max: 0.1, min: -1}}\n"
+        "latency: {batch: [1, 4]}\nconstraints: {auc.macro_loss: {max: 0.1, min: -1}}\n"
         "gates: {auc: {max_loss: 0.1}}\n",
         NULL);
     pq_config_show(a, &first);
@@ -320,6 +362,73 @@ Test(config, what_is_shown_reads_back_to_the_same)
     pq_config_free(&b);
 }
 
+/* Names with all that YAML would take for something else. */
+Test(config, names_of_any_text_are_shown_as_they_read_back)
+{
+    static const char *const names[] = {"a\\nb",
+                                        "\\u2028",
+                                        "\\u0085x",
+                                        "\\ufeff",
+                                        "\\t",
+                                        " a ",
+                                        "- a",
+                                        "...",
+                                        "'\\\"",
+                                        "#x",
+                                        "a: b",
+                                        "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
+                                        "%99999999g",
+                                        "''"
+                                        "'x",
+                                        "{r}",
+                                        "~",
+                                        "\\x7f",
+                                        "=",
+                                        "?"};
+
+    enter_folder();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *rest =
+            pq_format("pipelines:\n  \"%s\": {stages: [{svd: {layers: $l, rank: 1}}], "
+                      "sweep: {l: [\"%s\"]}}\n",
+                      names[i], names[i]);
+        pq_config *a = read_config(rest, NULL), *b = NULL;
+        pq_text    shown = {0};
+
+        pq_config_show(a, &shown);
+        write_text("shown.yaml", shown.text);
+        OK(pq_config_read("shown.yaml", NULL, &b, NULL, ERR));
+        cr_expect_str_eq(a->pipelines[0].name, b->pipelines[0].name);
+        cr_expect_str_eq(a->pipelines[0].cases[0].label, b->pipelines[0].cases[0].label);
+        cr_expect_str_eq(a->pipelines[0].cases[0].stages[0].layers,
+                         b->pipelines[0].cases[0].stages[0].layers);
+        pq_text_free(&shown);
+        pq_config_free(&a);
+        pq_config_free(&b);
+        pq_free(rest);
+    }
+}
+
+Test(config, a_thousand_problems_are_listed_and_the_others_counted)
+{
+    pq_config *config   = NULL;
+    pq_text    problems = {0};
+    pq_err     err      = {0};
+    size_t     lines    = 0;
+
+    enter_folder();
+    write_text("c.yaml", HEAD "pipelines: {p: {stages: [{svd: {rank: $r}}], sweep: {r: "
+                              "{range: [-2000, -1, 1]}}}}\n");
+    cr_expect_eq(pq_config_read("c.yaml", NULL, &config, &problems, &err), PQ_ERR_CONFIG);
+    for (const char *at = problems.text; (at = strchr(at, '\n')) != NULL; at++) {
+        lines++;
+    }
+    cr_expect_eq(lines, 1001);
+    cr_expect(strstr(problems.text, "\nand 1000 more\n") != NULL);
+    cr_expect(strstr(err.message, " (and 1999 more)") != NULL, "%s", err.message);
+    pq_text_free(&problems);
+}
+
 Test(config, running_out_of_memory_anywhere_leaves_nothing)
 {
     const size_t before = pq_memory_live();
@@ -328,7 +437,7 @@ Test(config, running_out_of_memory_anywhere_leaves_nothing)
     write_text("b.yaml", "seeds: {base: 2}\n");
     write_text(
         "c.yaml",
-        "include: b.yaml\n" HEAD "metrics: [auc]\nconstraints: {auc: {min: 0}}\n"
+        "include: b.yaml\n" HEAD "metrics: [auc]\nconstraints: {auc.a: {min: 0}}\n"
         "gates: {auc: {max_loss: 1}}\npipelines: {p: {stages: [{svd: {rank: $r}}], "
         "sweep: {r: [1, 2]}}}\n");
     for (size_t n = 0;; n++) {

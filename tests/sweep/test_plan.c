@@ -319,10 +319,19 @@ static const refused_case refused[] = {
     {"latency: {batch: 1}\npipelines: {p: [svd: {rank: 2}]}\n", PQ_ERR_CONFIG,
      "w.yaml: latency is relative to a pipeline without stages; add 'reference: []' to "
      "pipelines"},
-    {"constraints: {auc_loss: {max: 1}}\npipelines: {p: [svd: {rank: 2}]}\n",
+    {"constraints: {auc.macro_loss: {max: 1}}\npipelines: {p: [svd: {rank: 2}]}\n",
      PQ_ERR_CONFIG,
-     "w.yaml: auc_loss is relative to a pipeline without stages; add 'reference: []' to "
+     "w.yaml: auc.macro_loss is relative to a pipeline without stages; add 'reference: "
+     "[]' to "
      "pipelines"},
+    {"constraints: {recall.d: {min: 1}}\n" PIPELINES, PQ_ERR_CONFIG,
+     "w.yaml: constraints: 'recall.d' is of no class of the model"},
+    {"constraints: {auc.d_loss: {max: 1}}\n" PIPELINES, PQ_ERR_CONFIG,
+     "w.yaml: constraints: 'auc.d_loss' is of no class of the model"},
+    {"seeds: {repeats: 1000}\npipelines: {p: {stages: [{finetune: {epochs: $e}}], sweep: "
+     "{e: {range: [0, 2000, 1]}}}}\n",
+     PQ_ERR_CONFIG,
+     "w.yaml: 2001000 cells with seeds.repeats = 1000; at most 1000000 are run"},
     {"model: {weights: d.h5}\n" PIPELINES, PQ_ERR_FORMAT, "d.h5: "},
     {"dataset: {file: m.h5}\n" PIPELINES, PQ_ERR_FORMAT, "m.h5"},
 };
