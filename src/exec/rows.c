@@ -85,6 +85,7 @@ pq_status pq_rows_prepare(const pq_step *step, pq_op **out, pq_err *err)
 
     PQ_NEW(r, 1);
     r->op.release = rows_release;
+    r->op.kernel  = "float32:plain rows";
     r->columns    = in->dim[in->ndim - 1];
     r->rows       = pq_node_count(step->graph, step->in[0]) / r->columns;
     if (strcmp(node->layer->kind->name, "slice") == 0) {

@@ -194,7 +194,7 @@ cleanup:
    finite where the loss is not. */
 static const char *run_validation(pq_trainer *t, double *loss)
 {
-    const size_t most = t->net->chunk * t->net->chunks;
+    const size_t most = t->net->batch;
     double       sum = 0.0, weight = 0.0;
 
     t->augment = false;
@@ -262,7 +262,7 @@ cleanup:
 
 void pq_trainer_recalls(pq_trainer *t, pq_teacher *other, double *recall)
 {
-    const size_t most = t->net->chunk * t->net->chunks;
+    const size_t most = t->net->batch;
 
     t->augment = false;
     memset(t->hits, 0, t->classes * sizeof *t->hits);

@@ -1,5 +1,6 @@
 #include "train/net.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -27,6 +28,7 @@ static void cut_batch(pq_net *net, size_t batch, uint64_t macs)
     while (most < 16 && 2 * most * net->n_flat <= GRADIENTS) {
         most *= 2;
     }
+    net->batch  = batch;
     net->chunk  = round_up((batch + most - 1) / most, 4);
     net->chunk  = net->chunk < least ? least : net->chunk;
     net->chunk  = net->chunk > batch ? batch : net->chunk;
@@ -169,6 +171,7 @@ static void run_chunk(void *context, size_t piece, size_t thread)
 
 static void run_program(pq_net *net, const pq_net_batch *batch, bool training)
 {
+    assert(batch->n >= 1 && batch->n <= net->batch);
     const size_t n      = training ? net->n_train : net->n_infer;
     const size_t chunks = (batch->n + net->chunk - 1) / net->chunk;
     phase        p      = {.net      = net,

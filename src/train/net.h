@@ -128,19 +128,21 @@ struct pq_net {
     size_t         n_flat;   /**< floats, padded */
     float         *flat;     /**< master weights; owned */
     float         *used;     /**< rounded ones if any is quantized, else = flat */
-    size_t         chunk;    /**< most events of a chunk */
-    size_t         chunks;   /**< most chunks of a batch */
-    size_t         n_slots, slot_floats;
-    float         *slots;
-    float         *gradients; /**< [chunks, n_flat], or NULL when never trained */
-    size_t         scratch_bytes;
-    char          *scratch; /**< [threads] */
-    size_t         n_train, n_infer;
-    pq_net_step   *train, *infer;
-    double         norm_momentum; /**< weight of a new batch in moving averages */
-    bool           norms_fixed;   /**< BatchNorm in training by running statistics */
-    bool           meets;         /**< training has phases */
-    size_t         bytes;         /**< everything allocated above */
+    size_t         batch;    /**< most events of a batch: what is called with one may hold
+                                  no more, whatever chunk times chunks is */
+    size_t       chunk;      /**< most events of a chunk */
+    size_t       chunks;     /**< most chunks of a batch */
+    size_t       n_slots, slot_floats;
+    float       *slots;
+    float       *gradients; /**< [chunks, n_flat], or NULL when never trained */
+    size_t       scratch_bytes;
+    char        *scratch; /**< [threads] */
+    size_t       n_train, n_infer;
+    pq_net_step *train, *infer;
+    double       norm_momentum; /**< weight of a new batch in moving averages */
+    bool         norms_fixed;   /**< BatchNorm in training by running statistics */
+    bool         meets;         /**< training has phases */
+    size_t       bytes;         /**< everything allocated above */
 };
 
 typedef struct {

@@ -109,7 +109,7 @@ cleanup:
 pq_status pq_teacher_create(const pq_trainer *t, const pq_graph *graph, size_t n_names,
                             const char *const *names, pq_teacher *d, pq_err *err)
 {
-    const size_t batch = t->net->chunk * t->net->chunks;
+    const size_t batch = t->net->batch;
     pq_status    st;
 
     PQ_TRY(pq_net_create(

@@ -1,0 +1,142 @@
+/* Every kind of layer, in every engine of this build, as floats and on grids. */
+#include "exec/engine.h"
+#include "layers/cases.h"
+#include "models.h"
+
+/* Largest difference to `reference`, of values of the size of 1; on grids, in steps. */
+static const double most_difference = 2e-5, most_steps = 1.001, step = 0.0625;
+
+static pq_graph *graph_of(const layer_case *c, pq_rng *rng)
+{
+    static const char *const names[RUN_MAX] = {"a", "b", "c", "d"};
+    pq_layer                *layer          = run_layer(c->kind, c->attributes);
+    pq_graph                *g              = NULL;
+
+    OK(pq_graph_create(&g, &err));
+    for (size_t k = 0; k < c->n_in; k++) {
+        char text[128];
+        add_input(g, names[k], pq_shape_text(&c->in[k], text, sizeof text));
+    }
+    for (size_t k = 0; k < RUN_MAX && c->weights[k].name != NULL; k++) {
+        pq_tensor *t = normal_tensor(rng, c->weights[k].shape, 0.5);
+        for (size_t i = 0; strcmp(c->weights[k].name, "variance") == 0 && i < t->count;
+             i++) {
+            pq_f32(t)[i] = 0.3f + fabsf(pq_f32(t)[i]);
+        }
+        OK(pq_layer_add_weight(layer, c->weights[k].name, t, &err));
+    }
+    OK(pq_graph_add(g, "layer", layer, c->n_in, names, &err));
+    OK(pq_graph_check(g, &err));
+    return g;
+}
+
+static pq_quant *grid(void)
+{
+    pq_quant *q = NULL;
+
+    OK(pq_quant_create(PQ_QUANT_INTEGER, 8, true, false, PQ_QUANT_PER_TENSOR, 1, &q,
+                       &err));
+    q->scale[0] = (float)step;
+    return q;
+}
+
+/* Eight bits on all inputs, the output, and a kernel where there is one. */
+static void put_on_grids(pq_graph *g)
+{
+    pq_weight *kernel = pq_layer_weight(g->nodes[g->output].layer, "kernel");
+
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        g->nodes[i].quant = grid();
+    }
+    if (kernel != NULL) {
+        kernel->quant = grid();
+        OK(pq_quant_apply(kernel->quant, kernel->value, &err));
+    }
+}
+
+/* n samples; with an observer that sees every node when `whole`. */
+static void see(void *context, size_t node, size_t n, const float *values)
+{
+    (void)node;
+    (void)values;
+    *(size_t *)context += n;
+}
+
+static float *run_engine(const pq_graph *g, const char *engine, bool whole, size_t n,
+                         const float *const *in, size_t width)
+{
+    const pq_plan_options options = {engine, n};
+    pq_plan              *plan    = NULL;
+    pq_text               kernels = {0};
+    float                *out     = pq_calloc(n * width, sizeof *out);
+    size_t                seen    = 0;
+
+    OK(pq_plan_create(g, &options, &plan, &err));
+    if (whole) {
+        pq_plan_observe(plan, see, &seen);
+    }
+    OK(pq_plan_run(plan, n, in, out, &err));
+    pq_plan_kernels(plan, &kernels);
+    cr_assert(!whole || seen == n * g->n_nodes);
+    cr_assert(g->nodes[g->output].quant == NULL || kernels.text != NULL,
+              "%s does not say what computes", engine);
+    pq_text_free(&kernels);
+    pq_plan_free(&plan);
+    return out;
+}
+
+static void compare_engines(const layer_case *c, const pq_graph *g, size_t n, pq_rng *rng,
+                            double allowed)
+{
+    float       *in[RUN_MAX] = {NULL};
+    const size_t width       = run_items(&g->nodes[g->output].shape);
+
+    for (size_t k = 0; k < c->n_in; k++) {
+        const size_t items = n * run_items(&c->in[k]);
+        in[k]              = pq_calloc(items, sizeof(float));
+        fill_normal(rng, 1.0, items, in[k]);
+    }
+    float *due = run_engine(g, "reference", false, n, (const float *const *)in, width);
+    for (size_t e = 0; pq_engine_names[e] != NULL; e++) {
+        for (int whole = 0; whole < 2; whole++) {
+            float       *out = run_engine(g, pq_engine_names[e], whole == 1, n,
+                                          (const float *const *)in, width);
+            const double off = largest_difference(out, due, n * width);
+            cr_expect(off <= allowed, "%s (%s) in %s, %zu samples: off by %g", c->kind,
+                      c->attributes, pq_engine_names[e], n, off);
+            pq_free(out);
+        }
+    }
+    pq_free(due);
+    for (size_t k = 0; k < c->n_in; k++) {
+        pq_free(in[k]);
+    }
+}
+
+static void walk(bool on_grids)
+{
+    static const size_t samples[] = {1, 3, 64, 65};
+    pq_rng              rng       = pq_rng_stream(12, "kinds");
+
+    for (size_t i = 0; i < N_LAYER_CASES; i++) {
+        pq_graph *g = graph_of(&layer_cases[i], &rng);
+        if (on_grids) {
+            put_on_grids(g);
+        }
+        for (size_t s = 0; s < sizeof samples / sizeof *samples; s++) {
+            compare_engines(&layer_cases[i], g, samples[s], &rng,
+                            on_grids ? most_steps * step : most_difference);
+        }
+        pq_graph_free(&g);
+    }
+}
+
+Test(kinds, every_kind_runs_in_every_engine_and_gives_what_the_reference_gives)
+{
+    walk(false);
+}
+
+Test(kinds, every_kind_on_grids_runs_in_every_engine)
+{
+    walk(true);
+}
