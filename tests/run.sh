@@ -3,10 +3,9 @@
 #
 #   ./pquant.sh test            everything
 #   ./pquant.sh test PATTERN    only the steps whose name matches the pattern
+#   ./pquant.sh test interop [PATTERN]    against other frameworks instead: tests/interop/run.sh
 test_packages=(clang clang-format-14 libclang-rt-14-dev libcriterion-dev python3-minimal python3-numpy
   python3-pil python3-h5py hdf5-tools)
-need "${test_packages[@]}"
-clang_format=$(command -v clang-format-14 || command -v clang-format)
 passed=0 failed=0 skipped=0
 failures=()
 only=${1:-}
@@ -27,7 +26,7 @@ step() {
   printf '%-5s %-34s %4d s\n' "$(case $code in 0) echo ok ;; 77) echo skip ;; *) echo FAIL ;; esac)" \
     "$name" $((SECONDS - start))
   case $code in
-  0 | 77) grep -h '^skipped: ' "$log" | sort -u | sed 's/^/      /' || true ;;
+  0 | 77) grep -h -E '^skipped: |^[0-9]+ cases, largest deviation ' "$log" | sort -u | sed 's/^/      /' || true ;;
   *) tail -n 120 "$log" ;;
   esac
   rm -f "$log"
@@ -59,7 +58,22 @@ check_format() {
   git -C "$root" ls-files '*.c' '*.h' | (cd "$root" && xargs "$clang_format" --dry-run -Werror)
 }
 
+# finish: says what happened, and fails if anything did; or if nothing was tested.
+finish() {
+  echo
+  [ "$failed" = 0 ] || printf 'failed: %s\n' "${failures[@]}"
+  echo "$passed passed, $failed failed, $skipped skipped"
+  [ "$failed" = 0 ] && [ $((passed + skipped)) -gt 0 ]
+}
+
 cd "$root"
+if [ "$only" = interop ]; then
+  # shellcheck source=tests/interop/run.sh
+  . tests/interop/run.sh "${2:-}"
+  exit
+fi
+need "${test_packages[@]}"
+clang_format=$(command -v clang-format-14 || command -v clang-format)
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 step "format" check_format
 step "layering" python3 tests/layering.py src $(cat build/src/rooms.txt)
@@ -74,8 +88,4 @@ for script in tests/cli/*.sh; do
   step "cli $(basename "$script" .sh)" bash "$script"
 done
 step "cli bad_input, sanitizers" env PQUANT="$root/build-asan/src/cli/pquant" bash tests/cli/bad_input.sh
-
-echo
-[ "$failed" = 0 ] || printf 'failed: %s\n' "${failures[@]}"
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+finish

@@ -1,0 +1,26 @@
+# shellcheck shell=sh
+# Sourced: virtual environments of pinned Python packages, in the cache folder, made anew only when their
+# requirements change.
+
+# make_environment NAME REQUIREMENTS: sets PYTHON. Fails with 77 when the network is away, else with 1.
+make_environment() {
+    environment=${XDG_CACHE_HOME:-$HOME/.cache}/pquant/venv-$1
+    PYTHON=$environment/bin/python
+    cmp -s "$2" "$environment/requirements.txt" && return 0
+    echo "installing the Python packages of $1 into $environment …" >&2
+    rm -rf "$environment"
+    python3 -m venv "$environment" || return 1
+    # One at a time, in order: what comes first decides which variant the others find.
+    while read -r package; do
+        case $package in '' | '#'*) continue ;; esac
+        if ! "$environment/bin/pip" install --quiet --disable-pip-version-check "$package" \
+            >"$environment/pip.log" 2>&1 </dev/null; then
+            cat "$environment/pip.log" >&2
+            ! grep -q -E 'NewConnectionError|NameResolutionError|ConnectTimeout|ProxyError|Read timed out' \
+                "$environment/pip.log" || return 77
+            echo "cannot install $package" >&2
+            return 1
+        fi
+    done <"$2"
+    cp "$2" "$environment/requirements.txt"
+}
