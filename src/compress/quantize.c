@@ -437,7 +437,7 @@ const pq_method pq_method_quantize = {
                    "arXiv:2305.14314",
     .params      = params,
     .params_size = sizeof(pq_quantize_params),
-    .version     = "6",
+    .version     = "7",
     .needs       = needs,
     .check       = check,
     .accepts     = accepts,

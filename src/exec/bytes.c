@@ -25,6 +25,8 @@ int32_t pq_byte_zero(const pq_quant *grid)
     return grid->zero_point[0] - pq_quant_least(grid, 0);
 }
 
+enum { BLOCK = 256 };
+
 /* As pq_quant_code. */
 static void floats_to_bytes(const pq_quant *q, size_t n, const float *from, uint8_t *to)
 {
@@ -33,6 +35,15 @@ static void floats_to_bytes(const pq_quant *q, size_t n, const float *from, uint
                                (float)(pq_quant_most(q, 0) - q->zero_point[0])};
 
     pq_kernels_find(pq_cpu_isa())->to_bytes(&code, n, from, to);
+    for (size_t first = 0; first < n; first += BLOCK) {
+        const size_t end = n - first < BLOCK ? n : first + BLOCK;
+        if (!pq_rounding_in_doubt(code.scale, end - first, from + first)) {
+            continue;
+        }
+        for (size_t i = first; i < end; i++) {
+            to[i] = (uint8_t)(pq_quant_code(q, 0, from[i]) - pq_quant_least(q, 0));
+        }
+    }
 }
 
 static void bytes_to_floats(const pq_quant *q, size_t n, const uint8_t *from, float *to)

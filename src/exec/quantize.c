@@ -1,8 +1,23 @@
 #include "exec/quantize.h"
 
-/* pq_quant_round of n neighbours with one scale. Two loops, as gcc does not vectorize two
-   comparisons in a row. */
-static void round_run(const pq_quant *q, size_t index, size_t n, float *values)
+#include <math.h>
+
+enum { BLOCK = 256 };
+
+bool pq_rounding_in_doubt(float scale, size_t n, const float *values)
+{
+    unsigned doubt = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const float quotient = values[i] / scale;
+        doubt |= fabsf(quotient - pq_round_even(quotient)) == 0.5f;
+    }
+    return doubt != 0;
+}
+
+/* Up to BLOCK neighbours whose quotients are no ties. Two loops, as gcc does not
+   vectorize two comparisons in a row. */
+static void round_block(const pq_quant *q, size_t index, size_t n, float *values)
 {
     const float lo = (float)pq_quant_lo(q), hi = (float)pq_quant_hi(q);
     const float scale = q->scale[index], zero = (float)q->zero_point[index];
@@ -14,6 +29,22 @@ static void round_run(const pq_quant *q, size_t index, size_t n, float *values)
     for (size_t i = 0; i < n; i++) {
         const float code = values[i] < hi ? values[i] : hi;
         values[i]        = (code - zero) * scale;
+    }
+}
+
+/* pq_quant_round of n neighbours with one scale. */
+static void round_run(const pq_quant *q, size_t index, size_t n, float *values)
+{
+    for (size_t first = 0; first < n; first += BLOCK) {
+        float       *block = values + first;
+        const size_t count = n - first < BLOCK ? n - first : BLOCK;
+        if (!pq_rounding_in_doubt(q->scale[index], count, block)) {
+            round_block(q, index, count, block);
+            continue;
+        }
+        for (size_t i = 0; i < count; i++) {
+            block[i] = pq_quant_round(q, index, block[i]);
+        }
     }
 }
 

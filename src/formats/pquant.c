@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/hash.h"
 #include "core/memory.h"
 #include "formats/model.h"
+#include "formats/pquant_mask.h"
 #include "formats/pquant_quant.h"
 #include "graph/graph_json.h"
 #include "io/hdf5.h"
@@ -23,12 +25,6 @@ static const char weights[] = "weights", aside_weights[] = "aside_weights";
 static char *weight_path(const char *root, const char *layer, const char *weight)
 {
     return pq_format("%s/%s/%s", root, layer, weight);
-}
-
-/* Beside the weight: which of its zeros are pruned. */
-static char *mask_path(const char *weight)
-{
-    return pq_format("%s.pruned", weight);
 }
 
 /* Saving */
@@ -67,38 +63,6 @@ cleanup:
     return st;
 }
 
-/* Of a weight with zeros that are not pruned, which are: a bit for each zero. */
-static pq_status save_mask(pq_h5 *file, const char *weight, const pq_weight *w,
-                           pq_err *err)
-{
-    char        *path  = mask_path(weight);
-    uint8_t     *bits  = NULL;
-    size_t       other = 0, at = 0;
-    const size_t zeros = pq_weight_zeros(w, &other);
-    pq_tensor    view  = {.dtype = PQ_DTYPE_U8};
-    pq_status    st;
-
-    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    if (other == 0) {
-        goto cleanup;
-    }
-    PQ_NEW(bits, pq_mask_bytes(zeros));
-    for (size_t i = 0; i < w->value->count; i++) {
-        if (pq_f32(w->value)[i] == 0.0F) {
-            bits[at / 8] |= (uint8_t)(pq_weight_is_pruned(w, i) ? 1u << at % 8 : 0u);
-            at++;
-        }
-    }
-    view.count = pq_mask_bytes(zeros);
-    view.shape = PQ_SHAPE(view.count);
-    view.data  = bits;
-    PQ_TRY(pq_h5_write(file, path, &view, 0, err));
-cleanup:
-    pq_free(path);
-    pq_free(bits);
-    return st;
-}
-
 static pq_status save_weight(pq_h5 *file, const char *root, const char *layer,
                              const pq_weight *w, pq_err *err)
 {
@@ -114,7 +78,7 @@ static pq_status save_weight(pq_h5 *file, const char *root, const char *layer,
     }
     if (w->pruned != NULL) {
         PQ_TRY(pq_h5_set_flag(file, path, "pruned", 1, err));
-        PQ_TRY(save_mask(file, path, w, err));
+        PQ_TRY(pq_h5_save_mask(file, path, w, err));
     }
 cleanup:
     pq_free(path);
@@ -168,23 +132,6 @@ static pq_status save_about(pq_h5 *file, const pq_graph *graph, pq_err *err)
         PQ_TRY(pq_h5_write(file, "scaler/std", graph->scaler_std, 0, err));
     }
 cleanup:
-    return st;
-}
-
-static pq_status save(const pq_graph *graph, const char *path, pq_err *err)
-{
-    pq_h5    *file = NULL;
-    pq_status st;
-
-    PQ_TRY(pq_h5_create(path, &file, err));
-    PQ_TRY(save_about(file, graph, err));
-    PQ_TRY(save_nodes(file, graph, "graph", weights, err));
-    if (graph->aside != NULL) {
-        PQ_TRY(save_nodes(file, graph->aside, "aside", aside_weights, err));
-    }
-    PQ_TRY(pq_h5_commit(&file, err));
-cleanup:
-    pq_h5_close(&file);
     return st;
 }
 
@@ -286,38 +233,6 @@ cleanup:
     return st;
 }
 
-/* Without a mask of its own every zero of a pruned weight is pruned. */
-static pq_status load_mask(pq_h5 *file, const char *weight, pq_weight *w, pq_err *err)
-{
-    char      *path = mask_path(weight);
-    pq_tensor *bits = NULL;
-    size_t     none = 0, at = 0, due;
-    pq_status  st;
-
-    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    if (!pq_h5_has(file, path)) {
-        PQ_TRY(pq_weight_prune_zeros(w, err));
-        goto cleanup;
-    }
-    due = pq_mask_bytes(pq_weight_zeros(w, &none));
-    PQ_TRY(pq_h5_read(file, path, PQ_DTYPE_U8, due, &bits, err));
-    PQ_CHECK(bits->count == due, PQ_ERR_FORMAT,
-             "%s: %s has %zu bytes where %zu are due, a bit for each zero",
-             pq_h5_path(file), path, bits->count, due);
-    PQ_NEW(w->pruned, pq_mask_bytes(w->value->count));
-    for (size_t i = 0; i < w->value->count; i++) {
-        if (pq_f32(w->value)[i] == 0.0F) {
-            const unsigned bit = ((const uint8_t *)bits->data)[at / 8] >> at % 8 & 1u;
-            w->pruned[i / 8] |= (uint8_t)(bit << i % 8);
-            at++;
-        }
-    }
-cleanup:
-    pq_free(path);
-    pq_tensor_free(&bits);
-    return st;
-}
-
 static pq_status load_weight(pq_h5 *file, const char *root, pq_node *node,
                              const json_t *json, pq_err *err)
 {
@@ -351,7 +266,7 @@ static pq_status load_weight(pq_h5 *file, const char *root, pq_node *node,
     w->quant = q;
     q        = NULL;
     if (pruned == 1) {
-        PQ_TRY(load_mask(file, path, w, err));
+        PQ_TRY(pq_h5_load_mask(file, path, w, err));
     }
 cleanup:
     pq_free(path);
@@ -462,6 +377,47 @@ static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err
     graph = NULL;
 cleanup:
     pq_graph_free(&graph);
+    pq_h5_close(&file);
+    return st;
+}
+
+/* Whether a file holds the graph: what cannot be read back, or not as it was, gets no
+ * name. */
+static pq_status check_saved(const char *path, const void *context, pq_err *err)
+{
+    const pq_graph *graph = context;
+    pq_graph       *back  = NULL;
+    char            due[PQ_HASH_TEXT], is[PQ_HASH_TEXT];
+    pq_status       st;
+
+    PQ_TRY(load(path, NULL, &back, err));
+    PQ_TRY(pq_graph_check(back, err));
+    PQ_TRY(pq_graph_hash(graph, due, err));
+    PQ_TRY(pq_graph_hash(back, is, err));
+    PQ_CHECK(strcmp(due, is) == 0 && json_equal(graph->provenance, back->provenance) != 0,
+             PQ_ERR_FORMAT, "%s: what was written is not the model that was to be saved",
+             path);
+cleanup:
+    if (st != PQ_OK && st != PQ_ERR_NOMEM) {
+        pq_err_context(err, "the file is not kept, as it cannot be read back");
+    }
+    pq_graph_free(&back);
+    return st;
+}
+
+static pq_status save(const pq_graph *graph, const char *path, pq_err *err)
+{
+    pq_h5    *file = NULL;
+    pq_status st;
+
+    PQ_TRY(pq_h5_create(path, &file, err));
+    PQ_TRY(save_about(file, graph, err));
+    PQ_TRY(save_nodes(file, graph, "graph", weights, err));
+    if (graph->aside != NULL) {
+        PQ_TRY(save_nodes(file, graph->aside, "aside", aside_weights, err));
+    }
+    PQ_TRY(pq_h5_commit_checked(&file, check_saved, graph, err));
+cleanup:
     pq_h5_close(&file);
     return st;
 }

@@ -216,6 +216,8 @@ static pq_status load_scaled(pq_h5 *file, const char *path, const pq_shape *shap
     }
     PQ_CHECK(q->n == n, PQ_ERR_FORMAT, "%s: %s has %zu scales where %zu are due",
              pq_h5_path(file), path, n, q->n);
+    q->is_signed = is_signed == 1; /* of groups too, whose zero points need them */
+    q->narrow    = narrow == 1;
     PQ_TRY((coded ? load_coded : load_scales)(file, path, q, scale, err));
     *out = q;
     q    = NULL;

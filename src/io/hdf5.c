@@ -233,20 +233,38 @@ void pq_h5_close(pq_h5 **file)
     *file = NULL;
 }
 
-pq_status pq_h5_commit(pq_h5 **file, pq_err *err)
+static pq_status finish(pq_h5 *file, pq_err *err)
 {
     char      why[256];
     pq_status st;
 
     pq_h5_enter();
-    PQ_CHECK(H5Fflush((*file)->id, H5F_SCOPE_GLOBAL) >= 0 && close_ids(*file) >= 0,
-             pq_h5_status(PQ_ERR_IO), "%s: cannot be written: %s", (*file)->path,
+    PQ_CHECK(H5Fflush(file->id, H5F_SCOPE_GLOBAL) >= 0 && close_ids(file) >= 0,
+             pq_h5_status(PQ_ERR_IO), "%s: cannot be written: %s", file->path,
              pq_h5_reason(why, sizeof why));
-    PQ_TRY(pq_file_commit((*file)->temporary, (*file)->path, err));
 cleanup:
     pq_h5_leave();
+    return st;
+}
+
+pq_status pq_h5_commit_checked(pq_h5 **file, pq_h5_look look, const void *context,
+                               pq_err *err)
+{
+    pq_status st;
+
+    PQ_TRY(finish(*file, err));
+    if (look != NULL) {
+        PQ_TRY(look((*file)->temporary, context, err));
+    }
+    PQ_TRY(pq_file_commit((*file)->temporary, (*file)->path, err));
+cleanup:
     pq_h5_close(file);
     return st;
+}
+
+pq_status pq_h5_commit(pq_h5 **file, pq_err *err)
+{
+    return pq_h5_commit_checked(file, NULL, NULL, err);
 }
 
 pq_status pq_h5_check_links(const pq_h5 *file, const char *path, pq_err *err)

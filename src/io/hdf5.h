@@ -56,6 +56,13 @@ pq_status pq_h5_create(const char *path, pq_h5 **out, pq_err *err);
  * in both cases. */
 pq_status pq_h5_commit(pq_h5 **file, pq_err *err);
 
+/** Looks at a file that is written whole, under its temporary name. */
+typedef pq_status (*pq_h5_look)(const char *temporary, const void *context, pq_err *err);
+
+/** As pq_h5_commit, but the file gets its name only when `look` finds nothing wrong. */
+pq_status pq_h5_commit_checked(pq_h5 **file, pq_h5_look look, const void *context,
+                               pq_err *err);
+
 /** Closes; a created file that was not committed is removed. NULL is harmless. */
 void pq_h5_close(pq_h5 **file);
 

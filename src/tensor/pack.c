@@ -83,7 +83,7 @@ static uint32_t encode(const pq_quant *q, size_t i, float value)
     case PQ_QUANT_BFLOAT16:
         return pq_bf16_from_f32(value);
     case PQ_QUANT_NF4:
-        return pq_nf4_code(value / q->scale[i]);
+        return pq_nf4_code(value, q->scale[i]);
     case PQ_QUANT_INTEGER:
     case PQ_QUANT_FIXED:
         break;

@@ -283,14 +283,7 @@ cleanup:
 
 int32_t pq_quant_code(const pq_quant *q, size_t i, float value)
 {
-    if (q->scheme == PQ_QUANT_FIXED) {
-        return pq_quant_code_real(q, i, (double)value);
-    }
-    const float lo = (float)pq_quant_lo(q), hi = (float)pq_quant_hi(q);
-    const float code = rintf(value / q->scale[i]) + (float)q->zero_point[i];
-
-    assert(q->scheme == PQ_QUANT_INTEGER && i < q->n);
-    return (int32_t)(code > lo ? (code < hi ? code : hi) : lo);
+    return pq_quant_code_real(q, i, (double)value);
 }
 
 double pq_quant_code_free(const pq_quant *q, size_t i, double value)
@@ -317,11 +310,12 @@ double pq_quant_value(const pq_quant *q, size_t i, int32_t code)
     return (double)(code - q->zero_point[i]) * (double)q->scale[i];
 }
 
-unsigned pq_nf4_code(float value)
+unsigned pq_nf4_code(float value, float scale)
 {
-    unsigned code = 0;
+    const double ratio = (double)value / (double)scale;
+    unsigned     code  = 0;
 
-    while (code < 15 && value > (nf4[code] + nf4[code + 1]) / 2.0f) {
+    while (code < 15 && ratio > ((double)nf4[code] + (double)nf4[code + 1]) / 2.0) {
         code++;
     }
     return code;
@@ -346,7 +340,7 @@ float pq_quant_round(const pq_quant *q, size_t i, float value)
     case PQ_QUANT_BFLOAT16:
         return pq_f32_from_bf16(pq_bf16_from_f32(value));
     case PQ_QUANT_NF4:
-        return nf4[pq_nf4_code(value / q->scale[i])] * q->scale[i];
+        return nf4[pq_nf4_code(value, q->scale[i])] * q->scale[i];
     case PQ_QUANT_INTEGER:
     case PQ_QUANT_FIXED:
         break;

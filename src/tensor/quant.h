@@ -144,11 +144,11 @@ pq_status pq_quant_check(const pq_quant *q, const pq_shape *shape, pq_err *err);
 /** Value on the grid nearest to `value` for scale index i (0 for the float schemes). */
 float pq_quant_round(const pq_quant *q, size_t i, float value);
 
-/** Code of a value (integers and fixed point); integers divide in float32. NaN gives the
- * lowest code. */
+/** Code of a value (integers and fixed point), by one division in double: the contract of
+ * docs/quantization.md. NaN gives the lowest code. */
 int32_t pq_quant_code(const pq_quant *q, size_t i, float value);
 
-/** The same with one division in double: the contract of docs/quantization.md. */
+/** The same of a double. */
 int32_t pq_quant_code_real(const pq_quant *q, size_t i, double value);
 
 /** The same before it is brought into the range of codes. */

@@ -14,8 +14,8 @@ double pq_fixed_round(double x, pq_rounding mode);
  * the lowest code. */
 int32_t pq_fixed_overflow(double code, int width, bool is_signed, pq_overflow mode);
 
-/** Level of NF4 nearest to a value (ties to the lower), and its value. */
-unsigned pq_nf4_code(float value);
+/** Level of NF4 nearest to value / scale (ties to the lower), and its value. */
+unsigned pq_nf4_code(float value, float scale);
 float    pq_nf4_level(unsigned code);
 
 /** Bytes of the widths of fixed point, as stored: pq_quant_pack_widths(), of one index

@@ -34,6 +34,7 @@ static void check_quant(pq_quant *q, const pq_shape *shape, pq_rng *rng)
         const size_t s = q->n == 0 ? 0 : pq_quant_index(q, shape, i % count);
         if (q->n > 0 && i % 5 == 0) {
             a[i] = q->scale[s] * ((float)(i % 60) - 30.5f);
+            a[i] = i % 3 == 0 ? a[i] : nextafterf(a[i], i % 3 == 1 ? 0.0f : a[i] * 2.0f);
         }
         a[i]        = i % 17 == 0 ? a[i] * 1e30f : a[i];
         b[i]        = (double)a[i];

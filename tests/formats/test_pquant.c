@@ -514,3 +514,29 @@ Test(pquant, every_quantizer_comes_back)
         pq_graph_free(&back);
     }
 }
+
+/* A node's grid of NF4 has no form in the file: the file must not get its name. */
+Test(pquant, what_cannot_be_read_back_is_not_kept)
+{
+    const size_t live   = pq_memory_live();
+    pq_graph    *g      = make();
+    pq_node     *node   = &g->nodes[pq_graph_find(g, "int8")];
+    pq_err       refuse = {0};
+
+    save(g);
+    OK(pq_quant_create(PQ_QUANT_NF4, 4, true, false, -1, 1, &node->quant, err));
+    node->quant->scale[0] = 1.0F;
+    cr_expect_eq(pq_model_save(g, path, &refuse), PQ_ERR_FORMAT);
+    cr_expect_not_null(strstr(refuse.message,
+                              "the file is not kept, as it cannot be read "
+                              "back: "),
+                       "%s", refuse.message);
+    pq_graph_free(&g);
+    OK(pq_model_load(path, NULL, &g, err)); /* that of before */
+    cr_expect_null(g->nodes[pq_graph_find(g, "int8")].quant);
+    pq_graph_free(&g);
+    char command[200];
+    snprintf(command, sizeof command, "test $(ls %s | wc -l) = 1", folder);
+    cr_expect_eq(system(command), 0);
+    cr_expect_eq(pq_memory_live(), live);
+}

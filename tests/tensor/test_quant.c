@@ -284,3 +284,28 @@ Test(quant, coded_scales_survive_every_failed_allocation)
         cr_assert_eq(pq_memory_live(), live);
     }
 }
+
+/* 1.625 / 0.108333... is below 7.5 by less than a float32 can tell. */
+Test(quant, codes_are_those_of_the_quotient_in_double)
+{
+    const float tops[] = {1.625f, 0.8125f};
+    pq_quant   *q      = NULL;
+    pq_rng      rng    = pq_rng_stream(3, "quotients");
+    size_t      near   = 0;
+
+    cr_assert_eq(pq_quant_create(PQ_QUANT_INTEGER, 5, true, true, -1, 1, &q, NULL),
+                 PQ_OK);
+    pq_quant_set_range(q, 0, 0.0, (double)tops[0], true);
+    cr_expect_eq(pq_quant_code(q, 0, tops[1]), 7);
+    for (size_t i = 0; i < 200000; i++) { /* the neighbours of every tie */
+        q->scale[0]       = (float)(0.01 + pq_rng_uniform(&rng));
+        const int   half  = (int)pq_rng_below(&rng, 15) - 7;
+        const float tie   = (float)(((double)half + 0.5) * (double)q->scale[0]);
+        const float value = i % 3 == 0 ? tie : nextafterf(tie, i % 3 == 1 ? -9.0f : 9.0f);
+        const double due  = rint((double)value / (double)q->scale[0]);
+        near += (double)rintf(value / q->scale[0]) != due;
+        cr_assert_eq(pq_quant_code(q, 0, value), (int)due);
+    }
+    cr_expect_gt(near, 1000, "the drawn values are no test: %zu", near);
+    pq_quant_free(&q);
+}
