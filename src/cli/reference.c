@@ -191,6 +191,40 @@ static void markdown_verb(const pq_verb *v, FILE *out)
     }
 }
 
+/* What each stage leaves of those before it. */
+static void markdown_orders(FILE *out)
+{
+    static const struct {
+        unsigned    keeps;
+        const char *name;
+    } parts[] = {{PQ_KEEPS_GRIDS, "grids of weights"},
+                 {PQ_KEEPS_ZEROS, "pruned zeros"},
+                 {PQ_KEEPS_ACTIVATIONS, "grids of activations"}};
+
+    (void)fprintf(out,
+                  "\n### Orders\nWhat a stage leaves of the stages before it, in the "
+                  "layers it works on. What is undone stands in the layer's row of "
+                  "the table and in the record. Quantize gives new grids in place "
+                  "of old ones. Low rank, then prune, then quantize keeps all.\n\n"
+                  "| then |");
+    for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
+        (void)fprintf(out, " %s |", parts[k].name);
+    }
+    (void)fprintf(out, "\n|---|---|---|---|\n");
+    for (size_t i = 0; pq_methods[i] != NULL; i++) {
+        const unsigned keeps   = pq_methods[i]->keeps;
+        const bool     refuses = (keeps & PQ_KEEPS_REFUSES) != 0;
+        (void)fprintf(out, "| `%s` |", pq_methods[i]->name);
+        for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
+            (void)fprintf(out, " %s |",
+                          (keeps & parts[k].keeps) != 0 ? "kept"
+                          : refuses                     ? "refused"
+                                                        : "undone");
+        }
+        (void)fputc('\n', out);
+    }
+}
+
 static void print_markdown(FILE *out)
 {
     (void)fprintf(
@@ -207,6 +241,7 @@ static void print_markdown(FILE *out)
         markdown_entry(pq_methods[i]->name, pq_methods[i]->summary, pq_methods[i]->source,
                        pq_methods[i]->params, out);
     }
+    markdown_orders(out);
     (void)fprintf(
         out,
         "\n## Configuration\nBlocks of a YAML configuration; `pquant show CONFIG` prints "

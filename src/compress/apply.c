@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "compress/method.h"
+#include "compress/undone.h"
 #include "core/hash.h"
 #include "core/memory.h"
 
@@ -84,37 +85,13 @@ static size_t node_bytes(const pq_node *node)
     return bytes;
 }
 
-/* Whether `name` is `owner` or a piece of it: "fc" owns "fc.b". */
-static bool is_part(const char *name, const char *owner)
-{
-    const size_t n = strlen(owner);
-
-    return strncmp(name, owner, n) == 0 && (name[n] == '\0' || name[n] == '.');
-}
-
-/* Whether a node came from a layer of another graph, and not from a piece of it that is
- * a layer there ("fc.b.b" came from "fc.b", not from "fc"). */
-static bool came_from(const pq_graph *before, const char *name, const char *layer)
-{
-    if (!is_part(name, layer)) {
-        return false;
-    }
-    for (size_t i = 0; i < before->n_nodes; i++) {
-        const char *other = before->nodes[i].name;
-        if (strlen(other) > strlen(layer) && is_part(name, other)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Bytes and operations of a layer, with its pieces that the graph `other` does not have.
  */
 static void add_up(const pq_graph *graph, const pq_graph *other, const char *layer,
                    size_t *bytes, uint64_t *macs)
 {
     for (size_t k = 0; k < graph->n_nodes; k++) {
-        if (came_from(other, graph->nodes[k].name, layer)) {
+        if (pq_came_from(other, graph->nodes[k].name, layer)) {
             *bytes += node_bytes(&graph->nodes[k]);
             *macs += pq_node_macs(graph, k);
         }
@@ -218,6 +195,7 @@ pq_status pq_stage_apply(const pq_stage *stage, const pq_graph *graph,
     task.layers = stage->layers;
     PQ_TRY(stage->method->apply(&task, err));
     PQ_TRY(pq_graph_check(task.graph, err));
+    PQ_TRY(pq_note_undone(before, &task, err));
     for (size_t i = 0; i < task.n_changes; i++) {
         measure(before, task.graph, task.changes, i);
     }

@@ -464,6 +464,7 @@ const pq_method pq_method_cp = {
     .params      = params,
     .params_size = sizeof(cp_params),
     .version     = "3",
+    .keeps       = PQ_KEEPS_ACTIVATIONS,
     .stochastic  = true,
     .needs       = needs,
     .check       = check,

@@ -20,6 +20,7 @@ const pq_method pq_method_distill = {
     .params  = pq_train_param_table,
     .params_size = sizeof(pq_train_params),
     .version     = "4",
+    .keeps       = PQ_KEEPS_ALL,
     .stochastic  = true,
     .needs       = pq_training_needs,
     .check       = pq_training_check,

@@ -357,6 +357,7 @@ const pq_method pq_method_equalize = {
     .params  = params,
     .params_size = sizeof(equalize_params),
     .version     = "2",
+    .keeps       = PQ_KEEPS_ZEROS | PQ_KEEPS_REFUSES,
     .check       = check,
     .accepts     = accepts,
     .apply       = apply,

@@ -419,6 +419,7 @@ const pq_method pq_method_lora = {
     .params  = params,
     .params_size = sizeof(lora_params),
     .version     = "1",
+    .keeps       = PQ_KEEPS_GRIDS | PQ_KEEPS_ACTIVATIONS,
     .stochastic  = true,
     .check       = check,
     .accepts     = accepts,

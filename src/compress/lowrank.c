@@ -253,6 +253,10 @@ pq_status pq_chain_replace(pq_graph *graph, size_t node, size_t n, pq_layer **la
     if (bias != NULL) {
         PQ_TRY(pq_tensor_clone(bias->value, &copy, err));
         PQ_TRY(pq_layer_add_weight(layers[n - 1], "bias", copy, err));
+        if (bias->quant != NULL) {
+            PQ_TRY(pq_quant_clone(bias->quant,
+                                  &pq_layer_weight(layers[n - 1], "bias")->quant, err));
+        }
     }
     if (shift != NULL) {
         PQ_TRY(pq_bias_shift(

@@ -19,9 +19,9 @@
 /** What happened to one layer; for the record and the per-layer report. */
 typedef struct {
     char layer[64];
-    char what[192]; /**< "rank 8 of 32", "dense kept: rank 20 is not below
+    char what[256]; /**< "rank 8 of 32", "dense kept: rank 20 is not below
                        break-even 12.8" */
-    double error;   /**< |W - W'|_F / |W|_F, or NAN */
+    double error;   /**< |W - W'|_F / |W|_F of the kernel, or of all cores; NAN */
     size_t bytes_before,
         bytes_after; /**< stored, of all factors; filled by pq_stage_apply; 0 in further
                         changes of a layer */
@@ -99,6 +99,16 @@ enum {
                                 the host */
 };
 
+/** What of the stages before it a method leaves in the layers it works on; what it does
+ * not leave it says in its changes (pq_note_undone). */
+enum {
+    PQ_KEEPS_GRIDS       = 1 << 0, /**< weights stay on a grid: their own, or a new one */
+    PQ_KEEPS_ZEROS       = 1 << 1, /**< pruned weights stay 0 */
+    PQ_KEEPS_ACTIVATIONS = 1 << 2, /**< activations stay on a grid */
+    PQ_KEEPS_ALL         = PQ_KEEPS_GRIDS | PQ_KEEPS_ZEROS | PQ_KEEPS_ACTIVATIONS,
+    PQ_KEEPS_REFUSES     = 1 << 3, /**< refuses layers that have grids */
+};
+
 typedef struct {
     const char     *name;    /**< the stage name of the config: "svd" */
     const char     *summary; /**< one line */
@@ -107,7 +117,8 @@ typedef struct {
     size_t          params_size;
     const char *version; /**< of the numerics; part of the cell key; raise it when results
                             change */
-    bool stochastic;     /**< whether the seed enters the cell key */
+    bool     stochastic; /**< whether the seed enters the cell key */
+    unsigned keeps;      /**< PQ_KEEPS_… */
 
     /** Which PQ_NEEDS_* these parameters imply; NULL = none. */
     unsigned (*needs)(const void *params);

@@ -39,12 +39,29 @@ static const pq_param params[] = {
     {0},
 };
 
-/* A run of kernels that share one threshold. */
+/* A run of kernels that share one threshold: all, or those of one layer. */
 typedef struct {
     pq_weight **kernels; /* [n] */
     double     *dropped; /* [n] sum of the squares that were zeroed */
     size_t      n;
 } group;
+
+/* Kernels of a layer: one, or its cores. */
+static size_t kernels_of(const pq_node *node, pq_weight **out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < node->layer->n_weights; i++) {
+        pq_weight *w = &node->layer->weights[i];
+        if (node->layer->kind->role(w->name) == PQ_WEIGHT_KERNEL) {
+            if (out != NULL) {
+                out[n] = w;
+            }
+            n++;
+        }
+    }
+    return n;
+}
 
 /* The order weights go in: what is pruned already, then by |x|. For finite floats the
  * order of the bits is the order of the values. */
@@ -137,44 +154,57 @@ static bool accepts(const pq_graph *graph, const pq_node *node)
     return pq_node_kernel(node) != NULL;
 }
 
-static pq_status report(pq_compress_task *task, size_t i, const pq_tensor *w,
-                        double dropped)
+static pq_status report(pq_compress_task *task, const char *name, group g)
 {
-    double kept  = 0.0;
-    size_t zeros = 0;
+    double kept = 0.0, dropped = 0.0;
+    size_t zeros = 0, count = 0;
 
-    for (size_t k = 0; k < w->count; k++) {
-        kept += (double)pq_f32(w)[k] * (double)pq_f32(w)[k];
-        zeros += pq_f32(w)[k] == 0.0f ? 1 : 0;
+    for (size_t k = 0; k < g.n; k++) {
+        const pq_tensor *w = g.kernels[k]->value;
+        for (size_t i = 0; i < w->count; i++) {
+            kept += (double)pq_f32(w)[i] * (double)pq_f32(w)[i];
+            zeros += pq_f32(w)[i] == 0.0f ? 1 : 0;
+        }
+        dropped += g.dropped[k];
+        count += w->count;
     }
-    return pq_task_change(task, task->nodes[i],
+    return pq_task_change(task, name,
                           dropped > 0.0 ? sqrt(dropped / (kept + dropped)) : 0.0,
-                          "%zu of %zu weights are zero", zeros, w->count);
+                          "%zu of %zu weights are zero", zeros, count);
+}
+
+static const pq_node *node_of(const pq_compress_task *task, size_t i)
+{
+    return &task->graph->nodes[pq_graph_find(task->graph, task->nodes[i])];
 }
 
 static pq_status apply(pq_compress_task *task, pq_err *err)
 {
     const prune_params *p         = task->params;
     size_t             *histogram = NULL;
-    group               all       = {.n = task->n_nodes};
+    group               all       = {0};
     pq_status           st;
 
+    for (size_t i = 0; i < task->n_nodes; i++) {
+        all.n += kernels_of(node_of(task, i), NULL);
+    }
     PQ_NEW(all.kernels, all.n);
     PQ_NEW(all.dropped, all.n);
     PQ_NEW(histogram, 65536);
-    for (size_t i = 0; i < all.n; i++) {
-        const size_t at = pq_graph_find(task->graph, task->nodes[i]);
-        all.kernels[i]  = pq_node_kernel(&task->graph->nodes[at]);
+    for (size_t i = 0, at = 0; i < task->n_nodes; i++) {
+        at += kernels_of(node_of(task, i), all.kernels + at);
     }
     if (p->scope == GLOBAL) {
         PQ_TRY(prune_group(all, p->target_sparsity, histogram, err));
     }
-    for (size_t i = 0; i < all.n; i++) {
-        const group one = {&all.kernels[i], &all.dropped[i], 1};
+    for (size_t i = 0, at = 0; i < task->n_nodes; i++) {
+        const group one = {&all.kernels[at], &all.dropped[at],
+                           kernels_of(node_of(task, i), NULL)};
         if (p->scope == PER_LAYER) {
             PQ_TRY(prune_group(one, p->target_sparsity, histogram, err));
         }
-        PQ_TRY(report(task, i, all.kernels[i]->value, all.dropped[i]));
+        PQ_TRY(report(task, task->nodes[i], one));
+        at += one.n;
     }
 cleanup:
     pq_free(all.kernels);
@@ -190,7 +220,8 @@ const pq_method pq_method_prune = {
     .source      = "arXiv:1506.02626, arXiv:1710.01878",
     .params      = params,
     .params_size = sizeof(prune_params),
-    .version     = "2",
+    .version     = "3",
+    .keeps       = PQ_KEEPS_ALL,
     .accepts     = accepts,
     .apply       = apply,
 };

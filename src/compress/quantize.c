@@ -305,6 +305,43 @@ static bool accepts(const pq_graph *graph, const pq_node *node)
     return pq_node_kernel(node) != NULL;
 }
 
+static double part_of(const double sums[2])
+{
+    return sums[0] > 0.0 ? sqrt(sums[1] / sums[0]) : 0.0;
+}
+
+/* Puts the weights of a layer on their grids. `error` is of its kernels together; where
+ * there are other weights, or several, each one's stands in `each`. */
+static pq_status round_weights(const pq_quantize_params *p, const pq_layer *layer,
+                               const pq_calib_gram *gram, double *error, pq_text *each,
+                               pq_err *err)
+{
+    double    all[2] = {0.0, 0.0};
+    size_t    n      = 0;
+    pq_status st     = PQ_OK;
+
+    for (size_t i = 0; i < layer->n_weights; i++) {
+        pq_weight           *w       = &layer->weights[i];
+        const pq_weight_role role    = layer->kind->role(w->name);
+        double               sums[2] = {0.0, 0.0};
+        if (role == PQ_WEIGHT_KERNEL ||
+            (role == PQ_WEIGHT_BIAS && p->format >= PQ_FORMAT_F16)) {
+            PQ_TRY(pq_quantize_weight(p, w, gram, sums, err));
+            pq_text_add(each, "%s%s %.2g", n++ == 0 ? "; errors: " : ", ", w->name,
+                        part_of(sums));
+            all[0] += role == PQ_WEIGHT_KERNEL ? sums[0] : 0.0;
+            all[1] += role == PQ_WEIGHT_KERNEL ? sums[1] : 0.0;
+        }
+    }
+    PQ_CHECK(!each->failed, PQ_ERR_NOMEM, "cannot allocate a text");
+    if (n <= 1) {
+        pq_text_free(each);
+    }
+    *error = part_of(all);
+cleanup:
+    return st;
+}
+
 static pq_status quantize_weights(pq_compress_task *task, const char *name, int64_t bits,
                                   pq_err *err)
 {
@@ -313,32 +350,28 @@ static pq_status quantize_weights(pq_compress_task *task, const char *name, int6
     const pq_node       *node     = &task->graph->nodes[pq_graph_find(task->graph, name)];
     const pq_calib_gram *gram =
         wants_grams(p) ? pq_calib_gram_of(task->calib, name) : NULL;
-    const bool dense   = pq_node_is(node, "dense") || pq_node_is(node, "conv2d");
-    double     sums[2] = {0.0, 0.0};
-    pq_status  st      = PQ_OK;
+    const bool  dense = pq_node_is(node, "dense") || pq_node_is(node, "conv2d");
+    const char *note  = wants_grams(p) && gram == NULL              ? "; grouped: nearest"
+                        : p->choice == PQ_CHOICE_ADAROUND && !dense ? "; cores: nearest"
+                                                                    : "";
+    pq_text     each  = {0};
+    double      error = 0.0;
+    pq_status   st;
 
     own.bits = bits;
-    for (size_t i = 0; i < node->layer->n_weights; i++) {
-        pq_weight           *w    = &node->layer->weights[i];
-        const pq_weight_role role = node->layer->kind->role(w->name);
-        if (role == PQ_WEIGHT_KERNEL ||
-            (role == PQ_WEIGHT_BIAS && p->format >= PQ_FORMAT_F16)) {
-            PQ_TRY(pq_quantize_weight(p, w, gram, sums, err));
-        }
-    }
-    const double error = sums[0] > 0.0 ? sqrt(sums[1] / sums[0]) : 0.0;
-    const char  *note  = wants_grams(p) && gram == NULL ? "; grouped: nearest"
-                         : p->choice == PQ_CHOICE_ADAROUND && !dense ? "; cores: nearest"
-                                                                     : "";
+    PQ_TRY(round_weights(p, node->layer, gram, &error, &each, err));
+    const char *errors = each.text != NULL ? each.text : "";
 
     if (pq_quantize_has_codes(p)) {
-        PQ_TRY(pq_task_change(task, name, error, "%s%d weights, %s%s", formats[p->format],
-                              (int)p->bits, granularities[p->granularity], note));
+        PQ_TRY(pq_task_change(task, name, error, "%s%d weights, %s%s%s",
+                              formats[p->format], (int)p->bits,
+                              granularities[p->granularity], note, errors));
     } else {
-        PQ_TRY(
-            pq_task_change(task, name, error, "%s weights%s", formats[p->format], note));
+        PQ_TRY(pq_task_change(task, name, error, "%s weights%s%s", formats[p->format],
+                              note, errors));
     }
 cleanup:
+    pq_text_free(&each);
     return st;
 }
 
@@ -438,6 +471,7 @@ const pq_method pq_method_quantize = {
     .params      = params,
     .params_size = sizeof(pq_quantize_params),
     .version     = "7",
+    .keeps       = PQ_KEEPS_ALL,
     .needs       = needs,
     .check       = check,
     .accepts     = accepts,

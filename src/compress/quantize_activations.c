@@ -10,6 +10,10 @@
  *   - What the model ends in (logits, softmax) stays float.
  *
  * So an integer engine finds a grid on both sides of each kernel.
+ *
+ * A grid that an earlier stage gave to what selected kernels read stays, as it belongs to
+ * the layers that give it, and the change says so; that of the model's input belongs to
+ * the kernels that read it, and is made anew where they all are selected.
  */
 #include <math.h>
 #include <string.h>
@@ -194,6 +198,40 @@ cleanup:
     return st;
 }
 
+/* Whether all kernels that read the values of a node are selected. */
+static bool read_by_selected_only(const plan *p, const pq_compress_task *task, size_t at)
+{
+    for (size_t i = 0; i < p->graph->n_nodes; i++) {
+        const pq_node *node  = &p->graph->nodes[i];
+        bool           found = pq_node_kernel(node) == NULL;
+        for (size_t k = 0; !found && k < task->n_nodes; k++) {
+            found = strcmp(task->nodes[k], node->name) == 0;
+        }
+        if (!found && source(p->graph, node->inputs[0]) == at) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static pq_status keep_grid(pq_compress_task *task, const pq_node *node)
+{
+    const pq_quantize_params *p = task->params;
+    const pq_quant           *q = node->quant;
+    const int64_t bits = p->activation_bits == PQ_UNSET ? p->bits : p->activation_bits;
+    const bool    same =
+        p->format == (q->scheme == PQ_QUANT_FIXED ? PQ_FORMAT_FIXED : PQ_FORMAT_INT);
+    pq_status st = PQ_OK;
+
+    if (!same || q->bits != bits) {
+        PQ_TRY(pq_task_change(task, node->name, (double)NAN,
+                              "activations stay %s%d, as an earlier stage made them",
+                              q->scheme == PQ_QUANT_FIXED ? "fixed" : "int", q->bits));
+    }
+cleanup:
+    return st;
+}
+
 pq_status pq_quantize_activations(pq_compress_task *task, char *const *folded,
                                   pq_err *err)
 {
@@ -205,8 +243,12 @@ pq_status pq_quantize_activations(pq_compress_task *task, char *const *folded,
     PQ_NEW(p.own, p.graph->n_nodes);
     mark(&p, task);
     for (size_t i = 0; i < p.graph->n_nodes; i++) {
-        if (p.marked[i] && (p.own[i] || p.graph->nodes[i].quant == NULL)) {
-            PQ_TRY(quantize_output(task, i, range_of(task, i, folded), err));
+        const pq_node *node = &p.graph->nodes[i];
+        const bool     anew = p.own[i] || node->quant == NULL ||
+                          (node->n_inputs == 0 && read_by_selected_only(&p, task, i));
+        if (p.marked[i]) {
+            PQ_TRY(anew ? quantize_output(task, i, range_of(task, i, folded), err)
+                        : keep_grid(task, node));
         }
     }
 cleanup:

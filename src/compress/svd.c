@@ -434,6 +434,7 @@ const pq_method pq_method_svd = {
     .params      = params,
     .params_size = sizeof(svd_params),
     .version     = "3",
+    .keeps       = PQ_KEEPS_ACTIVATIONS,
     .needs       = needs,
     .check       = check,
     .accepts     = pq_accepts_kernel,

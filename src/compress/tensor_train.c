@@ -491,6 +491,7 @@ const pq_method pq_method_tensor_train = {
     .params      = params,
     .params_size = sizeof(tt_params),
     .version     = "3",
+    .keeps       = PQ_KEEPS_ACTIVATIONS,
     .stochastic  = true,
     .needs       = needs,
     .check       = check,

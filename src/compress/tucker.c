@@ -301,6 +301,7 @@ const pq_method pq_method_tucker = {
     .params      = params,
     .params_size = sizeof(tucker_params),
     .version     = "3",
+    .keeps       = PQ_KEEPS_ACTIVATIONS,
     .needs       = needs,
     .check       = check,
     .accepts     = accepts,

@@ -81,7 +81,13 @@ static double item(const pq_layer *layer, const char *weight, size_t i, double a
 
 bool pq_grid_folds(const pq_quant *q)
 {
-    return q != NULL && q->scheme == PQ_QUANT_INTEGER && q->is_signed && q->axis == 0;
+    bool symmetric = true;
+
+    for (size_t i = 0; q != NULL && i < q->n; i++) {
+        symmetric = symmetric && q->zero_point[i] == 0;
+    }
+    return q != NULL && q->scheme == PQ_QUANT_INTEGER && q->is_signed && q->axis == 0 &&
+           symmetric;
 }
 
 /* The codes stay, but for a sign, when the scale takes the factor. */

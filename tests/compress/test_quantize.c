@@ -154,7 +154,7 @@ Test(quantize, float16_rounds_kernels_and_biases_and_nothing_else)
             }
         }
     }
-    cr_expect_str_eq(changes[0].what, "float16 weights");
+    cr_expect_eq(strncmp(changes[0].what, "float16 weights; errors: kernel ", 32), 0);
     cr_expect_lt(changes[0].error, 1e-3 / 2.0);
     cr_expect_eq(changes[0].bytes_after, changes[0].bytes_before / 2);
     pq_free(changes);
@@ -348,4 +348,34 @@ Test(quantize, average_bits_are_shared_out_by_what_layers_lose)
     cr_expect_eq(kernel(out, "fc1")->quant->bits, 8, "nothing to save");
     pq_graph_free(&out);
     pq_graph_free(&g);
+}
+
+/* A kernel that bfloat16 holds exactly has no error, whatever its bias has. */
+Test(quantize, the_error_is_the_kernels_and_those_of_other_weights_stand_beside_it)
+{
+    pq_graph        *g       = net_mlp(3), *out;
+    pq_layer_change *changes = NULL;
+    size_t           n       = 0;
+    pq_tensor       *w = pq_layer_weight(net_node(g, "fc1")->layer, "kernel")->value;
+
+    for (size_t i = 0; i < w->count; i++) {
+        pq_f32(w)[i] = rintf(pq_f32(w)[i] * 8.0f) / 8.0f;
+    }
+    out = net_apply("quantize:format=bfloat16,layers=fc1", g, NULL, &changes, &n);
+    cr_assert_eq(n, 1);
+    cr_expect_eq(changes[0].error, 0.0);
+    const float *x = pq_f32(pq_layer_weight(net_node(g, "fc1")->layer, "bias")->value);
+    const float *y = pq_f32(pq_layer_weight(net_node(out, "fc1")->layer, "bias")->value);
+    double       lost = 0.0, all = 0.0;
+    char         due[64];
+    for (size_t i = 0; i < 64; i++) {
+        lost += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
+        all += (double)x[i] * (double)x[i];
+    }
+    snprintf(due, sizeof due, "bfloat16 weights; errors: kernel 0, bias %.2g",
+             sqrt(lost / all));
+    cr_expect_str_eq(changes[0].what, due);
+    pq_free(changes);
+    pq_graph_free(&g);
+    pq_graph_free(&out);
 }

@@ -202,3 +202,37 @@ Test(quantize_activations, stacks_on_svd_factors)
     pq_calib_free(&calib);
     pq_graph_free(&g);
 }
+
+/* The input's grid goes with the kernels that read it; others stay with who gives them.
+ */
+Test(quantize_activations, a_second_stage_sets_the_inputs_grid_or_says_that_one_stays)
+{
+    pq_graph        *g       = net_mlp(7), *first, *out;
+    pq_calib        *calib   = net_calibrate(g, 50);
+    pq_apply_options options = {.calib = calib};
+    pq_layer_change *changes = NULL;
+    size_t           n       = 0;
+    bool             said    = false;
+
+    first = net_apply("quantize:bits=8", g, &options, NULL, NULL);
+    out   = net_apply("quantize:bits=4", first, &options, NULL, NULL);
+    cr_expect_eq(net_node(out, "in")->quant->bits, 4);
+    cr_expect_eq(net_node(out, "relu2")->quant->bits, 4);
+    pq_graph_free(&out);
+    out = net_apply("quantize:bits=4,layers=fc3", first, &options, &changes, &n);
+    cr_expect_eq(net_node(out, "in")->quant->bits, 8);
+    cr_expect_eq(net_node(out, "relu2")->quant->bits, 8);
+    cr_expect_eq(net_node(out, "relu3")->quant->bits, 4);
+    for (size_t i = 0; i < n; i++) {
+        said =
+            said || (strcmp(changes[i].layer, "relu2") == 0 &&
+                     strcmp(changes[i].what,
+                            "activations stay int8, as an earlier stage made them") == 0);
+    }
+    cr_expect(said);
+    pq_free(changes);
+    pq_graph_free(&first);
+    pq_graph_free(&out);
+    pq_calib_free(&calib);
+    pq_graph_free(&g);
+}
