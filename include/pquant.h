@@ -57,6 +57,13 @@ PQUANT_API void pquant_model_free(pquant_model *model);
  */
 PQUANT_API int pquant_model_set_classes(pquant_model *model, const char *classes);
 
+/**
+ * Says what the outputs mean, where the last layer does not tell.
+ * @param[in] head  "softmax", "logits", "sigmoid", "binary" or "none"
+ * @return 0, or non-zero on failure
+ */
+PQUANT_API int pquant_model_set_head(pquant_model *model, const char *head);
+
 /** Bytes of all weights at their bit width, with scales and indices. */
 PQUANT_API size_t pquant_model_stored_bytes(const pquant_model *model);
 

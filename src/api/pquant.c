@@ -4,6 +4,7 @@
 
 #include "core/memory.h"
 #include "formats/model.h"
+#include "graph/head.h"
 #include "lab/compress.h"
 #include "lab/evaluate.h"
 
@@ -88,6 +89,14 @@ int pquant_model_set_classes(pquant_model *model, const char *classes)
 cleanup:
     pq_free(names);
     return st != PQ_OK;
+}
+
+int pquant_model_set_head(pquant_model *model, const char *head)
+{
+    pq_err *err = begin();
+
+    return pq_graph_check(model->graph, err) != PQ_OK ||
+           pq_graph_set_head(model->graph, head, err) != PQ_OK;
 }
 
 size_t pquant_model_stored_bytes(const pquant_model *model)

@@ -249,3 +249,17 @@ pq_status pq_args_format(const pq_args *args, const char *allowed, const char **
 cleanup:
     return st;
 }
+
+pq_status pq_args_head(const pq_args *args, pq_graph *graph, pq_err *err)
+{
+    const char *head = pq_args_value(args, "head");
+    pq_status   st;
+
+    PQ_TRY(pq_graph_check(graph, err));
+    st = pq_graph_set_head(graph, head, err);
+    if (st != PQ_OK) {
+        pq_err_context(err, "--head");
+    }
+cleanup:
+    return st;
+}

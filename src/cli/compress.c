@@ -19,6 +19,7 @@ static const pq_option options[] = {
     {"train", 0, "FILE[:SPLIT]", false, NULL,
      "training events, for finetune and distill; a split 'val' beside it is watched"},
     {"arch", 0, "FILE", false, NULL, "architecture beside weights-only files"},
+    PQ_HEAD_OPTION,
     {"seed", 0, "N", false, "42", "seed of whatever is random"},
     {0},
 };
@@ -124,6 +125,7 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_args_size(args, "seed", 0, SIZE_MAX / 2, &seed, err));
     how.seed = seed;
     PQ_TRY(pq_model_load(pq_args_get(args, 0), pq_args_value(args, "arch"), &graph, err));
+    PQ_TRY(pq_args_head(args, graph, err));
     if (calib != NULL) {
         PQ_TRY(open_calibration(calib, &how, err));
     }

@@ -13,6 +13,7 @@ static const pq_option options[] = {
     {"data", 0, "FILE[:SPLIT]", false, NULL,
      "dataset file or folder, and which split of it"},
     {"arch", 0, "FILE", false, NULL, "architecture beside a weights-only first model"},
+    PQ_HEAD_OPTION,
     {"engine", 0, "NAME", false, "blas",
      "engine of the second model; the first is in blas"},
     {"limit", 0, "N", false, "256", "events compared, the first of the split, 1..4096"},
@@ -31,8 +32,9 @@ static json_t *diff_json(const pq_diff *d)
                               l->measured, "error", l->error, "largest", l->largest,
                               "signal", l->signal));
     }
-    return json_pack("{s:I, s:I, s:o}", "events", (json_int_t)d->events, "agree",
-                     (json_int_t)d->agree, "layers", layers);
+    return json_pack("{s:I, s:s, s:I, s:o}", "events", (json_int_t)d->events, "head",
+                     pq_head_name(d->head), "agree", (json_int_t)d->agree, "layers",
+                     layers);
 }
 
 /* The layer where the relative error grows most over what came before. */
@@ -59,8 +61,8 @@ static void diff_table(const pq_diff *d)
         (void)printf("%-28s %14.4g %14.4g %14.4g\n", l->name, l->error, l->largest,
                      l->signal);
     }
-    (void)printf("\n%zu of %zu events have the same largest output\n", d->agree,
-                 d->events);
+    (void)printf("\n%zu of %zu events %s (head %s)\n", d->agree, d->events,
+                 pq_head_alike(d->head, d->width), pq_head_name(d->head));
     if (d->n > 0) {
         (void)printf("the relative error grows most at '%s'\n",
                      d->layers[worst_step(d)].name);
@@ -85,6 +87,8 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_args_size(args, "limit", 1, 4096, &how.events, err));
     PQ_TRY(pq_model_load(pq_args_get(args, 0), pq_args_value(args, "arch"), &first, err));
     PQ_TRY(pq_model_load(pq_args_get(args, 1), NULL, &second, err));
+    PQ_TRY(pq_args_head(args, first, err));
+    PQ_TRY(pq_args_head(args, second, err));
     PQ_TRY(pq_dataset_spec(data, &path, &split_name, err));
     PQ_TRY(pq_dataset_open(path, NULL, &dataset, err));
     PQ_TRY(pq_dataset_split(dataset, split_name, &split, err));

@@ -19,6 +19,7 @@ static const pq_count_rule all_values = {true, true, true};
 
 static const pq_option info_options[] = {
     {"arch", 0, "FILE", false, NULL, "architecture beside weights-only files"},
+    PQ_HEAD_OPTION,
     {"format", 0, "table|json", false, "table", "how to print"},
     {0},
 };
@@ -67,13 +68,13 @@ static json_t *info_json(const pq_graph *graph, const char *path)
     for (size_t c = 0; c < graph->n_classes; c++) {
         (void)json_array_append_new(classes, json_string(graph->class_names[c]));
     }
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:O}", "model", path,
-                     "parameters", (json_int_t)values, "trainable", (json_int_t)trained,
-                     "nonzero", (json_int_t)nonzero, "stored_bytes",
-                     (json_int_t)pq_graph_stored_bytes(graph), "file_bytes",
-                     (json_int_t)pq_file_bytes(path), "macs",
-                     (json_int_t)pq_graph_macs(graph), "classes", classes, "layers",
-                     layers, "provenance", graph->provenance);
+    return json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:O}", "model", path, "head",
+        pq_head_name(pq_graph_head(graph)), "parameters", (json_int_t)values, "trainable",
+        (json_int_t)trained, "nonzero", (json_int_t)nonzero, "stored_bytes",
+        (json_int_t)pq_graph_stored_bytes(graph), "file_bytes",
+        (json_int_t)pq_file_bytes(path), "macs", (json_int_t)pq_graph_macs(graph),
+        "classes", classes, "layers", layers, "provenance", graph->provenance);
 }
 
 static bool is_quantized(const pq_graph *graph)
@@ -124,6 +125,8 @@ static void info_table(const pq_graph *graph, const char *path)
                  pq_bytes_text((double)pq_graph_stored_bytes(graph), a, sizeof a),
                  pq_bytes_text((double)pq_file_bytes(path), b, sizeof b),
                  (unsigned long long)pq_graph_macs(graph));
+    (void)printf("head %s: %s\n", pq_head_name(pq_graph_head(graph)),
+                 pq_head_meaning(pq_graph_head(graph), pq_graph_width(graph)));
     for (size_t c = 0; c < graph->n_classes; c++) {
         (void)printf("%s%s%s", c == 0 ? "classes " : ",", graph->class_names[c],
                      c + 1 == graph->n_classes ? "\n" : "");
@@ -148,6 +151,7 @@ static pq_status info(const pq_args *args, int *exit_code, pq_err *err)
     (void)exit_code;
     PQ_TRY(pq_args_format(args, "table json", &format, err));
     PQ_TRY(pq_model_load(path, pq_args_value(args, "arch"), &graph, err));
+    PQ_TRY(pq_args_head(args, graph, err));
     if (strcmp(format, "json") == 0) {
         json = info_json(graph, path);
         PQ_CHECK(json != NULL && json_dumpf(json, stdout, JSON_INDENT(2)) == 0,
@@ -179,7 +183,9 @@ static const pq_option eval_options[] = {
      "dataset file or folder, and which split of it"},
     {"arch", 0, "FILE", false, NULL, "architecture beside weights-only files"},
     {"classes", 0, "A,B,…", false, NULL,
-     "the model's output order, where its file does not say"},
+     "the model's output order, where its file does not say; of one output the two "
+     "classes, its own second"},
+    PQ_HEAD_OPTION,
     {"engine", 0, "NAME", false, "blas",
      "reference, blas, integer, onednn: see pquant doctor"},
     {"batch", 0, "N", false, "1024", "events read at a time; does not change the result"},
@@ -189,7 +195,7 @@ static const pq_option eval_options[] = {
     {"nonfinite", 0, "fail|drop|zero", false, "fail",
      "what to do with events that hold NaN or inf"},
     {"scores", 0, "OUT.h5", false, NULL,
-     "write scores [n, classes], labels and weights there"},
+     "write the model's own outputs as scores [n, outputs], labels and weights there"},
     {"format", 0, "table|json", false, "table", "how to print"},
     {0},
 };
@@ -202,7 +208,11 @@ static json_t *number_or_null(double x)
 static json_t *evaluated_json(const pq_evaluated *e)
 {
     static const char *const better[] = {"none", "higher", "lower"};
-    json_t                  *metrics = json_object(), *fallbacks = json_array();
+    json_t *metrics = json_object(), *fallbacks = json_array(), *refused = json_array();
+
+    for (size_t i = 0; i < e->n_refused; i++) {
+        (void)json_array_append_new(refused, json_string(e->refused[i]));
+    }
 
     for (size_t i = 0; i < e->n_fallbacks; i++) {
         (void)json_array_append_new(fallbacks, json_string(e->fallbacks[i]));
@@ -215,15 +225,21 @@ static json_t *evaluated_json(const pq_evaluated *e)
                       "lo", number_or_null(v->lo), "hi", number_or_null(v->hi), "n", v->n,
                       "unit", v->unit, "better", better[v->better]));
     }
-    return json_pack("{s:I, s:I, s:s, s:o, s:o}", "n", (json_int_t)e->n, "correct",
-                     (json_int_t)e->correct, "kernels", e->kernels, "fallbacks",
-                     fallbacks, "metrics", metrics);
+    return json_pack("{s:I, s:o, s:s, s:s, s:o, s:o, s:o}", "n", (json_int_t)e->n,
+                     "correct",
+                     e->decided ? json_integer((json_int_t)e->correct) : json_null(),
+                     "head", pq_head_name(e->head), "kernels", e->kernels, "fallbacks",
+                     fallbacks, "refused", refused, "metrics", metrics);
 }
 
 static void evaluated_table(const pq_evaluated *e)
 {
-    (void)printf("%zu of %zu events right\n\n%-18s %14s %14s %14s  %s\n", e->correct,
-                 e->n, "metric", "value", "lo", "hi", "unit");
+    if (e->decided) {
+        (void)printf("%zu of %zu events right\n\n", e->correct, e->n);
+    } else {
+        (void)printf("%zu events\n\n", e->n);
+    }
+    (void)printf("%-18s %14s %14s %14s  %s\n", "metric", "value", "lo", "hi", "unit");
     for (size_t i = 0; i < e->values.n; i++) {
         const pq_value *v = &e->values.items[i];
         (void)printf("%-18s %14.7g ", v->name, v->value);
@@ -233,7 +249,12 @@ static void evaluated_table(const pq_evaluated *e)
             (void)printf("%14s %14s  %s\n", "", "", v->unit);
         }
     }
-    (void)printf("\nkernels: %s\n", e->kernels);
+    (void)printf("\nhead %s: %s\n", pq_head_name(e->head),
+                 pq_head_meaning(e->head, e->width));
+    for (size_t i = 0; i < e->n_refused; i++) {
+        (void)printf("not computed: %s\n", e->refused[i]);
+    }
+    (void)printf("kernels: %s\n", e->kernels);
     for (size_t i = 0; i < e->n_fallbacks; i++) {
         (void)printf("in double, not in whole numbers: %s\n", e->fallbacks[i]);
     }
@@ -245,10 +266,10 @@ static pq_status write_scores(const char *path, const pq_evaluated *e, pq_err *e
     pq_h5     *file = NULL;
     pq_status  st;
 
-    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(e->n, e->classes), &scores, err));
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(e->n, e->width), &scores, err));
     PQ_TRY(pq_tensor_create(PQ_DTYPE_I32, PQ_SHAPE(e->n), &labels, err));
     PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(e->n), &weights, err));
-    memcpy(scores->data, e->probabilities, scores->count * sizeof(float));
+    memcpy(scores->data, e->outputs, scores->count * sizeof(float));
     memcpy(labels->data, e->labels, labels->count * sizeof(int32_t));
     memcpy(weights->data, e->weights, weights->count * sizeof(float));
     PQ_TRY(pq_h5_create(path, &file, err));
@@ -257,6 +278,7 @@ static pq_status write_scores(const char *path, const pq_evaluated *e, pq_err *e
     PQ_TRY(pq_h5_write(file, "/weights", weights, 4, err));
     PQ_TRY(pq_h5_set_texts(file, "/scores", "class_names",
                            (const char *const *)e->class_names, e->classes, err));
+    PQ_TRY(pq_h5_set_text(file, "/scores", "head", pq_head_name(e->head), err));
     PQ_TRY(pq_h5_commit(&file, err));
 cleanup:
     pq_h5_close(&file);
@@ -298,6 +320,7 @@ static pq_status eval_open(const pq_args *args, eval_state *s, size_t *split, pq
     PQ_CHECK(data != NULL, PQ_ERR_CONFIG, "model eval: --data FILE[:SPLIT] is missing");
     PQ_TRY(
         pq_model_load(pq_args_get(args, 0), pq_args_value(args, "arch"), &s->graph, err));
+    PQ_TRY(pq_args_head(args, s->graph, err));
     PQ_TRY(pq_dataset_spec(data, &s->path, &s->split_name, err));
     if (classes != NULL) {
         PQ_TRY(name_classes(s->graph, classes, err));
@@ -333,6 +356,16 @@ static void note_order(const pq_args *args, const eval_state *s)
     }
 }
 
+static void note_head(const pq_args *args, const pq_evaluated *e)
+{
+    const char *assumed = pq_head_assumed(e->head, e->width);
+
+    if (assumed != NULL && strcmp(pq_args_value(args, "head"), "auto") == 0 &&
+        !pq_args_flag(args, "quiet")) {
+        (void)fprintf(stderr, "note: %s (--head says otherwise)\n", assumed);
+    }
+}
+
 static pq_status eval(const pq_args *args, int *exit_code, pq_err *err)
 {
     const pq_progress   progress = pq_args_progress(args);
@@ -355,6 +388,7 @@ static pq_status eval(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_evaluate(s.graph, s.dataset, split, &options, &s.result, err));
     pq_progress_done();
     note_order(args, &s);
+    note_head(args, &s.result);
     note_nonfinite(args, &s);
     if (scores != NULL) {
         PQ_TRY(write_scores(scores, &s.result, err));

@@ -15,6 +15,7 @@
 #include "exec/cpu.h"
 #include "formats/model.h"
 #include "formats/zoo.h"
+#include "graph/head.h"
 #include "lab/evaluate.h"
 #include "train/train.h"
 
@@ -117,6 +118,8 @@ static pq_status open_inputs(run_state *r, pq_train_data *data, pq_err *err)
     } else {
         PQ_TRY(load(r, r->config->model.weights, r->config->model.arch, &r->graph, err));
     }
+    PQ_TRY(pq_graph_check(r->graph, err));
+    PQ_TRY(pq_graph_set_head(r->graph, pq_head_names[r->config->model.head], err));
     if (r->config->model.teacher != NULL) {
         PQ_TRY(load(r, r->config->model.teacher, r->config->model.teacher_arch,
                     &r->teacher, err));

@@ -14,6 +14,7 @@
 #include "core/progress.h"
 #include "core/text.h"
 #include "data/dataset.h"
+#include "graph/head.h"
 
 /** Exit codes that no pq_status stands for (design: 0 ok, 2 usage, …). */
 enum {
@@ -82,6 +83,16 @@ pq_status pq_args_format(const pq_args *args, const char *allowed, const char **
 
 /** Policy of --nonfinite. @retval PQ_ERR_CONFIG  None of fail, drop, zero. */
 pq_status pq_args_nonfinite(const pq_args *args, pq_nonfinite *out, pq_err *err);
+
+#define PQ_HEAD_OPTION                                                                   \
+    {                                                                                    \
+        "head", 0, "auto|softmax|logits|sigmoid|binary|none", false, "auto",             \
+            "what the outputs mean, where the last layer does not tell"                  \
+    }
+
+/** Checks a model and gives it the head of --head. @retval PQ_ERR_CONFIG  It cannot be.
+ */
+pq_status pq_args_head(const pq_args *args, pq_graph *graph, pq_err *err);
 
 /** Progress that is drawn on stderr: a bar on a terminal, lines otherwise, nothing with
  * --quiet. */

@@ -5,6 +5,7 @@
 #include "compress/undone.h"
 #include "core/hash.h"
 #include "core/memory.h"
+#include "graph/head.h"
 
 bool pq_stage_selects(const pq_stage *stage, const pq_graph *graph, const pq_node *node)
 {
@@ -189,6 +190,7 @@ pq_status pq_stage_apply(const pq_stage *stage, const pq_graph *graph,
     PQ_TRY(check_needs(stage, options, err));
     PQ_TRY(pq_graph_clone(graph, &before, err));
     PQ_TRY(pq_graph_check(before, err)); /* shapes, and no NaN gets into a method */
+    pq_graph_keep_head(before);          /* what the last layer tells may be rewritten */
     PQ_TRY(pq_graph_clone(before, &task.graph, err));
     PQ_TRY(select_nodes(stage, before, &names, &task.n_nodes, err));
     task.nodes  = (const char *const *)names;

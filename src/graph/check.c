@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "graph/graph.h"
+#include "graph/head.h"
 
 static pq_status check_weights(const pq_layer *layer, pq_err *err)
 {
@@ -87,6 +88,7 @@ pq_status pq_graph_check(pq_graph *graph, pq_err *err)
         }
     }
     PQ_TRY(check_scaler(graph, err));
+    PQ_TRY(pq_head_check(graph, graph->head, err));
     if (graph->aside != NULL) {
         st = pq_graph_check(graph->aside, err);
         if (st != PQ_OK) {

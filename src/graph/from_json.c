@@ -2,6 +2,7 @@
 
 #include "core/memory.h"
 #include "graph/graph_json.h"
+#include "graph/head.h"
 #include "graph/json_keys.h"
 
 enum { CLASSES_MAX = 1 << 20, NAME_MAX_BYTES = 255 };
@@ -181,9 +182,24 @@ cleanup:
     return st;
 }
 
+static pq_status read_head(const json_t *json, pq_graph *graph, pq_err *err)
+{
+    const char *name = NULL;
+    pq_status   st   = PQ_OK;
+
+    if (json_object_get(json, "head") != NULL) {
+        PQ_TRY(pq_json_text(json, "head", &name, err));
+        PQ_CHECK(pq_head_find(name, &graph->head), PQ_ERR_FORMAT,
+                 "the head '%.64s' is none of softmax, logits, sigmoid, binary, none",
+                 name);
+    }
+cleanup:
+    return st;
+}
+
 pq_status pq_graph_from_json(const json_t *json, pq_graph **out, pq_err *err)
 {
-    static const char *const keys[] = {"nodes", "output", "class_names", NULL};
+    static const char *const keys[] = {"nodes", "output", "head", "class_names", NULL};
     pq_graph                *graph  = NULL;
     const char              *output = NULL;
     pq_status                st;
@@ -196,6 +212,7 @@ pq_status pq_graph_from_json(const json_t *json, pq_graph **out, pq_err *err)
     graph->output = pq_graph_find(graph, output);
     PQ_CHECK(graph->output != SIZE_MAX, PQ_ERR_FORMAT, "the output '%.64s' is no layer",
              output);
+    PQ_TRY(read_head(json, graph, err));
     PQ_TRY(read_classes(json, graph, err));
     *out  = graph;
     graph = NULL;

@@ -101,6 +101,7 @@ pq_status pq_graph_clone(const pq_graph *graph, pq_graph **out, pq_err *err)
     PQ_TRY(pq_graph_create(&copy, err));
     PQ_NEW(copy->nodes, graph->n_nodes);
     copy->output = graph->output;
+    copy->head   = graph->head;
     for (size_t i = 0; i < graph->n_nodes; i++) {
         copy->n_nodes++; /* first, so that a half-made node is freed */
         PQ_TRY(clone_node(&graph->nodes[i], &copy->nodes[i], err));

@@ -29,13 +29,25 @@ typedef struct {
     pq_shape shape;  /**< output of one sample; valid after pq_graph_check */
 } pq_node;
 
+/** What a model's outputs mean: graph/head.h. */
+typedef enum {
+    PQ_HEAD_AUTO, /**< as the last layer tells */
+    PQ_HEAD_SOFTMAX,
+    PQ_HEAD_LOGITS,
+    PQ_HEAD_SIGMOID,
+    PQ_HEAD_BINARY,
+    PQ_HEAD_NONE,
+} pq_head;
+
 /** The model; owns everything it points to. */
 typedef struct pq_graph {
     size_t   n_nodes;
     pq_node *nodes;
     size_t   output; /**< index of the output node */
+    pq_head  head;   /**< what the outputs mean: ask pq_graph_head */
 
-    char     **class_names; /**< [n_classes] in output order, or NULL when unknown */
+    char **class_names; /**< [n_classes] in output order, of one output both classes, its
+                           own second; or NULL when unknown */
     size_t     n_classes;
     pq_tensor *scaler_mean; /**< float32 [n features] or NULL: x' = (x - mean) / std */
     pq_tensor *scaler_std;

@@ -6,7 +6,7 @@
  *                 "attributes": {"stride_h": 2, "padding": "same", …},
  *                 "quant": {…},
  *                 "weights": [{"name": "kernel", "shape": [16, 3, 3, 3]}]}, …],
- *      "output": "softmax", "class_names": ["g", "q", …]}
+ *      "output": "softmax", "head": "none", "class_names": ["g", "q", …]}
  *
  * Quantizer: {"scheme": "integer", "bits": 8, "signed": true, "narrow": true,
  * "axis": 0, "scale": […], "zero_point": […]}; scheme "float16" or "bfloat16"

@@ -1,5 +1,6 @@
 #include "core/hash.h"
 #include "graph/graph.h"
+#include "graph/head.h"
 
 static void hash_number(pq_hash *h, uint64_t value)
 {
@@ -111,6 +112,9 @@ pq_status pq_graph_hash(const pq_graph *graph, char out[65], pq_err *err)
     hash_number(&h, graph->class_names == NULL ? 0 : graph->n_classes);
     for (size_t i = 0; graph->class_names != NULL && i < graph->n_classes; i++) {
         pq_hash_text(&h, graph->class_names[i]);
+    }
+    if (!pq_head_is_told(graph)) {
+        pq_hash_text(&h, pq_head_name(graph->head));
     }
     hash_tensor(&h, graph->scaler_mean);
     hash_tensor(&h, graph->scaler_std);

@@ -2,6 +2,7 @@
 
 #include "core/memory.h"
 #include "graph/graph_json.h"
+#include "graph/head.h"
 
 /* JSON has no infinity: it is written as the text that the parameter reads. */
 static json_t *real(double value)
@@ -156,13 +157,16 @@ pq_status pq_graph_to_json(const pq_graph *graph, json_t **out, pq_err *err)
     for (size_t i = 0; i < graph->n_nodes; i++) {
         PQ_TRY(node_json(graph, &graph->nodes[i], nodes, err));
     }
-    PQ_CHECK(json_object_set(json, "nodes", nodes) == 0 &&
-                 json_object_set_new(json, "output",
-                                     json_string(graph->nodes[graph->output].name)) ==
-                     0 &&
-                 (graph->class_names == NULL ||
-                  json_object_set_new(json, "class_names", classes_json(graph)) == 0),
-             PQ_ERR_NOMEM, "cannot describe the model");
+    PQ_CHECK(
+        json_object_set(json, "nodes", nodes) == 0 &&
+            json_object_set_new(json, "output",
+                                json_string(graph->nodes[graph->output].name)) == 0 &&
+            (pq_head_is_told(graph) ||
+             json_object_set_new(json, "head", json_string(pq_head_name(graph->head))) ==
+                 0) &&
+            (graph->class_names == NULL ||
+             json_object_set_new(json, "class_names", classes_json(graph)) == 0),
+        PQ_ERR_NOMEM, "cannot describe the model");
     *out = json_incref(json);
 cleanup:
     json_decref(json);

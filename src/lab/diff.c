@@ -128,16 +128,6 @@ static void add_batch(const side *a, const side *b, const size_t *matches, size_
     }
 }
 
-static size_t largest_at(const float *y, size_t n)
-{
-    size_t at = 0;
-
-    for (size_t i = 1; i < n; i++) {
-        at = y[i] > y[at] ? i : at;
-    }
-    return at;
-}
-
 static pq_status run_batch(side *s, pq_dataset *dataset, size_t split, size_t first,
                            size_t n, pq_err *err)
 {
@@ -182,9 +172,8 @@ static pq_status compare(side *a, side *b, pq_dataset *dataset, size_t split,
         add_batch(a, b, matches, n, out);
         for (size_t i = 0; i < n; i++) {
             out->agree +=
-                largest_at(a->y + i * width, width) == largest_at(b->y + i * width, width)
-                    ? 1
-                    : 0;
+                pq_head_agree(out->head, width, a->y + i * width, b->y + i * width) ? 1
+                                                                                    : 0;
         }
     }
     finish(b, matches, out);
@@ -215,6 +204,11 @@ pq_status pq_diff_models(const pq_graph *first, const pq_graph *second,
     const pq_shape *of_b = &b.checked->nodes[b.checked->output].shape;
     PQ_CHECK(pq_shape_equal(of_a, of_b), PQ_ERR_SHAPE, "one model gives %s, the other %s",
              pq_shape_text(of_a, x, sizeof x), pq_shape_text(of_b, y, sizeof y));
+    diff.head  = pq_graph_head(a.checked);
+    diff.width = pq_graph_width(a.checked);
+    PQ_CHECK(diff.head == pq_graph_head(b.checked), PQ_ERR_CONFIG,
+             "one model's head is %s, the other's %s", pq_head_name(diff.head),
+             pq_head_name(pq_graph_head(b.checked)));
     PQ_TRY(compare(&a, &b, dataset, split, &diff, err));
     *out = diff;
     diff = (pq_diff){0};

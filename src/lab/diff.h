@@ -6,7 +6,7 @@
 #define PQ_LAB_DIFF_H
 
 #include "data/dataset.h"
-#include "graph/graph.h"
+#include "graph/head.h"
 
 /** Outputs of one layer that both models have. */
 typedef struct {
@@ -26,7 +26,9 @@ typedef struct {
 /** Owns its array; {0} is empty. */
 typedef struct {
     size_t         events;
-    size_t         agree; /**< events with the same largest output */
+    pq_head        head;  /**< of both models */
+    size_t         width; /**< outputs of both */
+    size_t         agree; /**< events that both decide alike: pq_head_agree */
     size_t         n;
     pq_layer_diff *layers; /**< [n], in the order of the second model */
 } pq_diff;
@@ -37,6 +39,7 @@ typedef struct {
  *
  * @retval PQ_ERR_SHAPE  The models' outputs have different shapes, or do not fit the
  * samples.
+ * @retval PQ_ERR_CONFIG  Their heads differ: decisions cannot be compared.
  */
 pq_status pq_diff_models(const pq_graph *first, const pq_graph *second,
                          pq_dataset *dataset, size_t split,

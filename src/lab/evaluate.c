@@ -1,6 +1,5 @@
 #include "lab/evaluate.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -17,8 +16,14 @@ static pq_status output_classes(const pq_graph *graph, const pq_dataset_info *da
     const size_t n = own ? graph->n_classes : data->n_classes;
     pq_status    st;
 
-    PQ_CHECK(n == width, PQ_ERR_SHAPE,
-             "the model has %zu outputs but there are %zu classes", width, n);
+    e->width = width;
+    e->head  = pq_graph_head(graph);
+    PQ_CHECK(n == pq_head_classes(e->head, width), PQ_ERR_SHAPE,
+             "the model has %zu output%s%s but there are %zu classes", width,
+             width == 1 ? "" : "s",
+             pq_head_classes(e->head, width) != width ? ", which tells two classes apart,"
+                                                      : "",
+             n);
     PQ_NEW(e->class_names, n);
     e->classes = n;
     for (size_t c = 0; c < n; c++) {
@@ -72,118 +77,140 @@ cleanup:
     return st;
 }
 
-/* softmax over each row, in double, with the largest logit taken out. */
-static void softmax_rows(size_t n, size_t classes, const float *logits, float *out)
+/* Takes the outputs over, with what is needed to compare them. */
+static pq_status take_outputs(const pq_graph *graph, pq_predictions *p, pq_evaluated *e,
+                              pq_err *err)
 {
-    for (size_t i = 0; i < n; i++) {
-        const float *l   = logits + i * classes;
-        double       sum = 0.0, top = (double)l[0];
-        for (size_t c = 1; c < classes; c++) {
-            top = fmax(top, (double)l[c]);
-        }
-        for (size_t c = 0; c < classes; c++) {
-            sum += exp((double)l[c] - top);
-        }
-        for (size_t c = 0; c < classes; c++) {
-            out[i * classes + c] = (float)(exp((double)l[c] - top) / sum);
-        }
-    }
-}
+    pq_status st;
 
-/* The kind that makes the outputs, seen through layers that change nothing. */
-static const char *output_kind(const pq_graph *graph)
-{
-    size_t node = graph->output;
-
-    while (graph->nodes[node].n_inputs == 1 &&
-           (strcmp(graph->nodes[node].layer->kind->name, "flatten") == 0 ||
-            strcmp(graph->nodes[node].layer->kind->name, "reshape") == 0 ||
-            strcmp(graph->nodes[node].layer->kind->name, "dropout") == 0)) {
-        node = graph->nodes[node].inputs[0];
-    }
-    return graph->nodes[node].layer->kind->name;
-}
-
-static pq_status split_outputs(const pq_graph *graph, pq_predictions *p, pq_evaluated *e,
-                               pq_err *err)
-{
-    const bool probabilities = strcmp(output_kind(graph), "softmax") == 0;
-    pq_status  st            = PQ_OK;
-
-    for (size_t i = 0; i < p->n * p->width; i++) {
-        PQ_CHECK(isfinite(p->outputs[i]), PQ_ERR_NUMERIC,
-                 "the model's output %zu of event %zu is not finite", i % p->width,
-                 i / p->width);
-    }
-    if (probabilities) {
-        e->probabilities = p->outputs;
-    } else {
-        PQ_NEW(e->probabilities, p->n * p->width);
-        softmax_rows(p->n, p->width, p->outputs, e->probabilities);
-        e->logits = p->outputs;
-    }
+    PQ_TRY(pq_head_check_outputs(graph, p->n, p->outputs, err));
+    e->outputs = p->outputs;
     p->outputs = NULL;
+    if (e->head == PQ_HEAD_LOGITS) {
+        PQ_NEW(e->norms, p->n);
+        for (size_t i = 0; i < p->n; i++) {
+            e->norms[i] = pq_head_normalise(e->head, e->width, e->outputs + i * e->width);
+        }
+    }
 cleanup:
     return st;
 }
 
-/* Counts events whose largest output is their label's; of equal outputs the first counts.
- */
-static size_t count_correct(const pq_evaluated *e)
+static void count_correct(pq_evaluated *e)
 {
-    const float *outputs = e->logits != NULL ? e->logits : e->probabilities;
-    size_t       correct = 0;
+    const pq_evaluation view = pq_evaluated_view(e, NULL, 0);
 
-    for (size_t i = 0; i < e->n; i++) {
-        const float *row  = outputs + i * e->classes;
-        size_t       best = 0;
-        for (size_t c = 1; c < e->classes; c++) {
-            if (row[c] > row[best]) {
-                best = c;
-            }
-        }
-        correct += (int32_t)best == e->labels[i];
+    e->decided = pq_evaluation_undecided(&view) == NULL;
+    for (size_t i = 0; e->decided && i < e->n; i++) {
+        e->correct += (int32_t)pq_evaluation_decision(&view, i) == e->labels[i];
     }
-    return correct;
+}
+
+bool pq_metric_applies(const pq_metric_choice *choice, const pq_evaluation *view)
+{
+    const pq_metric *m = choice->metric;
+
+    return !choice->usual || ((m->usual == NULL || m->usual(view)) &&
+                              (m->refuses == NULL || m->refuses(view) == NULL));
+}
+
+pq_evaluation pq_evaluated_view(const pq_evaluated *e, const pq_graph *graph,
+                                size_t file_bytes)
+{
+    return (pq_evaluation){
+        .n           = e->n,
+        .classes     = e->classes,
+        .width       = e->width,
+        .head        = e->head,
+        .outputs     = e->outputs,
+        .norms       = e->norms,
+        .labels      = e->labels,
+        .weights     = e->weights,
+        .class_names = (const char *const *)e->class_names,
+        .graph       = graph,
+        .file_bytes  = file_bytes,
+    };
+}
+
+static pq_status note_refused(pq_evaluated *e, const char *metric, const char *why,
+                              pq_err *err)
+{
+    char **grown = pq_recalloc(e->refused, e->n_refused, e->n_refused + 1, sizeof *grown);
+    pq_status st;
+
+    PQ_CHECK(grown != NULL, PQ_ERR_NOMEM, "cannot allocate a text");
+    e->refused               = grown;
+    e->refused[e->n_refused] = pq_format("%s: %s", metric, why);
+    PQ_CHECK(e->refused[e->n_refused] != NULL, PQ_ERR_NOMEM, "cannot allocate a text");
+    e->n_refused++;
+cleanup:
+    return st;
+}
+
+/* A metric that nobody named, where it has a value. */
+static pq_status compute_usual(const pq_metric *metric, const void *params,
+                               const pq_evaluation *view, pq_evaluated *e, pq_err *err)
+{
+    const char *why = metric->refuses != NULL ? metric->refuses(view) : NULL;
+
+    if (metric->usual != NULL && !metric->usual(view)) {
+        return PQ_OK;
+    }
+    return why != NULL ? note_refused(e, metric->name, why, err)
+                       : metric->compute(view, params, &e->values, err);
+}
+
+static pq_status compute_default(const pq_metric *metric, const pq_evaluation *view,
+                                 pq_evaluated *e, pq_err *err)
+{
+    unsigned char *defaults = NULL;
+    pq_status      st;
+
+    PQ_NEW(defaults, metric->params_size);
+    PQ_TRY(pq_params_default(metric->params, defaults, err));
+    PQ_TRY(compute_usual(metric, defaults, view, e, err));
+cleanup:
+    if (defaults != NULL) {
+        pq_params_free(metric->params, defaults);
+    }
+    pq_free(defaults);
+    return st;
 }
 
 static pq_status compute_metrics(const pq_graph            *graph,
                                  const pq_evaluate_options *options, pq_evaluated *e,
                                  pq_err *err)
 {
-    const pq_evaluation view = {
-        .n             = e->n,
-        .classes       = e->classes,
-        .probabilities = e->probabilities,
-        .logits        = e->logits,
-        .labels        = e->labels,
-        .weights       = e->weights,
-        .class_names   = (const char *const *)e->class_names,
-        .graph         = graph,
-        .file_bytes    = options->file_bytes,
-    };
-    unsigned char   *defaults = NULL;
-    const pq_metric *metric   = NULL;
-    pq_status        st       = PQ_OK;
+    const pq_evaluation view = pq_evaluated_view(e, graph, options->file_bytes);
+    pq_status           st   = PQ_OK;
 
+    PQ_TRY(pq_evaluate_metrics_check(graph, options->n_metrics, options->metrics, err));
     for (size_t i = 0; i < options->n_metrics; i++) {
-        metric = options->metrics[i].metric;
-        PQ_TRY(metric->compute(&view, options->metrics[i].params, &e->values, err));
+        const pq_metric_choice *m = &options->metrics[i];
+        PQ_TRY(m->usual ? compute_usual(m->metric, m->params, &view, e, err)
+                        : m->metric->compute(&view, m->params, &e->values, err));
     }
     for (size_t i = 0; options->n_metrics == 0 && pq_metrics[i] != NULL; i++) {
-        metric = pq_metrics[i];
-        PQ_NEW(defaults, metric->params_size);
-        PQ_TRY(pq_params_default(metric->params, defaults, err));
-        PQ_TRY(metric->compute(&view, defaults, &e->values, err));
-        pq_params_free(metric->params, defaults);
-        pq_free(defaults);
-        defaults = NULL;
+        PQ_TRY(compute_default(pq_metrics[i], &view, e, err));
     }
 cleanup:
-    if (defaults != NULL) {
-        pq_params_free(metric->params, defaults);
+    return st;
+}
+
+pq_status pq_evaluate_metrics_check(const pq_graph *graph, size_t n,
+                                    const pq_metric_choice *metrics, pq_err *err)
+{
+    const pq_evaluation view = {.head  = pq_graph_head(graph),
+                                .width = pq_graph_width(graph)};
+    pq_status           st   = PQ_OK;
+
+    for (size_t i = 0; i < n; i++) {
+        const pq_metric *m = metrics[i].metric;
+        const char      *why =
+            m->refuses != NULL && !metrics[i].usual ? m->refuses(&view) : NULL;
+        PQ_CHECK(why == NULL, PQ_ERR_CONFIG, "metric %s: %s", m->name, why);
     }
-    pq_free(defaults);
+cleanup:
     return st;
 }
 
@@ -268,8 +295,8 @@ pq_status pq_evaluate(pq_graph *graph, pq_dataset *dataset, size_t split,
     p.kernels = NULL;
     PQ_TRY(list_fallbacks(graph, options->predict.engine, &e, err));
     PQ_TRY(relabel(data, &e, err));
-    PQ_TRY(split_outputs(graph, &p, &e, err));
-    e.correct = count_correct(&e);
+    PQ_TRY(take_outputs(graph, &p, &e, err));
+    count_correct(&e);
     PQ_TRY(compute_metrics(graph, options, &e, err));
     *out = e;
     e    = (pq_evaluated){0};
@@ -295,8 +322,8 @@ void pq_evaluated_free(pq_evaluated *e)
         pq_free(e->class_names[c]);
     }
     pq_free(e->class_names);
-    pq_free(e->probabilities);
-    pq_free(e->logits);
+    pq_free(e->outputs);
+    pq_free(e->norms);
     pq_free(e->labels);
     pq_free(e->weights);
     pq_values_free(&e->values);
@@ -305,5 +332,9 @@ void pq_evaluated_free(pq_evaluated *e)
         pq_free(e->fallbacks[i]);
     }
     pq_free(e->fallbacks);
+    for (size_t i = 0; i < e->n_refused; i++) {
+        pq_free(e->refused[i]);
+    }
+    pq_free(e->refused);
     *e = (pq_evaluated){0};
 }

@@ -12,6 +12,7 @@
 typedef struct {
     const pq_metric *metric;
     void            *params; /**< struct of metric->params_size, or NULL */
+    bool             usual;  /**< nobody named it: left out where it has no value */
 } pq_metric_choice;
 
 typedef struct {
@@ -23,20 +24,33 @@ typedef struct {
 
 /** Owns everything; {0} is empty. */
 typedef struct {
-    size_t    n, classes;
-    size_t    correct;       /**< events whose largest output is their label's */
-    char    **class_names;   /**< [classes], the model's order */
-    float    *probabilities; /**< [n, classes] */
-    float    *logits;        /**< [n, classes] or NULL */
-    int32_t  *labels;        /**< [n], the model's order */
-    float    *weights;       /**< [n] */
-    pq_values values;
-    char     *kernels; /**< what computed the outputs: pq_plan_kernels */
+    size_t        n, classes;
+    size_t        width;   /**< outputs of the model: `classes`, or one for two classes */
+    pq_head       head;    /**< what they mean */
+    bool          decided; /**< whether they decide: else `correct` is 0 */
+    size_t        correct; /**< events decided for their label */
+    char        **class_names; /**< [classes], the model's order */
+    float        *outputs;     /**< [n, width], as the model gives them */
+    pq_head_norm *norms;       /**< [n] pq_head_normalise of logits, or NULL */
+    int32_t      *labels;      /**< [n], the model's order */
+    float        *weights;     /**< [n] */
+    pq_values     values;
+    char         *kernels; /**< what computed the outputs: pq_plan_kernels */
     /** Layers with a kernel that engine `integer` computed in double, and why: "fc1: its
      * kernel has no whole-number codes"; none with other engines. */
     size_t n_fallbacks;
     char **fallbacks; /**< [n_fallbacks] */
+    /** Usual metrics that such outputs have no value of, and why: "log_loss: …". */
+    size_t n_refused;
+    char **refused; /**< [n_refused] */
 } pq_evaluated;
+
+/** Whether a metric is computed for such outputs: one that was named always is. */
+bool pq_metric_applies(const pq_metric_choice *choice, const pq_evaluation *view);
+
+/** What metrics read; borrows from `e`. */
+pq_evaluation pq_evaluated_view(const pq_evaluated *e, const pq_graph *graph,
+                                size_t file_bytes);
 
 /**
  * Whether a model can be evaluated on a dataset: shapes and classes fit. Reads no event.
@@ -50,10 +64,18 @@ pq_status pq_evaluate_check(const pq_graph *graph, const pq_dataset *dataset,
                             bool *assumed, pq_err *err);
 
 /**
+ * Whether metrics that were asked for have a value for what a model's outputs mean.
+ * @retval PQ_ERR_CONFIG  With the metric and the reason.
+ */
+pq_status pq_evaluate_metrics_check(const pq_graph *graph, size_t n,
+                                    const pq_metric_choice *metrics, pq_err *err);
+
+/**
  * Evaluates. Classes of model and dataset are matched by name.
  *
- * @retval PQ_ERR_CONFIG  Class names do not match (both lists are named).
- * @retval PQ_ERR_SHAPE   The model has not as many outputs as there are classes.
+ * @retval PQ_ERR_CONFIG  Class names do not match (both lists are named); a metric that
+ * was asked for has no value for such outputs; they cannot be what the head says.
+ * @retval PQ_ERR_SHAPE   The model's outputs do not tell as many classes apart.
  */
 pq_status pq_evaluate(pq_graph *graph, pq_dataset *dataset, size_t split,
                       const pq_evaluate_options *options, pq_evaluated *out, pq_err *err);

@@ -1,15 +1,13 @@
 #include "lab/sensitivity.h"
 
-#include <math.h>
-#include <string.h>
-
 #include "compress/quantize_alone.h"
 #include "core/memory.h"
 #include "exec/plan.h"
+#include "graph/head.h"
 
 enum { BATCH = 64, LEAST_BITS = 2 };
 
-/* Probabilities of n events by float32 kernels; caller frees with pq_free. */
+/* Outputs of n events by float32 kernels; caller frees with pq_free. */
 static pq_status run(const pq_graph *graph, size_t n, const float *x, float **out,
                      size_t *width, pq_err *err)
 {
@@ -41,40 +39,13 @@ cleanup:
     return st;
 }
 
-static size_t largest(const float *row, size_t width)
-{
-    size_t best = 0;
-
-    for (size_t i = 1; i < width; i++) {
-        best = row[i] > row[best] ? i : best;
-    }
-    return best;
-}
-
-/* log of the softmax of a row; of probabilities their log. */
-static double log_of(const float *row, size_t width, size_t item, bool probabilities)
-{
-    double sum = 0.0;
-
-    if (probabilities) {
-        return log(fmax((double)row[item], 1e-30));
-    }
-    for (size_t i = 0; i < width; i++) {
-        sum += exp((double)row[i] - (double)row[largest(row, width)]);
-    }
-    return (double)row[item] - (double)row[largest(row, width)] - log(sum);
-}
-
-static void compare(size_t n, size_t width, bool probabilities, const float *a,
-                    const float *b, double *divergence, double *changed)
+static void compare(size_t n, size_t width, pq_head head, const float *a, const float *b,
+                    double *divergence, double *changed)
 {
     *divergence = *changed = 0.0;
     for (size_t e = 0; e < n; e++, a += width, b += width) {
-        for (size_t i = 0; i < width; i++) {
-            const double p = log_of(a, width, i, probabilities);
-            *divergence += exp(p) * (p - log_of(b, width, i, probabilities));
-        }
-        *changed += largest(a, width) != largest(b, width) ? 1.0 : 0.0;
+        *divergence += pq_head_divergence(head, width, a, b);
+        *changed += pq_head_agree(head, width, a, b) ? 0.0 : 1.0;
     }
     *divergence /= (double)n;
     *changed /= (double)n;
@@ -83,13 +54,14 @@ static void compare(size_t n, size_t width, bool probabilities, const float *a,
 pq_status pq_sensitivity_measure(const pq_stage *stage, const pq_graph *graph, size_t n,
                                  const float *x, pq_calib *calib, pq_err *err)
 {
-    const bool softmax =
-        strcmp(graph->nodes[graph->output].layer->kind->name, "softmax") == 0;
-    pq_graph *alone = NULL;
-    float    *plain = NULL, *y = NULL;
-    size_t    width = 0;
-    pq_status st;
+    const pq_head head  = pq_graph_head(graph);
+    pq_graph     *alone = NULL;
+    float        *plain = NULL, *y = NULL;
+    size_t        width = 0;
+    pq_status     st;
 
+    PQ_CHECK(pq_head_no_probability(head) == NULL, PQ_ERR_CONFIG, "width_rule = loss: %s",
+             pq_head_no_probability(head));
     PQ_TRY(run(graph, n, x, &plain, &width, err));
     for (size_t i = 0; i < graph->n_nodes; i++) {
         const pq_node *node = &graph->nodes[i];
@@ -101,7 +73,7 @@ pq_status pq_sensitivity_measure(const pq_stage *stage, const pq_graph *graph, s
         for (int bits = LEAST_BITS; bits <= pq_quantize_bits(stage); bits++) {
             PQ_TRY(pq_quantize_alone(stage, graph, node->name, bits, &alone, err));
             PQ_TRY(run(alone, n, x, &y, &width, err));
-            compare(n, width, softmax, plain, y, &loss->divergence[bits],
+            compare(n, width, head, plain, y, &loss->divergence[bits],
                     &loss->changed[bits]);
             pq_graph_free(&alone);
             pq_free(y);

@@ -1,4 +1,4 @@
-/* Fraction of events whose largest output is that of their label. */
+/* Fraction of events that are decided for their label. */
 #include "metrics/interval.h"
 #include "metrics/metric.h"
 
@@ -51,12 +51,14 @@ cleanup:
 static const char *const values[] = {"accuracy", NULL};
 
 const pq_metric pq_metric_accuracy = {
-    .name        = "accuracy",
-    .values      = values,
-    .summary     = "fraction of events whose largest output is their label's",
-    .source      = "doi:10.1080/01621459.1927.10502953",
-    .params      = params,
+    .name    = "accuracy",
+    .values  = values,
+    .summary = "fraction of events decided for their label: by the largest output, of "
+               "one output by p > 0.5",
+    .source  = "doi:10.1080/01621459.1927.10502953",
+    .params  = params,
     .params_size = sizeof(accuracy_params),
     .version     = "1",
+    .refuses     = pq_evaluation_undecided,
     .compute     = compute,
 };

@@ -75,7 +75,7 @@ static area one_class(const pq_evaluation *e, size_t c, scratch *s, double *vari
 
     for (size_t i = 0; i < e->n; i++) {
         pq_weight_add(&side[is_positive(e, i, c)], pq_evaluation_weight(e, i));
-        s->order[i] = (ranked){(double)e->probabilities[i * e->classes + c], i};
+        s->order[i] = (ranked){pq_evaluation_score(e, i, c), i};
     }
     *variance = 0.0;
     for (int k = 0; k < 2; k++) {
@@ -174,6 +174,6 @@ const pq_metric pq_metric_auc = {
         "area under the one-vs-rest ROC curve of each class, exact with ties counted "
         "half, and the mean over the classes present (auc.macro); DeLong intervals",
     .source  = "doi:10.2307/2531595 (DeLong et al. 1988), doi:10.1109/LSP.2014.2337313",
-    .version = "1",
+    .version = "2",
     .compute = compute,
 };

@@ -58,5 +58,6 @@ const pq_metric pq_metric_confusion = {
         "whole matrix is in the record",
     .source  = "doi:10.1080/01621459.1927.10502953",
     .version = "1",
+    .refuses = pq_evaluation_undecided,
     .compute = compute,
 };

@@ -1,30 +1,12 @@
 /* Mean of -ln p(label), with its standard error. */
-#include <float.h>
 #include <math.h>
 
 #include "metrics/metric.h"
 
-/* From logits where there are any: ln sum exp(l - l_label) never overflows to infinity.
- */
 static double loss(const pq_evaluation *e, size_t event)
 {
-    const size_t label = (size_t)e->labels[event];
-    double       sum   = 0.0, largest;
-
-    if (e->logits == NULL) {
-        const double p = (double)e->probabilities[event * e->classes + label];
-        return -log(fmax(p, (double)FLT_EPSILON));
-    }
-    const float *l = e->logits + event * e->classes;
-
-    largest = (double)l[0];
-    for (size_t c = 1; c < e->classes; c++) {
-        largest = fmax(largest, (double)l[c]);
-    }
-    for (size_t c = 0; c < e->classes; c++) {
-        sum += exp((double)l[c] - largest);
-    }
-    return log(sum) + largest - (double)l[label];
+    return pq_head_loss(e->head, e->width, e->outputs + event * e->width,
+                        (size_t)e->labels[event]);
 }
 
 static pq_status compute(const pq_evaluation *e, const void *params, pq_values *out,
@@ -58,11 +40,13 @@ cleanup:
 static const char *const values[] = {"log_loss", NULL};
 
 const pq_metric pq_metric_log_loss = {
-    .name    = "log_loss",
-    .values  = values,
-    .summary = "mean -ln p(label) in nats; from logits where the net has them, else p is "
-               "at least 1.19e-7",
+    .name   = "log_loss",
+    .values = values,
+    .summary =
+        "mean -ln p(label) in nats; from logits where the net gives them, else p is "
+        "at least 1.19e-7; of independent sigmoids the sum over outputs",
     .source  = "Good, J. R. Stat. Soc. B 14 (1952)",
-    .version = "1",
+    .version = "2",
+    .refuses = pq_evaluation_improbable,
     .compute = compute,
 };

@@ -74,10 +74,10 @@ pq_status pq_evaluation_check(const pq_evaluation *e, pq_err *err)
                  e->classes - 1);
         PQ_CHECK(isfinite(w) && w >= 0.0, PQ_ERR_RANGE,
                  "event %zu: weight %g is not finite and >= 0", i, w);
-        for (size_t c = 0; c < e->classes; c++) {
-            PQ_CHECK(isfinite(e->probabilities[i * e->classes + c]), PQ_ERR_NUMERIC,
-                     "event %zu: probability of class %zu is %g", i, c,
-                     (double)e->probabilities[i * e->classes + c]);
+        for (size_t c = 0; c < e->width; c++) {
+            PQ_CHECK(isfinite(e->outputs[i * e->width + c]), PQ_ERR_NUMERIC,
+                     "event %zu: output %zu is %g", i, c,
+                     (double)e->outputs[i * e->width + c]);
         }
         sum += w;
     }
@@ -87,18 +87,41 @@ cleanup:
     return st;
 }
 
+static const float *row_of(const pq_evaluation *e, size_t event)
+{
+    return e->outputs + event * e->width;
+}
+
+static pq_head_norm norm_of(const pq_evaluation *e, size_t event)
+{
+    return e->norms != NULL ? e->norms[event]
+                            : pq_head_normalise(e->head, e->width, row_of(e, event));
+}
+
 size_t pq_evaluation_decision(const pq_evaluation *e, size_t event)
 {
-    const float *out =
-        (e->logits != NULL ? e->logits : e->probabilities) + event * e->classes;
-    size_t best = 0;
+    return pq_head_decide(e->head, e->width, row_of(e, event));
+}
 
-    for (size_t c = 1; c < e->classes; c++) {
-        if (out[c] > out[best]) {
-            best = c;
-        }
-    }
-    return best;
+double pq_evaluation_score(const pq_evaluation *e, size_t event, size_t class_index)
+{
+    return pq_head_score(e->width, row_of(e, event), norm_of(e, event), class_index);
+}
+
+double pq_evaluation_probability(const pq_evaluation *e, size_t event, size_t class_index)
+{
+    return pq_head_probability(e->head, e->width, row_of(e, event), norm_of(e, event),
+                               class_index);
+}
+
+const char *pq_evaluation_undecided(const pq_evaluation *e)
+{
+    return pq_head_no_decision(e->head, e->width);
+}
+
+const char *pq_evaluation_improbable(const pq_evaluation *e)
+{
+    return pq_head_no_probability(e->head);
 }
 
 double pq_weight_effective(pq_weight_sum s)

@@ -7,7 +7,7 @@
 #define PQ_METRICS_METRIC_H
 
 #include "core/param.h"
-#include "graph/graph.h"
+#include "graph/head.h"
 
 /** Which direction is an improvement. */
 typedef enum { PQ_BETTER_NONE, PQ_BETTER_HIGHER, PQ_BETTER_LOWER } pq_better;
@@ -40,20 +40,20 @@ const pq_value *pq_values_find(const pq_values *values, const char *name);
  * What metrics are computed from; borrowed.
  *
  * Decisions, everywhere: the class with the largest output wins, the first of
- * equal ones; a cut keeps scores >= t.
+ * equal ones; a cut keeps scores >= t. What outputs mean says graph/head.h.
  */
 typedef struct {
-    size_t       n; /**< events */
-    size_t       classes;
-    const float *probabilities; /**< [n, classes], rows sum to 1 (softmax applied where
-                                   the net ends in logits) */
-    const float *logits; /**< [n, classes] where the net ends in logits or softmax could
-                            be undone, else NULL */
-    const int32_t     *labels;      /**< [n], in the model's class order */
-    const float       *weights;     /**< [n], finite and >= 0, or NULL = all 1 */
-    const char *const *class_names; /**< [classes] */
-    const pq_graph    *graph;       /**< checked; for sizes and operations */
-    size_t             file_bytes;  /**< size of the saved model, 0 if not saved */
+    size_t              n;       /**< events */
+    size_t              classes; /**< pq_head_classes(head, width) */
+    size_t              width;   /**< outputs of an event, as many as classes or one */
+    pq_head             head;    /**< never PQ_HEAD_AUTO */
+    const float        *outputs; /**< [n, width], as the model gives them */
+    const pq_head_norm *norms; /**< [n] pq_head_normalise, or NULL = computed each time */
+    const int32_t      *labels;      /**< [n], in the model's class order */
+    const float        *weights;     /**< [n], finite and >= 0, or NULL = all 1 */
+    const char *const  *class_names; /**< [classes] */
+    const pq_graph     *graph;       /**< checked; for sizes and operations */
+    size_t              file_bytes;  /**< size of the saved model, 0 if not saved */
 } pq_evaluation;
 
 /**
@@ -62,13 +62,25 @@ typedef struct {
  * @retval PQ_ERR_CONFIG   There are no events, or all weights are 0.
  * @retval PQ_ERR_RANGE    A label outside the classes, a weight that is negative or not
  * finite: event and value are named.
- * @retval PQ_ERR_NUMERIC  A probability is NaN or infinite.
+ * @retval PQ_ERR_NUMERIC  An output is NaN or infinite.
  */
 pq_status pq_evaluation_check(const pq_evaluation *e, pq_err *err);
 
-/** Class that the model decides for: by logits where there are any (softmax may round two
- * classes to a tie). */
+/** Class that the model decides for; only where pq_evaluation_undecided is NULL. */
 size_t pq_evaluation_decision(const pq_evaluation *e, size_t event);
+
+/** What an event is ranked by for a class: pq_head_score. */
+double pq_evaluation_score(const pq_evaluation *e, size_t event, size_t class_index);
+
+/** Probability of a class: pq_head_probability. */
+double pq_evaluation_probability(const pq_evaluation *e, size_t event,
+                                 size_t class_index);
+
+/** Why there is no decision, or NULL; for pq_metric.refuses. */
+const char *pq_evaluation_undecided(const pq_evaluation *e);
+
+/** Why there are no probabilities, or NULL; for pq_metric.refuses. */
+const char *pq_evaluation_improbable(const pq_evaluation *e);
 
 /** Weight of an event. */
 static inline double pq_evaluation_weight(const pq_evaluation *e, size_t event)
@@ -102,6 +114,11 @@ typedef struct {
     size_t          params_size;
     const char     *version;   /**< part of the eval key */
     bool            eventless; /**< of the network alone */
+    /** Why it has no value for such a head, or NULL where it has; NULL = it always has.
+     */
+    const char *(*refuses)(const pq_evaluation *e);
+    /** Whether it is among the metrics when none are named; NULL = yes. */
+    bool (*usual)(const pq_evaluation *e);
     pq_status (*compute)(const pq_evaluation *e, const void *params, pq_values *out,
                          pq_err *err);
 } pq_metric;

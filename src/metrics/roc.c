@@ -84,8 +84,8 @@ pq_status pq_roc(const pq_evaluation *e, size_t class_index, size_t max_points,
     for (size_t i = 0; i < e->n; i++) {
         const double w        = pq_evaluation_weight(e, i);
         const bool   positive = (size_t)e->labels[i] == class_index;
-        p[i] = (point){(double)e->probabilities[i * e->classes + class_index],
-                       positive ? w : 0.0, positive ? 0.0 : w};
+        p[i] = (point){pq_evaluation_score(e, i, class_index), positive ? w : 0.0,
+                       positive ? 0.0 : w};
     }
     qsort(p, e->n, sizeof *p, descending);
     points = accumulate(p, e->n);

@@ -1,7 +1,7 @@
 /**
  * @file
  * One-vs-rest ROC curve of one class: efficiencies of the cuts D >= t on the
- * class probability, one point a distinct score, thinned for plotting.
+ * class score, one point a distinct score, thinned for plotting.
  */
 #ifndef PQ_METRICS_ROC_H
 #define PQ_METRICS_ROC_H

@@ -205,6 +205,61 @@ static void add_fallbacks(const pq_view *v, pq_text *out)
     }
 }
 
+/* What a record says under two keys, or NULL. */
+static const json_t *said(const pq_view_row *row, const char *block, const char *key)
+{
+    const json_t *record = json_object_get(row->cell, "record");
+
+    return json_object_get(json_object_get(record, block), key);
+}
+
+/* A sentence of the records, once for all cells that say the same. */
+static void add_said(const pq_view *v, const char *title, const char *block,
+                     const char *key, pq_text *out)
+{
+    for (size_t r = 0; r < v->n_rows; r++) {
+        const char *text = json_string_value(said(&v->rows[r], block, key));
+        size_t      same = 0, first = r;
+        for (size_t k = 0; text != NULL && k < v->n_rows; k++) {
+            const char *other = json_string_value(said(&v->rows[k], block, key));
+            const bool  equal = other != NULL && strcmp(text, other) == 0;
+            first             = equal && k < first ? k : first;
+            same += equal ? 1 : 0;
+        }
+        if (text == NULL || first < r) {
+            continue;
+        }
+        pq_text_add(out, "%s: ", title);
+        pq_escape_add(out, text, PQ_STYLE_TEXT);
+        if (same < v->n_rows) {
+            pq_text_add(out, " (");
+            pq_escape_add(out, v->rows[r].label, PQ_STYLE_TEXT);
+            pq_text_add(out, same > 1 ? ", \xe2\x80\xa6)" : ")");
+        }
+        pq_text_add(out, "\n");
+    }
+}
+
+/* Metrics that the outputs have no value of: of the first cell that says so. */
+static void add_refused(const pq_view *v, pq_text *out)
+{
+    for (size_t r = 0; r < v->n_rows; r++) {
+        const json_t *lines = said(&v->rows[r], "outputs", "refused"), *line;
+        size_t        i;
+
+        json_array_foreach((json_t *)lines, i, line)
+        {
+            pq_text_add(out, "Not computed: ");
+            pq_escape_add(out, json_is_string(line) ? json_string_value(line) : "",
+                          PQ_STYLE_TEXT);
+            pq_text_add(out, "\n");
+        }
+        if (json_array_size(lines) > 0) {
+            return;
+        }
+    }
+}
+
 void pq_tables_add_notes(const pq_view *v, pq_text *out)
 {
     const size_t missing = count_status(v, "missing") + count_status(v, "interrupted");
@@ -228,6 +283,8 @@ void pq_tables_add_notes(const pq_view *v, pq_text *out)
         pq_text_add(out, "Times hold for this host and this run only; the speed-up is "
                          "against the reference in the same rounds (b = batch size).\n");
     }
+    add_said(v, "Outputs", "outputs", "meaning", out);
+    add_refused(v, out);
     add_list(v, "Noisy timing", is_noisy, out);
     add_list(v, "Outside the constraints", is_infeasible, out);
     add_list(v, "Not judged by every constraint, for want of a value", is_undecided, out);

@@ -1,5 +1,6 @@
 /* The parameter tables of a configuration: keys, defaults, ranges and help, once. */
 #include "exec/plan.h"
+#include "graph/head.h"
 #include "sweep/config.h"
 
 static const char *const nonfinite_names[] = {"fail", "drop", "zero", NULL};
@@ -24,7 +25,15 @@ static const pq_param model_params[] = {
     {.name   = "classes",
      .type   = PQ_PARAM_STRING,
      .offset = offsetof(pq_config_model, classes),
-     .help   = "names in the order of the outputs, where the file does not say"},
+     .help   = "names in the order of the outputs, where the file does not say; of one "
+               "output the two classes, its own second"},
+    {.name     = "head",
+     .type     = PQ_PARAM_CHOICE,
+     .offset   = offsetof(pq_config_model, head),
+     .fallback = "auto",
+     .choices  = pq_head_names,
+     .help = "what the outputs mean: auto (as the last layer tells), softmax, logits, "
+             "sigmoid, binary, none"},
     {0},
 };
 

@@ -302,16 +302,7 @@ cleanup:
 
 static pq_evaluation view_of(const work *w)
 {
-    const pq_evaluated *e = &w->result;
-
-    return (pq_evaluation){.n             = e->n,
-                           .classes       = e->classes,
-                           .probabilities = e->probabilities,
-                           .logits        = e->logits,
-                           .labels        = e->labels,
-                           .weights       = e->weights,
-                           .class_names   = (const char *const *)e->class_names,
-                           .graph         = w->graph};
+    return pq_evaluated_view(&w->result, w->graph, 0);
 }
 
 static pq_status add_confusion(const work *w, json_t *record, pq_err *err)
@@ -323,7 +314,9 @@ static pq_status add_confusion(const work *w, json_t *record, pq_err *err)
     pq_status           st;
 
     PQ_NEW(counts, n * n);
-    pq_confusion(&view, counts);
+    if (w->result.decided) {
+        pq_confusion(&view, counts);
+    }
     for (size_t i = 0; i < n; i++) {
         json_t *row = json_array();
         for (size_t k = 0; k < n; k++) {
@@ -332,7 +325,7 @@ static pq_status add_confusion(const work *w, json_t *record, pq_err *err)
         (void)json_array_append_new(matrix, row);
         (void)json_array_append_new(names, json_string(view.class_names[i]));
     }
-    if (pq_config_metric(w->cells->config, "confusion")) {
+    if (pq_config_metric(w->cells->config, "confusion") && w->result.decided) {
         (void)json_object_set(record, "confusion", matrix);
     }
     PQ_CHECK(json_object_set(record, "class_names", names) == 0, PQ_ERR_NOMEM,
@@ -419,6 +412,7 @@ static pq_status write_record(const work *w, double seconds, pq_err *err)
     }
     if (w->data != NULL) {
         PQ_TRY(pq_record_kernels(record, &w->result, err));
+        PQ_TRY(pq_record_outputs(record, &w->result, err));
         PQ_TRY(pq_record_diff(record, &w->diff, err));
         PQ_TRY(add_confusion(w, record, err));
     }

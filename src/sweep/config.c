@@ -121,6 +121,7 @@ static pq_status all_metrics(pq_problems *p, pq_config *config, pq_err *err)
     PQ_NEW(config->metrics, n);
     for (size_t i = 0; i < n; i++) {
         PQ_TRY(add_metric(p, pq_metrics[i], NULL, config, err));
+        config->metrics[i].usual = true;
     }
 cleanup:
     return st;

@@ -25,6 +25,7 @@ typedef struct {
     char *format;  /**< name of a format, or NULL = found by looking */
     char *zoo;     /**< network of the zoo with first weights, instead of `weights` */
     char *classes; /**< "g,q,w,z,t": the model's output order, or NULL = the file's */
+    int   head;    /**< pq_head; PQ_HEAD_AUTO = as the layers tell */
 } pq_config_model;
 
 /** `dataset:` */

@@ -11,6 +11,7 @@
 #include "data/fetch.h"
 #include "formats/model.h"
 #include "formats/zoo.h"
+#include "graph/head.h"
 #include "store/record.h"
 
 /* A file changed less than this ago may change again within one tick of its clock. */
@@ -161,6 +162,7 @@ pq_status pq_input_model(const pq_config *config, const char *weights, const cha
     if (config->model.classes != NULL) {
         PQ_TRY(name_classes(config, graph, err));
     }
+    PQ_TRY(pq_graph_set_head(graph, pq_head_names[config->model.head], err));
     *out  = graph;
     graph = NULL;
 cleanup:

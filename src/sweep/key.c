@@ -79,15 +79,20 @@ void pq_key_artifact(const pq_cells *cells, const pq_cell *cell, size_t stages,
     add_numerics(out);
 }
 
-/* Metrics in the program's order, whatever the configuration's. */
-static void add_metrics(const pq_config *config, pq_text *out)
+/* Metrics in the program's order, whatever the configuration's; those that nobody named
+   only where they have a value. */
+static void add_metrics(const pq_cells *cells, pq_text *out)
 {
+    const pq_config    *config = cells->config;
+    const pq_evaluation view   = {.head = cells->head, .width = cells->width};
+
     for (size_t m = 0; pq_metrics[m] != NULL; m++) {
         for (size_t i = 0; i < config->n_metrics; i++) {
-            if (config->metrics[i].metric == pq_metrics[m]) {
-                pq_text_add(out, "metric %s version %s: ", pq_metrics[m]->name,
-                            pq_metrics[m]->version);
-                pq_params_print(pq_metrics[m]->params, config->metrics[i].params, out);
+            const pq_metric_choice *c = &config->metrics[i];
+            if (c->metric == pq_metrics[m] && pq_metric_applies(c, &view)) {
+                pq_text_add(out, "metric %s version %s: ", c->metric->name,
+                            c->metric->version);
+                pq_params_print(c->metric->params, c->params, out);
                 pq_text_add(out, "\n");
             }
         }
@@ -109,7 +114,7 @@ void pq_key_eval(const pq_cells *cells, const pq_cell *cell, pq_text *out)
     if (strcmp(pq_engine_names[e->engine], "reference") != 0) {
         add_numerics(out);
     }
-    add_metrics(cells->config, out);
+    add_metrics(cells, out);
 }
 
 void pq_key_latency(const pq_cells *cells, const pq_cell *cell, size_t i, pq_text *out)

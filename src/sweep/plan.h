@@ -51,9 +51,11 @@ typedef struct {
     char     train_hash[PQ_HASH_TEXT]; /**< "" if no stage trains */
     char     validation_hash[PQ_HASH_TEXT];
     size_t   n;
-    pq_cell *cells;     /**< [n] */
-    size_t   reference; /**< index of the first cell without stages, or SIZE_MAX */
-    char     note[256]; /**< what is assumed about the inputs, or "" */
+    pq_cell *cells;      /**< [n] */
+    size_t   reference;  /**< index of the first cell without stages, or SIZE_MAX */
+    pq_head  head;       /**< what the model's outputs mean */
+    size_t   width;      /**< and how many they are */
+    char     note[1024]; /**< what is assumed about the inputs, or "" */
 } pq_cells;
 
 /**

@@ -23,9 +23,9 @@ static pq_status hash_model(pq_cells *c, const pq_graph *graph, pq_hash_memo *me
     }
     zoo     = c->arch != NULL && pq_zoo_has(c->arch);
     settled = c->arch == NULL || zoo || pq_hash_memo_key(c->arch, "arch", arch);
-    how     = pq_format("model|%s|%s|%s", zoo ? c->arch : arch,
+    how     = pq_format("model|%s|%s|%s|%d", zoo ? c->arch : arch,
                     m->format != NULL ? m->format : "",
-                    m->classes != NULL ? m->classes : "");
+                    m->classes != NULL ? m->classes : "", m->head);
     PQ_CHECK(how != NULL, PQ_ERR_NOMEM, "cannot allocate a text");
     settled = pq_hash_memo_key(c->weights, how, key) && settled;
     if (settled && pq_hash_memo_get(memo, key) != NULL) {
@@ -219,6 +219,17 @@ cleanup:
     return st;
 }
 
+/* Adds a sentence to what is assumed; `what` may be NULL. */
+static void add_note(pq_cells *c, const char *what, const char *more)
+{
+    const size_t n = strlen(c->note);
+
+    if (what != NULL) {
+        (void)snprintf(c->note + n, sizeof c->note - n, "%s%s%s", n > 0 ? "; " : "", what,
+                       more);
+    }
+}
+
 /* Whether the model takes the events; what is assumed about them goes into the note. */
 static pq_status check_fit(pq_cells *c, const pq_graph *graph, const pq_dataset *dataset,
                            pq_err *err)
@@ -226,8 +237,12 @@ static pq_status check_fit(pq_cells *c, const pq_graph *graph, const pq_dataset 
     const pq_dataset_info *info    = pq_dataset_describe(dataset);
     bool                   assumed = false;
     size_t                 n;
-    const pq_status        st = pq_evaluate_check(graph, dataset, &assumed, err);
+    pq_status              st = pq_evaluate_check(graph, dataset, &assumed, err);
 
+    if (st == PQ_OK) {
+        st = pq_evaluate_metrics_check(graph, c->config->n_metrics, c->config->metrics,
+                                       err);
+    }
     if (st != PQ_OK) {
         pq_err_context(err, "%s: model %s", c->config->path,
                        c->weights != NULL ? c->weights : c->config->model.zoo);
@@ -242,6 +257,7 @@ static pq_status check_fit(pq_cells *c, const pq_graph *graph, const pq_dataset 
         n += (size_t)snprintf(c->note + n, sizeof c->note - n, " %s",
                               info->class_names[i]);
     }
+    add_note(c, pq_head_assumed(c->head, c->width), " (model.head says otherwise)");
     return st;
 }
 
@@ -330,6 +346,8 @@ pq_status pq_cells_find_inputs(pq_cells *c, pq_hash_memo *memo, pq_err *err)
         PQ_TRY(pq_input_find(config, "architecture", config->model.arch, &c->arch, err));
     }
     PQ_TRY(pq_input_model(config, c->weights, c->arch, &graph, err));
+    c->head  = pq_graph_head(graph);
+    c->width = pq_graph_width(graph);
     PQ_TRY(hash_model(c, graph, memo, err));
     if (c->data != NULL) {
         PQ_TRY(find_events(c, graph, memo, err));

@@ -116,6 +116,26 @@ cleanup:
     return st;
 }
 
+pq_status pq_record_outputs(json_t *record, const pq_evaluated *e, pq_err *err)
+{
+    json_t   *refused = json_array();
+    pq_status st      = PQ_OK;
+
+    for (size_t i = 0; i < e->n_refused; i++) {
+        (void)json_array_append_new(refused, json_string(e->refused[i]));
+    }
+    PQ_CHECK(json_array_size(refused) == e->n_refused &&
+                 json_object_set_new(record, "outputs",
+                                     json_pack("{s:s, s:s, s:O}", "head",
+                                               pq_head_name(e->head), "meaning",
+                                               pq_head_meaning(e->head, e->width),
+                                               "refused", refused)) == 0,
+             PQ_ERR_NOMEM, "cannot allocate a record");
+cleanup:
+    json_decref(refused);
+    return st;
+}
+
 pq_status pq_record_diff(json_t *record, const pq_diff *diff, pq_err *err)
 {
     json_t   *layers = json_array();

@@ -35,15 +35,15 @@ typedef struct {
 /** Owns dir and table. */
 typedef struct {
     char  *dir;
-    char  *table;     /**< path of table.csv */
-    char   note[256]; /**< what is assumed about the inputs, or "" */
-    size_t cells;     /**< of the plan */
-    size_t cached;    /**< done before */
-    size_t computed;  /**< done now */
-    size_t failed;    /**< failed now, or failed before and not selected */
-    size_t missing;   /**< not selected, or interrupted */
-    size_t timed;     /**< latency records made now */
-    size_t noisy;     /**< of them noisy */
+    char  *table;      /**< path of table.csv */
+    char   note[1024]; /**< what is assumed about the inputs, or "" */
+    size_t cells;      /**< of the plan */
+    size_t cached;     /**< done before */
+    size_t computed;   /**< done now */
+    size_t failed;     /**< failed now, or failed before and not selected */
+    size_t missing;    /**< not selected, or interrupted */
+    size_t timed;      /**< latency records made now */
+    size_t noisy;      /**< of them noisy */
     double seconds;
 } pq_sweep_summary;
 

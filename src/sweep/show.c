@@ -240,8 +240,13 @@ void pq_config_show(const pq_config *config, pq_text *out)
     pq_text_add(out, "schema: pquant/1\n");
     pq_show_name(out, config->name);
     add_blocks(out, config);
-    pq_text_add(out, "metrics:\n");
-    for (size_t i = 0; i < config->n_metrics; i++) {
+    if (config->n_metrics > 0 && config->metrics[0].usual) {
+        pq_text_add(out,
+                    "# metrics: every one that has a value for the model's outputs\n");
+    } else {
+        pq_text_add(out, "metrics:\n");
+    }
+    for (size_t i = 0; i < config->n_metrics && !config->metrics[i].usual; i++) {
         pq_text_add(out, "  %s: ", config->metrics[i].metric->name);
         add_params(out, config->metrics[i].metric->params, config->metrics[i].params);
         pq_text_add(out, "\n");

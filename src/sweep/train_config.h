@@ -11,6 +11,7 @@
 /** `model:` */
 typedef struct {
     char *zoo, *weights, *arch, *teacher, *teacher_arch;
+    int   head; /**< pq_head */
 } pq_train_config_model;
 
 /** `dataset:` */

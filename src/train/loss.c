@@ -9,8 +9,10 @@ pq_status pq_loss_check(const pq_loss *l, pq_err *err)
     PQ_CHECK(l->width >= 1 && l->width <= PQ_CLASSES_MAX, PQ_ERR_UNSUPPORTED,
              "the graph has %zu outputs, a classifier has 1 to %d", l->width,
              (int)PQ_CLASSES_MAX);
-    PQ_CHECK(l->width >= 2 || l->link == PQ_LINK_SIGMOID, PQ_ERR_UNSUPPORTED,
-             "a graph with one output must end in a sigmoid to be trained");
+    PQ_CHECK(
+        l->width >= 2 || l->link == PQ_LINK_SIGMOID, PQ_ERR_UNSUPPORTED,
+        "a graph with one output must be a sigmoid or a logit to be trained (head binary "
+        "or logits)");
     PQ_CHECK(l->focal_gamma == 0.0F || (!l->squared && l->link != PQ_LINK_SIGMOID),
              PQ_ERR_CONFIG, "focal_gamma needs cross-entropy over a softmax");
 cleanup:

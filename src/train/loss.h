@@ -26,12 +26,13 @@ enum { PQ_CLASSES_MAX = 4096 };
 
 typedef struct {
     bool    squared; /**< mean squared error against one-hot labels, else cross-entropy */
-    pq_link link;  /**< cross-entropy treats NONE as SOFTMAX: the graph ends in logits */
-    size_t  width; /**< logits of an event; 1 with SIGMOID: two classes */
-    float   label_smoothing; /**< in [0, 1) */
-    float   focal_gamma;     /**< 0 = plain cross-entropy */
-    float   temperature;     /**< > 0, with a teacher */
-    float   alpha;           /**< share of the teacher, in [0, 1] */
+    pq_link link; /**< as the graph's head says (graph/head.h); cross-entropy treats NONE
+                     as SOFTMAX: the graph ends in logits */
+    size_t width; /**< logits of an event; 1 with SIGMOID: two classes */
+    float  label_smoothing; /**< in [0, 1) */
+    float  focal_gamma;     /**< 0 = plain cross-entropy */
+    float  temperature;     /**< > 0, with a teacher */
+    float  alpha;           /**< share of the teacher, in [0, 1] */
 } pq_loss;
 
 /** One chunk; arrays are [rows, …]. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "graph/head.h"
 #include "layers/kinds.h"
 
 /* Kinds with code of their own; every other kind runs through its own double
@@ -161,6 +162,17 @@ cleanup:
     return st;
 }
 
+/* Whether nothing but other names follows what makes the outputs. */
+static bool ends_in_aliases(const pq_graph *graph)
+{
+    size_t node = graph->output;
+
+    while (node != pq_head_node(graph) && is_alias(&graph->nodes[node])) {
+        node = graph->nodes[node].inputs[0];
+    }
+    return node == pq_head_node(graph);
+}
+
 static pq_status add_node(pq_net *net, const pq_graph *graph, size_t i,
                           const pq_net_options *options, pq_err *err)
 {
@@ -170,7 +182,7 @@ static pq_status add_node(pq_net *net, const pq_graph *graph, size_t i,
 
     if (is_kind(node, "input")) {
         PQ_TRY(add_input(net, graph, i, err));
-    } else if (i == graph->output &&
+    } else if (i == pq_head_node(graph) && ends_in_aliases(graph) &&
                (is_kind(node, "softmax") || is_kind(node, "sigmoid"))) {
         net->link        = node->layer->kind->name;
         net->value_of[i] = net->value_of[node->inputs[0]];

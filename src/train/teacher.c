@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "graph/head.h"
 #include "train/trainer.h"
 
 static bool has_kernel(const pq_node *node)
@@ -106,6 +107,14 @@ cleanup:
     return st;
 }
 
+/* Whether each output stands for itself. */
+static bool is_coins(const pq_graph *graph, size_t width)
+{
+    const pq_head head = pq_graph_head(graph);
+
+    return width == 1 || head == PQ_HEAD_SIGMOID || head == PQ_HEAD_BINARY;
+}
+
 pq_status pq_teacher_create(const pq_trainer *t, const pq_graph *graph, size_t n_names,
                             const char *const *names, pq_teacher *d, pq_err *err)
 {
@@ -123,8 +132,7 @@ pq_status pq_teacher_create(const pq_trainer *t, const pq_graph *graph, size_t n
              "the teacher has %zu inputs and %zu outputs, the graph %zu and %zu",
              d->net->values[d->net->input].count, d->net->width,
              t->net->values[t->net->input].count, t->net->width);
-    PQ_CHECK((strcmp(d->net->link, "sigmoid") == 0) ==
-                 (strcmp(t->net->link, "sigmoid") == 0),
+    PQ_CHECK(is_coins(graph, d->net->width) == is_coins(t->graph, t->net->width),
              PQ_ERR_CONFIG,
              "teacher and graph must both end in a sigmoid, or neither of them");
     PQ_TRY(match_outputs(t, graph, d, err));

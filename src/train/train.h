@@ -132,7 +132,7 @@ typedef struct {
 } pq_train_summary;
 
 /**
- * Trains. The graph must end in softmax, logits, or one sigmoid.
+ * Trains. The graph must end in softmax, sigmoids, or logits (graph/head.h).
  * A graph without scaler and class names gets those of the dataset; where that has no
  * scaler either, one is made from the training events (`standardize`).
  *

@@ -5,13 +5,37 @@
 
 #include "core/memory.h"
 #include "core/threads.h"
+#include "graph/head.h"
 #include "train/classes.h"
 
-static pq_link link_of(const pq_net *net)
+/*
+ * What turns logits into probabilities: as the graph's head says. Where that is not the
+ * last layer's doing (its head was named), there are no logits to train on.
+ */
+static pq_status find_link(const pq_trainer *t, pq_link *out, pq_err *err)
 {
-    return strcmp(net->link, "softmax") == 0   ? PQ_LINK_SOFTMAX
-           : strcmp(net->link, "sigmoid") == 0 ? PQ_LINK_SIGMOID
-                                               : PQ_LINK_NONE;
+    const bool    squared = t->params->loss == PQ_LOSS_MSE;
+    const pq_head head    = pq_graph_head(t->graph);
+    pq_status     st;
+
+    *out = strcmp(t->net->link, "softmax") == 0   ? PQ_LINK_SOFTMAX
+           : strcmp(t->net->link, "sigmoid") == 0 ? PQ_LINK_SIGMOID
+                                                  : PQ_LINK_NONE;
+    PQ_CHECK(head != PQ_HEAD_NONE || squared, PQ_ERR_CONFIG,
+             "loss = cross_entropy: %s; or loss = mse", pq_head_no_probability(head));
+    PQ_CHECK(head == PQ_HEAD_NONE || head == PQ_HEAD_LOGITS || *out != PQ_LINK_NONE,
+             PQ_ERR_UNSUPPORTED,
+             "head = %s cannot be trained behind a layer '%s': it gives no logits",
+             pq_head_name(head),
+             t->graph->nodes[pq_head_node(t->graph)].layer->kind->name);
+    if (head == PQ_HEAD_LOGITS && t->net->width == 1) {
+        PQ_CHECK(!squared, PQ_ERR_CONFIG,
+                 "loss = mse needs an output that is a probability, but this one is a "
+                 "logit: end the graph in a sigmoid");
+        *out = PQ_LINK_SIGMOID;
+    }
+cleanup:
+    return st;
 }
 
 /* What a fresh graph does not know yet comes from the data. */
@@ -131,17 +155,19 @@ cleanup:
 static pq_status make_loss(pq_trainer *t, pq_err *err)
 {
     const pq_train_params *p = t->params;
+    pq_link                link;
     pq_status              st;
 
+    PQ_TRY(find_link(t, &link, err));
     t->loss = (pq_loss){.squared         = p->loss == PQ_LOSS_MSE,
-                        .link            = link_of(t->net),
+                        .link            = link,
                         .width           = t->net->width,
                         .label_smoothing = (float)p->label_smoothing,
                         .focal_gamma     = (float)p->focal_gamma,
                         .temperature     = (float)p->temperature,
                         .alpha           = (float)p->alpha};
     PQ_TRY(pq_loss_check(&t->loss, err));
-    PQ_CHECK(t->net->width == t->classes || (t->net->width == 1 && t->classes == 2),
+    PQ_CHECK(pq_head_classes(pq_graph_head(t->graph), t->net->width) == t->classes,
              PQ_ERR_SHAPE, "the graph has %zu outputs, but there are %zu classes",
              t->net->width, t->classes);
 cleanup:

@@ -42,13 +42,21 @@ static inline void events_fill(events *v, size_t n, size_t classes, bool weighte
                 (float)(exp((double)v->logits[i * classes + c]) / sum);
         }
     }
-    v->e = (pq_evaluation){.n             = n,
-                           .classes       = classes,
-                           .probabilities = v->probabilities,
-                           .logits        = v->logits,
-                           .labels        = v->labels,
-                           .weights       = weighted ? v->weights : NULL,
-                           .class_names   = event_classes};
+    v->e = (pq_evaluation){.n           = n,
+                           .classes     = classes,
+                           .width       = classes,
+                           .head        = PQ_HEAD_LOGITS,
+                           .outputs     = v->logits,
+                           .labels      = v->labels,
+                           .weights     = weighted ? v->weights : NULL,
+                           .class_names = event_classes};
+}
+
+/* The same events as a net that ends in a softmax gives them. */
+static inline void events_use_probabilities(events *v)
+{
+    v->e.head    = PQ_HEAD_SOFTMAX;
+    v->e.outputs = v->probabilities;
 }
 
 static inline const pq_value *value_of(const pq_values *values, const char *name)

@@ -79,6 +79,7 @@ Test(auc, agrees_with_all_pairs_with_ties_and_weights)
         double    mean = 0.0;
 
         events_fill(&v, 300, 5, weighted == 1, 11);
+        events_use_probabilities(&v);
         values = auc(&v.e);
         for (size_t c = 0; c < 5; c++) {
             double       variance;
@@ -102,6 +103,7 @@ Test(auc, known_value_by_hand)
     pq_values            values;
 
     events_fill(&v, 6, 2, false, 1);
+    events_use_probabilities(&v);
     memcpy(v.labels, labels, sizeof labels);
     for (size_t i = 0; i < 6; i++) {
         v.probabilities[2 * i]     = p[i];
@@ -120,9 +122,10 @@ Test(auc, interval_of_the_mean_over_classes_agrees_with_the_bootstrap)
     pq_values     values;
 
     events_fill(&v, 500, 5, false, 12);
-    drawn                 = v;
-    drawn.e.labels        = drawn.labels;
-    drawn.e.probabilities = drawn.probabilities;
+    events_use_probabilities(&v);
+    drawn           = v;
+    drawn.e.labels  = drawn.labels;
+    drawn.e.outputs = drawn.probabilities;
     for (int replica = 0; replica < 1000; replica++) {
         for (size_t i = 0; i < 500; i++) {
             const size_t from = pq_rng_below(&rng, 500);
@@ -149,6 +152,7 @@ Test(auc, of_separated_classes_is_one_with_an_interval_that_admits_less)
     pq_values values;
 
     events_fill(&v, 40, 2, false, 13);
+    events_use_probabilities(&v);
     for (size_t i = 0; i < 40; i++) {
         v.probabilities[2 * i]     = v.labels[i] == 0 ? 0.9f : 0.1f;
         v.probabilities[2 * i + 1] = v.labels[i] == 0 ? 0.1f : 0.9f;

@@ -28,8 +28,9 @@ static pq_values run(const char *metric, const char *key, const char *value)
 
 Test(metrics, are_found_by_name_in_a_fixed_order)
 {
-    static const char *const names[] = {"accuracy", "auc",  "log_loss", "confusion",
-                                        "size",     "macs", "bops",     "ebops"};
+    static const char *const names[] = {"accuracy",  "auc",        "log_loss",
+                                        "confusion", "thresholds", "size",
+                                        "macs",      "bops",       "ebops"};
     size_t                   n       = 0;
 
     for (; pq_metrics[n] != NULL; n++) {
@@ -85,17 +86,14 @@ Test(metrics, weights_of_two_are_events_counted_twice_but_known_once)
     pq_values_free(&weighted);
 }
 
-Test(metrics, decision_takes_the_first_of_equal_outputs_and_prefers_logits)
+Test(metrics, decision_takes_the_first_of_equal_outputs)
 {
-    static const float  logits[]        = {20.0f, 21.0f, 5.0f, 5.0f};
-    static const float  probabilities[] = {0.5f, 0.5f, 0.5f, 0.5f};
-    const pq_evaluation with            = {
-                   .n = 2, .classes = 2, .probabilities = probabilities, .logits = logits};
-    const pq_evaluation without = {.n = 2, .classes = 2, .probabilities = probabilities};
+    static const float  logits[] = {20.0f, 21.0f, 5.0f, 5.0f};
+    const pq_evaluation e        = {
+               .n = 2, .classes = 2, .width = 2, .head = PQ_HEAD_LOGITS, .outputs = logits};
 
-    cr_expect_eq(pq_evaluation_decision(&with, 0), 1);
-    cr_expect_eq(pq_evaluation_decision(&with, 1), 0);
-    cr_expect_eq(pq_evaluation_decision(&without, 0), 0);
+    cr_expect_eq(pq_evaluation_decision(&e, 0), 1);
+    cr_expect_eq(pq_evaluation_decision(&e, 1), 0);
 }
 
 Test(metrics, log_loss_is_the_mean_of_minus_ln_p)
@@ -126,7 +124,7 @@ Test(metrics, log_loss_stays_finite_where_a_probability_is_zero)
     pq_values values;
 
     events_fill(&v, 10, 2, false, 4);
-    v.e.logits = NULL;
+    events_use_probabilities(&v);
     for (size_t i = 0; i < 10; i++) {
         v.probabilities[2 * i + (size_t)v.labels[i]]     = 0.0f;
         v.probabilities[2 * i + 1 - (size_t)v.labels[i]] = 1.0f;
@@ -137,7 +135,8 @@ Test(metrics, log_loss_stays_finite_where_a_probability_is_zero)
     v.logits[0] = 3e38f;
     v.logits[1] = -3e38f;
     v.labels[0] = 1;
-    v.e.logits  = v.logits;
+    v.e.head    = PQ_HEAD_LOGITS;
+    v.e.outputs = v.logits;
     values      = run("log_loss", NULL, NULL);
     cr_expect(isfinite(values.items[0].value));
     pq_values_free(&values);
@@ -216,11 +215,11 @@ Test(metrics, bad_events_are_named)
     r            = refused();
     cr_expect_eq(r.status, PQ_ERR_RANGE);
     cr_expect_str_eq(r.message, "event 3: weight -0.5 is not finite and >= 0");
-    v.weights[3]           = 1.0f;
-    v.probabilities[5 * 4] = NAN;
-    r                      = refused();
+    v.weights[3]    = 1.0f;
+    v.logits[5 * 4] = NAN;
+    r               = refused();
     cr_expect_eq(r.status, PQ_ERR_NUMERIC);
-    cr_expect_str_eq(r.message, "event 4: probability of class 0 is nan");
+    cr_expect_str_eq(r.message, "event 4: output 0 is nan");
     v.e.n = 0;
     r     = refused();
     cr_expect_eq(r.status, PQ_ERR_CONFIG);

@@ -41,6 +41,7 @@ Test(roc, every_cut_is_a_point_and_every_point_a_cut)
     double       point[2];
 
     events_fill(&v, 300, 3, true, 21);
+    events_use_probabilities(&v);
     cr_assert_eq(pq_roc(&v.e, 1, 1000, &curve, NULL), PQ_OK);
     for (size_t i = 0; i < 300; i++) {
         cut(1, (double)v.probabilities[3 * i + 1], point);
