@@ -6,6 +6,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "data/dataset_inside.h"
+#include "data/moments.h"
 #include "io/hdf5.h"
 
 /* One import. */
@@ -28,51 +29,27 @@ static bool is_bytes(const job *j)
     return j->d->source.bytes;
 }
 
-/* Mean and spread of each feature, in one pass over the finite values of the rows that
- * are there; a mask keeps 0 and 1. Source: Welford, Technometrics 4 (1962),
- * doi:10.1080/00401706.1962.10490022. */
+/* Of the rows that are there; values that are not finite are refused later, or replaced
+ * by the mean. */
 static pq_status fit(const job *j, size_t split, float *mean, float *std, pq_err *err)
 {
     pq_dataset  *d = j->d;
     const size_t n = d->splits.items[split].n, per = d->items / d->features;
-    const size_t fitted = d->features - (d->info.padded ? 1 : 0);
-    double      *m = NULL, *sum = NULL, *seen = NULL;
+    pq_moments   moments = {0};
     pq_status    st;
 
-    PQ_NEW(m, d->features);
-    PQ_NEW(sum, d->features);
-    PQ_NEW(seen, d->features);
+    PQ_TRY(pq_moments_create(d->features, d->info.padded, &moments, err));
     for (size_t first = 0; first < n; first += d->block) {
         const size_t count = n - first < d->block ? n - first : d->block;
         (void)pthread_mutex_lock(&d->lock);
         st = pq_dataset_raw(d, split, first, count, &(pq_raw){.x = j->x}, err);
         (void)pthread_mutex_unlock(&d->lock);
         PQ_TRY(st);
-        for (size_t i = 0; i < count * per; i++) {
-            const float *row = j->x + i * d->features;
-            if (d->info.padded && !(row[fitted] > 0.0F)) {
-                continue;
-            }
-            for (size_t k = 0; k < fitted; k++) {
-                const double value = (double)row[k], delta = value - m[k];
-                if (!isfinite(value)) { /* refused later, or replaced by the mean */
-                    continue;
-                }
-                seen[k] += 1.0;
-                m[k] += delta / seen[k];
-                sum[k] += delta * (value - m[k]);
-            }
-        }
+        pq_moments_add(&moments, count * per, j->x);
     }
-    for (size_t k = 0; k < d->features; k++) {
-        mean[k] = (float)m[k];
-        std[k]  = seen[k] > 0.0 ? (float)sqrt(sum[k] / seen[k]) : 1.0F;
-        std[k]  = std[k] > 0.0F ? std[k] : 1.0F;
-    }
+    pq_moments_scaler(&moments, mean, std);
 cleanup:
-    pq_free(m);
-    pq_free(sum);
-    pq_free(seen);
+    pq_moments_free(&moments);
     return st;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "data/moments.h"
 #include "exec/rescale.h"
 
 enum { READ_EVENTS = 16384 };
@@ -84,6 +85,25 @@ static pq_status allocate(pq_events *e, const char *path, pq_err *err)
     return st;
 }
 
+/* The rule of training, validation and test: an event counts as much as it weighs. */
+static pq_status check_weights(const pq_events *e, const pq_dataset_info *info,
+                               size_t split, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < e->n; i++) {
+        const double weight = (double)e->weight[i];
+        PQ_CHECK(isfinite(weight) && weight >= 0.0, PQ_ERR_CONFIG,
+                 "%s: split '%s': event %zu weighs %g, which is not a number from 0 on",
+                 info->path, info->splits[split].name, i, weight);
+    }
+cleanup:
+    if (st != PQ_OK) {
+        pq_err_hint(err, "event_weights: false lets every event count once");
+    }
+    return st;
+}
+
 pq_status pq_events_read(pq_dataset *dataset, size_t split, const pq_graph *graph,
                          bool weights, pq_events *out, pq_err *err)
 {
@@ -112,6 +132,7 @@ pq_status pq_events_read(pq_dataset *dataset, size_t split, const pq_graph *grap
         e.y[i]      = place[e.y[i]];
         e.weight[i] = weights ? e.weight[i] : 1.0F;
     }
+    PQ_TRY(check_weights(&e, info, split, err));
     *out = e;
     e    = (pq_events){0};
 cleanup:
@@ -126,43 +147,11 @@ static bool is_there(const pq_events *e, const float *row, size_t n)
     return !e->padded || row[n - 1] > 0.0F;
 }
 
-/* Mean and deviation over the rows that are there; a mask gets 0 and 1. */
-static pq_status fit_scaler(const pq_events *e, size_t n, float *mean, float *std,
-                            pq_err *err)
-{
-    double   *sum = NULL, *square = NULL, rows = 0.0;
-    pq_status st;
-
-    PQ_NEW(sum, n);
-    PQ_NEW(square, n);
-    for (size_t at = 0; at < e->n * e->count; at += n) {
-        if (!is_there(e, e->x + at, n)) {
-            continue;
-        }
-        rows += 1.0;
-        for (size_t k = 0; k < n; k++) {
-            const double x = (double)e->x[at + k];
-            sum[k] += x;
-            square[k] += x * x;
-        }
-    }
-    for (size_t k = 0; k < n; k++) {
-        const bool   fitted = rows > 0.0 && !(e->padded && k + 1 == n);
-        const double middle = fitted ? sum[k] / rows : 0.0;
-        const double var    = fitted ? square[k] / rows - middle * middle : 1.0;
-        mean[k]             = (float)middle;
-        std[k]              = var > 0.0 ? (float)sqrt(var) : 1.0F;
-    }
-cleanup:
-    pq_free(sum);
-    pq_free(square);
-    return st;
-}
-
 pq_status pq_events_standardize(pq_events *e, pq_graph *graph, pq_err *err)
 {
-    const pq_shape *shape = &graph->nodes[0].shape;
-    const size_t    n     = shape->dim[shape->ndim - 1];
+    const pq_shape *shape   = &graph->nodes[0].shape;
+    const size_t    n       = shape->dim[shape->ndim - 1];
+    pq_moments      moments = {0};
     float          *mean, *std;
     pq_status       st;
 
@@ -170,13 +159,16 @@ pq_status pq_events_standardize(pq_events *e, pq_graph *graph, pq_err *err)
     PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(n), &graph->scaler_std, err));
     mean = pq_f32(graph->scaler_mean);
     std  = pq_f32(graph->scaler_std);
-    PQ_TRY(fit_scaler(e, n, mean, std, err));
+    PQ_TRY(pq_moments_create(n, e->padded, &moments, err));
+    pq_moments_add(&moments, e->n * e->count / n, e->x);
+    pq_moments_scaler(&moments, mean, std);
     for (size_t at = 0; at < e->n * e->count; at += n) {
         for (size_t k = 0; k < n && is_there(e, e->x + at, n); k++) {
             e->x[at + k] = (e->x[at + k] - mean[k]) / std[k];
         }
     }
 cleanup:
+    pq_moments_free(&moments);
     if (st != PQ_OK) { /* no half of a scaler stays */
         pq_tensor_free(&graph->scaler_mean);
         pq_tensor_free(&graph->scaler_std);

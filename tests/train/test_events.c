@@ -197,3 +197,37 @@ Test(events, a_scaler_leaves_padding_and_its_mask_alone)
     cr_expect_eq(pq_f32(g->scaler_std)[2], 1.0F);
     pq_graph_free(&g);
 }
+
+/* Far from 0, and constant: the sums of squares of the one cancel, those of the other
+   leave noise to divide by. */
+Test(events, are_standardized_in_double_about_their_mean)
+{
+    enum { N = 4000, FEATURES = 3 };
+    pq_graph *g    = NULL;
+    pq_rng    rng  = pq_rng_stream(3, "far");
+    pq_events e    = {.n = N, .count = FEATURES};
+    double    mean = 0.0, square = 0.0;
+
+    OK(pq_graph_create(&g, err));
+    add(g, "in", layer_of("input shape=3"), NULL);
+    OK(pq_graph_check(g, err));
+    e.x = pq_calloc(N * FEATURES, sizeof *e.x);
+    for (size_t i = 0; i < N; i++) {
+        e.x[FEATURES * i]     = (float)(1e8 + 80.0 * pq_rng_normal(&rng));
+        e.x[FEATURES * i + 1] = 0.1F;
+        e.x[FEATURES * i + 2] = (float)pq_rng_normal(&rng);
+        mean += (double)e.x[FEATURES * i] / N;
+    }
+    for (size_t i = 0; i < N; i++) {
+        square +=
+            ((double)e.x[FEATURES * i] - mean) * ((double)e.x[FEATURES * i] - mean) / N;
+    }
+    OK(pq_events_standardize(&e, g, err));
+    const float *std = pq_f32(g->scaler_std);
+    cr_expect_float_eq((double)std[0], sqrt(square), 1e-5 * sqrt(square), "%g, not %g",
+                       (double)std[0], sqrt(square));
+    cr_expect_eq(std[1], 1.0F);
+    cr_expect_eq(e.x[1], 0.0F);
+    pq_events_free(&e);
+    pq_graph_free(&g);
+}
