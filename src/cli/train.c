@@ -159,8 +159,8 @@ static json_t *number(double value)
 /* Metrics of the test split, with their intervals. */
 static pq_status test(const run_state *r, json_t *log, pq_err *err)
 {
-    const pq_evaluate_options how = {.file_bytes =
-                                         pq_file_bytes(r->config->output.model)};
+    const pq_evaluate_options how = {.file_bytes = pq_file_bytes(r->config->output.model),
+                                     .unweighted = !r->config->train.event_weights};
     pq_evaluated              got = {0};
     size_t                    split;
     json_t                   *metrics = json_object();
@@ -281,24 +281,35 @@ static void warn_of_floors(const run_state *r)
     }
 }
 
-/* Model and log: of a whole run, or of the epochs before it failed. */
+/* Model and log: of a whole run, or of the epochs before it failed. The log is written
+   too where the test fails, and tells of it. */
 static pq_status keep(run_state *r, const char *why, pq_err *err)
 {
-    json_t   *log = json_object();
-    pq_status st;
+    json_t   *log    = json_object();
+    pq_err    untold = {0};
+    pq_status st, tested = PQ_OK;
 
     if (r->summary.best > 0 || why == NULL) {
         PQ_TRY(note(r, err));
         PQ_TRY(pq_model_save(r->graph, r->config->output.model, err));
-        PQ_TRY(test(r, log, err));
+        tested = test(r, log, &untold);
     }
-    PQ_TRY(write_log(r, log, why, err));
+    if (tested != PQ_OK) {
+        pq_err_context(&untold, "test split '%s'", r->config->dataset.test);
+    }
+    PQ_TRY(write_log(r, log, why == NULL && tested != PQ_OK ? untold.message : why, err));
     if (!r->quiet && (r->summary.best > 0 || why == NULL)) {
         (void)printf("%s: weights of epoch %zu of %zu%s\n", r->config->output.model,
                      r->summary.best, r->summary.n_epochs,
                      r->summary.stopped_early ? ", stopped early"
                      : why != NULL            ? ", the last good one"
                                               : "");
+    }
+    if (why == NULL && tested != PQ_OK) {
+        st = tested;
+        if (err != NULL) {
+            *err = untold;
+        }
     }
 cleanup:
     json_decref(log);

@@ -110,7 +110,17 @@ static void add_recalls(const pq_graph *graph, const pq_train_epoch *best, size_
     }
 }
 
-static pq_status report(pq_compress_task *task, const pq_graph *before,
+/* A BatchNorm that was to be folded but cannot. */
+static bool keeps_norm(const pq_graph *graph, size_t node, bool folds)
+{
+    const pq_weight *w = pq_node_kernel(&graph->nodes[node]);
+
+    return folds && w != NULL && pq_grid_folds(w->quant) &&
+           pq_batch_norm_behind(graph, node) != SIZE_MAX &&
+           pq_foldable_batch_norm(graph, node) == SIZE_MAX;
+}
+
+static pq_status report(pq_compress_task *task, const pq_graph *before, bool folds,
                         const pq_train_summary *s)
 {
     const pq_train_epoch *best = s->best > 0 ? &s->history[s->best - 1] : NULL;
@@ -129,23 +139,29 @@ static pq_status report(pq_compress_task *task, const pq_graph *before,
             continue;
         }
         add_recalls(task->graph, best, s->n_classes, recalls, sizeof recalls);
-        st = pq_task_change(task, task->nodes[i], moved,
-                            "%sepoch %zu of %zu, accuracy %.4f on %zu events%s",
-                            s->floor_held ? "" : "recall floor not held; ", s->best,
-                            s->n_epochs, best->accuracy, s->validation_events, recalls);
+        st = pq_task_change(
+            task, task->nodes[i], moved,
+            "%s%sepoch %zu of %zu, accuracy %.4f on %zu events%s",
+            keeps_norm(task->graph, at, folds)
+                ? "BatchNorm stays, its gamma turns codes beyond the grid; "
+                : "",
+            s->floor_held ? "" : "recall floor not held; ", s->best, s->n_epochs,
+            best->accuracy, s->validation_events, recalls);
     }
     return st;
 }
 
-/* A selected layer whose BatchNorm its grid can take along, or SIZE_MAX. */
-static size_t find_foldable(const pq_compress_task *task)
+/* A selected layer with a BatchNorm by `norm_of` that its grid can take along, or
+ * SIZE_MAX. */
+static size_t find_norm(const pq_compress_task *task,
+                        size_t (*norm_of)(const pq_graph *graph, size_t node))
 {
     for (size_t i = 0; i < task->n_nodes; i++) {
         const size_t     at = pq_graph_find(task->graph, task->nodes[i]);
         const pq_weight *w =
             at == SIZE_MAX ? NULL : pq_node_kernel(&task->graph->nodes[at]);
         if (w != NULL && pq_grid_folds(w->quant) &&
-            pq_foldable_batch_norm(task->graph, at) != SIZE_MAX) {
+            norm_of(task->graph, at) != SIZE_MAX) {
             return at;
         }
     }
@@ -157,7 +173,7 @@ static pq_status fold_norms(pq_compress_task *task, pq_err *err)
     size_t    at;
     pq_status st = PQ_OK;
 
-    while ((at = find_foldable(task)) != SIZE_MAX) {
+    while ((at = find_norm(task, pq_foldable_batch_norm)) != SIZE_MAX) {
         PQ_TRY(pq_fold_batch_norm(task->graph, at, err));
     }
     PQ_TRY(pq_graph_check(task->graph, err));
@@ -188,7 +204,8 @@ pq_status pq_training_apply(pq_compress_task *task, const pq_graph *teacher, pq_
     PQ_TRY(pq_graph_clone(task->graph, &before, err));
     PQ_TRY(pq_params_copy(pq_train_param_table, task->params, &params, err));
     PQ_CHECK(
-        params.fold_norm_after == PQ_UNSET || find_foldable(task) != SIZE_MAX,
+        params.fold_norm_after == PQ_UNSET ||
+            find_norm(task, pq_batch_norm_behind) != SIZE_MAX,
         PQ_ERR_CONFIG,
         "fold_norm_after: no selected layer has a BatchNorm behind a kernel of whole "
         "numbers with one scale a channel");
@@ -202,7 +219,7 @@ pq_status pq_training_apply(pq_compress_task *task, const pq_graph *teacher, pq_
                                      .train      = t->train,
                                      .validation = t->validation},
                     &params, &options, &summary, err));
-    PQ_TRY(report(task, before, &summary));
+    PQ_TRY(report(task, before, params.fold_norm_after != PQ_UNSET, &summary));
     if (params.fold_norm_after != PQ_UNSET) {
         PQ_TRY(fold_norms(task, err));
     }

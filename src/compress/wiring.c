@@ -60,18 +60,6 @@ cleanup:
     return st;
 }
 
-size_t pq_foldable_batch_norm(const pq_graph *graph, size_t node)
-{
-    static const char *const foldable[] = {"dense", "conv2d", NULL};
-    const size_t             reader     = pq_sole_reader(graph, node);
-
-    return pq_node_in(&graph->nodes[node], foldable) &&
-                   graph->nodes[node].quant == NULL && reader != SIZE_MAX &&
-                   pq_node_is(&graph->nodes[reader], "batch_norm")
-               ? reader
-               : SIZE_MAX;
-}
-
 static double item(const pq_layer *layer, const char *weight, size_t i, double absent)
 {
     const pq_weight *w = pq_layer_weight(layer, weight);
@@ -90,32 +78,85 @@ bool pq_grid_folds(const pq_quant *q)
            symmetric;
 }
 
-/* The codes stay, but for a sign, when the scale takes the factor. */
+/* What BatchNorm multiplies an output with. */
+static double factor_of(const pq_layer *norm, size_t o)
+{
+    const pq_batch_norm_params *p = norm->params;
+
+    return item(norm, "gamma", o, 1.0) /
+           sqrt(item(norm, "variance", o, 1.0) + p->epsilon);
+}
+
+/* Steps of a weight from zero, times the sign of g. */
+static int32_t turned(const pq_quant *q, size_t o, double g, float w)
+{
+    const int32_t steps = pq_quant_code(q, o, w) - q->zero_point[o];
+
+    return g < 0.0 ? -steps : g > 0.0 ? steps : 0;
+}
+
+/* The steps stay, but for a sign, when the scale takes the factor. */
 static void scale_codes(pq_quant *q, size_t o, double g, size_t row, float *w)
 {
     const float scale = (float)((double)q->scale[o] * fabs(g));
     const float next  = g == 0.0 ? q->scale[o] : fmaxf(fminf(scale, 1e30f), FLT_MIN);
 
     for (size_t i = 0; i < row; i++) {
-        const int32_t code = pq_quant_code(q, o, w[i]);
-        const int32_t turn = g < 0.0 ? -code : g > 0.0 ? code : 0;
-        const int32_t most = pq_quant_hi(q); /* -lo of a full range is beyond it */
-        w[i]               = (float)(turn < most ? turn : most) * next;
+        w[i] = (float)turned(q, o, g, w[i]) * next;
     }
     q->scale[o] = next;
 }
 
+/* Whether a kernel's grid holds what its BatchNorm makes of it: a negative factor turns
+   the range round, and that of lo .. hi is -hi .. -lo. */
+static bool holds_turned(const pq_layer *kernel, const pq_layer *norm)
+{
+    const pq_weight *w   = pq_layer_weight(kernel, "kernel");
+    const pq_quant  *q   = w->quant;
+    const size_t     out = w->value->shape.dim[0], row = w->value->count / out;
+
+    for (size_t i = 0; pq_grid_folds(q) && i < w->value->count; i++) {
+        const size_t  o = i / row;
+        const int32_t code =
+            turned(q, o, factor_of(norm, o), pq_f32(w->value)[i]) + q->zero_point[o];
+        if (code < pq_quant_lo(q) || code > pq_quant_hi(q)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+size_t pq_batch_norm_behind(const pq_graph *graph, size_t node)
+{
+    static const char *const foldable[] = {"dense", "conv2d", NULL};
+    const size_t             reader     = pq_sole_reader(graph, node);
+
+    return pq_node_in(&graph->nodes[node], foldable) &&
+                   graph->nodes[node].quant == NULL && reader != SIZE_MAX &&
+                   pq_node_is(&graph->nodes[reader], "batch_norm")
+               ? reader
+               : SIZE_MAX;
+}
+
+size_t pq_foldable_batch_norm(const pq_graph *graph, size_t node)
+{
+    const size_t norm = pq_batch_norm_behind(graph, node);
+
+    return norm != SIZE_MAX &&
+                   holds_turned(graph->nodes[node].layer, graph->nodes[norm].layer)
+               ? norm
+               : SIZE_MAX;
+}
+
 static void scale_kernel(pq_layer *kernel, const pq_layer *norm)
 {
-    const pq_batch_norm_params *p    = norm->params;
-    pq_weight                  *w    = pq_layer_weight(kernel, "kernel");
-    float                      *bias = pq_f32(pq_layer_weight(kernel, "bias")->value);
-    const size_t                out = w->value->shape.dim[0], row = w->value->count / out;
-    const bool                  folds = pq_grid_folds(w->quant);
+    pq_weight   *w    = pq_layer_weight(kernel, "kernel");
+    float       *bias = pq_f32(pq_layer_weight(kernel, "bias")->value);
+    const size_t out = w->value->shape.dim[0], row = w->value->count / out;
+    const bool   folds = pq_grid_folds(w->quant);
 
     for (size_t o = 0; o < out; o++) {
-        const double g = item(norm, "gamma", o, 1.0) /
-                         sqrt(item(norm, "variance", o, 1.0) + p->epsilon);
+        const double g = factor_of(norm, o);
         if (folds) {
             scale_codes(w->quant, o, g, row, pq_f32(w->value) + o * row);
         }

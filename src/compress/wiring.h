@@ -27,8 +27,12 @@ pq_status pq_add_bias(pq_layer *layer, size_t outputs, pq_err *err);
 /** Whether a kernel's quantizer goes along when a BatchNorm is folded. */
 bool pq_grid_folds(const pq_quant *q);
 
+/** BatchNorm that alone reads a dense or conv2d node, or SIZE_MAX. */
+size_t pq_batch_norm_behind(const pq_graph *graph, size_t node);
+
 /** BatchNorm that pq_fold_batch_norm() would fold into a dense or conv2d node, or
- * SIZE_MAX. */
+ * SIZE_MAX: a grid that goes along must hold each code with the sign of its factor, which
+ * the lowest code of a full range, or a grid with a zero point, need not. */
 size_t pq_foldable_batch_norm(const pq_graph *graph, size_t node);
 
 /**

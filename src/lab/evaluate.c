@@ -288,9 +288,9 @@ pq_status pq_evaluate(pq_graph *graph, pq_dataset *dataset, size_t split,
     PQ_TRY(output_classes(graph, data, p.width, &e, err));
     e.n       = p.n;
     e.labels  = p.labels;
-    e.weights = p.weights;
+    e.weights = options->unweighted ? NULL : p.weights;
     p.labels  = NULL;
-    p.weights = NULL;
+    p.weights = options->unweighted ? p.weights : NULL;
     e.kernels = p.kernels;
     p.kernels = NULL;
     PQ_TRY(list_fallbacks(graph, options->predict.engine, &e, err));

@@ -20,6 +20,7 @@ typedef struct {
     size_t                  n_metrics; /**< 0 = every metric with its defaults */
     const pq_metric_choice *metrics;
     size_t                  file_bytes; /**< size of the model's file, 0 = unknown */
+    bool unweighted; /**< every event counts once, whatever it weighs */
 } pq_evaluate_options;
 
 /** Owns everything; {0} is empty. */

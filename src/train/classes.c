@@ -216,22 +216,23 @@ cleanup:
 void pq_classes_score(const pq_trainer *t, pq_train_epoch *out)
 {
     double *recall = t->recalls + (out->epoch - 1) * t->classes;
-    size_t  hits   = 0;
+    double  hits = 0.0, all = 0.0;
 
     out->lowest_recall = 1.0;
     out->shortfall     = 0.0;
     for (size_t k = 0; k < t->classes; k++) {
-        size_t hit = 0, seen = 0;
+        double hit = 0.0, seen = 0.0;
         for (size_t c = 0; c < t->net->chunks; c++) {
             hit += t->hits[c * t->classes + k];
             seen += t->seen[c * t->classes + k];
         }
         hits += hit;
-        recall[k]          = seen > 0 ? (double)hit / (double)seen : (double)NAN;
+        all += seen;
+        recall[k]          = seen > 0.0 ? hit / seen : (double)NAN;
         out->lowest_recall = fmin(out->lowest_recall, recall[k]);
         if (t->floors != NULL) {
             out->shortfall = fmax(out->shortfall, t->floors[k] - recall[k]);
         }
     }
-    out->accuracy = (double)hits / (double)t->n_valid;
+    out->accuracy = hits / all;
 }

@@ -40,7 +40,8 @@ static void start_batch(pq_trainer *t, const pq_events *events, const size_t *in
                   (class_weight != NULL ? class_weight[t->y[i]] : 1.0F);
         sum += (double)t->w[i];
     }
-    t->scale = sum > 0.0 ? 1.0 / sum : 0.0;
+    t->weight = sum;
+    t->scale  = sum > 0.0 ? 1.0 / sum : 0.0; /* 0: no event of the batch counts */
 }
 
 static pq_loss_chunk chunk_of(const pq_trainer *t, const pq_net_call *c, size_t first)
@@ -71,14 +72,16 @@ static void validation_loss(void *context, const pq_net_call *c)
     pq_trainer         *t     = context;
     const size_t        first = c->chunk * c->net->chunk;
     const pq_loss_chunk k     = chunk_of(t, c, first);
-    size_t             *hits  = t->hits + c->chunk * t->classes;
-    size_t             *seen  = t->seen + c->chunk * t->classes;
+    double             *hits  = t->hits + c->chunk * t->classes;
+    double             *seen  = t->seen + c->chunk * t->classes;
 
     t->results[c->chunk].loss += pq_loss_run(&t->loss, &k);
     for (size_t i = 0; i < k.rows; i++) {
-        const int32_t y = k.labels[i];
-        seen[y]++;
-        hits[y] += pq_loss_decision(&t->loss, k.logits + i * t->loss.width) == y;
+        const int32_t y    = k.labels[i];
+        const float  *z    = k.logits + i * t->loss.width;
+        const double  mine = (double)k.weights[i];
+        seen[y] += mine;
+        hits[y] += pq_loss_decision(&t->loss, z) == y ? mine : 0.0;
     }
 }
 
@@ -130,6 +133,11 @@ static void report(const pq_trainer *t, size_t epoch, size_t done, double loss,
                        epochs * t->n_train, note);
 }
 
+static double mean_loss(double total, double weight)
+{
+    return weight > 0.0 ? total / weight : 0.0;
+}
+
 static pq_status order_epoch(pq_trainer *t, size_t epoch, pq_err *err)
 {
     const uint64_t seed = (uint64_t)t->params->seed;
@@ -142,12 +150,23 @@ static pq_status order_epoch(pq_trainer *t, size_t epoch, pq_err *err)
     return PQ_OK;
 }
 
+/* Before the batch that starts with event `first` of an epoch, counted from 1. */
+static pq_course course_of(const pq_trainer *t, size_t epoch, size_t first, size_t most)
+{
+    const double batches = (double)((t->n_train + most - 1) / most);
+    const double done    = (double)(epoch - 1);
+
+    return (pq_course){.epoch = done + (double)first / (double)t->n_train,
+                       .step  = done * batches + (double)(first / most),
+                       .steps = (double)t->params->epochs * batches};
+}
+
 pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_err *err)
 {
     const double start = pq_clock_wall_s();
     const size_t most =
         (size_t)t->params->batch < t->n_train ? (size_t)t->params->batch : t->n_train;
-    double    total = 0.0, told = start;
+    double    total = 0.0, weight = 0.0, told = start;
     size_t    number = 0;
     pq_rng    keys   = pq_rng_stream((uint64_t)t->params->seed ^ epoch << 32, "batch");
     pq_status st;
@@ -158,9 +177,9 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
     t->net->norms_fixed = t->params->fold_norm_after != PQ_UNSET &&
                           (int64_t)epoch > t->params->fold_norm_after;
     for (size_t i = 0; i < t->n_train; i += most, number++) {
-        const size_t n        = t->n_train - i < most ? t->n_train - i : most;
-        const double progress = (double)(epoch - 1) + (double)i / (double)t->n_train;
-        double       loss, now;
+        const size_t    n  = t->n_train - i < most ? t->n_train - i : most;
+        const pq_course at = course_of(t, epoch, i, most);
+        double          loss, now;
         PQ_CHECK(t->options->stop == NULL || *t->options->stop == 0, PQ_ERR_INTERRUPTED,
                  "interrupted in epoch %zu of %zu", epoch, (size_t)t->params->epochs);
         start_batch(t, &t->train_events, t->order + i, n, t->class_weight);
@@ -169,21 +188,22 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
         const pq_net_batch batch = {n, t->key, pq_trainer_fill, training_loss, t};
         pq_net_train(t->net, &batch);
         loss    = sum_results(t, n) + pq_grids_penalty(t->net);
-        out->lr = pq_learning_rate(t->params, progress);
+        out->lr = pq_learning_rate(t->params, &at);
         if (!isfinite(loss) ||
             !pq_optimizer_step(&t->optimizer, t->net,
                                (n + t->net->chunk - 1) / t->net->chunk, out->lr)) {
             st = not_finite(t, &batch, epoch, number + 1, loss, err);
             goto cleanup;
         }
-        total += loss * (double)n;
+        total += loss * t->weight;
+        weight += t->weight;
         now = pq_clock_wall_s();
         if (now - told > 0.1) {
-            report(t, epoch, i + n, total / (double)(i + n), now - start);
+            report(t, epoch, i + n, mean_loss(total, weight), now - start);
             told = now;
         }
     }
-    out->train_loss   = total / (double)t->n_train;
+    out->train_loss   = mean_loss(total, weight);
     out->seconds      = pq_clock_wall_s() - start;
     out->events_per_s = (double)t->n_train / out->seconds;
 cleanup:
@@ -206,14 +226,14 @@ static const char *run_validation(pq_trainer *t, double *loss)
         start_batch(t, t->valid_events, t->valid_index + i, n, NULL);
         memset(t->results, 0, t->net->chunks * sizeof *t->results);
         pq_net_infer(t->net, &batch);
-        sum += t->scale > 0.0 ? sum_results(t, n) / t->scale : 0.0;
-        weight += t->scale > 0.0 ? 1.0 / t->scale : 0.0;
+        sum += sum_results(t, n) * t->weight;
+        weight += t->weight;
         if (!isfinite(sum)) {
             const char *layer = pq_net_blame(t->net, &batch, false);
             return layer != NULL ? layer : "loss";
         }
     }
-    *loss = weight > 0.0 ? sum / weight + pq_grids_penalty(t->net) : 0.0;
+    *loss = mean_loss(sum, weight) + pq_grids_penalty(t->net);
     return NULL;
 }
 
@@ -248,15 +268,15 @@ pq_status pq_trainer_validate(pq_trainer *t, const float *flat, pq_train_epoch *
         memcpy(t->net->flat, t->aside, bytes);
         pq_net_prepare(t->net);
     }
-    if (layer != NULL) {
-        pq_err_hint(err, "try a lower lr, or clip_norm");
-    }
     PQ_CHECK(layer == NULL, PQ_ERR_NUMERIC,
              "epoch %zu: %s is not finite, first in layer '%s'", out->epoch, what, layer);
     if (t->n_valid > 0) {
         pq_classes_score(t, out);
     }
 cleanup:
+    if (st != PQ_OK) {
+        pq_err_hint(err, "try a lower lr, or clip_norm");
+    }
     return st;
 }
 
@@ -273,12 +293,13 @@ void pq_trainer_recalls(pq_trainer *t, pq_teacher *other, double *recall)
         pq_teacher_run(t, other, n);
         for (size_t k = 0; k < n; k++) {
             const float *logits = other->logits + k * t->loss.width;
-            t->seen[t->y[k]]++;
-            t->hits[t->y[k]] += pq_loss_decision(&t->loss, logits) == t->y[k];
+            const double mine   = (double)t->w[k];
+            t->seen[t->y[k]] += mine;
+            t->hits[t->y[k]] +=
+                pq_loss_decision(&t->loss, logits) == t->y[k] ? mine : 0.0;
         }
     }
     for (size_t k = 0; k < t->classes; k++) {
-        recall[k] =
-            t->seen[k] > 0 ? (double)t->hits[k] / (double)t->seen[k] : (double)NAN;
+        recall[k] = t->seen[k] > 0.0 ? t->hits[k] / t->seen[k] : (double)NAN;
     }
 }

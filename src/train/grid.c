@@ -89,6 +89,7 @@ static pq_status add_grid(pq_net *net, pq_grid grid, const pq_quant *q, size_t c
     net->n_grids++;
     PQ_TRY(pq_quant_clone(q, &g->quant, err));
     PQ_NEW(g->largest, q->n);
+    PQ_NEW(g->ties, q->n);
     PQ_NEW(g->sums, q->n);
     if (g->rule == PQ_QAT_LSQ) {
         g->step = lsq_step(q, count);
@@ -129,22 +130,40 @@ cleanup:
     return st;
 }
 
-/* An output stands for the layer with weights that it comes from. */
-static bool is_frozen(const pq_net *net, const pq_graph *graph, size_t node,
-                      const char *freeze)
+/* Which layers around a node are trained: `makes` those that its value comes from,
+   `reads` those that it goes to, each past layers without weights. */
+typedef struct {
+    bool makes, reads;
+} around;
+
+static bool is_trained(const pq_net *net, size_t node)
 {
-    if (freeze != NULL && pq_glob_match(freeze, graph->nodes[node].name)) {
-        return true;
-    }
-    while (graph->nodes[node].layer->n_weights == 0 && graph->nodes[node].n_inputs > 0) {
-        node = graph->nodes[node].inputs[0];
-    }
     for (size_t i = 0; i < net->n_weights; i++) {
-        if (net->weights[i].node == node) {
-            return net->weights[i].frozen;
+        if (net->weights[i].node == node && !net->weights[i].frozen) {
+            return true;
         }
     }
     return false;
+}
+
+static void look_around(const pq_net *net, const pq_graph *graph, around *at)
+{
+    for (size_t i = graph->n_nodes; i-- > 0;) {
+        const pq_node *node = &graph->nodes[i];
+        const bool reads = node->layer->n_weights > 0 ? is_trained(net, i) : at[i].reads;
+        for (size_t k = 0; k < node->n_inputs; k++) {
+            at[node->inputs[k]].reads |= reads;
+        }
+    }
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const pq_node *node = &graph->nodes[i];
+        at[i].makes         = node->layer->n_weights > 0 ? is_trained(net, i)
+                              : node->n_inputs == 0      ? at[i].reads
+                                                         : false;
+        for (size_t k = 0; k < node->n_inputs && node->layer->n_weights == 0; k++) {
+            at[i].makes |= at[node->inputs[k]].makes;
+        }
+    }
 }
 
 /* The loss does what ends a graph, unrounded: its quantizer has no operation. */
@@ -156,14 +175,20 @@ static bool is_link(const pq_graph *graph, size_t node)
            (strcmp(kind, "softmax") == 0 || strcmp(kind, "sigmoid") == 0);
 }
 
+/* The grid of an output is trained where a layer is that the output comes from; that of
+   the events where a layer is that they go to. */
 static pq_status add_outputs(pq_net *net, const pq_graph *graph, const char *freeze,
                              pq_qat rule, pq_err *err)
 {
-    pq_status st = PQ_OK;
+    around   *at = NULL;
+    pq_status st;
 
+    PQ_NEW(at, graph->n_nodes);
+    look_around(net, graph, at);
     for (size_t i = 0; i <= graph->output; i++) {
         const pq_quant *q = graph->nodes[i].quant;
-        if (q == NULL || is_link(graph, i) || is_frozen(net, graph, i, freeze)) {
+        if (q == NULL || is_link(graph, i) || !at[i].makes ||
+            (freeze != NULL && pq_glob_match(freeze, graph->nodes[i].name))) {
             continue;
         }
         size_t count = 0;
@@ -174,6 +199,7 @@ static pq_status add_outputs(pq_net *net, const pq_graph *graph, const char *fre
             count, err));
     }
 cleanup:
+    pq_free(at);
     return st;
 }
 
@@ -251,6 +277,7 @@ void pq_grids_free(pq_net *net)
     for (size_t i = 0; i < net->n_grids; i++) {
         pq_quant_free(&net->grids[i].quant);
         pq_free(net->grids[i].largest);
+        pq_free(net->grids[i].ties);
         pq_free(net->grids[i].sums);
     }
     pq_free(net->grids);
@@ -313,9 +340,13 @@ static void find_largest(pq_grid *g, const pq_net_weight *w, const float *v)
 {
     memset(g->largest, 0, g->quant->n * sizeof *g->largest);
     for (size_t i = 0; i < w->count; i++) {
-        double      *at = &g->largest[pq_quant_index(g->quant, &w->shape, i)];
-        const double x  = fabs((double)v[i]);
-        *at             = fmax(*at, g->rule == PQ_QAT_DOREFA ? tanh(x) : x);
+        const size_t k    = pq_quant_index(g->quant, &w->shape, i);
+        const double x    = fabs((double)v[i]),
+                     size = g->rule == PQ_QAT_DOREFA ? tanh(x) : x;
+        g->ties[k]        = size > g->largest[k]    ? 1.0
+                            : size == g->largest[k] ? g->ties[k] + 1.0
+                                                    : g->ties[k];
+        g->largest[k]     = fmax(g->largest[k], size);
     }
 }
 

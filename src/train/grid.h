@@ -64,6 +64,7 @@ typedef struct {
     int       integer_bits; /**< hgq, of an output */
     pq_quant *quant;        /**< as the parameters say */
     double   *largest;      /**< [n] of kernels: hgq |v|, dorefa |tanh v| */
+    double   *ties;         /**< [n] dorefa: how many weights share the largest */
     double   *sums;         /**< [n] */
 } pq_grid;
 

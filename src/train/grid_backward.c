@@ -71,7 +71,8 @@ static void through_hgq(const passage *p)
 
 /*
  * q_i = s Qp t_i, t_i = tanh v_i / T, T = |tanh v_m| the largest of the scale:
- * dL/dv_j = s Qp (1 - tanh^2 v_j) / T (d_j - [j = m] sign(v_m) sum_i d_i t_i).
+ * dL/dv_j = s Qp (1 - tanh^2 v_j) / T (d_j - [j = m] sign(v_m) sum_i d_i t_i / n),
+ * where n weights share the largest: each gets its part of the gradient of T.
  */
 static void through_dorefa(const passage *p)
 {
@@ -86,7 +87,7 @@ static void through_dorefa(const passage *p)
         const double t = tanh((double)p->v[i]);
         double       d = (double)p->d[i];
         if (fabs(t) == g->largest[k]) {
-            d -= copysign(p->sums[k], t * p->sums[k]);
+            d -= copysign(p->sums[k], t * p->sums[k]) / g->ties[k];
         }
         p->d[i] = g->largest[k] > 0.0
                       ? (float)(d * end_of(g, k) * (1.0 - t * t) / g->largest[k])

@@ -11,7 +11,10 @@
 #include "layers/kinds.h"
 #include "train/net.h"
 
-enum { BLOCK_ROWS = 1024 /* rows summed in float before they go into doubles */ };
+enum {
+    BLOCK_ROWS = 1024, /* rows summed in float before they go into doubles */
+    LOOKED_AT  = 64    /* rows of a chunk whose mean its moments are taken about */
+};
 
 typedef struct {
     size_t channels, per_event; /* rows of one event */
@@ -20,7 +23,9 @@ typedef struct {
     /* [chunks][2][channels] of the forward and the backward pass: a chunk may start
        backward while another still reads the sums of forward. */
     double *forward_sums, *backward_sums;
-    float  *shift; /* near the mean: moments are taken about it */
+    /* [chunks][channels] near the mean of the chunk: its moments are taken about that,
+       as those about 0 cancel where the mean is far from it. */
+    float *shift;
     /* [chunks][channels] of this batch. Each chunk keeps its own, since it may be back
        here before another one has come by. */
     float *now_mean, *now_inverse;
@@ -55,22 +60,15 @@ static pq_status setup(pq_net *net, pq_op *op, pq_err *err)
     s->gamma          = offset_of(op, "gamma");
     s->beta           = offset_of(op, "beta");
     s->forward_sums   = pq_calloc(net->chunks * 4 * s->channels, sizeof(double));
-    s->shift          = pq_calloc((1 + 2 * net->chunks) * s->channels, sizeof(float));
+    s->shift          = pq_calloc(3 * net->chunks * s->channels, sizeof(float));
     op->scratch_bytes = 4 * s->channels * sizeof(float);
     PQ_CHECK(s->forward_sums != NULL && s->shift != NULL, PQ_ERR_NOMEM,
              "layer '%s': cannot allocate its statistics", op->name);
     s->backward_sums = s->forward_sums + net->chunks * 2 * s->channels;
-    s->now_mean      = s->shift + s->channels;
+    s->now_mean      = s->shift + net->chunks * s->channels;
     s->now_inverse   = s->now_mean + net->chunks * s->channels;
 cleanup:
     return st;
-}
-
-static void prepare(const pq_net *net, pq_op *op)
-{
-    const state *s = op->state;
-
-    memcpy(s->shift, net->used + s->mean, s->channels * sizeof(float));
 }
 
 typedef void (*row_sums)(const pq_net_call *c, size_t first, size_t rows, float *s1,
@@ -108,18 +106,43 @@ static double batch_mean(const pq_net_call *c, const double *all, size_t k,
     return sum / ((double)c->batch * (double)s->per_event);
 }
 
+/* This chunk's copy of a statistic of the batch. */
+static float *own(const pq_net_call *c, float *of_chunks)
+{
+    return of_chunks + c->chunk * ((const state *)c->op->state)->channels;
+}
+
+/* Mean of rows spread over the chunk. */
+static void find_shift(const pq_net_call *c)
+{
+    const state *s    = c->op->state;
+    const size_t rows = c->rows * s->per_event;
+    const size_t n    = rows < LOOKED_AT ? rows : LOOKED_AT;
+    const float *x    = pq_net_value(c, c->op->in[0]);
+    float       *mean = own(c, s->shift);
+
+    memset(mean, 0, s->channels * sizeof *mean);
+    for (size_t i = 0; i < n; i++) {
+        const float *row = x + i * rows / n * s->channels;
+        for (size_t j = 0; j < s->channels; j++) {
+            mean[j] += row[j] / (float)n;
+        }
+    }
+}
+
 static void forward_rows(const pq_net_call *c, size_t first, size_t rows, float *s1,
                          float *s2)
 {
     const state *s = c->op->state;
 
     c->net->simd->moments(rows, s->channels,
-                          pq_net_value(c, c->op->in[0]) + first * s->channels, s->shift,
-                          s1, s2);
+                          pq_net_value(c, c->op->in[0]) + first * s->channels,
+                          own(c, s->shift), s1, s2);
 }
 
 static void forward_sums(const pq_net_call *c)
 {
+    find_shift(c);
     sum_blocks(c, forward_rows, ((const state *)c->op->state)->forward_sums);
 }
 
@@ -136,21 +159,48 @@ static void remember(const pq_net_call *c, size_t j, double mean, double varianc
     vars[j]  = (float)(keep * (double)vars[j] + c->net->norm_momentum * fair);
 }
 
-/* This chunk's copy of a statistic of the batch. */
-static float *own(const pq_net_call *c, float *of_chunks)
-{
-    return of_chunks + c->chunk * ((const state *)c->op->state)->channels;
-}
-
 static float weight_at(const pq_net_call *c, size_t offset, size_t j, float otherwise)
 {
     return offset == SIZE_MAX ? otherwise : c->net->used[offset + j];
 }
 
-/* Whether a pass goes by the statistics of the batch, not by the running ones. */
+/* Whether a pass goes by the statistics of the batch, not by the running ones: those of
+   one value have no variance. So a last batch of one event is trained on, but left out
+   of the running statistics. */
 static bool by_batch(const pq_net_call *c)
 {
-    return c->training && !c->op->frozen && !c->net->norms_fixed;
+    const state *s = c->op->state;
+
+    return c->training && !c->op->frozen && !c->net->norms_fixed &&
+           c->batch * s->per_event > 1;
+}
+
+/*
+ * Mean and variance over all chunks: of chunk c with n_c values about its shift k_c,
+ * s1 = sum (x - k_c), s2 = sum (x - k_c)^2, m_c = k_c + s1 / n_c,
+ * n var = sum_c s2 - s1^2 / n_c + n_c (m_c - mean)^2.
+ * Source: Chan, Golub & LeVeque, Am. Stat. 37 (1983), doi:10.1080/00031305.1983.10483115.
+ */
+static void find_moments(const pq_net_call *c, size_t j, double *mean, double *variance)
+{
+    const state *s   = c->op->state;
+    double       all = 0.0, middle = 0.0, sum = 0.0;
+
+    for (size_t i = 0; i < c->chunks; i++) {
+        const size_t left = c->batch - i * c->net->chunk;
+        const double n =
+            (double)(left < c->net->chunk ? left : c->net->chunk) * (double)s->per_event;
+        const double s1      = s->forward_sums[2 * i * s->channels + j];
+        const double s2      = s->forward_sums[(2 * i + 1) * s->channels + j];
+        const double m       = (double)s->shift[i * s->channels + j] + s1 / n;
+        const double d       = m - middle;
+        const double own_sum = s2 - s1 * s1 / n;
+        sum += (own_sum < 0.0 ? 0.0 : own_sum) + d * d * all * n / (all + n);
+        middle += d * n / (all + n);
+        all += n;
+    }
+    *mean     = middle;
+    *variance = sum / all;
 }
 
 /* y = a x + b for each channel; a and b go to the scratch memory. */
@@ -162,10 +212,7 @@ static void find_line(const pq_net_call *c, float *a, float *b)
     for (size_t j = 0; j < s->channels; j++) {
         double mean, variance;
         if (from_batch) {
-            const double d = batch_mean(c, s->forward_sums, 0, j);
-            const double v = batch_mean(c, s->forward_sums, 1, j) - d * d;
-            mean           = (double)s->shift[j] + d;
-            variance       = v < 0.0 ? 0.0 : v;
+            find_moments(c, j, &mean, &variance);
         } else {
             mean     = (double)c->net->used[s->mean + j];
             variance = (double)c->net->used[s->variance + j];
@@ -276,7 +323,6 @@ static void backward(const pq_net_call *c)
 
 const pq_op_class pq_op_batch_norm = {.kind          = "batch_norm",
                                       .setup         = setup,
-                                      .prepare       = prepare,
                                       .forward_sums  = forward_sums,
                                       .forward       = forward,
                                       .backward_sums = backward_sums,

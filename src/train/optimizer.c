@@ -95,19 +95,26 @@ static double cosine(double from, double to, double share)
     return to + (from - to) * 0.5 * (1.0 + cos(3.14159265358979323846 * share));
 }
 
-/* Rises to lr over the first 30 % of the way, falls to 1e-4 of its start; as PyTorch
- * does. */
-static double one_cycle(const pq_train_params *p, double share)
+/*
+ * Rises to lr until step 0.3 n - 1 of n, and falls to 1e-4 of where it began at the last
+ * one, n - 1: as PyTorch's OneCycleLR counts. The steps of a warm-up are not among them.
+ */
+static double one_cycle(const pq_train_params *p, const pq_course *at)
 {
-    const double start = p->lr / 25.0, end = start / 1e4, top = 0.3;
+    const double start = p->lr / 25.0, end = start / 1e4;
+    const double warm = fmin(p->warmup_epochs / (double)p->epochs, 1.0) * at->steps;
+    const double step = at->step - warm, last = at->steps - warm - 1.0;
+    const double top = 0.3 * (last + 1.0) - 1.0;
 
-    return share < top ? cosine(start, p->lr, share / top)
-                       : cosine(p->lr, end, (share - top) / (1.0 - top));
+    if (step < top) {
+        return cosine(start, p->lr, step / top);
+    }
+    return last > top ? cosine(p->lr, end, fmin((step - top) / (last - top), 1.0)) : end;
 }
 
-double pq_learning_rate(const pq_train_params *p, double epoch)
+double pq_learning_rate(const pq_train_params *p, const pq_course *at)
 {
-    const double warm = p->warmup_epochs, all = (double)p->epochs;
+    const double warm = p->warmup_epochs, all = (double)p->epochs, epoch = at->epoch;
     const double share =
         all > warm ? fmin(fmax((epoch - warm) / (all - warm), 0.0), 1.0) : 1.0;
     double lr = p->lr;
@@ -122,7 +129,7 @@ double pq_learning_rate(const pq_train_params *p, double epoch)
     case PQ_SCHEDULE_COSINE:
         return cosine(p->lr, p->min_lr, share);
     case PQ_SCHEDULE_ONE_CYCLE:
-        lr = one_cycle(p, share);
+        lr = one_cycle(p, at);
         break;
     default:
         break;
@@ -193,15 +200,16 @@ static void update(void *context, size_t piece, size_t thread)
 }
 
 /* Batch statistics follow the average too, so that it is a whole net. Its memory is
-   short at first, or the random weights at the start would stay in it for long. */
+   short at first, or the random weights at the start would stay in it for long. What does
+   not move stays to the last bit: the distance to it is 0. */
 static void follow(const pq_optimizer *o, const pq_net *net)
 {
     const double t    = (double)o->steps;
     const double most = fmin(o->params->ema, (1.0 + t) / (10.0 + t));
-    const float  keep = (float)most, take = (float)(1.0 - most);
+    const float  take = (float)(1.0 - most);
 
     for (size_t i = 0; o->average != NULL && i < o->n_flat; i++) {
-        o->average[i] = keep * o->average[i] + take * net->flat[i];
+        o->average[i] += take * (net->flat[i] - o->average[i]);
     }
 }
 
@@ -217,8 +225,8 @@ static pq_update update_of(const pq_optimizer *o, double norm, double lr)
                        .l1           = (float)p->l1,
                        .momentum     = (float)p->momentum,
                        .nesterov     = p->nesterov,
-                       .beta1        = (float)p->beta1,
-                       .beta2        = (float)p->beta2,
+                       .take1        = (float)(1.0 - p->beta1),
+                       .take2        = (float)(1.0 - p->beta2),
                        .correct1     = (float)(1.0 / (1.0 - pow(p->beta1, t))),
                        .correct2     = (float)(1.0 / (1.0 - pow(p->beta2, t))),
                        .epsilon      = (float)p->epsilon,

@@ -30,8 +30,15 @@ pq_status pq_optimizer_create(const pq_train_params *params, const pq_net *net,
                               pq_optimizer *out, pq_err *err);
 void      pq_optimizer_free(pq_optimizer *o);
 
-/** Learning rate at a position in epochs (0 .. params->epochs). */
-double pq_learning_rate(const pq_train_params *params, double epoch);
+/** Where a run is, before a step. */
+typedef struct {
+    double epoch; /**< epochs done, in events: 0 .. params->epochs */
+    double step;  /**< steps done */
+    double steps; /**< of the whole run */
+} pq_course;
+
+/** Learning rate of the next step. */
+double pq_learning_rate(const pq_train_params *params, const pq_course *at);
 
 /**
  * Sums the chunks' gradients in order, clips, updates the weights and prepares

@@ -54,13 +54,16 @@ typedef struct {
  * (clipping). */
 typedef struct {
     float scale, lr, weight_decay, l1;
-    float momentum;     /**< SGD */
-    bool  nesterov;     /**< SGD */
-    float beta1, beta2; /**< Adam */
-    float correct1;     /**< Adam: 1 / (1 - beta1^t) */
-    float correct2;     /**< Adam: 1 / (1 - beta2^t) */
-    float epsilon;      /**< Adam, added to the root */
-    bool  decoupled;    /**< AdamW: decay acts on the weight, not through the gradient */
+    float momentum; /**< SGD */
+    bool  nesterov; /**< SGD */
+    /** Adam: 1 - beta of both moments, taken in double: 1 - (float)beta is far off
+     * near 1.
+     */
+    float take1, take2;
+    float correct1;  /**< Adam: 1 / (1 - beta1^t) */
+    float correct2;  /**< Adam: 1 / (1 - beta2^t) */
+    float epsilon;   /**< Adam, added to the root */
+    bool  decoupled; /**< AdamW: decay acts on the weight, not through the gradient */
 } pq_update;
 
 /** The loops of one instruction set. */

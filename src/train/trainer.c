@@ -124,6 +124,21 @@ cleanup:
     return st;
 }
 
+static pq_status check_weight(const pq_events *e, const size_t *index, size_t n,
+                              const char *what, pq_err *err)
+{
+    double    sum = 0.0;
+    pq_status st  = PQ_OK;
+
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)e->weight[index[i]];
+    }
+    PQ_CHECK(n == 0 || (isfinite(sum) && sum > 0.0), PQ_ERR_CONFIG,
+             "the weights of the %zu events of %s add up to %g", n, what, sum);
+cleanup:
+    return st;
+}
+
 static pq_status read_events(pq_trainer *t, const pq_train_data *data, pq_err *err)
 {
     const pq_dataset_info *info    = pq_dataset_describe(data->dataset);
@@ -143,10 +158,31 @@ static pq_status read_events(pq_trainer *t, const pq_train_data *data, pq_err *e
                               &t->other_events, err));
     }
     PQ_TRY(split_events(t, data, err));
+    PQ_TRY(check_weight(&t->train_events, t->train_index, t->n_train, "training", err));
+    PQ_TRY(check_weight(t->valid_events, t->valid_index, t->n_valid, "validation", err));
     PQ_TRY(pq_classes_weigh(t, err));
     if (t->params->augment_flip || t->params->augment_crop > 0) {
         PQ_TRY(pq_augment_init(&t->graph->nodes[0].shape, t->params->augment_flip,
                                (size_t)t->params->augment_crop, &t->how, err));
+    }
+cleanup:
+    return st;
+}
+
+/* A variance needs two values: with fewer in every batch there is nothing to go by. */
+static pq_status check_norms(const pq_trainer *t, size_t batch, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < t->net->n_ops && t->params->fold_norm_after != 0; i++) {
+        const pq_op *op = &t->net->ops[i];
+        PQ_CHECK(op->cls != &pq_op_batch_norm || op->frozen ||
+                     batch * t->net->values[op->out].count >
+                         pq_layer_weight(op->layer, "mean")->value->count,
+                 PQ_ERR_CONFIG,
+                 "layer '%s': batches of one event have no variance for BatchNorm; batch "
+                 "must be at least 2, and so must be the training events",
+                 op->name);
     }
 cleanup:
     return st;
@@ -220,6 +256,7 @@ pq_status pq_trainer_create(pq_trainer *t, const pq_train_data *data, pq_err *er
                           .pinned        = names,
                           .pool          = t->pool},
         &t->net, err));
+    PQ_TRY(check_norms(t, batch < t->n_train ? batch : t->n_train, err));
     PQ_TRY(make_loss(t, err));
     if (t->options->teacher != NULL) {
         PQ_TRY(

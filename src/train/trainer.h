@@ -61,12 +61,13 @@ typedef struct {
     const size_t    *index; /**< of the batch's events */
     bool             augment;
     pq_augment       how;
-    int32_t         *y;     /**< [batch] */
-    float           *w;     /**< [batch], event times class weight */
-    double           scale; /**< 1 / sum of w */
-    uint64_t         key;   /**< of random draws in this batch */
+    int32_t         *y;      /**< [batch] */
+    float           *w;      /**< [batch], event times class weight */
+    double           weight; /**< sum of w */
+    double           scale;  /**< 1 / weight, 0 where that is 0 */
+    uint64_t         key;    /**< of random draws in this batch */
     pq_chunk_result *results;
-    size_t          *hits, *seen; /**< [chunks, classes] of the validation pass */
+    double          *hits, *seen; /**< [chunks, classes] weights of validation events */
     float           *aside;       /**< [n_flat] */
 
     float          *best; /**< [n_flat] weights of the best epoch */

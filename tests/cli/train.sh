@@ -72,6 +72,38 @@ expect 2 "the teacher has 784 inputs and 10 outputs, the graph 16 and 5" train "
 expect 2 "teacher_arch goes with teacher" train "$work/none.h5" -S "model.teacher_arch=$models/jsc-mlp.json"
 [ ! -e "$work/none.h5" ] || fault "a model without its teacher"
 
+# Event weights that the test cannot use: the model and the log of the training are there, and tell of it; a
+# weight that training cannot use is named before anything is done. event_weights: false uses none anywhere.
+/usr/bin/python3 - "$work" <<'END'
+import sys, h5py, numpy as np
+rng = np.random.default_rng(1)
+for name, bad in (("test", -1.0), ("train", np.nan)):
+    with h5py.File(f"{sys.argv[1]}/{name}.h5", "w") as f:
+        f.attrs["format"], f.attrs["class_names"] = "pquant-dataset", ["g", "q", "w", "z", "t"]
+        for split in ("train", "test"):
+            f[f"{split}/x"] = rng.normal(size=(200, 16)).astype(np.float32)
+            f[f"{split}/y"] = rng.integers(0, 5, 200).astype(np.int32)
+            f[f"{split}/weight"] = np.ones(200, np.float32)
+        f[f"{name}/weight"][3] = bad
+END
+weighted() { # FILE EXTRA…
+  local file=$1
+  shift
+  rm -f "$work/weighted.h5.json"
+  train "$work/weighted.h5" -S "dataset.file=$work/$file.h5" -S dataset.validation=train -S dataset.test=test "$@"
+}
+expect 2 "test split 'test'" weighted test
+[ "$(field "$work/weighted.h5.json" 'd["status"], len(d["epochs"]), "weight" in d["error"], d.get("test")')" = \
+  "('failed', 2, True, None)" ] || fault "no log where the test failed: $(cat "$work/weighted.h5.json")"
+[ -s "$work/weighted.h5" ] || fault "no model where the test failed"
+rm -f "$work"/weighted.h5*
+expect 2 "split 'train': event 3 weighs nan, which is not a number from 0 on" weighted train
+[ ! -e "$work/weighted.h5" ] || fault "a model of no training"
+for file in test train; do
+  rm -f "$work"/weighted.h5*
+  expect 0 "weights of epoch" weighted $file -S train.event_weights=false
+done
+
 # Every mistake at once, at its place; includes; what looks at configurations.
 cat >"$work/bad.yaml" <<'END'
 schema: pquant/1

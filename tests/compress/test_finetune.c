@@ -405,6 +405,49 @@ Test(finetune, folds_batch_norm_onto_the_grid_after_training_by_running_statisti
     pq_dataset_close(&d);
 }
 
+/* The lowest code of a full range has no counterpart: a BatchNorm that turns it round
+   cannot be folded into the kernel, and stays. */
+Test(finetune, folding_changes_no_output_of_a_full_range_with_negative_gamma)
+{
+    pq_dataset       *d = events();
+    const pq_training t = {.dataset = d, .validation = SIZE_MAX, .threads = 2};
+
+    for (int turned = 0; turned < 2; turned++) {
+        pq_graph      *g    = with_norm(), *tuned;
+        float         *beta = pq_f32(pq_layer_weight(g->nodes[2].layer, "gamma")->value);
+        pq_predictions a = {0}, b = {0};
+        for (size_t o = 0; o < 24; o++) {
+            beta[o] = turned == 1 && o % 3 == 0 ? -1.0F : 1.0F;
+        }
+        for (size_t n = 1; n <= 4; n += 3) { /* codes from -2 on */
+            pq_weight   *w    = pq_layer_weight(g->nodes[n].layer, "kernel");
+            const size_t rows = w->value->shape.dim[0];
+            pq_quant_free(&w->quant);
+            OK(pq_quant_create(PQ_QUANT_INTEGER, 2, true, false, 0, rows, &w->quant,
+                               err));
+            for (size_t o = 0; o < rows; o++) {
+                w->quant->scale[o] = 0.3F;
+            }
+            OK(pq_quant_apply(w->quant, w->value, err));
+        }
+        OK(pq_predict(g, d, 0, &(pq_predict_options){.engine = "reference"}, &a, err));
+        tuned = apply("finetune:epochs=1,lr=1e-12,batch=128,fold_norm_after=0", g, &t);
+        OK(pq_predict(tuned, d, 0, &(pq_predict_options){.engine = "reference"}, &b,
+                      err));
+        cr_expect_eq(pq_graph_find(tuned, "norm") == SIZE_MAX, turned == 0);
+        double most = 0.0;
+        for (size_t i = 0; i < a.n * a.width; i++) {
+            most = fmax(most, fabs((double)a.outputs[i] - (double)b.outputs[i]));
+        }
+        cr_expect_lt(most, 1e-5, "turned %d: %g", turned, most);
+        pq_predictions_free(&a);
+        pq_predictions_free(&b);
+        pq_graph_free(&g);
+        pq_graph_free(&tuned);
+    }
+    pq_dataset_close(&d);
+}
+
 Test(finetune, says_that_there_is_nothing_to_fold)
 {
     pq_dataset            *d = events();

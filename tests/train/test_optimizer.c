@@ -31,9 +31,9 @@ static double adam_weight(const pq_update *u, const arrays *x, size_t i)
     const double w = (double)x->w[i], lr = (double)u->lr, wd = (double)u->weight_decay;
     const double d = (double)u->scale * (double)x->g[i] + (u->decoupled ? 0.0 : wd * w) +
                      (double)u->l1 * sign(w);
-    const double m = (double)u->beta1 * (double)x->a[i] + (1.0 - (double)u->beta1) * d;
+    const double m = (1.0 - (double)u->take1) * (double)x->a[i] + (double)u->take1 * d;
     const double v =
-        (double)u->beta2 * (double)x->b[i] + (1.0 - (double)u->beta2) * d * d;
+        (1.0 - (double)u->take2) * (double)x->b[i] + (double)u->take2 * d * d;
 
     return w * (u->decoupled ? 1.0 - lr * wd : 1.0) -
            lr * m * (double)u->correct1 /
@@ -57,8 +57,8 @@ Test(optimizer, steps_follow_their_formulas_on_every_instruction_set)
                          .weight_decay = 0.02F,
                          .l1           = 0.01F,
                          .momentum     = 0.9F,
-                         .beta1        = 0.9F,
-                         .beta2        = 0.99F,
+                         .take1        = 0.1F,
+                         .take2        = 0.01F,
                          .correct1     = 1.0F / 0.19F,
                          .correct2     = 1.0F / 0.0199F,
                          .epsilon      = 1e-6F};
@@ -97,30 +97,61 @@ static pq_train_params defaults(void)
     return p;
 }
 
+/* At so many epochs of ten steps. */
+static double rate_at(const pq_train_params *p, double epoch)
+{
+    return pq_learning_rate(p,
+                            &(pq_course){epoch, 10.0 * epoch, 10.0 * (double)p->epochs});
+}
+
 Test(optimizer, the_rate_follows_its_schedule)
 {
     pq_train_params p = defaults();
 
-    cr_expect_float_eq(pq_learning_rate(&p, 7.5), 1.0, 1e-12);
+    cr_expect_float_eq(rate_at(&p, 7.5), 1.0, 1e-12);
     p.schedule  = PQ_SCHEDULE_STEP;
     p.step_size = 3;
-    cr_expect_float_eq(pq_learning_rate(&p, 2.9), 1.0, 1e-12);
-    cr_expect_float_eq(pq_learning_rate(&p, 6.0), 0.01, 1e-12);
+    cr_expect_float_eq(rate_at(&p, 2.9), 1.0, 1e-12);
+    cr_expect_float_eq(rate_at(&p, 6.0), 0.01, 1e-12);
     p.min_lr = 0.05;
-    cr_expect_float_eq(pq_learning_rate(&p, 6.0), 0.05, 1e-12);
+    cr_expect_float_eq(rate_at(&p, 6.0), 0.05, 1e-12);
     p.schedule = PQ_SCHEDULE_COSINE;
-    cr_expect_float_eq(pq_learning_rate(&p, 0.0), 1.0, 1e-12);
-    cr_expect_float_eq(pq_learning_rate(&p, 5.0), 0.525, 1e-12);
-    cr_expect_float_eq(pq_learning_rate(&p, 10.0), 0.05, 1e-12);
+    cr_expect_float_eq(rate_at(&p, 0.0), 1.0, 1e-12);
+    cr_expect_float_eq(rate_at(&p, 5.0), 0.525, 1e-12);
+    cr_expect_float_eq(rate_at(&p, 10.0), 0.05, 1e-12);
     p.min_lr        = 0.0;
     p.warmup_epochs = 2.0;
-    cr_expect_float_eq(pq_learning_rate(&p, 1.0), 0.5, 1e-12);
-    cr_expect_float_eq(pq_learning_rate(&p, 6.0), 0.5, 1e-12);
+    cr_expect_float_eq(rate_at(&p, 1.0), 0.5, 1e-12);
+    cr_expect_float_eq(rate_at(&p, 6.0), 0.5, 1e-12);
     p.warmup_epochs = 0.0;
     p.schedule      = PQ_SCHEDULE_ONE_CYCLE;
-    cr_expect_float_eq(pq_learning_rate(&p, 0.0), 0.04, 1e-12);
-    cr_expect_float_eq(pq_learning_rate(&p, 3.0), 1.0, 1e-12);
-    cr_expect_float_eq(pq_learning_rate(&p, 10.0), 4e-6, 1e-12);
+    cr_expect_float_eq(rate_at(&p, 0.0), 0.04, 1e-12);
+    cr_expect_float_eq(rate_at(&p, 2.9), 1.0, 1e-12);  /* step 0.3 * 100 - 1 */
+    cr_expect_float_eq(rate_at(&p, 9.9), 4e-6, 1e-12); /* the last step */
+}
+
+/* OneCycleLR(max_lr=1, total_steps=n) of PyTorch 2.13, at each step. */
+Test(optimizer, one_cycle_is_that_of_pytorch_for_few_steps_too)
+{
+    static const double due[][5] = {
+        {4e-06},
+        {0.811745653949763, 4e-06},
+        {0.9944154354509117, 0.46263710266697505, 4e-06},
+        {0.04, 0.9504846320134737, 0.6112620219362893, 0.18825834605023697, 4e-06},
+    };
+    static const size_t n[] = {1, 2, 3, 5};
+    pq_train_params     p   = defaults();
+
+    p.schedule = PQ_SCHEDULE_ONE_CYCLE;
+    for (size_t k = 0; k < 4; k++) {
+        for (size_t s = 0; s < n[k]; s++) {
+            const double lr =
+                pq_learning_rate(&p, &(pq_course){10.0 * (double)s / (double)n[k],
+                                                  (double)s, (double)n[k]});
+            cr_expect_float_eq(lr, due[k][s], 1e-9, "step %zu of %zu: %.15g, not %.15g",
+                               s, n[k], lr, due[k][s]);
+        }
+    }
 }
 
 enum { IN = 3, OUT = 2, CHUNKS = 2 };
@@ -245,6 +276,58 @@ Test(optimizer, the_average_has_a_short_memory_at_first)
         cr_expect(pq_optimizer_step(&b.o, b.net, CHUNKS, 0.1));
         due = keep * due + (1.0 - keep) * (double)b.net->flat[b.kernel];
         cr_expect_float_eq((double)b.o.average[b.kernel], due, 1e-6, "step %zu", step);
+    }
+    tear_down(&b);
+}
+
+Test(optimizer, the_average_of_what_does_not_move_stays_to_the_last_bit)
+{
+    pq_train_params p = defaults();
+    bench           b = {0};
+
+    p.optimizer = PQ_OPTIMIZER_SGD;
+    p.ema       = 0.999;
+    set_up(&b, &p, false);
+    for (size_t i = 0; i < b.net->n_flat; i++) {
+        b.net->flat[i] = b.o.average[i] = 0.1F + (float)i;
+    }
+    for (size_t step = 1; step <= 10000; step++) {
+        memset(b.net->gradients, 0, CHUNKS * b.net->n_flat * sizeof(float));
+        cr_assert(pq_optimizer_step(&b.o, b.net, CHUNKS, 0.1));
+    }
+    for (size_t i = 0; i < b.net->n_flat; i++) {
+        cr_expect_eq(b.o.average[i], 0.1F + (float)i, "%zu: %.9g", i,
+                     (double)b.o.average[i]);
+    }
+    tear_down(&b);
+}
+
+/* With beta2 = 0.99999 in float32, 1 - beta2 would be 3e-3 off, and so would the steps.
+ */
+Test(optimizer, a_memory_of_nearly_1_is_taken_in_double)
+{
+    pq_train_params p = defaults();
+    bench           b = {0};
+
+    p.beta2 = 0.99999;
+    set_up(&b, &p, false);
+    const double start = (double)b.net->flat[b.kernel];
+    double       w = start, m = 0.0, v = 0.0;
+    for (size_t step = 1; step <= 3; step++) {
+        write_gradients(&b, 1);
+        double g = 0.0;
+        for (size_t c = 0; c < CHUNKS; c++) {
+            g += (double)b.net->gradients[c * b.net->n_flat + b.kernel];
+        }
+        cr_assert(pq_optimizer_step(&b.o, b.net, CHUNKS, 0.1));
+        const double t = (double)step;
+        m              = p.beta1 * m + (1.0 - p.beta1) * g;
+        v              = p.beta2 * v + (1.0 - p.beta2) * g * g;
+        w -= 0.1 * m / (1.0 - pow(p.beta1, t)) /
+             (sqrt(v / (1.0 - pow(p.beta2, t))) + p.epsilon);
+        cr_expect_float_eq((double)b.net->flat[b.kernel], w, 1e-6,
+                           "step %zu: %.9g, not %.9g", step,
+                           (double)b.net->flat[b.kernel], w);
     }
     tear_down(&b);
 }

@@ -292,8 +292,8 @@ Test(qat, frozen_layers_keep_their_grids)
     relu  = r.graph->nodes[2].quant->scale[0];
     OK(train(&r, err));
     cr_expect_eq(memcmp(before, frozen->scale, sizeof before), 0);
-    cr_expect_eq(relu, r.graph->nodes[2].quant->scale[0]); /* what fc1 gives */
-    cr_expect_neq(input, r.graph->nodes[0].quant->scale[0]);
+    cr_expect_eq(relu, r.graph->nodes[2].quant->scale[0]);  /* what fc1 gives */
+    cr_expect_eq(input, r.graph->nodes[0].quant->scale[0]); /* what fc1 alone reads */
     cr_expect_neq(other, moved->scale[0]);
     finish_run(&r);
 }

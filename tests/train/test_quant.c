@@ -312,6 +312,57 @@ Test(quant, dorefa_has_the_gradient_of_finite_differences_with_the_largest_weigh
     drop(&b);
 }
 
+/* Weights that share the largest |tanh v| move together in the gradient of the maximum.
+ */
+Test(quant, dorefa_shares_the_gradient_of_the_maximum_among_ties)
+{
+    bench     b;
+    pq_graph *g = small();
+    float     due[24];
+
+    quantize_kernel(g, "a", whole(16, true, 0, 6, -0.9, 0.9));
+    make(&b, g, (pq_qat_options){.rule = PQ_QAT_DOREFA});
+    const pq_grid *grid = grid_of(&b, "a", false);
+    float         *v    = place(&b, b.net->flat, grid->weight);
+    const float   *used = place(&b, b.net->used, grid->weight);
+
+    randomise(&b, grid, due);
+    for (size_t o = 0; o < 6; o++) { /* two or three of four are the largest */
+        for (size_t i = 0; i < 4; i++) {
+            v[4 * o + i] = i < 2 + o % 2 ? (i == 1 ? -0.8F : 0.8F) : 0.3F;
+        }
+    }
+    pq_net_round_weights(b.net);
+    pq_grids_backward(b.net);
+    const float *got = place(&b, b.net->gradients, grid->weight);
+    for (size_t o = 0; o < 6; o++) { /* all that tie, along their signs */
+        double sum = 0.0, ends[2] = {0.0};
+        for (size_t i = 0; i < 4; i++) {
+            sum += fabsf(v[4 * o + i]) > 0.5F
+                       ? (double)got[4 * o + i] * copysign(1.0, (double)v[4 * o + i])
+                       : 0.0;
+        }
+        for (int side = 0; side < 2; side++) {
+            float keep[4];
+            memcpy(keep, v + 4 * o, sizeof keep);
+            for (size_t i = 0; i < 4; i++) {
+                const float out =
+                    fabsf(keep[i]) > 0.5F ? copysignf(0.01F, keep[i]) : 0.0F;
+                v[4 * o + i] += side == 0 ? -out : out;
+            }
+            pq_net_round_weights(b.net);
+            for (size_t i = 0; i < 4; i++) {
+                ends[side] += (double)due[4 * o + i] * (double)used[4 * o + i];
+            }
+            memcpy(v + 4 * o, keep, sizeof keep);
+        }
+        const double slope = (ends[1] - ends[0]) / 0.02;
+        cr_expect(fabs(sum - slope) < 0.01 * (1.0 + fabs(slope)),
+                  "channel %zu: %g, not %g", o, sum, slope);
+    }
+    drop(&b);
+}
+
 Test(quant, dorefa_starts_at_the_weights_that_were_there)
 {
     bench        b;

@@ -1,5 +1,4 @@
 """What the suites share: running pquant, its files, and counting cases."""
-import json
 import os
 import subprocess
 import sys
@@ -28,13 +27,6 @@ def write_dataset(path, classes, splits, **attributes):
         for name, arrays in splits.items():
             for key, values in arrays.items():
                 f.create_dataset(f"{name}/{key}", data=values)
-
-
-def read_graph(path):
-    """The JSON of a pquant model's graph."""
-    with h5py.File(path) as f:
-        text = f["graph"][()]
-        return json.loads(text if isinstance(text, str) else text.decode())
 
 
 class Cases:
