@@ -87,5 +87,6 @@ for script in tests/cli/*.sh; do
   [ "$script" = tests/cli/common.sh ] && continue
   step "cli $(basename "$script" .sh)" bash "$script"
 done
+step "cli configs, sanitizers" env PQUANT="$root/build-asan/src/cli/pquant" bash tests/cli/configs.sh train
 step "cli bad_input, sanitizers" env PQUANT="$root/build-asan/src/cli/pquant" bash tests/cli/bad_input.sh
 finish
