@@ -269,7 +269,7 @@ static pq_status write_scores(const char *path, const pq_evaluated *e, pq_err *e
     PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(e->n, e->width), &scores, err));
     PQ_TRY(pq_tensor_create(PQ_DTYPE_I32, PQ_SHAPE(e->n), &labels, err));
     PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(e->n), &weights, err));
-    memcpy(scores->data, e->outputs, scores->count * sizeof(float));
+    pq_evaluated_outputs(e, scores->data);
     memcpy(labels->data, e->labels, labels->count * sizeof(int32_t));
     memcpy(weights->data, e->weights, weights->count * sizeof(float));
     PQ_TRY(pq_h5_create(path, &file, err));

@@ -77,6 +77,65 @@ cleanup:
     return st;
 }
 
+/* What the outputs that are kept are: those of a model with its softmax open are logits.
+ */
+static pq_head ranked_by(const pq_evaluated *e)
+{
+    return e->opened ? PQ_HEAD_LOGITS : e->head;
+}
+
+/* Whether a node makes all probabilities of logits: a softmax over all outputs, or the
+ * sigmoid of the one there is. */
+static bool makes_probabilities(const pq_graph *graph, const pq_node *node)
+{
+    const size_t  width = pq_graph_width(graph), ndim = node->shape.ndim;
+    const pq_head head = pq_graph_head(graph);
+
+    return strcmp(node->layer->kind->name, "softmax") == 0
+               ? head == PQ_HEAD_SOFTMAX && ndim > 0 && node->shape.dim[ndim - 1] == width
+               : strcmp(node->layer->kind->name, "sigmoid") == 0 &&
+                     head == PQ_HEAD_BINARY && width == 1;
+}
+
+/* The model without what makes probabilities of its logits at its end, or NULL: nothing
+ * does, or it has a grid, which ranks as the grid does. */
+static pq_status open_end(const pq_graph *graph, pq_graph **out, pq_err *err)
+{
+    const size_t at    = pq_head_node(graph);
+    bool         plain = makes_probabilities(graph, &graph->nodes[at]);
+    pq_graph    *open  = NULL;
+    pq_status    st    = PQ_OK;
+
+    for (size_t i = at; i < graph->n_nodes; i++) {
+        plain = plain && graph->nodes[i].quant == NULL;
+    }
+    if (!plain) {
+        return PQ_OK;
+    }
+    PQ_TRY(pq_graph_clone(graph, &open, err));
+    PQ_TRY(pq_graph_bypass(open, at, err));
+    open->head = PQ_HEAD_LOGITS;
+    PQ_TRY(pq_graph_check(open, err));
+    *out = open;
+    open = NULL;
+cleanup:
+    pq_graph_free(&open);
+    return st;
+}
+
+void pq_evaluated_outputs(const pq_evaluated *e, float *out)
+{
+    for (size_t i = 0; i < e->n; i++) {
+        const float *row = e->outputs + i * e->width;
+        for (size_t c = 0; c < e->width; c++) {
+            out[i * e->width + c] =
+                e->opened ? (float)pq_head_probability(PQ_HEAD_LOGITS, e->width, row,
+                                                       e->norms[i], e->width > 1 ? c : 1)
+                          : row[c];
+        }
+    }
+}
+
 /* Takes the outputs over, with what is needed to compare them. */
 static pq_status take_outputs(const pq_graph *graph, pq_predictions *p, pq_evaluated *e,
                               pq_err *err)
@@ -86,10 +145,11 @@ static pq_status take_outputs(const pq_graph *graph, pq_predictions *p, pq_evalu
     PQ_TRY(pq_head_check_outputs(graph, p->n, p->outputs, err));
     e->outputs = p->outputs;
     p->outputs = NULL;
-    if (e->head == PQ_HEAD_LOGITS) {
+    if (ranked_by(e) == PQ_HEAD_LOGITS) {
         PQ_NEW(e->norms, p->n);
         for (size_t i = 0; i < p->n; i++) {
-            e->norms[i] = pq_head_normalise(e->head, e->width, e->outputs + i * e->width);
+            e->norms[i] =
+                pq_head_normalise(ranked_by(e), e->width, e->outputs + i * e->width);
         }
     }
 cleanup:
@@ -121,7 +181,7 @@ pq_evaluation pq_evaluated_view(const pq_evaluated *e, const pq_graph *graph,
         .n           = e->n,
         .classes     = e->classes,
         .width       = e->width,
-        .head        = e->head,
+        .head        = ranked_by(e),
         .outputs     = e->outputs,
         .norms       = e->norms,
         .labels      = e->labels,
@@ -279,12 +339,16 @@ pq_status pq_evaluate(pq_graph *graph, pq_dataset *dataset, size_t split,
     const pq_dataset_info *data = pq_dataset_describe(dataset);
     pq_predictions         p    = {0};
     pq_evaluated           e    = {0};
+    pq_graph              *open = NULL;
     pq_status              st;
 
     PQ_CHECK(data->n_classes > 0, PQ_ERR_CONFIG, "%s: the labels are not classes",
              data->path);
     PQ_TRY(pq_graph_check(graph, err));
-    PQ_TRY(pq_predict(graph, dataset, split, &options->predict, &p, err));
+    PQ_TRY(open_end(graph, &open, err));
+    e.opened = open != NULL;
+    PQ_TRY(
+        pq_predict(e.opened ? open : graph, dataset, split, &options->predict, &p, err));
     PQ_TRY(output_classes(graph, data, p.width, &e, err));
     e.n       = p.n;
     e.labels  = p.labels;
@@ -295,12 +359,13 @@ pq_status pq_evaluate(pq_graph *graph, pq_dataset *dataset, size_t split,
     p.kernels = NULL;
     PQ_TRY(list_fallbacks(graph, options->predict.engine, &e, err));
     PQ_TRY(relabel(data, &e, err));
-    PQ_TRY(take_outputs(graph, &p, &e, err));
+    PQ_TRY(take_outputs(e.opened ? open : graph, &p, &e, err));
     count_correct(&e);
     PQ_TRY(compute_metrics(graph, options, &e, err));
     *out = e;
     e    = (pq_evaluated){0};
 cleanup:
+    pq_graph_free(&open);
     pq_predictions_free(&p);
     pq_evaluated_free(&e);
     return st;

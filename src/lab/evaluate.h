@@ -25,16 +25,19 @@ typedef struct {
 
 /** Owns everything; {0} is empty. */
 typedef struct {
-    size_t        n, classes;
-    size_t        width;   /**< outputs of the model: `classes`, or one for two classes */
-    pq_head       head;    /**< what they mean */
-    bool          decided; /**< whether they decide: else `correct` is 0 */
-    size_t        correct; /**< events decided for their label */
-    char        **class_names; /**< [classes], the model's order */
-    float        *outputs;     /**< [n, width], as the model gives them */
-    pq_head_norm *norms;       /**< [n] pq_head_normalise of logits, or NULL */
-    int32_t      *labels;      /**< [n], the model's order */
-    float        *weights;     /**< [n] */
+    size_t  n, classes;
+    size_t  width;       /**< outputs of the model: `classes`, or one for two classes */
+    pq_head head;        /**< what they mean */
+    bool    decided;     /**< whether they decide: else `correct` is 0 */
+    size_t  correct;     /**< events decided for their label */
+    char  **class_names; /**< [classes], the model's order */
+    float  *outputs;     /**< [n, width]: see `opened` */
+    bool opened; /**< outputs are what the softmax, or the sigmoid of one output, at the
+                    model's end is given: as
+                    floats, probabilities near 1 would tie (pq_evaluated_outputs) */
+    pq_head_norm *norms;   /**< [n] pq_head_normalise of logits, or NULL */
+    int32_t      *labels;  /**< [n], the model's order */
+    float        *weights; /**< [n] */
     pq_values     values;
     char         *kernels; /**< what computed the outputs: pq_plan_kernels */
     /** Layers with a kernel that engine `integer` computed in double, and why: "fc1: its
@@ -48,6 +51,9 @@ typedef struct {
 
 /** Whether a metric is computed for such outputs: one that was named always is. */
 bool pq_metric_applies(const pq_metric_choice *choice, const pq_evaluation *view);
+
+/** The outputs [n, width] as the model gives them. */
+void pq_evaluated_outputs(const pq_evaluated *e, float *out);
 
 /** What metrics read; borrows from `e`. */
 pq_evaluation pq_evaluated_view(const pq_evaluated *e, const pq_graph *graph,

@@ -58,7 +58,7 @@ const pq_metric pq_metric_accuracy = {
     .source  = "doi:10.1080/01621459.1927.10502953",
     .params  = params,
     .params_size = sizeof(accuracy_params),
-    .version     = "1",
+    .version     = "2",
     .refuses     = pq_evaluation_undecided,
     .compute     = compute,
 };

@@ -172,8 +172,11 @@ const pq_metric pq_metric_auc = {
     .values = values,
     .summary =
         "area under the one-vs-rest ROC curve of each class, exact with ties counted "
-        "half, and the mean over the classes present (auc.macro); DeLong intervals",
+        "half, and the mean over the classes present (auc.macro); ranked in double by "
+        "the "
+        "logits, also those that a softmax or one sigmoid at the end is given; DeLong "
+        "intervals",
     .source  = "doi:10.2307/2531595 (DeLong et al. 1988), doi:10.1109/LSP.2014.2337313",
-    .version = "2",
+    .version = "3",
     .compute = compute,
 };

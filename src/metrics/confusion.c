@@ -57,7 +57,7 @@ const pq_metric pq_metric_confusion = {
         "recall of each class: fraction of its events that are decided for it; the "
         "whole matrix is in the record",
     .source  = "doi:10.1080/01621459.1927.10502953",
-    .version = "1",
+    .version = "2",
     .refuses = pq_evaluation_undecided,
     .compute = compute,
 };

@@ -43,10 +43,12 @@ const pq_metric pq_metric_log_loss = {
     .name   = "log_loss",
     .values = values,
     .summary =
-        "mean -ln p(label) in nats; from logits where the net gives them, else p is "
-        "at least 1.19e-7; of independent sigmoids the sum over outputs",
+        "mean -ln p(label) in nats; from logits, also those that a softmax or one "
+        "sigmoid "
+        "at the end is given, else p is at least 1.19e-7; of independent sigmoids the "
+        "sum over outputs",
     .source  = "Good, J. R. Stat. Soc. B 14 (1952)",
-    .version = "2",
+    .version = "3",
     .refuses = pq_evaluation_improbable,
     .compute = compute,
 };
