@@ -441,17 +441,22 @@ int pq_quantize_bits(const pq_stage *stage)
 pq_status pq_quantize_alone(const pq_stage *stage, const pq_graph *graph,
                             const char *layer, int bits, pq_graph **out, pq_err *err)
 {
-    pq_quantize_params own    = *(const pq_quantize_params *)stage->params;
-    pq_compress_task   task   = {0};
-    char              *folded = NULL;
-    double             sums[2];
+    pq_quantize_params own     = *(const pq_quantize_params *)stage->params;
+    pq_compress_task   task    = {0};
+    char              *folded  = NULL;
+    double             sums[2] = {0.0, 0.0};
     pq_status          st;
 
     own.bits = bits;
     PQ_TRY(pq_graph_clone(graph, &task.graph, err));
     PQ_TRY(own.fold ? fold(&task, layer, &folded, err) : PQ_OK);
     const pq_node *node = &task.graph->nodes[pq_graph_find(task.graph, layer)];
-    PQ_TRY(pq_quantize_weight(&own, pq_node_kernel(node), NULL, sums, err));
+    for (size_t i = 0; i < node->layer->n_weights; i++) {
+        pq_weight *w = &node->layer->weights[i];
+        if (node->layer->kind->role(w->name) == PQ_WEIGHT_KERNEL) {
+            PQ_TRY(pq_quantize_weight(&own, w, NULL, sums, err));
+        }
+    }
     PQ_TRY(pq_graph_check(task.graph, err));
     *out       = task.graph;
     task.graph = NULL;

@@ -7,7 +7,8 @@
 
 enum { LEAST_BITS = 2 };
 
-/* A layer's kernel: its size, and what each width costs, takes and changes. */
+/* A layer's kernel, or its cores: their size, and what each width costs, takes and
+ * changes. */
 typedef struct {
     double count, cost[PQ_CALIB_WIDTHS], bytes[PQ_CALIB_WIDTHS], changed[PQ_CALIB_WIDTHS];
 } candidate;
@@ -22,8 +23,9 @@ bool pq_quantize_is_mixed(const pq_quantize_params *p)
     return !isnan(p->average_bits) || p->budget_bytes != PQ_UNSET || !isnan(p->max_loss);
 }
 
-/* (hi - lo)^2 / (12 4^b), over the mean square. */
-static double range_cost(const pq_tensor *w, int bits)
+/* Rounding spread evenly over the range, (hi - lo)^2 / (12 4^b) a value, and the squares:
+ * both are added. */
+static void add_range_cost(const pq_tensor *w, int bits, double sums[2])
 {
     double lo = 0.0, hi = 0.0, square = 0.0;
 
@@ -33,42 +35,63 @@ static double range_cost(const pq_tensor *w, int bits)
         hi             = fmax(hi, x);
         square += x * x;
     }
-    return square > 0.0 ? (hi - lo) * (hi - lo) / 12.0 * ldexp(1.0, -2 * bits) *
-                              (double)w->count / square
-                        : 0.0;
+    sums[0] += square;
+    sums[1] += (hi - lo) * (hi - lo) / 12.0 * ldexp(1.0, -2 * bits) * (double)w->count;
 }
 
-static pq_status measure(const pq_quantize_params *p, const pq_weight *kernel,
-                         const pq_calib_loss *loss, candidate *c, pq_err *err)
+/* Bytes of a kernel at a width; what it costs is added. */
+static pq_status try_width(const pq_quantize_params *p, const pq_weight *kernel, int bits,
+                           double sums[2], double *bytes, pq_err *err)
 {
-    pq_weight copy = {.name = kernel->name, .pruned = kernel->pruned};
-    pq_status st   = PQ_OK;
+    pq_quantize_params at       = *p;
+    pq_weight          copy     = {.name = kernel->name, .pruned = kernel->pruned};
+    double             error[2] = {0.0, 0.0};
+    pq_status          st;
 
-    c->count = (double)kernel->value->count;
-    for (int bits = LEAST_BITS; bits <= (int)p->bits; bits++) {
-        pq_quantize_params at      = *p;
-        double             sums[2] = {0.0, 0.0};
-        at.bits                    = bits;
-        PQ_TRY(pq_tensor_clone(kernel->value, &copy.value, err));
-        PQ_TRY(pq_quantize_weight(&at, &copy, NULL, sums, err));
-        c->bytes[bits] = (double)pq_weight_stored_bytes(&copy);
-        switch (p->width_rule) {
-        case PQ_WIDTH_RANGE:
-            c->cost[bits] = range_cost(kernel->value, bits);
-            break;
-        case PQ_WIDTH_LOSS:
-            c->cost[bits]    = loss->divergence[bits];
-            c->changed[bits] = loss->changed[bits];
-            break;
-        default:
-            c->cost[bits] = sums[0] > 0.0 ? sums[1] / sums[0] : 0.0;
-        }
-        pq_tensor_free(&copy.value);
-        pq_quant_free(&copy.quant);
+    at.bits = bits;
+    PQ_TRY(pq_tensor_clone(kernel->value, &copy.value, err));
+    PQ_TRY(pq_quantize_weight(&at, &copy, NULL, error, err));
+    *bytes += (double)pq_weight_stored_bytes(&copy);
+    if (p->width_rule == PQ_WIDTH_RANGE) {
+        add_range_cost(kernel->value, bits, sums);
+    } else {
+        sums[0] += error[0];
+        sums[1] += error[1];
     }
 cleanup:
     pq_tensor_free(&copy.value);
     pq_quant_free(&copy.quant);
+    return st;
+}
+
+static bool is_kernel(const pq_layer *layer, const pq_weight *w)
+{
+    return layer->kind->role(w->name) == PQ_WEIGHT_KERNEL;
+}
+
+/* A layer's kernel, or all its cores together. */
+static pq_status measure(const pq_quantize_params *p, const pq_layer *layer,
+                         const pq_calib_loss *loss, candidate *c, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (int bits = LEAST_BITS; bits <= (int)p->bits; bits++) {
+        double sums[2] = {0.0, 0.0};
+        c->count       = 0.0;
+        for (size_t i = 0; i < layer->n_weights; i++) {
+            if (is_kernel(layer, &layer->weights[i])) {
+                PQ_TRY(
+                    try_width(p, &layer->weights[i], bits, sums, &c->bytes[bits], err));
+                c->count += (double)layer->weights[i].value->count;
+            }
+        }
+        c->cost[bits] = sums[0] > 0.0 ? sums[1] / sums[0] : 0.0;
+        if (p->width_rule == PQ_WIDTH_LOSS) {
+            c->cost[bits]    = loss->divergence[bits];
+            c->changed[bits] = loss->changed[bits];
+        }
+    }
+cleanup:
     return st;
 }
 
@@ -113,10 +136,12 @@ static double other_bytes(const pq_compress_task *task)
     for (size_t k = 0; k < task->n_nodes; k++) {
         const pq_node *node =
             &task->graph->nodes[pq_graph_find(task->graph, task->nodes[k])];
-        const pq_weight *kernel = pq_node_kernel(node);
-        bytes -= (double)pq_weight_stored_bytes(kernel);
+        for (size_t i = 0; i < node->layer->n_weights; i++) {
+            const pq_weight *w = &node->layer->weights[i];
+            bytes -= is_kernel(node->layer, w) ? (double)pq_weight_stored_bytes(w) : 0.0;
+        }
         if (p->bias_correction && pq_layer_weight(node->layer, "bias") == NULL) {
-            bytes += (double)kernel->value->shape.dim[0] * sizeof(float);
+            bytes += (double)pq_node_kernel(node)->value->shape.dim[0] * sizeof(float);
         }
     }
     return bytes;
@@ -136,7 +161,7 @@ static pq_status measure_all(const pq_compress_task *task, candidate *c, pq_err 
         PQ_CHECK(p->width_rule != PQ_WIDTH_LOSS || loss != NULL, PQ_ERR_CONFIG,
                  "layer '%s': the calibration statistics do not know its losses",
                  task->nodes[k]);
-        PQ_TRY(measure(p, pq_node_kernel(node), loss, &c[k], err));
+        PQ_TRY(measure(p, node->layer, loss, &c[k], err));
     }
 cleanup:
     return st;

@@ -154,6 +154,26 @@ static inline pq_graph *net_residual(uint64_t seed)
     return g;
 }
 
+/* 12 -> cores [1, 3, 3, 4], [4, 3, 4, 1] -> relu -> 9 -> 4: fc, relu, out. */
+static inline pq_graph *net_cores(uint64_t seed)
+{
+    pq_rng    rng = pq_rng_stream(seed, "test");
+    pq_graph *g   = NULL;
+    pq_layer *l   = net_layer("tt_dense");
+
+    OK(pq_graph_create(&g, &err));
+    net_input(g, "12");
+    OK(pq_layer_add_weight(l, "core1", net_tensor(&rng, PQ_SHAPE(1, 3, 3, 4), 0.2),
+                           &err));
+    OK(pq_layer_add_weight(l, "core2", net_tensor(&rng, PQ_SHAPE(4, 3, 4, 1), 0.9),
+                           &err));
+    net_add(g, "fc", l, "in");
+    net_plain(g, "relu", "relu", "fc");
+    net_add(g, "out", net_kernel(&rng, PQ_SHAPE(4, 9), true), "relu");
+    OK(pq_graph_check(g, &err));
+    return g;
+}
+
 /* Outputs of n random samples by the reference engine; the caller frees with pq_free. */
 static inline float *net_run(const pq_graph *g, size_t n, size_t *count)
 {

@@ -310,3 +310,30 @@ Test(prune, survives_every_failed_allocation)
     net_survives("prune:scope=per_layer", g, NULL);
     pq_graph_free(&g);
 }
+
+/* Both cores of a train, and not the first alone. */
+Test(prune, cores_are_pruned_together)
+{
+    pq_graph *g = net_cores(4);
+
+    for (int global = 0; global < 2; global++) {
+        pq_layer_change *changes = NULL;
+        size_t           n = 0, zeros[2] = {0, 0};
+        pq_graph        *out =
+            net_apply(global == 1 ? "prune:target_sparsity=0.5,layers=fc"
+                                  : "prune:target_sparsity=0.5,scope=per_layer",
+                      g, NULL, &changes, &n);
+        for (size_t k = 0; k < 2; k++) {
+            const pq_tensor *w = net_node(out, "fc")->layer->weights[k].value;
+            for (size_t i = 0; i < w->count; i++) {
+                zeros[k] += pq_f32(w)[i] == 0.0f ? 1 : 0;
+            }
+        }
+        cr_expect_eq(zeros[0] + zeros[1], 42);
+        cr_expect_gt(zeros[0], zeros[1] / 2, "the first core is the smaller one");
+        cr_expect_str_eq(changes[0].what, "42 of 84 weights are zero");
+        pq_free(changes);
+        pq_graph_free(&out);
+    }
+    pq_graph_free(&g);
+}

@@ -153,3 +153,31 @@ Test(quantize_widths, survives_every_failed_allocation)
     net_survives("quantize:activations=no,bits=3,budget_bytes=2500", g, NULL);
     pq_graph_free(&g);
 }
+
+/* Cores count with all their weights, in the mean and in the bytes. */
+Test(quantize_widths, all_cores_of_a_layer_count)
+{
+    pq_graph        *g     = net_cores(4), *out;
+    pq_calib        *calib = net_calibrate(g, 20);
+    pq_apply_options how   = {.calib = calib};
+    char             text[96];
+
+    for (int bits = 3; bits <= 7; bits++) {
+        snprintf(text, sizeof text, "quantize:activations=no,average_bits=%d", bits);
+        out                = net_apply(text, g, &how, NULL, NULL);
+        const pq_layer *fc = net_node(out, "fc")->layer;
+        const double    mean =
+            (84.0 * fc->weights[0].quant->bits + 36.0 * bits_of(out, "out")) / 120.0;
+        cr_expect_eq(fc->weights[0].quant->bits, fc->weights[1].quant->bits);
+        cr_expect_leq(mean, bits);
+        cr_expect_gt(mean, bits - 84.0 / 120.0);
+        const size_t bytes = pq_graph_stored_bytes(out);
+        pq_graph_free(&out);
+        snprintf(text, sizeof text, "quantize:activations=no,budget_bytes=%zu", bytes);
+        out = net_apply(text, g, &how, NULL, NULL);
+        cr_expect_eq(pq_graph_stored_bytes(out), bytes);
+        pq_graph_free(&out);
+    }
+    pq_calib_free(&calib);
+    pq_graph_free(&g);
+}

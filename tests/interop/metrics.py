@@ -1,10 +1,13 @@
 """Every metric against scikit-learn, SciPy and NumPy in double: ranks, decisions, intervals, sizes and operations."""
+import csv
 import json
+import os
 from itertools import product
 
+import h5py
 import numpy as np
 from scipy.special import log_softmax, logsumexp
-from scipy.stats import rankdata
+from scipy.stats import beta, rankdata
 from sklearn.metrics import accuracy_score, log_loss, recall_score, roc_auc_score
 
 from common import Cases, pquant, write_dataset
@@ -177,16 +180,65 @@ def check_operations():
         cases.add(f"{what}: macs", metrics["macs"]["value"], macs, 0)
         cases.add(f"{what}: bops", metrics["bops"]["value"] / bops, 1, 1e-12)
         cases.add(f"{what}: ebops", metrics["ebops"]["value"] / ebops, 1, 1e-12)
-        check_size(what, metrics, found)
+        check_size(what, metrics, found, model)
 
 
-def check_size(what, metrics, found):
+def stored(weight, packed):
+    """Bytes of a weight: its codes or values, and what its grid needs."""
+    a = weight.attrs
+    if "scheme" not in a:
+        return 4 * weight.values.size
+    side = 4 * np.size(a["scale"]) if "scale" in a else 0
+    side += 4 * np.size(a["zero_point"]) if "zero_point" in a else 0
+    side += np.size(a["scale_code"]) + 4 * np.size(a["scale_step"]) + 4 if "scale_code" in a else 0
+    side += np.size(a["widths"]) if "widths" in a else 2 if "integer_bits" in a else 0
+    return packed + side
+
+
+def check_size(what, metrics, found, model):
     values = sum(w.values.size for w in found.values())
+    with h5py.File(model) as f:
+        due = sum(stored(w, f[f"weights/{name}"].size) for name, w in found.items())
+    cases.add(f"{what}: stored_bytes", metrics["stored_bytes"]["value"], due, 0)
+    cases.add(f"{what}: file_bytes", metrics["file_bytes"]["value"], os.path.getsize(model), 0)
     nonzero = sum(int((w.values != 0).sum()) for w in found.values())
     cases.add(f"{what}: parameters, nonzero", [metrics["parameters"]["value"], metrics["nonzero"]["value"]],
               [values, nonzero], 0)
 
 
+def clopper_pearson(k, n):
+    tail = 0.5 - 0.6826894921370859 / 2
+    return (beta.ppf(tail, k, n - k + 1) if k > 0 else 0.0), (beta.ppf(1 - tail, k + 1, n - k) if k < n else 1.0)
+
+
+def check_cuts():
+    """Clopper-Pearson of accuracy, and efficiency and mistag at cuts on the probability, from a run's table."""
+    for n, cut, weighted in product((40, 700), (0.2, 0.5, 0.9), (0, 1)):
+        y = rng.integers(0, 5, n).astype(np.int32)
+        x = (rng.normal(size=(n, 5)) * 2).astype(np.float32)
+        w = rng.gamma(2, size=n).astype(np.float32) if weighted else np.ones(n, np.float32)
+        write_dataset("events.h5", CLASSES, {"test": {"x": x, "y": y, "weight": w}})
+        with open("c.yaml", "w") as f:
+            f.write("schema: pquant/1\nname: cuts\nmodel: {weights: softmax.h5}\ndataset: {file: events.h5, test: test}\npipelines: {reference: []}\n"
+                    "metrics: {accuracy: {interval: clopper-pearson}, thresholds: {cut: %g}}\n"
+                    "output: {dir: out, plots: \"\"}\n" % cut)
+        pquant("run", "c.yaml", "--quiet", "--force")
+        with open("out/table.csv") as f:
+            row = next(csv.DictReader(f))
+        z, w = x.astype(float), w.astype(float)
+        p = np.exp(log_softmax(z, axis=1))
+        right = p.argmax(1) == y
+        found = {"accuracy": (right, np.ones(n, bool))}
+        for c, name in enumerate(CLASSES):
+            found[f"efficiency.{name}"] = (p[:, c] >= cut, y == c)
+            found[f"mistag.{name}"] = (p[:, c] >= cut, y != c)
+        for name, (kept, of) in found.items():
+            share, m = w[kept & of].sum() / w[of].sum(), effective(w[of])
+            cases.add(f"cuts {n} {cut} {weighted}: {name}", [float(row[k]) for k in (name, f"{name}_lo", f"{name}_hi")],
+                      [share, *clopper_pearson(share * m, m)], 1e-6)
+
+
 check_ranks_and_decisions()
+check_cuts()
 check_operations()
 cases.finish()
