@@ -18,6 +18,7 @@ static const pq_option options[] = {
     {"calib-events", 0, "N", false, "1000", "how many of them"},
     {"train", 0, "FILE[:SPLIT]", false, NULL,
      "training events, for finetune and distill; a split 'val' beside it is watched"},
+    PQ_COLUMN_OPTIONS,
     {"arch", 0, "FILE", false, NULL, "architecture beside weights-only files"},
     PQ_HEAD_OPTION,
     {"seed", 0, "N", false, "42", "seed of whatever is random"},
@@ -51,13 +52,17 @@ static void print_changes(void *context, const pq_stage *stage,
     }
 }
 
-static pq_status open_calibration(const char *spec, pq_compress_options *how, pq_err *err)
+static pq_status open_calibration(const char *spec, const pq_args *args,
+                                  const pq_graph *graph, pq_compress_options *how,
+                                  pq_err *err)
 {
-    char     *path = NULL, *split = NULL;
-    pq_status st;
+    pq_dataset_options columns = {0};
+    char              *path = NULL, *split = NULL;
+    pq_status          st;
 
+    pq_args_columns(args, graph, &columns);
     PQ_TRY(pq_dataset_spec(spec, &path, &split, err));
-    PQ_TRY(pq_dataset_open(path, NULL, &how->dataset, err));
+    PQ_TRY(pq_dataset_open(path, &columns, &how->dataset, err));
     PQ_TRY(pq_dataset_split(how->dataset, split, &how->calib_split, err));
 cleanup:
     pq_free(path);
@@ -66,16 +71,18 @@ cleanup:
 }
 
 /* Training events, and the network itself as teacher. */
-static pq_status open_training(const char *spec, pq_graph *teacher, pq_training *out,
-                               pq_err *err)
+static pq_status open_training(const char *spec, const pq_args *args, pq_graph *teacher,
+                               pq_training *out, pq_err *err)
 {
+    pq_dataset_options     columns = {0};
     const pq_dataset_info *info;
     char                  *path = NULL, *split = NULL;
     pq_status              st;
 
     PQ_TRY(pq_graph_check(teacher, err));
+    pq_args_columns(args, teacher, &columns);
     PQ_TRY(pq_dataset_spec(spec, &path, &split, err));
-    PQ_TRY(pq_dataset_open(path, NULL, &out->dataset, err));
+    PQ_TRY(pq_dataset_open(path, &columns, &out->dataset, err));
     PQ_TRY(pq_dataset_split(out->dataset, split, &out->train, err));
     info            = pq_dataset_describe(out->dataset);
     out->teacher    = teacher;
@@ -127,10 +134,10 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_model_load(pq_args_get(args, 0), pq_args_value(args, "arch"), &graph, err));
     PQ_TRY(pq_args_head(args, graph, err));
     if (calib != NULL) {
-        PQ_TRY(open_calibration(calib, &how, err));
+        PQ_TRY(open_calibration(calib, args, graph, &how, err));
     }
     if (train != NULL) {
-        PQ_TRY(open_training(train, graph, &training, err));
+        PQ_TRY(open_training(train, args, graph, &training, err));
         how.training = &training;
     }
     PQ_TRY(pq_compress_methods(methods, n, graph, &how, quiet ? NULL : print_changes,

@@ -12,6 +12,7 @@
 static const pq_option options[] = {
     {"data", 0, "FILE[:SPLIT]", false, NULL,
      "dataset file or folder, and which split of it"},
+    PQ_COLUMN_OPTIONS,
     {"arch", 0, "FILE", false, NULL, "architecture beside a weights-only first model"},
     PQ_HEAD_OPTION,
     {"engine", 0, "NAME", false, "blas",
@@ -71,15 +72,16 @@ static void diff_table(const pq_diff *d)
 
 static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
 {
-    pq_diff_options how   = {.second_engine = pq_args_value(args, "engine")};
-    pq_graph       *first = NULL, *second = NULL;
-    pq_dataset     *dataset = NULL;
-    pq_diff         diff    = {0};
-    json_t         *json    = NULL;
-    char           *path = NULL, *split_name = NULL;
-    const char     *format, *data            = pq_args_value(args, "data");
-    size_t          split;
-    pq_status       st;
+    pq_diff_options    how   = {.second_engine = pq_args_value(args, "engine")};
+    pq_graph          *first = NULL, *second = NULL;
+    pq_dataset        *dataset = NULL;
+    pq_diff            diff    = {0};
+    json_t            *json    = NULL;
+    char              *path = NULL, *split_name = NULL;
+    const char        *format, *data            = pq_args_value(args, "data");
+    size_t             split;
+    pq_dataset_options columns = {0};
+    pq_status          st;
 
     (void)exit_code;
     PQ_CHECK(data != NULL, PQ_ERR_CONFIG, "model diff: --data FILE[:SPLIT] is missing");
@@ -90,7 +92,8 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_args_head(args, first, err));
     PQ_TRY(pq_args_head(args, second, err));
     PQ_TRY(pq_dataset_spec(data, &path, &split_name, err));
-    PQ_TRY(pq_dataset_open(path, NULL, &dataset, err));
+    pq_args_columns(args, first, &columns);
+    PQ_TRY(pq_dataset_open(path, &columns, &dataset, err));
     PQ_TRY(pq_dataset_split(dataset, split_name, &split, err));
     PQ_TRY(pq_diff_models(first, second, dataset, split, &how, &diff, err));
     if (strcmp(format, "json") == 0) {

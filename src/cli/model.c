@@ -77,6 +77,16 @@ static json_t *info_json(const pq_graph *graph, const char *path)
         "classes", classes, "layers", layers, "provenance", graph->provenance);
 }
 
+static json_t *features_json(const pq_graph *graph)
+{
+    json_t *names = json_array();
+
+    for (size_t i = 0; i < graph->n_features; i++) {
+        (void)json_array_append_new(names, json_string(graph->feature_names[i]));
+    }
+    return names;
+}
+
 static bool is_quantized(const pq_graph *graph)
 {
     for (size_t i = 0; i < graph->n_nodes; i++) {
@@ -131,6 +141,10 @@ static void info_table(const pq_graph *graph, const char *path)
         (void)printf("%s%s%s", c == 0 ? "classes " : ",", graph->class_names[c],
                      c + 1 == graph->n_classes ? "\n" : "");
     }
+    for (size_t i = 0; i < graph->n_features; i++) {
+        (void)printf("%s%s%s", i == 0 ? "features " : ",", graph->feature_names[i],
+                     i + 1 == graph->n_features ? "\n" : "");
+    }
     for (size_t s = 0; s < json_array_size(graph->provenance); s++) {
         char *text = json_dumps(json_array_get(graph->provenance, s), JSON_COMPACT);
         (void)printf("step %zu: %s\n", s + 1, text != NULL ? text : "");
@@ -154,6 +168,8 @@ static pq_status info(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_args_head(args, graph, err));
     if (strcmp(format, "json") == 0) {
         json = info_json(graph, path);
+        PQ_CHECK(json_object_set_new(json, "features", features_json(graph)) == 0,
+                 PQ_ERR_NOMEM, "cannot print the model as JSON");
         PQ_CHECK(json != NULL && json_dumpf(json, stdout, JSON_INDENT(2)) == 0,
                  PQ_ERR_NOMEM, "cannot print the model as JSON");
         (void)putchar('\n');
@@ -186,6 +202,7 @@ static const pq_option eval_options[] = {
      "the model's output order, where its file does not say; of one output the two "
      "classes, its own second"},
     PQ_HEAD_OPTION,
+    PQ_COLUMN_OPTIONS,
     {"engine", 0, "NAME", false, "blas",
      "reference, blas, integer, onednn: see pquant doctor"},
     {"batch", 0, "N", false, "1024", "events read at a time; does not change the result"},
@@ -326,6 +343,7 @@ static pq_status eval_open(const pq_args *args, eval_state *s, size_t *split, pq
         PQ_TRY(name_classes(s->graph, classes, err));
     }
     PQ_TRY(pq_args_nonfinite(args, &how.nonfinite, err));
+    pq_args_columns(args, s->graph, &how);
     PQ_TRY(pq_dataset_open(s->path, &how, &s->dataset, err));
     PQ_TRY(pq_dataset_split(s->dataset, s->split_name, split, err));
 cleanup:

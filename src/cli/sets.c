@@ -170,6 +170,9 @@ static const pq_option import_options[] = {
     {"inputs", 0, "A,B,…", false, NULL,
      "columns used as features, in this order; default all"},
     {"label", 0, "NAME", false, NULL, "column that holds the class; default by its name"},
+    {"weight", 0, "NAME|none", false, NULL,
+     "column that holds the event weights, or none: all count alike; default by its "
+     "name"},
     {"labels", 0, "B=5,C=4,…", false, NULL,
      "class name = value in the file, in class order"},
     {"splits", 0, "NAME=A:B,…", false, NULL,
@@ -180,6 +183,17 @@ static const pq_option import_options[] = {
     {"gzip", 0, "LEVEL", false, "4", "compression, 0 = none .. 9"},
     {0},
 };
+
+void pq_args_columns(const pq_args *args, const pq_graph *graph, pq_dataset_options *out)
+{
+    out->inputs = pq_args_value(args, "inputs");
+    out->label  = pq_args_value(args, "label");
+    out->weight = pq_args_value(args, "weight");
+    if (graph != NULL) {
+        out->wanted   = (const char *const *)graph->feature_names;
+        out->n_wanted = graph->n_features;
+    }
+}
 
 pq_status pq_args_nonfinite(const pq_args *args, pq_nonfinite *out, pq_err *err)
 {
@@ -217,6 +231,7 @@ static pq_status import(const pq_args *args, int *exit_code, pq_err *err)
     pq_dataset_options options  = {.layout = pq_args_value(args, "layout"),
                                    .inputs = pq_args_value(args, "inputs"),
                                    .label  = pq_args_value(args, "label"),
+                                   .weight = pq_args_value(args, "weight"),
                                    .labels = pq_args_value(args, "labels"),
                                    .splits = pq_args_value(args, "splits")};
     const char        *out      = pq_args_value(args, "output");

@@ -104,12 +104,14 @@ cleanup:
 
 static pq_status open_inputs(run_state *r, pq_train_data *data, pq_err *err)
 {
-    const pq_dataset_options how  = {.layout = r->config->dataset.layout,
-                                     .inputs = r->config->dataset.inputs,
-                                     .labels = r->config->dataset.labels,
-                                     .splits = r->config->dataset.splits};
-    char                    *path = locate(r, r->config->dataset.file);
-    pq_status                st;
+    pq_dataset_options how  = {.layout = r->config->dataset.layout,
+                               .inputs = r->config->dataset.inputs,
+                               .label  = r->config->dataset.label,
+                               .weight = r->config->dataset.weight,
+                               .labels = r->config->dataset.labels,
+                               .splits = r->config->dataset.splits};
+    char              *path = locate(r, r->config->dataset.file);
+    pq_status          st;
 
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     if (r->config->model.zoo != NULL) {
@@ -125,6 +127,8 @@ static pq_status open_inputs(run_state *r, pq_train_data *data, pq_err *err)
                     &r->teacher, err));
         PQ_TRY(pq_graph_check(r->teacher, err));
     }
+    how.wanted   = (const char *const *)r->graph->feature_names;
+    how.n_wanted = r->graph->n_features;
     PQ_TRY(pq_dataset_open(path, &how, &r->dataset, err));
     *data = (pq_train_data){.dataset = r->dataset, .validation = SIZE_MAX};
     PQ_TRY(pq_dataset_split(r->dataset, r->config->dataset.train, &data->train, err));

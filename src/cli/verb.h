@@ -14,6 +14,7 @@
 #include "core/progress.h"
 #include "core/text.h"
 #include "data/dataset.h"
+#include "graph/graph.h"
 #include "graph/head.h"
 
 /** Exit codes that no pq_status stands for (design: 0 ok, 2 usage, …). */
@@ -80,6 +81,28 @@ pq_status pq_args_size(const pq_args *args, const char *option, size_t lo, size_
  */
 pq_status pq_args_format(const pq_args *args, const char *allowed, const char **out,
                          pq_err *err);
+
+/** Which columns of a table are what, for verbs that read events. */
+#define PQ_COLUMN_OPTIONS                                                                \
+    {"inputs",                                                                           \
+     0,                                                                                  \
+     "A,B,…",                                                                            \
+     false,                                                                              \
+     NULL,                                                                               \
+     "columns used as features, in this order; default those that the model names, "     \
+     "else "                                                                             \
+     "all"},                                                                             \
+        {"label", 0,    "NAME",                                                          \
+         false,   NULL, "column that holds the class; default by its name"},             \
+    {                                                                                    \
+        "weight", 0, "NAME|none", false, NULL,                                           \
+            "column that holds the event weights, or none: all count alike; default by " \
+            "its "                                                                       \
+            "name"                                                                       \
+    }
+
+/** Takes them over, and what a model (may be NULL) names its features. Borrows. */
+void pq_args_columns(const pq_args *args, const pq_graph *graph, pq_dataset_options *out);
 
 /** Policy of --nonfinite. @retval PQ_ERR_CONFIG  None of fail, drop, zero. */
 pq_status pq_args_nonfinite(const pq_args *args, pq_nonfinite *out, pq_err *err);

@@ -348,3 +348,37 @@ char *pq_seconds_text(double seconds, char *buffer, size_t size)
     }
     return buffer;
 }
+
+typedef struct {
+    const char *name;
+    size_t      at;
+} placed;
+
+static int by_name(const void *a, const void *b)
+{
+    const placed *x = a, *y = b;
+    const int     c = strcmp(x->name, y->name);
+
+    return c != 0 ? c : (x->at > y->at) - (x->at < y->at);
+}
+
+pq_status pq_repeated(const char *const *names, size_t n, size_t *out, pq_err *err)
+{
+    placed   *list = NULL;
+    pq_status st;
+
+    *out = SIZE_MAX;
+    PQ_NEW(list, n);
+    for (size_t i = 0; i < n; i++) {
+        list[i] = (placed){names[i], i};
+    }
+    qsort(list, n, sizeof *list, by_name);
+    for (size_t i = 1; i < n; i++) {
+        if (strcmp(list[i].name, list[i - 1].name) == 0 && list[i].at < *out) {
+            *out = list[i].at;
+        }
+    }
+cleanup:
+    pq_free(list);
+    return st;
+}

@@ -64,6 +64,10 @@ pq_status pq_text_split(const char *text, char separator, char ***out, size_t *n
  * "dense_*,fc?". */
 bool pq_glob_match(const char *pattern, const char *name);
 
+/** Index of the first of n names that stands earlier already, or SIZE_MAX, in n log n
+ * comparisons. @retval PQ_ERR_NOMEM  Out of memory. */
+pq_status pq_repeated(const char *const *names, size_t n, size_t *out, pq_err *err);
+
 /** Levenshtein distance, transpositions count one. */
 size_t pq_edit_distance(const char *a, const char *b);
 

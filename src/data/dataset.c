@@ -154,6 +154,73 @@ cleanup:
     return st;
 }
 
+static bool has_all(const pq_source *s, const pq_dataset_options *o)
+{
+    const size_t n = s->sample.dim[s->sample.ndim - 1];
+
+    if (s->feature_names == NULL || o->n_wanted == 0 || o->n_wanted >= n) {
+        return false;
+    }
+    for (size_t i = 0; i < o->n_wanted; i++) {
+        size_t at = 0;
+        while (at < n && strcmp(s->feature_names[at], o->wanted[i]) != 0) {
+            at++;
+        }
+        if (at == n) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Of a file with more features than a model takes, those of the model. */
+static pq_status apply_wanted(pq_dataset *d, const pq_dataset_options *o, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    if (!has_all(&d->source, o)) {
+        return PQ_OK;
+    }
+    PQ_NEW(d->columns, o->n_wanted);
+    d->n_columns = o->n_wanted;
+    for (size_t i = 0; i < o->n_wanted; i++) {
+        PQ_TRY(pick_column(d, o->wanted[i], &d->columns[i], err));
+    }
+cleanup:
+    return st;
+}
+
+static pq_status check_unique(const char *path, const char *what, char *const *names,
+                              size_t n, pq_err *err)
+{
+    size_t    twice = SIZE_MAX;
+    pq_status st;
+
+    if (names != NULL) {
+        PQ_TRY(pq_repeated((const char *const *)names, n, &twice, err));
+    }
+    PQ_CHECK(twice == SIZE_MAX, PQ_ERR_FORMAT, "%s: %s '%s' is there twice", path, what,
+             names[twice]);
+cleanup:
+    return st;
+}
+
+/* Names are what things are matched by: each stands once. */
+static pq_status check_names(const pq_source *s, pq_err *err)
+{
+    char     *splits[PQ_SOURCE_SPLITS];
+    pq_status st;
+
+    for (size_t i = 0; i < s->n_splits; i++) {
+        splits[i] = s->splits[i].name;
+    }
+    PQ_TRY(check_unique(s->path, "class", s->class_names, s->n_classes, err));
+    PQ_TRY(check_unique(s->path, "feature", s->feature_names, s->n_features, err));
+    PQ_TRY(check_unique(s->path, "split", splits, s->n_splits, err));
+cleanup:
+    return st;
+}
+
 /* Names and scaler of the features that are handed out. */
 static pq_status make_features(pq_dataset *d, pq_err *err)
 {
@@ -292,6 +359,12 @@ static pq_status open_source(pq_dataset *d, const char *name, const pq_dataset_o
     PQ_CHECK(o->label == NULL || layout->takes_label, PQ_ERR_CONFIG,
              "%s: has no columns (layout %s), so label '%s' names none", path,
              layout->name, o->label);
+    d->unweighted = o->weight != NULL && strcmp(o->weight, "none") == 0;
+    PQ_CHECK(
+        o->weight == NULL || d->unweighted || layout->takes_label, PQ_ERR_CONFIG,
+        "%s: has no columns (layout %s), so weight '%s' names none; 'none' leaves its "
+        "weights out",
+        path, layout->name, o->weight);
     PQ_TRY(check_inputs(o->inputs, err));
     PQ_STRDUP(s->path, path);
     s->layout = layout;
@@ -301,11 +374,15 @@ static pq_status open_source(pq_dataset *d, const char *name, const pq_dataset_o
     if (set.n_classes > 0) {
         PQ_TRY(name_classes(s, &set, err));
     }
+    PQ_TRY(check_names(s, err));
     if (o->labels != NULL) {
         PQ_TRY(apply_labels(d, o->labels, err));
     }
     if (o->inputs != NULL && !layout->takes_inputs) {
         PQ_TRY(apply_inputs(d, o->inputs, err));
+    }
+    if (o->inputs == NULL) {
+        PQ_TRY(apply_wanted(d, o, err));
     }
 cleanup:
     pq_set_free(&set);

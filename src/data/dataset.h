@@ -26,7 +26,13 @@ typedef enum {
 typedef struct {
     const char *layout; /**< name of a layout, or NULL = found by looking */
     const char *inputs; /**< "a,b,c": columns used as features, or NULL = all */
+    /** [n_wanted] features of a model: of a file that has all of these and more, they are
+     * what is read, in this order; else nothing changes. */
+    const char *const *wanted;
+    size_t             n_wanted;
     const char *label;  /**< column that holds the class, or NULL = found by its name */
+    const char *weight; /**< column that holds the event weights, "none" = all events
+                           count alike, or NULL = found by its name */
     const char *labels; /**< "b=5,c=4,light=0": class name = value in the file, or NULL */
     const char *splits; /**< "train=0:0.8,test=0.8:1": by event number (split.h), or
                            by index where the file has none, or NULL */
@@ -66,7 +72,7 @@ typedef struct {
  *
  * @retval PQ_ERR_NOT_FOUND    No such file, or a set that is to be fetched first.
  * @retval PQ_ERR_FORMAT       No known layout; truncated; wrong shapes; labels outside
- * the classes; empty.
+ * the classes; empty; a class, a feature or a split is there twice.
  * @retval PQ_ERR_UNSUPPORTED  A compression filter this libhdf5 lacks (named, with the
  * way out).
  */

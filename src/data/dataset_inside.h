@@ -29,6 +29,7 @@ struct pq_dataset {
     float  *mean, *std;    /**< [features] of the handed-out features, or NULL */
     char  **feature_names; /**< [features] or NULL */
     pq_nonfinite nonfinite;
+    bool         unweighted;  /**< weights of the file are not read: all are 1 */
     bool      partial_labels; /**< labels that are no class are left out, not refused */
     uint8_t **met;     /**< [splits.n] one bit an event that was counted, or NULL */
     const float *fill; /**< [features] put in place of values that are not finite, or NULL

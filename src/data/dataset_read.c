@@ -89,13 +89,18 @@ cleanup:
 pq_status pq_dataset_raw(pq_dataset *d, size_t split, size_t first, size_t n,
                          const pq_raw *out, pq_err *err)
 {
-    const pq_split *s = &d->splits.items[split];
+    const pq_split *s   = &d->splits.items[split];
+    pq_raw          raw = *out;
 
     if (n == 0) {
         return PQ_OK;
     }
-    return s->rows != NULL ? read_listed(d, s, first, n, out, err)
-                           : read_picked(d, s->base, s->first + first, n, out, err);
+    for (size_t i = 0; d->unweighted && out->weight != NULL && i < n; i++) {
+        out->weight[i] = 1.0F;
+    }
+    raw.weight = d->unweighted ? NULL : out->weight;
+    return s->rows != NULL ? read_listed(d, s, first, n, &raw, err)
+                           : read_picked(d, s->base, s->first + first, n, &raw, err);
 }
 
 int32_t pq_dataset_class(const pq_dataset *d, double label)

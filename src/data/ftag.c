@@ -27,18 +27,10 @@ typedef struct {
     char  *weight; /* or NULL */
 } ftag;
 
-/* Names of one quantity in different files. */
+/* Names of one quantity in different files, where none is asked for by name. */
 static const char *const aliases[][ALIASES] = {
-    {"IP3D_signed_d0_significance", "lifetimeSignedD0Significance", "S_d0",
-     "signed_2d_ip"},
-    {"IP3D_signed_z0_significance", "lifetimeSignedZ0SinThetaSignificance", "S_z0", NULL},
     {"HadronConeExclTruthLabelID", "HadronGhostTruthLabelID", "flavour", "flavor"},
-    {"eventNumber", "event_number", "event", NULL},
     {"weight", "mcEventWeight", NULL, NULL},
-    {"dphi", "phi_rel", NULL, NULL},
-    {"deta", "eta_rel", NULL, NULL},
-    {"ptfrac", "pt_frac", NULL, NULL},
-    {"z0SinTheta", "z0", NULL, NULL},
 };
 
 static const char *find(char *const *names, size_t n, const char *name)
@@ -155,7 +147,7 @@ static pq_status add_named(const pq_source *s, const char *name, pq_err *err)
     char *const *names  = tracks ? f->track_columns : f->jet_columns;
     const size_t n      = tracks ? f->n_track_columns : f->n_jet_columns;
     const char  *wanted = tracks ? name + PREFIX : name;
-    const char  *found  = resolve(names, n, wanted);
+    const char  *found  = find(names, n, wanted);
     const char  *near;
     pq_status    st;
 
@@ -273,8 +265,9 @@ static pq_status choose_label(pq_source *s, const char *named, pq_err *err)
                  "%s: attribute 'flavour_label' of jets names no classes", s->path);
         goto cleanup;
     }
-    label = resolve(f->jet_columns, f->n_jet_columns,
-                    named != NULL ? named : "HadronConeExclTruthLabelID");
+    label = named != NULL
+                ? find(f->jet_columns, f->n_jet_columns, named)
+                : resolve(f->jet_columns, f->n_jet_columns, "HadronConeExclTruthLabelID");
     PQ_CHECK(label != NULL || named == NULL, PQ_ERR_NOT_FOUND,
              "%s: jets has no column '%s' of labels", s->path, named);
     PQ_CHECK(label != NULL, PQ_ERR_FORMAT,
@@ -309,7 +302,13 @@ static pq_status open_ftag(pq_source *s, const pq_dataset_options *options, pq_e
     PQ_TRY(choose_inputs(s, options->inputs, err));
     PQ_TRY(choose_label(s, options->label, err));
     PQ_TRY(set_sample(s, err));
-    weight = resolve(f->jet_columns, f->n_jet_columns, "weight");
+    weight = options->weight == NULL
+                 ? resolve(f->jet_columns, f->n_jet_columns, "weight")
+                 : find(f->jet_columns, f->n_jet_columns, options->weight);
+    PQ_CHECK(weight != NULL || options->weight == NULL ||
+                 strcmp(options->weight, "none") == 0,
+             PQ_ERR_NOT_FOUND, "%s: jets has no column '%s' of weights", s->path,
+             options->weight);
     if (weight != NULL) {
         PQ_STRDUP(f->weight, weight);
     }

@@ -50,7 +50,8 @@ typedef struct {
 typedef struct {
     size_t             n_names;
     const char *const *names;
-    pq_dtype           dtype; /**< PQ_DTYPE_F64, or PQ_DTYPE_I64 for event numbers */
+    pq_dtype           dtype; /**< PQ_DTYPE_F64, or PQ_DTYPE_I64 for event numbers,
+                                whose 64 bits have no sign */
 } pq_aux;
 
 struct pq_layout {
@@ -81,7 +82,7 @@ struct pq_layout {
     void (*close)(pq_source *s);
 
     bool takes_inputs; /**< open has followed options->inputs itself */
-    bool takes_label;  /**< open follows options->label */
+    bool takes_label;  /**< open follows options->label and options->weight */
 };
 
 /** All layouts in a fixed order, NULL-terminated. */

@@ -67,9 +67,9 @@ pq_status pq_dataset_check_leaks(pq_dataset *d, pq_err *err)
     qsort(all, n, sizeof *all, by_key);
     for (size_t i = 1; i < n; i++) {
         PQ_CHECK(all[i].key != all[i - 1].key || all[i].split == all[i - 1].split,
-                 PQ_ERR_FORMAT, "%s: event %lld is in split '%s' and in split '%s'",
-                 s->path, (long long)all[i].key, s->splits[all[i - 1].split].name,
-                 s->splits[all[i].split].name);
+                 PQ_ERR_FORMAT, "%s: event %llu is in split '%s' and in split '%s'",
+                 s->path, (unsigned long long)all[i].key,
+                 s->splits[all[i - 1].split].name, s->splits[all[i].split].name);
     }
 cleanup:
     pq_free(all);

@@ -144,11 +144,11 @@ cleanup:
 
 /* Where in 0..1 an event number lies: its last decimal digit is the first after the
  * point, and so on, so that tenths are the number modulo 10 and numbers that follow each
- * other spread. The result is the double nearest to the decimal fraction, as parsed
- * bounds are. */
-static double share_of(int64_t number)
+ * other spread. Numbers have 64 bits and no sign. The result is the double nearest to the
+ * decimal fraction, as parsed bounds are. */
+static double share_of(uint64_t number)
 {
-    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    uint64_t rest = number;
     double   top = 0.0, scale = 1.0;
 
     for (int i = 0; i < SHARE_DIGITS; i++) {
@@ -179,7 +179,9 @@ static pq_status by_number(pq_source *s, const char *aux, const part *parts,
         const size_t m = n - first < BLOCK ? n - first : BLOCK;
         PQ_TRY(s->layout->read_aux(s, 0, &numbered, first, m, numbers, err));
         for (size_t i = 0; i < m; i++) {
-            const double at = share_of(numbers[i]);
+            const double at = share_of((uint64_t)numbers[i]);
+            PQ_CHECK(numbers[i] != INT64_MAX, PQ_ERR_FORMAT,
+                     "%s: event %zu: its %s is beyond 64 bits", s->path, first + i, aux);
             for (size_t p = 0; p < out->n; p++) {
                 pq_split *item = &out->items[p];
                 if (at >= parts[p].from && at < parts[p].to) {

@@ -95,12 +95,15 @@ pq_status pq_table_choose(pq_source *s, pq_table *t, const pq_dataset_options *o
         PQ_TRY(find_column(s, t, options->label, &t->label, err));
         t->named = true;
     }
+    if (options->weight != NULL && strcmp(options->weight, "none") != 0) {
+        PQ_TRY(find_column(s, t, options->weight, &t->weight, err));
+    }
     for (size_t i = 0; i < t->n; i++) {
         if (!t->named && is_class(t->names[i])) {
             t->label = i;
             t->named = true;
         }
-        if (is_weight(t->names[i])) {
+        if (t->weight == SIZE_MAX && is_weight(t->names[i])) {
             t->weight = i;
         }
     }
@@ -270,7 +273,8 @@ cleanup:
     return st;
 }
 
-/* A whole number to its last digit, other numbers to the nearest. */
+/* A whole number to its last digit, other numbers to the nearest; those of 2^63 and more
+ * as the bits of a number without a sign. */
 static pq_status whole_number(const pq_table *t, size_t row, size_t column, int64_t *out,
                               pq_err *err)
 {
@@ -279,13 +283,14 @@ static pq_status whole_number(const pq_table *t, size_t row, size_t column, int6
     pq_status st = PQ_OK;
 
     errno = 0;
-    *out  = strtoll(t->cells[column], &end, 10);
+    *out  = t->cells[column][0] == '-' ? strtoll(t->cells[column], &end, 10)
+                                       : (int64_t)strtoull(t->cells[column], &end, 10);
     if (end == t->cells[column] || *end != '\0' || errno != 0) {
         PQ_TRY(number(t, row, column, &value, err));
-        PQ_CHECK(fabs(value) < 0x1p63, PQ_ERR_FORMAT,
+        PQ_CHECK(value > -0x1p63 && value < 0x1p64, PQ_ERR_FORMAT,
                  "%s: event %zu: column '%s' holds '%.40s', not an event number",
                  t->lines.path, row, t->names[column], t->cells[column]);
-        *out = (int64_t)value;
+        *out = value < 0.0 ? (int64_t)value : (int64_t)(uint64_t)value;
     }
 cleanup:
     return st;

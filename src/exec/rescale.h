@@ -16,25 +16,43 @@
 /** Owns its arrays; {0} changes nothing. */
 typedef struct {
     size_t  n;      /**< features; 0 = nothing to do */
-    double *factor; /**< [n] */
+    size_t *swap;   /**< [n] feature i changes places with swap[i] >= i, one after the
+                       other, before all else; NULL = they stand right */
+    double *factor; /**< [n], or NULL: the scale is right */
     double *summand;
     bool    padded; /**< the last feature is a mask and stays; padding stays 0 */
 } pq_rescale;
 
 /**
- * Nothing to do where the model has no scaler, both have the same, or the file's
- * values are standardized by a scaler it does not tell.
+ * Features are matched by name where model and file name theirs, and put into the
+ * model's order. The scale has nothing to do where the model has no scaler, both have the
+ * same, or the file's values are standardized by a scaler it does not tell.
  *
  * @param[out] out  caller frees with pq_rescale_free
+ * @retval PQ_ERR_CONFIG   A feature of one is none of the other, with its name.
  * @retval PQ_ERR_SHAPE    The model's scaler has another number of features.
  * @retval PQ_ERR_NUMERIC  It has a deviation of 0.
  */
 pq_status pq_rescale_make(const pq_graph *graph, const pq_dataset_info *info,
                           pq_rescale *out, pq_err *err);
 
+/**
+ * Where each feature that is wanted stands among those at hand: `want` in the order of
+ * `have`.
+ *
+ * @param[in]  n      of each list
+ * @param[in]  whose  what has `have`, for messages: a path
+ * @param[out] order  [n], caller frees with pq_free; NULL where nothing is to move
+ * @retval PQ_ERR_CONFIG  A name is in one list alone.
+ */
+pq_status pq_features_order(const char *const *have, const char *const *want, size_t n,
+                            const char *whose, size_t **order, pq_err *err);
+
 /** A scale (x - mean) / std by feature; NULLs are the values themselves. Borrows. */
 typedef struct {
-    const float *mean, *std; /**< [n], both or none */
+    const float  *mean, *std; /**< [n], both or none */
+    const size_t *order;      /**< [n] of what is scaled from: where the features of the
+                                 other stand, or NULL = alike */
 } pq_scale;
 
 /**

@@ -5,7 +5,7 @@
 #include "graph/head.h"
 #include "graph/json_keys.h"
 
-enum { CLASSES_MAX = 1 << 20, NAME_MAX_BYTES = 255 };
+enum { NAMES_MAX = 1 << 20, NAME_MAX_BYTES = 255 };
 
 /* A JSON number as the text that pq_layer_set reads. */
 static bool number_text(const json_t *value, char *text, size_t size)
@@ -159,24 +159,31 @@ cleanup:
     return st;
 }
 
-static pq_status read_classes(const json_t *json, pq_graph *graph, pq_err *err)
+/* Names below a key, by the function that keeps them. */
+static pq_status
+read_names(const json_t *json, const char *key, const char *what, pq_graph *graph,
+           pq_status (*set)(pq_graph *, size_t, const char *const *, pq_err *),
+           pq_err *err)
 {
-    const json_t *classes = json_object_get(json, "class_names");
-    const size_t  n       = json_array_size(classes);
-    const char  **names   = NULL;
+    const json_t *list  = json_object_get(json, key);
+    const size_t  n     = json_array_size(list);
+    const char  **names = NULL;
     pq_status     st;
 
-    if (classes == NULL) {
+    if (list == NULL) {
         return PQ_OK;
     }
-    PQ_CHECK(n >= 1 && n <= CLASSES_MAX, PQ_ERR_FORMAT,
-             "'class_names' is no array of 1..%d names", CLASSES_MAX);
+    PQ_CHECK(n >= 1 && n <= NAMES_MAX, PQ_ERR_FORMAT, "'%s' is no array of 1..%d names",
+             key, NAMES_MAX);
     PQ_NEW(names, n);
     for (size_t i = 0; i < n; i++) {
-        names[i] = json_string_value(json_array_get(classes, i));
-        PQ_CHECK(names[i] != NULL, PQ_ERR_FORMAT, "class name %zu is no text", i);
+        names[i] = json_string_value(json_array_get(list, i));
+        PQ_CHECK(names[i] != NULL, PQ_ERR_FORMAT, "%s %zu is no text", what, i);
     }
-    PQ_TRY(pq_graph_set_classes(graph, n, names, err));
+    st = set(graph, n, names, err);
+    if (st == PQ_ERR_CONFIG) { /* in a file: not what a user asked for */
+        st = PQ_ERR_FORMAT;
+    }
 cleanup:
     pq_free(names);
     return st;
@@ -199,7 +206,8 @@ cleanup:
 
 pq_status pq_graph_from_json(const json_t *json, pq_graph **out, pq_err *err)
 {
-    static const char *const keys[] = {"nodes", "output", "head", "class_names", NULL};
+    static const char *const keys[] = {"nodes",       "output",        "head",
+                                       "class_names", "feature_names", NULL};
     pq_graph                *graph  = NULL;
     const char              *output = NULL;
     pq_status                st;
@@ -213,7 +221,10 @@ pq_status pq_graph_from_json(const json_t *json, pq_graph **out, pq_err *err)
     PQ_CHECK(graph->output != SIZE_MAX, PQ_ERR_FORMAT, "the output '%.64s' is no layer",
              output);
     PQ_TRY(read_head(json, graph, err));
-    PQ_TRY(read_classes(json, graph, err));
+    PQ_TRY(
+        read_names(json, "class_names", "class name", graph, pq_graph_set_classes, err));
+    PQ_TRY(read_names(json, "feature_names", "feature name", graph, pq_graph_set_features,
+                      err));
     *out  = graph;
     graph = NULL;
 cleanup:

@@ -4,6 +4,14 @@
 
 #include "core/memory.h"
 
+static void names_free(char **names, size_t n)
+{
+    for (size_t i = 0; names != NULL && i < n; i++) {
+        pq_free(names[i]);
+    }
+    pq_free(names);
+}
+
 void pq_node_free(pq_node *node)
 {
     pq_free(node->name);
@@ -23,10 +31,8 @@ void pq_graph_free(pq_graph **graph)
         pq_node_free(&g->nodes[i]);
     }
     pq_free(g->nodes);
-    for (size_t i = 0; g->class_names != NULL && i < g->n_classes; i++) {
-        pq_free(g->class_names[i]);
-    }
-    pq_free(g->class_names);
+    names_free(g->class_names, g->n_classes);
+    names_free(g->feature_names, g->n_features);
     pq_tensor_free(&g->scaler_mean);
     pq_tensor_free(&g->scaler_std);
     json_decref(g->provenance);
@@ -76,6 +82,10 @@ static pq_status clone_context(const pq_graph *from, pq_graph *to, pq_err *err)
         PQ_TRY(pq_graph_set_classes(to, from->n_classes,
                                     (const char *const *)from->class_names, err));
     }
+    if (from->feature_names != NULL) {
+        PQ_TRY(pq_graph_set_features(to, from->n_features,
+                                     (const char *const *)from->feature_names, err));
+    }
     if (from->scaler_mean != NULL) {
         PQ_TRY(pq_tensor_clone(from->scaler_mean, &to->scaler_mean, err));
     }
@@ -114,30 +124,41 @@ cleanup:
     return st;
 }
 
+/* Puts copies of names in place of others. */
+static pq_status set_names(const char *what, size_t n, const char *const *names,
+                           char ***to, size_t *to_n, pq_err *err)
+{
+    size_t    twice;
+    char    **copies = NULL;
+    pq_status st;
+
+    PQ_TRY(pq_repeated(names, n, &twice, err));
+    PQ_CHECK(twice == SIZE_MAX, PQ_ERR_CONFIG, "%s '%s' is named twice", what,
+             names[twice]);
+    PQ_NEW(copies, n);
+    for (size_t i = 0; i < n; i++) {
+        PQ_CHECK(names[i][0] != '\0', PQ_ERR_CONFIG, "%s %zu has an empty name", what, i);
+        PQ_STRDUP(copies[i], names[i]);
+    }
+    names_free(*to, *to_n);
+    *to    = copies;
+    *to_n  = n;
+    copies = NULL;
+cleanup:
+    names_free(copies, n);
+    return st;
+}
+
 pq_status pq_graph_set_classes(pq_graph *graph, size_t n, const char *const *names,
                                pq_err *err)
 {
-    char    **copies;
-    size_t    done = 0;
-    pq_status st;
+    return set_names("class", n, names, &graph->class_names, &graph->n_classes, err);
+}
 
-    PQ_NEW(copies, n);
-    for (; done < n; done++) {
-        PQ_STRDUP(copies[done], names[done]);
-    }
-    for (size_t i = 0; graph->class_names != NULL && i < graph->n_classes; i++) {
-        pq_free(graph->class_names[i]);
-    }
-    pq_free(graph->class_names);
-    graph->class_names = copies;
-    graph->n_classes   = n;
-    copies             = NULL;
-cleanup:
-    for (size_t i = 0; copies != NULL && i < done; i++) {
-        pq_free(copies[i]);
-    }
-    pq_free(copies);
-    return st;
+pq_status pq_graph_set_features(pq_graph *graph, size_t n, const char *const *names,
+                                pq_err *err)
+{
+    return set_names("feature", n, names, &graph->feature_names, &graph->n_features, err);
 }
 
 size_t pq_graph_find(const pq_graph *graph, const char *name)

@@ -48,7 +48,10 @@ typedef struct pq_graph {
 
     char **class_names; /**< [n_classes] in output order, of one output both classes, its
                            own second; or NULL when unknown */
-    size_t     n_classes;
+    size_t n_classes;
+    char **feature_names; /**< [n_features] of the last axis of the input, in order, or
+                             NULL when unknown */
+    size_t     n_features;
     pq_tensor *scaler_mean; /**< float32 [n features] or NULL: x' = (x - mean) / std */
     pq_tensor *scaler_std;
     json_t    *provenance;  /**< array of what was done, each with the content hash it was
@@ -71,9 +74,14 @@ pq_status pq_graph_clone(const pq_graph *graph, pq_graph **out, pq_err *err);
 pq_status pq_graph_add(pq_graph *graph, const char *name, pq_layer *layer,
                        size_t n_inputs, const char *const *inputs, pq_err *err);
 
-/** Sets the class names, in output order; copies them. */
+/** Sets the class names, in output order; copies them.
+ * @retval PQ_ERR_CONFIG  Two are the same, or one is empty. */
 pq_status pq_graph_set_classes(pq_graph *graph, size_t n, const char *const *names,
                                pq_err *err);
+
+/** Sets the names of the features, in the order of the input; as pq_graph_set_classes. */
+pq_status pq_graph_set_features(pq_graph *graph, size_t n, const char *const *names,
+                                pq_err *err);
 
 /** Frees what a node owns and zeroes it. */
 void pq_node_free(pq_node *node);

@@ -116,6 +116,13 @@ pq_status pq_graph_hash(const pq_graph *graph, char out[65], pq_err *err)
     if (!pq_head_is_told(graph)) {
         pq_hash_text(&h, pq_head_name(graph->head));
     }
+    if (graph->feature_names != NULL) { /* without: as it was before there were names */
+        pq_hash_text(&h, "features");
+        hash_number(&h, graph->n_features);
+    }
+    for (size_t i = 0; graph->feature_names != NULL && i < graph->n_features; i++) {
+        pq_hash_text(&h, graph->feature_names[i]);
+    }
     hash_tensor(&h, graph->scaler_mean);
     hash_tensor(&h, graph->scaler_std);
     if (graph->aside != NULL) {

@@ -135,12 +135,12 @@ cleanup:
     return st;
 }
 
-static json_t *classes_json(const pq_graph *graph)
+static json_t *names_json(size_t n, char *const *names)
 {
     json_t *json = json_array();
 
-    for (size_t i = 0; json != NULL && i < graph->n_classes; i++) {
-        if (json_array_append_new(json, json_string(graph->class_names[i])) != 0) {
+    for (size_t i = 0; json != NULL && i < n; i++) {
+        if (json_array_append_new(json, json_string(names[i])) != 0) {
             json_decref(json);
             return NULL;
         }
@@ -165,7 +165,13 @@ pq_status pq_graph_to_json(const pq_graph *graph, json_t **out, pq_err *err)
              json_object_set_new(json, "head", json_string(pq_head_name(graph->head))) ==
                  0) &&
             (graph->class_names == NULL ||
-             json_object_set_new(json, "class_names", classes_json(graph)) == 0),
+             json_object_set_new(json, "class_names",
+                                 names_json(graph->n_classes, graph->class_names)) ==
+                 0) &&
+            (graph->feature_names == NULL ||
+             json_object_set_new(json, "feature_names",
+                                 names_json(graph->n_features, graph->feature_names)) ==
+                 0),
         PQ_ERR_NOMEM, "cannot describe the model");
     *out = json_incref(json);
 cleanup:

@@ -77,6 +77,22 @@ cleanup:
     return st;
 }
 
+/* Type to read numbers of type `have` into. 64 bits without a sign are handed over bit by
+ * bit: libhdf5 would turn all of 2^63 and more into one number. */
+static pq_status type_for(hid_t have, pq_dtype dtype, hid_t *out, pq_err *err)
+{
+    pq_status st;
+
+    if (dtype != PQ_DTYPE_I64 || H5Tget_class(have) != H5T_INTEGER ||
+        H5Tget_sign(have) != H5T_SGN_NONE) {
+        return pq_h5_memory_type(dtype, out, err);
+    }
+    *out = H5Tcopy(H5T_NATIVE_UINT64);
+    PQ_CHECK(*out > 0, PQ_ERR_NOMEM, "cannot make an HDF5 type");
+cleanup:
+    return st;
+}
+
 /* Kind of an object, which may be a group. */
 static pq_h5_class kind_of(hid_t object)
 {
@@ -240,7 +256,7 @@ pq_status pq_h5_read_rows(pq_h5 *file, const char *path, pq_rows rows, pq_dtype 
     PQ_TRY(select_rows(file, path, &rows, &s, err));
     PQ_CHECK(is_number(class_of(s.type)), PQ_ERR_FORMAT, "%s: %s holds %s, not numbers",
              file->path, path, class_text(class_of(s.type)));
-    PQ_TRY(pq_h5_memory_type(dtype, &type, err));
+    PQ_TRY(type_for(s.type, dtype, &type, err));
     if (rows.n > 0 && s.row_items > 0) {
         PQ_TRY(read_selected(file, path, &s, type, out, err));
     }
@@ -315,29 +331,29 @@ static pq_status columns_type(const pq_h5 *file, const char *path, hid_t type,
                               const char *const *names, size_t n, pq_dtype dtype,
                               hid_t *out, pq_err *err)
 {
-    const size_t size   = pq_dtype_bytes(dtype);
-    hid_t        member = -1;
-    pq_status    st;
+    const size_t size = pq_dtype_bytes(dtype);
+    hid_t        have = -1, member = -1;
+    pq_status    st = PQ_OK;
 
-    PQ_TRY(pq_h5_memory_type(dtype, &member, err));
     *out = H5Tcreate(H5T_COMPOUND, n * size);
     for (size_t i = 0; i < n; i++) {
         const int at = H5Tget_member_index(type, names[i]);
-        hid_t     have;
-        bool      number;
 
         if (at < 0) {
             PQ_TRY(no_column(file, path, type, names[i], err));
         }
-        have   = H5Tget_member_type(type, (unsigned)at);
-        number = is_number(class_of(have));
         pq_h5_drop(have);
-        PQ_CHECK(number, PQ_ERR_FORMAT, "%s: %s: column '%s' holds no numbers",
-                 file->path, path, names[i]);
+        pq_h5_drop(member);
+        member = -1;
+        have   = H5Tget_member_type(type, (unsigned)at);
+        PQ_CHECK(is_number(class_of(have)), PQ_ERR_FORMAT,
+                 "%s: %s: column '%s' holds no numbers", file->path, path, names[i]);
+        PQ_TRY(type_for(have, dtype, &member, err));
         PQ_CHECK(H5Tinsert(*out, names[i], i * size, member) >= 0, PQ_ERR_FORMAT,
                  "%s: %s: column '%s' is wanted twice", file->path, path, names[i]);
     }
 cleanup:
+    pq_h5_drop(have);
     pq_h5_drop(member);
     return st;
 }

@@ -72,8 +72,13 @@ pq_status pq_evaluation_check(const pq_evaluation *e, pq_err *err)
         PQ_CHECK(e->labels[i] >= 0 && (size_t)e->labels[i] < e->classes, PQ_ERR_RANGE,
                  "event %zu: label %d is not in 0..%zu", i, (int)e->labels[i],
                  e->classes - 1);
-        PQ_CHECK(isfinite(w) && w >= 0.0, PQ_ERR_RANGE,
-                 "event %zu: weight %g is not finite and >= 0", i, w);
+        if (!isfinite(w) || w < 0.0) {
+            st = pq_err_set(err, PQ_ERR_RANGE, __FILE__, __LINE__,
+                            "event %zu: weight %g is not finite and >= 0", i, w);
+            pq_err_hint(err, "name the column of weights, or leave weights out: --weight "
+                             "NAME|none, or `weight` of the dataset");
+            goto cleanup;
+        }
         for (size_t c = 0; c < e->width; c++) {
             PQ_CHECK(isfinite(e->outputs[i * e->width + c]), PQ_ERR_NUMERIC,
                      "event %zu: output %zu is %g", i, c,

@@ -55,6 +55,11 @@ static const pq_param dataset_params[] = {
      .type   = PQ_PARAM_STRING,
      .offset = offsetof(pq_config_dataset, label),
      .help   = "column that holds the class; none = found by its name"},
+    {.name   = "weight",
+     .type   = PQ_PARAM_STRING,
+     .offset = offsetof(pq_config_dataset, weight),
+     .help   = "column that holds the event weights, or \"none\": all count alike; not "
+               "given: found by its name"},
     {.name   = "labels",
      .type   = PQ_PARAM_STRING,
      .offset = offsetof(pq_config_dataset, labels),

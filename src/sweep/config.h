@@ -34,6 +34,7 @@ typedef struct {
     char *layout; /**< as pq_dataset_options */
     char *inputs;
     char *label;
+    char *weight;
     char *labels;
     char *splits;
     char

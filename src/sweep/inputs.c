@@ -177,6 +177,7 @@ pq_status pq_input_dataset(const pq_config *config, const char *path, pq_dataset
     const pq_dataset_options options = {.layout    = d->layout,
                                         .inputs    = d->inputs,
                                         .label     = d->label,
+                                        .weight    = d->weight,
                                         .labels    = d->labels,
                                         .splits    = d->splits,
                                         .nonfinite = (pq_nonfinite)d->nonfinite};

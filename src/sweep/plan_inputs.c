@@ -53,11 +53,11 @@ static pq_status hash_split(const pq_cells *c, pq_dataset *dataset, const char *
     pq_status                st;
 
     PQ_TRY(pq_dataset_split(dataset, split, &i, err));
-    how =
-        pq_format("split rule 2|%s|%s|%s|%s|%s|%s|%d", split,
-                  d->layout != NULL ? d->layout : "", d->inputs != NULL ? d->inputs : "",
-                  d->label != NULL ? d->label : "", d->labels != NULL ? d->labels : "",
-                  d->splits != NULL ? d->splits : "", d->nonfinite);
+    how = pq_format(
+        "split rule 3|%s|%s|%s|%s|%s|%s|%s|%d", split, d->weight != NULL ? d->weight : "",
+        d->layout != NULL ? d->layout : "", d->inputs != NULL ? d->inputs : "",
+        d->label != NULL ? d->label : "", d->labels != NULL ? d->labels : "",
+        d->splits != NULL ? d->splits : "", d->nonfinite);
     PQ_CHECK(how != NULL, PQ_ERR_NOMEM, "cannot allocate a text");
     /* Values put for others are counted while they are read. */
     settled = d->nonfinite != PQ_NONFINITE_ZERO &&

@@ -77,11 +77,11 @@ cleanup:
 static pq_scale scale_of(const pq_graph *graph, const pq_dataset_info *info)
 {
     if (graph->scaler_mean != NULL && graph->scaler_std != NULL) {
-        return (pq_scale){pq_f32(graph->scaler_mean), pq_f32(graph->scaler_std)};
+        return (pq_scale){pq_f32(graph->scaler_mean), pq_f32(graph->scaler_std), NULL};
     }
     return info->scaler_mean != NULL && info->scaler_std != NULL
-               ? (pq_scale){info->scaler_mean, info->scaler_std}
-               : (pq_scale){NULL, NULL};
+               ? (pq_scale){info->scaler_mean, info->scaler_std, NULL}
+               : (pq_scale){NULL, NULL, NULL};
 }
 
 /* The events lie in memory in the scale of the graph. Where the file's values are
@@ -91,19 +91,32 @@ static pq_status match_scale(const pq_trainer *t, const pq_graph *graph, pq_teac
 {
     const pq_dataset_info *info = t->info;
     const size_t n = info->sample.ndim == 0 ? 0 : info->sample.dim[info->sample.ndim - 1];
-    pq_status    st;
+    const char *const *own   = (const char *const *)t->graph->feature_names;
+    size_t            *order = NULL;
+    pq_scale           from = {0}, to = {0};
+    pq_status          st;
 
-    if (info->standardized && (info->scaler_mean == NULL || info->scaler_std == NULL)) {
-        return PQ_OK;
-    }
     PQ_CHECK(graph->scaler_mean == NULL || graph->scaler_std == NULL ||
                  (graph->scaler_mean->count == n && graph->scaler_std->count == n),
              PQ_ERR_SHAPE,
              "the teacher's scaler has %zu means, but the events have %zu features",
              graph->scaler_mean->count, n);
-    PQ_TRY(pq_rescale_between(n, info->padded, scale_of(t->graph, info),
-                              scale_of(graph, info), &d->scale, err));
+    PQ_CHECK(own == NULL || graph->feature_names == NULL ||
+                 (t->graph->n_features == n && graph->n_features == n),
+             PQ_ERR_CONFIG, "the teacher takes %zu features, the graph %zu",
+             graph->n_features, t->graph->n_features);
+    if (own != NULL && graph->feature_names != NULL) {
+        PQ_TRY(pq_features_order(own, (const char *const *)graph->feature_names, n,
+                                 "the graph", &order, err));
+    }
+    if (!info->standardized || (info->scaler_mean != NULL && info->scaler_std != NULL)) {
+        from = scale_of(t->graph, info);
+        to   = scale_of(graph, info);
+    }
+    from.order = order;
+    PQ_TRY(pq_rescale_between(n, info->padded, from, to, &d->scale, err));
 cleanup:
+    pq_free(order);
     return st;
 }
 

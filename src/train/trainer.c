@@ -47,6 +47,9 @@ static pq_status adopt(pq_graph *graph, const pq_dataset_info *info, pq_err *err
     if (graph->class_names == NULL && info->n_classes > 0) {
         PQ_TRY(pq_graph_set_classes(graph, info->n_classes, info->class_names, err));
     }
+    if (graph->feature_names == NULL && info->feature_names != NULL && n > 0) {
+        PQ_TRY(pq_graph_set_features(graph, n, info->feature_names, err));
+    }
     if (graph->scaler_mean == NULL && info->scaler_mean != NULL &&
         info->scaler_std != NULL) {
         PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(n), &graph->scaler_mean, err));

@@ -221,7 +221,7 @@ Test(jets, ftag_labels_may_be_chosen_and_named)
     cr_expect_eq(y[0], 1);
     cr_expect_eq(y[1], 0);
     pq_dataset_close(&d);
-    v.label = "flavour"; /* an alias */
+    v.label = "flavour"; /* found where none is named */
     write_ftag(&v);
     d = open_with(NULL);
     OK(pq_dataset_read(d, 0, 0, 1, &(pq_batch){.y = y}, err));
@@ -239,8 +239,9 @@ Test(jets, ftag_labels_may_be_chosen_and_named)
 
 Test(jets, ftag_tracks_are_zero_where_they_are_not_valid)
 {
-    static const char *const inputs[] = {"tracks", "tracks.d0,tracks.S_d0",
-                                         "tracks.d0, tracks.S_d0, tracks.valid"};
+    static const char *const inputs[] = {
+        "tracks", "tracks.d0,tracks.lifetimeSignedD0Significance",
+        "tracks.d0, tracks.lifetimeSignedD0Significance, tracks.valid"};
 
     for (int i = 0; i < 3; i++) {
         variant                v = usual;

@@ -336,7 +336,9 @@ Test(qat, leaves_nothing_behind_when_memory_runs_out)
             pq_memory_fail_after(n);
             const pq_status st = train(&r, &e);
             pq_memory_fail_after(SIZE_MAX);
-            cr_assert(st == PQ_OK || st == PQ_ERR_NOMEM, "after %zu: %s", n, e.message);
+            cr_assert(st == PQ_OK || st == PQ_ERR_NOMEM ||
+                          strstr(e.message, "do not fit into memory") != NULL,
+                      "after %zu: %s", n, e.message);
             if (st == PQ_OK) {
                 pq_train_summary_free(&r.summary);
             } else if (r.graph->class_names == NULL) {

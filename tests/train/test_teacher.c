@@ -208,8 +208,8 @@ Test(teacher, gets_padding_and_mask_as_they_are)
     float              x[]   = {1.25F, 0.0F, 1.0F, 0.0F, 0.0F, 0.0F};
     pq_rescale         r     = {0};
 
-    OK(pq_rescale_between(3, true, (pq_scale){mean, std}, (pq_scale){NULL, NULL}, &r,
-                          err));
+    OK(pq_rescale_between(3, true, (pq_scale){mean, std, NULL},
+                          (pq_scale){NULL, NULL, NULL}, &r, err));
     pq_rescale_apply(&r, 6, x);
     for (size_t i = 0; i < 6; i++) {
         cr_expect_float_eq((double)x[i], (double)due[i], 0.0, "%zu", i);

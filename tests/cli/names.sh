@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Names of features and classes: kept with the model, matched, reordered or refused; columns and
+# weights chosen by name; event numbers of 64 bits.
+. "$(dirname "$0")/common.sh"
+
+# The same jets four times: in order, in another order, with a column more, and with one fewer.
+/usr/bin/python3 - datasets/jets-hlf.h5 "$work" <<'END'
+import csv, sys
+import h5py, numpy as np
+f, to = h5py.File(sys.argv[1]), sys.argv[2]
+text = lambda v: [t.decode() if isinstance(t, bytes) else t for t in v]
+classes, names = text(f.attrs["class_names"]), text(f.attrs["feature_names"])
+x, y = f["test/x"][:1500].astype(float), f["test/y"][:1500]
+if f.attrs.get("standardized", 0):
+    x = x * f.attrs["scaler_std"] + f.attrs["scaler_mean"]
+def write(file, columns, extra=()):
+    with open(f"{to}/{file}.csv", "w", newline="") as out:
+        w = csv.writer(out)
+        w.writerow([names[c] for c in columns] + [n for n, _ in extra] + ["class"])
+        for i in range(len(x)):
+            w.writerow([f"{x[i, c]:.9g}" for c in columns] + [v(i) for _, v in extra] + [classes[y[i]]])
+order = list(range(len(names)))
+write("plain", order)
+write("turned", order[::-1])
+write("more", order[8:] + order[:8], [("other", lambda i: i)])
+write("weighted", order, [("weight", lambda i: -1 if i % 3 else 2)])
+write("fewer", order[:-1])
+END
+train() { # OUT DATA MODEL: a few epochs, as configs/train-jsc.yaml
+  cat >"$work/t.yaml" <<END
+schema: pquant/1
+name: names
+model: $3
+dataset: {file: $2, splits: {train: [0, 0.9], test: [0.9, 1]}, test: test}
+train: {epochs: 4, batch: 64, optimizer: adam, lr: 0.003, seed: 1}
+output: {model: $1, log: $1.json}
+END
+  "$pquant" train "$work/t.yaml" -q
+}
+correct() { "$pquant" model eval "$@" --format json 2>/dev/null | /usr/bin/python3 -c 'import json,sys; print(json.load(sys.stdin)["correct"])'; }
+train "$work/m.h5" "$work/plain.csv" "{zoo: jsc-mlp}" || fault "the training failed"
+first=$(head -1 "$work/plain.csv" | cut -d, -f1)
+last=$(head -1 "$work/plain.csv" | cut -d, -f16)
+expect 0 "features $first," "$pquant" model info "$work/m.h5"
+whole=$(correct "$work/m.h5" --data "$work/plain.csv")
+[ "$whole" -gt 700 ] || fault "only '$whole' of 1500 right in the order of training"
+[ "$(correct "$work/m.h5" --data "$work/turned.csv")" = "$whole" ] || fault "columns in another order: another result"
+[ "$(correct "$work/m.h5" --data "$work/more.csv")" = "$whole" ] || fault "a column more: another result"
+expect 2 "fewer.csv has 15 features, but the model takes 16" "$pquant" model eval "$work/m.h5" --data "$work/fewer.csv"
+sed "1s/$last/another/" "$work/turned.csv" >"$work/renamed.csv"
+expect 2 "has no feature '$last', which the model takes" "$pquant" model eval "$work/m.h5" --data "$work/renamed.csv"
+expect 0 "" "$pquant" compress "$work/m.h5" -o "$work/c.h5" --method quantize:bits=8,activation_bits=8 --calib "$work/plain.csv"
+expect 0 "" "$pquant" compress "$work/m.h5" -o "$work/d.h5" --method quantize:bits=8,activation_bits=8 --calib "$work/more.csv"
+expect 0 "features $first," "$pquant" model info "$work/c.h5"
+[ "$(correct "$work/c.h5" --data "$work/turned.csv")" = "$(correct "$work/d.h5" --data "$work/plain.csv")" ] ||
+  fault "calibrated on columns in another order: another result"
+[ "$("$pquant" model diff "$work/c.h5" "$work/d.h5" --data "$work/turned.csv" | awk 'NF == 4 && $2 != 0' | wc -l)" = 0 ] ||
+  fault "two models of the same features differ"
+
+# Training on from a model: its features, in its order, whatever the file's.
+train "$work/on.h5" "$work/turned.csv" "{weights: $work/m.h5}" || fault "training on failed"
+expect 0 "features $first," "$pquant" model info "$work/on.h5"
+[ "$(correct "$work/on.h5" --data "$work/plain.csv")" -gt "$((whole - 150))" ] || fault "trained on in another order"
+
+# Given twice: refused wherever names are given.
+expect 2 "class 'g' is named twice" "$pquant" model eval "$work/m.h5" --data "$work/plain.csv" --classes g,q,g,z,t
+expect 2 "input '$first' is named twice" "$pquant" model eval "$work/m.h5" --data "$work/plain.csv" --inputs "$first,$first"
+expect 2 "input '$first' is named twice" "$pquant" data import "$work/plain.csv" -o "$work/i.h5" --inputs "$first,$first"
+/usr/bin/python3 - "$work" <<'END'
+import sys
+import h5py, numpy as np
+to, rng = sys.argv[1], np.random.default_rng(1)
+def own(file, **attributes):
+    with h5py.File(f"{to}/{file}.h5", "w") as f:
+        f.attrs.update({"format": "pquant-dataset", "class_names": ["a", "b"], "layout": "features", **attributes})
+        f["x"], f["y"] = rng.random((200, 3), np.float32), np.arange(200) % 2
+        return f
+own("classes", class_names=["a", "a"])
+own("features", feature_names=["u", "v", "u"])
+def numbered(file, numbers):
+    with h5py.File(f"{to}/{file}.h5", "w") as f:
+        f.attrs.update({"format": "pquant-dataset", "class_names": ["a", "b"], "layout": "features"})
+        f["x"], f["y"] = rng.random((len(numbers), 3), np.float32), np.arange(len(numbers)) % 2
+        f["aux/event_number"] = numbers
+numbered("big", np.uint64(2**63) + np.arange(200, dtype=np.uint64))
+numbered("same", np.arange(200, dtype=np.uint64) + 8) # 2**63 ends in 8
+numbered("float", np.full(200, 1e20))
+with open(f"{to}/big.csv", "w") as f:
+    f.write("a,eventNumber,class\n" + "".join(f"{i},{2**63 + i},{'xy'[i % 2]}\n" for i in range(200)))
+with h5py.File(f"{to}/ftag.h5", "w") as f:
+    f["jets"] = np.array([(1.0, 5 * (i % 2)) for i in range(8)], [("pt", "f4"), ("HadronGhostTruthLabelID", "i4")])
+    f["tracks"] = np.ones((8, 2), [("z0", "f4"), ("d0", "f4"), ("valid", "?")])
+END
+expect 2 "class 'a' is there twice" "$pquant" data info "$work/classes.h5"
+expect 2 "feature 'u' is there twice" "$pquant" data info "$work/features.h5"
+
+# Quantities under another name are other quantities.
+expect 2 "tracks has no column 'z0SinTheta'" "$pquant" data import "$work/ftag.h5" -o "$work/t.h5" --inputs tracks.z0SinTheta
+expect 2 "no column 'HadronConeExclTruthLabelID'" "$pquant" data import "$work/ftag.h5" -o "$work/t.h5" --label HadronConeExclTruthLabelID
+expect 0 "t.h5" "$pquant" data import "$work/ftag.h5" -o "$work/t.h5" --inputs tracks.z0,tracks.d0
+
+# Event numbers of 2^63 and more are spread like others.
+for file in big.h5 same.h5 big.csv; do
+  expect 0 "o.h5" "$pquant" data import "$work/$file" -o "$work/o.h5" --splits train=0:0.6,test=0.6:1
+  expect 0 "train            120 events" "$pquant" data info "$work/o.h5"
+  expect 0 "test              80 events" "$pquant" data info "$work/o.h5"
+done
+expect 2 "event 0: its event_number is beyond 64 bits" "$pquant" data import "$work/float.h5" -o "$work/o.h5" --splits train=0:0.6,test=0.6:1
+
+# A column of weights is chosen, or left alone, by name; the class too.
+expect 2 "weight" "$pquant" model eval "$work/m.h5" --data "$work/weighted.csv"
+[ "$(correct "$work/m.h5" --data "$work/weighted.csv" --weight none)" = "$whole" ] || fault "without weights"
+expect 0 "w.h5" "$pquant" data import "$work/weighted.csv" -o "$work/w.h5" --weight none
+expect 0 "accuracy" "$pquant" model eval "$work/m.h5" --data "$work/w.h5"
+expect 2 "has no column 'w'" "$pquant" model eval "$work/m.h5" --data "$work/weighted.csv" --weight w
+expect 2 "has no column 'kind'" "$pquant" model eval "$work/m.h5" --data "$work/plain.csv" --label kind
+done_testing
