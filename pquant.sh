@@ -13,7 +13,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 run_packages=(gcc libc6-dev pkg-config meson ninja-build libhdf5-dev libopenblas-dev liblapacke-dev
   libyaml-dev libjansson-dev libdnnl-dev nettle-dev libsqlite3-dev libcurl4-openssl-dev zlib1g-dev gnuplot-nox
-  fonts-dejavu-core)
+  fonts-dejavu-core ca-certificates)
 
 # need PACKAGE…: installs those that are missing.
 need() {
@@ -76,6 +76,7 @@ build)
   ;;
 *)
   prepare
+  [ "${1:-} ${2:-}" != "data generate" ] || need python3 python3-venv
   cd "$cd_from"
   exec "$root/build/src/cli/pquant" "$@"
   ;;

@@ -4,8 +4,8 @@
 #   ./pquant.sh test            everything
 #   ./pquant.sh test PATTERN    only the steps whose name matches the pattern
 #   ./pquant.sh test interop [PATTERN]    against other frameworks instead: tests/interop/run.sh
-test_packages=(clang clang-format-14 libclang-rt-14-dev libcriterion-dev python3-minimal python3-numpy
-  python3-pil python3-h5py hdf5-tools)
+test_packages=(clang clang-format-14 libclang-rt-14-dev libcriterion-dev python3-minimal python3-venv python3-numpy
+  python3-pil python3-h5py hdf5-tools git ca-certificates util-linux)
 passed=0 failed=0 skipped=0
 failures=()
 only=${1:-}
@@ -54,6 +54,25 @@ unit() {
 }
 meson_test() { /usr/bin/meson test -C "$1" --no-rebuild --print-errorlogs --num-processes 2; }
 
+# The instruction sets of this processor below its highest, with OpenBLAS's name of each.
+lesser_sets() {
+  build/src/cli/pquant doctor --format json | python3 -c '
+import json, sys
+sets = ["portable", "avx2", "avx512"]
+print(*sets[:sets.index(json.load(sys.stdin)["isa_of_cpu"])])'
+}
+
+# capped SET: the tests whose results depend on the instruction set or must not, once more on a lesser one.
+capped() {
+  local set=$1 core test code=0
+  core=$(PQUANT_ISA=$set build/src/cli/pquant doctor --format json | python3 -c 'import json, sys; print(json.load(sys.stdin)["openblas_coretype"])')
+  for test in build-gcc/tests/test_{exec,train,linalg,lab}_* build-gcc/tests/test_compress_{quantize_replay,by_time}; do
+    [ -f "$test" ] && [ -x "$test" ] || continue
+    PQUANT_ISA=$set OPENBLAS_CORETYPE=$core "$test" --jobs=2 || { code=1; echo "failed: $test"; }
+  done
+  return $code
+}
+
 check_format() {
   git -C "$root" ls-files '*.c' '*.h' | (cd "$root" && xargs "$clang_format" --dry-run -Werror)
 }
@@ -83,6 +102,10 @@ step "build clang" env CC=clang bash -c "$(declare -f build need); root='$root';
 unit build-gcc "unit tests, gcc"
 unit build-asan "unit tests, sanitizers"
 step "fuzz configurations" build-asan/tests/mutate_configs "${PQ_FUZZ_SECONDS:-20}" "${PQ_FUZZ_SEED:-1}" configs/*.yaml
+for set in $(lesser_sets); do
+  step "unit tests, $set" capped "$set"
+done
+step "build thread sanitizer" build "$root/build-tsan" -Db_sanitize=thread -Dbuildtype=debugoptimized -Dtests=false -Dwerror=false
 for script in tests/cli/*.sh; do
   [ "$script" = tests/cli/common.sh ] && continue
   step "cli $(basename "$script" .sh)" bash "$script"

@@ -95,12 +95,14 @@ static json_t *gather(void)
         (void)json_array_append_new(engines, json_string(pq_engine_names[i]));
     }
     return json_pack(
-        "{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, s:s, s:b, "
-        "s:b, s:f}",
+        "{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, "
+        "s:s, s:b, s:b, s:f}",
         "pquant", PQ_VERSION, "system", host.release, "cpu", pq_cpu_name(cpu, sizeof cpu),
         "cores", (json_int_t)pq_threads_available(), "isa", pq_isa_name(pq_cpu_isa()),
-        "cpu_features", pq_cpu_features(features, sizeof features), "openblas_core",
-        pq_blas_coretype(), "openblas_coretype",
+        "isa_of_cpu", pq_isa_name(pq_cpu_isa_whole()), "pquant_isa",
+        pq_cpu_is_capped() ? pq_isa_name(pq_cpu_isa()) : "", "cpu_features",
+        pq_cpu_features(features, sizeof features), "openblas_core", pq_blas_coretype(),
+        "openblas_coretype",
         wanted != NULL     ? wanted
         : coretype != NULL ? coretype
                            : "",
@@ -115,6 +117,10 @@ static void advise(const json_t *facts)
     const char  *wanted = pq_blas_wanted_coretype();
     const double spread = json_real_value(json_object_get(facts, "timing_spread"));
 
+    if (pq_cpu_isa() < pq_cpu_isa_whole()) {
+        (void)printf("advice: PQUANT_ISA caps the kernels at %s, this processor has %s\n",
+                     pq_isa_name(pq_cpu_isa()), pq_isa_name(pq_cpu_isa_whole()));
+    }
     if (wanted != NULL) {
         (void)printf(
             "advice: OpenBLAS took this processor for %s; pquant restarts itself with "

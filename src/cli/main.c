@@ -23,12 +23,14 @@ const pq_verb *const pq_verbs[] = {
 #undef X
 
 /* OpenBLAS chooses its kernels when it is loaded; older ones take new processors for
- * ancient ones. The choice can only be mended from outside: set it, start again once. */
+ * ancient ones. The choice can only be mended from outside: set it, start again once.
+ * A choice from outside stays, unless PQUANT_ISA speaks against it. */
 static void mend_blas(char **argv)
 {
-    const char *wanted = pq_blas_wanted_coretype();
+    const char *wanted = pq_blas_wanted_coretype(), *given = getenv("OPENBLAS_CORETYPE");
 
-    if (wanted == NULL || getenv("OPENBLAS_CORETYPE") != NULL) {
+    if (wanted == NULL || (given != NULL && !pq_cpu_is_capped()) ||
+        (given != NULL && strcmp(given, wanted) == 0)) {
         return;
     }
     if (setenv("OPENBLAS_CORETYPE", wanted, 1) == 0) {
@@ -146,8 +148,13 @@ static int run_verb(const pq_verb *verb, int argc, char *const *argv, int used)
 int main(int argc, char **argv)
 {
     const pq_verb *verb;
+    pq_err         err  = {0};
     int            used = 0;
 
+    if (pq_cpu_check_cap(&err) != PQ_OK) {
+        print_failure(argc, argv, PQ_EXIT_USAGE, &err);
+        return PQ_EXIT_USAGE;
+    }
     mend_blas(argv);
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         pq_help_program(argc < 2 ? stderr : stdout);

@@ -1,8 +1,9 @@
 #include "exec/cpu.h"
 
 #include <cblas.h>
-#include <stdbool.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -24,7 +25,7 @@ const char *pq_isa_name(pq_isa isa)
     }
 #endif
 
-pq_isa pq_cpu_isa(void)
+pq_isa pq_cpu_isa_whole(void)
 {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
@@ -36,6 +37,46 @@ pq_isa pq_cpu_isa(void)
     }
 #endif
     return PQ_ISA_PORTABLE;
+}
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static char           cap_text[24]; /* PQUANT_ISA, cut; "": there is none */
+static pq_isa         cap = PQ_ISA_COUNT;
+
+static void read_cap(void)
+{
+    const char *text = getenv("PQUANT_ISA");
+
+    (void)snprintf(cap_text, sizeof cap_text, "%s", text != NULL ? text : "");
+    for (pq_isa isa = PQ_ISA_PORTABLE; isa < PQ_ISA_COUNT; isa++) {
+        if (strcmp(cap_text, pq_isa_name(isa)) == 0) {
+            cap = isa;
+        }
+    }
+}
+
+bool pq_cpu_is_capped(void)
+{
+    (void)pthread_once(&once, read_cap);
+    return cap <= pq_cpu_isa_whole();
+}
+
+pq_isa pq_cpu_isa(void)
+{
+    return pq_cpu_is_capped() ? cap : pq_cpu_isa_whole();
+}
+
+pq_status pq_cpu_check_cap(pq_err *err)
+{
+    const pq_isa whole = pq_cpu_isa_whole();
+    pq_status    st    = PQ_OK;
+
+    PQ_CHECK(pq_cpu_is_capped() || cap_text[0] == '\0', PQ_ERR_CONFIG,
+             "PQUANT_ISA is '%s'; this processor has %s%s%s", cap_text,
+             pq_isa_name(PQ_ISA_PORTABLE), whole >= PQ_ISA_AVX2 ? ", avx2" : "",
+             whole >= PQ_ISA_AVX512 ? ", avx512" : "");
+cleanup:
+    return st;
 }
 
 const char *pq_cpu_features(char *buffer, size_t size)
@@ -112,6 +153,21 @@ static bool is_one_of(const char *core, const char *const *cores)
 }
 #endif
 
+#if defined(__x86_64__)
+/* For an instruction set that is asked for: no more than that, so that a product rounds
+ * as on a processor that has no more. */
+static const char *capped_coretype(const char *core)
+{
+    static const char *const portable[] = {"Prescott", NULL};
+    static const char *const avx2[]     = {"Haswell", "Zen", NULL};
+
+    if (pq_cpu_isa() == PQ_ISA_PORTABLE) {
+        return is_one_of(core, portable) ? NULL : "PRESCOTT";
+    }
+    return is_one_of(core, avx2) ? NULL : is_amd() ? "ZEN" : "HASWELL";
+}
+#endif
+
 const char *pq_blas_wanted_coretype(void)
 {
 #if defined(__x86_64__)
@@ -121,6 +177,9 @@ const char *pq_blas_wanted_coretype(void)
                                        "SapphireRapids", NULL};
     const char              *core   = pq_blas_coretype();
 
+    if (pq_cpu_is_capped() && pq_cpu_isa() < PQ_ISA_AVX512) {
+        return capped_coretype(core);
+    }
     /* Zen kernels are as good as OpenBLAS 0.3.21 has for AMD; do not second-guess them.
      */
     if (pq_cpu_isa() == PQ_ISA_AVX512 && !is_amd()) {

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "exec/cpu.h"
+
 #define X(word) extern const pq_engine pq_engine_##word;
 #include "exec/engines.def"
 #undef X
@@ -19,14 +21,25 @@ const char *const pq_engine_names[] = {
     NULL,
 };
 
+const char *const pq_engine_choices[] = {
+    "auto",
+#define X(word) #word,
+#include "exec/engines.def"
+#undef X
+    NULL,
+};
+
 enum { ENGINES = sizeof engines / sizeof engines[0] };
 
 pq_status pq_engine_find(const char *name, const pq_engine **out, pq_err *err)
 {
     pq_text     list = {0};
     const char *near;
-    pq_status   st;
+    pq_status   st = pq_cpu_check_cap(err);
 
+    if (st != PQ_OK) {
+        return st;
+    }
     for (size_t i = 0; i < ENGINES; i++) {
         if (strcmp(engines[i]->name, name) == 0) {
             *out = engines[i];

@@ -9,6 +9,11 @@
 
 #include "exec/plan.h"
 
+/** Ends of the names of kernels that multiply whole numbers: by instructions for bytes,
+ * and without. */
+#define PQ_KERNEL_NATIVE   ", native"
+#define PQ_KERNEL_EMULATED ", emulated"
+
 /** No node. */
 #define PQ_NO_NODE SIZE_MAX
 
@@ -43,7 +48,8 @@ struct pq_op {
     void (*release)(pq_op *op); /**< frees what the operation owns and itself */
     size_t      scratch_bytes;  /**< for a whole tile */
     size_t      weight_bytes;   /**< of packed weights */
-    const char *kernel;         /**< what computes it, for records */
+    const char *kernel; /**< what computes it, for records; products of whole numbers end
+                           in one of the two below */
 };
 
 /** Where a node may go in a step. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "exec/cpu.h"
 
 enum { ARGS = 5 };
 
@@ -17,10 +18,20 @@ static void (*set_threads)(int);
 static _Thread_local bool is_single;
 
 /* oneDNN may believe in AMX where the hypervisor has none (SIGILL), so the
-   instruction set is capped before the first primitive. */
+   instruction set is capped before the first primitive; PQUANT_ISA caps it further. */
+static dnnl_cpu_isa_t highest(void)
+{
+    if (pq_cpu_is_capped() && pq_cpu_isa() == PQ_ISA_PORTABLE) {
+        return dnnl_cpu_isa_sse41;
+    }
+    return pq_cpu_is_capped() && pq_cpu_isa() == PQ_ISA_AVX2
+               ? dnnl_cpu_isa_avx2
+               : dnnl_cpu_isa_avx512_core_bf16;
+}
+
 static void start(void)
 {
-    (void)dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx512_core_bf16);
+    (void)dnnl_set_max_cpu_isa(highest());
     has_vnni = dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core_vnni;
     *(void **)&set_threads = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
     if (dnnl_engine_create(&machine, dnnl_cpu, 0) != dnnl_success ||
@@ -244,8 +255,8 @@ pq_status pq_dnnl_make(const pq_dnnl_shape *s, size_t n, float *bias, pq_dnnl_va
         goto cleanup;
     }
     v->n = n;
-    (void)snprintf(v->kernel, sizeof v->kernel, "%.40s, %s", name,
-                   strstr(name, "vnni") != NULL ? "native" : "emulated");
+    (void)snprintf(v->kernel, sizeof v->kernel, "%.40s%s", name,
+                   has_vnni ? PQ_KERNEL_NATIVE : PQ_KERNEL_EMULATED);
     w               = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
     v->weight_bytes = dnnl_memory_desc_get_size(w);
     PQ_NEW(plain, s->units->outputs * s->units->length);

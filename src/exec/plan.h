@@ -22,6 +22,11 @@ typedef struct pq_engine pq_engine;
 /** Names of the engines this build has, NULL-terminated, in a fixed order. */
 extern const char *const pq_engine_names[];
 
+/** The same after "auto", which stands for the fastest of pq_plan_engines(). */
+extern const char *const pq_engine_choices[];
+
+enum { PQ_FAST_ENGINES = 2 };
+
 typedef struct {
     const char *engine; /**< NULL = "blas" */
     size_t      batch;  /**< most samples a run may have, >= 1 */
@@ -72,6 +77,21 @@ size_t pq_plan_weight_bytes(const pq_plan *plan);
  * native; 4 x sums and means of bytes". Kernels of 8-bit codes say "native" or
  * "emulated": whether the processor multiplies bytes. */
 void pq_plan_kernels(const pq_plan *plan, pq_text *out);
+
+/**
+ * The engines that compute a checked network as it is defined and are made to be fast:
+ * "blas", and "onednn" where that computes any layer in whole numbers. Which of two is
+ * faster is for a clock to tell: a small layer costs more to start than to compute.
+ *
+ * @param[out] engines  [PQ_FAST_ENGINES] names; the first is "blas"
+ * @retval others       As pq_plan_create.
+ */
+pq_status pq_plan_engines(const pq_graph *graph, const char **engines, size_t *n,
+                          pq_err *err);
+
+/** "avx512", or what a foreign library uses, "avx512_core_bf16": what results of an
+ * engine depend on; of "auto" both. */
+void pq_engine_describe(const char *engine, pq_text *out);
 
 /** Most samples of a run. */
 size_t pq_plan_batch(const pq_plan *plan);

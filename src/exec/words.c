@@ -265,12 +265,12 @@ pq_status pq_words_prepare(const pq_step *step, const pq_units *units,
                            const pq_quant *from, const pq_quant *to, pq_op **out,
                            pq_err *err)
 {
-    static const char *const names[PQ_ISA_COUNT] = {"int16 words:portable, emulated",
-                                                    "int16 words:avx2, emulated",
-                                                    "int16 words:avx512, emulated"};
-    words_op                *w                   = NULL;
-    size_t                   sums;
-    pq_status                st;
+    static const char *const names[PQ_ISA_COUNT] = {
+        "int16 words:portable" PQ_KERNEL_EMULATED, "int16 words:avx2" PQ_KERNEL_EMULATED,
+        "int16 words:avx512" PQ_KERNEL_EMULATED};
+    words_op *w = NULL;
+    size_t    sums;
+    pq_status st;
 
     PQ_NEW(w, 1);
     w->op.run     = run;

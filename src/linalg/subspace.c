@@ -13,8 +13,8 @@
 static const double small = 1e-10;
 
 /* Down to this part of the largest, dividing by singular values keeps columns orthonormal
- * to 1e-12. */
-static const double even = 1e-4;
+ * to 1e-12, whatever the order of the sums: rounding is amplified by its inverse. */
+static const double even = 1e-3;
 
 /* Sums of squares below this have lost digits to underflow. */
 static const double tiny = 1e-280;

@@ -22,6 +22,16 @@ static void find_batch(const pq_view *v, char *out, size_t size)
     }
 }
 
+/* What the bar's time is of: an engine's name holds no quotes. */
+static const char *engine_of(const pq_plot *p, size_t row)
+{
+    char batch[24], name[64];
+
+    find_batch(p->v, batch, sizeof batch);
+    (void)snprintf(name, sizeof name, "latency.b%s.engine", batch);
+    return pq_view_text(json_object_get(p->v->rows[row].cell, "engines"), name);
+}
+
 /* A row of data and its two ticks: the label on the left, the time on the right. */
 static void add_bar(pq_plot *p, size_t row, pq_number speed_up, size_t time, size_t bar,
                     pq_text *times)
@@ -40,6 +50,9 @@ static void add_bar(pq_plot *p, size_t row, pq_number speed_up, size_t time, siz
     pq_text_add(times, "%s'", bar == 0 ? "set y2tics font small scale 0 (" : ", ");
     pq_number_add(times, (pq_number){t.value, (double)NAN, (double)NAN},
                   v->columns[time].scale, 3, PQ_STYLE_TEXT);
+    if (*v->rows[row].engine != '\0') {
+        pq_text_add(times, " %s", engine_of(p, row));
+    }
     pq_text_add(times, "' %zu", bar);
 }
 
@@ -75,7 +88,7 @@ static void add_commands(pq_plot *p, const char *batch, const char *unit, size_t
                 "unset key\nset border 3\nset xtics nomirror\nset grid noytics\n"
                 "set yrange [%zu.6:-0.6]\nset y2range [%zu.6:-0.6]\nset xrange [0:%.6g]\n"
                 "set xlabel 'speed-up over the reference, batch size %s'\n"
-                "set y2label 'median time of a call / %s'\n"
+                "set y2label 'median time of a call / %s, engine'\n"
                 "set arrow 1 from 1, graph 0 to 1, graph 1 nohead front dashtype 2 "
                 "linewidth 1.5 linecolor rgb '#000000'\n",
                 bars - 1, bars - 1, largest * 1.06, batch, unit);
@@ -114,7 +127,7 @@ pq_status pq_plot_latency(pq_plot *p, pq_err *err)
     pq_text_add(&p->caption,
                 "Speed-up over the reference, timed interleaved in the same run, "
                 "with 95 %% intervals; on the right the median time of a call "
-                "on this host.");
+                "on this host, and the engine that was timed.");
     if (left > 0) {
         pq_text_add(&p->caption, " %zu more models are in the table.", left);
     }

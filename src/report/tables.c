@@ -44,6 +44,10 @@ static void add_head(const pq_view *v, pq_table_part part, pq_style style, pq_te
             pq_text_add(out, "%s", html ? "</th>" : "");
         }
     }
+    if (v->timed && part == PQ_TABLE_MAIN) {
+        pq_text_add(out, "%s%s", frames[style].between,
+                    html ? "<th scope=\"col\">engine</th>" : "engine");
+    }
     pq_text_add(out, "%s", frames[style].row_end);
 }
 
@@ -68,6 +72,11 @@ static void add_row(const pq_view *v, size_t row, pq_table_part part, pq_style s
             pq_text_add(out, "%s", f->cell_end);
         }
     }
+    if (v->timed && part == PQ_TABLE_MAIN) {
+        pq_text_add(out, "%s%s", f->between, f->cell_begin);
+        pq_escape_add(out, v->rows[row].engine, style);
+        pq_text_add(out, "%s", f->cell_end);
+    }
     pq_text_add(out, "%s", f->row_end);
 }
 
@@ -88,13 +97,14 @@ static void add_rule(size_t n, pq_style style, pq_text *out)
 
 void pq_tables_add(const pq_view *v, pq_table_part part, pq_style style, pq_text *out)
 {
-    const size_t n    = count_columns(v, part);
-    size_t       done = 0;
+    const size_t numbers = count_columns(v, part);
+    const size_t n       = numbers + (v->timed && part == PQ_TABLE_MAIN ? 1 : 0);
+    size_t       done    = 0;
 
     for (size_t r = 0; r < v->n_rows; r++) {
         done += v->rows[r].done;
     }
-    if (n == 0 || done == 0) {
+    if (numbers == 0 || done == 0) {
         return;
     }
     if (style == PQ_STYLE_TEX) {
@@ -260,6 +270,26 @@ static void add_refused(const pq_view *v, pq_text *out)
     }
 }
 
+/* Where batch sizes were timed on different engines: what the second decides otherwise.
+ */
+static void add_other_decisions(const pq_view *v, pq_text *out)
+{
+    for (size_t r = 0; r < v->n_rows; r++) {
+        const json_t *record = json_object_get(v->rows[r].cell, "record");
+        json_t       *others = json_object_get(record, "engines"), *other;
+        const char   *name;
+        if (strchr(v->rows[r].engine, '/') == NULL) {
+            continue;
+        }
+        json_object_foreach(others, name, other)
+        {
+            pq_escape_add(out, v->rows[r].label, PQ_STYLE_TEXT);
+            pq_text_add(out, ": blas and %s decide %lld events differently.\n", name,
+                        (long long)json_integer_value(json_object_get(other, "differs")));
+        }
+    }
+}
+
 void pq_tables_add_notes(const pq_view *v, pq_text *out)
 {
     const size_t missing = count_status(v, "missing") + count_status(v, "interrupted");
@@ -285,6 +315,13 @@ void pq_tables_add_notes(const pq_view *v, pq_text *out)
     }
     add_said(v, "Outputs", "outputs", "meaning", out);
     add_refused(v, out);
+    if (v->timed) {
+        pq_text_add(out, "engine: what was timed, and what gave the other numbers; blas "
+                         "computes in float32, onednn in int8 where a layer has both "
+                         "weights and activations of at most 8 bits; of two, by batch "
+                         "size, the first gave the other numbers.\n");
+    }
+    add_other_decisions(v, out);
     add_list(v, "Noisy timing", is_noisy, out);
     add_list(v, "Outside the constraints", is_infeasible, out);
     add_list(v, "Not judged by every constraint, for want of a value", is_undecided, out);

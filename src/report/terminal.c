@@ -137,6 +137,23 @@ cleanup:
     return st;
 }
 
+static pq_status fill_engines(const pq_view *v, column *out, pq_err *err)
+{
+    pq_text   text = {0};
+    pq_status st;
+
+    PQ_NEW(out->texts, v->n_rows + 1);
+    pq_text_add(&text, "engine");
+    PQ_TRY(take(&text, &out->texts[0], &out->width, err));
+    for (size_t r = 0; r < v->n_rows; r++) {
+        pq_escape_add(&text, v->rows[r].engine, PQ_STYLE_TEXT);
+        PQ_TRY(take(&text, &out->texts[r + 1], &out->width, err));
+    }
+    out->shown = v->timed;
+cleanup:
+    return st;
+}
+
 /* Shows the most important columns that fit; returns the table's width. */
 static size_t choose_columns(const pq_view *v, column *columns, size_t used, size_t width)
 {
@@ -166,6 +183,8 @@ static size_t choose_columns(const pq_view *v, column *columns, size_t used, siz
 static void add_line(const pq_view *v, const column *labels, const column *columns,
                      size_t line, pq_text *out)
 {
+    const column *engines = &columns[v->n_columns];
+
     add_label(out, labels->texts[line], labels->width);
     for (size_t c = 0; c < v->n_columns; c++) {
         if (columns[c].shown) {
@@ -173,6 +192,10 @@ static void add_line(const pq_view *v, const column *labels, const column *colum
             add_spaces(out, GAP + columns[c].width - length_of(text));
             pq_text_add(out, "%s", text);
         }
+    }
+    if (engines->shown) {
+        add_spaces(out, GAP);
+        pq_text_add(out, "%s", engines->texts[line]);
     }
 }
 
@@ -251,24 +274,26 @@ pq_status pq_tables_terminal(const pq_view *v, size_t width, bool color, pq_text
     const size_t   limit   = width < WIDTH_MIN ? WIDTH_MIN : width;
     column         labels  = {0};
     column        *columns = NULL;
-    size_t         used;
+    size_t         used, engines;
     pq_status      st;
 
-    PQ_NEW(columns, v->n_columns);
+    PQ_NEW(columns, v->n_columns + 1); /* the last: engines */
     PQ_TRY(fill_labels(v, &labels, err));
     for (size_t c = 0; c < v->n_columns; c++) {
         PQ_TRY(fill_column(v, c, &columns[c], err));
     }
+    PQ_TRY(fill_engines(v, &columns[v->n_columns], err));
     labels.width = labels.width > LABEL_MAX ? LABEL_MAX : labels.width;
     labels.width = labels.width > limit / 2 ? limit / 2 : labels.width;
-    used         = choose_columns(v, columns, labels.width, limit);
-    if (used > labels.width) {
+    engines      = v->timed ? GAP + columns[v->n_columns].width : 0;
+    used         = choose_columns(v, columns, labels.width + engines, limit);
+    if (used > labels.width + engines) {
         add_table(v, &labels, columns, used, p, out);
     }
     add_failed(v, &labels, limit, p, out);
     add_notes(v, limit, p, out);
 cleanup:
-    for (size_t c = 0; columns != NULL && c < v->n_columns; c++) {
+    for (size_t c = 0; columns != NULL && c <= v->n_columns; c++) {
         free_column(v, &columns[c]);
     }
     free_column(v, &labels);

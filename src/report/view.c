@@ -98,6 +98,34 @@ static size_t spec_of(const char *name, size_t *batch)
     return N_SPECS;
 }
 
+/* Engines by batch size, in one word where they are one. */
+static pq_status name_engines(pq_view_row *row, pq_err *err)
+{
+    json_t     *engines = json_object_get(row->cell, "engines"), *engine;
+    const char *name, *first = NULL;
+    pq_text     text = {0};
+    bool        same = true;
+    pq_status   st;
+
+    json_object_foreach(engines, name, engine)
+    {
+        first = first != NULL ? first : json_string_value(engine);
+        same  = same && strcmp(first, json_string_value(engine)) == 0;
+    }
+    pq_text_add(&text, "%s", same && first != NULL ? first : "");
+    json_object_foreach(engines, name, engine)
+    {
+        if (!same) {
+            pq_text_add(&text, "%s%s", text.length > 0 ? "/" : "",
+                        json_string_value(engine));
+        }
+    }
+    PQ_TRY(pq_text_take(&text, &row->engine, err));
+cleanup:
+    pq_text_free(&text);
+    return st;
+}
+
 static pq_status make_rows(const json_t *results, pq_view *v, pq_err *err)
 {
     const json_t *cells    = json_object_get(results, "cells");
@@ -124,6 +152,8 @@ static pq_status make_rows(const json_t *results, pq_view *v, pq_err *err)
                                               json_object_get(cell, "repeat")))
                               : pq_strdup(pq_view_text(cell, "label"));
         PQ_CHECK(row->label != NULL, PQ_ERR_NOMEM, "cannot allocate a label");
+        PQ_TRY(name_engines(row, err));
+        v->timed = v->timed || *row->engine != '\0';
         json_array_foreach(json_object_get(cell, "timings"), k, timing)
         {
             const json_t *samples = json_object_get(timing, "timing");
@@ -431,6 +461,7 @@ void pq_view_free(pq_view *v)
 {
     for (size_t r = 0; v->rows != NULL && r < v->n_rows; r++) {
         pq_free(v->rows[r].label);
+        pq_free(v->rows[r].engine);
     }
     for (size_t c = 0; v->columns != NULL && c < v->n_columns; c++) {
         pq_free(v->columns[c].name);
@@ -441,60 +472,4 @@ void pq_view_free(pq_view *v)
     pq_free(v->columns);
     pq_free(v->numbers);
     *v = (pq_view){0};
-}
-
-size_t pq_view_column_of(const pq_view *v, const char *name)
-{
-    for (size_t c = 0; c < v->n_columns; c++) {
-        if (strcmp(v->columns[c].name, name) == 0) {
-            return c;
-        }
-    }
-    return PQ_VIEW_NONE;
-}
-
-pq_number pq_view_number(const pq_view *v, size_t row, size_t column)
-{
-    return row < v->n_rows && column < v->n_columns
-               ? v->numbers[row * v->n_columns + column]
-               : nothing;
-}
-
-void pq_view_add(const pq_view *v, size_t row, size_t column, pq_style style,
-                 pq_text *out)
-{
-    const pq_number       number = pq_view_number(v, row, column);
-    const pq_view_column *c      = &v->columns[column];
-
-    if (c->count) {
-        pq_count_add(out, number.value, style);
-    } else {
-        pq_number_add(out, number, c->scale, c->digits, style);
-    }
-}
-
-void pq_view_add_head(const pq_view_column *column, pq_style style, pq_text *out)
-{
-    pq_escape_add(out, column->title, style);
-    if (*column->unit != '\0') {
-        pq_text_add(out, " / ");
-        pq_escape_add(out, column->unit, style);
-    }
-}
-
-bool pq_view_failed(const pq_view_row *row)
-{
-    return !row->done && strcmp(row->status, "missing") != 0 &&
-           strcmp(row->status, "interrupted") != 0;
-}
-
-const char *pq_view_reason(const pq_view_row *row)
-{
-    const json_t *error = json_object_get(json_object_get(row->cell, "record"), "error");
-    const char   *message = pq_view_text(error, "message");
-
-    if (*message != '\0') {
-        return message;
-    }
-    return strcmp(row->status, "missing") == 0 ? "not run yet" : "no reason was recorded";
 }

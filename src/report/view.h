@@ -37,6 +37,8 @@ typedef struct {
     const char   *status;
     bool          done;  /**< has numbers */
     const char   *noise; /**< why its timing is noisy, or NULL */
+    char *engine; /**< that was timed, "blas"; "blas/onednn" by batch size where they
+                     differ; "" where none was; owned */
 } pq_view_row;
 
 typedef struct {
@@ -44,6 +46,7 @@ typedef struct {
     const char     *name;    /**< of the experiment */
     char           *dataset; /**< base name of its file, or ""; owned */
     double          events;  /**< behind the accuracy, or NAN */
+    bool            timed;   /**< any row names an engine */
     size_t          n_rows, n_columns;
     pq_view_row    *rows;      /**< [n_rows], in the plan's order */
     pq_view_column *columns;   /**< [n_columns], in the table's order */

@@ -74,17 +74,45 @@ cleanup:
     return st;
 }
 
+/* Notes the engine of a timing. Numbers of the cell's first are those of its engine,
+ * where the eval record has them. */
+static pq_status join_engine(json_t *cell, const json_t *timing, json_t *engines,
+                             pq_err *err)
+{
+    const json_t *about   = json_object_get(timing, "timing");
+    const char   *engine  = text_of(json_object_get(timing, "provenance"), "engine");
+    json_t       *record  = json_object_get(cell, "record");
+    json_t       *numbers = json_object_get(
+              json_object_get(json_object_get(record, "engines"), engine), "metrics");
+    char *name =
+        pq_format("latency.b%lld.engine",
+                  (long long)json_integer_value(json_object_get(about, "batch")));
+    pq_status st;
+
+    PQ_CHECK(name != NULL, PQ_ERR_NOMEM, "cannot allocate results");
+    if (json_object_size(engines) == 0 && json_is_object(numbers)) {
+        PQ_CHECK(json_object_update(json_object_get(cell, "metrics"), numbers) == 0,
+                 PQ_ERR_NOMEM, "cannot allocate results");
+    }
+    PQ_CHECK(json_object_set_new(engines, name, json_string(engine)) == 0, PQ_ERR_NOMEM,
+             "cannot allocate results");
+cleanup:
+    pq_free(name);
+    return st;
+}
+
 static pq_status join_timings(const char *dir, json_t *cell, pq_results_count *count,
                               pq_err *err)
 {
     const bool    due     = strcmp(text_of(cell, "status"), "ok") == 0;
     json_t       *metrics = json_object_get(cell, "metrics");
-    json_t       *timings = json_array(), *record = NULL;
+    json_t       *timings = json_array(), *record = NULL, *engines = json_object();
     const json_t *keys = json_object_get(cell, "latency"), *key;
     size_t        i;
     pq_status     st = PQ_OK;
 
-    PQ_CHECK(timings != NULL, PQ_ERR_NOMEM, "cannot allocate results");
+    PQ_CHECK(timings != NULL && json_object_set(cell, "engines", engines) == 0,
+             PQ_ERR_NOMEM, "cannot allocate results");
     json_array_foreach(keys, i, key)
     {
         const pq_status read = pq_record_read(dir, json_string_value(key), &record, NULL);
@@ -93,6 +121,7 @@ static pq_status join_timings(const char *dir, json_t *cell, pq_results_count *c
         count->latency_missing += due && !ok;
         count->damaged += read == PQ_ERR_FORMAT;
         if (ok) {
+            PQ_TRY(join_engine(cell, record, engines, err));
             PQ_CHECK(json_object_update(metrics, json_object_get(record, "metrics")) ==
                              0 &&
                          json_array_append(timings, record) == 0,
@@ -104,6 +133,7 @@ static pq_status join_timings(const char *dir, json_t *cell, pq_results_count *c
     PQ_CHECK(json_object_set(cell, "timings", timings) == 0, PQ_ERR_NOMEM,
              "cannot allocate results");
 cleanup:
+    json_decref(engines);
     json_decref(record);
     json_decref(timings);
     return st;

@@ -41,7 +41,10 @@ typedef struct {
  *   record   the eval record, or null;
  *   timings  [latency records that are there and ok];
  *   undecided  [constraints whose value was not measured], of cells that are done;
- *   metrics  {name: {value, lo, hi, n, unit, better}} of all these records, latency last
+ *   metrics  {name: {value, lo, hi, n, unit, better}} of all these records, latency last;
+ *            where the eval record has numbers of several engines, those of the engine of
+ *            the first timing
+ *   engines  {"latency.b<batch>.engine": name} of what was timed
  * @param[out] count  may be NULL
  *
  * @retval PQ_ERR_NOT_FOUND  No plan in the folder: nothing was run there.

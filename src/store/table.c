@@ -8,7 +8,7 @@
 #include "core/text.h"
 
 /* What a column is made from. */
-typedef enum { FROM_CELL, FROM_AXIS, FROM_ERROR, FROM_METRIC } origin;
+typedef enum { FROM_CELL, FROM_AXIS, FROM_ERROR, FROM_ENGINE, FROM_METRIC } origin;
 
 typedef struct {
     origin      from;
@@ -137,6 +137,26 @@ cleanup:
     return st;
 }
 
+static pq_status add_engines(builder *b, const json_t *cells, pq_err *err)
+{
+    const json_t *cell, *value;
+    const char   *name;
+    size_t        i;
+    pq_status     st = PQ_OK;
+
+    json_array_foreach(cells, i, cell)
+    {
+        json_object_foreach(json_object_get(cell, "engines"), name, value)
+        {
+            if (!has_column(b, FROM_ENGINE, name)) {
+                PQ_TRY(add_column(b, (source){FROM_ENGINE, name, NULL}, "", NULL, err));
+            }
+        }
+    }
+cleanup:
+    return st;
+}
+
 static pq_status add_columns(builder *b, const json_t *cells, pq_err *err)
 {
     bool      repeats = false;
@@ -151,6 +171,7 @@ static pq_status add_columns(builder *b, const json_t *cells, pq_err *err)
     PQ_TRY(add_column(b, (source){FROM_CELL, "status", NULL}, "", NULL, err));
     PQ_TRY(add_column(b, (source){FROM_ERROR, "error", NULL}, "", NULL, err));
     PQ_TRY(add_metrics(b, cells, false, err));
+    PQ_TRY(add_engines(b, cells, err));
     PQ_TRY(add_metrics(b, cells, true, err));
 cleanup:
     return st;
@@ -166,6 +187,8 @@ static const json_t *find_value(const json_t *cell, source from)
     case FROM_ERROR:
         return json_object_get(json_object_get(json_object_get(cell, "record"), "error"),
                                "message");
+    case FROM_ENGINE:
+        return json_object_get(json_object_get(cell, "engines"), from.name);
     case FROM_METRIC:
         return json_object_get(
             json_object_get(json_object_get(cell, "metrics"), from.name), from.field);

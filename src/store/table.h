@@ -5,7 +5,8 @@
  * Columns: pipeline, label, one for each axis, repeat (only where there is more
  * than one), status, error, then for each metric `<metric>`, `<metric>_lo` and
  * `<metric>_hi` (the two only if any cell has an interval). Latency comes last:
- * `latency.b1.throughput_s`, …, `latency.b1.ratio` (b = batch size).
+ * `latency.b1.engine`, then `latency.b1.throughput_s`, …, `latency.b1.ratio` (b = batch
+ * size).
  */
 #ifndef PQ_STORE_TABLE_H
 #define PQ_STORE_TABLE_H

@@ -13,6 +13,7 @@
 #include "metrics/confusion.h"
 #include "store/record.h"
 #include "sweep/curves.h"
+#include "sweep/engines.h"
 #include "sweep/inputs.h"
 #include "sweep/key.h"
 #include "train/train.h"
@@ -32,7 +33,9 @@ typedef struct {
     pq_dataset            *data, *calib;
     pq_cache              *cache;
     pq_evaluated           result;
-    pq_diff                diff; /* against the network before any stage */
+    const char            *second; /* another engine that was evaluated, or NULL */
+    pq_evaluated           other;  /* by it */
+    pq_diff                diff;   /* against the network before any stage */
 } work;
 
 char *pq_artifact_path(const pq_cells *cells, const char *artifact)
@@ -201,7 +204,7 @@ static pq_status apply_stage(work *w, const pq_stage *stage, pq_err *err)
     pq_compress_options options = {
         .calib_events = (size_t)w->cells->config->dataset.calib_events,
         .cache        = w->cache,
-        .engine       = pq_engine_names[w->cells->config->latency.engine],
+        .engine       = pq_stage_engine(w->cells->config),
         .batch        = (size_t)w->cells->config->latency.batch.value[0],
         .seed         = pq_stage_seed(w->cells, w->cell, stage),
         .progress     = w->options->progress,
@@ -272,10 +275,12 @@ cleanup:
 
 static pq_status evaluate(work *w, pq_err *err)
 {
-    const pq_config    *config  = w->cells->config;
-    char               *model   = pq_artifact_path(w->cells, pq_cell_artifact(w->cell));
+    const pq_config    *config = w->cells->config;
+    char               *model  = pq_artifact_path(w->cells, pq_cell_artifact(w->cell));
+    const char         *engines[PQ_FAST_ENGINES];
+    size_t              n_engines;
     pq_evaluate_options options = {
-        .predict   = {.engine  = pq_engine_names[config->evaluate.engine],
+        .predict   = {.engine  = pq_evaluating_engine(config),
                       .threads = w->options->threads,
                       .limit   = config->evaluate.limit != PQ_UNSET
                                      ? (size_t)config->evaluate.limit
@@ -295,6 +300,13 @@ static pq_status evaluate(work *w, pq_err *err)
     }
     PQ_TRY(pq_dataset_split(w->data, w->cells->test, &split, err));
     PQ_TRY(pq_evaluate(w->graph, w->data, split, &options, &w->result, err));
+    if (pq_evaluates_twice(config)) {
+        PQ_TRY(pq_plan_engines(w->graph, engines, &n_engines, err));
+        options.predict.engine = w->second = n_engines > 1 ? engines[1] : NULL;
+    }
+    if (w->second != NULL) {
+        PQ_TRY(pq_evaluate(w->graph, w->data, split, &options, &w->other, err));
+    }
 cleanup:
     pq_free(model);
     return st;
@@ -376,10 +388,9 @@ static bool is_quantized(const pq_graph *graph)
 /* How far each layer's values are from those of the network before any stage. */
 static pq_status compare_layers(work *w, pq_err *err)
 {
-    const pq_diff_options options = {
-        NULL, pq_engine_names[w->cells->config->evaluate.engine], 0};
-    size_t    split = 0;
-    pq_status st    = PQ_OK;
+    const pq_diff_options options = {NULL, pq_evaluating_engine(w->cells->config), 0};
+    size_t                split   = 0;
+    pq_status             st      = PQ_OK;
 
     if (w->data == NULL || !is_quantized(w->graph)) {
         return PQ_OK;
@@ -404,8 +415,7 @@ static pq_status write_record(const work *w, double seconds, pq_err *err)
                  json_object_set_new(record, "model_file", json_string(model)) == 0 &&
                  json_object_set_new(
                      record, "provenance",
-                     pq_cell_provenance(w->cells,
-                                        pq_engine_names[config->evaluate.engine])) == 0,
+                     pq_cell_provenance(w->cells, pq_evaluating_engine(config))) == 0,
              PQ_ERR_NOMEM, "cannot allocate a record");
     for (size_t i = 0; i < w->result.values.n; i++) {
         PQ_TRY(pq_record_metric(record, &w->result.values.items[i], err));
@@ -414,6 +424,9 @@ static pq_status write_record(const work *w, double seconds, pq_err *err)
         PQ_TRY(pq_record_kernels(record, &w->result, err));
         PQ_TRY(pq_record_outputs(record, &w->result, err));
         PQ_TRY(pq_record_diff(record, &w->diff, err));
+        if (w->second != NULL) {
+            PQ_TRY(pq_record_engine(record, w->second, &w->result, &w->other, err));
+        }
         PQ_TRY(add_confusion(w, record, err));
     }
     if (pq_config_metric(config, "auc")) {
@@ -453,6 +466,7 @@ cleanup:
     pq_dataset_close(&w.calib);
     pq_cache_close(&w.cache);
     pq_evaluated_free(&w.result);
+    pq_evaluated_free(&w.other);
     pq_diff_free(&w.diff);
     json_decref(w.changes);
     json_decref(w.history);

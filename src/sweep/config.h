@@ -54,7 +54,7 @@ typedef struct {
 
 /** `evaluate:` */
 typedef struct {
-    int     engine; /**< index into pq_engine_names */
+    int     engine; /**< index into pq_engine_choices */
     int64_t limit;  /**< at most so many events, PQ_UNSET = all */
     int64_t stride; /**< every so many-th event */
 } pq_config_evaluate;
@@ -64,7 +64,7 @@ typedef struct {
     bool               wanted; /**< the block is there */
     pq_reals           batch;
     int64_t            threads;
-    int                engine; /**< index into pq_engine_names */
+    int                engine; /**< index into pq_engine_choices */
     pq_latency_options options;
 } pq_config_latency;
 

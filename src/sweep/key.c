@@ -7,6 +7,7 @@
 #include "exec/cpu.h"
 #include "exec/plan.h"
 #include "lab/stopwatch.h"
+#include "sweep/engines.h"
 
 pq_status pq_key_of(const pq_text *text, char out[PQ_HASH_TEXT], pq_err *err)
 {
@@ -43,6 +44,16 @@ static void add_numerics(pq_text *out)
                 pq_blas_coretype());
 }
 
+/* What a foreign library runs with, where one computes. */
+static void add_engine(const char *engine, pq_text *out)
+{
+    if (strcmp(engine, "auto") == 0 || strcmp(engine, "onednn") == 0) {
+        pq_text_add(out, "kernels ");
+        pq_engine_describe(engine, out);
+        pq_text_add(out, "\n");
+    }
+}
+
 void pq_key_artifact(const pq_cells *cells, const pq_cell *cell, size_t stages,
                      pq_text *out)
 {
@@ -68,7 +79,7 @@ void pq_key_artifact(const pq_cells *cells, const pq_cell *cell, size_t stages,
     if ((pq_stage_needs(stage) & PQ_NEEDS_TIMES) != 0) {
         const pq_config_latency *l = &cells->config->latency;
         pq_stopwatch_describe(
-            &(pq_stopwatch_options){.engine = pq_engine_names[l->engine],
+            &(pq_stopwatch_options){.engine = pq_stage_engine(cells->config),
                                     .batch  = (size_t)l->batch.value[0]},
             out);
     }
@@ -102,17 +113,20 @@ static void add_metrics(const pq_cells *cells, pq_text *out)
 void pq_key_eval(const pq_cells *cells, const pq_cell *cell, pq_text *out)
 {
     const pq_config_evaluate *e = &cells->config->evaluate;
+    const char               *engine =
+        pq_evaluates_twice(cells->config) ? "auto" : pq_evaluating_engine(cells->config);
 
     pq_text_add(out, "pquant eval 1\nartifact %s\ntest %s\nengine %s\n",
-                pq_cell_artifact(cell), cells->test_hash, pq_engine_names[e->engine]);
+                pq_cell_artifact(cell), cells->test_hash, engine);
     if (e->limit != PQ_UNSET) {
         pq_text_add(out, "limit %lld events\n", (long long)e->limit);
     }
     if (e->stride > 1) {
         pq_text_add(out, "every %lld-th event\n", (long long)e->stride);
     }
-    if (strcmp(pq_engine_names[e->engine], "reference") != 0) {
+    if (strcmp(engine, "reference") != 0) {
         add_numerics(out);
+        add_engine(engine, out);
     }
     add_metrics(cells, out);
 }
@@ -128,7 +142,11 @@ void pq_key_latency(const pq_cells *cells, const pq_cell *cell, size_t i, pq_tex
                 pq_cell_artifact(cell),
                 pq_cell_artifact(&cells->cells[cells->reference]));
     pq_text_add(out, "batch %g, threads %lld, engine %s\n", l->batch.value[i],
-                (long long)l->threads, pq_engine_names[l->engine]);
+                (long long)l->threads, pq_engine_choices[l->engine]);
+    if (strcmp(pq_engine_choices[l->engine], "auto") == 0) {
+        pq_text_add(out, "predictions by %s\n",
+                    pq_engine_choices[cells->config->evaluate.engine]);
+    }
     pq_text_add(
         out,
         "warm-up %g s, %lld samples of %g s, %lld rounds, at most %g s, %lld single "
@@ -139,4 +157,5 @@ void pq_key_latency(const pq_cells *cells, const pq_cell *cell, size_t i, pq_tex
     pq_text_add(out, "host %s, %s\ncompiler %s\n", host, pq_cpu_name(cpu, sizeof cpu),
                 __VERSION__);
     add_numerics(out);
+    add_engine(pq_engine_choices[l->engine], out);
 }

@@ -9,6 +9,7 @@
 #include "formats/model.h"
 #include "store/record.h"
 #include "sweep/cell.h"
+#include "sweep/engines.h"
 #include "sweep/inputs.h"
 #include "sweep/key.h"
 
@@ -17,6 +18,8 @@ enum { DISTINCT_EVENTS = 1024, INPUT_BYTES = 64 << 20 };
 /* A model ready to be timed; owns plan and out. */
 typedef struct {
     const pq_cell *cell;
+    const char    *engine;
+    double         race_s[PQ_FAST_ENGINES]; /* of the engines it was chosen from */
     pq_plan       *plan;
     float         *out;
     const float   *events; /* borrowed: [n_events, item] */
@@ -77,36 +80,100 @@ cleanup:
     return st;
 }
 
-static pq_status prepare(session *s, const pq_cell *cell, pq_err *err)
+/* A model on an engine, run once. */
+static pq_status start(const session *s, const pq_graph *graph, const char *engine,
+                       runner *r, pq_err *err)
 {
-    const pq_cells       *c       = s->task->cells;
-    const pq_plan_options options = {.engine = pq_engine_names[c->config->latency.engine],
-                                     .batch  = s->batch};
-    char                 *path    = pq_artifact_path(c, pq_cell_artifact(cell));
-    pq_graph             *graph   = NULL;
-    runner               *r       = &s->runners[s->n];
+    const pq_plan_options options = {.engine = engine, .batch = s->batch};
+    const float *const    in      = s->events;
     pq_shape              shape;
     size_t                width = 0;
     pq_status             st;
 
-    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(pq_model_load(path, NULL, &graph, err));
-    *r = (runner){.cell     = cell,
+    *r = (runner){.engine   = engine,
                   .events   = s->events,
                   .n_inputs = s->n_inputs,
                   .batch    = s->batch,
                   .item     = s->item};
-    s->n++;
     PQ_TRY(pq_plan_create(graph, &options, &r->plan, err));
     shape = pq_plan_output_shape(r->plan);
     PQ_CHECK(pq_shape_count(&shape, &width), PQ_ERR_SHAPE, "outputs are too large");
     PQ_NEW(r->out, width * s->batch);
-    {
-        const float *const in = s->events;
-        PQ_TRY(pq_plan_run(r->plan, s->batch, &in, r->out, err));
-    }
-    s->variants[s->n - 1] = (pq_variant){run_once, r};
+    PQ_TRY(pq_plan_run(r->plan, s->batch, &in, r->out, err));
 cleanup:
+    return st;
+}
+
+static void stop(runner *r)
+{
+    pq_plan_free(&r->plan);
+    pq_free(r->out);
+    r->out = NULL;
+}
+
+/* Times the engines of one model in turns, shortly; the fastest stays. */
+static pq_status race(session *s, runner *runners, size_t n, runner *winner, pq_err *err)
+{
+    static const pq_latency_options brief = {.warmup_s      = 0.01,
+                                             .samples       = 9,
+                                             .sample_time_s = 0.002,
+                                             .rounds        = 3,
+                                             .max_s         = 1.0,
+                                             .pin           = true};
+    pq_variant                      variants[PQ_FAST_ENGINES];
+    pq_timing                       times[PQ_FAST_ENGINES] = {{0}};
+    size_t                          best                   = 0;
+    double                          timer_s;
+    pq_status                       st;
+
+    for (size_t i = 0; i < n; i++) {
+        variants[i] = (pq_variant){run_once, &runners[i]};
+    }
+    PQ_TRY(pq_latency_measure(variants, n, &brief,
+                              (uint64_t)s->task->cells->config->seeds.base, NULL, times,
+                              &timer_s, err));
+    for (size_t i = 1; i < n; i++) {
+        best = times[i].throughput_s < times[best].throughput_s ? i : best;
+    }
+    *winner       = runners[best];
+    runners[best] = (runner){0};
+    for (size_t i = 0; i < n; i++) {
+        winner->race_s[i] = times[i].throughput_s;
+        pq_timing_free(&times[i]);
+    }
+cleanup:
+    return st;
+}
+
+static pq_status prepare(session *s, const pq_cell *cell, pq_err *err)
+{
+    const pq_cells *c     = s->task->cells;
+    char           *path  = pq_artifact_path(c, pq_cell_artifact(cell));
+    pq_graph       *graph = NULL;
+    runner          runners[PQ_FAST_ENGINES] = {{0}};
+    runner         *r                        = &s->runners[s->n];
+    const char     *engines[PQ_FAST_ENGINES];
+    size_t          n = 0;
+    pq_status       st;
+
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_model_load(path, NULL, &graph, err));
+    PQ_TRY(pq_timed_engines(c->config, graph, engines, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        PQ_TRY(start(s, graph, engines[i], &runners[i], err));
+    }
+    if (n > 1) {
+        PQ_TRY(race(s, runners, n, r, err));
+    } else {
+        *r         = runners[0];
+        runners[0] = (runner){0};
+    }
+    r->cell             = cell;
+    s->variants[s->n++] = (pq_variant){run_once, r};
+cleanup:
+    for (size_t i = 0; i < n; i++) {
+        stop(&runners[i]);
+    }
     pq_graph_free(&graph);
     pq_free(path);
     return st;
@@ -180,18 +247,24 @@ cleanup:
     return st;
 }
 
-static json_t *timing_json(const session *s, const pq_timing *t, double timer_s)
+static json_t *timing_json(const session *s, const runner *r, const pq_timing *t,
+                           double timer_s)
 {
-    json_t *samples = json_array();
+    json_t *samples = json_array(), *race = json_array();
+
+    for (size_t i = 0; i < PQ_FAST_ENGINES && r->race_s[i] > 0.0; i++) {
+        (void)json_array_append_new(race, json_real(r->race_s[i]));
+    }
 
     for (size_t i = 0; i < t->n; i++) {
         (void)json_array_append_new(samples, json_real(t->samples[i]));
     }
-    return json_pack("{s:I, s:I, s:I, s:o, s:b, s:s, s:f, s:I}", "batch",
+    return json_pack("{s:I, s:I, s:I, s:o, s:b, s:s, s:f, s:I, s:s, s:o}", "batch",
                      (json_int_t)s->batch, "threads",
                      (json_int_t)s->task->cells->config->latency.threads, "calls",
                      (json_int_t)t->calls, "samples", samples, "noisy", t->noisy, "why",
-                     t->why, "timer_s", timer_s, "variants", (json_int_t)s->n);
+                     t->why, "timer_s", timer_s, "variants", (json_int_t)s->n, "engine",
+                     r->engine, "race_s", race);
 }
 
 static pq_status write_record(const session *s, size_t i, double timer_s, pq_err *err)
@@ -204,17 +277,17 @@ static pq_status write_record(const session *s, size_t i, double timer_s, pq_err
 
     pq_plan_kernels(s->runners[i].plan, &kernels);
 
-    PQ_CHECK(
-        record != NULL && json_object_set_new(record, "metrics", json_object()) == 0 &&
-            json_object_set_new(record, "timing",
-                                timing_json(s, &s->results[i], timer_s)) == 0 &&
-            json_object_set_new(
-                record, "provenance",
-                pq_cell_provenance(c, pq_engine_names[c->config->latency.engine])) == 0 &&
-            !kernels.failed &&
-            json_object_set_new(json_object_get(record, "provenance"), "kernels",
-                                json_string(kernels.text)) == 0,
-        PQ_ERR_NOMEM, "cannot allocate a record");
+    PQ_CHECK(record != NULL &&
+                 json_object_set_new(record, "metrics", json_object()) == 0 &&
+                 json_object_set_new(
+                     record, "timing",
+                     timing_json(s, &s->runners[i], &s->results[i], timer_s)) == 0 &&
+                 json_object_set_new(record, "provenance",
+                                     pq_cell_provenance(c, s->runners[i].engine)) == 0 &&
+                 !kernels.failed &&
+                 json_object_set_new(json_object_get(record, "provenance"), "kernels",
+                                     json_string(kernels.text)) == 0,
+             PQ_ERR_NOMEM, "cannot allocate a record");
     PQ_TRY(add_metrics(record, s->batch, &s->results[i], err));
     PQ_TRY(pq_record_write(c->dir, record, err));
 cleanup:
@@ -226,8 +299,7 @@ cleanup:
 static void end_session(session *s)
 {
     for (size_t i = 0; i < s->n; i++) {
-        pq_plan_free(&s->runners[i].plan);
-        pq_free(s->runners[i].out);
+        stop(&s->runners[i]);
         pq_timing_free(&s->results[i]);
     }
     pq_free(s->events);

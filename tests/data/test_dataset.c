@@ -758,14 +758,15 @@ Test(dataset, every_failed_allocation_leaves_nothing_behind)
     cr_expect_eq(st, PQ_OK);
 }
 
-Test(dataset, a_million_events_are_read_in_less_than_a_second)
+/* Against libhdf5 alone on the same file: a machine's speed is not ours to test. */
+Test(dataset, a_million_events_are_read_and_scaled_at_the_speed_of_the_file)
 {
     enum { N = 1000000, BLOCK = 65536 };
     float      *x    = calloc(N, 16 * sizeof *x);
     int32_t    *y    = calloc(N, sizeof *y);
     pq_h5      *file = NULL;
     pq_dataset *d;
-    double      start, seconds;
+    double      start, seconds, plain;
 
     OK(pq_h5_create(path, &file, err));
     OK(pq_h5_make_rows(file, "x", PQ_DTYPE_F32, PQ_SHAPE(16), 0, err));
@@ -785,8 +786,17 @@ Test(dataset, a_million_events_are_read_in_less_than_a_second)
         OK(pq_dataset_read(d, 0, first, n, &(pq_batch){x, y, NULL}, err));
     }
     seconds = pq_clock_wall_s() - start;
-    cr_log_info("1M x 16 floats in %.3f s", seconds);
-    cr_expect_lt(seconds, 1.0, "1M x 16 floats took %.2f s", seconds);
+    start   = pq_clock_wall_s();
+    OK(pq_h5_open(path, &file, err));
+    for (size_t first = 0; first < N; first += BLOCK) {
+        const pq_rows rows = {first, N - first < BLOCK ? N - first : BLOCK};
+        OK(pq_h5_read_rows(file, "x", rows, PQ_DTYPE_F32, x, err));
+        OK(pq_h5_read_rows(file, "y", rows, PQ_DTYPE_I32, y, err));
+    }
+    pq_h5_close(&file);
+    plain = pq_clock_wall_s() - start;
+    cr_log_info("1M x 16 floats in %.3f s, %.3f s unscaled", seconds, plain);
+    cr_expect_lt(seconds, 10.0 * plain, "%.3f s, %.3f s unscaled", seconds, plain);
     pq_dataset_close(&d);
     free(x);
     free(y);

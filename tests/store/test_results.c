@@ -74,6 +74,7 @@ static void write_results(const char *constraints)
     write_text(
         "r/cells/b0.json",
         RECORD("b0", "latency", "ok",
+               "\"timing\": {\"batch\": 1}, \"provenance\": {\"engine\": \"onednn\"}, "
                "\"metrics\": {" METRIC("latency.b1.ratio", "1", "1", "1", "higher") "}"));
     write_text("r/cells/b1.json", "{\"dam");
     pq_free(plan);
@@ -119,6 +120,44 @@ Test(results, join_the_plan_with_its_records)
     cr_expect_str_eq(status_of(results, 0), "ok");
     cr_expect_str_eq(status_of(results, 2), "failed");
     cr_expect_str_eq(status_of(results, 3), "missing");
+    json_decref(results);
+}
+
+/* One cell timed at two batch sizes on different engines: its numbers are those of the
+ * first. */
+Test(results, numbers_are_those_of_the_engine_that_was_timed)
+{
+    json_t *results, *cell;
+
+    enter_folder();
+    write_text("r/plan.json",
+               "{\"schema\": \"pquant-plan/1\", \"name\": \"t\", \"cells\": [" CELL(
+                   "0", "int8", "{}", "a0", "\"b0\", \"b1\"", "true") "]}");
+    write_text(
+        "r/cells/a0.json",
+        RECORD("a0", "eval", "ok",
+               "\"engines\": {\"onednn\": {\"differs\": 3, \"metrics\": {" METRIC(
+                   "accuracy", "0.5", "0.4", "0.6",
+                   "higher") "}}}, \"metrics\": {" METRIC("accuracy", "0.75", "0.7",
+                                                          "0.8", "higher") "}"));
+    write_text("r/cells/b0.json", RECORD("b0", "latency", "ok",
+                                         "\"timing\": {\"batch\": 1}, \"provenance\": "
+                                         "{\"engine\": \"onednn\"}, \"metrics\": {}"));
+    write_text("r/cells/b1.json", RECORD("b1", "latency", "ok",
+                                         "\"timing\": {\"batch\": 64}, \"provenance\": "
+                                         "{\"engine\": \"blas\"}, \"metrics\": {}"));
+    results = read_results(NULL);
+    cell    = json_array_get(json_object_get(results, "cells"), 0);
+    cr_expect_eq(
+        json_real_value(json_object_get(
+            json_object_get(json_object_get(cell, "metrics"), "accuracy"), "value")),
+        0.5);
+    cr_expect_str_eq(json_string_value(json_object_get(json_object_get(cell, "engines"),
+                                                       "latency.b1.engine")),
+                     "onednn");
+    cr_expect_str_eq(json_string_value(json_object_get(json_object_get(cell, "engines"),
+                                                       "latency.b64.engine")),
+                     "blas");
     json_decref(results);
 }
 
@@ -202,12 +241,13 @@ Test(results, make_a_table_of_a_row_a_cell)
     cr_assert_eq(pq_file_read("t.csv", 10000, &bytes, &n, NULL), PQ_OK);
     cr_expect_str_eq(
         bytes, "pipeline,label,rank,ranks,status,error,accuracy,accuracy_lo,accuracy_hi,"
-               "bytes,entropy,latency.b1.ratio,latency.b1.ratio_lo,latency.b1.ratio_hi\n"
-               "p,reference,,,ok,,0.75,0.7,0.8,1000,0.5,1,1,1\n"
-               "p,svd rank=8,8,,ok,,0.5,0.4,0.6,nan,0.75,,,\n"
+               "bytes,entropy,latency.b1.engine,latency.b1.ratio,latency.b1.ratio_lo,"
+               "latency.b1.ratio_hi\n"
+               "p,reference,,,ok,,0.75,0.7,0.8,1000,0.5,onednn,1,1,1\n"
+               "p,svd rank=8,8,,ok,,0.5,0.4,0.6,nan,0.75,,,,\n"
                "p,\"tt ranks=[2, 4]\",,\"[2, 4]\",failed,"
-               "\"rank 4, \"\"too large\"\"\",,,,,,,,\n"
-               "p,late,,,missing,,,,,,,,,\n");
+               "\"rank 4, \"\"too large\"\"\",,,,,,,,,\n"
+               "p,late,,,missing,,,,,,,,,,\n");
     pq_free(bytes);
     pq_table_free(&t);
     json_decref(results);

@@ -45,7 +45,7 @@ static const char *const same[] = {
     "output: {dir: elsewhere}\n" PIPELINES,
     "dataset: {file: ./d.h5, calib: train, test: test}\n" PIPELINES,
     "constraints: {stored_bytes: {max: 10}}\n" PIPELINES,
-    "evaluate: {engine: blas}\n" PIPELINES,
+    "evaluate: {engine: auto}\n" PIPELINES,
     "metrics: [ebops, bops, macs, size, confusion, log_loss, auc, accuracy]\n" PIPELINES,
 };
 
@@ -126,6 +126,7 @@ static const changed_case changed[] = {
     {"dataset: {file: d.h5, calib: 'd2.h5:test'}\n" PIPELINES, "int8"},
     {"model: {weights: m.h5, classes: [b, a, c]}\n" PIPELINES, "int8"},
     {"evaluate: {engine: reference}\n" PIPELINES, "int8"},
+    {"evaluate: {engine: blas}\n" PIPELINES, "int8"},
     {"evaluate: {limit: 10}\n" PIPELINES, "int8"},
     {"seeds: {base: 1}\n" PIPELINES, "int8"}, /* of the choice of calibration events */
     {"metrics: [accuracy]\n" PIPELINES, "int8"},

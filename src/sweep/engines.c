@@ -1,0 +1,82 @@
+#include "sweep/engines.h"
+
+#include <string.h>
+
+#include "exec/plan.h"
+#include "sweep/cell.h"
+
+static bool is_auto(int engine)
+{
+    return strcmp(pq_engine_choices[engine], "auto") == 0;
+}
+
+const char *pq_evaluating_engine(const pq_config *config)
+{
+    return is_auto(config->evaluate.engine) ? "blas"
+                                            : pq_engine_choices[config->evaluate.engine];
+}
+
+bool pq_evaluates_twice(const pq_config *config)
+{
+    return is_auto(config->evaluate.engine);
+}
+
+const char *pq_stage_engine(const pq_config *config)
+{
+    return is_auto(config->latency.engine) ? "blas"
+                                           : pq_engine_choices[config->latency.engine];
+}
+
+pq_status pq_timed_engines(const pq_config *config, const pq_graph *graph,
+                           const char **engines, size_t *n, pq_err *err)
+{
+    const char *predicts = pq_evaluating_engine(config);
+
+    engines[0] = predicts;
+    *n         = 1;
+    if (!is_auto(config->latency.engine)) {
+        engines[0] = pq_engine_choices[config->latency.engine];
+    } else if (is_auto(config->evaluate.engine) || strcmp(predicts, "reference") == 0 ||
+               strcmp(predicts, "integer") == 0) { /* those two are oracles */
+        return pq_plan_engines(graph, engines, n, err);
+    }
+    return PQ_OK;
+}
+
+static size_t decision(const float *outputs, size_t n)
+{
+    size_t best = 0;
+
+    for (size_t i = 1; i < n; i++) {
+        best = outputs[i] > outputs[best] ? i : best;
+    }
+    return best;
+}
+
+pq_status pq_record_engine(json_t *record, const char *engine, const pq_evaluated *first,
+                           const pq_evaluated *other, pq_err *err)
+{
+    const size_t width   = other->classes;
+    size_t       differs = 0;
+    json_t      *engines, *entry;
+    pq_status    st = PQ_OK;
+
+    for (size_t i = 0; i < other->n; i++) {
+        differs += decision(first->probabilities + i * width, width) !=
+                   decision(other->probabilities + i * width, width);
+    }
+    entry = json_pack("{s:{}, s:s, s:I}", "metrics", "kernels", other->kernels, "differs",
+                      (json_int_t)differs);
+    engines = json_object();
+    for (size_t i = 0; i < other->values.n && st == PQ_OK; i++) {
+        st = pq_record_metric(entry, &other->values.items[i], err);
+    }
+    PQ_TRY(st);
+    PQ_CHECK(json_object_set(engines, engine, entry) == 0 &&
+                 json_object_set(record, "engines", engines) == 0,
+             PQ_ERR_NOMEM, "cannot allocate a record");
+cleanup:
+    json_decref(entry);
+    json_decref(engines);
+    return st;
+}
