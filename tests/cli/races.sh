@@ -63,7 +63,7 @@ cat >"$work/sweep.yaml" <<'END'
 schema: pquant/1
 name: races-sweep
 model: {weights: datasets/models/jsc-mlp.h5}
-dataset: {file: datasets/jets-hlf.h5, calib: val, calib_events: 500, test: val, train: val, validation: val}
+dataset: {file: datasets/jets-hlf.h5, calib: val, calib_events: 500, test: test, train: val, validation: val}
 pipelines:
   reference: []
   svd_finetune: [{svd: {rank: 4}}, {finetune: {epochs: 1}}]
