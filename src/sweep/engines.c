@@ -43,27 +43,27 @@ pq_status pq_timed_engines(const pq_config *config, const pq_graph *graph,
     return PQ_OK;
 }
 
-static size_t decision(const float *outputs, size_t n)
+/* Whether two engines decide an event differently; where outputs decide nothing, whether
+ * they differ. */
+static bool differs_in(const pq_evaluated *first, const pq_evaluated *other, size_t event)
 {
-    size_t best = 0;
+    const size_t width = first->width;
+    const float *a = first->outputs + event * width, *b = other->outputs + event * width;
 
-    for (size_t i = 1; i < n; i++) {
-        best = outputs[i] > outputs[best] ? i : best;
-    }
-    return best;
+    return first->decided ? pq_head_decide(first->head, width, a) !=
+                                pq_head_decide(other->head, width, b)
+                          : memcmp(a, b, width * sizeof *a) != 0;
 }
 
 pq_status pq_record_engine(json_t *record, const char *engine, const pq_evaluated *first,
                            const pq_evaluated *other, pq_err *err)
 {
-    const size_t width   = other->classes;
-    size_t       differs = 0;
-    json_t      *engines, *entry;
-    pq_status    st = PQ_OK;
+    size_t    differs = 0;
+    json_t   *engines, *entry;
+    pq_status st = PQ_OK;
 
     for (size_t i = 0; i < other->n; i++) {
-        differs += decision(first->probabilities + i * width, width) !=
-                   decision(other->probabilities + i * width, width);
+        differs += differs_in(first, other, i);
     }
     entry = json_pack("{s:{}, s:s, s:I}", "metrics", "kernels", other->kernels, "differs",
                       (json_int_t)differs);

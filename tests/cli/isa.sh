@@ -36,7 +36,7 @@ for set in "${sets[@]}"; do
     PQUANT_ISA=$set "$pquant" model eval "$work/int8.h5" --data datasets/jets-hlf.h5:test --engine $engine --format json -q \
       >"$work/$engine.$set.json" 2>"$work/log" || fault "PQUANT_ISA=$set, $engine: $(tail -3 "$work/log")"
   done
-  cmp "$work/integer.portable.json" "$work/integer.$set.json" || fault "engine integer: $set is not portable's"
+  cmp <(grep -v kernels "$work/integer.portable.json") <(grep -v kernels "$work/integer.$set.json") || fault "engine integer: $set is not portable's"
 done
 /usr/bin/python3 - "$work"/blas.*.json <<'END' || fault "float32 differs between instruction sets"
 import json, sys
