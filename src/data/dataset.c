@@ -48,9 +48,6 @@ static pq_status find_layout(const char *path, const char *name, const pq_layout
             goto cleanup;
         }
     }
-    if (name == NULL) {
-        PQ_TRY(pq_h5_check(path, err));
-    }
     PQ_CHECK(name != NULL, PQ_ERR_FORMAT, "%s: is in none of the layouts known (%s)",
              path, known.text);
     near = pq_nearest(name, names, n);
@@ -345,6 +342,7 @@ static pq_status open_source(pq_dataset *d, const char *name, const pq_dataset_o
     pq_source       *s      = &d->source;
     const pq_layout *layout = NULL;
     char            *path   = NULL;
+    pq_h5           *held   = NULL; /* opened once for all that look at it */
     pq_set           set    = {0};
     pq_status        st;
 
@@ -355,6 +353,7 @@ static pq_status open_source(pq_dataset *d, const char *name, const pq_dataset_o
         pq_err_hint(err, "%s", set.note != NULL ? set.note : set.title);
         goto cleanup;
     }
+    PQ_TRY(pq_h5_hold(path, &held, err));
     PQ_TRY(find_layout(path, o->layout != NULL ? o->layout : set.layout, &layout, err));
     PQ_CHECK(o->label == NULL || layout->takes_label, PQ_ERR_CONFIG,
              "%s: has no columns (layout %s), so label '%s' names none", path,
@@ -385,6 +384,7 @@ static pq_status open_source(pq_dataset *d, const char *name, const pq_dataset_o
         PQ_TRY(apply_wanted(d, o, err));
     }
 cleanup:
+    pq_h5_close(&held);
     pq_set_free(&set);
     pq_free(path);
     return st;

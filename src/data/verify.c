@@ -83,18 +83,19 @@ cleanup:
 static pq_status check_whole(const pq_set_file *file, const char *path, const char *from,
                              pq_err *err)
 {
-    pq_err    why = {0};
-    pq_status st  = PQ_OK;
+    pq_h5    *held = NULL;
+    pq_status st   = PQ_OK;
 
     if (ends_with(file->name, ".gz") || ends_with(file->name, ".tgz")) {
         PQ_TRY(check_gzip(path, from, err));
     }
     if (ends_with(file->name, ".h5") || ends_with(file->name, ".hdf5")) {
         PQ_CHECK(pq_h5_is_file(path), PQ_ERR_FORMAT, "%s: is no HDF5 file", from);
-        PQ_CHECK(pq_h5_check(path, &why) == PQ_OK, PQ_ERR_FORMAT,
+        PQ_CHECK(pq_h5_hold(path, &held, NULL) == PQ_OK, PQ_ERR_FORMAT,
                  "%s: is truncated or damaged", from);
     }
 cleanup:
+    pq_h5_close(&held);
     return st;
 }
 

@@ -32,14 +32,15 @@ pq_status pq_model_load(const char *path, const char *arch, pq_graph **out, pq_e
 {
     const pq_model_format *format = NULL;
     pq_graph              *graph  = NULL;
+    pq_h5                 *held   = NULL; /* opened once for all that look at it */
     pq_status              st;
 
     PQ_TRY(pq_file_check(path, err));
+    PQ_TRY(pq_h5_hold(path, &held, err));
     for (size_t i = 0; format == NULL && pq_formats[i] != NULL; i++) {
         format = pq_formats[i]->recognises(path) ? pq_formats[i] : NULL;
     }
     if (format == NULL) {
-        PQ_TRY(pq_h5_check(path, err));
         PQ_TRY(unknown(path, err));
     }
     PQ_TRY(format->load(path, arch, &graph, err));
@@ -51,6 +52,7 @@ pq_status pq_model_load(const char *path, const char *arch, pq_graph **out, pq_e
     *out  = graph;
     graph = NULL;
 cleanup:
+    pq_h5_close(&held);
     pq_graph_free(&graph);
     return st;
 }

@@ -7,6 +7,12 @@
  * refused. A compression filter that libhdf5 lacks gives PQ_ERR_UNSUPPORTED
  * with its name and the way out. Every failure names file and dataset.
  *
+ * A file that is read is opened by a child process, which reads it for this one: damage
+ * that crashes libhdf5, keeps it from ending or lets it take memory without end is one
+ * sentence here. It may cost 64 MB and 64 bytes of memory for each byte of the file, and
+ * for each call two seconds and one for each megabyte. Files that are written are this
+ * process's own.
+ *
  * libhdf5 is not thread-safe: all calls here take one lock, so they may come
  * from any thread. Files are created under a temporary name and appear whole
  * with pq_h5_commit.
@@ -44,9 +50,10 @@ typedef struct {
  */
 pq_status pq_h5_open(const char *path, pq_h5 **out, pq_err *err);
 
-/** Says why a file that calls itself HDF5 cannot be opened; PQ_OK for what is none.
+/** Opens what carries HDF5's signature; NULL and PQ_OK for what does not. While it is
+ * open, further openings of the same file are cheap.
  * @retval PQ_ERR_FORMAT  Truncated or damaged. */
-pq_status pq_h5_check(const char *path, pq_err *err);
+pq_status pq_h5_hold(const char *path, pq_h5 **out, pq_err *err);
 
 /** Creates a file under a temporary name. @retval PQ_ERR_IO  The folder cannot be
  * written. */

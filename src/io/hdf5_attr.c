@@ -4,7 +4,7 @@
 #include "core/memory.h"
 #include "io/hdf5_inside.h"
 
-enum { MAX_ATTR_BYTES = 64 << 20, MAX_TEXTS = 1000000, MAX_PARTS = 10000 };
+enum { MAX_ATTR_BYTES = 64 << 20, MAX_TEXTS = 1000000 };
 
 static herr_t read_source(pq_h5_source source, hid_t type, void *out)
 {
@@ -100,30 +100,16 @@ cleanup:
     return st;
 }
 
-pq_status pq_h5_read_texts(pq_h5 *file, const char *path, char ***texts, size_t *n,
-                           pq_err *err)
+pq_status pq_h5_local_read_texts(pq_h5 *file, const char *path, char ***texts, size_t *n,
+                                 pq_err *err)
 {
     hid_t     id;
     pq_status st;
 
-    pq_h5_enter();
     PQ_TRY(pq_h5_dataset(file, path, &id, err));
     PQ_TRY(pq_h5_texts(file, (pq_h5_source){path, id, false}, texts, n, err));
 cleanup:
-    pq_h5_leave();
     return st;
-}
-
-bool pq_h5_has_attr(pq_h5 *file, const char *path, const char *name)
-{
-    hid_t object = -1;
-    bool  yes;
-
-    pq_h5_enter();
-    yes = pq_h5_object(file, path, &object, NULL) == PQ_OK && H5Aexists(object, name) > 0;
-    pq_h5_drop(object);
-    pq_h5_leave();
-    return yes;
 }
 
 /* "/model_weights@layer_names", for messages. */
@@ -149,9 +135,8 @@ cleanup:
     return st;
 }
 
-/* One attribute as it is, whole. */
-static pq_status attr_list(pq_h5 *file, const char *path, const char *name, char ***out,
-                           size_t *n, pq_err *err)
+pq_status pq_h5_local_attr_texts(pq_h5 *file, const char *path, const char *name,
+                                 char ***out, size_t *n, pq_err *err)
 {
     hid_t     id = -1;
     place     at;
@@ -164,75 +149,8 @@ cleanup:
     return st;
 }
 
-pq_status pq_h5_attr_text(pq_h5 *file, const char *path, const char *name, char **out,
-                          pq_err *err)
-{
-    char    **list = NULL;
-    size_t    n    = 0;
-    pq_status st;
-
-    pq_h5_enter();
-    PQ_TRY(attr_list(file, path, name, &list, &n, err));
-    PQ_CHECK(n == 1, PQ_ERR_FORMAT, "%s: attribute '%s' of %s holds %zu texts, not one",
-             file->path, name, path, n);
-    *out    = list[0];
-    list[0] = NULL;
-cleanup:
-    pq_h5_free_texts(&list, n);
-    pq_h5_leave();
-    return st;
-}
-
-/* Appends the texts of `part` to `all`. */
-static pq_status join(char ***all, size_t *n, char ***part, size_t n_part, pq_err *err)
-{
-    char    **grown = pq_recalloc(*all, *n, *n + n_part, sizeof **all);
-    pq_status st;
-
-    PQ_CHECK(grown != NULL, PQ_ERR_NOMEM, "cannot allocate a list of texts");
-    *all = grown;
-    memcpy(grown + *n, *part, n_part * sizeof **part);
-    *n += n_part;
-    pq_free(*part);
-    *part = NULL;
-cleanup:
-    return st;
-}
-
-pq_status pq_h5_attr_texts(pq_h5 *file, const char *path, const char *name, char ***out,
-                           size_t *n, pq_err *err)
-{
-    char    **all = NULL, **part = NULL;
-    size_t    n_all = 0, n_part = 0;
-    char      numbered[160];
-    pq_status st;
-
-    pq_h5_enter();
-    (void)snprintf(numbered, sizeof numbered, "%s0", name);
-    if (pq_h5_has_attr(file, path, name) || !pq_h5_has_attr(file, path, numbered)) {
-        PQ_TRY(attr_list(file, path, name, out, n, err));
-        goto cleanup;
-    }
-    for (int i = 0; i < MAX_PARTS; i++) {
-        (void)snprintf(numbered, sizeof numbered, "%s%d", name, i);
-        if (!pq_h5_has_attr(file, path, numbered)) {
-            break;
-        }
-        PQ_TRY(attr_list(file, path, numbered, &part, &n_part, err));
-        PQ_TRY(join(&all, &n_all, &part, n_part, err));
-    }
-    *out = all;
-    *n   = n_all;
-    all  = NULL;
-cleanup:
-    pq_h5_free_texts(&part, n_part);
-    pq_h5_free_texts(&all, n_all);
-    pq_h5_leave();
-    return st;
-}
-
-pq_status pq_h5_attr_numbers(pq_h5 *file, const char *path, const char *name,
-                             double **out, size_t *n, pq_err *err)
+pq_status pq_h5_local_attr_numbers(pq_h5 *file, const char *path, const char *name,
+                                   double **out, size_t *n, pq_err *err)
 {
     hid_t       id = -1, type = -1, space = -1;
     double     *values = NULL;
@@ -242,7 +160,6 @@ pq_status pq_h5_attr_numbers(pq_h5 *file, const char *path, const char *name,
     H5T_class_t kind;
     pq_status   st;
 
-    pq_h5_enter();
     PQ_TRY(open_attr(file, path, name, &at, &id, err));
     type  = H5Aget_type(id);
     space = H5Aget_space(id);
@@ -263,6 +180,5 @@ cleanup:
     pq_h5_drop(type);
     pq_h5_drop(space);
     pq_h5_drop(id);
-    pq_h5_leave();
     return st;
 }

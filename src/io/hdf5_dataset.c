@@ -10,7 +10,8 @@ enum {
     MAX_EXPANSION   = 1100,
     FREE_BYTES      = 1 << 20,
     MIN_CACHE_BYTES = 32 << 20,
-    MAX_CACHE_BYTES = 256 << 20
+    MAX_CACHE_BYTES = 256 << 20, /* in a file that is written */
+    RESERVED_BYTES  = 24 << 20   /* of a reader's memory, for all but chunks */
 };
 
 static const char *filter_name(H5Z_filter_t id)
@@ -108,7 +109,7 @@ cleanup:
 }
 
 /* Bytes of the chunks that one row crosses: to be read again, they must fit the cache. */
-static size_t row_of_chunks(hid_t id)
+static size_t row_of_chunks(hid_t id, size_t most)
 {
     const hid_t list = H5Dget_create_plist(id), space = H5Dget_space(id),
                 type = H5Dget_type(id);
@@ -118,7 +119,7 @@ static size_t row_of_chunks(hid_t id)
         H5Pget_layout(list) == H5D_CHUNKED ? H5Pget_chunk(list, H5S_MAX_RANK, chunk) : 0;
 
     (void)H5Sget_simple_extent_dims(space, dim, NULL);
-    for (int i = 0; i < n && bytes <= MAX_CACHE_BYTES; i++) {
+    for (int i = 0; i < n && bytes <= most; i++) {
         const hsize_t across = i == 0 ? 1 : (dim[i] + chunk[i] - 1) / chunk[i];
         bytes *= (size_t)(chunk[i] * across);
     }
@@ -128,21 +129,52 @@ static size_t row_of_chunks(hid_t id)
     return n > 0 ? bytes : 0;
 }
 
+/* Memory that chunks may take: a process that only reads has a limit of its own. */
+static size_t most_cache(const pq_h5 *file)
+{
+    hsize_t bytes = 0;
+
+    (void)H5Fget_filesize(file->id, &bytes);
+    return file->temporary != NULL ? MAX_CACHE_BYTES
+                                   : pq_h5_budget((size_t)bytes) - RESERVED_BYTES;
+}
+
 /* Opens with a cache that holds what one row crosses, so that rows read block by block
  * decompress each chunk once. */
 static hid_t open_with_cache(const pq_h5 *file, const char *path)
 {
-    const hid_t list  = H5Pcreate(H5P_DATASET_ACCESS);
-    hid_t       id    = H5Dopen2(file->id, path, H5P_DEFAULT);
-    size_t      cache = id > 0 ? row_of_chunks(id) : 0;
+    const size_t most  = most_cache(file);
+    hid_t        id    = H5Dopen2(file->id, path, H5P_DEFAULT);
+    size_t       cache = id > 0 ? row_of_chunks(id, most) : 0;
+    hid_t        list;
 
+    if (cache == 0) { /* no chunks, or no dataset */
+        return id;
+    }
     pq_h5_drop(id); /* one that stays open would lend its small cache to the next */
+    list  = H5Pcreate(H5P_DATASET_ACCESS);
     cache = cache < MIN_CACHE_BYTES ? MIN_CACHE_BYTES : cache;
-    cache = cache > MAX_CACHE_BYTES ? MAX_CACHE_BYTES : cache;
-    (void)H5Pset_chunk_cache(list, 12421, cache, 1.0);
+    (void)H5Pset_chunk_cache(list, 12421, cache < most ? cache : most, 1.0);
     id = H5Dopen2(file->id, path, list);
     pq_h5_drop(list);
     return id;
+}
+
+/* Chunks that do not fit the cache would be unpacked anew for every block of rows. */
+static pq_status check_chunks(const pq_h5 *file, const char *path, hid_t id, pq_err *err)
+{
+    const size_t most = most_cache(file);
+    pq_status    st   = PQ_OK;
+
+    if (file->temporary == NULL && row_of_chunks(id, most) > most) {
+        st = pq_err_set(err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,
+                        "%s: the chunks that one row of %s crosses take more than the "
+                        "%zu MB that may be unpacked of a file of this size",
+                        file->path, path, most >> 20);
+        pq_err_hint(err, "cut them smaller once: h5repack -l %s:CHUNK=ROWSx... IN OUT",
+                    path);
+    }
+    return st;
 }
 
 pq_status pq_h5_dataset(pq_h5 *file, const char *path, hid_t *out, pq_err *err)
@@ -168,6 +200,7 @@ pq_status pq_h5_dataset(pq_h5 *file, const char *path, hid_t *out, pq_err *err)
     PQ_CHECK(id > 0, pq_h5_status(PQ_ERR_FORMAT), "%s: %s cannot be opened: %s",
              file->path, path, pq_h5_reason(why, sizeof why));
     PQ_TRY(check_dataset(file, path, id, err));
+    PQ_TRY(check_chunks(file, path, id, err));
     PQ_STRDUP(copy, path);
     file->has_lost |= !pq_h5_drop(file->kept[file->next].id);
     pq_free(file->kept[file->next].path);

@@ -9,12 +9,16 @@
 
 #include "io/hdf5.h"
 
-enum { PQ_H5_KEPT = 16 /**< datasets kept open, so that their chunk caches live on */ };
+enum { PQ_H5_KEPT = 128 /**< datasets kept open, so that their chunk caches live on */ };
+
+/** A child process that has a file open: see hdf5_reader.c. */
+typedef struct pq_h5_reader pq_h5_reader;
 
 struct pq_h5 {
-    char *path;
-    char *temporary; /**< NULL when opened for reading */
-    hid_t id;
+    char         *path;
+    char         *temporary; /**< NULL when opened for reading */
+    pq_h5_reader *reader;    /**< NULL when this process has the file open */
+    hid_t         id;
     struct {
         char *path;
         hid_t id;
@@ -27,6 +31,9 @@ struct pq_h5 {
 void pq_h5_enter(void);
 void pq_h5_leave(void);
 
+/** In a process that was forked under the lock: gives it a lock of its own. */
+void pq_h5_take_over_lock(void);
+
 /** Closes an identifier of any kind if it is one. False: what it held could not be
  * written, for a dataset its last chunks. */
 bool pq_h5_drop(hid_t id);
@@ -36,6 +43,59 @@ pq_status pq_h5_status(pq_status otherwise);
 
 /** Innermost reason on libhdf5's error stack, or "unknown reason". */
 const char *pq_h5_reason(char *buffer, size_t size);
+
+/** What `kind` holds, for messages: "integers", … */
+const char *pq_h5_class_text(pq_h5_class kind);
+bool        pq_h5_is_number(pq_h5_class kind);
+
+/* What the public functions of the same name do, in this process and without the lock. */
+pq_status   pq_h5_local_open(const char *path, pq_h5 **out, pq_err *err);
+pq_h5_class pq_h5_local_kind(pq_h5 *file, const char *path);
+pq_status   pq_h5_local_list(pq_h5 *file, const char *group, char ***names, size_t *n,
+                             pq_err *err);
+pq_status   pq_h5_local_describe(pq_h5 *file, const char *path, pq_h5_info *out,
+                                 pq_err *err);
+pq_status   pq_h5_local_read_rows(pq_h5 *file, const char *path, const pq_rows *rows,
+                                  pq_dtype dtype, void *out, pq_err *err); /**< NULL: all */
+pq_status   pq_h5_local_columns(pq_h5 *file, const char *path, char ***names, size_t *n,
+                                pq_err *err);
+pq_status   pq_h5_local_read_columns(pq_h5 *file, const char *path, pq_rows rows,
+                                     const char *const *names, size_t n_names,
+                                     pq_dtype dtype, void *out, pq_err *err);
+pq_status pq_h5_local_read_texts(pq_h5 *file, const char *path, char ***texts, size_t *n,
+                                 pq_err *err);
+pq_status pq_h5_local_attr_texts(pq_h5 *file, const char *path, const char *name,
+                                 char ***out, size_t *n, pq_err *err);
+pq_status pq_h5_local_attr_numbers(pq_h5 *file, const char *path, const char *name,
+                                   double **out, size_t *n, pq_err *err);
+
+/** Bytes of memory that reading a file may cost: 64 MB and 64 for each of its own. */
+size_t pq_h5_budget(size_t file_bytes);
+
+/** The child: serves one file at one end of a socket until nobody is at the other. */
+_Noreturn void pq_h5_serve(const char *path, size_t file_bytes, int fd);
+
+/* The same, asked of a reader. */
+pq_status pq_h5_reader_start(const char *path, pq_h5_reader **out, pq_err *err);
+void      pq_h5_reader_stop(pq_h5_reader **reader); /**< NULL is harmless */
+bool      pq_h5_reader_has(pq_h5_reader *r, const char *path);
+bool      pq_h5_reader_has_attr(pq_h5_reader *r, const char *path, const char *name);
+pq_status pq_h5_reader_list(pq_h5_reader *r, const char *group, char ***names, size_t *n,
+                            pq_err *err);
+pq_h5_class pq_h5_reader_kind(pq_h5_reader *r, const char *path);
+pq_status   pq_h5_reader_describe(pq_h5_reader *r, const char *path, pq_h5_info *out,
+                                  pq_err *err);
+/** Values of rows (NULL: all), of all columns or of n_names of a compound. */
+pq_status pq_h5_reader_rows(pq_h5_reader *r, const char *path, const pq_rows *rows,
+                            const char *const *names, size_t n_names, pq_dtype dtype,
+                            void *out, pq_err *err);
+/** Texts of a dataset, or with PQ_H5_COLUMNS names of its columns. */
+pq_status pq_h5_reader_names(pq_h5_reader *r, const char *path, bool columns, char ***out,
+                             size_t *n, pq_err *err);
+pq_status pq_h5_reader_attr_texts(pq_h5_reader *r, const char *path, const char *name,
+                                  char ***out, size_t *n, pq_err *err);
+pq_status pq_h5_reader_attr_numbers(pq_h5_reader *r, const char *path, const char *name,
+                                    double **out, size_t *n, pq_err *err);
 
 /** Walks the links of a path one by one: only hard ones lead on. */
 pq_status pq_h5_check_links(const pq_h5 *file, const char *path, pq_err *err);

@@ -28,7 +28,7 @@ static pq_h5_class class_of(hid_t type)
     return PQ_H5_OTHER;
 }
 
-static const char *class_text(pq_h5_class kind)
+const char *pq_h5_class_text(pq_h5_class kind)
 {
     static const char *const text[] = {
         [PQ_H5_GROUP]    = "a group",
@@ -43,7 +43,7 @@ static const char *class_text(pq_h5_class kind)
 }
 
 /* bool is an enum of integers; libhdf5 converts it, other enums too. */
-static bool is_number(pq_h5_class kind)
+bool pq_h5_is_number(pq_h5_class kind)
 {
     return kind == PQ_H5_INTEGER || kind == PQ_H5_FLOAT;
 }
@@ -108,27 +108,25 @@ static pq_h5_class kind_of(hid_t object)
     return kind;
 }
 
-pq_h5_class pq_h5_kind(pq_h5 *file, const char *path)
+pq_h5_class pq_h5_local_kind(pq_h5 *file, const char *path)
 {
     hid_t       object = -1;
     pq_h5_class kind   = PQ_H5_OTHER;
 
-    pq_h5_enter();
     if (pq_h5_object(file, path, &object, NULL) == PQ_OK) {
         kind = kind_of(object);
     }
     pq_h5_drop(object);
-    pq_h5_leave();
     return kind;
 }
 
-pq_status pq_h5_describe(pq_h5 *file, const char *path, pq_h5_info *out, pq_err *err)
+pq_status pq_h5_local_describe(pq_h5 *file, const char *path, pq_h5_info *out,
+                               pq_err *err)
 {
     hid_t      id = -1, space = -1, type = -1;
     pq_h5_info info = {.kind = PQ_H5_GROUP};
     pq_status  st;
 
-    pq_h5_enter();
     PQ_TRY(pq_h5_object(file, path, &id, err));
     info.kind = kind_of(id);
     pq_h5_drop(id);
@@ -146,7 +144,6 @@ cleanup:
     pq_h5_drop(id);
     pq_h5_drop(space);
     pq_h5_drop(type);
-    pq_h5_leave();
     return st;
 }
 
@@ -213,57 +210,24 @@ cleanup:
     return st;
 }
 
-pq_status pq_h5_read(pq_h5 *file, const char *path, pq_dtype dtype, size_t max_bytes,
-                     pq_tensor **out, pq_err *err)
-{
-    selection  s    = {0};
-    hid_t      type = -1;
-    pq_tensor *t    = NULL;
-    size_t     count;
-    pq_status  st;
-
-    pq_h5_enter();
-    PQ_TRY(select_rows(file, path, NULL, &s, err));
-    PQ_CHECK(is_number(class_of(s.type)), PQ_ERR_FORMAT, "%s: %s holds %s, not numbers",
-             file->path, path, class_text(class_of(s.type)));
-    PQ_CHECK(pq_shape_count(&s.shape, &count) &&
-                 count <= max_bytes / pq_dtype_bytes(dtype),
-             PQ_ERR_FORMAT, "%s: %s has more than the %zu bytes that are read",
-             file->path, path, max_bytes);
-    PQ_TRY(pq_tensor_create(dtype, s.shape, &t, err));
-    PQ_TRY(pq_h5_memory_type(dtype, &type, err));
-    if (count > 0) {
-        PQ_TRY(read_selected(file, path, &s, type, t->data, err));
-    }
-    *out = t;
-    t    = NULL;
-cleanup:
-    pq_tensor_free(&t);
-    pq_h5_drop(type);
-    selection_drop(&s);
-    pq_h5_leave();
-    return st;
-}
-
-pq_status pq_h5_read_rows(pq_h5 *file, const char *path, pq_rows rows, pq_dtype dtype,
-                          void *out, pq_err *err)
+pq_status pq_h5_local_read_rows(pq_h5 *file, const char *path, const pq_rows *rows,
+                                pq_dtype dtype, void *out, pq_err *err)
 {
     selection s    = {0};
     hid_t     type = -1;
     pq_status st;
 
-    pq_h5_enter();
-    PQ_TRY(select_rows(file, path, &rows, &s, err));
-    PQ_CHECK(is_number(class_of(s.type)), PQ_ERR_FORMAT, "%s: %s holds %s, not numbers",
-             file->path, path, class_text(class_of(s.type)));
+    PQ_TRY(select_rows(file, path, rows, &s, err));
+    PQ_CHECK(pq_h5_is_number(class_of(s.type)), PQ_ERR_FORMAT,
+             "%s: %s holds %s, not numbers", file->path, path,
+             pq_h5_class_text(class_of(s.type)));
     PQ_TRY(type_for(s.type, dtype, &type, err));
-    if (rows.n > 0 && s.row_items > 0) {
+    if (H5Sget_simple_extent_npoints(s.memory_space) > 0) {
         PQ_TRY(read_selected(file, path, &s, type, out, err));
     }
 cleanup:
     pq_h5_drop(type);
     selection_drop(&s);
-    pq_h5_leave();
     return st;
 }
 
@@ -276,7 +240,7 @@ static pq_status member_names(const pq_h5 *file, const char *path, hid_t type,
 
     PQ_CHECK(class_of(type) == PQ_H5_COMPOUND && count > 0, PQ_ERR_FORMAT,
              "%s: %s holds %s, not a compound with named columns", file->path, path,
-             class_text(class_of(type)));
+             pq_h5_class_text(class_of(type)));
     PQ_NEW(list, (size_t)count);
     for (int i = 0; i < count; i++) {
         char *name = H5Tget_member_name(type, (unsigned)i);
@@ -292,19 +256,17 @@ cleanup:
     return st;
 }
 
-pq_status pq_h5_columns(pq_h5 *file, const char *path, char ***names, size_t *n,
-                        pq_err *err)
+pq_status pq_h5_local_columns(pq_h5 *file, const char *path, char ***names, size_t *n,
+                              pq_err *err)
 {
     hid_t     id, type = -1;
     pq_status st;
 
-    pq_h5_enter();
     PQ_TRY(pq_h5_dataset(file, path, &id, err));
     type = H5Dget_type(id);
     PQ_TRY(member_names(file, path, type, names, n, err));
 cleanup:
     pq_h5_drop(type);
-    pq_h5_leave();
     return st;
 }
 
@@ -346,7 +308,7 @@ static pq_status columns_type(const pq_h5 *file, const char *path, hid_t type,
         pq_h5_drop(member);
         member = -1;
         have   = H5Tget_member_type(type, (unsigned)at);
-        PQ_CHECK(is_number(class_of(have)), PQ_ERR_FORMAT,
+        PQ_CHECK(pq_h5_is_number(class_of(have)), PQ_ERR_FORMAT,
                  "%s: %s: column '%s' holds no numbers", file->path, path, names[i]);
         PQ_TRY(type_for(have, dtype, &member, err));
         PQ_CHECK(H5Tinsert(*out, names[i], i * size, member) >= 0, PQ_ERR_FORMAT,
@@ -358,19 +320,18 @@ cleanup:
     return st;
 }
 
-pq_status pq_h5_read_columns(pq_h5 *file, const char *path, pq_rows rows,
-                             const char *const *names, size_t n_names, pq_dtype dtype,
-                             void *out, pq_err *err)
+pq_status pq_h5_local_read_columns(pq_h5 *file, const char *path, pq_rows rows,
+                                   const char *const *names, size_t n_names,
+                                   pq_dtype dtype, void *out, pq_err *err)
 {
     selection s    = {0};
     hid_t     type = -1;
     pq_status st;
 
-    pq_h5_enter();
     PQ_TRY(select_rows(file, path, &rows, &s, err));
     PQ_CHECK(class_of(s.type) == PQ_H5_COMPOUND, PQ_ERR_FORMAT,
              "%s: %s holds %s, not a compound with named columns", file->path, path,
-             class_text(class_of(s.type)));
+             pq_h5_class_text(class_of(s.type)));
     PQ_TRY(columns_type(file, path, s.type, names, n_names, dtype, &type, err));
     if (rows.n > 0 && s.row_items > 0) {
         PQ_TRY(read_selected(file, path, &s, type, out, err));
@@ -378,6 +339,5 @@ pq_status pq_h5_read_columns(pq_h5 *file, const char *path, pq_rows rows,
 cleanup:
     pq_h5_drop(type);
     selection_drop(&s);
-    pq_h5_leave();
     return st;
 }

@@ -1,0 +1,708 @@
+/* A file that a child process has open: what it holds is kept here, as the child told it;
+ * values are asked for. */
+#define _GNU_SOURCE /* SOCK_CLOEXEC */
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/memory.h"
+#include "io/hdf5_inside.h"
+#include "io/hdf5_wire.h"
+
+/* Texts point into the reader's `told`. */
+typedef struct {
+    const char *name;
+    size_t      target; /* index + 1 of an object; 0: a link that is not followed */
+} link_to;
+
+typedef struct {
+    const char *name;
+    pq_h5_class kind; /* TEXT, FLOAT; OTHER: why it cannot be read */
+    size_t      n;
+    const char *bytes; /* of texts one after the other, of numbers, of an error */
+    size_t      size;
+} attr;
+
+typedef struct {
+    pq_h5_info  info;
+    pq_status   st; /* why it cannot be described or listed */
+    const char *message, *hint;
+    link_to    *links; /* of a group, sorted by name */
+    size_t      n_links;
+    attr       *attrs;
+    size_t      n_attrs;
+} object;
+
+struct pq_h5_reader {
+    char         *path;
+    struct stat   stamp; /* of the file when it was opened */
+    size_t        file_bytes;
+    pid_t         child, owner; /* the process that started it */
+    int           fd;
+    char         *told;
+    object       *objects; /* the root first */
+    size_t        n;
+    size_t        users;
+    pq_h5_reader *next; /* of all that are open */
+};
+
+static pq_h5_reader *readers; /* under the lock of HDF5 */
+
+static pq_status is_gone(pq_h5_reader *r, pq_err *err)
+{
+    return pq_err_set(err, PQ_ERR_FORMAT, __FILE__, __LINE__,
+                      "%s: is damaged: libhdf5 crashes or does not end in reading it",
+                      r->path);
+}
+
+static pq_status told_failure(pq_h5_cursor *from, pq_err *err)
+{
+    const uint64_t code    = pq_h5_take_number(from);
+    const char    *message = pq_h5_take_text(from);
+    const char    *hint    = pq_h5_take_text(from);
+    pq_status      st      = code <= PQ_ERR_INTERRUPTED ? (pq_status)code : PQ_ERR_FORMAT;
+
+    if (st == PQ_OK || from->bad) {
+        st = PQ_ERR_FORMAT;
+    }
+    (void)pq_err_set(err, st, __FILE__, __LINE__, "%s", message);
+    if (hint[0] != '\0') {
+        pq_err_hint(err, "%s", hint);
+    }
+    return st;
+}
+
+/* Starts of frames: FINE leaves n bytes to be read, anything else is an error. Longest
+ * wait: ten times the seconds of the processor that the child has. */
+static pq_status hear(pq_h5_reader *r, size_t *n, pq_err *err)
+{
+    const size_t seconds = 20 + 10 * (r->file_bytes >> 20);
+    pq_h5_head   head    = {0};
+    char        *bytes   = NULL;
+    pq_h5_cursor from;
+    pq_status    st;
+
+    if (!pq_h5_read_bytes(r->fd, &head, sizeof head, seconds)) {
+        return is_gone(r, err);
+    }
+    PQ_CHECK(head.mark != PQ_H5_TOO_LARGE, PQ_ERR_FORMAT,
+             "%s: is damaged: reading it takes more than the %zu MB that a file of %zu "
+             "bytes may cost",
+             r->path, pq_h5_budget(r->file_bytes) >> 20, r->file_bytes);
+    PQ_CHECK((head.mark == PQ_H5_FINE && head.n <= pq_h5_budget(r->file_bytes)) ||
+                 (head.mark == PQ_H5_FAILED && head.n < 1 << 16),
+             PQ_ERR_FORMAT, "%s: is damaged: libhdf5 goes astray in it", r->path);
+    *n = (size_t)head.n;
+    if (head.mark == PQ_H5_FAILED) {
+        PQ_NEW(bytes, head.n);
+        if (!pq_h5_read_bytes(r->fd, bytes, head.n, seconds)) {
+            st = is_gone(r, err);
+            goto cleanup;
+        }
+        from = (pq_h5_cursor){bytes, head.n, false};
+        st   = told_failure(&from, err);
+    }
+cleanup:
+    pq_free(bytes);
+    return st;
+}
+
+/* One frame, whole. */
+static pq_status hear_all(pq_h5_reader *r, char **out, size_t *n, pq_err *err)
+{
+    char     *bytes = NULL;
+    pq_status st;
+
+    PQ_TRY(hear(r, n, err));
+    PQ_NEW(bytes, *n + 1);
+    if (!pq_h5_read_bytes(r->fd, bytes, *n, 60)) {
+        st = is_gone(r, err);
+        goto cleanup;
+    }
+    *out  = bytes;
+    bytes = NULL;
+cleanup:
+    pq_free(bytes);
+    return st;
+}
+
+/* A count of things that take `least` bytes each. */
+static size_t take_count(pq_h5_cursor *from, size_t least)
+{
+    const uint64_t n = pq_h5_take_number(from);
+
+    if (n > from->left / least) {
+        from->bad = true;
+        return 0;
+    }
+    return (size_t)n;
+}
+
+static void take_attr(pq_h5_cursor *from, attr *a)
+{
+    const char *start;
+
+    a->name = pq_h5_take_text(from);
+    a->kind = (pq_h5_class)pq_h5_take_number(from);
+    start   = from->bytes;
+    if (a->kind == PQ_H5_TEXT) {
+        a->n  = take_count(from, 9);
+        start = from->bytes;
+        for (size_t i = 0; i < a->n; i++) {
+            (void)pq_h5_take_text(from);
+        }
+    } else if (a->kind == PQ_H5_FLOAT) {
+        a->n  = take_count(from, sizeof(double));
+        start = pq_h5_take_bytes(from, a->n * sizeof(double));
+    } else {
+        (void)pq_h5_take_number(from);
+        (void)pq_h5_take_text(from);
+        (void)pq_h5_take_text(from);
+    }
+    a->bytes = start;
+    a->size  = from->bad ? 0 : (size_t)(from->bytes - start);
+}
+
+static void take_shape(pq_h5_cursor *from, pq_h5_info *info)
+{
+    const uint64_t ndim = pq_h5_take_number(from);
+
+    from->bad |= ndim > PQ_MAX_DIMS;
+    info->shape.ndim = from->bad ? 0 : (size_t)ndim;
+    for (size_t i = 0; i < info->shape.ndim; i++) {
+        info->shape.dim[i] = (size_t)pq_h5_take_number(from);
+    }
+    info->item_bytes = (size_t)pq_h5_take_number(from);
+}
+
+static pq_status take_object(pq_h5_cursor *from, object *o, pq_err *err)
+{
+    const uint64_t kind = pq_h5_take_number(from);
+    pq_status      st;
+
+    from->bad |= kind > PQ_H5_OTHER;
+    o->info.kind = from->bad ? PQ_H5_OTHER : (pq_h5_class)kind;
+    o->st        = (pq_status)pq_h5_take_number(from);
+    o->message   = pq_h5_take_text(from);
+    o->hint      = pq_h5_take_text(from);
+    if (o->info.kind == PQ_H5_GROUP) {
+        const size_t n = take_count(from, 17);
+        PQ_NEW(o->links, n);
+        o->n_links = n;
+        for (size_t i = 0; i < n; i++) {
+            o->links[i].name   = pq_h5_take_text(from);
+            o->links[i].target = (size_t)pq_h5_take_number(from);
+        }
+    } else {
+        take_shape(from, &o->info);
+    }
+    o->n_attrs = take_count(from, 25);
+    PQ_NEW(o->attrs, o->n_attrs);
+    for (size_t i = 0; i < o->n_attrs; i++) {
+        take_attr(from, &o->attrs[i]);
+    }
+    st = PQ_OK;
+cleanup:
+    return st;
+}
+
+static pq_status take_objects(pq_h5_reader *r, size_t n_told, pq_err *err)
+{
+    pq_h5_cursor from = {r->told, n_told, false};
+    size_t       room = 0;
+    pq_status    st   = PQ_OK;
+
+    while (from.left > 0 && !from.bad) {
+        if (r->n == room) {
+            const size_t more    = room == 0 ? 64 : 2 * room;
+            object      *objects = pq_recalloc(r->objects, room, more, sizeof *objects);
+            PQ_CHECK(objects != NULL, PQ_ERR_NOMEM, "cannot allocate objects");
+            r->objects = objects;
+            room       = more;
+        }
+        r->n++;
+        PQ_TRY(take_object(&from, &r->objects[r->n - 1], err));
+    }
+    for (size_t i = 0; i < r->n; i++) {
+        for (size_t k = 0; k < r->objects[i].n_links; k++) {
+            from.bad |= r->objects[i].links[k].target > r->n;
+        }
+    }
+    PQ_CHECK(!from.bad && r->n > 0, PQ_ERR_FORMAT,
+             "%s: is damaged: libhdf5 goes astray in it", r->path);
+cleanup:
+    return st;
+}
+
+/* Ends the child, or lets go of another process's. */
+static void end_child(pq_h5_reader *r)
+{
+    if (r->fd > 0) {
+        (void)close(r->fd);
+        r->fd = 0;
+    }
+    if (r->child > 0 && r->owner == getpid()) {
+        (void)kill(r->child, SIGKILL);
+        while (waitpid(r->child, NULL, 0) < 0 && errno == EINTR) {
+        }
+    }
+    r->child = 0;
+}
+
+static void forget(pq_h5_reader *r)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        pq_free(r->objects[i].links);
+        pq_free(r->objects[i].attrs);
+    }
+    pq_free(r->objects);
+    pq_free(r->told);
+    r->objects = NULL;
+    r->told    = NULL;
+    r->n       = 0;
+}
+
+static pq_status start_child(pq_h5_reader *r, pq_err *err)
+{
+    int       ends[2] = {-1, -1};
+    size_t    n_told  = 0;
+    pq_status st;
+
+    PQ_CHECK(stat(r->path, &r->stamp) == 0, PQ_ERR_IO, "%s: %s", r->path,
+             strerror(errno));
+    r->file_bytes = (size_t)r->stamp.st_size;
+    r->owner      = getpid();
+    PQ_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0 &&
+                 (r->child = fork()) >= 0,
+             PQ_ERR_NOMEM, "%s: no process can be started to read it: %s", r->path,
+             strerror(errno));
+    if (r->child == 0) {
+        pq_h5_serve(r->path, r->file_bytes, ends[1]);
+    }
+    r->fd   = ends[0];
+    ends[0] = -1;
+    (void)close(ends[1]); /* its end is the sign that the child died */
+    ends[1] = -1;
+    PQ_TRY(hear_all(r, &r->told, &n_told, err));
+    PQ_TRY(take_objects(r, n_told, err));
+cleanup:
+    (void)(ends[0] >= 0 && close(ends[0]));
+    (void)(ends[1] >= 0 && close(ends[1]));
+    return st;
+}
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+           a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+           a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* A reader that this process has for the file, by the name it is given now. */
+static pq_h5_reader *open_already(const char *path)
+{
+    struct stat now;
+
+    if (stat(path, &now) != 0) {
+        return NULL;
+    }
+    for (pq_h5_reader *r = readers; r != NULL; r = r->next) {
+        if (r->owner == getpid() && r->fd > 0 && strcmp(r->path, path) == 0 &&
+            is_same_file(&r->stamp, &now)) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
+pq_status pq_h5_reader_start(const char *path, pq_h5_reader **out, pq_err *err)
+{
+    pq_h5_reader *r = open_already(path);
+    pq_status     st;
+
+    if (r != NULL) {
+        r->users++;
+        *out = r;
+        return PQ_OK;
+    }
+    PQ_NEW(r, 1);
+    r->users = 1;
+    r->next  = readers;
+    readers  = r;
+    PQ_STRDUP(r->path, path);
+    PQ_TRY(start_child(r, err));
+    *out = r;
+    r    = NULL;
+cleanup:
+    pq_h5_reader_stop(&r);
+    return st;
+}
+
+void pq_h5_reader_stop(pq_h5_reader **reader)
+{
+    pq_h5_reader *r = *reader, **at = &readers;
+
+    *reader = NULL;
+    if (r == NULL || --r->users > 0) {
+        return;
+    }
+    while (*at != r) {
+        at = &(*at)->next;
+    }
+    *at = r->next;
+    end_child(r);
+    forget(r);
+    pq_free(r->path);
+    pq_free(r);
+}
+
+/* A child serves the process that started it: one that was forked since gets its own. */
+static pq_status ask(pq_h5_reader *r, pq_h5_mark mark, const pq_text *question,
+                     pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    PQ_CHECK(!question->failed, PQ_ERR_NOMEM, "cannot allocate a question");
+    if (r->owner != getpid()) {
+        const struct stat before = r->stamp;
+        end_child(r);
+        forget(r);
+        PQ_TRY(start_child(r, err));
+        PQ_CHECK(is_same_file(&before, &r->stamp), PQ_ERR_IO,
+                 "%s: has changed since it was opened", r->path);
+    }
+    if (r->fd <= 0 || !pq_h5_send(r->fd, mark, question->text, question->length)) {
+        st = is_gone(r, err);
+    }
+cleanup:
+    return st;
+}
+
+/* The object of a path; NULL with an error where links do not lead there. */
+static object *find(pq_h5_reader *r, const char *path, pq_err *err)
+{
+    object *o = &r->objects[0];
+    size_t  i = 0;
+
+    while (path[i += strspn(path + i, "/")] != '\0') {
+        const size_t n    = strcspn(path + i, "/");
+        size_t       k    = 0;
+        const bool   self = n == 1 && path[i] == '.';
+
+        while (!self && k < o->n_links &&
+               (strncmp(o->links[k].name, path + i, n) != 0 ||
+                o->links[k].name[n] != '\0')) {
+            k++;
+        }
+        i += n;
+        if (self) {
+            continue;
+        }
+        if (k == o->n_links) {
+            (void)pq_err_set(err, PQ_ERR_NOT_FOUND, __FILE__, __LINE__,
+                             "%s: %s is not there", r->path, path);
+            return NULL;
+        }
+        if (o->links[k].target == 0) {
+            (void)pq_err_set(
+                err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,
+                "%s: %.*s is a soft or external link; links are not followed", r->path,
+                (int)i, path);
+            return NULL;
+        }
+        o = &r->objects[o->links[k].target - 1];
+    }
+    return o;
+}
+
+static pq_status find_object(pq_h5_reader *r, const char *path, object **out, pq_err *err)
+{
+    pq_err why = {0};
+
+    *out = find(r, path, &why);
+    if (*out != NULL) {
+        return PQ_OK;
+    }
+    return pq_err_set(err, why.code, __FILE__, __LINE__, "%s", why.message);
+}
+
+static pq_status own_failure(const object *o, pq_err *err)
+{
+    if (o->st == PQ_OK) {
+        return PQ_OK;
+    }
+    (void)pq_err_set(err, o->st, __FILE__, __LINE__, "%s", o->message);
+    if (o->hint[0] != '\0') {
+        pq_err_hint(err, "%s", o->hint);
+    }
+    return o->st;
+}
+
+bool pq_h5_reader_has(pq_h5_reader *r, const char *path)
+{
+    return find(r, path, NULL) != NULL;
+}
+
+pq_h5_class pq_h5_reader_kind(pq_h5_reader *r, const char *path)
+{
+    const object *o = find(r, path, NULL);
+
+    return o != NULL ? o->info.kind : PQ_H5_OTHER;
+}
+
+pq_status pq_h5_reader_describe(pq_h5_reader *r, const char *path, pq_h5_info *out,
+                                pq_err *err)
+{
+    pq_text   question = {0};
+    object   *o;
+    size_t    n;
+    pq_status st;
+
+    PQ_TRY(find_object(r, path, &o, err));
+    if (o->info.kind != PQ_H5_GROUP &&
+        o->st != PQ_OK) { /* in words that name this path */
+        pq_h5_put_text(&question, path);
+        PQ_TRY(ask(r, PQ_H5_WHY, &question, err));
+        PQ_TRY(hear(r, &n, err));
+        PQ_TRY(own_failure(o, err));
+    }
+    *out = o->info;
+cleanup:
+    pq_text_free(&question);
+    return st;
+}
+
+pq_status pq_h5_reader_list(pq_h5_reader *r, const char *group, char ***names, size_t *n,
+                            pq_err *err)
+{
+    object   *o    = NULL;
+    char    **list = NULL;
+    size_t    have = 0;
+    pq_status st;
+
+    PQ_TRY(find_object(r, group, &o, err));
+    PQ_CHECK(o->info.kind == PQ_H5_GROUP, PQ_ERR_FORMAT, "%s: %s is not a group", r->path,
+             group);
+    PQ_TRY(own_failure(o, err));
+    PQ_NEW(list, o->n_links);
+    for (have = 0; have < o->n_links; have++) {
+        PQ_STRDUP(list[have], o->links[have].name);
+    }
+    *names = list;
+    *n     = have;
+    list   = NULL;
+cleanup:
+    pq_h5_free_texts(&list, have);
+    return st;
+}
+
+/* Texts one after the other. */
+static pq_status take_texts(pq_h5_cursor *from, size_t n, char ***out, pq_err *err)
+{
+    char    **list = NULL;
+    size_t    i    = 0;
+    pq_status st;
+
+    PQ_NEW(list, n);
+    for (i = 0; i < n; i++) {
+        PQ_STRDUP(list[i], pq_h5_take_text(from));
+    }
+    *out = list;
+    list = NULL;
+cleanup:
+    pq_h5_free_texts(&list, i);
+    return st;
+}
+
+pq_status pq_h5_reader_names(pq_h5_reader *r, const char *path, bool columns, char ***out,
+                             size_t *n, pq_err *err)
+{
+    object      *o;
+    pq_text      question = {0};
+    char        *bytes    = NULL;
+    size_t       size     = 0;
+    pq_h5_cursor from;
+    pq_status    st;
+
+    PQ_TRY(find_object(r, path, &o, err));
+    pq_h5_put_text(&question, path);
+    PQ_TRY(ask(r, columns ? PQ_H5_COLUMNS : PQ_H5_TEXTS, &question, err));
+    PQ_TRY(hear_all(r, &bytes, &size, err));
+    from = (pq_h5_cursor){bytes, size, false};
+    *n   = take_count(&from, 9);
+    PQ_TRY(take_texts(&from, *n, out, err));
+cleanup:
+    pq_text_free(&question);
+    pq_free(bytes);
+    return st;
+}
+
+/* Receives frames until n bytes are there; of none, one that is empty. */
+static pq_status hear_values(pq_h5_reader *r, char *out, size_t n, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    do {
+        size_t piece = 0;
+
+        PQ_TRY(hear(r, &piece, err));
+        PQ_CHECK(piece <= n && (piece > 0 || n == 0), PQ_ERR_FORMAT,
+                 "%s: is damaged: libhdf5 goes astray in it", r->path);
+        if (!pq_h5_read_bytes(r->fd, out, piece, 60)) {
+            st = is_gone(r, err);
+            goto cleanup;
+        }
+        out += piece;
+        n -= piece;
+    } while (n > 0);
+cleanup:
+    return st;
+}
+
+/* Bytes of one row in memory, or without rows of all; 0 where there are none. */
+static pq_status item_bytes(pq_h5_reader *r, const char *path, const pq_h5_info *info,
+                            bool has_rows, size_t each, size_t *out, pq_err *err)
+{
+    pq_status st;
+
+    *out = each;
+    for (size_t i = has_rows ? 1 : 0; i < info->shape.ndim; i++) {
+        PQ_CHECK(!__builtin_mul_overflow(*out, info->shape.dim[i], out), PQ_ERR_FORMAT,
+                 "%s: %s declares more values than any file holds", r->path, path);
+    }
+    st = PQ_OK;
+cleanup:
+    return st;
+}
+
+static pq_status check_rows(pq_h5_reader *r, const char *path, const pq_h5_info *info,
+                            const pq_rows *rows, pq_err *err)
+{
+    const size_t have = info->shape.ndim == 0 ? 0 : info->shape.dim[0];
+    pq_status    st;
+
+    PQ_CHECK(info->shape.ndim >= 1 && rows->n <= have && rows->first <= have - rows->n,
+             PQ_ERR_RANGE, "%s: %s has no rows %zu..%zu; it has %zu", r->path, path,
+             rows->first, rows->first + rows->n, have);
+cleanup:
+    return st;
+}
+
+pq_status pq_h5_reader_rows(pq_h5_reader *r, const char *path, const pq_rows *rows,
+                            const char *const *names, size_t n_names, pq_dtype dtype,
+                            void *out, pq_err *err)
+{
+    const bool has_rows = rows != NULL;
+    pq_text    question = {0};
+    pq_h5_info info;
+    size_t     each  = pq_dtype_bytes(dtype) * (names != NULL ? n_names : 1);
+    size_t     total = 0;
+    pq_status  st;
+
+    PQ_TRY(pq_h5_reader_describe(r, path, &info, err));
+    PQ_CHECK(info.kind != PQ_H5_GROUP, PQ_ERR_FORMAT, "%s: %s is a group, not a dataset",
+             r->path, path);
+    if (has_rows) {
+        PQ_TRY(check_rows(r, path, &info, rows, err));
+    }
+    PQ_TRY(item_bytes(r, path, &info, has_rows, each, &each, err));
+    PQ_CHECK(!__builtin_mul_overflow(each, has_rows ? rows->n : 1, &total), PQ_ERR_FORMAT,
+             "%s: %s declares more values than any file holds", r->path, path);
+    pq_h5_put_text(&question, path);
+    pq_h5_put_number(&question, has_rows);
+    pq_h5_put_number(&question, has_rows ? rows->first : 0);
+    pq_h5_put_number(&question, has_rows ? rows->n : 1);
+    pq_h5_put_number(&question, dtype);
+    pq_h5_put_number(&question, each);
+    if (names != NULL) {
+        pq_h5_put_number(&question, n_names);
+    }
+    for (size_t i = 0; names != NULL && i < n_names; i++) {
+        pq_h5_put_text(&question, names[i]);
+    }
+    PQ_TRY(ask(r, names != NULL ? PQ_H5_CELLS : PQ_H5_ROWS, &question, err));
+    PQ_TRY(hear_values(r, out, total, err));
+cleanup:
+    pq_text_free(&question);
+    return st;
+}
+
+static const attr *find_attr(const object *o, const char *name)
+{
+    for (size_t i = 0; i < o->n_attrs; i++) {
+        if (strcmp(o->attrs[i].name, name) == 0) {
+            return &o->attrs[i];
+        }
+    }
+    return NULL;
+}
+
+bool pq_h5_reader_has_attr(pq_h5_reader *r, const char *path, const char *name)
+{
+    const object *o = find(r, path, NULL);
+
+    return o != NULL && find_attr(o, name) != NULL;
+}
+
+/* An attribute that can be read. */
+static pq_status open_attr(pq_h5_reader *r, const char *path, const char *name,
+                           const attr **out, pq_err *err)
+{
+    object   *o;
+    pq_status st;
+
+    PQ_TRY(find_object(r, path, &o, err));
+    *out = find_attr(o, name);
+    PQ_CHECK(*out != NULL, PQ_ERR_NOT_FOUND, "%s: %s has no attribute '%s'", r->path,
+             path, name);
+    if ((*out)->kind == PQ_H5_OTHER) {
+        pq_h5_cursor from = {(*out)->bytes, (*out)->size, false};
+        st                = told_failure(&from, err);
+    }
+cleanup:
+    return st;
+}
+
+pq_status pq_h5_reader_attr_texts(pq_h5_reader *r, const char *path, const char *name,
+                                  char ***out, size_t *n, pq_err *err)
+{
+    const attr  *a;
+    pq_h5_cursor from;
+    pq_status    st;
+
+    PQ_TRY(open_attr(r, path, name, &a, err));
+    PQ_CHECK(a->kind == PQ_H5_TEXT || a->n == 0, PQ_ERR_FORMAT,
+             "%s: attribute '%s' of %s: holds no text", r->path, name, path);
+    from = (pq_h5_cursor){a->bytes, a->size, false};
+    PQ_TRY(take_texts(&from, a->n, out, err));
+    *n = a->n;
+cleanup:
+    return st;
+}
+
+pq_status pq_h5_reader_attr_numbers(pq_h5_reader *r, const char *path, const char *name,
+                                    double **out, size_t *n, pq_err *err)
+{
+    const attr *a;
+    double     *list = NULL;
+    pq_status   st;
+
+    PQ_TRY(open_attr(r, path, name, &a, err));
+    PQ_CHECK(a->kind == PQ_H5_FLOAT, PQ_ERR_FORMAT,
+             "%s: attribute '%s' of %s holds no numbers", r->path, name, path);
+    PQ_NEW(list, a->n);
+    if (a->n > 0) {
+        memcpy(list, a->bytes, a->n * sizeof *list);
+    }
+    *out = list;
+    *n   = a->n;
+cleanup:
+    return st;
+}
