@@ -238,9 +238,10 @@ static json_t *evaluated_json(const pq_evaluated *e)
         const pq_value *v = &e->values.items[i];
         (void)json_object_set_new(
             metrics, v->name,
-            json_pack("{s:o, s:o, s:o, s:f, s:s, s:s}", "value", number_or_null(v->value),
-                      "lo", number_or_null(v->lo), "hi", number_or_null(v->hi), "n", v->n,
-                      "unit", v->unit, "better", better[v->better]));
+            json_pack("{s:o, s:o, s:o, s:f, s:s, s:s, s:s*}", "value",
+                      number_or_null(v->value), "lo", number_or_null(v->lo), "hi",
+                      number_or_null(v->hi), "n", v->n, "unit", v->unit, "better",
+                      better[v->better], "note", v->note));
     }
     return json_pack("{s:I, s:o, s:s, s:s, s:o, s:o, s:o}", "n", (json_int_t)e->n,
                      "correct",
@@ -264,6 +265,12 @@ static void evaluated_table(const pq_evaluated *e)
             (void)printf("%14.7g %14.7g  %s\n", v->lo, v->hi, v->unit);
         } else {
             (void)printf("%14s %14s  %s\n", "", "", v->unit);
+        }
+    }
+    for (size_t i = 0; i < e->values.n; i++) {
+        const pq_value *v = &e->values.items[i];
+        if (v->note != NULL) {
+            (void)printf("note: %s: %s\n", v->name, v->note);
         }
     }
     (void)printf("\nhead %s: %s\n", pq_head_name(e->head),

@@ -1,5 +1,5 @@
 /* Fraction of events that are decided for their label. */
-#include "metrics/interval.h"
+#include "metrics/fraction.h"
 #include "metrics/metric.h"
 
 enum { WILSON, CLOPPER_PEARSON };
@@ -23,27 +23,22 @@ static const pq_param params[] = {
 static pq_status compute(const pq_evaluation *e, const void *values, pq_values *out,
                          pq_err *err)
 {
-    const accuracy_params *p       = values;
-    pq_weight_sum          all     = {0};
-    double                 correct = 0.0;
+    const accuracy_params *p = values;
+    pq_fraction            f = {0};
     pq_interval            interval;
     pq_status              st;
 
     PQ_TRY(pq_evaluation_check(e, err));
     for (size_t i = 0; i < e->n; i++) {
-        const double w = pq_evaluation_weight(e, i);
-        pq_weight_add(&all, w);
-        correct += pq_evaluation_decision(e, i) == (size_t)e->labels[i] ? w : 0.0;
+        pq_fraction_add(&f, pq_evaluation_weight(e, i),
+                        pq_evaluation_decision(e, i) == (size_t)e->labels[i]);
     }
-    const double value = correct / all.sum, n = pq_weight_effective(all);
-
-    if (p != NULL && p->interval == CLOPPER_PEARSON) {
-        interval = pq_interval_clopper_pearson(value * n, n, PQ_ONE_SIGMA);
-    } else {
-        interval = pq_interval_wilson(value * n, n, 1.0);
-    }
-    PQ_TRY(pq_values_add(out, "accuracy", value, interval.lo, interval.hi, n, "",
-                         PQ_BETTER_HIGHER, err));
+    interval = p != NULL && p->interval == CLOPPER_PEARSON
+                   ? pq_fraction_clopper_pearson(&f)
+                   : pq_fraction_wilson(&f);
+    PQ_TRY(pq_values_add(out, "accuracy", pq_fraction_value(&f), interval.lo, interval.hi,
+                         pq_fraction_effective(&f), "", PQ_BETTER_HIGHER, err));
+    out->items[out->n - 1].note = pq_fraction_note(&f);
 cleanup:
     return st;
 }

@@ -5,7 +5,6 @@
  * the mean over classes (correlated: same events) generalise to.
  */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/memory.h"
@@ -17,9 +16,11 @@ typedef struct {
     size_t event;
 } ranked;
 
-/** One class: its area, and the effective events of its smaller side. */
+/** One class: its area, the effective events of its smaller side, and the sums of the
+ * squares and fourth powers of the events' influence on it. */
 typedef struct {
-    double value, smaller;
+    double value, smaller, variance, fourths;
+    bool   lone; /* one event of the class or of the rest: no spread to be seen */
 } area;
 
 /** Scratch for all classes. */
@@ -66,18 +67,17 @@ static void compare_sides(const pq_evaluation *e, size_t c, const double sum[2],
     }
 }
 
-/* Area of one class; its variance, and every event's influence added to s->total. */
-static area one_class(const pq_evaluation *e, size_t c, scratch *s, double *variance)
+/* Area of one class; every event's influence is added to s->total. */
+static area one_class(const pq_evaluation *e, size_t c, scratch *s)
 {
     pq_weight_sum side[2] = {{0.0, 0.0}, {0.0, 0.0}};
-    area          a       = {(double)NAN, 0.0};
+    area          a       = {.value = (double)NAN};
     double        n[2], sum[2], value = 0.0;
 
     for (size_t i = 0; i < e->n; i++) {
         pq_weight_add(&side[is_positive(e, i, c)], pq_evaluation_weight(e, i));
         s->order[i] = (ranked){pq_evaluation_score(e, i, c), i};
     }
-    *variance = 0.0;
     for (int k = 0; k < 2; k++) {
         n[k]   = pq_weight_effective(side[k]);
         sum[k] = side[k].sum;
@@ -91,33 +91,45 @@ static area one_class(const pq_evaluation *e, size_t c, scratch *s, double *vari
         value +=
             is_positive(e, i, c) ? pq_evaluation_weight(e, i) * s->component[i] : 0.0;
     }
-    a = (area){value / (sum[0] * sum[1]), fmin(n[0], n[1])};
+    a = (area){.value   = value / (sum[0] * sum[1]),
+               .smaller = fmin(n[0], n[1]),
+               .lone    = !(n[0] > 1.0 && n[1] > 1.0)};
     for (size_t i = 0; i < e->n; i++) {
         const int    k         = is_positive(e, i, c);
         const double influence = pq_evaluation_weight(e, i) *
                                  (s->component[i] / sum[!k] - a.value) / sum[k] *
                                  (n[k] > 1.0 ? sqrt(n[k] / (n[k] - 1.0)) : (double)NAN);
-        *variance += influence * influence;
+        a.variance += influence * influence;
+        a.fourths += pow(influence, 4.0);
         s->total[i] += influence;
     }
     return a;
 }
 
-/* One standard deviation to each side; where the estimate is 0 (all separated), Wilson
- * for the smaller side. */
-static pq_status add(pq_values *out, const char *name, area a, double variance, double n,
-                     pq_err *err)
+/* One standard deviation to each side, as many standard errors as Student's t asks for
+ * where few events rule; where the estimate is 0 (all separated), Wilson for the smaller
+ * side. */
+static pq_value number_of(const pq_evaluation *e, const area *a, double n)
 {
-    const double error    = sqrt(variance);
-    pq_interval  interval = {fmax(a.value - error, 0.0), fmin(a.value + error, 1.0)};
+    const double error =
+        sqrt(a->variance) * pq_student_sigma(pq_freedom(a->variance, a->fourths));
+    pq_interval interval = {fmax(a->value - error, 0.0), fmin(a->value + error, 1.0)};
 
-    if (isnan(a.value) || isnan(error)) {
+    if (isnan(a->value) || isnan(error)) {
         interval = (pq_interval){(double)NAN, (double)NAN};
     } else if (error == 0.0) {
-        interval = pq_interval_wilson(a.value * a.smaller, a.smaller, 1.0);
+        interval = pq_interval_wilson(a->value * a->smaller, a->smaller, 1.0);
     }
-    return pq_values_add(out, name, a.value, interval.lo, interval.hi, n, "",
-                         PQ_BETTER_HIGHER, err);
+    return (pq_value){
+        .value  = a->value,
+        .lo     = interval.lo,
+        .hi     = interval.hi,
+        .n      = n,
+        .better = PQ_BETTER_HIGHER,
+        .note   = a->lone ? "one event of the class or of the rest: no interval"
+                  : e->weights != NULL && !isnan(a->value) && a->smaller < PQ_FEW_EFFECTIVE
+                      ? pq_note_few
+                      : NULL};
 }
 
 static pq_status compute(const pq_evaluation *e, const void *params, pq_values *out,
@@ -125,10 +137,9 @@ static pq_status compute(const pq_evaluation *e, const void *params, pq_values *
 {
     scratch       s       = {0};
     pq_weight_sum all     = {0};
-    area          macro   = {0.0, HUGE_VAL};
+    area          macro   = {.smaller = HUGE_VAL};
     size_t        defined = 0;
-    double        variance;
-    char          name[64];
+    pq_value      mean;
     pq_status     st;
 
     (void)params;
@@ -142,22 +153,26 @@ static pq_status compute(const pq_evaluation *e, const void *params, pq_values *
     const double n = pq_weight_effective(all);
 
     for (size_t c = 0; c < e->classes; c++) {
-        const area a = one_class(e, c, &s, &variance);
-        snprintf(name, sizeof name, "auc.%s", e->class_names[c]);
-        PQ_TRY(add(out, name, a, variance, n, err));
+        const area a = one_class(e, c, &s);
+        PQ_TRY(
+            pq_values_add_class(out, "auc", e->class_names[c], number_of(e, &a, n), err));
         if (!isnan(a.value)) {
             macro.value += a.value;
             macro.smaller = fmin(macro.smaller, a.smaller);
+            macro.lone    = macro.lone || a.lone;
             defined++;
         }
     }
     macro.value = defined > 0 ? macro.value / (double)defined : (double)NAN;
-    variance    = 0.0;
     for (size_t i = 0; i < e->n; i++) {
-        variance += s.total[i] * s.total[i];
+        const double influence = s.total[i] / (double)defined;
+        macro.variance += influence * influence;
+        macro.fourths += pow(influence, 4.0);
     }
-    variance /= (double)defined * (double)defined;
-    PQ_TRY(add(out, "auc.macro", macro, variance, n, err));
+    mean = number_of(e, &macro, n);
+    PQ_TRY(pq_values_add(out, "auc.macro", mean.value, mean.lo, mean.hi, mean.n, "",
+                         mean.better, err));
+    out->items[out->n - 1].note = mean.note;
 cleanup:
     pq_free(s.order);
     pq_free(s.component);

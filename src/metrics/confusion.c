@@ -1,11 +1,10 @@
 #include "metrics/confusion.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "core/memory.h"
-#include "metrics/interval.h"
+#include "metrics/fraction.h"
 
 void pq_confusion(const pq_evaluation *e, double *counts)
 {
@@ -19,32 +18,30 @@ void pq_confusion(const pq_evaluation *e, double *counts)
 static pq_status compute(const pq_evaluation *e, const void *params, pq_values *out,
                          pq_err *err)
 {
-    double        *counts = NULL;
-    pq_weight_sum *truth  = NULL;
-    char           name[64];
-    pq_status      st;
+    pq_fraction *recall = NULL;
+    pq_status    st;
 
     (void)params;
     PQ_TRY(pq_evaluation_check(e, err));
-    PQ_NEW(counts, e->classes * e->classes);
-    PQ_NEW(truth, e->classes);
-    pq_confusion(e, counts);
+    PQ_NEW(recall, e->classes);
     for (size_t i = 0; i < e->n; i++) {
-        pq_weight_add(&truth[e->labels[i]], pq_evaluation_weight(e, i));
+        const size_t label = (size_t)e->labels[i];
+        pq_fraction_add(&recall[label], pq_evaluation_weight(e, i),
+                        pq_evaluation_decision(e, i) == label);
     }
     for (size_t c = 0; c < e->classes; c++) {
-        const double n = pq_weight_effective(truth[c]);
-        const double value =
-            n > 0.0 ? counts[c * e->classes + c] / truth[c].sum : (double)NAN;
-        const pq_interval interval = pq_interval_wilson(value * n, n, 1.0);
+        const pq_interval interval = pq_fraction_wilson(&recall[c]);
+        const pq_value    value    = {.value  = pq_fraction_value(&recall[c]),
+                                      .lo     = interval.lo,
+                                      .hi     = interval.hi,
+                                      .n      = pq_fraction_effective(&recall[c]),
+                                      .better = PQ_BETTER_HIGHER,
+                                      .note   = pq_fraction_note(&recall[c])};
 
-        snprintf(name, sizeof name, "recall.%s", e->class_names[c]);
-        PQ_TRY(pq_values_add(out, name, value, interval.lo, interval.hi, n, "",
-                             PQ_BETTER_HIGHER, err));
+        PQ_TRY(pq_values_add_class(out, "recall", e->class_names[c], value, err));
     }
 cleanup:
-    pq_free(counts);
-    pq_free(truth);
+    pq_free(recall);
     return st;
 }
 

@@ -84,6 +84,25 @@ static double beta_quantile(double a, double b, double q)
     return 0.5 * (lo + hi);
 }
 
+double pq_student_sigma(double freedom)
+{
+    const double v = freedom > 0.5 ? freedom : 0.5;
+
+    if (v > 1e7) {
+        return 1.0;
+    }
+    /* P(|t| > T) = I_x(v/2, 1/2) at x = v / (v + T^2) */
+    const double x = beta_quantile(v / 2.0, 0.5, 1.0 - PQ_ONE_SIGMA);
+
+    return sqrt(v * (1.0 - x) / x);
+}
+
+double pq_freedom(double sum_squares, double sum_fourth_powers)
+{
+    return sum_fourth_powers > 0.0 ? sum_squares * sum_squares / sum_fourth_powers - 1.0
+                                   : 0.0;
+}
+
 pq_interval pq_interval_clopper_pearson(double k, double n, double level)
 {
     const double tail = 0.5 * (1.0 - level);

@@ -23,6 +23,20 @@ pq_interval pq_interval_wilson(double k, double n, double z);
  * NAN for n = 0. */
 pq_interval pq_interval_clopper_pearson(double k, double n, double level);
 
+/** Of how many standard errors a one-sigma interval consists when the error itself is
+ * estimated with so many degrees of freedom (> 0; at least 0.5 is taken): the 84.13 %
+ * quantile of Student's t, 1.84 for 1, 1.05 for 10, 1 for infinitely many. */
+double pq_student_sigma(double freedom);
+
+/**
+ * Degrees of freedom of a variance that is a sum of squares d_i^2, from its own
+ * kurtosis: (sum d^2)^2 / sum d^4 - 1; n - 1 where all are alike, few where few
+ * events rule.
+ *
+ * Source: Satterthwaite, Biometrics Bulletin 2 (1946), doi:10.2307/3002019.
+ */
+double pq_freedom(double sum_squares, double sum_fourth_powers);
+
 /** Regularised incomplete beta function I_x(a, b), a, b > 0; relative error about 1e-15
  * (a + b) ln(a + b). */
 double pq_incomplete_beta(double a, double b, double x);

@@ -1,6 +1,7 @@
 /* Mean of -ln p(label), with its standard error. */
 #include <math.h>
 
+#include "metrics/interval.h"
 #include "metrics/metric.h"
 
 static double loss(const pq_evaluation *e, size_t event)
@@ -13,7 +14,7 @@ static pq_status compute(const pq_evaluation *e, const void *params, pq_values *
                          pq_err *err)
 {
     pq_weight_sum all = {0};
-    double        sum = 0.0, spread = 0.0;
+    double        sum = 0.0, spread = 0.0, fourths = 0.0;
     pq_status     st;
 
     (void)params;
@@ -28,11 +29,17 @@ static pq_status compute(const pq_evaluation *e, const void *params, pq_values *
     for (size_t i = 0; i < e->n; i++) {
         const double d = pq_evaluation_weight(e, i) * (loss(e, i) - mean);
         spread += d * d;
+        fourths += d * d * d * d;
     }
-    const double error = n > 1.0 ? sqrt(spread * n / (n - 1.0)) / all.sum : (double)NAN;
+    const double error = n > 1.0 ? pq_student_sigma(pq_freedom(spread, fourths)) *
+                                       sqrt(spread * n / (n - 1.0)) / all.sum
+                                 : (double)NAN;
 
     PQ_TRY(pq_values_add(out, "log_loss", mean, mean - error, mean + error, n, "nat",
                          PQ_BETTER_LOWER, err));
+    if (e->weights != NULL && n < PQ_FEW_EFFECTIVE) {
+        out->items[out->n - 1].note = pq_note_few;
+    }
 cleanup:
     return st;
 }

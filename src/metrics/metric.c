@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/text.h"
 
 #define X(word) extern const pq_metric pq_metric_##word;
 #include "metrics/metrics.def"
@@ -15,6 +16,9 @@ const pq_metric *const pq_metrics[] = {
 #include "metrics/metrics.def"
 #undef X
     NULL};
+
+const char pq_note_few[] =
+    "fewer than 10 effective events: the interval may be too narrow";
 
 const pq_metric *pq_metric_find(const char *name)
 {
@@ -38,14 +42,37 @@ pq_status pq_values_add(pq_values *values, const char *name, double value, doubl
     values->items = grown;
     item          = &grown[values->n++];
     *item = (pq_value){.value = value, .lo = lo, .hi = hi, .n = n, .better = better};
-    snprintf(item->name, sizeof item->name, "%s", name);
+    PQ_STRDUP(item->name, name);
     snprintf(item->unit, sizeof item->unit, "%s", unit);
 cleanup:
     return st;
 }
 
+pq_status pq_values_add_class(pq_values *values, const char *metric,
+                              const char *class_name, pq_value value, pq_err *err)
+{
+    char     *name = pq_format("%s.%s", metric, class_name);
+    pq_status st;
+
+    PQ_CHECK(name != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    if (strcmp(class_name, "macro") == 0 || strncmp(class_name, "class.", 6) == 0) {
+        pq_free(name);
+        name = pq_format("%s.class.%s", metric, class_name);
+        PQ_CHECK(name != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    }
+    PQ_TRY(pq_values_add(values, name, value.value, value.lo, value.hi, value.n,
+                         value.unit, value.better, err));
+    values->items[values->n - 1].note = value.note;
+cleanup:
+    pq_free(name);
+    return st;
+}
+
 void pq_values_free(pq_values *values)
 {
+    for (size_t i = 0; i < values->n; i++) {
+        pq_free(values->items[i].name);
+    }
     pq_free(values->items);
     *values = (pq_values){0};
 }

@@ -14,12 +14,13 @@ typedef enum { PQ_BETTER_NONE, PQ_BETTER_HIGHER, PQ_BETTER_LOWER } pq_better;
 
 /** One number. */
 typedef struct {
-    char      name[64]; /**< "accuracy", "auc.g", "auc.macro" */
-    double    value;    /**< NAN when undefined (e.g. AUC of an absent class) */
-    double    lo, hi;   /**< interval, or NAN */
-    double    n;        /**< events behind it (effective number when weighted), or 0 */
-    char      unit[16]; /**< "", "byte", "s", "MAC" */
-    pq_better better;
+    char       *name;     /**< "accuracy", "auc.g", "auc.macro"; owned */
+    double      value;    /**< NAN when undefined (e.g. AUC of an absent class) */
+    double      lo, hi;   /**< interval, or NAN */
+    double      n;        /**< events behind it (effective number when weighted), or 0 */
+    char        unit[16]; /**< "", "byte", "s", "MAC" */
+    pq_better   better;
+    const char *note; /**< why the interval is doubtful or missing, or NULL; static */
 } pq_value;
 
 /** Growing list of values; {0} is empty; owns. */
@@ -32,6 +33,18 @@ pq_status pq_values_add(pq_values *values, const char *name, double value, doubl
                         double hi, double n, const char *unit, pq_better better,
                         pq_err *err);
 void      pq_values_free(pq_values *values);
+
+/** The same for a number of one class: "<metric>.<class>". Names of classes can be any
+ * text: "macro", which is the mean of all, and those that begin so get a "class." in
+ * front. */
+pq_status pq_values_add_class(pq_values *values, const char *metric,
+                              const char *class_name, pq_value value, pq_err *err);
+
+/** Effective events below which weighted intervals carry a warning. */
+#define PQ_FEW_EFFECTIVE 10.0
+
+/** That warning. */
+extern const char pq_note_few[];
 
 /** Value of a name, or NULL. */
 const pq_value *pq_values_find(const pq_values *values, const char *name);

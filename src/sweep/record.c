@@ -80,19 +80,16 @@ cleanup:
 
 pq_status pq_record_metric(json_t *record, const pq_value *value, pq_err *err)
 {
-    json_t    *metrics                        = json_object_get(record, "metrics");
+    json_t    *metrics                        = json_object_get(record, "metrics"), *item;
     const char better[PQ_BETTER_LOWER + 1][8] = {"none", "higher", "lower"};
     pq_status  st;
 
-    PQ_CHECK(
-        metrics != NULL &&
-            json_object_set_new(
-                metrics, value->name,
-                json_pack("{s:o, s:o, s:o, s:o, s:s, s:s}", "value",
-                          number_or_null(value->value), "lo", number_or_null(value->lo),
-                          "hi", number_or_null(value->hi), "n", number_or_null(value->n),
-                          "unit", value->unit, "better", better[value->better])) == 0,
-        PQ_ERR_NOMEM, "cannot allocate a metric");
+    item = json_pack("{s:o, s:o, s:o, s:o, s:s, s:s, s:s*}", "value",
+                     number_or_null(value->value), "lo", number_or_null(value->lo), "hi",
+                     number_or_null(value->hi), "n", number_or_null(value->n), "unit",
+                     value->unit, "better", better[value->better], "note", value->note);
+    PQ_CHECK(json_object_set_new(metrics, value->name, item) == 0, PQ_ERR_NOMEM,
+             "cannot allocate a metric");
 cleanup:
     return st;
 }

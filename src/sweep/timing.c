@@ -211,9 +211,11 @@ cleanup:
 static pq_status add_metric(json_t *record, size_t batch, const char *name,
                             const double v[3], pq_better better, pq_err *err)
 {
-    pq_value value = {.value = v[0], .lo = v[1], .hi = v[2], .better = better};
+    char     path[64];
+    pq_value value = {
+        .name = path, .value = v[0], .lo = v[1], .hi = v[2], .better = better};
 
-    (void)snprintf(value.name, sizeof value.name, "latency.b%zu.%s", batch, name);
+    (void)snprintf(path, sizeof path, "latency.b%zu.%s", batch, name);
     (void)snprintf(value.unit, sizeof value.unit, "%s",
                    better == PQ_BETTER_LOWER ? "s" : "");
     return pq_record_metric(record, &value, err);

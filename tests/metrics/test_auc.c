@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "events.h"
+#include "metrics/interval.h"
 
 static const double TOL_BRUTE = 1e-12; /* against all pairs */
 static const double TOL_BOOT =
@@ -28,10 +29,11 @@ static double beats(double a, double b)
     return a > b ? 1.0 : a == b ? 0.5 : 0.0;
 }
 
-/* Area of class c from all pairs, and DeLong's variance from all pairs. */
-static double brute_force(size_t c, double *variance)
+/* Area of class c from all pairs, and DeLong's error from all pairs, times what Student's
+ * t asks for where few events rule it. */
+static double brute_force(size_t c, double *error)
 {
-    double pairs = 0.0, won = 0.0;
+    double pairs = 0.0, won = 0.0, variance = 0.0, fourths = 0.0;
 
     for (size_t i = 0; i < v.e.n; i++) {
         for (size_t j = 0; j < v.e.n; j++) {
@@ -43,9 +45,8 @@ static double brute_force(size_t c, double *variance)
             }
         }
     }
-    *variance = 0.0;
     for (int side = 0; side < 2; side++) { /* 1: the class, 0: the rest */
-        double sum = 0.0, sum2 = 0.0, spread = 0.0;
+        double sum = 0.0, sum2 = 0.0, spread = 0.0, spread4 = 0.0;
         for (size_t i = 0; i < v.e.n; i++) {
             double component = 0.0, others = 0.0;
             if (((size_t)v.labels[i] == c) != (side == 1)) {
@@ -65,10 +66,14 @@ static double brute_force(size_t c, double *variance)
             sum += w;
             sum2 += w * w;
             spread += d * d;
+            spread4 += d * d * d * d;
         }
         const double n = sum * sum / sum2;
-        *variance += spread / (sum * sum) * n / (n - 1.0);
+        variance += spread / (sum * sum) * n / (n - 1.0);
+        fourths += spread4 / pow(sum, 4.0) * pow(n / (n - 1.0), 2.0);
     }
+    *error = sqrt(variance) * pq_student_sigma(variance * variance / fourths - 1.0);
+    cr_expect(*error < 1.1 * sqrt(variance), "of 300 events Student's t is near 1");
     return won / pairs;
 }
 
@@ -82,11 +87,11 @@ Test(auc, agrees_with_all_pairs_with_ties_and_weights)
         events_use_probabilities(&v);
         values = auc(&v.e);
         for (size_t c = 0; c < 5; c++) {
-            double       variance;
-            const double area = brute_force(c, &variance);
+            double       error;
+            const double area = brute_force(c, &error);
             cr_expect_float_eq(values.items[c].value, area, TOL_BRUTE);
-            cr_expect_float_eq(values.items[c].hi - area, sqrt(variance), TOL_BRUTE);
-            cr_expect_float_eq(area - values.items[c].lo, sqrt(variance), TOL_BRUTE);
+            cr_expect_float_eq(values.items[c].hi - area, error, TOL_BRUTE);
+            cr_expect_float_eq(area - values.items[c].lo, error, TOL_BRUTE);
             mean += area / 5.0;
         }
         cr_expect_float_eq(value_of(&values, "auc.macro")->value, mean, TOL_BRUTE);
@@ -180,5 +185,59 @@ Test(auc, of_an_absent_class_is_undefined_and_left_out_of_the_mean)
         value_of(&values, "auc.macro")->value,
         0.5 * (value_of(&values, "auc.g")->value + value_of(&values, "auc.w")->value),
         TOL_BRUTE);
+    pq_values_free(&values);
+}
+
+Test(auc, of_a_class_with_one_event_says_why_there_is_no_interval)
+{
+    pq_values values;
+
+    events_fill(&v, 100, 3, false, 15);
+    for (size_t i = 0; i < 100; i++) {
+        v.labels[i] = i == 7 ? 1 : v.labels[i] == 1 ? 0 : v.labels[i];
+    }
+    values = auc(&v.e);
+    cr_expect(isnan(value_of(&values, "auc.q")->lo));
+    cr_expect_str_eq(value_of(&values, "auc.q")->note,
+                     "one event of the class or of the rest: no interval");
+    cr_expect_not_null(value_of(&values, "auc.macro")->note);
+    cr_expect_null(value_of(&values, "auc.g")->note);
+    pq_values_free(&values);
+}
+
+Test(auc, of_few_effective_events_warns)
+{
+    pq_values values;
+
+    events_fill(&v, 300, 2, true, 16);
+    for (size_t i = 0; i < 300; i++) {
+        v.weights[i] = v.labels[i] == 1 && i < 12 ? 100.0f : 1.0f;
+    }
+    values = auc(&v.e);
+    cr_expect_str_eq(value_of(&values, "auc.q")->note, pq_note_few);
+    pq_values_free(&values);
+}
+
+/* Names of classes are any text: none is cut, none takes another's place. */
+Test(auc, of_classes_with_long_and_awkward_names_is_not_mixed_up)
+{
+    static char       longest[2][200];
+    const char *const names[] = {longest[0], longest[1], "macro", "g", "a,\"b\"\n%"};
+    pq_values         values;
+
+    for (size_t i = 0; i < 2; i++) {
+        memset(longest[i], 'x', sizeof longest[i] - 1);
+        longest[i][sizeof longest[i] - 2] = (char)('0' + i);
+    }
+    events_fill(&v, 300, 5, false, 17);
+    v.e.class_names = names;
+    values          = auc(&v.e);
+    cr_assert_eq(values.n, 6);
+    for (size_t i = 0; i < values.n; i++) {
+        cr_expect_eq(pq_values_find(&values, values.items[i].name), &values.items[i],
+                     "%s is there twice", values.items[i].name);
+    }
+    cr_expect_str_eq(values.items[2].name, "auc.class.macro");
+    cr_expect_str_eq(values.items[5].name, "auc.macro");
     pq_values_free(&values);
 }
