@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "core/text.h"
+#include "core/name.h"
 
 #define X(word) extern const pq_metric pq_metric_##word;
 #include "metrics/metrics.def"
@@ -51,15 +51,10 @@ cleanup:
 pq_status pq_values_add_class(pq_values *values, const char *metric,
                               const char *class_name, pq_value value, pq_err *err)
 {
-    char     *name = pq_format("%s.%s", metric, class_name);
+    char     *name = pq_name_metric(metric, class_name);
     pq_status st;
 
     PQ_CHECK(name != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
-    if (strcmp(class_name, "macro") == 0 || strncmp(class_name, "class.", 6) == 0) {
-        pq_free(name);
-        name = pq_format("%s.class.%s", metric, class_name);
-        PQ_CHECK(name != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
-    }
     PQ_TRY(pq_values_add(values, name, value.value, value.lo, value.hi, value.n,
                          value.unit, value.better, err));
     values->items[values->n - 1].note = value.note;

@@ -34,9 +34,7 @@ pq_status pq_values_add(pq_values *values, const char *name, double value, doubl
                         pq_err *err);
 void      pq_values_free(pq_values *values);
 
-/** The same for a number of one class: "<metric>.<class>". Names of classes can be any
- * text: "macro", which is the mean of all, and those that begin so get a "class." in
- * front. */
+/** The same for a number of one class, under the name that core/name.h makes. */
 pq_status pq_values_add_class(pq_values *values, const char *metric,
                               const char *class_name, pq_value value, pq_err *err);
 

@@ -21,6 +21,19 @@ static int decimals_of(double error)
     return error / pow(10.0, power) >= 9.95 ? -power : 1 - power;
 }
 
+/* One long side says nothing of the digits that the value deserves: they follow from the
+ * short one, up to four, and are two at least. */
+static int decimals_of_lopsided(double value, double shorter, double mean)
+{
+    const int power  = value == 0.0 ? 0 : (int)floor(log10(fabs(value)));
+    const int coarse = decimals_of(mean);
+    const int most   = coarse > 3 - power ? coarse : 3 - power;
+    int       wanted = shorter > 0.0 ? decimals_of(shorter) : coarse;
+
+    wanted = wanted > most ? most : wanted;
+    return wanted < 1 - power ? 1 - power : wanted;
+}
+
 static double round_at(double x, int decimals)
 {
     const double unit = pow(10.0, decimals);
@@ -100,7 +113,8 @@ void pq_number_add(pq_text *out, pq_number number, double scale, int digits,
         add_significant(out, value, digits, style);
         return;
     }
-    decimals = decimals_of(mean);
+    decimals = fabs(up - down) > mean ? decimals_of_lopsided(value, fmin(up, down), mean)
+                                      : decimals_of(mean);
     decimals = decimals > DECIMALS_MAX ? DECIMALS_MAX : decimals;
     add_fixed(out, value, decimals, style);
     if (fabs(up - down) > 0.1 * mean) {
@@ -168,10 +182,10 @@ static const char *escape_of(char c, pq_style style)
         {'<', "&lt;", "\\textless{}", "&lt;"},
         {'>', "&gt;", "\\textgreater{}", "&gt;"},
         {'&', "&amp;", "\\&", "&amp;"},
-        {'"', NULL, "\\textquotedbl{}", "&quot;"},
+        {'"', NULL, "\\char34{}", "&quot;"}, /* \\textquotedbl wants T1 */
         {'\'', NULL, NULL, "&#39;"},
         {'|', "\\|", "\\textbar{}", NULL},
-        {'`', "\\`", "\\textasciigrave{}", NULL},
+        {'`', "\\`", "\\char96{}", NULL},
         {'*', "\\*", NULL, NULL},
         {'_', "\\_", "\\_", NULL},
         {'[', "\\[", "{[}", NULL},
@@ -180,8 +194,8 @@ static const char *escape_of(char c, pq_style style)
         {'~', "\\~", "\\textasciitilde{}", NULL},
         {'^', NULL, "\\textasciicircum{}", NULL},
         {'%', NULL, "\\%", NULL},
-        {'$', "\\$", "\\$", NULL},
-        {'#', NULL, "\\#", NULL},
+        {'$', "\\$", "\\$", NULL}, /* GitHub takes $…$ for mathematics */
+        {'#', "\\#", "\\#", NULL},
         {'{', NULL, "\\{", NULL},
         {'}', NULL, "\\}", NULL},
     };
@@ -197,8 +211,9 @@ static const char *escape_of(char c, pq_style style)
     return NULL;
 }
 
-/* Characters of our own headings that pdflatex does not know. */
-static const char *tex_of(const unsigned char *s, size_t n)
+/* What pdflatex, which reads UTF-8 since 2018 but knows few characters, makes of one: our
+ * own headings, letters of Latin-1; else \pqchar with its code (tables.c). */
+static void add_tex_character(pq_text *out, const unsigned char *s, size_t n)
 {
     static const struct {
         const char *utf8, *tex;
@@ -207,13 +222,24 @@ static const char *tex_of(const unsigned char *s, size_t n)
         {"\xe2\x88\x92", "$-$"},   {DASH, "--"},           {PLUS_MINUS, "$\\pm$"},
         {THIN_SPACE, "\\,"},
     };
+    uint32_t   code = s[0] & (0x7fu >> n);
+    const bool latin =
+        n == 2 && s[0] == 0xc3 && strchr("\x90\x97\x9e\xb0\xb7\xbe", s[1]) == NULL;
 
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strlen(known[i].utf8) == n && memcmp(known[i].utf8, s, n) == 0) {
-            return known[i].tex;
+            pq_text_add(out, "%s", known[i].tex);
+            return;
         }
     }
-    return NULL;
+    for (size_t i = 1; i < n; i++) {
+        code = code << 6 | (s[i] & 0x3fu);
+    }
+    if (latin) {
+        pq_text_add_bytes(out, (const char *)s, n);
+    } else {
+        pq_text_add(out, "\\pqchar{%04X}", (unsigned)code);
+    }
 }
 
 void pq_escape_add(pq_text *out, const char *text, pq_style style)
@@ -222,9 +248,7 @@ void pq_escape_add(pq_text *out, const char *text, pq_style style)
 
     while (*s != '\0') {
         const size_t n      = utf8_length(s);
-        const char  *escape = n > 1 && style == PQ_STYLE_TEX ? tex_of(s, n)
-                              : n == 1                       ? escape_of((char)*s, style)
-                                                             : NULL;
+        const char  *escape = n == 1 ? escape_of((char)*s, style) : NULL;
         if (n == 0) {
             pq_text_add_bytes(out, "?", 1);
             s++;
@@ -234,6 +258,10 @@ void pq_escape_add(pq_text *out, const char *text, pq_style style)
             pq_text_add_bytes(out, " ", 1);
         } else if (escape != NULL) {
             pq_text_add(out, "%s", escape);
+        } else if (n > 1 && style == PQ_STYLE_TEX) {
+            add_tex_character(out, s, n);
+        } else if (*s == '-' && s[1] == '-' && style == PQ_STYLE_TEX) {
+            pq_text_add(out, "-{}"); /* two hyphens, not a dash */
         } else {
             pq_text_add_bytes(out, (const char *)s, n);
         }

@@ -21,57 +21,69 @@ const char *pq_plot_color(size_t i)
     return colors[i % (sizeof colors / sizeof *colors)];
 }
 
-static size_t length_of(const char *text)
+/* Between double quotes, where gnuplot reads octal codes: all but letters, digits and
+ * what is known to be harmless becomes one, so that no character is a command, a
+ * backquote or an end of the text. */
+static void add_quoted(pq_text *out, const char *text, bool is_format)
 {
-    size_t n = 0;
-
-    for (; *text != '\0'; text++) {
-        n += ((unsigned char)*text & 0xc0) != 0x80;
-    }
-    return n;
-}
-
-void pq_plot_cut(pq_text *out, const char *text, size_t longest)
-{
-    pq_text      clean = {0};
-    size_t       n     = 0, length;
-    const size_t head = (longest - 1) / 2, tail = longest - 1 - head;
-
-    pq_escape_add(&clean, text, PQ_STYLE_TEXT);
-    length = clean.text != NULL ? length_of(clean.text) : 0;
-    for (const char *s = clean.text; s != NULL && *s != '\0'; s++) {
-        const bool first = ((unsigned char)*s & 0xc0) != 0x80;
-        n += first;
-        if (length <= longest || n <= head || n > length - tail) {
+    pq_text_add(out, "\"");
+    for (const char *s = text; *s != '\0'; s++) {
+        const unsigned char c     = (unsigned char)*s;
+        const bool          plain = c >= 0x80 || (c >= 'a' && c <= 'z') ||
+                           (c >= 'A' && c <= 'Z') ||
+                           strchr(" 0123456789=.,:;+-_()[]/<>#", c) != NULL;
+        if (plain) {
             pq_text_add_bytes(out, s, 1);
-        } else if (first && n == head + 1) {
-            pq_text_add(out, "\xe2\x80\xa6");
+        } else {
+            pq_text_add(out, c == '%' && is_format ? "\\%03o\\%03o" : "\\%03o", c, c);
         }
     }
-    out->failed = out->failed || clean.failed;
-    pq_text_free(&clean);
+    pq_text_add(out, "\"");
 }
 
-void pq_plot_quote(pq_text *out, const char *text, size_t longest)
+void pq_plot_quote(pq_text *out, const char *text)
+{
+    add_quoted(out, text, false);
+}
+
+void pq_plot_quote_tick(pq_text *out, const char *text)
+{
+    add_quoted(out, text, true);
+}
+
+void pq_plot_quote_cut(pq_text *out, const char *text, size_t longest)
 {
     pq_text cut = {0};
 
-    pq_plot_cut(&cut, text, longest);
-    pq_text_add(out, "'");
-    for (const char *s = cut.text; s != NULL && *s != '\0'; s++) {
-        pq_text_add_bytes(out, *s == '\'' ? "''" : s, *s == '\'' ? 2 : 1);
-    }
-    pq_text_add(out, "'");
+    pq_label_cut(&cut, text, longest);
+    pq_plot_quote(out, cut.text != NULL ? cut.text : "");
     out->failed = out->failed || cut.failed;
     pq_text_free(&cut);
+}
+
+/* Ticks at multiples of a step of 1, 2 or 5 times a power of ten, for ranges in which 1,
+ * 2, 5, 10, … leave fewer than three. */
+static void add_even_ticks(pq_text *out, double first, double last)
+{
+    const double raw = (last - first) / 4.0, power = pow(10.0, floor(log10(raw)));
+    const double step  = raw / power < 1.5   ? power
+                         : raw / power < 3.5 ? 2.0 * power
+                         : raw / power < 7.5 ? 5.0 * power
+                                             : 10.0 * power;
+    const double start = ceil(first / step);
+
+    for (double k = start; k * step <= last; k += 1.0) {
+        pq_text_add(out, "%s'%.10g' %.10g", k > start ? ", " : "", k * step, k * step);
+    }
 }
 
 void pq_plot_log_axis(pq_text *out, char axis, double lo, double hi)
 {
     static const double steps[] = {1.0, 2.0, 5.0};
     const double        first = lo / 1.25, last = hi * 1.25;
-    const bool          wide = last / first > 1e4;
-    bool                any  = false;
+    const bool          wide  = last / first > 1e4;
+    size_t              n     = 0;
+    pq_text             ticks = {0};
 
     pq_text_add(out, "set logscale %c\nset %crange [%.6g:%.6g]\nset %ctics (", axis, axis,
                 first, last, axis);
@@ -79,10 +91,16 @@ void pq_plot_log_axis(pq_text *out, char axis, double lo, double hi)
         for (size_t s = 0; s < (wide ? 1 : 3); s++) {
             const double x = steps[s] * pow(10.0, power);
             if (x >= first && x <= last) {
-                pq_text_add(out, "%s'%.10g' %.10g", any ? ", " : "", x, x);
-                any = true;
+                pq_text_add(&ticks, "%s'%.10g' %.10g", n++ > 0 ? ", " : "", x, x);
             }
         }
     }
+    if (n < 3) {
+        add_even_ticks(out, first, last);
+    } else {
+        pq_text_add(out, "%s", ticks.text);
+    }
     pq_text_add(out, ")\n");
+    out->failed = out->failed || ticks.failed;
+    pq_text_free(&ticks);
 }

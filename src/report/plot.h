@@ -1,12 +1,13 @@
 /**
  * @file
  * One plot: its data and its gnuplot commands as text. plots.h makes files of
- * them. Texts of users appear only inside single quotes, where gnuplot takes
- * nothing for a command, and with its markup switched off.
+ * them. Texts of users appear only through pq_plot_quote and with gnuplot's markup
+ * switched off; names of files hold letters, digits, _ and - alone.
  */
 #ifndef PQ_REPORT_PLOT_H
 #define PQ_REPORT_PLOT_H
 
+#include "report/label.h"
 #include "report/view.h"
 
 /** What a plot is made from and into. Owns the texts. */
@@ -14,6 +15,7 @@ typedef struct {
     const pq_view *v;             /**< borrowed */
     const char    *dir;           /**< results folder, for arrays */
     const char    *axis;          /**< for pq_plot_axis: name of the axis */
+    size_t         page;          /**< 0 is the first, of plots with several */
     char           data_name[80]; /**< name of the data file, safe inside quotes */
     pq_text        data; /**< blocks, two blank lines between: gnuplot's `index` */
     pq_text        body; /**< commands up to and with `plot`; empty = nothing to draw */
@@ -26,15 +28,17 @@ void pq_plot_free(pq_plot *p);
  * reference's. */
 const char *pq_plot_color(size_t i);
 
-/** Appends a text without control characters; of longer ones than `longest` (>= 3)
- * characters the middle becomes "…", as labels differ at their ends. */
-void pq_plot_cut(pq_text *out, const char *text, size_t longest);
+/** Appends a text as a quoted gnuplot string, whatever it holds. */
+void pq_plot_quote(pq_text *out, const char *text);
 
-/** The same as a quoted gnuplot string. */
-void pq_plot_quote(pq_text *out, const char *text, size_t longest);
+/** The same for labels of ticks, which gnuplot takes for number formats: "25 %". */
+void pq_plot_quote_tick(pq_text *out, const char *text);
 
-/** Appends `set xtics (…)` at 1, 2, 5, 10, … for a logarithmic axis, with a range that
- * holds lo .. hi. */
+/** The same as pq_plot_quote, of at most `longest` (>= 3) columns (label.h). */
+void pq_plot_quote_cut(pq_text *out, const char *text, size_t longest);
+
+/** Appends `set xtics (…)` at 1, 2, 5, 10, … for a logarithmic axis, or at even steps
+ * where that gives fewer than three, with a range that holds lo .. hi. */
 void pq_plot_log_axis(pq_text *out, char axis, double lo, double hi);
 
 /* Each draws into p->data, p->body and p->caption. */
@@ -52,7 +56,11 @@ pq_status pq_plot_axis(pq_plot *p, pq_err *err);
 /** ROC of each class against the rest, the reference and up to two compressed models. */
 pq_status pq_plot_roc(pq_plot *p, pq_err *err);
 
-/** Speed-up of each model at the smallest batch size. */
+/** Pages that pq_plot_latency fills at most. */
+enum { PQ_LATENCY_PAGES = 10 };
+
+/** Speed-up of each model at the smallest batch size, some 30 a page; nothing where the
+ * page has none. */
 pq_status pq_plot_latency(pq_plot *p, pq_err *err);
 
 /** Confusion matrices of the reference and of the best compressed model. */

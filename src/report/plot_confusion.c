@@ -1,13 +1,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "report/plot.h"
 
 enum {
     CLASSES_MAX          = 32,
     CLASSES_WITH_NUMBERS = 12,
     CLASSES_WITH_LARGE   = 6,
-    NAME_LONGEST         = 10
+    NAME_LONGEST         = 16
 };
 
 static const json_t *record_of(const pq_view *v, size_t row)
@@ -46,37 +47,53 @@ static void add_matrix(const json_t *record, size_t n, pq_text *out)
     }
 }
 
-static void add_ticks(pq_text *out, char axis, const json_t *names, size_t n, bool rotate)
+static void add_ticks(pq_text *out, char axis, char *const *names, size_t n, bool rotate)
 {
     pq_text_add(out, "set %ctics noenhanced font small %s scale 0 (", axis,
                 rotate ? "rotate by 45 right" : "");
     for (size_t i = 0; i < n; i++) {
-        const char *name = json_string_value(json_array_get(names, i));
         pq_text_add(out, "%s", i == 0 ? "" : ", ");
-        pq_plot_quote(out, name != NULL ? name : "?", NAME_LONGEST);
+        pq_plot_quote_tick(out, names[i]);
         pq_text_add(out, " %zu", i);
     }
     pq_text_add(out, ")\n");
 }
 
-/* Bytes of the longest class name, as far as it is shown. */
-static size_t longest_name(const json_t *names)
+/* Names of classes as ticks, distinct. */
+static pq_status label_classes(const json_t *names, size_t n, char ***out, pq_err *err)
 {
-    size_t longest = 1;
+    const char **texts = NULL;
+    pq_status    st;
 
-    for (size_t i = 0; i < json_array_size(names); i++) {
-        const size_t n = json_string_length(json_array_get(names, i));
-        longest        = n > longest ? n : longest;
+    PQ_NEW(texts, n);
+    for (size_t i = 0; i < n; i++) {
+        const char *name = json_string_value(json_array_get(names, i));
+        texts[i]         = name != NULL ? name : "";
     }
-    return longest < NAME_LONGEST ? longest : NAME_LONGEST;
+    PQ_TRY(pq_labels_make(texts, n, NAME_LONGEST, out, err));
+cleanup:
+    pq_free(texts);
+    return st;
+}
+
+/* Columns of the widest name. */
+static size_t widest_name(char *const *names, size_t n)
+{
+    size_t widest = 1;
+
+    for (size_t i = 0; i < n; i++) {
+        const size_t width = pq_label_width(names[i]);
+        widest             = width > widest ? width : widest;
+    }
+    return widest;
 }
 
 /* Room for the names, on the left of both panels and below them. */
-static void add_layout(pq_plot *p, size_t panels, const json_t *names, size_t n)
+static void add_layout(pq_plot *p, size_t panels, char *const *names, size_t n)
 {
-    const size_t longest = longest_name(names);
-    const bool   rotate  = longest > 3 || n > CLASSES_WITH_NUMBERS;
-    const double left    = 0.01 * (double)longest;
+    const size_t widest = widest_name(names, n);
+    const bool   rotate = widest > 3 || n > CLASSES_WITH_NUMBERS;
+    const double left   = 0.01 * (double)widest;
 
     add_ticks(&p->body, 'x', names, n, rotate);
     add_ticks(&p->body, 'y', names, n, false);
@@ -92,7 +109,7 @@ static void add_layout(pq_plot *p, size_t panels, const json_t *names, size_t n)
 static void add_panel(pq_plot *p, const char *label, size_t n, size_t block)
 {
     pq_text_add(&p->body, "set title noenhanced ");
-    pq_plot_quote(&p->body, label, 28);
+    pq_plot_quote_cut(&p->body, label, 28);
     pq_text_add(
         &p->body,
         " offset 0,-0.4\nplot '%s' index %zu using 1:2:3 with image pixels notitle",
@@ -108,37 +125,48 @@ static void add_panel(pq_plot *p, const char *label, size_t n, size_t block)
                 block == 0 ? "unset label 1\nunset label 2\nunset label 3\n" : "");
 }
 
-pq_status pq_plot_confusion(pq_plot *p, pq_err *err)
+/* The matrices as data; returns how many panels, and their classes. */
+static size_t add_matrices(pq_plot *p, const size_t rows[2], size_t *n,
+                           const json_t **names)
 {
-    const size_t  rows[] = {p->v->reference,
-                           p->v->best != PQ_VIEW_NONE ? p->v->best : p->v->strong};
-    size_t        n = 0, panels = 0;
-    const json_t *names = NULL;
+    size_t panels = 0;
 
-    (void)err;
+    *n = 0;
     for (size_t i = 0; i < 2; i++) {
         const json_t *record = record_of(p->v, rows[i]);
         const size_t  mine   = classes_of(record);
-        if (mine > 0 && (n == 0 || mine == n)) {
+        if (mine > 0 && (*n == 0 || mine == *n)) {
             pq_text_add(&p->data,
                         "%s# model %zu: predicted, true, fraction of the true class\n",
                         panels > 0 ? "\n\n" : "", rows[i]);
             add_matrix(record, mine, &p->data);
-            names = json_object_get(record, "class_names");
-            n     = mine;
+            *names = json_object_get(record, "class_names");
+            *n     = mine;
             panels++;
         }
     }
-    if (n == 0) {
+    return panels;
+}
+
+pq_status pq_plot_confusion(pq_plot *p, pq_err *err)
+{
+    const size_t  rows[2] = {p->v->reference, p->v->best};
+    const json_t *names   = NULL;
+    char        **labels  = NULL;
+    size_t        n, panels = add_matrices(p, rows, &n, &names);
+    pq_status     st = PQ_OK;
+
+    if (panels == 0) {
         return PQ_OK;
     }
+    PQ_TRY(label_classes(names, n, &labels, err));
     pq_text_add(&p->body,
                 "unset key\nunset grid\nset size ratio 1\nset tics nomirror\n"
                 "set palette defined (0 '#f7fbff', 0.25 '#c6dbef', 0.5 '#6baed6', 0.75 "
                 "'#2171b5', 1 '#08306b')\nset cbrange [0:1]\nunset colorbox\n"
                 "set xrange [-0.5:%zu.5]\nset yrange [%zu.5:-0.5]\n",
                 n - 1, n - 1);
-    add_layout(p, panels, names, n);
+    add_layout(p, panels, labels, n);
     for (size_t i = 0, block = 0; i < 2 && block < panels; i++) {
         if (classes_of(record_of(p->v, rows[i])) == n) {
             add_panel(p, p->v->rows[rows[i]].label, n, block++);
@@ -148,5 +176,7 @@ pq_status pq_plot_confusion(pq_plot *p, pq_err *err)
     pq_text_add(&p->caption,
                 "Confusion matrices: the fraction of each true class (rows sum "
                 "to 1) that is taken for each class.");
-    return PQ_OK;
+cleanup:
+    pq_labels_free(&labels, n);
+    return st;
 }

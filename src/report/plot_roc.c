@@ -3,10 +3,11 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "core/name.h"
 #include "io/hdf5.h"
 #include "report/plot.h"
 
-enum { CLASSES_MAX = 10, ARRAY_BYTES_MAX = 1 << 28 };
+enum { CLASSES_MAX = 10, LABEL_LONGEST = 18, ARRAY_BYTES_MAX = 1 << 28 };
 
 /* Lowest background efficiency drawn. */
 static const double floor_y = 1e-3;
@@ -39,8 +40,8 @@ static void add_curve(const double *signal, const double *background, size_t n,
 static pq_status add_class(pq_h5 *file, const char *class_name, size_t *blocks,
                            pq_plot *p, pq_err *err)
 {
-    char      *paths[2]  = {pq_format("/roc/%s/signal_efficiency", class_name),
-                            pq_format("/roc/%s/background_efficiency", class_name)};
+    char      *paths[2]  = {pq_name_curve(class_name, "signal_efficiency"),
+                            pq_name_curve(class_name, "background_efficiency")};
     pq_tensor *curves[2] = {NULL, NULL};
     pq_status  st;
 
@@ -55,8 +56,8 @@ static pq_status add_class(pq_h5 *file, const char *class_name, size_t *blocks,
     PQ_CHECK(curves[0]->count == curves[1]->count, PQ_ERR_FORMAT,
              "%s: %s has %zu points, but %s has %zu", pq_h5_path(file), paths[0],
              curves[0]->count, paths[1], curves[1]->count);
-    pq_text_add(&p->data, "%s# %s: signal efficiency, background efficiency\n",
-                *blocks > 0 ? "\n\n" : "", paths[0]);
+    pq_text_add(&p->data, "%s# curve %zu: signal efficiency, background efficiency\n",
+                *blocks > 0 ? "\n\n" : "", *blocks);
     add_curve(pq_f64(curves[0]), pq_f64(curves[1]), curves[0]->count, &p->data);
     ++*blocks;
 cleanup:
@@ -68,81 +69,124 @@ cleanup:
 }
 
 static void add_class_line(pq_plot *p, size_t row, size_t block, size_t c, int dash,
-                           const char *class_name)
+                           const char *label, const char *class_name)
 {
-    const pq_view *v = p->v;
-    char           metric[80];
-    pq_number      auc;
-    pq_text        title = {0};
+    const pq_view *v      = p->v;
+    char          *metric = pq_name_metric("auc", class_name);
+    pq_number      auc    = {(double)NAN, (double)NAN, (double)NAN};
+    pq_text        title  = {0};
 
     pq_text_add(&p->body,
                 "%s'%s' index %zu using 1:2 with lines dashtype %d linewidth %s "
                 "linecolor rgb '%s' ",
                 block > 0 ? ", \\\n  " : "plot ", p->data_name, block, dash,
                 dash == 1 ? "1.6" : "1.4", pq_plot_color(c));
-    (void)snprintf(metric, sizeof metric, "auc.%s", class_name);
-    auc = pq_view_number(v, row, pq_view_column_of(v, metric));
-    pq_text_add(&title, "%s", class_name);
+    if (metric != NULL) {
+        auc = pq_view_number(v, row, pq_view_column_of(v, metric));
+    }
+    pq_text_add(&title, "%s", label);
     if (isfinite(auc.value)) {
         pq_text_add(&title, ", AUC = %.4f", auc.value);
     }
     if (dash == 1) {
         pq_text_add(&p->body, "title ");
-        pq_plot_quote(&p->body, title.text != NULL ? title.text : "", 30);
+        pq_plot_quote(&p->body, title.text != NULL ? title.text : "");
     } else {
         pq_text_add(&p->body, "notitle");
     }
-    p->body.failed = p->body.failed || title.failed;
+    p->body.failed = p->body.failed || title.failed || metric == NULL;
+    pq_free(metric);
     pq_text_free(&title);
+}
+
+/* Names of the classes that are drawn, and their labels in the key, distinct. */
+typedef struct {
+    size_t      n;
+    const char *names[CLASSES_MAX];
+    char      **labels;
+} class_list;
+
+static pq_status list_classes(const json_t *record, class_list *out, pq_err *err)
+{
+    const json_t *classes = json_object_get(record, "class_names");
+    pq_status     st;
+
+    for (size_t c = 0; c < json_array_size(classes) && c < CLASSES_MAX; c++) {
+        const char *name = json_string_value(json_array_get(classes, c));
+        out->names[c]    = name != NULL ? name : "";
+        out->n           = c + 1;
+    }
+    PQ_TRY(pq_labels_make(out->names, out->n, LABEL_LONGEST, &out->labels, err));
+cleanup:
+    return st;
 }
 
 /* All classes of one model. A file that is not there is a model without curves. */
 static pq_status add_model(pq_plot *p, size_t row, int dash, size_t *blocks, pq_err *err)
 {
     const json_t *record  = json_object_get(p->v->rows[row].cell, "record");
-    const json_t *classes = json_object_get(record, "class_names");
     const char   *name    = pq_view_text(record, "arrays_file");
     char         *path    = pq_path_join(p->dir, name);
     pq_h5        *file    = NULL;
+    class_list    classes = {0};
     pq_status     st;
 
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     if (*name == '\0' || !pq_file_exists(path)) {
         goto cleanup;
     }
+    PQ_TRY(list_classes(record, &classes, err));
     PQ_TRY(pq_h5_open(path, &file, err));
-    for (size_t c = 0; c < json_array_size(classes) && c < CLASSES_MAX; c++) {
-        const char  *class_name = json_string_value(json_array_get(classes, c));
-        const size_t block      = *blocks;
-        if (class_name == NULL) {
-            continue;
-        }
-        PQ_TRY(add_class(file, class_name, blocks, p, err));
+    for (size_t c = 0; c < classes.n; c++) {
+        const size_t block = *blocks;
+        PQ_TRY(add_class(file, classes.names[c], blocks, p, err));
         if (*blocks > block) {
-            add_class_line(p, row, block, c, dash, class_name);
+            add_class_line(p, row, block, c, dash, classes.labels[c], classes.names[c]);
         }
     }
 cleanup:
+    pq_labels_free(&classes.labels, classes.n);
     pq_h5_close(&file);
     pq_free(path);
     return st;
 }
 
 /* Which line style is which model. */
-static void add_model_key(pq_plot *p, size_t row, int dash)
+static void add_model_key(pq_plot *p, const char *label, int dash)
 {
     pq_text_add(&p->body,
                 ", \\\n  keyentry with lines dashtype %d linewidth 1.4 linecolor rgb "
                 "'#000000' title ",
                 dash);
-    pq_plot_quote(&p->body, p->v->rows[row].label, 30);
+    pq_plot_quote(&p->body, label);
+}
+
+static pq_status add_model_keys(pq_plot *p, const size_t rows[3], const bool drawn[3],
+                                pq_err *err)
+{
+    const char *names[3];
+    char      **labels = NULL;
+    pq_status   st;
+
+    for (size_t i = 0; i < 3; i++) {
+        names[i] = drawn[i] ? p->v->rows[rows[i]].label : "";
+    }
+    PQ_TRY(pq_labels_make(names, 3, 30, &labels, err));
+    for (size_t i = 0; i < 3; i++) {
+        if (drawn[i]) {
+            add_model_key(p, labels[i], (int)i + 1);
+        }
+    }
+cleanup:
+    pq_labels_free(&labels, 3);
+    return st;
 }
 
 pq_status pq_plot_roc(pq_plot *p, pq_err *err)
 {
     const size_t rows[]  = {p->v->reference, p->v->best, p->v->strong};
     bool         drawn[] = {false, false, false};
-    size_t       blocks  = 0;
+    size_t       blocks  = 0, all;
     pq_status    st      = PQ_OK;
 
     pq_text_add(&p->body,
@@ -161,11 +205,7 @@ pq_status pq_plot_roc(pq_plot *p, pq_err *err)
         pq_text_free(&p->body);
         goto cleanup;
     }
-    for (size_t i = 0; i < 3; i++) {
-        if (drawn[i]) {
-            add_model_key(p, rows[i], (int)i + 1);
-        }
-    }
+    PQ_TRY(add_model_keys(p, rows, drawn, err));
     pq_text_add(&p->body, "\n");
     pq_text_add(&p->caption, "ROC of each class against all others. Solid: %s.",
                 drawn[0] ? "the reference" : "no reference");
@@ -174,6 +214,15 @@ pq_status pq_plot_roc(pq_plot *p, pq_err *err)
             pq_text_add(&p->caption, " %s: %s.", i == 1 ? "Dashed" : "Dotted",
                         p->v->rows[rows[i]].label);
         }
+    }
+    all = json_array_size(json_object_get(json_object_get(p->v->rows[rows[drawn[0]   ? 0
+                                                                          : drawn[1] ? 1
+                                                                                     : 2]]
+                                                              .cell,
+                                                          "record"),
+                                          "class_names"));
+    if (all > CLASSES_MAX) {
+        pq_text_add(&p->caption, " The first %d of %zu classes.", CLASSES_MAX, all);
     }
 cleanup:
     return st;

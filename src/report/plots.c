@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "core/file.h"
@@ -11,7 +12,7 @@
 #include "report/gnuplot.h"
 #include "report/plot.h"
 
-enum { AXES_MAX = 8, SCRIPT_BYTES_MAX = 1 << 26, TAIL_BYTES = 32 };
+enum { NAME_LONGEST = 48, SCRIPT_BYTES_MAX = 1 << 26, TAIL_BYTES = 32 };
 
 /* A picture format: its terminal, the font size that suits it, and how a whole file ends:
  * gnuplot does not say when the disk was full. */
@@ -35,20 +36,21 @@ static const format formats[] = {
      13, "%%EOF"},
 };
 
-/* A kind of plot; `word` is its name in the configuration's output.plots, NULL where it
- * is drawn with whatever else is. */
+/* A kind of plot, with as many pages as have something to show; `word` is its name in the
+ * configuration's output.plots, NULL where it is drawn with whatever else is. */
 typedef struct {
     const char *name, *word;
     pq_status (*draw)(pq_plot *p, pq_err *err);
+    size_t pages; /* at most */
 } kind;
 
 static const kind kinds[] = {
-    {"accuracy_bytes", "pareto", pq_plot_size},
-    {"accuracy_bytes_near", "pareto", pq_plot_size_near},
-    {"accuracy_", "rank_curve", pq_plot_axis}, /* once for each axis */
-    {"roc", "roc", pq_plot_roc},
-    {"latency", NULL, pq_plot_latency},
-    {"confusion", NULL, pq_plot_confusion},
+    {"accuracy_bytes", "pareto", pq_plot_size, 1},
+    {"accuracy_bytes_near", "pareto", pq_plot_size_near, 1},
+    {"accuracy", "rank_curve", pq_plot_axis, 1}, /* for each axis: "accuracy_rank" */
+    {"roc", "roc", pq_plot_roc, 1},
+    {"latency", NULL, pq_plot_latency, PQ_LATENCY_PAGES},
+    {"confusion", NULL, pq_plot_confusion, 1},
 };
 
 enum {
@@ -64,6 +66,7 @@ typedef struct {
     char          *program; /* or NULL */
     size_t         n_formats;
     pid_t         *processes; /* [n] of plots, 0 = nothing runs */
+    size_t         room;      /* plots that fit */
     pq_plots       plots;
 } work;
 
@@ -71,17 +74,20 @@ static void add_labels(const pq_view *v, pq_text *out)
 {
     pq_text right = {0};
 
-    pq_plot_cut(&right, v->dataset, 20);
+    if (*v->dataset != '\0') {
+        pq_label_cut(&right, v->dataset, 20);
+    }
     if (isfinite(v->events)) {
         pq_text_add(&right, "%sn = ", *v->dataset != '\0' ? ", " : "");
         pq_count_add(&right, v->events, PQ_STYLE_TEXT);
+        pq_text_add(&right, "%s", isfinite(v->effective) ? ", weighted" : "");
     }
     pq_text_add(out, "set label 1 '{/:Bold pQuant}' at graph 0, graph 1.045 left\n"
                      "set label 2 noenhanced ");
-    pq_plot_quote(out, v->name, 34);
+    pq_plot_quote_cut(out, v->name, 34);
     pq_text_add(out, " at graph 0, graph 1.045 left offset character 8.2, 0\n"
                      "set label 3 noenhanced ");
-    pq_plot_quote(out, right.text != NULL ? right.text : "", 44);
+    pq_plot_quote(out, right.text != NULL ? right.text : "");
     pq_text_add(out, " at screen 0.98, graph 1.045 right\n");
     out->failed = out->failed || right.failed;
     pq_text_free(&right);
@@ -242,9 +248,9 @@ static pq_status make_files(work *w, pq_plot *p, const char *name, pq_err *err)
 
     PQ_CHECK(!p->body.failed, PQ_ERR_NOMEM, "cannot allocate a plot");
     add_script(w, p, name, &script);
+    w->plots.n++;
     PQ_STRDUP(file->name, name);
     PQ_TRY(pq_text_take(&p->caption, &file->caption, err));
-    w->plots.n++;
     PQ_TRY(put(w, name, ".dat", &p->data, &changed, err));
     PQ_TRY(put(w, name, ".gp", &script, &changed, err));
     PQ_TRY(has_pictures(w, name, &file->drawn, err));
@@ -256,14 +262,83 @@ cleanup:
     return st;
 }
 
-static pq_status make_plot(work *w, const kind *k, const char *axis, pq_err *err)
+/* Makes room for one more plot. */
+static pq_status grow(work *w, pq_err *err)
 {
-    pq_plot   p = {.v = w->v, .dir = w->dir, .axis = axis};
-    char      name[72];
+    const size_t  room = 2 * w->room + 16;
+    pq_plot_file *files;
+    pid_t        *processes;
+    pq_status     st = PQ_OK;
+
+    if (w->plots.n < w->room) {
+        return PQ_OK;
+    }
+    files = pq_recalloc(w->plots.files, w->room, room, sizeof *files);
+    PQ_CHECK(files != NULL, PQ_ERR_NOMEM, "cannot allocate plots");
+    w->plots.files = files;
+    processes      = pq_recalloc(w->processes, w->room, room, sizeof *processes);
+    PQ_CHECK(processes != NULL, PQ_ERR_NOMEM, "cannot allocate plots");
+    w->processes = processes;
+    w->room      = room;
+cleanup:
+    return st;
+}
+
+/* Whether no plot of this call has the name; file systems may take "A" for "a". */
+static bool is_free(const work *w, const char *name)
+{
+    for (size_t i = 0; i < w->plots.n; i++) {
+        if (strcasecmp(w->plots.files[i].name, name) == 0) {
+            return false;
+        }
+    }
+    for (size_t k = 0; k < N_KINDS; k++) {
+        if (strcasecmp(kinds[k].name, name) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* "accuracy_rank" of an axis, in letters that every file system and gnuplot take; with a
+ * number where that is another plot's name. */
+static pq_status name_of(const work *w, const kind *k, const char *axis, char **out,
+                         pq_err *err)
+{
+    pq_text   plain = {0};
+    pq_status st    = PQ_OK;
+
+    *out = NULL;
+    for (const char *s = axis; *s != '\0' && plain.length < NAME_LONGEST; s++) {
+        const bool kept = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                 "0123456789_-",
+                                 *s) != NULL;
+        pq_text_add_bytes(&plain, kept ? s : "_", 1);
+    }
+    PQ_CHECK(!plain.failed, PQ_ERR_NOMEM, "cannot allocate a name");
+    for (size_t i = 1; *out == NULL; i++) {
+        char *name = i == 1 ? pq_format("%s_%s", k->name, plain.text)
+                            : pq_format("%s_%s_%zu", k->name, plain.text, i);
+        PQ_CHECK(name != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+        if (is_free(w, name)) {
+            *out = name;
+        } else {
+            pq_free(name);
+        }
+    }
+cleanup:
+    pq_text_free(&plain);
+    return st;
+}
+
+/* One page under its name. */
+static pq_status make_page(work *w, const kind *k, pq_plot p, const char *name,
+                           pq_err *err)
+{
     pq_status st;
 
-    (void)snprintf(name, sizeof name, "%s%s", k->name, axis != NULL ? axis : "");
     (void)snprintf(p.data_name, sizeof p.data_name, "%s.dat", name);
+    PQ_TRY(grow(w, err));
     PQ_TRY(k->draw(&p, err));
     if (p.body.length > 0) {
         PQ_TRY(make_files(w, &p, name, err));
@@ -275,41 +350,54 @@ cleanup:
     return st;
 }
 
-/* Axis names become file names. */
-static bool is_plain(const char *name)
+static pq_status make_plot(work *w, const kind *k, const char *axis, pq_err *err)
 {
-    return *name != '\0' && strlen(name) < 48 &&
-           strspn(name,
-                  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") ==
-               strlen(name);
+    char     *name = NULL, *paged = NULL;
+    pq_status st = PQ_OK;
+
+    if (axis != NULL) {
+        PQ_TRY(name_of(w, k, axis, &name, err));
+    } else {
+        PQ_STRDUP(name, k->name);
+    }
+    for (size_t page = 0; page < k->pages; page++) {
+        paged = page == 0 ? pq_strdup(name) : pq_format("%s_%zu", name, page + 1);
+        PQ_CHECK(paged != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+        PQ_TRY(make_page(w, k,
+                         (pq_plot){.v = w->v, .dir = w->dir, .axis = axis, .page = page},
+                         paged, err));
+        pq_free(paged);
+        paged = NULL;
+    }
+cleanup:
+    pq_free(name);
+    pq_free(paged);
+    return st;
 }
 
 /* All axes with numbers, in the order of the plan. */
 static pq_status make_axis_plots(work *w, const kind *k, pq_err *err)
 {
-    const char *seen[AXES_MAX];
-    size_t      n  = 0;
-    pq_status   st = PQ_OK;
+    json_t   *seen = json_object();
+    pq_status st   = PQ_OK;
 
     for (size_t r = 0; r < w->v->n_rows; r++) {
         json_t     *axes = json_object_get(w->v->rows[r].cell, "axes"), *value;
         const char *name;
         json_object_foreach(axes, name, value)
         {
-            size_t i = 0;
-            while (i < n && strcmp(seen[i], name) != 0) {
-                i++;
-            }
-            if (i < n || n == AXES_MAX || !is_plain(name)) {
+            if (json_object_get(seen, name) != NULL) {
                 continue;
             }
-            seen[n++] = name;
+            PQ_CHECK(json_object_set_new(seen, name, json_true()) == 0, PQ_ERR_NOMEM,
+                     "cannot allocate a list of axes");
             if (pq_plot_axis_is_numeric(w->v, name)) {
                 PQ_TRY(make_plot(w, k, name, err));
             }
         }
     }
 cleanup:
+    json_decref(seen);
     return st;
 }
 
@@ -399,8 +487,6 @@ pq_status pq_plots_make(const pq_view *v, const char *dir,
 
     w.folder = pq_path_join(dir, "plots");
     PQ_CHECK(w.folder != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_NEW(w.plots.files, AXES_MAX + N_KINDS);
-    PQ_NEW(w.processes, AXES_MAX + N_KINDS);
     PQ_TRY(pq_folder_make(w.folder, err));
     PQ_TRY(pq_gnuplot_find(options->gnuplot, &w.program, err));
     st = make_all(&w, err);
@@ -425,7 +511,7 @@ cleanup:
 
 void pq_plots_free(pq_plots *p)
 {
-    for (size_t i = 0; p->files != NULL && i < AXES_MAX + N_KINDS; i++) {
+    for (size_t i = 0; i < p->n; i++) {
         pq_free(p->files[i].name);
         pq_free(p->files[i].caption);
     }

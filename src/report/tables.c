@@ -126,211 +126,6 @@ void pq_tables_add(const pq_view *v, pq_table_part part, pq_style style, pq_text
     }
 }
 
-static bool has_latency(const pq_view *v)
-{
-    for (size_t c = 0; c < v->n_columns; c++) {
-        if (strncmp(v->columns[c].name, "latency.", strlen("latency.")) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static size_t count_status(const pq_view *v, const char *status)
-{
-    size_t n = 0;
-
-    for (size_t r = 0; r < v->n_rows; r++) {
-        n += strcmp(v->rows[r].status, status) == 0;
-    }
-    return n;
-}
-
-/* Names the rows that `picked` holds for, the first three of them. */
-static void add_list(const pq_view *v, const char                 *what,
-                     bool (*picked)(const pq_view_row *), pq_text *out)
-{
-    size_t n = 0, named = 0;
-
-    for (size_t r = 0; r < v->n_rows; r++) {
-        n += picked(&v->rows[r]);
-    }
-    if (n == 0) {
-        return;
-    }
-    pq_text_add(out, "%s (%zu of %zu cells): ", what, n, v->n_rows);
-    for (size_t r = 0; r < v->n_rows && named < 3; r++) {
-        const pq_view_row *row = &v->rows[r];
-        if (!picked(row)) {
-            continue;
-        }
-        pq_text_add(out, "%s", named++ == 0 ? "" : "; ");
-        pq_escape_add(out, row->label, PQ_STYLE_TEXT);
-        if (row->noise != NULL && *row->noise != '\0') {
-            pq_text_add(out, " (");
-            pq_escape_add(out, row->noise, PQ_STYLE_TEXT);
-            pq_text_add(out, ")");
-        }
-    }
-    pq_text_add(out, n > named ? "; \xe2\x80\xa6\n" : "\n");
-}
-
-static bool is_noisy(const pq_view_row *row)
-{
-    return row->noise != NULL;
-}
-
-static bool is_infeasible(const pq_view_row *row)
-{
-    return strcmp(row->status, "infeasible") == 0;
-}
-
-static bool is_undecided(const pq_view_row *row)
-{
-    return json_array_size(json_object_get(row->cell, "undecided")) > 0;
-}
-
-/* Layers that an engine of whole numbers computed in double; the reference has no grids.
- */
-static void add_fallbacks(const pq_view *v, pq_text *out)
-{
-    for (size_t r = 0; r < v->n_rows; r++) {
-        const json_t *record     = json_object_get(v->rows[r].cell, "record");
-        const json_t *provenance = json_object_get(record, "provenance");
-        const json_t *lines      = json_object_get(provenance, "fallbacks"), *line;
-        size_t        i;
-
-        if (r == v->reference || json_array_size(lines) == 0) {
-            continue;
-        }
-        pq_text_add(out, "In double, not in whole numbers: ");
-        pq_escape_add(out, v->rows[r].label, PQ_STYLE_TEXT);
-        json_array_foreach((json_t *)lines, i, line)
-        {
-            pq_text_add(out, "; ");
-            pq_escape_add(out, json_is_string(line) ? json_string_value(line) : "",
-                          PQ_STYLE_TEXT);
-        }
-        pq_text_add(out, "\n");
-    }
-}
-
-/* What a record says under two keys, or NULL. */
-static const json_t *said(const pq_view_row *row, const char *block, const char *key)
-{
-    const json_t *record = json_object_get(row->cell, "record");
-
-    return json_object_get(json_object_get(record, block), key);
-}
-
-/* A sentence of the records, once for all cells that say the same. */
-static void add_said(const pq_view *v, const char *title, const char *block,
-                     const char *key, pq_text *out)
-{
-    for (size_t r = 0; r < v->n_rows; r++) {
-        const char *text = json_string_value(said(&v->rows[r], block, key));
-        size_t      same = 0, first = r;
-        for (size_t k = 0; text != NULL && k < v->n_rows; k++) {
-            const char *other = json_string_value(said(&v->rows[k], block, key));
-            const bool  equal = other != NULL && strcmp(text, other) == 0;
-            first             = equal && k < first ? k : first;
-            same += equal ? 1 : 0;
-        }
-        if (text == NULL || first < r) {
-            continue;
-        }
-        pq_text_add(out, "%s: ", title);
-        pq_escape_add(out, text, PQ_STYLE_TEXT);
-        if (same < v->n_rows) {
-            pq_text_add(out, " (");
-            pq_escape_add(out, v->rows[r].label, PQ_STYLE_TEXT);
-            pq_text_add(out, same > 1 ? ", \xe2\x80\xa6)" : ")");
-        }
-        pq_text_add(out, "\n");
-    }
-}
-
-/* Metrics that the outputs have no value of: of the first cell that says so. */
-static void add_refused(const pq_view *v, pq_text *out)
-{
-    for (size_t r = 0; r < v->n_rows; r++) {
-        const json_t *lines = said(&v->rows[r], "outputs", "refused"), *line;
-        size_t        i;
-
-        json_array_foreach((json_t *)lines, i, line)
-        {
-            pq_text_add(out, "Not computed: ");
-            pq_escape_add(out, json_is_string(line) ? json_string_value(line) : "",
-                          PQ_STYLE_TEXT);
-            pq_text_add(out, "\n");
-        }
-        if (json_array_size(lines) > 0) {
-            return;
-        }
-    }
-}
-
-/* Where batch sizes were timed on different engines: what the second decides otherwise.
- */
-static void add_other_decisions(const pq_view *v, pq_text *out)
-{
-    for (size_t r = 0; r < v->n_rows; r++) {
-        const json_t *record = json_object_get(v->rows[r].cell, "record");
-        json_t       *others = json_object_get(record, "engines"), *other;
-        const char   *name;
-        if (strchr(v->rows[r].engine, '/') == NULL) {
-            continue;
-        }
-        json_object_foreach(others, name, other)
-        {
-            pq_escape_add(out, v->rows[r].label, PQ_STYLE_TEXT);
-            pq_text_add(out, ": blas and %s decide %lld events differently.\n", name,
-                        (long long)json_integer_value(json_object_get(other, "differs")));
-        }
-    }
-}
-
-void pq_tables_add_notes(const pq_view *v, pq_text *out)
-{
-    const size_t missing = count_status(v, "missing") + count_status(v, "interrupted");
-
-    if (pq_view_column_of(v, "accuracy") != PQ_VIEW_NONE) {
-        pq_text_add(out, "Uncertainties are 68.3 %% intervals (one sigma)%s.\n",
-                    has_latency(v) ? "; those of times and speed-ups are 95 %" : "");
-    }
-    if (pq_view_column_of(v, "delta_accuracy") != PQ_VIEW_NONE) {
-        pq_text_add(out,
-                    "\xce\x94 acc.: difference to the reference in percentage points, on "
-                    "the same "
-                    "events; the two are correlated, so their intervals do not add in "
-                    "quadrature.\n");
-    }
-    if (pq_view_column_of(v, "size_ratio") != PQ_VIEW_NONE) {
-        pq_text_add(out,
-                    "ratio: stored bytes of the reference over those of the model.\n");
-    }
-    if (has_latency(v)) {
-        pq_text_add(out, "Times hold for this host and this run only; the speed-up is "
-                         "against the reference in the same rounds (b = batch size).\n");
-    }
-    add_said(v, "Outputs", "outputs", "meaning", out);
-    add_refused(v, out);
-    if (v->timed) {
-        pq_text_add(out, "engine: what was timed, and what gave the other numbers; blas "
-                         "computes in float32, onednn in int8 where a layer has both "
-                         "weights and activations of at most 8 bits; of two, by batch "
-                         "size, the first gave the other numbers.\n");
-    }
-    add_other_decisions(v, out);
-    add_list(v, "Noisy timing", is_noisy, out);
-    add_list(v, "Outside the constraints", is_infeasible, out);
-    add_list(v, "Not judged by every constraint, for want of a value", is_undecided, out);
-    add_fallbacks(v, out);
-    if (missing > 0) {
-        pq_text_add(out, "%zu of %zu cells have not been run yet.\n", missing, v->n_rows);
-    }
-}
-
 void pq_tables_markdown(const pq_view *v, pq_text *out)
 {
     pq_text notes = {0};
@@ -351,8 +146,9 @@ void pq_tables_markdown(const pq_view *v, pq_text *out)
     for (size_t r = 0; r < v->n_rows; r++) {
         if (pq_view_failed(&v->rows[r])) {
             pq_text_add(out, failed++ == 0 ? "\nFailed cells:\n\n- " : "- ");
+            pq_text_add(out, "%s: ", v->rows[r].status);
             pq_escape_add(out, v->rows[r].label, PQ_STYLE_MARKDOWN);
-            pq_text_add(out, " (%s): ", v->rows[r].status);
+            pq_text_add(out, ": ");
             pq_escape_add(out, pq_view_reason(&v->rows[r]), PQ_STYLE_MARKDOWN);
             pq_text_add(out, "\n");
         }
@@ -361,12 +157,30 @@ void pq_tables_markdown(const pq_view *v, pq_text *out)
     pq_text_free(&notes);
 }
 
+/* \pqchar{4E2D}: what pdflatex does not know; XeLaTeX and LuaLaTeX print it. */
+static void add_tex_macros(const pq_text *table, pq_text *out)
+{
+    if (table->text != NULL && strstr(table->text, "\\pqchar{") != NULL) {
+        pq_text_add(out, "\\providecommand{\\pqchar}[1]{\\ifx\\XeTeXversion\\undefined"
+                         "\\ifx\\luatexversion\\undefined U+#1\\else\\char\"#1\\fi"
+                         "\\else\\char\"#1\\fi}\n");
+    }
+}
+
 void pq_tables_tex(const pq_view *v, pq_text *out)
 {
+    pq_text table = {0};
+
     pq_text_add(out, "%% ");
     pq_escape_add(out, v->name, PQ_STYLE_TEX);
     pq_text_add(out, " -- needs \\usepackage{booktabs}\n");
-    pq_tables_add(v, PQ_TABLE_MAIN, PQ_STYLE_TEX, out);
+    pq_tables_add(v, PQ_TABLE_MAIN, PQ_STYLE_TEX, &table);
+    add_tex_macros(&table, out);
+    if (table.length > 0) {
+        pq_text_add_bytes(out, table.text, table.length);
+    }
+    out->failed = out->failed || table.failed;
+    pq_text_free(&table);
     for (size_t r = 0; r < v->n_rows; r++) {
         if (pq_view_failed(&v->rows[r])) {
             pq_text_add(out, "%% failed: ");

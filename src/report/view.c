@@ -7,6 +7,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "io/yaml.h"
+#include "report/choice.h"
 
 /* How a number is shown; what its unit becomes depends on its size. */
 typedef enum {
@@ -381,33 +382,19 @@ cleanup:
     return st;
 }
 
-/* Smallest row below `limit` bytes that loses at most `loss`. */
-static size_t smallest_within(const pq_view *v, double loss, double limit)
+/* How many events were evaluated; older records hold only the effective number. */
+static void count_events(pq_view *v)
 {
-    const double floor_at = number_of(v, v->reference, "accuracy").value - loss;
-    size_t       best     = PQ_VIEW_NONE;
-
-    for (size_t r = 0; r < v->n_rows; r++) {
-        const double bytes = number_of(v, r, "stored_bytes").value;
-        if (r != v->reference && bytes < limit &&
-            number_of(v, r, "accuracy").value >= floor_at) {
-            best  = r;
-            limit = bytes;
+    v->events = v->effective = (double)NAN;
+    for (size_t r = 0; r < v->n_rows && isnan(v->events); r++) {
+        const json_t *metrics = json_object_get(v->rows[r].cell, "metrics");
+        const double  n       = real_of(json_object_get(metrics, "accuracy"), "n");
+        v->events = real_of(json_object_get(v->rows[r].cell, "record"), "events");
+        if (isnan(v->events)) {
+            v->events = n;
+        } else if (n < v->events * (1.0 - 1e-9)) {
+            v->effective = n;
         }
-    }
-    return best;
-}
-
-static void choose_rows(pq_view *v)
-{
-    v->best = v->strong = PQ_VIEW_NONE;
-    if (v->reference != PQ_VIEW_NONE) {
-        double limit = number_of(v, v->reference, "stored_bytes").value;
-        v->best      = smallest_within(v, PQ_VIEW_TOLERANCE, limit);
-        if (v->best != PQ_VIEW_NONE) {
-            limit = number_of(v, v->best, "stored_bytes").value;
-        }
-        v->strong = smallest_within(v, 10.0 * PQ_VIEW_TOLERANCE, limit);
     }
 }
 
@@ -428,11 +415,7 @@ static pq_status describe_data(pq_view *v, pq_err *err)
     }
     v->dataset = pq_format("%.*s", (int)strcspn(file, "."), file);
     PQ_CHECK(v->dataset != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
-    v->events = (double)NAN;
-    for (size_t r = 0; r < v->n_rows && isnan(v->events); r++) {
-        const json_t *metrics = json_object_get(v->rows[r].cell, "metrics");
-        v->events             = real_of(json_object_get(metrics, "accuracy"), "n");
-    }
+    count_events(v);
 cleanup:
     pq_yaml_free(&config);
     return st;
@@ -448,7 +431,7 @@ pq_status pq_view_build(const json_t *results, pq_view *out, pq_err *err)
     v.reference = find_reference(&v);
     PQ_TRY(make_columns(&v, err));
     PQ_TRY(fill_numbers(&v, err));
-    choose_rows(&v);
+    PQ_TRY(pq_view_choose(&v, err));
     PQ_TRY(describe_data(&v, err));
     *out = v;
     v    = (pq_view){0};

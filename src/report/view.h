@@ -15,6 +15,9 @@
 /** No such row or column. */
 #define PQ_VIEW_NONE SIZE_MAX
 
+/** Pipelines that plots name. */
+enum { PQ_NAMED_MAX = 14 };
+
 /** Loss of accuracy (absolute) that still counts as "as good as the reference". */
 #define PQ_VIEW_TOLERANCE 0.01
 
@@ -36,26 +39,30 @@ typedef struct {
     const char   *pipeline;
     const char   *status;
     bool          done;  /**< has numbers */
-    const char   *noise; /**< why its timing is noisy, or NULL */
+    bool          front; /**< no model is smaller and more accurate (choice.h) */
+    size_t        color; /**< number of its pipeline among those that plots name, or
+                            PQ_VIEW_NONE; the reference has none */
+    const char *noise;   /**< why its timing is noisy, or NULL */
     char *engine; /**< that was timed, "blas"; "blas/onednn" by batch size where they
                      differ; "" where none was; owned */
 } pq_view_row;
 
 typedef struct {
-    const json_t   *results; /**< borrowed, must outlive the view */
-    const char     *name;    /**< of the experiment */
-    char           *dataset; /**< base name of its file, or ""; owned */
-    double          events;  /**< behind the accuracy, or NAN */
-    bool            timed;   /**< any row names an engine */
-    size_t          n_rows, n_columns;
-    pq_view_row    *rows;      /**< [n_rows], in the plan's order */
-    pq_view_column *columns;   /**< [n_columns], in the table's order */
-    pq_number      *numbers;   /**< [n_rows, n_columns] in the metric's own unit */
-    size_t          reference; /**< uncompressed, done */
-    size_t best; /**< smallest (stored bytes) with accuracy within PQ_VIEW_TOLERANCE of
-                    the reference */
-    size_t
-        strong; /**< smallest with accuracy within 10 times that, if smaller than best */
+    const json_t *results;  /**< borrowed, must outlive the view */
+    const char   *name;     /**< of the experiment */
+    char         *dataset;  /**< base name of its file, or ""; owned */
+    double        events;   /**< that were evaluated, or NAN */
+    double       effective; /**< their effective number where they have weights, or NAN */
+    bool         timed;     /**< any row names an engine */
+    size_t       n_rows, n_columns;
+    pq_view_row *rows;            /**< [n_rows], in the plan's order */
+    pq_view_column *columns;      /**< [n_columns], in the table's order */
+    pq_number      *numbers;      /**< [n_rows, n_columns] in the metric's own unit */
+    size_t          reference;    /**< uncompressed, done */
+    size_t          best, strong; /**< choice.h */
+    size_t compared, aside; /**< models with size and accuracy; those of them outside the
+                               constraints */
+    size_t n_pipelines;     /**< without the reference */
 } pq_view;
 
 /** Builds the view of pq_results_read()'s answer. */

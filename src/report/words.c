@@ -26,8 +26,13 @@ static void add_reference(const pq_view *v, pq_text *out)
     if (isfinite(v->events)) {
         pq_text_add(out, "On ");
         pq_count_add(out, v->events, PQ_STYLE_TEXT);
-        pq_text_add(out, " events%s%s the ", *v->dataset != '\0' ? " of " : "",
-                    v->dataset);
+        pq_text_add(out, " events");
+        if (isfinite(v->effective)) {
+            pq_text_add(out, " (weighted, worth ");
+            pq_count_add(out, v->effective, PQ_STYLE_TEXT);
+            pq_text_add(out, " of weight 1)");
+        }
+        pq_text_add(out, "%s%s the ", *v->dataset != '\0' ? " of " : "", v->dataset);
     } else {
         pq_text_add(out, "The ");
     }
@@ -75,31 +80,58 @@ static void add_gaps(const pq_view *v, pq_text *out)
     }
 }
 
-void pq_words_summary(const pq_view *v, pq_text *out)
+/* The best compressed model, or that there is none: of models whose size and accuracy
+ * were measured alone. */
+static void add_best(const pq_view *v, pq_text *out)
 {
-    size_t compressed = 0;
+    const size_t considered = v->compared - v->aside;
 
-    for (size_t r = 0; r < v->n_rows; r++) {
-        compressed += v->rows[r].done && r != v->reference;
-    }
-    add_reference(v, out);
     if (v->best != PQ_VIEW_NONE) {
         pq_text_add(out,
                     "Of %zu compressed model%s the smallest that stays within %g point "
                     "is %s: ",
-                    compressed, compressed == 1 ? "" : "s", 100.0 * PQ_VIEW_TOLERANCE,
+                    considered, considered == 1 ? "" : "s", 100.0 * PQ_VIEW_TOLERANCE,
                     v->rows[v->best].label);
         add_model(v, v->best, out);
-    } else if (v->reference != PQ_VIEW_NONE && compressed > 0 &&
-               has(v, v->reference, "accuracy")) {
+    } else if (considered == 1) {
+        pq_text_add(out,
+                    "The compressed model is not smaller and within %g point at once. ",
+                    100.0 * PQ_VIEW_TOLERANCE);
+    } else if (considered > 0) {
         pq_text_add(
             out, "None of %zu compressed models is smaller and stays within %g point. ",
-            compressed, 100.0 * PQ_VIEW_TOLERANCE);
+            considered, 100.0 * PQ_VIEW_TOLERANCE);
     }
+    if (v->aside > 0) {
+        pq_text_add(out, "%zu model%s outside the constraints %s left aside. ", v->aside,
+                    v->aside == 1 ? "" : "s", v->aside == 1 ? "is" : "are");
+    }
+}
+
+/* Models that were not compared, since their size or accuracy was not measured. */
+static void add_unmeasured(const pq_view *v, pq_text *out)
+{
+    size_t done = 0;
+
+    for (size_t r = 0; r < v->n_rows; r++) {
+        done += v->rows[r].done && r != v->reference;
+    }
+    if (done > v->compared && v->reference != PQ_VIEW_NONE) {
+        pq_text_add(out,
+                    "Size or accuracy of %zu of %zu compressed model%s not measured. ",
+                    done - v->compared, done, done == 1 ? " was" : "s was");
+    }
+}
+
+void pq_words_summary(const pq_view *v, pq_text *out)
+{
+    add_reference(v, out);
+    add_best(v, out);
     if (v->strong != PQ_VIEW_NONE) {
         pq_text_add(out, "Within %g points, %s goes down to ", 1000.0 * PQ_VIEW_TOLERANCE,
                     v->rows[v->strong].label);
         add_model(v, v->strong, out);
     }
+    add_unmeasured(v, out);
     add_gaps(v, out);
 }

@@ -16,7 +16,8 @@
  *   confusion [[counts; row = true class]], class_names,
  *   model_file, arrays_file (relative to the results folder; the HDF5 file holds
  *   /roc/<class>/signal_efficiency and background_efficiency),
- *   timing {raw samples} for latency, seeds, provenance (versions, CPU, ISA,
+ *   events (evaluated), assumed (of the inputs: order of classes, events left out, or
+ *   ""), timing {raw samples} for latency, seeds, provenance (versions, CPU, ISA,
  *   engine, hashes of model and data, date), seconds (cost of the cell).
  */
 #ifndef PQ_STORE_RECORD_H

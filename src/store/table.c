@@ -18,9 +18,10 @@ typedef struct {
 
 /* A table while it is built. */
 typedef struct {
-    pq_table *table;
-    source   *sources; /* [n_columns] */
-    size_t    room;
+    pq_table     *table;
+    source       *sources; /* [n_columns] */
+    size_t        room;
+    const json_t *cells;
 } builder;
 
 static const char *text_of(const json_t *object, const char *name)
@@ -28,6 +29,64 @@ static const char *text_of(const json_t *object, const char *name)
     const char *text = json_string_value(json_object_get(object, name));
 
     return text != NULL ? text : "";
+}
+
+static bool is_ours(const char *name)
+{
+    static const char *const ours[] = {"pipeline", "label", "repeat", "status", "error"};
+
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
+        if (strcmp(ours[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a metric of any cell, or an end of its interval, has the name. */
+static bool is_metric(const json_t *cells, const char *name)
+{
+    const json_t *cell;
+    size_t        i;
+
+    json_array_foreach(cells, i, cell)
+    {
+        const char *metric;
+        json_t     *value;
+        json_object_foreach(json_object_get(cell, "metrics"), metric, value)
+        {
+            const size_t n = strlen(metric);
+            if (strncmp(metric, name, n) == 0 &&
+                (name[n] == '\0' || strcmp(name + n, "_lo") == 0 ||
+                 strcmp(name + n, "_hi") == 0)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Names of axes and classes are the user's: an axis that has the name of another column
+ * is "axis.<name>"; should a column still be there, the next is "<name>#2". */
+static pq_status name_column(const builder *b, source from, const char *suffix,
+                             char **out, pq_err *err)
+{
+    const pq_table *t = b->table;
+    const char     *prefix =
+        from.from == FROM_AXIS && (is_ours(from.name) || is_metric(b->cells, from.name))
+                ? "axis."
+                : "";
+    char     *name = pq_format("%s%s%s", prefix, from.name, suffix);
+    pq_status st   = PQ_OK;
+
+    for (size_t i = 2; name != NULL && pq_table_column(t, name) != SIZE_MAX; i++) {
+        pq_free(name);
+        name = pq_format("%s%s%s#%zu", prefix, from.name, suffix, i);
+    }
+    PQ_CHECK(name != NULL, PQ_ERR_NOMEM, "cannot allocate a column");
+    *out = name;
+cleanup:
+    return st;
 }
 
 static pq_status add_column(builder *b, source from, const char *suffix,
@@ -48,9 +107,8 @@ static pq_status add_column(builder *b, source from, const char *suffix,
         b->sources = sources;
         b->room    = 2 * b->room + 16;
     }
-    column       = &t->columns[t->n_columns];
-    column->name = pq_format("%s%s", from.name, suffix);
-    PQ_CHECK(column->name != NULL, PQ_ERR_NOMEM, "cannot allocate a column");
+    column = &t->columns[t->n_columns];
+    PQ_TRY(name_column(b, from, suffix, &column->name, err));
     column->number = from.from == FROM_METRIC;
     column->better = strcmp(better, "higher") == 0  ? 1
                      : strcmp(better, "lower") == 0 ? -1
@@ -243,7 +301,7 @@ pq_status pq_table_build(const json_t *results, pq_table *out, pq_err *err)
 {
     const json_t *cells = json_object_get(results, "cells");
     pq_table      table = {.reference = SIZE_MAX};
-    builder       b     = {.table = &table};
+    builder       b     = {.table = &table, .cells = cells};
     pq_status     st;
 
     PQ_TRY(add_columns(&b, cells, err));
@@ -288,10 +346,10 @@ const pq_entry *pq_table_entry(const pq_table *t, size_t row, const char *name)
                : &t->entries[row * t->n_columns + column];
 }
 
-/* RFC 4180: quotes where a comma, a quote or a line end stands. */
+/* RFC 4180: quotes where a comma, a quote, a carriage return or a line end stands. */
 static void add_field(pq_text *out, const char *text)
 {
-    if (strpbrk(text, ",\"\n") == NULL) {
+    if (strpbrk(text, ",\"\r\n") == NULL) {
         pq_text_add_bytes(out, text, strlen(text));
         return;
     }

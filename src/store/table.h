@@ -6,7 +6,7 @@
  * than one), status, error, then for each metric `<metric>`, `<metric>_lo` and
  * `<metric>_hi` (the two only if any cell has an interval). Latency comes last:
  * `latency.b1.engine`, then `latency.b1.throughput_s`, …, `latency.b1.ratio` (b = batch
- * size).
+ * size). Names are unique: an axis with the name of another column is `axis.<name>`.
  */
 #ifndef PQ_STORE_TABLE_H
 #define PQ_STORE_TABLE_H

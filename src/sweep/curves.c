@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "core/text.h"
+#include "core/name.h"
 #include "io/hdf5.h"
 #include "metrics/roc.h"
 
@@ -13,7 +13,7 @@ static pq_status write_array(pq_h5 *file, const char *class_name, const char *na
                              const double *values, size_t n, pq_err *err)
 {
     pq_tensor *t    = NULL;
-    char      *path = pq_format("/roc/%s/%s", class_name, name);
+    char      *path = pq_name_curve(class_name, name);
     pq_status  st;
 
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");

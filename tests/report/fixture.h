@@ -18,6 +18,7 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/memory.h"
+#include "core/name.h"
 #include "io/hdf5.h"
 #include "store/record.h"
 #include "store/results.h"
@@ -156,18 +157,18 @@ static inline void fixture_arrays(const char *dir, const char *name, const fixtu
     cr_assert_eq(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(POINTS), &s, &err), PQ_OK);
     cr_assert_eq(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(POINTS), &b, &err), PQ_OK);
     for (size_t c = 0; c < f->n_classes; c++) {
-        char where[128];
+        char *where[] = {pq_name_curve(f->classes[c], "signal_efficiency"),
+                         pq_name_curve(f->classes[c], "background_efficiency")};
         for (size_t i = 0; i < POINTS; i++) {
             const double t = 5.0 - 10.0 * (double)i / (POINTS - 1);
             const double d = 3.2 * accuracy - 0.5 + 0.22 * (double)c;
             pq_f32(s)[i]   = (float)(0.5 * erfc((t - d) / sqrt(2.0)));
             pq_f32(b)[i]   = (float)(0.5 * erfc(t / sqrt(2.0)));
         }
-        (void)snprintf(where, sizeof where, "/roc/%s/signal_efficiency", f->classes[c]);
-        cr_assert_eq(pq_h5_write(file, where, s, 0, &err), PQ_OK, "%s", err.message);
-        (void)snprintf(where, sizeof where, "/roc/%s/background_efficiency",
-                       f->classes[c]);
-        cr_assert_eq(pq_h5_write(file, where, b, 0, &err), PQ_OK, "%s", err.message);
+        cr_assert_eq(pq_h5_write(file, where[0], s, 0, &err), PQ_OK, "%s", err.message);
+        cr_assert_eq(pq_h5_write(file, where[1], b, 0, &err), PQ_OK, "%s", err.message);
+        pq_free(where[0]);
+        pq_free(where[1]);
     }
     cr_assert_eq(pq_h5_commit(&file, &err), PQ_OK, "%s", err.message);
     pq_tensor_free(&s);

@@ -130,3 +130,59 @@ Test(number, control_characters_and_broken_utf8_do_not_get_through)
     expect_escape("Größe 東京 \xf0\x9f\x98\x80", PQ_STYLE_HTML,
                   "Größe 東京 \xf0\x9f\x98\x80");
 }
+
+/* A time of 0.27 us with an interval up to 26 us is not 0. */
+Test(number, of_a_lopsided_interval_keeps_its_own_digits)
+{
+    static const struct {
+        pq_number   number;
+        const char *text;
+    } cases[] = {
+        {{0.272, 0.261, 26.3},
+         "0.272 +26.028 \xe2\x88\x92"
+         "0.011"},
+        {{0.827, 0.05, 75.0},
+         "0.83 +74.17 \xe2\x88\x92"
+         "0.78"},
+        {{15.3, 15.3, 90.0},
+         "15 +75 \xe2\x88\x92"
+         "0"},
+        {{0.75, 0.71, 0.78},
+         "0.750 +0.030 \xe2\x88\x92"
+         "0.040"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pq_text text = {0};
+        pq_number_add(&text, cases[i].number, 1.0, 3, PQ_STYLE_TEXT);
+        cr_expect_str_eq(text.text, cases[i].text);
+        pq_text_free(&text);
+    }
+}
+
+/* What users call things, in every language that we write. */
+Test(number, escapes_hold_whatever_a_name_does)
+{
+    static const struct {
+        const char *name;
+        pq_style    style;
+        const char *text;
+    } cases[] = {
+        {"a--b \"q\" `x`", PQ_STYLE_TEX,
+         "a-{}-b \\char34{}q\\char34{} \\char96{}x\\char96{}"},
+        {"\xe4\xb8\xad \xc3\xa9 \xc3\x9e", PQ_STYLE_TEX,
+         "\\pqchar{4E2D} \xc3\xa9 \\pqchar{00DE}"},
+        {"50 % {x}^2 _ \\ ~ # $ &", PQ_STYLE_TEX,
+         "50 \\% \\{x\\}\\textasciicircum{}2 \\_ \\textbackslash{} "
+         "\\textasciitilde{} \\# \\$ \\&"},
+        {"a|b\n# $x$ <i>", PQ_STYLE_MARKDOWN, "a\\|b \\# \\$x\\$ &lt;i&gt;"},
+        {"<b a='1'>&\"", PQ_STYLE_HTML, "&lt;b a=&#39;1&#39;&gt;&amp;&quot;"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pq_text text = {0};
+        pq_escape_add(&text, cases[i].name, cases[i].style);
+        cr_expect_str_eq(text.text, cases[i].text);
+        pq_text_free(&text);
+    }
+}

@@ -115,7 +115,7 @@ Test(report, markdown_table_of_small_results)
     text = read_text(dir, "table.md");
     cr_expect_eq(strncmp(text, want, sizeof want - 1), 0, "%s", text);
     cr_expect_not_null(strstr(text,
-                              "\nFailed cells:\n\n- svd rank=99 (failed): layer 'fc1': "
+                              "\nFailed cells:\n\n- failed: svd rank=99: layer 'fc1': "
                               "rank 99 is not in 1..32\n"));
     cr_expect_not_null(strstr(text,
                               "Noisy timing (1 of 5 cells): svd rank=8 (cpu/wall 0.71 is "

@@ -1,0 +1,118 @@
+#include <math.h>
+#include <stdlib.h>
+
+#include "report/cloud.h"
+
+enum { TICKS_MAX = 12 };
+
+/* Of the axis' length. */
+static const double nearest_ticks = 0.05;
+
+bool pq_plot_axis_is_numeric(const pq_view *v, const char *axis)
+{
+    double first = (double)NAN;
+
+    for (size_t r = 0; r < v->n_rows; r++) {
+        const double x = pq_axis_value(&v->rows[r], axis);
+        if (isfinite(first) && isfinite(x) && (x < first || x > first)) {
+            return true;
+        }
+        first = isfinite(x) ? x : first;
+    }
+    return false;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* The values that were swept, ascending; 0 where they are too many for ticks. */
+static size_t list_values(const pq_cloud *c, double *values)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < c->n; i++) {
+        size_t k = 0;
+        while (k < n && (values[k] < c->points[i].x || values[k] > c->points[i].x)) {
+            k++;
+        }
+        if (k == n && n == TICKS_MAX) {
+            return 0;
+        }
+        if (k == n) {
+            values[n++] = c->points[i].x;
+        }
+    }
+    qsort(values, n, sizeof *values, compare);
+    return n;
+}
+
+/* Ticks at the values that were swept, where they are few; those whose labels would lie
+ * on the last one's are left out. */
+static void add_axis_ticks(const pq_cloud *c, bool is_log, pq_text *out)
+{
+    const double low   = is_log ? log(c->least_x) : c->least_x;
+    const double range = (is_log ? log(c->largest_x) : c->largest_x) - low;
+    double       values[TICKS_MAX], last = -1.0;
+    const size_t n     = list_values(c, values);
+    size_t       kept  = 0;
+    pq_text      ticks = {0};
+
+    for (size_t k = 0; k < n; k++) {
+        const double at = ((is_log ? log(values[k]) : values[k]) - low) / range;
+        if (at - last >= nearest_ticks) {
+            pq_text_add(&ticks, "%s'%.10g' %.10g", kept++ == 0 ? "set xtics (" : ", ",
+                        values[k], values[k]);
+            last = at;
+        }
+    }
+    if (2 * kept >
+        n) { /* else the values crowd at some places, and even ticks are better */
+        pq_text_add(out, "%s)\n", ticks.text);
+    }
+    out->failed = out->failed || ticks.failed;
+    pq_text_free(&ticks);
+}
+
+pq_status pq_plot_axis(pq_plot *p, pq_err *err)
+{
+    pq_text   before = {0};
+    pq_cloud  c      = {0};
+    pq_status st     = PQ_OK;
+
+    if (pq_view_column_of(p->v, "accuracy") == PQ_VIEW_NONE) {
+        return PQ_OK;
+    }
+    PQ_TRY(pq_cloud_make(p->v, PQ_VIEW_NONE, p->axis, &c, err));
+    if (c.n < 2 || !(c.largest_x > c.least_x)) {
+        goto cleanup;
+    }
+    pq_text_add(&p->body, "set ylabel 'accuracy / %%'\nset xlabel noenhanced ");
+    pq_plot_quote_cut(&p->body, p->axis, 30);
+    const bool is_log = c.least_x > 0.0 && c.largest_x / c.least_x >= 16.0;
+    if (is_log) {
+        pq_text_add(&p->body, "\nset logscale x 2\nset xrange [%.10g:%.10g]\n",
+                    c.least_x / 1.3, c.largest_x * 1.3);
+    } else {
+        const double margin = 0.05 * (c.largest_x - c.least_x);
+        pq_text_add(&p->body, "\nset xrange [%.10g:%.10g]\n", c.least_x - margin,
+                    c.largest_x + margin);
+    }
+    add_axis_ticks(&c, is_log, &p->body);
+    pq_cloud_add_data(&c, &p->data);
+    pq_cloud_add_reference(p, &before);
+    pq_cloud_add_plot(p, &c, &before, "yerrorlines");
+    pq_text_add(&p->caption,
+                "Accuracy against %s. Dashed line and band: the reference and "
+                "its 68.3 %% interval.",
+                p->axis);
+    pq_cloud_add_caption(p, &c);
+    p->body.failed = p->body.failed || before.failed;
+cleanup:
+    pq_cloud_free(&c);
+    pq_text_free(&before);
+    return st;
+}

@@ -1,0 +1,331 @@
+/* What plots and sentences promise, of invented results. */
+#include "fixture.h"
+
+#include "report/report.h"
+
+#define NONE ((double)NAN)
+
+enum { MANY = 60 };
+
+static const char *const pair_of_classes[] = {"b", "light"};
+
+static char *read_text(const char *dir, const char *name)
+{
+    char  *path = pq_path_join(dir, name), *text = NULL;
+    size_t n   = 0;
+    pq_err err = {0};
+
+    cr_assert_eq(pq_file_read(path, 1 << 26, &text, &n, &err), PQ_OK, "%s", err.message);
+    pq_free(path);
+    return text;
+}
+
+static pq_report_summary make(const char *dir, const fixture *f)
+{
+    pq_report_summary summary = {0};
+    pq_err            err     = {0};
+
+    fixture_write(dir, f);
+    cr_assert_eq(pq_report_write(dir, NULL, &summary, &err), PQ_OK, "%s", err.message);
+    return summary;
+}
+
+static size_t count(const char *text, const char *what)
+{
+    size_t n = 0;
+
+    while ((text = strstr(text, what)) != NULL) {
+        text += strlen(what);
+        n++;
+    }
+    return n;
+}
+
+/* The page's summary sentence of cells. */
+static char *summary_of(const fixture_cell *cells, size_t n, const char *constraints)
+{
+    const fixture f   = {"words", "d", pair_of_classes, 2, n, cells, false};
+    char         *dir = fixture_folder(), *page, *start, *out;
+    pq_err        err = {0};
+
+    fixture_write(dir, &f);
+    if (constraints != NULL) {
+        char   *path = pq_path_join(dir, "plan.json"), *text;
+        json_t *plan = json_load_file(path, 0, NULL);
+        json_object_set_new(plan, "constraints", json_loads(constraints, 0, NULL));
+        text = json_dumps(plan, 0);
+        cr_assert_eq(pq_file_write(path, text, strlen(text), NULL), PQ_OK);
+        free(text);
+        json_decref(plan);
+        pq_free(path);
+    }
+    cr_assert_eq(pq_report_write(dir, &(pq_report_options){.no_plots = true}, NULL, &err),
+                 PQ_OK, "%s", err.message);
+    page  = read_text(dir, "report.html");
+    start = strstr(page, "<p class=\"summary\">");
+    cr_assert_not_null(start);
+    *strstr(start, "</p>") = '\0';
+    out                    = pq_strdup(start);
+    pq_free(page);
+    fixture_remove(dir);
+    return out;
+}
+
+static void expect_words(const fixture_cell *cells, size_t n, const char *constraints,
+                         const char *due, const char *never)
+{
+    char *summary = summary_of(cells, n, constraints);
+
+    cr_expect(due == NULL || strstr(summary, due) != NULL, "'%s' lacks '%s'", summary,
+              due);
+    cr_expect(never == NULL || strstr(summary, never) == NULL, "'%s' says '%s'", summary,
+              never);
+    pq_free(summary);
+}
+
+Test(words, say_nothing_of_sizes_that_were_not_measured)
+{
+    static const fixture_cell cells[] = {
+        {"reference", "reference", NULL, NULL, "ok", 0.8, NONE, NONE, NULL},
+        {"a", "a", NULL, NULL, "ok", 0.8, NONE, NONE, NULL},
+        {"b", "b", NULL, NULL, "ok", 0.7, NONE, NONE, NULL}};
+
+    expect_words(cells, 3, NULL,
+                 "Size or accuracy of 2 of 2 compressed models was not measured.",
+                 "None of");
+}
+
+Test(words, take_the_more_accurate_of_equal_sizes)
+{
+    static const fixture_cell cells[] = {
+        {"reference", "reference", NULL, NULL, "ok", 0.8, 4000.0, NONE, NULL},
+        {"a", "worse", NULL, NULL, "ok", 0.792, 1000.0, NONE, NULL},
+        {"b", "better", NULL, NULL, "ok", 0.798, 1000.0, NONE, NULL},
+        {"c", "same", NULL, NULL, "ok", 0.798, 1000.0, NONE, NULL}};
+
+    expect_words(cells, 4, NULL, "within 1 point is better:", "is worse:");
+}
+
+Test(words, recommend_nothing_outside_the_constraints)
+{
+    static const fixture_cell cells[] = {
+        {"reference", "reference", NULL, NULL, "ok", 0.8, 4000.0, NONE, NULL},
+        {"a", "small", NULL, NULL, "ok", 0.796, 1000.0, NONE, NULL},
+        {"b", "large", NULL, NULL, "ok", 0.799, 2000.0, NONE, NULL}};
+
+    expect_words(cells, 3, NULL, "Of 2 compressed models", "left aside");
+    expect_words(cells, 3, "{\"accuracy\": {\"min\": 0.798}}",
+                 "Of 1 compressed model the smallest that stays within 1 point is large:",
+                 "is small:");
+    expect_words(cells, 3, "{\"accuracy\": {\"min\": 0.798}}",
+                 "1 model outside the constraints is left aside.", "goes down");
+    expect_words(cells, 3, "{\"accuracy\": {\"min\": 0.7999}}",
+                 "2 models outside the constraints are left aside.", "None of");
+}
+
+/* The points of the front's line as it is drawn: (x, y) of each. */
+static size_t read_front(const char *dir, double points[][2])
+{
+    char  *data = read_text(dir, "plots/accuracy_bytes.dat");
+    char  *line = strstr(data, "# front");
+    size_t n    = 0;
+
+    cr_assert_not_null(line);
+    line = strchr(line, '\n') + 1;
+    while (sscanf(line, "%lf %lf", &points[n][0], &points[n][1]) == 2 && *line != '\n') {
+        line = strchr(line, '\n') + 1;
+        n++;
+    }
+    pq_free(data);
+    return n;
+}
+
+/* gnuplot's "steps" keep a point's height up to the next point: at no size may the line
+ * be higher than the most accurate model of at most that size. */
+Test(plots, front_promises_nothing_that_no_model_has)
+{
+    static const fixture_cell cells[] = {
+        {"reference", "reference", NULL, NULL, "ok", 0.80, 4000.0, NONE, NULL},
+        {"a", "a", NULL, NULL, "ok", 0.50, 500.0, NONE, NULL},
+        {"a", "a2", NULL, NULL, "ok", 0.45, 500.0, NONE, NULL},
+        {"b", "b", NULL, NULL, "ok", 0.40, 1000.0, NONE, NULL},
+        {"b", "b2", NULL, NULL, "ok", 0.75, 2000.0, NONE, NULL},
+        {"c", "c", NULL, NULL, "ok", 0.79, 3000.0, NONE, NULL}};
+    const fixture f   = {"front", "d", pair_of_classes, 2, 6, cells, false};
+    char         *dir = fixture_folder(), *script;
+    double        points[16][2];
+    size_t        n;
+
+    (void)make(dir, &f);
+    script = read_text(dir, "plots/accuracy_bytes.gp");
+    cr_expect_not_null(strstr(script, "using 1:2 with steps "));
+    cr_expect_null(strstr(script, "fsteps"));
+    n = read_front(dir, points);
+    cr_assert_eq(n, 5, "%zu points: 500, 2000, 3000, 4000 and the end", n);
+    for (double x = 400.0; x < 5000.0; x += 50.0) {
+        double line = -1.0, best = -1.0;
+        for (size_t i = 0; i < n; i++) {
+            line = points[i][0] <= x ? points[i][1] : line;
+        }
+        for (size_t i = 0; i < 6; i++) {
+            best = cells[i].bytes <= x ? fmax(best, 100.0 * cells[i].accuracy) : best;
+        }
+        cr_expect_float_eq(line, best, 1e-6, "at %g bytes: %g, not %g", x, line, best);
+    }
+    pq_free(script);
+    fixture_remove(dir);
+}
+
+static char many_names[MANY][100];
+
+static void fill_many(fixture_cell *cells, const char *pattern)
+{
+    cells[0] = (fixture_cell){"reference", "reference", NULL, NULL, "ok",
+                              0.8,         40000.0,     1.0,  NULL};
+    for (size_t i = 0; i < MANY; i++) {
+        (void)snprintf(many_names[i], sizeof many_names[i], pattern, i);
+        cells[i + 1] = (fixture_cell){many_names[i],
+                                      many_names[i],
+                                      NULL,
+                                      NULL,
+                                      "ok",
+                                      0.4 + 0.38 * (double)(i * 37 % MANY) / MANY,
+                                      1000.0 + 500.0 * (double)i,
+                                      0.5 + 0.05 * (double)i,
+                                      NULL};
+    }
+}
+
+/* Colour and mark of each series that has a title: no two the same. */
+static size_t expect_distinct_styles(const char *script)
+{
+    char   styles[64][32];
+    size_t n = 0;
+
+    for (const char *s = strstr(script, "linecolor rgb '#"); s != NULL;
+         s             = strstr(s + 1, "linecolor rgb '#")) {
+        int mark = 0;
+        if (sscanf(s + 22, "' pointtype %d title \"", &mark) != 1 || mark == 3) {
+            continue;
+        }
+        (void)snprintf(styles[n], sizeof styles[n], "%.7s %d", s + 15, mark);
+        for (size_t k = 0; k < n; k++) {
+            cr_expect_str_neq(styles[k], styles[n]);
+        }
+        n++;
+    }
+    return n;
+}
+
+Test(plots, of_sixty_pipelines_name_the_front_and_say_what_they_leave_out)
+{
+    fixture_cell  cells[MANY + 1];
+    const fixture f   = {"many", "d", pair_of_classes, 2, MANY + 1, cells, false};
+    char         *dir = fixture_folder(), *script, *png, *page;
+
+    fill_many(cells, "pipeline %02zu");
+    (void)make(dir, &f);
+    script = read_text(dir, "plots/accuracy_bytes.gp");
+    png    = strstr(script, "set terminal svg");
+    cr_assert_not_null(png);
+    *png = '\0';
+    cr_expect_eq(expect_distinct_styles(script), 14);
+    cr_expect_not_null(strstr(script, "title '46 others'"));
+    page = read_text(dir, "report.html");
+    cr_expect_not_null(strstr(page, "Named are 14 of 60 series"));
+    cr_expect_not_null(strstr(page, "the 46 others are grey"));
+    pq_free(script);
+    pq_free(page);
+    fixture_remove(dir);
+}
+
+Test(plots, of_latency_show_every_model_on_some_page)
+{
+    fixture_cell  cells[MANY + 1];
+    const fixture f    = {"many", "d", pair_of_classes, 2, MANY + 1, cells, false};
+    char         *dir  = fixture_folder(), *all[3];
+    size_t        bars = 0;
+
+    fill_many(cells, "compression of the jet tagger, variant %02zu, with a name too long "
+                     "for any label in a plot");
+    (void)make(dir, &f);
+    for (size_t page = 0; page < 3; page++) {
+        char name[40];
+        (void)snprintf(name, sizeof name,
+                       page == 0 ? "plots/latency.dat" : "plots/latency_%zu.dat",
+                       page + 1);
+        all[page] = read_text(dir, name);
+        bars += count(all[page], "\n") - 1;
+        cr_expect_eq(count(all[page], " 1 2.1e-06"), 1, "the reference is on each page");
+        pq_free(all[page]);
+    }
+    cr_expect_eq(bars, MANY + 3);
+    fixture_remove(dir);
+}
+
+/* Each of these lost a plot, or all. */
+Test(plots, of_awkward_names_are_all_drawn)
+{
+    static const char *const names[] = {"'x",
+                                        "%99999999g 25%",
+                                        "a/b",
+                                        "..",
+                                        "macro",
+                                        "new\nline",
+                                        "\"q\" `touch awkward` $(id) @x",
+                                        "\xe6\x97\xa5\xe6\x9c\xac",
+                                        "\xe2\x80\x8b",
+                                        ""};
+    enum { N = sizeof names / sizeof *names };
+    fixture_cell cells[N + 1] = {
+        {"reference", "reference", NULL, NULL, "ok", 0.8, 40000.0, 1.0, NULL}};
+    const fixture f   = {"'", "'%s", names, N, N + 1, cells, true};
+    char         *dir = fixture_folder(), *roc;
+    char          values[N][8];
+
+    if (system("command -v gnuplot >/dev/null") != 0) {
+        cr_skip_test("skipped: gnuplot is not installed");
+    }
+    for (size_t i = 0; i < N; i++) {
+        (void)snprintf(values[i], sizeof values[i], "%zu", i + 1);
+        cells[i + 1] = (fixture_cell){names[i],
+                                      names[i],
+                                      "bytes",
+                                      values[i],
+                                      "ok",
+                                      0.79 - 0.01 * (double)i,
+                                      1000.0 + 100.0 * (double)i,
+                                      1.1,
+                                      NULL};
+    }
+    const pq_report_summary summary = make(dir, &f);
+    cr_expect_eq(summary.plots, 5, "%zu plots: sizes, axis, roc, latency, confusion: %s",
+                 summary.plots, summary.note);
+    cr_expect_str_eq(summary.note, "");
+    roc = read_text(dir, "plots/roc.dat");
+    cr_expect_eq(count(roc, "# curve"), 2 * N);
+    pq_free(roc);
+    roc = read_text(dir, "plots/accuracy_bytes_2.gp"); /* of the axis named bytes */
+    pq_free(roc);
+    cr_expect_neq(access("awkward", F_OK), 0);
+    fixture_remove(dir);
+}
+
+Test(plots, of_narrow_ranges_have_three_ticks_or_more)
+{
+    static const fixture_cell cells[] = {
+        {"reference", "reference", NULL, NULL, "ok", 0.80, 3200.0, NONE, NULL},
+        {"a", "a", NULL, NULL, "ok", 0.79, 3100.0, NONE, NULL},
+        {"b", "b", NULL, NULL, "ok", 0.78, 3000.0, NONE, NULL}};
+    const fixture f   = {"narrow", "d", pair_of_classes, 2, 3, cells, false};
+    char         *dir = fixture_folder(), *script, *ticks;
+
+    (void)make(dir, &f);
+    script = read_text(dir, "plots/accuracy_bytes.gp");
+    ticks  = strstr(script, "set xtics (");
+    cr_assert_not_null(ticks);
+    *strchr(ticks, '\n') = '\0';
+    cr_expect(count(ticks, ", ") >= 2, "%s", ticks);
+    pq_free(script);
+    fixture_remove(dir);
+}
