@@ -423,7 +423,7 @@ static pq_status write_record(const work *w, double seconds, pq_err *err)
     if (w->data != NULL) {
         (void)json_object_set_new(record, "events",
                                   json_integer((json_int_t)w->result.n));
-        (void)json_object_set_new(record, "assumed", json_string(w->cells->note));
+        (void)json_object_set_new(record, "assumed", pq_note_json(w->cells->note));
         PQ_TRY(pq_record_kernels(record, &w->result, err));
         PQ_TRY(pq_record_outputs(record, &w->result, err));
         PQ_TRY(pq_record_diff(record, &w->diff, err));

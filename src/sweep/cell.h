@@ -57,6 +57,7 @@ pq_status pq_record_kernels(json_t *record, const pq_evaluated *e, pq_err *err);
 pq_status pq_record_diff(json_t *record, const pq_diff *diff, pq_err *err);
 
 /** Versions, processor, engine, hashes of the inputs, date; caller decrefs. */
+json_t *pq_note_json(const char *note); /* of text that may be cut within a character */
 json_t *pq_cell_provenance(const pq_cells *cells, const char *engine);
 
 #endif

@@ -7,6 +7,7 @@
 #include "core/memory.h"
 #include "store/record.h"
 #include "store/results.h"
+#include "sweep/cell.h"
 #include "sweep/plan.h"
 
 static json_t *axes_json(const pq_case *variant)
@@ -99,12 +100,12 @@ pq_status pq_cells_write(const pq_cells *cells, pq_err *err)
         (void)json_array_append_new(list, cell_json(cells, &cells->cells[i]));
     }
     pq_config_show(config, &shown);
-    plan = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:s?, s:O}", "schema",
+    plan = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s?, s:O}", "schema",
                      PQ_PLAN_SCHEMA, "name", config->name, "config", config->path,
-                     "resolved", shown.failed ? "" : shown.text, "assumed", cells->note,
-                     "output", output_json(config), "constraints",
-                     constraints_json(config), "gates", gates_json(config), "baseline",
-                     config->baseline, "cells", list);
+                     "resolved", shown.failed ? "" : shown.text, "assumed",
+                     pq_note_json(cells->note), "output", output_json(config),
+                     "constraints", constraints_json(config), "gates", gates_json(config),
+                     "baseline", config->baseline, "cells", list);
     PQ_CHECK(path != NULL && plan != NULL && json_array_size(list) == cells->n &&
                  pq_json_add(plan, &text),
              PQ_ERR_NOMEM, "cannot allocate the plan");

@@ -15,6 +15,16 @@ static json_t *number_or_null(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+json_t *pq_note_json(const char *note)
+{
+    json_t *text = NULL;
+
+    for (size_t n = strlen(note); text == NULL && n > 0; n--) {
+        text = json_stringn(note, n); /* NULL while it ends within a character */
+    }
+    return text != NULL ? text : json_string("");
+}
+
 static json_t *stages_json(const pq_case *variant)
 {
     json_t *stages = json_array();
