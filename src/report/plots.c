@@ -109,8 +109,8 @@ static void add_script(const work *w, const pq_plot *p, const char *name, pq_tex
             out, "set border 15 linecolor rgb '#404040' linewidth 0.7\n"
                  "set tics in textcolor rgb '#202020'\nset grid linecolor rgb '#dcdcdc' "
                  "linetype 1 linewidth 0.4\n"
-                 "set key outside right top vertical Left reverse noenhanced samplen 2.6 "
-                 "spacing 1.25 width 1 font small\nset tmargin 3\n"
+                 "set key outside right top vertical maxcols 1 Left reverse noenhanced "
+                 "samplen 2.6 spacing 1.25 width 1 font small\nset tmargin 3\n"
                  "set errorbars small linewidth 1\nset pointsize 1.05\n");
         add_labels(w->v, out);
         pq_text_add(out, "%sset output\n", p->body.text);
