@@ -6,7 +6,7 @@
 
 #include "core/memory.h"
 
-enum { TITLE_LONGEST = 30, N_SHAPES = 10 };
+enum { TITLE_LONGEST = 30, N_SHAPES = 10, ROWS_OF_WIDE_KEY = 10 };
 
 /* A series while it is judged. */
 typedef struct {
@@ -258,6 +258,9 @@ void pq_cloud_add_plot(pq_plot *p, const pq_cloud *c, const pq_text *before,
     static const int marks[N_SHAPES] = {7, 5, 9, 13, 11, 15, 6, 4, 8, 12};
     size_t           shapes[PQ_SERIES_MAX];
 
+    if (c->named > ROWS_OF_WIDE_KEY) { /* else gnuplot makes two columns of it */
+        pq_text_add(&p->body, "set key spacing 0.98\n");
+    }
     pq_text_add(&p->body, "plot ");
     if (c->named < c->n_series) {
         pq_text_add(&p->body,

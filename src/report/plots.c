@@ -19,6 +19,7 @@ enum { NAME_LONGEST = 48, SCRIPT_BYTES_MAX = 1 << 26, TAIL_BYTES = 32 };
 typedef struct {
     const char *suffix, *terminal;
     int         small;
+    double      point_size;
     const char *end;
 } format;
 
@@ -26,14 +27,14 @@ static const format formats[] = {
     {"png",
      "pngcairo enhanced size 1600,1000 font 'DejaVu Sans,24' linewidth 2.4 pointscale "
      "1.9",
-     20, "IEND"},
+     20, 1.05, "IEND"},
     {"svg",
      "svg enhanced size 800,500 dynamic font 'DejaVu Sans,15' linewidth 1.5 "
      "background '#ffffff'",
-     13, "</svg>"},
+     13, 0.7, "</svg>"},
     {"pdf",
      "pdfcairo enhanced size 9.6in,6in font 'DejaVu Sans,16' linewidth 2 pointscale 0.9",
-     13, "%%EOF"},
+     13, 1.05, "%%EOF"},
 };
 
 /* A kind of plot, with as many pages as have something to show; `word` is its name in the
@@ -109,9 +110,10 @@ static void add_script(const work *w, const pq_plot *p, const char *name, pq_tex
             out, "set border 15 linecolor rgb '#404040' linewidth 0.7\n"
                  "set tics in textcolor rgb '#202020'\nset grid linecolor rgb '#dcdcdc' "
                  "linetype 1 linewidth 0.4\n"
-                 "set key outside right top vertical maxcols 1 Left reverse noenhanced "
+                 "set key outside right top vertical Left reverse noenhanced "
                  "samplen 2.6 spacing 1.25 width 1 font small\nset tmargin 3\n"
-                 "set errorbars small linewidth 1\nset pointsize 1.05\n");
+                 "set errorbars small linewidth 1\n");
+        pq_text_add(out, "set pointsize %g\n", form->point_size);
         add_labels(w->v, out);
         pq_text_add(out, "%sset output\n", p->body.text);
     }
