@@ -11,31 +11,9 @@
 #include "core/memory.h"
 #include "report/gnuplot.h"
 #include "report/plot.h"
+#include "report/script.h"
 
 enum { NAME_LONGEST = 48, SCRIPT_BYTES_MAX = 1 << 26, TAIL_BYTES = 32 };
-
-/* A picture format: its terminal, the font size that suits it, and how a whole file ends:
- * gnuplot does not say when the disk was full. */
-typedef struct {
-    const char *suffix, *terminal;
-    int         small;
-    double      point_size;
-    const char *end;
-} format;
-
-static const format formats[] = {
-    {"png",
-     "pngcairo enhanced size 1600,1000 font 'DejaVu Sans,24' linewidth 2.4 pointscale "
-     "1.9",
-     20, 1.05, "IEND"},
-    {"svg",
-     "svg enhanced size 800,500 dynamic font 'DejaVu Sans,15' linewidth 1.5 "
-     "background '#ffffff'",
-     13, 0.7, "</svg>"},
-    {"pdf",
-     "pdfcairo enhanced size 9.6in,6in font 'DejaVu Sans,16' linewidth 2 pointscale 0.9",
-     13, 1.05, "%%EOF"},
-};
 
 /* A kind of plot, with as many pages as have something to show; `word` is its name in the
  * configuration's output.plots, NULL where it is drawn with whatever else is. */
@@ -54,10 +32,7 @@ static const kind kinds[] = {
     {"confusion", NULL, pq_plot_confusion, 1},
 };
 
-enum {
-    N_FORMATS = sizeof formats / sizeof *formats,
-    N_KINDS   = sizeof kinds / sizeof *kinds
-};
+enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 /* Work on all plots of one call. Owns program and folder; processes are waited for. */
 typedef struct {
@@ -70,54 +45,6 @@ typedef struct {
     size_t         room;      /* plots that fit */
     pq_plots       plots;
 } work;
-
-static void add_labels(const pq_view *v, pq_text *out)
-{
-    pq_text right = {0};
-
-    if (*v->dataset != '\0') {
-        pq_label_cut(&right, v->dataset, 20);
-    }
-    if (isfinite(v->events)) {
-        pq_text_add(&right, "%sn = ", *v->dataset != '\0' ? ", " : "");
-        pq_count_add(&right, v->events, PQ_STYLE_TEXT);
-        pq_text_add(&right, "%s", isfinite(v->effective) ? ", weighted" : "");
-    }
-    pq_text_add(out, "set label 1 '{/:Bold pQuant}' at graph 0, graph 1.045 left\n"
-                     "set label 2 noenhanced ");
-    pq_plot_quote_cut(out, v->name, 34);
-    pq_text_add(out, " at graph 0, graph 1.045 left offset character 8.2, 0\n"
-                     "set label 3 noenhanced ");
-    pq_plot_quote(out, right.text != NULL ? right.text : "");
-    pq_text_add(out, " at screen 0.98, graph 1.045 right\n");
-    out->failed = out->failed || right.failed;
-    pq_text_free(&right);
-}
-
-static void add_script(const work *w, const pq_plot *p, const char *name, pq_text *out)
-{
-    pq_text_add(out, "# Run by gnuplot 5.4 or newer in this folder.\n");
-    for (size_t f = 0; f < w->n_formats; f++) {
-        const format *form = &formats[f];
-        pq_text_add(out, "\nreset\nset encoding utf8\nset terminal %s", form->terminal);
-        if (strcmp(form->suffix, "svg") == 0) {
-            /* makes the ids of its elements unique in a page with several pictures */
-            pq_text_add(out, " name '%s'", name);
-        }
-        pq_text_add(out, "\nset output '%s.%s.tmp'\nsmall = ',%d'\ntiny = ',%d'\n", name,
-                    form->suffix, form->small, form->small * 3 / 4);
-        pq_text_add(
-            out, "set border 15 linecolor rgb '#404040' linewidth 0.7\n"
-                 "set tics in textcolor rgb '#202020'\nset grid linecolor rgb '#dcdcdc' "
-                 "linetype 1 linewidth 0.4\n"
-                 "set key outside right top vertical Left reverse noenhanced "
-                 "samplen 2.6 spacing 1.25 width 1 font small\nset tmargin 3\n"
-                 "set errorbars small linewidth 1\n");
-        pq_text_add(out, "set pointsize %g\n", form->point_size);
-        add_labels(w->v, out);
-        pq_text_add(out, "%sset output\n", p->body.text);
-    }
-}
 
 static pq_status path_of(const work *w, const char *name, const char *suffix, char **out,
                          pq_err *err)
@@ -162,18 +89,18 @@ static pq_status remove_pictures(const work *w, const char *name, pq_err *err)
 {
     pq_status st = PQ_OK;
 
-    for (size_t f = 0; f < N_FORMATS; f++) {
+    for (size_t f = 0; f < PQ_N_FORMATS; f++) {
         char suffix[12];
-        (void)snprintf(suffix, sizeof suffix, ".%s", formats[f].suffix);
+        (void)snprintf(suffix, sizeof suffix, ".%s", pq_picture_formats[f].suffix);
         PQ_TRY(remove_file(w, name, suffix, err));
-        (void)snprintf(suffix, sizeof suffix, ".%s.tmp", formats[f].suffix);
+        (void)snprintf(suffix, sizeof suffix, ".%s.tmp", pq_picture_formats[f].suffix);
         PQ_TRY(remove_file(w, name, suffix, err));
     }
 cleanup:
     return st;
 }
 
-static bool is_whole(const char *path, const format *form)
+static bool is_whole(const char *path, const pq_picture_format *form)
 {
     char   tail[TAIL_BYTES + 1] = {0};
     FILE  *file                 = fopen(path, "rb");
@@ -195,9 +122,9 @@ static pq_status has_pictures(const work *w, const char *name, bool *out, pq_err
     *out = true;
     for (size_t f = 0; f < w->n_formats && *out; f++) {
         char suffix[8];
-        (void)snprintf(suffix, sizeof suffix, ".%s", formats[f].suffix);
+        (void)snprintf(suffix, sizeof suffix, ".%s", pq_picture_formats[f].suffix);
         PQ_TRY(path_of(w, name, suffix, &path, err));
-        *out = is_whole(path, &formats[f]);
+        *out = is_whole(path, &pq_picture_formats[f]);
         pq_free(path);
         path = NULL;
     }
@@ -249,7 +176,7 @@ static pq_status make_files(work *w, pq_plot *p, const char *name, pq_err *err)
     pq_status     st;
 
     PQ_CHECK(!p->body.failed, PQ_ERR_NOMEM, "cannot allocate a plot");
-    add_script(w, p, name, &script);
+    pq_script_add(p, w->n_formats, name, &script);
     w->plots.n++;
     PQ_STRDUP(file->name, name);
     PQ_TRY(pq_text_take(&p->caption, &file->caption, err));
@@ -435,11 +362,12 @@ static pq_status rename_pictures(const work *w, const char *name, pq_err *err)
 
     for (size_t f = 0; f < w->n_formats; f++) {
         char suffix[8];
-        (void)snprintf(suffix, sizeof suffix, ".%s", formats[f].suffix);
+        (void)snprintf(suffix, sizeof suffix, ".%s", pq_picture_formats[f].suffix);
         PQ_TRY(path_of(w, name, suffix, &to, err));
         from = pq_format("%s.tmp", to);
         PQ_CHECK(from != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-        PQ_CHECK(is_whole(from, &formats[f]), PQ_ERR_IO, "%s: was not written whole", to);
+        PQ_CHECK(is_whole(from, &pq_picture_formats[f]), PQ_ERR_IO,
+                 "%s: was not written whole", to);
         PQ_TRY(pq_file_commit(from, to, err));
         pq_free(from);
         pq_free(to);
