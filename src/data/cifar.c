@@ -74,6 +74,7 @@ static pq_status add_file(pq_source *s, size_t split, const char *name, pq_err *
     pq_status    st;
 
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_source_note(s, path, err));
     p->file = fopen(path, "rb");
     PQ_CHECK(p->file != NULL, PQ_ERR_IO, "%s: %s", path, strerror(errno));
     c->splits[split].n++;
@@ -128,6 +129,7 @@ static pq_status read_names(pq_source *s, const char *name, size_t due, pq_err *
         PQ_TRY(pq_source_number_classes(s, due, err));
         goto cleanup;
     }
+    PQ_TRY(pq_source_note(s, path, err));
     PQ_TRY(pq_file_read(path, MAX_NAMES_BYTES, &text, &bytes, err));
     PQ_NEW(s->class_names, due);
     s->n_classes = due;

@@ -1,5 +1,6 @@
 #include "data/dataset.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +22,7 @@ static void source_free(pq_source *s)
         pq_free(s->splits[i].name);
     }
     pq_free(s->path);
+    pq_texts_free(&s->files, s->n_files);
     pq_free(s->label_values);
     pq_free(s->mean);
     pq_free(s->std);
@@ -261,6 +263,8 @@ static pq_status describe(pq_dataset *d, pq_err *err)
 
     d->info = (pq_dataset_info){
         .path          = s->path,
+        .n_files       = s->n_files,
+        .files         = (const char *const *)s->files,
         .layout        = s->layout->name,
         .sample        = s->sample,
         .n_classes     = s->n_classes,
@@ -368,6 +372,10 @@ static pq_status open_source(pq_dataset *d, const char *name, const pq_dataset_o
     PQ_STRDUP(s->path, path);
     s->layout = layout;
     PQ_TRY(layout->open(s, o, err));
+    assert(s->n_files > 0 || !pq_folder_exists(path));
+    if (s->n_files == 0) {
+        PQ_TRY(pq_source_note(s, path, err));
+    }
     PQ_CHECK(s->sample.ndim > 0 && s->n_splits > 0, PQ_ERR_FORMAT, "%s: holds no events",
              path);
     if (set.n_classes > 0) {

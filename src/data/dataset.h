@@ -48,6 +48,8 @@ typedef struct {
 /** What a dataset is; owned by the dataset, valid until it is closed. */
 typedef struct {
     const char        *path;
+    size_t             n_files;
+    const char *const *files; /**< [n_files] all that are read, in a fixed order */
     const char        *layout;
     pq_shape           sample;        /**< of one event: [16], [32, 32, 3], [40, 15] */
     size_t             n_classes;     /**< 0 when the labels are not classes */

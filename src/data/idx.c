@@ -142,6 +142,8 @@ static pq_status add_pair(pq_source *s, const char *split, const char *images,
 
     PQ_CHECK(labels != NULL, PQ_ERR_FORMAT, "%s: its labels file is not beside it",
              images);
+    PQ_TRY(pq_source_note(s, images, err));
+    PQ_TRY(pq_source_note(s, labels, err));
     PQ_TRY(read_array(images, 3, &x->images[k], err));
     PQ_TRY(read_array(labels, 1, &x->labels[k], err));
     PQ_CHECK(x->images[k].shape.dim[0] == x->labels[k].shape.dim[0], PQ_ERR_SHAPE,

@@ -59,6 +59,7 @@ static pq_status add_class(pq_source *s, const char *name, pq_err *err)
         st = PQ_OK;
         goto cleanup;
     }
+    PQ_TRY(pq_source_note(s, path, err));
     PQ_TRY(pq_h5_open(path, &j->files[j->k], err));
     PQ_TRY(pq_h5_describe(j->files[j->k], "particle_features", &info, err));
     PQ_CHECK(info.shape.ndim == 3 && info.shape.dim[0] > 0 &&

@@ -29,6 +29,20 @@ cleanup:
     return st;
 }
 
+pq_status pq_source_note(pq_source *s, const char *path, pq_err *err)
+{
+    char    **grown;
+    pq_status st;
+
+    grown = pq_recalloc(s->files, s->n_files, s->n_files + 1, sizeof *s->files);
+    PQ_CHECK(grown != NULL, PQ_ERR_NOMEM, "cannot allocate a list of files");
+    s->files = grown;
+    PQ_STRDUP(s->files[s->n_files], path);
+    s->n_files++;
+cleanup:
+    return st;
+}
+
 pq_status pq_texts_copy(const char *const *texts, size_t n, char ***out, pq_err *err)
 {
     char    **list = NULL;

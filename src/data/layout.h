@@ -22,6 +22,8 @@ typedef struct {
 typedef struct {
     const pq_layout *layout;
     char            *path;
+    size_t           n_files;
+    char           **files; /**< [n_files] all that are read */
     void            *state; /**< the layout's own */
     pq_shape         sample;
     size_t           n_classes;
@@ -92,6 +94,10 @@ extern const pq_layout *const pq_layouts[];
 
 /** Appends a split. @retval PQ_ERR_FORMAT  Too many. */
 pq_status pq_source_add_split(pq_source *s, const char *name, size_t n, pq_err *err);
+
+/** Notes a file that events, labels or names come from. Layouts of one file, the path
+ * itself, need not. */
+pq_status pq_source_note(pq_source *s, const char *path, pq_err *err);
 
 /** Copies n texts into a new list. */
 pq_status pq_texts_copy(const char *const *texts, size_t n, char ***out, pq_err *err);

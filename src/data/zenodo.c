@@ -151,6 +151,7 @@ static pq_status add_file(pq_source *s, char *path, pq_err *err)
     *p = (part){
         .path = path, .split = s->n_splits - 1, .first = s->splits[s->n_splits - 1].n};
     z->n_parts++;
+    PQ_TRY(pq_source_note(s, path, err));
     PQ_TRY(open_part(z, z->n_parts - 1, err));
     if (z->columns == NULL) {
         PQ_TRY(read_names(s, err));

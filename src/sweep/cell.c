@@ -113,6 +113,25 @@ cleanup:
     return st;
 }
 
+/* The network before any stage, as it was when the keys were made. */
+static pq_status load_model(const pq_cells *c, pq_graph **out, pq_err *err)
+{
+    char      hash[PQ_HASH_TEXT];
+    pq_graph *graph = NULL;
+    pq_status st;
+
+    PQ_TRY(pq_input_model(c->config, c->weights, c->arch, &graph, err));
+    PQ_TRY(pq_graph_hash(graph, hash, err));
+    PQ_CHECK(strcmp(hash, c->model_hash) == 0, PQ_ERR_CONFIG,
+             "%s: holds another model than when the run began; run again",
+             c->weights != NULL ? c->weights : c->config->model.zoo);
+    *out  = graph;
+    graph = NULL;
+cleanup:
+    pq_graph_free(&graph);
+    return st;
+}
+
 /* Saves what is there now; the changes first, so that a model is never without them. */
 static pq_status save(work *w, pq_err *err)
 {
@@ -125,6 +144,7 @@ static pq_status save(work *w, pq_err *err)
     PQ_CHECK(folder != NULL && model != NULL && changes != NULL &&
                  pq_json_add(w->changes, &text),
              PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_cells_unchanged(w->cells, err));
     PQ_TRY(pq_folder_make(folder, err));
     PQ_TRY(pq_file_write(changes, text.text, text.length, err));
     PQ_TRY(pq_model_save(w->graph, model, err));
@@ -143,6 +163,7 @@ static pq_status open_calib(work *w, pq_dataset **dataset, size_t *split, pq_err
 
     if (strcmp(c->calib_data, c->data) != 0 && w->calib == NULL) {
         PQ_TRY(pq_input_dataset(c->config, c->calib_data, &w->calib, err));
+        PQ_TRY(pq_cells_same_files(c, w->calib, err));
     }
     *dataset = w->calib != NULL ? w->calib : w->data;
     PQ_TRY(pq_dataset_split(*dataset, c->calib, split, err));
@@ -162,15 +183,7 @@ static void keep_history(void *context, const pq_graph *trained,
 /* The network before any stage. */
 static pq_status open_teacher(work *w, pq_err *err)
 {
-    const pq_cells *c  = w->cells;
-    pq_status       st = PQ_OK;
-
-    if (w->teacher == NULL) {
-        PQ_TRY(pq_input_model(c->config, c->weights, c->arch, &w->teacher, err));
-        PQ_TRY(pq_graph_check(w->teacher, err));
-    }
-cleanup:
-    return st;
+    return w->teacher != NULL ? PQ_OK : load_model(w->cells, &w->teacher, err);
 }
 
 /* Splits to train on, and the network before any stage as teacher. */
@@ -260,8 +273,7 @@ static pq_status compress(work *w, pq_err *err)
         (void)take_up(w, i);
     }
     if (w->graph == NULL) {
-        PQ_TRY(pq_input_model(w->cells->config, w->cells->weights, w->cells->arch,
-                              &w->graph, err));
+        PQ_TRY(load_model(w->cells, &w->graph, err));
         PQ_TRY(save(w, err));
     }
     PQ_TRY(pq_cache_open(folder, &w->cache, err));
@@ -457,10 +469,12 @@ pq_status pq_cell_compute(const pq_cells *cells, const pq_cell *cell,
 
     if (cells->data != NULL) {
         PQ_TRY(pq_input_dataset(cells->config, cells->data, &w.data, err));
+        PQ_TRY(pq_cells_same_files(cells, w.data, err));
     }
     PQ_TRY(compress(&w, err));
     PQ_TRY(evaluate(&w, err));
     PQ_TRY(compare_layers(&w, err));
+    PQ_TRY(pq_cells_unchanged(cells, err));
     PQ_TRY(write_record(&w, pq_clock_wall_s() - start, err));
 cleanup:
     pq_graph_free(&w.graph);

@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 
 #include "core/file.h"
 #include "core/memory.h"
@@ -13,9 +11,9 @@
 #include "formats/zoo.h"
 #include "graph/head.h"
 #include "store/record.h"
+#include "sweep/stamp.h"
 
-/* A file changed less than this ago may change again within one tick of its clock. */
-enum { SETTLED_S = 2, MEMO_BYTES = 16 << 20 };
+enum { MEMO_BYTES = 16 << 20 };
 
 enum { DATA_HOME = 2, PLACES };
 
@@ -219,46 +217,19 @@ void pq_hash_memo_close(pq_hash_memo *memo)
     *memo = (pq_hash_memo){0};
 }
 
-static bool add_stamp(pq_hash *h, const char *path)
+bool pq_hash_memo_key(size_t n, const char *const *files, const char *how,
+                      char out[PQ_HASH_TEXT])
 {
-    struct stat s;
-    char        text[96];
+    pq_stamp s;
 
-    if (stat(path, &s) != 0 || time(NULL) - s.st_mtim.tv_sec < SETTLED_S) {
-        return false;
+    pq_stamp_start(&s);
+    pq_hash_text(&s.hash, PQ_VERSION);
+    pq_hash_text(&s.hash, how);
+    for (size_t i = 0; i < n; i++) {
+        pq_stamp_add(&s, files[i]);
     }
-    (void)snprintf(text, sizeof text, "%lld %lld.%09ld", (long long)s.st_size,
-                   (long long)s.st_mtim.tv_sec, s.st_mtim.tv_nsec);
-    pq_hash_text(h, path);
-    pq_hash_text(h, text);
-    return true;
-}
-
-bool pq_hash_memo_key(const char *path, const char *how, char out[PQ_HASH_TEXT])
-{
-    char  **names = NULL;
-    size_t  n     = 0;
-    char   *whole = realpath(path, NULL); /* the C library's own block: freed with free */
-    pq_hash h;
-    bool    settled = whole != NULL;
-
-    pq_hash_start(&h);
-    pq_hash_text(&h, PQ_VERSION);
-    pq_hash_text(&h, how);
-    settled = settled && add_stamp(&h, whole);
-    if (settled && pq_folder_exists(whole) &&
-        pq_folder_list(whole, "", &names, &n, NULL) == PQ_OK) {
-        for (size_t i = 0; i < n; i++) {
-            char *file = pq_path_join(whole, names[i]);
-            settled    = settled && file != NULL && add_stamp(&h, file);
-            pq_free(file);
-            pq_free(names[i]);
-        }
-    }
-    pq_hash_end(&h, out);
-    pq_free(names);
-    free(whole);
-    return settled;
+    pq_stamp_end(&s, out);
+    return pq_stamp_settled(&s);
 }
 
 const char *pq_hash_memo_get(const pq_hash_memo *memo, const char *key)

@@ -31,7 +31,7 @@ pq_status pq_input_model(const pq_config *config, const char *weights, const cha
 pq_status pq_input_dataset(const pq_config *config, const char *path, pq_dataset **out,
                            pq_err *err);
 
-/** Content hashes by path, size and time of change; kept in `<dir>/hashes.json`. */
+/** Content hashes by the stamps of their files; kept in `<dir>/hashes.json`. */
 typedef struct {
     char   *path;
     json_t *entries; /**< what a hash is of: hash */
@@ -44,9 +44,10 @@ pq_status pq_hash_memo_open(const char *dir, pq_hash_memo *out, pq_err *err);
 /** Writes the memo if it changed and the folder is there, and frees it. */
 void pq_hash_memo_close(pq_hash_memo *memo);
 
-/** What a hash is of: a file's or folder's path, size and time, and how it is read. False
- * when it may still be changing. */
-bool pq_hash_memo_key(const char *path, const char *how, char out[PQ_HASH_TEXT]);
+/** What a hash is of: the stamps of a file or folder and of one read besides, or NULL,
+ * and how they are read. False when they may still be changing. */
+bool pq_hash_memo_key(size_t n, const char *const *files, const char *how,
+                      char out[PQ_HASH_TEXT]);
 
 const char *pq_hash_memo_get(const pq_hash_memo *memo, const char *key);
 void        pq_hash_memo_put(pq_hash_memo *memo, const char *key, const char *hash);

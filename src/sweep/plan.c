@@ -156,6 +156,10 @@ void pq_cells_free(pq_cells *cells)
         pq_free(cells->cells[i].artifact);
         pq_free(cells->cells[i].latency);
     }
+    for (size_t i = 0; i < cells->n_inputs; i++) {
+        pq_free(cells->inputs[i].path);
+    }
+    pq_free(cells->inputs);
     pq_free(cells->cells);
     pq_free(cells->dir);
     pq_free(cells->weights);

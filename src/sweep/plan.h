@@ -15,6 +15,8 @@
 #ifndef PQ_SWEEP_PLAN_H
 #define PQ_SWEEP_PLAN_H
 
+#include <time.h>
+
 #include "core/hash.h"
 #include "sweep/config.h"
 
@@ -33,6 +35,12 @@ typedef struct {
     char (*latency)[PQ_HASH_TEXT]; /**< [config->latency.batch.n], or NULL */
 } pq_cell;
 
+/** A file that results depend on. */
+typedef struct {
+    char *path;
+    char  stamp[PQ_HASH_TEXT]; /**< when it was hashed (sweep/stamp.h) */
+} pq_input;
+
 /** Inputs found, and the cells. Borrows the configuration. */
 typedef struct {
     const pq_config *config;
@@ -43,24 +51,27 @@ typedef struct {
     char            *test;    /**< split */
     char *
         calib_data; /**< path of the calibration dataset, or NULL if no stage needs one */
-    char    *calib; /**< split, or NULL */
-    char     model_hash[PQ_HASH_TEXT];
-    char     test_hash[PQ_HASH_TEXT];
-    char     calib_hash[PQ_HASH_TEXT]; /**< "" if not needed */
-    char    *train, *validation;       /**< splits, or NULL */
-    char     train_hash[PQ_HASH_TEXT]; /**< "" if no stage trains */
-    char     validation_hash[PQ_HASH_TEXT];
-    size_t   n;
-    pq_cell *cells;      /**< [n] */
-    size_t   reference;  /**< index of the first cell without stages, or SIZE_MAX */
-    pq_head  head;       /**< what the model's outputs mean */
-    size_t   width;      /**< and how many they are */
-    char     note[1024]; /**< what is assumed about the inputs, or "" */
+    char           *calib; /**< split, or NULL */
+    char            model_hash[PQ_HASH_TEXT];
+    char            test_hash[PQ_HASH_TEXT];
+    char            calib_hash[PQ_HASH_TEXT]; /**< "" if not needed */
+    char           *train, *validation;       /**< splits, or NULL */
+    char            train_hash[PQ_HASH_TEXT]; /**< "" if no stage trains */
+    char            validation_hash[PQ_HASH_TEXT];
+    struct timespec start; /**< of the plan, CLOCK_REALTIME */
+    size_t          n_inputs;
+    pq_input       *inputs; /**< [n_inputs] */
+    size_t          n;
+    pq_cell        *cells;     /**< [n] */
+    size_t          reference; /**< index of the first cell without stages, or SIZE_MAX */
+    pq_head         head;      /**< what the model's outputs mean */
+    size_t          width;     /**< and how many they are */
+    char            note[1024]; /**< what is assumed about the inputs, or "" */
 } pq_cells;
 
 /**
- * Finds the inputs, hashes them (remembered in `<dir>/hashes.json` by path,
- * size and time of change) and lists the cells. Writes nothing else.
+ * Finds the inputs, hashes them (remembered in `<dir>/hashes.json` by the
+ * stamps of the files) and lists the cells. Writes nothing else.
  *
  * @param[in]  config  must outlive the result
  * @param[in]  dir     results folder, or NULL = the configuration's
@@ -74,6 +85,15 @@ typedef struct {
 pq_status pq_cells_plan(const pq_config *config, const char *dir, pq_cells *out,
                         pq_err *err);
 void      pq_cells_free(pq_cells *cells);
+
+/** Fails, with its name, when an input is no longer the file that was hashed: nothing may
+ * then be written under keys made of the hash. @retval PQ_ERR_CONFIG  Replaced or
+ * changed. */
+pq_status pq_cells_unchanged(const pq_cells *cells, pq_err *err);
+
+/** Fails when a dataset that was opened again reads a file that the plan has not seen. */
+pq_status pq_cells_same_files(const pq_cells *cells, const pq_dataset *dataset,
+                              pq_err *err);
 
 /** Appends the texts behind a cell's keys: what `pquant explain` prints. */
 void pq_cell_explain(const pq_cells *cells, const pq_cell *cell, pq_text *out);

@@ -1,6 +1,8 @@
 /* The model and the events of a sweep: found, checked against each other, hashed. */
+#define _GNU_SOURCE
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/memory.h"
 #include "formats/zoo.h"
@@ -8,6 +10,76 @@
 #include "sweep/bounds.h"
 #include "sweep/key.h"
 #include "sweep/plan_inputs.h"
+#include "sweep/stamp.h"
+
+/* Notes files that results depend on, as they are now. */
+static pq_status note_inputs(pq_cells *c, size_t n, const char *const *files, pq_err *err)
+{
+    pq_input *grown =
+        pq_recalloc(c->inputs, c->n_inputs, c->n_inputs + n, sizeof *c->inputs);
+    pq_status st;
+
+    PQ_CHECK(grown != NULL, PQ_ERR_NOMEM, "cannot allocate %zu inputs", n);
+    c->inputs = grown;
+    for (size_t i = 0; i < n; i++) {
+        pq_input *input = &c->inputs[c->n_inputs];
+        pq_stamp  s;
+        PQ_STRDUP(input->path, files[i]);
+        c->n_inputs++;
+        pq_stamp_start(&s);
+        pq_stamp_add(&s, files[i]);
+        pq_stamp_end(&s, input->stamp);
+        PQ_CHECK(!pq_stamp_since(&s, c->start), PQ_ERR_IO,
+                 "%s: changed while it was read; its hash would be that of neither state",
+                 files[i]);
+    }
+cleanup:
+    return st;
+}
+
+pq_status pq_cells_unchanged(const pq_cells *c, pq_err *err)
+{
+    char      now[PQ_HASH_TEXT];
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < c->n_inputs; i++) {
+        pq_stamp s;
+        pq_stamp_start(&s);
+        pq_stamp_add(&s, c->inputs[i].path);
+        pq_stamp_end(&s, now);
+        PQ_CHECK(strcmp(now, c->inputs[i].stamp) == 0, PQ_ERR_CONFIG,
+                 "%s: was replaced or changed after the run began, and results of it do "
+                 "not belong to this cell; run again",
+                 c->inputs[i].path);
+    }
+cleanup:
+    return st;
+}
+
+static pq_status note_dataset(pq_cells *c, const pq_dataset *dataset, pq_err *err)
+{
+    const pq_dataset_info *info = pq_dataset_describe(dataset);
+
+    return note_inputs(c, info->n_files, info->files, err);
+}
+
+/* A folder may have got one more file that belongs to the events. */
+pq_status pq_cells_same_files(const pq_cells *c, const pq_dataset *dataset, pq_err *err)
+{
+    const pq_dataset_info *info = pq_dataset_describe(dataset);
+    pq_status              st   = PQ_OK;
+
+    for (size_t i = 0; i < info->n_files; i++) {
+        bool known = false;
+        for (size_t k = 0; k < c->n_inputs && !known; k++) {
+            known = strcmp(c->inputs[k].path, info->files[i]) == 0;
+        }
+        PQ_CHECK(known, PQ_ERR_CONFIG, "%s: came after the run began; run again",
+                 info->files[i]);
+    }
+cleanup:
+    return st;
+}
 
 static pq_status hash_model(pq_cells *c, const pq_graph *graph, pq_hash_memo *memo,
                             pq_err *err)
@@ -22,12 +94,13 @@ static pq_status hash_model(pq_cells *c, const pq_graph *graph, pq_hash_memo *me
         return pq_graph_hash(graph, c->model_hash, err);
     }
     zoo     = c->arch != NULL && pq_zoo_has(c->arch);
-    settled = c->arch == NULL || zoo || pq_hash_memo_key(c->arch, "arch", arch);
-    how     = pq_format("model|%s|%s|%s|%d", zoo ? c->arch : arch,
+    settled = c->arch == NULL || zoo ||
+              pq_hash_memo_key(1, (const char *const *)&c->arch, "arch", arch);
+    how = pq_format("model|%s|%s|%s|%d", zoo ? c->arch : arch,
                     m->format != NULL ? m->format : "",
                     m->classes != NULL ? m->classes : "", m->head);
     PQ_CHECK(how != NULL, PQ_ERR_NOMEM, "cannot allocate a text");
-    settled = pq_hash_memo_key(c->weights, how, key) && settled;
+    settled = pq_hash_memo_key(1, (const char *const *)&c->weights, how, key) && settled;
     if (settled && pq_hash_memo_get(memo, key) != NULL) {
         memcpy(c->model_hash, pq_hash_memo_get(memo, key), PQ_HASH_TEXT);
         goto cleanup;
@@ -41,27 +114,40 @@ cleanup:
     return st;
 }
 
+/* How a split is read: the options, and what else of an open dataset its hash is of. */
+static void add_how(const pq_cells *c, const pq_dataset_info *info, const char *split,
+                    pq_text *out)
+{
+    const pq_config_dataset *d         = &c->config->dataset;
+    const char *const        options[] = {d->weight, d->layout, d->inputs,
+                                          d->label,  d->labels, d->splits};
+
+    pq_text_add(out, "split rule 4|%s|%s|%d", split, info->layout, d->nonfinite);
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        pq_text_add(out, "|%s", options[i] != NULL ? options[i] : "");
+    }
+    for (size_t i = 0; i < info->n_classes; i++) {
+        pq_text_add(out, "|%s", info->class_names[i]);
+    }
+}
+
 /* Hash of one split of an open dataset. */
 static pq_status hash_split(const pq_cells *c, pq_dataset *dataset, const char *split,
                             pq_hash_memo *memo, char out[PQ_HASH_TEXT], pq_err *err)
 {
-    const pq_config_dataset *d = &c->config->dataset;
-    char                     key[PQ_HASH_TEXT];
-    char                    *how = NULL;
-    size_t                   i   = 0;
-    bool                     settled;
-    pq_status                st;
+    const pq_dataset_info *info = pq_dataset_describe(dataset);
+    char                   key[PQ_HASH_TEXT];
+    pq_text                how = {0};
+    size_t                 i   = 0;
+    bool                   settled;
+    pq_status              st;
 
     PQ_TRY(pq_dataset_split(dataset, split, &i, err));
-    how = pq_format(
-        "split rule 3|%s|%s|%s|%s|%s|%s|%s|%d", split, d->weight != NULL ? d->weight : "",
-        d->layout != NULL ? d->layout : "", d->inputs != NULL ? d->inputs : "",
-        d->label != NULL ? d->label : "", d->labels != NULL ? d->labels : "",
-        d->splits != NULL ? d->splits : "", d->nonfinite);
-    PQ_CHECK(how != NULL, PQ_ERR_NOMEM, "cannot allocate a text");
+    add_how(c, info, split, &how);
+    PQ_CHECK(!how.failed, PQ_ERR_NOMEM, "cannot allocate a text");
     /* Values put for others are counted while they are read. */
-    settled = d->nonfinite != PQ_NONFINITE_ZERO &&
-              pq_hash_memo_key(pq_dataset_describe(dataset)->path, how, key);
+    settled = c->config->dataset.nonfinite != PQ_NONFINITE_ZERO &&
+              pq_hash_memo_key(info->n_files, info->files, how.text, key);
     if (settled && pq_hash_memo_get(memo, key) != NULL) {
         memcpy(out, pq_hash_memo_get(memo, key), PQ_HASH_TEXT);
         goto cleanup;
@@ -71,7 +157,7 @@ static pq_status hash_split(const pq_cells *c, pq_dataset *dataset, const char *
         pq_hash_memo_put(memo, key, out);
     }
 cleanup:
-    pq_free(how);
+    pq_text_free(&how);
     return st;
 }
 
@@ -171,6 +257,9 @@ static pq_status hash_calib(pq_cells *c, pq_dataset *dataset, pq_hash_memo *memo
     if (st != PQ_OK) {
         pq_err_context(err, "%s: dataset.calib", c->config->path);
         goto cleanup;
+    }
+    if (other != NULL) {
+        PQ_TRY(note_dataset(c, other, err));
     }
     PQ_CHECK(strcmp(c->calib_hash, c->test_hash) != 0, PQ_ERR_CONFIG,
              "%s: dataset.calib: '%s' holds the test events; results on events that were "
@@ -320,6 +409,7 @@ static pq_status find_events(pq_cells *c, const pq_graph *graph, pq_hash_memo *m
         PQ_TRY(hash_training(c, dataset, memo, err));
     }
     note_events(c, pq_dataset_describe(dataset));
+    PQ_TRY(note_dataset(c, dataset, err));
 cleanup:
     pq_dataset_close(&dataset);
     return st;
@@ -331,6 +421,7 @@ pq_status pq_cells_find_inputs(pq_cells *c, pq_hash_memo *memo, pq_err *err)
     pq_graph        *graph  = NULL;
     pq_status        st     = PQ_OK;
 
+    (void)clock_gettime(CLOCK_REALTIME, &c->start);
     if (config->dataset.file != NULL) {
         PQ_TRY(pq_input_find(config, "dataset", config->dataset.file, &c->data, err));
     }
@@ -349,6 +440,9 @@ pq_status pq_cells_find_inputs(pq_cells *c, pq_hash_memo *memo, pq_err *err)
     c->head  = pq_graph_head(graph);
     c->width = pq_graph_width(graph);
     PQ_TRY(hash_model(c, graph, memo, err));
+    PQ_TRY(note_inputs(c, c->weights != NULL, (const char *const *)&c->weights, err));
+    PQ_TRY(note_inputs(c, c->arch != NULL && !pq_zoo_has(c->arch),
+                       (const char *const *)&c->arch, err));
     if (c->data != NULL) {
         PQ_TRY(find_events(c, graph, memo, err));
     }

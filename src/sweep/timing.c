@@ -323,6 +323,7 @@ static pq_status time_batch(const pq_timing_task *task, size_t size, pq_err *err
     PQ_TRY(pq_latency_measure(s.variants, s.n, &config->latency.options,
                               (uint64_t)config->seeds.base, task->progress, s.results,
                               &timer_s, err));
+    PQ_TRY(pq_cells_unchanged(task->cells, err));
     for (size_t i = 0; i < s.n; i++) {
         if (is_due(&s, s.runners[i].cell->order)) {
             PQ_TRY(write_record(&s, i, timer_s, err));

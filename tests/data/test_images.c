@@ -299,3 +299,32 @@ Test(images, fashion_mnist_of_debian_is_read_with_its_names)
     }
     pq_dataset_close(&d);
 }
+
+/* What a hash is remembered by: every file that is read, beside the path or below it. */
+static void expect_files(const char *const *names, size_t n)
+{
+    pq_dataset            *d    = open_with(NULL);
+    const pq_dataset_info *info = pq_dataset_describe(d);
+
+    cr_assert_eq(info->n_files, n);
+    for (size_t i = 0; i < n; i++) {
+        cr_expect_str_eq(pq_path_base(info->files[i]), names[i]);
+        cr_expect(pq_file_exists(info->files[i]));
+    }
+    pq_dataset_close(&d);
+}
+
+Test(images, every_file_that_is_read_is_named)
+{
+    static const char *const idx[]   = {"x-images-idx3-ubyte", "x-labels-idx1-ubyte"};
+    static const char *const cifar[] = {
+        "data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
+        "data_batch_5.bin", "test_batch.bin",   "batches.meta.txt"};
+
+    write_idx(idx[0], false, 3, 3, true);
+    write_idx(idx[1], false, 3, 3, false);
+    snprintf(path, sizeof path, "%s/%s", folder, idx[0]);
+    expect_files(idx, 2);
+    write_cifar_10();
+    expect_files(cifar, 7);
+}
