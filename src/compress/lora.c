@@ -411,6 +411,13 @@ cleanup:
     return st;
 }
 
+static bool draws(const void *values)
+{
+    const lora_params *p = values;
+
+    return p->action == ADD && p->init == ZERO;
+}
+
 const pq_method pq_method_lora = {
     .name    = "lora",
     .summary = "low-rank adapters on frozen weights, which may be in nf4; merged into "
@@ -420,7 +427,7 @@ const pq_method pq_method_lora = {
     .params_size = sizeof(lora_params),
     .version     = "1",
     .keeps       = PQ_KEEPS_GRIDS | PQ_KEEPS_ACTIVATIONS,
-    .stochastic  = true,
+    .draws       = draws,
     .check       = check,
     .accepts     = accepts,
     .apply       = apply,

@@ -78,6 +78,17 @@ void pq_stage_free(pq_stage *stage)
     *stage = (pq_stage){0};
 }
 
+bool pq_draws_always(const void *params)
+{
+    (void)params;
+    return true;
+}
+
+bool pq_stage_draws(const pq_stage *stage)
+{
+    return stage->method->draws != NULL && stage->method->draws(stage->params);
+}
+
 pq_status pq_stage_check(const pq_stage *stage, pq_err *err)
 {
     pq_status st;

@@ -78,7 +78,7 @@ typedef struct {
     const pq_training  *training;  /**< or NULL if not asked for */
     const pq_stopwatch *stopwatch; /**< or NULL if not asked for */
     const pq_replay    *replay;    /**< or NULL if not asked for */
-    uint64_t            seed;
+    uint64_t            seed;      /**< 0 for a method that does not draw */
     const pq_progress  *progress;
 
     size_t           n_changes;
@@ -117,8 +117,12 @@ typedef struct {
     size_t          params_size;
     const char *version; /**< of the numerics; part of the cell key; raise it when results
                             change */
-    bool     stochastic; /**< whether the seed enters the cell key */
-    unsigned keeps;      /**< PQ_KEEPS_… */
+
+    /** Whether random numbers enter with these parameters; NULL = never. Only then does
+     * apply get a seed to draw from, and only then is the seed in the key and a cell
+     * repeated. */
+    bool (*draws)(const void *params);
+    unsigned keeps; /**< PQ_KEEPS_… */
 
     /** Which PQ_NEEDS_* these parameters imply; NULL = none. */
     unsigned (*needs)(const void *params);
@@ -169,6 +173,12 @@ pq_status pq_stage_parse(const char *text, pq_stage *out, pq_err *err);
 /** Stage with default parameters; they need not pass pq_stage_check. */
 pq_status pq_stage_create(const char *method, pq_stage *out, pq_err *err);
 void      pq_stage_free(pq_stage *stage);
+
+/** Whether random numbers enter the stage. */
+bool pq_stage_draws(const pq_stage *stage);
+
+/** For methods that always draw. */
+bool pq_draws_always(const void *params);
 
 /** What parameters together must fulfil (pq_method.check), with the stage's name in the
  * message. */

@@ -466,6 +466,13 @@ cleanup:
     return st;
 }
 
+static bool draws(const void *values)
+{
+    const pq_quantize_params *p = values;
+
+    return p->choice == PQ_CHOICE_ADAROUND;
+}
+
 const pq_method pq_method_quantize = {
     .name = "quantize",
     .summary =
@@ -478,6 +485,7 @@ const pq_method pq_method_quantize = {
     .version     = "7",
     .keeps       = PQ_KEEPS_ALL,
     .needs       = needs,
+    .draws       = draws,
     .check       = check,
     .accepts     = accepts,
     .apply       = apply,

@@ -426,6 +426,13 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
     return pq_lowrank_apply(task, &((const svd_params *)task->params)->rank, &steps, err);
 }
 
+static bool draws(const void *values)
+{
+    const svd_params *p = values;
+
+    return p->randomized;
+}
+
 const pq_method pq_method_svd = {
     .name    = "svd",
     .summary = "best low-rank product in place of a dense or convolution weight",
@@ -436,6 +443,7 @@ const pq_method pq_method_svd = {
     .version     = "3",
     .keeps       = PQ_KEEPS_ACTIVATIONS,
     .needs       = needs,
+    .draws       = draws,
     .check       = check,
     .accepts     = pq_accepts_kernel,
     .apply       = apply,

@@ -107,12 +107,6 @@ cleanup:
     return st;
 }
 
-static bool accepts(const pq_graph *graph, const pq_node *node)
-{
-    return pq_accepts_kernel(graph, node) || pq_node_is(node, "tt_dense") ||
-           pq_node_is(node, "tt_conv2d");
-}
-
 /* One layer as it is decomposed. */
 typedef struct {
     const char *name;
@@ -483,6 +477,11 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
     return pq_lowrank_apply(task, &((const tt_params *)task->params)->rank, &steps, err);
 }
 
+static bool draws(const void *values)
+{
+    return ((const tt_params *)values)->init == RANDOM;
+}
+
 const pq_method pq_method_tensor_train = {
     .name        = "tensor_train",
     .summary     = "tensor trains in place of dense and convolution weights",
@@ -492,9 +491,9 @@ const pq_method pq_method_tensor_train = {
     .params_size = sizeof(tt_params),
     .version     = "3",
     .keeps       = PQ_KEEPS_ACTIVATIONS,
-    .stochastic  = true,
     .needs       = needs,
+    .draws       = draws,
     .check       = check,
-    .accepts     = accepts,
+    .accepts     = pq_tt_accepts,
     .apply       = apply,
 };

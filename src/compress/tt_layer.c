@@ -415,3 +415,9 @@ double pq_tt_layer_macs(const pq_graph *graph, const pq_tt_layer *l, const size_
     }
     return px.out * (double)pq_tt_macs(&t);
 }
+
+bool pq_tt_accepts(const pq_graph *graph, const pq_node *node)
+{
+    return pq_accepts_kernel(graph, node) || pq_node_is(node, "tt_dense") ||
+           pq_node_is(node, "tt_conv2d");
+}

@@ -66,4 +66,7 @@ size_t pq_tt_layer_values(const pq_tt_layer *l, const size_t *rank);
  * which they run with. */
 double pq_tt_layer_macs(const pq_graph *graph, const pq_tt_layer *l, const size_t *rank);
 
+/** Whether a node has a kernel, or is a tensor train already. */
+bool pq_tt_accepts(const pq_graph *graph, const pq_node *node);
+
 #endif

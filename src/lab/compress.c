@@ -21,7 +21,7 @@ pq_status pq_compress_stage(const pq_stage *stage, const pq_graph *graph,
     pq_apply_options     apply = {.stopwatch = &watch,
                                   .cache     = options->cache,
                                   .training  = options->training,
-                                  .seed      = options->seed,
+                                  .seed      = pq_stage_draws(stage) ? options->seed : 0,
                                   .progress  = options->progress};
     float               *x     = NULL;
     size_t               n     = 0;

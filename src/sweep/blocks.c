@@ -116,7 +116,7 @@ static const pq_param seeds_params[] = {
      .fallback = "1",
      .min      = 1,
      .max      = 1000,
-     .help     = "repetitions of cells with a stochastic stage"},
+     .help     = "repetitions of cells with a stage that draws random numbers"},
     {0},
 };
 

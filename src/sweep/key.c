@@ -29,7 +29,7 @@ unsigned pq_stage_needs(const pq_stage *stage)
 
 uint64_t pq_stage_seed(const pq_cells *cells, const pq_cell *cell, const pq_stage *stage)
 {
-    return stage->method->stochastic ? cell->seed : (uint64_t)cells->config->seeds.base;
+    return pq_stage_draws(stage) ? cell->seed : (uint64_t)cells->config->seeds.base;
 }
 
 const char *pq_cell_artifact(const pq_cell *cell)
@@ -83,7 +83,7 @@ void pq_key_artifact(const pq_cells *cells, const pq_cell *cell, size_t stages,
                                     .batch  = (size_t)l->batch.value[0]},
             out);
     }
-    if (pq_stage_needs(stage) != 0 || stage->method->stochastic) {
+    if (pq_stage_needs(stage) != 0 || pq_stage_draws(stage)) {
         pq_text_add(out, "seed %llu\n",
                     (unsigned long long)pq_stage_seed(cells, cell, stage));
     }

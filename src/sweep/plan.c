@@ -50,7 +50,7 @@ cleanup:
 static size_t repeats_of(const pq_config *config, const pq_case *variant)
 {
     for (size_t s = 0; s < variant->n_stages; s++) {
-        if (variant->stages[s].method->stochastic) {
+        if (pq_stage_draws(&variant->stages[s])) {
             return (size_t)config->seeds.repeats;
         }
     }
