@@ -11,6 +11,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "report/report.h"
+#include "store/lock.h"
 #include "store/record.h"
 #include "store/results.h"
 #include "store/table.h"
@@ -130,7 +131,7 @@ static void judge(const pq_sweep_summary *s, int *exit_code, pq_err *err)
         (void)pq_err_set(err, PQ_ERR_NUMERIC, __FILE__, __LINE__,
                          "%zu of %zu cells failed; their reasons are in the report",
                          s->failed, s->cells);
-    } else if (s->cells == 0 || s->cached + s->computed == 0) {
+    } else if (s->selected == 0) {
         *exit_code = PQ_EXIT_NOTHING;
         (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__, "no cell was selected");
     } else if (s->missing > 0) {
@@ -155,12 +156,32 @@ cleanup:
     return st;
 }
 
+/* Tables, plots, page and what is printed of them, while the folder is this run's. */
+static pq_status finish(void *context, const pq_sweep_summary *summary, pq_err *err)
+{
+    const char       *format = context;
+    pq_report_summary report = {0};
+    pq_status         st;
+
+    pq_progress_done();
+    PQ_TRY(pq_report_write(summary->dir, NULL, &report, err));
+    if (strcmp(format, "json") == 0) {
+        print_run_json(summary);
+    } else if (strcmp(format, "csv") == 0) {
+        PQ_TRY(print_csv(summary->dir, err));
+    } else {
+        PQ_TRY(print_table(summary->dir, err));
+        print_summary(summary, &report);
+    }
+cleanup:
+    return st;
+}
+
 static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
 {
     const pq_progress progress = pq_args_progress(args);
-    pq_sweep_options  options  = {.progress = &progress};
+    pq_sweep_options  options  = {.progress = &progress, .finish = finish};
     pq_sweep_summary  summary  = {0};
-    pq_report_summary report   = {0};
     pq_config        *config   = NULL;
     const char       *format;
     pq_status         st;
@@ -168,21 +189,12 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_args_format(args, "table json csv", &format, err));
     PQ_TRY(pq_args_size(args, "jobs", 1, 1024, &options.jobs, err));
     PQ_TRY(pick_phase(args, &options.phases, err));
-    options.dir   = pq_args_value(args, "output");
-    options.only  = pq_args_value(args, "only");
-    options.force = pq_args_flag(args, "force");
+    options.dir     = pq_args_value(args, "output");
+    options.only    = pq_args_value(args, "only");
+    options.force   = pq_args_flag(args, "force");
+    options.context = (void *)format;
     PQ_TRY(pq_args_config(args, &config, err));
     PQ_TRY(pq_sweep_run(config, &options, &summary, err));
-    pq_progress_done();
-    PQ_TRY(pq_report_write(summary.dir, NULL, &report, err));
-    if (strcmp(format, "json") == 0) {
-        print_run_json(&summary);
-    } else if (strcmp(format, "csv") == 0) {
-        PQ_TRY(print_csv(summary.dir, err));
-    } else {
-        PQ_TRY(print_table(summary.dir, err));
-        print_summary(&summary, &report);
-    }
     judge(&summary, exit_code, err);
 cleanup:
     pq_sweep_summary_free(&summary);
@@ -331,6 +343,7 @@ cleanup:
 
 static pq_status merge(const pq_args *args, int *exit_code, pq_err *err)
 {
+    int          lock   = -1;
     const size_t n      = pq_args_count(args) - 1;
     const char **from   = NULL;
     size_t       copied = 0;
@@ -343,12 +356,14 @@ static pq_status merge(const pq_args *args, int *exit_code, pq_err *err)
     for (size_t i = 0; i < n; i++) {
         from[i] = pq_args_get(args, i + 1);
     }
+    PQ_TRY(pq_results_lock(pq_args_get(args, 0), &lock, err));
     PQ_TRY(pq_sweep_merge(pq_args_get(args, 0), n, from, &copied, err));
     PQ_TRY(report_folder(pq_args_get(args, 0), format, err));
     if (!pq_args_flag(args, "quiet") && strcmp(format, "table") == 0) {
         (void)printf("%zu records copied\n", copied);
     }
 cleanup:
+    pq_results_unlock(&lock);
     pq_free(from);
     return st;
 }
@@ -367,13 +382,16 @@ const pq_verb pq_verb_merge = {
 static pq_status report(const pq_args *args, int *exit_code, pq_err *err)
 {
     const char *format;
+    int         lock = -1;
     pq_status   st;
 
     (void)exit_code;
     PQ_TRY(pq_args_format(args, "table csv", &format, err));
+    PQ_TRY(pq_results_lock(pq_args_get(args, 0), &lock, err));
     PQ_TRY(pq_sweep_collect(pq_args_get(args, 0), err));
     PQ_TRY(report_folder(pq_args_get(args, 0), format, err));
 cleanup:
+    pq_results_unlock(&lock);
     return st;
 }
 

@@ -10,6 +10,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "core/threads.h"
+#include "store/lock.h"
 #include "store/record.h"
 #include "sweep/cell.h"
 #include "sweep/key.h"
@@ -30,7 +31,8 @@ typedef struct {
 
 static void catch_signals(old_handlers *old)
 {
-    const struct sigaction ours = {.sa_handler = on_signal};
+    const struct sigaction ours = {.sa_handler = on_signal,
+                                   .sa_flags   = (int)SA_RESETHAND};
 
     stop_signal = 0;
     (void)sigaction(SIGINT, &ours, &old->interrupt);
@@ -334,9 +336,11 @@ static void count_cells(const sweep *s, pq_sweep_summary *summary)
     summary->cells = s->cells->n;
     for (size_t i = 0; i < s->cells->n; i++) {
         json_t *record = NULL;
+        summary->selected += selected(s, &s->cells->cells[i]);
         if (s->states[i] == CACHED) {
             summary->cached++;
-        } else if (pq_record_read(s->cells->dir, s->cells->cells[i].eval, &record,
+        } else if (!selected(s, &s->cells->cells[i]) ||
+                   pq_record_read(s->cells->dir, s->cells->cells[i].eval, &record,
                                   NULL) != PQ_OK) {
             summary->missing++;
         } else if (strcmp(json_string_value(json_object_get(record, "status")), "ok") ==
@@ -349,29 +353,37 @@ static void count_cells(const sweep *s, pq_sweep_summary *summary)
     }
 }
 
+static pq_status check_signal(pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    PQ_CHECK(stop_signal == 0, PQ_ERR_INTERRUPTED,
+             "interrupted by signal %d; what is done is kept", (int)stop_signal);
+cleanup:
+    return st;
+}
+
 static pq_status run_phases(sweep *s, unsigned phases, pq_sweep_summary *summary,
                             pq_err *err)
 {
-    old_handlers old;
-    pq_status    st;
+    pq_status st;
 
-    catch_signals(&old);
+    PQ_TRY(check_signal(err)); /* while it was planned */
     if ((phases & PQ_PHASE_EVAL) != 0) {
         PQ_TRY(compute_cells(s, err));
     }
     if ((phases & PQ_PHASE_LATENCY) != 0 && s->cells->config->latency.wanted) {
         PQ_TRY(time_cells(s, summary, err));
     }
-    st = PQ_OK;
 cleanup:
-    restore_signals(&old);
     return st;
 }
 
 /* Removes what cells left half written when they were killed. */
 static void tidy(const char *dir)
 {
-    static const char *const folders[] = {"", "cells", "models", "arrays", "cache"};
+    static const char *const folders[] = {"",       "cells", "models",
+                                          "arrays", "cache", "plots"};
 
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         char *path = pq_path_join(dir, folders[i]);
@@ -382,40 +394,90 @@ static void tidy(const char *dir)
     }
 }
 
+/* The plan, for those who look on. */
+static pq_status write_plan(const pq_cells *cells, pq_err *err)
+{
+    int       lock = -1;
+    pq_status st;
+
+    PQ_TRY(pq_folder_make(cells->dir, err));
+    PQ_TRY(pq_results_lock(cells->dir, &lock, err));
+    PQ_TRY(pq_cells_write(cells, err));
+cleanup:
+    pq_results_unlock(&lock);
+    return st;
+}
+
+/* Tables of this run's plan: another run may have put its own there meanwhile. */
+static pq_status end_run(const pq_cells *cells, const pq_sweep_options *options,
+                         bool whole, pq_sweep_summary *done, pq_err *err)
+{
+    int       lock = -1;
+    pq_status st;
+
+    PQ_TRY(pq_results_lock(cells->dir, &lock, err));
+    PQ_TRY(pq_cells_write(cells, err));
+    PQ_TRY(pq_sweep_collect(cells->dir, err));
+    done->table = pq_path_join(cells->dir, "table.csv");
+    PQ_CHECK(done->table != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    if (whole && options->finish != NULL) {
+        PQ_TRY(options->finish(options->context, done, err));
+    }
+cleanup:
+    pq_results_unlock(&lock);
+    return st;
+}
+
+static pq_status run_cells(const pq_config *config, const pq_sweep_options *options,
+                           pq_sweep_summary *done, pq_err *err)
+{
+    const double   start  = pq_clock_wall_s();
+    const unsigned phases = options->phases == 0 ? PQ_PHASE_ALL : options->phases;
+    pq_cells       cells  = {0};
+    sweep          s      = {.cells = &cells, .options = options};
+    pq_status      st, ran;
+
+    PQ_TRY(pq_cells_plan(config, done->dir, &cells, err));
+    PQ_TRY(write_plan(&cells, err));
+    tidy(cells.dir);
+    (void)snprintf(done->note, sizeof done->note, "%s", cells.note);
+    PQ_NEW(s.states, cells.n);
+    sort_cells(&s);
+    ran = run_phases(&s, phases, done, err);
+    count_cells(&s, done);
+    done->seconds = pq_clock_wall_s() - start;
+    tidy(cells.dir);
+    if (ran == PQ_OK) {
+        PQ_TRY(end_run(&cells, options, true, done, err));
+        PQ_TRY(check_signal(err)); /* while tables were made */
+    } else if (ran == PQ_ERR_INTERRUPTED) {
+        (void)end_run(&cells, options, false, done, NULL);
+    }
+    st = ran;
+cleanup:
+    pq_free(s.states);
+    pq_cells_free(&cells);
+    return st;
+}
+
 pq_status pq_sweep_run(const pq_config *config, const pq_sweep_options *options,
                        pq_sweep_summary *summary, pq_err *err)
 {
-    const double     start  = pq_clock_wall_s();
-    const unsigned   phases = options->phases == 0 ? PQ_PHASE_ALL : options->phases;
-    pq_cells         cells  = {0};
-    sweep            s      = {.cells = &cells, .options = options};
-    pq_sweep_summary done   = {0};
+    old_handlers     old;
+    pq_sweep_summary done = {0};
     pq_status        st;
 
+    catch_signals(&old);
     done.dir = options->dir != NULL ? pq_strdup(options->dir) : pq_config_dir(config);
     PQ_CHECK(done.dir != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(pq_cells_plan(config, done.dir, &cells, err));
-    PQ_TRY(pq_cells_write(&cells, err));
-    tidy(cells.dir);
-    memcpy(done.note, cells.note, sizeof done.note);
-    PQ_NEW(s.states, cells.n);
-    sort_cells(&s);
-    st = run_phases(&s, phases, &done, err);
-    count_cells(&s, &done);
-    tidy(cells.dir);
+    st = run_cells(config, options, &done, err);
     if (st == PQ_OK || st == PQ_ERR_INTERRUPTED) {
-        const pq_status ran = st;
-        PQ_TRY(pq_sweep_collect(cells.dir, err));
-        st         = ran;
-        done.table = pq_path_join(cells.dir, "table.csv");
+        *summary = done;
+        done     = (pq_sweep_summary){0};
     }
-    done.seconds = pq_clock_wall_s() - start;
-    *summary     = done;
-    done         = (pq_sweep_summary){0};
 cleanup:
+    restore_signals(&old);
     pq_sweep_summary_free(&done);
-    pq_free(s.states);
-    pq_cells_free(&cells);
     return st;
 }
 

@@ -21,6 +21,8 @@ enum {
     PQ_PHASE_ALL     = PQ_PHASE_EVAL | PQ_PHASE_LATENCY,
 };
 
+typedef struct pq_sweep_summary pq_sweep_summary;
+
 /** {0} is one cell at a time, all phases, the configuration's folder. */
 typedef struct {
     size_t      jobs;   /**< cells at once; 0 = 1 */
@@ -30,26 +32,33 @@ typedef struct {
     const char
         *only; /**< glob over labels ("svd*"): the others are left alone; or NULL */
     const pq_progress *progress; /**< "cells", then "latency" */
+    /** Called at the end of a run that was not interrupted, or NULL: what it reads in the
+     * folder is of this run, whatever others do there at the same time. */
+    pq_status (*finish)(void *context, const pq_sweep_summary *summary, pq_err *err);
+    void *context;
 } pq_sweep_options;
 
 /** Owns dir and table. */
-typedef struct {
+struct pq_sweep_summary {
     char  *dir;
     char  *table;      /**< path of table.csv */
     char   note[1024]; /**< what is assumed about the inputs, or "" */
     size_t cells;      /**< of the plan */
+    size_t selected;   /**< by `only` */
     size_t cached;     /**< done before */
     size_t computed;   /**< done now */
-    size_t failed;     /**< failed now, or failed before and not selected */
-    size_t missing;    /**< not selected, or interrupted */
+    size_t failed;     /**< of those selected */
+    size_t missing;    /**< not done and not selected, or interrupted */
     size_t timed;      /**< latency records made now */
     size_t noisy;      /**< of them noisy */
     double seconds;
-} pq_sweep_summary;
+};
 
 /**
  * Plans, runs, and builds `table.csv` and `results.sqlite` in the results folder.
- * SIGINT and SIGTERM are caught meanwhile: cells at work are stopped.
+ * SIGINT and SIGTERM are caught meanwhile: cells at work are stopped; a second one ends
+ * the process. Any number of runs may be at work in one folder: plan and tables are made
+ * under its lock (store/lock.h), and in the end are those of the run that ended last.
  *
  * @retval PQ_OK               Also when cells failed: see the summary.
  * @retval PQ_ERR_INTERRUPTED  By a signal; resumable; the summary is filled.
