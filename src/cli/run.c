@@ -87,7 +87,9 @@ cleanup:
 /* Where the page is, and what is missing from it. */
 static void print_page(const char *dir, const pq_report_summary *report)
 {
-    (void)printf("%s/report.html\n", dir);
+    if (report->page) {
+        (void)printf("%s/report.html\n", dir);
+    }
     if (report->note[0] != '\0') {
         (void)printf("note: %s\n", report->note);
     }

@@ -23,6 +23,9 @@ static const double most_switches_per_s = 50.0;
 
 enum { TIMER_PAIRS = 2001, FLUSH_TO_ZERO = 0x8040 /* MXCSR: FTZ and DAZ */ };
 
+/* What is taken of each however long it takes. */
+enum { LEAST_SAMPLES = 2, LEAST_SHOTS = 5 };
+
 const pq_param pq_latency_params[] = {
     {"warmup", PQ_PARAM_REAL, offsetof(pq_latency_options, warmup_s), "0.2", 0, 3600,
      NULL, PQ_UNIT_TIME, "warm-up of each variant"},
@@ -189,12 +192,26 @@ static void take_sample(bench *b, subject *s)
     s->spent_s += pq_clock_wall_s() - wall;
 }
 
+/* Time of all subjects so far, against what all may take. */
+static bool time_is_up(const bench *b, double more_s)
+{
+    double spent = more_s;
+
+    for (size_t v = 0; v < b->n; v++) {
+        spent += b->subjects[v].spent_s;
+    }
+    return spent >= b->options->max_s * (double)b->n;
+}
+
 static void take_shots(bench *b, subject *s, size_t shots)
 {
     const double begin = pq_clock_wall_s();
 
     for (size_t i = 0; i < shots; i++) {
         const double start = pq_clock_wall_s();
+        if (s->n_shots >= LEAST_SHOTS && time_is_up(b, start - begin)) {
+            break;
+        }
         b->sum += s->variant.run(s->variant.context, s->input++);
         s->shots[s->n_shots++] = fmax(pq_clock_wall_s() - start - b->timer_s, 0.0);
     }
@@ -213,7 +230,10 @@ static void run_round(bench *b, int64_t r)
     const size_t              samples = share(o->samples, r, o->rounds);
     const size_t              shots   = share(o->single_shots, r, o->rounds);
 
-    for (size_t i = 0; i < samples; i++) {
+    for (size_t i = 0; i < samples; i++) { /* of all, so that they stay paired */
+        if (b->subjects[0].n >= LEAST_SAMPLES && time_is_up(b, 0.0)) {
+            break;
+        }
         pq_rng_shuffle(&b->rng, b->order, b->n);
         for (size_t v = 0; v < b->n; v++) {
             take_sample(b, &b->subjects[b->order[v]]);
@@ -223,16 +243,6 @@ static void run_round(bench *b, int64_t r)
     for (size_t v = 0; v < b->n; v++) {
         take_shots(b, &b->subjects[b->order[v]], shots);
     }
-}
-
-static bool time_is_up(const bench *b)
-{
-    double spent = 0.0;
-
-    for (size_t v = 0; v < b->n; v++) {
-        spent += b->subjects[v].spent_s;
-    }
-    return spent >= b->options->max_s * (double)b->n;
 }
 
 static void run_rounds(bench *b, const pq_progress *progress)
@@ -245,7 +255,7 @@ static void run_rounds(bench *b, const pq_progress *progress)
     for (size_t r = 0; r < rounds; r++) {
         pq_progress_report(progress, "rounds of timing", r, rounds, NULL);
         run_round(b, (int64_t)r);
-        if (b->subjects[0].n > 0 && time_is_up(b)) {
+        if (b->subjects[0].n >= LEAST_SAMPLES && time_is_up(b, 0.0)) {
             break;
         }
     }

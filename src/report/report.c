@@ -1,6 +1,8 @@
 #include "report/report.h"
 
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "core/file.h"
 #include "core/memory.h"
@@ -59,6 +61,56 @@ cleanup:
     return st;
 }
 
+/* What is no longer asked for would show an older run. */
+static void remove_file(const char *dir, const char *name)
+{
+    char *path = pq_path_join(dir, name);
+
+    if (path != NULL) {
+        (void)unlink(path);
+    }
+    pq_free(path);
+}
+
+/* Removes a plot of an earlier run: its script, data and pictures. */
+static void remove_plot(const char *folder, const char *name)
+{
+    static const char *const suffixes[] = {"gp",  "dat",     "png",     "svg",    "pdf",
+                                           "log", "png.tmp", "svg.tmp", "pdf.tmp"};
+
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        char *file = pq_format("%s.%s", name, suffixes[i]);
+        if (file != NULL) {
+            remove_file(folder, file);
+        }
+        pq_free(file);
+    }
+}
+
+/* Every script in the folder that is none of these plots is of an earlier run. */
+static void remove_old_plots(const char *dir, const pq_plots *plots)
+{
+    char  *folder = pq_path_join(dir, "plots");
+    char **names  = NULL;
+    size_t n      = 0;
+
+    if (folder != NULL && pq_folder_list(folder, ".gp", &names, &n, NULL) == PQ_OK) {
+        for (size_t i = 0; i < n; i++) {
+            bool made                                  = false;
+            names[i][strlen(names[i]) - strlen(".gp")] = '\0';
+            for (size_t k = 0; k < plots->n; k++) {
+                made = made || strcmp(plots->files[k].name, names[i]) == 0;
+            }
+            if (!made) {
+                remove_plot(folder, names[i]);
+            }
+            pq_free(names[i]);
+        }
+    }
+    pq_free(names);
+    pq_free(folder);
+}
+
 static pq_status write_tables(const pq_view *v, const char *dir, pq_err *err)
 {
     pq_text   text = {0};
@@ -68,10 +120,14 @@ static pq_status write_tables(const pq_view *v, const char *dir, pq_err *err)
     if (wants_table(v->results, "md")) {
         pq_tables_markdown(v, &text);
         PQ_TRY(write_text(dir, "table.md", &text, err));
+    } else {
+        remove_file(dir, "table.md");
     }
     if (wants_table(v->results, "tex")) {
         pq_tables_tex(v, &text);
         PQ_TRY(write_text(dir, "table.tex", &text, err));
+    } else {
+        remove_file(dir, "table.tex");
     }
 cleanup:
     return st;
@@ -105,9 +161,12 @@ pq_status pq_report_write(const char *dir, const pq_report_options *options,
     PQ_TRY(write_tables(&v, dir, err));
     if (!chosen.no_plots) {
         PQ_TRY(pq_plots_make(&v, dir, &chosen, &plots, err));
+        remove_old_plots(dir, &plots);
     }
     if (!chosen.no_html && wants_page(results)) {
         PQ_TRY(write_page(&v, dir, &plots, err));
+    } else if (!chosen.no_html) {
+        remove_file(dir, "report.html");
     }
     if (summary != NULL) {
         *summary = (pq_report_summary){.cells   = count.cells,
@@ -115,7 +174,8 @@ pq_status pq_report_write(const char *dir, const pq_report_options *options,
                                        .failed  = count.failed,
                                        .missing = count.missing,
                                        .damaged = count.damaged,
-                                       .plots   = plots.drawn};
+                                       .plots   = plots.drawn,
+                                       .page    = !chosen.no_html && wants_page(results)};
         (void)snprintf(summary->note, sizeof summary->note, "%s", plots.note);
     }
 cleanup:

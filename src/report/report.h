@@ -32,6 +32,7 @@ typedef struct {
     size_t missing;    /**< not run yet */
     size_t damaged;    /**< record files that could not be read */
     size_t plots;      /**< plots that lie in plots/ now, each in its formats */
+    bool   page;       /**< report.html was asked for and made */
     char   note[1024]; /**< why plots are missing, or "" */
 } pq_report_summary;
 

@@ -9,6 +9,7 @@
 #include <xmmintrin.h>
 #endif
 
+#include "core/clock.h"
 #include "core/memory.h"
 #include "metrics/latency.h"
 
@@ -189,6 +190,42 @@ static float doze(void *context, size_t input)
     (void)context;
     (void)nanosleep(&nap, NULL);
     return (float)input;
+}
+
+static float nap(void *context, size_t input)
+{
+    const struct timespec time = {0, 2000000};
+
+    (void)context;
+    (void)input;
+    (void)nanosleep(&time, NULL);
+    return 1.0F;
+}
+
+/* 400 samples of 20 ms in one round would take 16 s, and as much for the chain. */
+Test(latency, the_time_is_looked_at_within_a_round)
+{
+    const pq_variant   v[2] = {{nap, NULL}, {nap, NULL}};
+    pq_latency_options o    = quick;
+    pq_timing          t[2];
+    const double       start = pq_clock_wall_s();
+    double             timer_s;
+
+    o.warmup_s      = 0.0;
+    o.samples       = 400;
+    o.sample_time_s = 0.02;
+    o.rounds        = 1;
+    o.single_shots  = 2000;
+    o.max_s         = 0.2;
+    cr_assert_eq(pq_latency_measure(v, 2, &o, 1, NULL, t, &timer_s, NULL), PQ_OK);
+    cr_expect_lt(pq_clock_wall_s() - start, 4.0);
+    cr_expect_eq(t[0].n, t[1].n, "samples are paired");
+    for (size_t i = 0; i < 2; i++) {
+        cr_expect_geq(t[i].n, 2);
+        cr_expect_lt(t[i].n, 40);
+        cr_expect(t[i].p50_s > 0.001, "a few single calls are always timed");
+        pq_timing_free(&t[i]);
+    }
 }
 
 Test(latency, a_sleeping_call_is_called_noisy)
