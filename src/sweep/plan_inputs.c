@@ -174,6 +174,26 @@ static bool has_split(const pq_dataset *dataset, const char *name)
     return false;
 }
 
+typedef struct {
+    char text[512];
+} place;
+
+/* "c.yaml:4:12: dataset.calib": where the split was named, or the file alone. */
+static place place_of(const pq_cells *c, const char *key)
+{
+    const pq_yaml *dataset = pq_yaml_find(c->config->tree, "dataset");
+    const pq_yaml *node    = dataset != NULL ? pq_yaml_find(dataset, key) : NULL;
+    place          p;
+
+    if (node != NULL) {
+        (void)snprintf(p.text, sizeof p.text, "%.400s:%zu:%zu: dataset.%s", node->file,
+                       node->line, node->column, key);
+    } else {
+        (void)snprintf(p.text, sizeof p.text, "%.400s: dataset.%s", c->config->path, key);
+    }
+    return p;
+}
+
 static pq_status choose_test(pq_cells *c, pq_dataset *dataset, pq_err *err)
 {
     const pq_dataset_info *info = pq_dataset_describe(dataset);
@@ -190,7 +210,7 @@ static pq_status choose_test(pq_cells *c, pq_dataset *dataset, pq_err *err)
     PQ_STRDUP(c->test, info->splits[split].name);
 cleanup:
     if (st != PQ_OK) {
-        pq_err_context(err, "%s: dataset.test", c->config->path);
+        pq_err_context(err, "%s", place_of(c, "test").text);
     }
     return st;
 }
@@ -255,32 +275,37 @@ static pq_status hash_calib(pq_cells *c, pq_dataset *dataset, pq_hash_memo *memo
     st = hash_split(c, other != NULL ? other : dataset, c->calib, memo, c->calib_hash,
                     err);
     if (st != PQ_OK) {
-        pq_err_context(err, "%s: dataset.calib", c->config->path);
+        pq_err_context(err, "%s", place_of(c, "calib").text);
         goto cleanup;
     }
     if (other != NULL) {
         PQ_TRY(note_dataset(c, other, err));
     }
     PQ_CHECK(strcmp(c->calib_hash, c->test_hash) != 0, PQ_ERR_CONFIG,
-             "%s: dataset.calib: '%s' holds the test events; results on events that were "
+             "%s: '%s' holds the test events; results on events that were "
              "calibrated on mean nothing",
-             c->config->path, c->calib);
+             place_of(c, "calib").text, c->calib);
 cleanup:
     pq_dataset_close(&other);
     return st;
 }
 
-/* A split that training may see: any but the test events. */
-static pq_status hash_trained(pq_cells *c, pq_dataset *dataset, const char *split,
-                              pq_hash_memo *memo, char out[PQ_HASH_TEXT], pq_err *err)
+/* A split that training may see, any but the test events; `key` names it. */
+static pq_status hash_trained(pq_cells *c, pq_dataset *dataset, const char *key,
+                              const char *split, pq_hash_memo *memo, pq_err *err)
 {
-    pq_status st;
+    char     *out = strcmp(key, "train") == 0 ? c->train_hash : c->validation_hash;
+    pq_status st  = hash_split(c, dataset, split, memo, out, err);
 
-    PQ_TRY(hash_split(c, dataset, split, memo, out, err));
-    PQ_CHECK(strcmp(out, c->test_hash) != 0, PQ_ERR_CONFIG,
-             "%s: dataset.train: '%s' holds the test events; results on events that were "
-             "trained on mean nothing",
-             c->config->path, split);
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s", place_of(c, key).text);
+        return st;
+    }
+    PQ_CHECK(
+        strcmp(out, c->test_hash) != 0, PQ_ERR_CONFIG,
+        "%s: '%s' holds the test events; results on events that were trained on mean "
+        "nothing",
+        place_of(c, key).text, split);
 cleanup:
     return st;
 }
@@ -294,7 +319,7 @@ static pq_status hash_training(pq_cells *c, pq_dataset *dataset, pq_hash_memo *m
     pq_status                st;
 
     PQ_STRDUP(c->train, train != NULL ? train : "train");
-    PQ_TRY(hash_trained(c, dataset, c->train, memo, c->train_hash, err));
+    PQ_TRY(hash_trained(c, dataset, "train", c->train, memo, err));
     for (size_t i = 0; validation == NULL && i < 2; i++) {
         validation = has_split(dataset, usual[i]) && strcmp(usual[i], c->test) != 0
                          ? usual[i]
@@ -302,7 +327,7 @@ static pq_status hash_training(pq_cells *c, pq_dataset *dataset, pq_hash_memo *m
     }
     if (validation != NULL) {
         PQ_STRDUP(c->validation, validation);
-        PQ_TRY(hash_trained(c, dataset, validation, memo, c->validation_hash, err));
+        PQ_TRY(hash_trained(c, dataset, "validation", validation, memo, err));
     }
 cleanup:
     return st;

@@ -15,6 +15,24 @@
 #include "core/clock.h"
 #include "core/text.h"
 
+/* What libraries take for themselves, e.g. OpenBLAS for its buffers. */
+static const double ROOM_BYTES = 128e6;
+
+/* Address space of this process. */
+static double address_space(void)
+{
+    FILE  *file  = fopen("/proc/self/statm", "r");
+    double pages = 0.0;
+
+    if (file != NULL && fscanf(file, "%lf", &pages) != 1) {
+        pages = 0.0;
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    return pages * (double)sysconf(_SC_PAGESIZE);
+}
+
 /* In the child: nothing of it outlives the parent, and the parent alone hears Ctrl-C. */
 static void settle(pid_t parent, pq_worker_limits limits)
 {
@@ -57,7 +75,8 @@ pq_status pq_worker_start(pq_worker *w, pq_work run, void *context,
         PQ_FAIL(PQ_ERR_IO, "cannot start a process: %s", strerror(errno));
     }
     if (pid == 0) {
-        pq_err why = {0};
+        pq_err why            = {0};
+        w->shared->base_bytes = address_space();
         settle(parent, limits);
         st = run(context, &why);
         if (st != PQ_OK) {
@@ -71,11 +90,28 @@ cleanup:
     return st;
 }
 
+/* Libraries that find no room at all end the process instead of failing. */
+static bool is_starved(const pq_worker *w)
+{
+    return w->limits.memory_bytes > 0.0 &&
+           w->limits.memory_bytes < w->shared->base_bytes + ROOM_BYTES;
+}
+
 /* What an exit status means. */
 static pq_worker_state judge(const pq_worker *w, int status, pq_err *why)
 {
+    char limit[32], base[32];
+
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         return PQ_WORKER_OK;
+    }
+    if (is_starved(w) && (WIFSIGNALED(status) || w->shared->why.code == PQ_OK)) {
+        (void)pq_err_set(why, PQ_ERR_NOMEM, __FILE__, __LINE__,
+                         "limits.memory = %s leaves nothing: a cell's process has %s of "
+                         "address space before it begins, and libraries need some",
+                         pq_bytes_text(w->limits.memory_bytes, limit, sizeof limit),
+                         pq_bytes_text(w->shared->base_bytes, base, sizeof base));
+        return PQ_WORKER_OOM;
     }
     if (WIFSIGNALED(status)) {
         (void)pq_err_set(why, PQ_ERR_NUMERIC, __FILE__, __LINE__,

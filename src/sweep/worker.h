@@ -37,6 +37,7 @@ enum { PQ_WORKER_NOTE = 160 };
 /** What both processes see. */
 typedef struct {
     pq_err      why;                  /**< why the work failed */
+    double      base_bytes;           /**< of address space before it began */
     atomic_uint turn;                 /**< odd while the note is being written */
     char        note[PQ_WORKER_NOTE]; /**< how far the work is */
 } pq_worker_shared;

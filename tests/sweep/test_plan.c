@@ -309,15 +309,23 @@ static const refused_case refused[] = {
     {"dataset: {file: cifar10}\n" PIPELINES, PQ_ERR_NOT_FOUND,
      "w.yaml: dataset 'cifar10' is not there (looked at cifar10, "},
     {"dataset: {file: d.h5, test: tset}\n" PIPELINES, PQ_ERR_NOT_FOUND,
-     "w.yaml: dataset.test: "},
+     "w.yaml:4:29: dataset.test: "},
     {"dataset: {file: d.h5, calib: tarin}\n" PIPELINES, PQ_ERR_NOT_FOUND,
-     "w.yaml: dataset.calib: "},
+     "w.yaml:4:30: dataset.calib: "},
     {"dataset: {file: d.h5, calib: test}\n" PIPELINES, PQ_ERR_CONFIG,
-     "w.yaml: dataset.calib: 'test' holds the test events; results on events that were "
+     "w.yaml:4:30: dataset.calib: 'test' holds the test events; results on events that "
+     "were "
      "calibrated "
      "on mean nothing"},
     {"dataset: {file: d.h5, calib: 'copy.h5:test'}\n" PIPELINES, PQ_ERR_CONFIG,
-     "w.yaml: dataset.calib: 'test' holds the test events"},
+     "w.yaml:4:30: dataset.calib: 'test' holds the test events"},
+    {"dataset: {file: d.h5, train: test}\npipelines: {p: [finetune]}\n", PQ_ERR_CONFIG,
+     "w.yaml:4:30: dataset.train: 'test' holds the test events; results on events that "
+     "were trained on mean nothing"},
+    {"dataset: {file: d.h5, validation: test}\npipelines: {p: [finetune]}\n",
+     PQ_ERR_CONFIG, "w.yaml:4:35: dataset.validation: 'test' holds the test events"},
+    {"dataset: {file: d.h5, validation: tset}\npipelines: {p: [finetune]}\n",
+     PQ_ERR_NOT_FOUND, "w.yaml:4:35: dataset.validation: "},
     {"dataset: {file: d.h5, test: train, splits: {train: [0, 1]}}\n" PIPELINES,
      PQ_ERR_FORMAT, "d.h5: has 2 splits of its own"},
     {"latency: {batch: 1}\npipelines: {p: [svd: {rank: 2}]}\n", PQ_ERR_CONFIG,

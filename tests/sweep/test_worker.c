@@ -133,6 +133,37 @@ Test(worker, the_memory_limit_makes_allocation_fail)
     cr_expect_eq(why.code, PQ_ERR_NOMEM);
 }
 
+static pq_status crash_or_not(void *context, pq_err *err)
+{
+    (void)err;
+    if (context != NULL) {
+        return PQ_OK;
+    }
+    (void)raise(SIGSEGV);
+    return PQ_OK;
+}
+
+Test(worker, a_crash_for_want_of_any_memory_is_no_crash)
+{
+    pq_err why = {0};
+
+#ifdef ADDRESS_SANITIZER
+    cr_skip_test("skipped: no memory limits under AddressSanitizer");
+#endif
+    for (double limit = 1e6; limit < 2e8; limit *= 4.0) {
+        why = (pq_err){0};
+        cr_expect_eq(
+            end_of(crash_or_not, (pq_worker_limits){.memory_bytes = limit}, &why),
+            PQ_WORKER_OOM, "%g: %s", limit, why.message);
+        cr_expect_eq(why.code, PQ_ERR_NOMEM);
+        cr_expect_eq(strncmp(why.message, "limits.memory = ", 16), 0, "%s", why.message);
+    }
+    cr_expect_eq(end_of(crash_or_not, (pq_worker_limits){.memory_bytes = 64e9}, &why),
+                 PQ_WORKER_CRASHED);
+    cr_expect_eq(end_of(refuse, (pq_worker_limits){.memory_bytes = 1e6}, &why),
+                 PQ_WORKER_FAILED, "what has a reason keeps it");
+}
+
 Test(worker, can_be_stopped_at_any_time)
 {
     pq_worker w = {0};
