@@ -130,8 +130,7 @@ static const char *const snippets[] = {
     "{r: {range: [2, 6, 2]}}",
     "[{svd: {rank: $r}}, {quantise: {bits: 8}}]",
     "[{svd: {rank: $r}}, {quantize: {bits: $b}}]",
-    "{stages: [{svd: {rank: $r}}], sweep: "
-    "{r: [2, 4]}}",
+    "{stages: [svd: {rank: $r}], sweep: {r: [2, 4]}}",
     "{stages: [], sweep: {r: [1]}}",
     "{a: {a: {a: {a: 1}}}}",
     "{layers: [a, b], rank: $r}",

@@ -365,26 +365,12 @@ Test(config, what_is_shown_reads_back_to_the_same)
 /* Names with all that YAML would take for something else. */
 Test(config, names_of_any_text_are_shown_as_they_read_back)
 {
-    static const char *const names[] = {"a\\nb",
-                                        "\\u2028",
-                                        "\\u0085x",
-                                        "\\ufeff",
-                                        "\\t",
-                                        " a ",
-                                        "- a",
-                                        "...",
-                                        "'\\\"",
-                                        "#x",
-                                        "a: b",
-                                        "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
-                                        "%99999999g",
-                                        "''"
-                                        "'x",
-                                        "{r}",
-                                        "~",
-                                        "\\x7f",
-                                        "=",
-                                        "?"};
+    static const char *const names[] = {
+        "a\\nb",      "\\u2028", "\\u0085x", "\\ufeff",
+        "\\t",        " a ",     "- a",      "...",
+        "'\\\"",      "#x",      "a: b",     "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
+        "%99999999g", "\'\'\'x", "{r}",      "~",
+        "\\x7f",      "=",       "?"};
 
     enter_folder();
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
