@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "exec/bytes.h"
 #include "exec/codes.h"
 
 static pq_quant *grid(pq_rng *rng, int bits, bool is_signed, double lo, double hi)
@@ -248,4 +249,39 @@ Test(onednn, every_failed_allocation_leaves_nothing_behind)
         cr_assert_eq(pq_memory_live(), live, "allocation %zu", at);
     }
     pq_graph_free(&g);
+}
+
+/* Floats become the bytes of the contract, also where a float32 quotient is a tie and the
+ * true one is none. */
+Test(onednn, floats_become_the_codes_of_the_quotient_in_double)
+{
+    enum { N = 3000 };
+    pq_rng    rng = pq_rng_stream(12, "onednn");
+    pq_graph *g   = NULL;
+    float     x[N];
+    uint8_t   codes[N];
+    size_t    near = 0;
+
+    for (int trial = 0; trial < 40; trial++) {
+        OK(pq_graph_create(&g, &err));
+        add_input(g, "in", "[3000]");
+        g->nodes[0].quant =
+            grid(&rng, 8, trial % 2 == 0, -2.0 - pq_rng_uniform(&rng), 3.0);
+        OK(pq_graph_check(g, &err));
+        const pq_quant *q = g->nodes[0].quant;
+        for (size_t i = 0; i < N; i++) {
+            const double tie =
+                ((double)pq_rng_below(&rng, 120) - 60.5) * (double)q->scale[0];
+            x[i] = i % 3 == 0 ? (float)tie
+                              : nextafterf((float)tie, i % 3 == 1 ? -9.0f : 9.0f);
+            near += rintf(x[i] / q->scale[0]) != rint((double)x[i] / (double)q->scale[0]);
+        }
+        pq_bytes_take(g, 0, 1, x, codes);
+        for (size_t i = 0; i < N; i++) {
+            cr_assert_eq(codes[i],
+                         pq_quant_code_real(q, 0, (double)x[i]) - pq_quant_lo(q));
+        }
+        pq_graph_free(&g);
+    }
+    cr_expect_gt(near, 100, "the drawn values are no test: %zu", near);
 }
