@@ -24,8 +24,6 @@ struct pq_cache {
     pthread_mutex_t lock; /* of entries and hits */
 };
 
-static const size_t max_bytes = (size_t)1 << 34; /* of an array that is read back */
-
 pq_status pq_cache_open(const char *folder, pq_cache **out, pq_err *err)
 {
     pq_cache *cache = NULL;
@@ -117,19 +115,34 @@ static void hash_arrays(pq_tensor *const *arrays, size_t n, char out[PQ_HASH_TEX
     pq_hash_end(&hash, out);
 }
 
-/* Arrays are "/0", "/1", …; the attribute "content" is their hash, so that damage is
- * seen. */
-static pq_status read_arrays(const char *path, size_t n, pq_tensor **arrays)
+/* Whether an array has the axes that are due, where 0 is any length, and finite items. */
+static bool fits(const pq_tensor *t, const pq_shape *due)
 {
-    pq_err   *err     = NULL;
-    pq_h5    *file    = NULL;
-    char     *content = NULL, name[16], hash[PQ_HASH_TEXT];
-    pq_status st;
+    bool same = t->shape.ndim == due->ndim && t->count > 0;
+
+    for (size_t k = 0; same && k < due->ndim; k++) {
+        same = due->dim[k] == 0 || due->dim[k] == t->shape.dim[k];
+    }
+    return same && pq_tensor_first_nonfinite(t) == SIZE_MAX;
+}
+
+/* Arrays are "/0", "/1", …; the attribute "content" is their hash, so that damage is
+ * seen. A hash is no trust: whoever wrote the file could compute it, so shapes and items
+ * are checked as those of any other input. */
+static pq_status read_arrays(const char *path, size_t n, const pq_shape *due,
+                             pq_tensor **arrays)
+{
+    const size_t most    = pq_file_bytes(path); /* nothing is stored compressed */
+    pq_err      *err     = NULL;
+    pq_h5       *file    = NULL;
+    char        *content = NULL, name[16], hash[PQ_HASH_TEXT];
+    pq_status    st;
 
     PQ_TRY(pq_h5_open(path, &file, err));
     for (size_t i = 0; i < n; i++) {
         snprintf(name, sizeof name, "/%zu", i);
-        PQ_TRY(pq_h5_read(file, name, PQ_DTYPE_F64, max_bytes, &arrays[i], err));
+        PQ_TRY(pq_h5_read(file, name, PQ_DTYPE_F64, most, &arrays[i], err));
+        PQ_CHECK(fits(arrays[i], &due[i]), PQ_ERR_FORMAT, "%s is not what is due", path);
     }
     PQ_TRY(pq_h5_attr_text(file, "/", "content", &content, err));
     hash_arrays(arrays, n, hash);
@@ -178,7 +191,8 @@ static bool get_from_memory(pq_cache *cache, const char *key, size_t n,
     return found;
 }
 
-bool pq_cache_get(pq_cache *cache, const char *key, size_t n, pq_tensor **arrays)
+bool pq_cache_get(pq_cache *cache, const char *key, size_t n, const pq_shape *due,
+                  pq_tensor **arrays)
 {
     pq_tensor *copies[PQ_CACHE_ARRAYS] = {NULL};
     char      *path;
@@ -188,9 +202,9 @@ bool pq_cache_get(pq_cache *cache, const char *key, size_t n, pq_tensor **arrays
     if (cache->folder == NULL) {
         found = get_from_memory(cache, key, n, copies);
     } else {
-        path = entry_path(cache, key);
-        found =
-            path != NULL && pq_file_exists(path) && read_arrays(path, n, copies) == PQ_OK;
+        path  = entry_path(cache, key);
+        found = path != NULL && pq_file_exists(path) &&
+                read_arrays(path, n, due, copies) == PQ_OK;
         pq_free(path);
     }
     if (found) {

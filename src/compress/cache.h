@@ -20,10 +20,13 @@ void      pq_cache_close(pq_cache **cache);
 
 /**
  * Looks up the arrays stored under a key (a hexadecimal content hash).
+ * @param[in]  due     [n] the shape of each; a length of 0 is any
  * @param[out] arrays  [n]; copies, caller frees; untouched when not found
- * @return true when found. A damaged entry counts as not found.
+ * @return true when found. An entry that is damaged, of other shapes or not finite counts
+ * as not found: it may come from anywhere.
  */
-bool pq_cache_get(pq_cache *cache, const char *key, size_t n, pq_tensor **arrays);
+bool pq_cache_get(pq_cache *cache, const char *key, size_t n, const pq_shape *due,
+                  pq_tensor **arrays);
 
 /** How often something was found since the cache was opened. */
 size_t pq_cache_hits(pq_cache *cache);

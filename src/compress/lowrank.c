@@ -137,6 +137,16 @@ cleanup:
     return st;
 }
 
+bool pq_is_spectrum(const pq_tensor *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (!(pq_f64(s)[i] >= 0.0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 pq_status pq_side_open(pq_cache *cache, const pq_tensor *t, size_t axis, pq_side *out,
                        pq_err *err)
 {
@@ -149,12 +159,18 @@ pq_status pq_side_open(pq_cache *cache, const pq_tensor *t, size_t axis, pq_side
 
     (void)snprintf(what, sizeof what, "side/1 %zu", axis);
     pq_factor_key(what, 1, inputs, key);
-    out->m = t->shape.dim[axis];
-    out->n = t->count / out->m;
-    if (cache != NULL && pq_cache_get(cache, key, 2, arrays)) {
+    out->m               = t->shape.dim[axis];
+    out->n               = t->count / out->m;
+    const size_t   k     = out->m < out->n ? out->m : out->n;
+    const pq_shape due[] = {PQ_SHAPE(out->m, k), PQ_SHAPE(k)};
+
+    if (cache != NULL && pq_cache_get(cache, key, 2, due, arrays)) {
         out->u = arrays[0];
         out->s = arrays[1];
-        return PQ_OK;
+        if (pq_is_spectrum(out->s)) {
+            return PQ_OK;
+        }
+        pq_side_free(out);
     }
     PQ_TRY(pq_tensor_unfold(t, axis, &flat, err));
     PQ_TRY(pq_svd_thin(flat, &svd, err));

@@ -172,6 +172,10 @@ typedef struct {
     pq_tensor *s; /**< float64 [min(m, n)], singular values, descending */
 } pq_side;
 
+/** Whether all values are 0 or more, as singular values are: what a cache gives back is
+ * input. */
+bool pq_is_spectrum(const pq_tensor *s);
+
 /** Looks an unfolding's singular vectors up in the cache (may be NULL), or finds and
  * keeps them: one decomposition serves every rank. */
 pq_status   pq_side_open(pq_cache *cache, const pq_tensor *t, size_t axis, pq_side *out,

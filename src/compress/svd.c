@@ -143,6 +143,8 @@ static pq_status factor(pq_cache *cache, target *t, pq_err *err)
 {
     const pq_calib_gram *g         = t->weight.gram;
     const pq_tensor     *inputs[3] = {t->w};
+    const pq_shape       due[]     = {PQ_SHAPE(t->m, t->full), PQ_SHAPE(t->full),
+                                      PQ_SHAPE(t->full, t->n), PQ_SHAPE(t->full)};
     pq_tensor            gram = {0}, mean = {0};
     pq_tensor           *arrays[4] = {NULL};
     char                 key[PQ_HASH_TEXT], what[64];
@@ -157,9 +159,12 @@ static pq_status factor(pq_cache *cache, target *t, pq_err *err)
     (void)snprintf(what, sizeof what, "svd/2 %d %d %.17g %zu", (int)t->weight.how,
                    t->weight.centred, t->weight.alpha, g != NULL ? g->rows : 0);
     pq_factor_key(what, g != NULL ? 3 : 1, inputs, key);
-    if (cache != NULL && pq_cache_get(cache, key, 4, arrays)) {
+    if (cache != NULL && pq_cache_get(cache, key, 4, due, arrays)) {
         t->f = (pq_svd_factors){{arrays[0], arrays[1], arrays[2]}, arrays[3]};
-        return PQ_OK;
+        if (pq_is_spectrum(t->f.svd.s) && pq_is_spectrum(t->f.spectrum)) {
+            return PQ_OK;
+        }
+        pq_svd_factors_free(&t->f);
     }
     PQ_TRY(pq_svd_factor(t->w, &t->weight, &t->f, err));
     if (cache != NULL) {

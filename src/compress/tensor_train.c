@@ -122,21 +122,39 @@ static void free_target(target *t)
     pq_tt_free(&t->full);
 }
 
+/* Ranks of cores that come from a file: false where they do not chain, or where one is
+ * more than the core before it can span. */
+static bool find_ranks(pq_tt *tt)
+{
+    for (size_t k = 0; k < tt->d; k++) {
+        const size_t *dim = tt->core[k]->shape.dim;
+        if (dim[0] != tt->rank[k] || dim[2] > dim[0] * dim[1]) {
+            return false;
+        }
+        tt->rank[k + 1] = dim[2];
+    }
+    return true;
+}
+
 /* One train of full ranks serves all others: it is looked up by the tensor. */
 static pq_status decompose(pq_cache *cache, target *t, pq_err *err)
 {
     const pq_tensor *inputs[] = {t->t};
     const size_t     d        = t->t->shape.ndim;
     pq_tt            tt       = {.d = d, .rank = {1}};
+    pq_shape         due[PQ_MAX_DIMS];
     char             key[65];
 
+    for (size_t k = 0; k < d; k++) {
+        due[k] = PQ_SHAPE(k == 0 ? 1 : 0, t->t->shape.dim[k], k + 1 == d ? 1 : 0);
+    }
     pq_factor_key("train/1", 1, inputs, key);
-    if (cache != NULL && pq_cache_get(cache, key, d, tt.core)) {
-        for (size_t k = 0; k < d; k++) {
-            tt.rank[k + 1] = tt.core[k]->shape.dim[2];
+    if (cache != NULL && pq_cache_get(cache, key, d, due, tt.core)) {
+        if (find_ranks(&tt)) {
+            t->full = tt;
+            return PQ_OK;
         }
-        t->full = tt;
-        return PQ_OK;
+        pq_tt_free(&tt);
     }
     const pq_status st = pq_tt_svd(t->t, 0.0, NULL, &t->full, err);
     if (st == PQ_OK && cache != NULL) {

@@ -167,18 +167,20 @@ static pq_status zero_padding(pq_keras_layer *k, pq_keras_target *target, pq_err
     const json_t *padding    = json_object_get(k->config, "padding");
     const char   *side[2][2] = {{"top", "bottom"}, {"left", "right"}};
     pq_layer     *layer      = NULL;
-    int64_t       both[2], pair[2];
-    pq_status     st;
+    const bool    nested     = json_is_array(json_array_get(padding, 0)) ||
+                        json_is_array(json_array_get(padding, 1));
+    int64_t   both[2] = {0, 0}, pair[2];
+    pq_status st;
 
     PQ_TRY(pq_keras_check_format(k->config, err));
     PQ_TRY(pq_layer_create("pad", &layer, err));
-    if (!json_is_array(json_array_get(padding, 0))) {
+    if (!nested) {
         PQ_TRY(pq_keras_pair(k->config, "padding", 1, both, err));
     }
     for (size_t i = 0; i < 2; i++) {
         const json_t *given = json_array_get(padding, i);
-        if (json_is_array(given)) {
-            PQ_CHECK(json_array_size(given) == 2 &&
+        if (nested) {
+            PQ_CHECK(json_array_size(padding) == 2 && json_array_size(given) == 2 &&
                          json_is_integer(json_array_get(given, 0)) &&
                          json_is_integer(json_array_get(given, 1)),
                      PQ_ERR_FORMAT, "'padding' is not [[top, bottom], [left, right]]");

@@ -150,6 +150,9 @@ pq_status pq_layer_add_weight(pq_layer *layer, const char *name, pq_tensor *valu
     pq_weight   *grown = NULL;
     pq_status    st;
 
+    PQ_CHECK(layer->kind->role != NULL, PQ_ERR_FORMAT,
+             "a layer of kind '%s' has no weights, but '%s' is given", layer->kind->name,
+             name);
     PQ_CHECK(value->dtype == PQ_DTYPE_F32, PQ_ERR_FORMAT,
              "weight '%s' is %s, not float32", name, pq_dtype_name(value->dtype));
     PQ_CHECK(pq_layer_weight(layer, name) == NULL, PQ_ERR_FORMAT,

@@ -109,7 +109,7 @@ pq_status pq_layer_set(pq_layer *layer, const char *attribute, const char *text,
                        pq_err *err);
 
 /** Adds a weight; takes the tensor, also on failure. @retval PQ_ERR_FORMAT  The name is
- * there already. */
+ * there already, or the kind has no weights. */
 pq_status pq_layer_add_weight(pq_layer *layer, const char *name, pq_tensor *value,
                               pq_err *err);
 

@@ -1,5 +1,7 @@
 #include "train/checkpoint.h"
 
+#include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "core/file.h"
@@ -135,6 +137,40 @@ cleanup:
     return st;
 }
 
+/* Epochs count from 1, and a bool is 0 or 1. */
+static pq_status check_history(const char *path, const char *at, size_t n, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < n; i++) {
+        const char   *row = at + i * sizeof(pq_train_epoch);
+        unsigned char best;
+        size_t        epoch;
+        memcpy(&epoch, row + offsetof(pq_train_epoch, epoch), sizeof epoch);
+        memcpy(&best, row + offsetof(pq_train_epoch, best), sizeof best);
+        PQ_CHECK(epoch == i + 1 && best <= 1, PQ_ERR_FORMAT,
+                 "%s: row %zu of the checkpoint's history is of epoch %zu", path, i + 1,
+                 epoch);
+    }
+cleanup:
+    return st;
+}
+
+/* Weights are finite: training stops before it writes others. */
+static pq_status check_weights(const char *path, const char *at, size_t n, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < n; i++) {
+        float x;
+        memcpy(&x, at + i * sizeof x, sizeof x);
+        PQ_CHECK(isfinite(x), PQ_ERR_FORMAT, "%s: the checkpoint holds a weight of %g",
+                 path, (double)x);
+    }
+cleanup:
+    return st;
+}
+
 static pq_status check(const pq_trainer *t, const char *name, const char *path,
                        const char *bytes, size_t n, counts *c, pq_err *err)
 {
@@ -160,6 +196,12 @@ static pq_status check(const pq_trainer *t, const char *name, const char *path,
     PQ_CHECK(c->n_flat == due.n_flat && c->moments == due.moments &&
                  n == before + list_parts(t, (size_t)c->n_history, parts) + NAME,
              PQ_ERR_FORMAT, "%s: the checkpoint has other sizes than this run", path);
+    PQ_CHECK(c->best_epoch <= c->n_history, PQ_ERR_FORMAT,
+             "%s: the checkpoint says that epoch %llu was the best, of %zu", path,
+             (unsigned long long)c->best_epoch, (size_t)c->n_history);
+    PQ_TRY(check_history(path, bytes + before, (size_t)c->n_history, err));
+    const char *weights = bytes + before + parts[0].bytes + parts[1].bytes;
+    PQ_TRY(check_weights(path, weights, 2 * (size_t)c->n_flat, err)); /* last, best */
 cleanup:
     return st;
 }

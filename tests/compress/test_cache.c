@@ -7,6 +7,9 @@
 static const char key[] =
     "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
+/* [any, 2] twice. */
+static const pq_shape pairs[2] = {{2, {0, 2}}, {2, {0, 2}}};
+
 static pq_tensor *numbers(size_t n, double first)
 {
     pq_tensor *t = NULL;
@@ -25,16 +28,16 @@ static void check(const char *folder)
     pq_cache  *cache = NULL;
 
     OK(pq_cache_open(folder, &cache, &err));
-    cr_expect_not(pq_cache_get(cache, key, 2, out));
+    cr_expect_not(pq_cache_get(cache, key, 2, pairs, out));
     pq_cache_put(cache, key, 2, in);
     pq_cache_put(cache, key, 2, in);
-    cr_assert(pq_cache_get(cache, key, 2, out));
+    cr_assert(pq_cache_get(cache, key, 2, pairs, out));
     for (size_t i = 0; i < 2; i++) {
         cr_expect(pq_shape_equal(&in[i]->shape, &out[i]->shape));
         cr_expect_eq(memcmp(in[i]->data, out[i]->data, in[i]->count * sizeof(double)), 0);
         pq_tensor_free(&out[i]);
     }
-    cr_expect_not(pq_cache_get(cache, "ff", 2, out));
+    cr_expect_not(pq_cache_get(cache, "ff", 2, pairs, out));
     cr_expect_null(out[0]);
     pq_cache_close(&cache);
     pq_tensor_free(&in[0]);
@@ -90,16 +93,16 @@ Test(cache, damaged_and_truncated_entries_count_as_not_there)
     cr_assert_lt(place + 8, n, "the stored numbers were not found");
     bytes[place + 3] ^= 1;
     OK(pq_file_write(file, bytes, n, &err));
-    cr_expect_not(pq_cache_get(cache, key, 1, &out));
+    cr_expect_not(pq_cache_get(cache, key, 1, pairs, &out));
     bytes[place + 3] ^= 1;
     for (size_t cut = 1; cut < n; cut += n / 16) {
         OK(pq_file_write(file, bytes, n - cut, &err));
-        found += pq_cache_get(cache, key, 1, &out) ? 1 : 0;
+        found += pq_cache_get(cache, key, 1, pairs, &out) ? 1 : 0;
         pq_tensor_free(&out);
     }
     cr_expect_leq(found, 1); /* only a cut of trailing padding may go unseen */
     OK(pq_file_write(file, bytes, n, &err));
-    cr_expect(pq_cache_get(cache, key, 1, &out));
+    cr_expect(pq_cache_get(cache, key, 1, pairs, &out));
     pq_cache_close(&cache);
     pq_tensor_free(&in);
     pq_tensor_free(&out);
@@ -115,7 +118,7 @@ Test(cache, a_folder_that_cannot_be_made_only_costs_the_work)
 
     OK(pq_cache_open("/proc/no/such/folder", &cache, &err));
     pq_cache_put(cache, key, 1, &in);
-    cr_expect_not(pq_cache_get(cache, key, 1, &out));
+    cr_expect_not(pq_cache_get(cache, key, 1, pairs, &out));
     pq_cache_close(&cache);
     pq_tensor_free(&in);
 }
@@ -132,7 +135,7 @@ Test(cache, survives_every_failed_allocation)
         pq_memory_fail_after(n);
         if (pq_cache_open(NULL, &cache, NULL) == PQ_OK) {
             pq_cache_put(cache, key, 1, &in);
-            (void)pq_cache_get(cache, key, 1, &out);
+            (void)pq_cache_get(cache, key, 1, pairs, &out);
         }
         pq_memory_fail_after(SIZE_MAX);
         pq_tensor_free(&out);
@@ -140,4 +143,39 @@ Test(cache, survives_every_failed_allocation)
         cr_assert_eq(pq_memory_live(), live);
     }
     pq_tensor_free(&in);
+}
+
+/* Puts arrays of given shapes in a cache's place and asks for what is due. */
+static bool found_instead(const char *folder, const pq_shape *stored, double item,
+                          const pq_shape *due)
+{
+    pq_tensor *in = NULL, *out = NULL;
+    pq_cache  *cache = NULL;
+    bool       found;
+
+    OK(pq_cache_open(folder, &cache, &err));
+    OK(pq_tensor_create(PQ_DTYPE_F64, *stored, &in, &err));
+    pq_f64(in)[in->count - 1] = item;
+    pq_cache_put(cache, key, 1, &in);
+    found = pq_cache_get(cache, key, 1, due, &out);
+    pq_tensor_free(&in);
+    pq_tensor_free(&out);
+    pq_cache_close(&cache);
+    return found;
+}
+
+Test(cache, whole_entries_of_other_shapes_or_not_finite_count_as_not_there)
+{
+    char          *folder   = make_folder();
+    const pq_shape due      = PQ_SHAPE(6, 4);
+    const pq_shape others[] = {PQ_SHAPE(4, 6), PQ_SHAPE(6, 3), PQ_SHAPE(24),
+                               PQ_SHAPE(6, 4, 1), PQ_SHAPE(1)};
+
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        cr_expect_not(found_instead(folder, &others[i], 1.0, &due), "shape %zu", i);
+    }
+    cr_expect_not(found_instead(folder, &due, (double)NAN, &due));
+    cr_expect_not(found_instead(folder, &due, (double)INFINITY, &due));
+    cr_expect(found_instead(folder, &due, 1.0, &due));
+    remove_folder(folder);
 }

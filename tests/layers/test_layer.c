@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "run.h"
 
 Test(layer, every_kind_is_found_by_its_name_and_described)
@@ -53,6 +55,26 @@ Test(layer, weights_are_float32_and_named_once)
     cr_expect_eq(pq_layer_weight_index(layer, "kernel"), 0);
     cr_expect_null(pq_layer_weight(layer, "bias"));
     pq_layer_free(&layer);
+}
+
+Test(layer, a_kind_without_weights_is_given_none)
+{
+    for (size_t i = 0; pq_layer_kinds[i] != NULL; i++) {
+        pq_layer  *layer = NULL;
+        pq_tensor *t     = NULL;
+        pq_err     err   = {0};
+        char       want[128];
+
+        cr_assert_eq(pq_layer_create(pq_layer_kinds[i]->name, &layer, NULL), PQ_OK);
+        cr_assert_eq(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(1), &t, NULL), PQ_OK);
+        const pq_status st = pq_layer_add_weight(layer, "kernel", t, &err);
+        (void)snprintf(want, sizeof want,
+                       "a layer of kind '%s' has no weights, but 'kernel' is given",
+                       layer->kind->name);
+        cr_expect_eq(st == PQ_OK, layer->kind->role != NULL, "%s", layer->kind->name);
+        cr_expect(st == PQ_OK || strcmp(err.message, want) == 0, "%s", err.message);
+        pq_layer_free(&layer);
+    }
 }
 
 static pq_layer *quantized(void)

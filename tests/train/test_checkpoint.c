@@ -1,6 +1,10 @@
 /* Runs that are cut off, or stopped, go on as if nothing had happened. */
 #include "core/file.h"
+#include "core/hash.h"
 #include "runs.h"
+
+#include <math.h>
+#include <stddef.h>
 
 static void stop_late(void *context, const pq_train_epoch *e)
 {
@@ -182,6 +186,69 @@ Test(checkpoint, a_checkpoint_of_another_run_is_replaced_where_that_is_asked_for
     OK(pq_train(r.graph, &data, &r.params, &options, &r.summary, err));
     cr_expect(!r.summary.resumed);
     cr_expect_gt(pq_file_bytes(path), 1000);
+    (void)unlink(path);
+    finish_run(&r);
+}
+
+/* Overwrites bytes of a checkpoint before its sum and makes the sum anew. */
+static void tamper(const char *path, const char *whole, size_t n, size_t at,
+                   const void *bytes, size_t count)
+{
+    char   *copy = pq_calloc(n, 1), sum[PQ_HASH_TEXT];
+    pq_hash h;
+
+    memcpy(copy, whole, n);
+    memcpy(copy + at, bytes, count);
+    pq_hash_start(&h);
+    pq_hash_bytes(&h, copy, n - 64);
+    pq_hash_end(&h, sum);
+    memcpy(copy + n - 64, sum, 64);
+    OK(pq_file_write(path, copy, n, err));
+    pq_free(copy);
+}
+
+Test(checkpoint, what_a_valid_sum_covers_is_checked_all_the_same)
+{
+    const size_t head = sizeof "pquant-train-2\n" - 1 + 64, history = head + 40;
+    run          r = {0};
+    pq_err       e = {0};
+    char         path[256], *bytes;
+    size_t       n = 0;
+
+    (void)snprintf(path, sizeof path, "%s", temporary("tampered"));
+    start(&r, "tampered.h5", 500);
+    r.params.epochs = 3;
+    r.checkpoint    = path;
+    OK(train(&r, err));
+    const size_t   classes = r.summary.n_classes;
+    const size_t   weights = history + 3 * (sizeof(pq_train_epoch) + 8 * classes);
+    const uint64_t far = 1u << 20, epoch = 7;
+    const uint8_t  bad_bool = 17;
+    const float    nan      = NAN;
+    const struct {
+        size_t      at, count;
+        const void *bytes;
+        const char *message;
+    } cases[] = {
+        {head + 16, 8, &far, "says that epoch 1048576 was the best, of 3"},
+        {history, 8, &epoch, "row 1 of the checkpoint's history is of epoch 7"},
+        {history + offsetof(pq_train_epoch, best), 1, &bad_bool, "row 1 of the"},
+        {weights, 4, &nan, "holds a weight of nan"},
+        {head, 8, &far, "has other sizes than this run"},
+    };
+
+    OK(pq_file_read(path, 1 << 24, &bytes, &n, err));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        e = (pq_err){0};
+        tamper(path, bytes, n, cases[i].at, cases[i].bytes, cases[i].count);
+        pq_train_summary_free(&r.summary);
+        pq_graph_free(&r.graph);
+        r.graph = tagger(3);
+        cr_expect_eq(train(&r, &e), PQ_ERR_FORMAT, "case %zu", i);
+        cr_expect(strstr(e.message, cases[i].message) != NULL, "case %zu: %s", i,
+                  e.message);
+    }
+    pq_free(bytes);
     (void)unlink(path);
     finish_run(&r);
 }
