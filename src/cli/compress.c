@@ -33,22 +33,21 @@ static void print_changes(void *context, const pq_stage *stage,
     (void)context;
     pq_progress_done();
     for (size_t i = 0; i < n; i++) {
-        (void)printf("%-9s %-22s %-44s", stage->method->name, changes[i].layer,
-                     changes[i].what);
+        pq_say(stdout, "%-9s %-22s %-44s", stage->method->name, changes[i].layer,
+               changes[i].what);
         if (isfinite(changes[i].error)) {
-            (void)printf(" error %.4f", changes[i].error);
+            pq_say(stdout, " error %.4f", changes[i].error);
         }
         if (changes[i].bytes_before > 0) {
-            (void)printf(
-                "  %s -> %s",
-                pq_bytes_text((double)changes[i].bytes_before, before, sizeof before),
-                pq_bytes_text((double)changes[i].bytes_after, after, sizeof after));
+            pq_say(stdout, "  %s -> %s",
+                   pq_bytes_text((double)changes[i].bytes_before, before, sizeof before),
+                   pq_bytes_text((double)changes[i].bytes_after, after, sizeof after));
         }
         if (changes[i].macs_before != changes[i].macs_after) {
-            (void)printf(", %" PRIu64 " -> %" PRIu64 " MACs", changes[i].macs_before,
-                         changes[i].macs_after);
+            pq_say(stdout, ", %" PRIu64 " -> %" PRIu64 " MACs", changes[i].macs_before,
+                   changes[i].macs_after);
         }
-        (void)putchar('\n');
+        pq_say(stdout, "\n");
     }
 }
 
@@ -103,11 +102,10 @@ static void print_ratio(size_t before, size_t after, const char *out)
 {
     char a[32], b[32], file[32];
 
-    (void)printf("stored %s -> %s (%.2fx smaller), file %s: %s\n",
-                 pq_bytes_text((double)before, a, sizeof a),
-                 pq_bytes_text((double)after, b, sizeof b),
-                 (double)before / (double)after,
-                 pq_bytes_text((double)pq_file_bytes(out), file, sizeof file), out);
+    pq_say(stdout, "stored %s -> %s (%.2fx smaller), file %s: %s\n",
+           pq_bytes_text((double)before, a, sizeof a),
+           pq_bytes_text((double)after, b, sizeof b), (double)before / (double)after,
+           pq_bytes_text((double)pq_file_bytes(out), file, sizeof file), out);
 }
 
 static pq_status run(const pq_args *args, int *exit_code, pq_err *err)

@@ -23,7 +23,7 @@ static void list_problems(const pq_args *args, pq_status st, pq_text *problems,
         n += *p == '\n' ? 1 : 0;
     }
     if (st != PQ_OK && n > 1) {
-        (void)fputs(problems->text, stderr);
+        pq_say_lines(stderr, problems->text);
         *err = (pq_err){0}; /* the first of them */
         (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
                          "%s: %zu problems, listed above", pq_args_get(args, 0), n);
@@ -67,16 +67,16 @@ static pq_status validate(const pq_args *args, int *exit_code, pq_err *err)
     (void)exit_code;
     if (pq_train_config_is(pq_args_get(args, 0))) {
         PQ_TRY(pq_args_train_config(args, &training, err));
-        (void)printf("%s: ok, a training of %lld epochs\n", training->path,
-                     (long long)training->train.epochs);
+        pq_say(stdout, "%s: ok, a training of %lld epochs\n", training->path,
+               (long long)training->train.epochs);
         goto cleanup;
     }
     PQ_TRY(pq_args_config(args, &config, err));
     for (size_t i = 0; i < config->n_pipelines; i++) {
         cases += config->pipelines[i].n_cases;
     }
-    (void)printf("%s: ok, %zu pipelines, %zu cells\n", config->path, config->n_pipelines,
-                 cases);
+    pq_say(stdout, "%s: ok, %zu pipelines, %zu cells\n", config->path,
+           config->n_pipelines, cases);
 cleanup:
     pq_config_free(&config);
     pq_train_config_free(&training);
@@ -110,7 +110,7 @@ static pq_status show(const pq_args *args, int *exit_code, pq_err *err)
         PQ_TRY(pq_args_config(args, &config, err));
         pq_config_show(config, &text);
     }
-    (void)fputs(text.text != NULL ? text.text : "", stdout);
+    pq_say_lines(stdout, text.text != NULL ? text.text : "");
 cleanup:
     pq_text_free(&text);
     pq_config_free(&config);

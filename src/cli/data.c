@@ -103,37 +103,36 @@ static void print_table(const pq_dataset_info *info, const json_t *splits)
     json_t     *split = NULL, *count = NULL;
     const char *name;
 
-    (void)printf("%s: layout %s, events of shape %s%s\n", info->path, info->layout,
-                 pq_shape_text(&info->sample, shape, sizeof shape),
-                 info->standardized ? ", standardized"
-                 : info->scaler_mean != NULL
-                     ? ", scaler of the training split in the file"
-                     : "");
+    pq_say(stdout, "%s: layout %s, events of shape %s%s\n", info->path, info->layout,
+           pq_shape_text(&info->sample, shape, sizeof shape),
+           info->standardized          ? ", standardized"
+           : info->scaler_mean != NULL ? ", scaler of the training split in the file"
+                                       : "");
     json_array_foreach(splits, i, split)
     {
-        (void)printf(
-            "%-10s %9lld events:", json_string_value(json_object_get(split, "name")),
-            (long long)json_integer_value(json_object_get(split, "events")));
+        pq_say(stdout,
+               "%-10s %9lld events:", json_string_value(json_object_get(split, "name")),
+               (long long)json_integer_value(json_object_get(split, "events")));
         json_object_foreach(json_object_get(split, "classes"), name, count)
         {
-            (void)printf("  %s %lld", name, (long long)json_integer_value(count));
+            pq_say(stdout, "  %s %lld", name, (long long)json_integer_value(count));
         }
-        (void)putchar('\n');
+        pq_say(stdout, "\n");
     }
     for (size_t f = 0;
          info->feature_names != NULL && f < info->sample.dim[info->sample.ndim - 1];
          f++) {
-        (void)printf("%s%s", f == 0 ? "features: " : ", ", info->feature_names[f]);
+        pq_say(stdout, "%s%s", f == 0 ? "features: " : ", ", info->feature_names[f]);
     }
-    (void)printf("%s", info->feature_names != NULL ? "\n" : "");
+    pq_say(stdout, info->feature_names != NULL ? "\n" : "");
     if (info->nonfinite > 0) {
-        (void)printf("%zu events hold NaN or infinity\n", info->nonfinite);
+        pq_say(stdout, "%zu events hold NaN or infinity\n", info->nonfinite);
     }
     if (info->licence != NULL) {
-        (void)printf("licence: %s\n", info->licence);
+        pq_say(stdout, "licence: %s\n", info->licence);
     }
     if (info->source != NULL) {
-        (void)printf("source: %s\n", info->source);
+        pq_say(stdout, "source: %s\n", info->source);
     }
 }
 
@@ -154,10 +153,10 @@ cleanup:
 static void print_repeats(const pq_dataset_info *info, const json_t *repeats)
 {
     if (json_is_null(repeats) && info->n_splits > 1) {
-        (void)printf("whether events stand in two splits was not checked: too many\n");
+        pq_say(stdout, "whether events stand in two splits was not checked: too many\n");
     } else if (json_integer_value(repeats) > 0) {
-        (void)printf("%lld events have the values of an event in another split\n",
-                     (long long)json_integer_value(repeats));
+        pq_say(stdout, "%lld events have the values of an event in another split\n",
+               (long long)json_integer_value(repeats));
     }
 }
 
@@ -185,9 +184,7 @@ static pq_status info(const pq_args *args, int *exit_code, pq_err *err)
     } else {
         json = describe(pq_dataset_describe(dataset), splits);
         (void)json_object_set(json, "in_two_splits", repeats);
-        PQ_CHECK(json != NULL && json_dumpf(json, stdout, JSON_INDENT(2)) == 0,
-                 PQ_ERR_NOMEM, "cannot print the dataset as JSON");
-        (void)putchar('\n');
+        PQ_CHECK(pq_say_json(json), PQ_ERR_NOMEM, "cannot print the dataset as JSON");
     }
 cleanup:
     json_decref(splits);

@@ -56,17 +56,17 @@ static size_t worst_step(const pq_diff *d)
 
 static void diff_table(const pq_diff *d)
 {
-    (void)printf("%-28s %14s %14s %14s\n", "layer", "relative error", "largest", "rms");
+    pq_say(stdout, "%-28s %14s %14s %14s\n", "layer", "relative error", "largest", "rms");
     for (size_t i = 0; i < d->n; i++) {
         const pq_layer_diff *l = &d->layers[i];
-        (void)printf("%-28s %14.4g %14.4g %14.4g\n", l->name, l->error, l->largest,
-                     l->signal);
+        pq_say(stdout, "%-28s %14.4g %14.4g %14.4g\n", l->name, l->error, l->largest,
+               l->signal);
     }
-    (void)printf("\n%zu of %zu events %s (head %s)\n", d->agree, d->events,
-                 pq_head_alike(d->head, d->width), pq_head_name(d->head));
+    pq_say(stdout, "\n%zu of %zu events %s (head %s)\n", d->agree, d->events,
+           pq_head_alike(d->head, d->width), pq_head_name(d->head));
     if (d->n > 0) {
-        (void)printf("the relative error grows most at '%s'\n",
-                     d->layers[worst_step(d)].name);
+        pq_say(stdout, "the relative error grows most at '%s'\n",
+               d->layers[worst_step(d)].name);
     }
 }
 
@@ -98,9 +98,7 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_diff_models(first, second, dataset, split, &how, &diff, err));
     if (strcmp(format, "json") == 0) {
         json = diff_json(&diff);
-        PQ_CHECK(json != NULL && json_dumpf(json, stdout, JSON_INDENT(2)) == 0,
-                 PQ_ERR_NOMEM, "cannot print the result as JSON");
-        (void)putchar('\n');
+        PQ_CHECK(pq_say_json(json), PQ_ERR_NOMEM, "cannot print the result as JSON");
     } else {
         diff_table(&diff);
     }

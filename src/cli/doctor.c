@@ -118,24 +118,27 @@ static void advise(const json_t *facts)
     const double spread = json_real_value(json_object_get(facts, "timing_spread"));
 
     if (pq_cpu_isa() < pq_cpu_isa_whole()) {
-        (void)printf("advice: PQUANT_ISA caps the kernels at %s, this processor has %s\n",
-                     pq_isa_name(pq_cpu_isa()), pq_isa_name(pq_cpu_isa_whole()));
+        pq_say(stdout,
+               "advice: PQUANT_ISA caps the kernels at %s, this processor has %s\n",
+               pq_isa_name(pq_cpu_isa()), pq_isa_name(pq_cpu_isa_whole()));
     }
     if (wanted != NULL) {
-        (void)printf(
-            "advice: OpenBLAS took this processor for %s; pquant restarts itself with "
-            "OPENBLAS_CORETYPE=%s\n",
-            pq_blas_coretype(), wanted);
+        pq_say(stdout,
+               "advice: OpenBLAS took this processor for %s; pquant restarts itself with "
+               "OPENBLAS_CORETYPE=%s\n",
+               pq_blas_coretype(), wanted);
     }
     if (!json_is_true(json_object_get(facts, "gnuplot"))) {
-        (void)printf("advice: gnuplot is missing, so reports have no plots (apt install "
-                     "gnuplot-nox)\n");
+        pq_say(stdout,
+               "advice: gnuplot is missing, so reports have no plots (apt install "
+               "gnuplot-nox)\n");
     }
     if (spread > 0.05) {
-        (void)printf("advice: equal work took times %.0f %% apart (middle half); "
-                     "latencies will be "
-                     "noisy until the machine is quieter\n",
-                     100.0 * spread);
+        pq_say(stdout,
+               "advice: equal work took times %.0f %% apart (middle half); "
+               "latencies will be "
+               "noisy until the machine is quieter\n",
+               100.0 * spread);
     }
 }
 
@@ -150,8 +153,7 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     facts = gather();
     PQ_CHECK(facts != NULL, PQ_ERR_NOMEM, "cannot gather the facts");
     if (strcmp(format, "json") == 0) {
-        (void)json_dumpf(facts, stdout, JSON_INDENT(2));
-        (void)putchar('\n');
+        (void)pq_say_json(facts);
     } else {
         json_object_foreach(facts, key, value)
         {
@@ -159,8 +161,8 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
                 json_is_string(value)
                     ? NULL
                     : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(3));
-            (void)printf("%-18s %s\n", key,
-                         text != NULL ? text : json_string_value(value));
+            pq_say(stdout, "%-18s %s\n", key,
+                   text != NULL ? text : json_string_value(value));
             free(text);
         }
         advise(facts);

@@ -91,10 +91,14 @@ static pq_status environment_folder(const char *requirements, char **out, pq_err
     pq_status   st;
 
     PQ_TRY(pq_hash_file(requirements, hash, err));
+    /* never a place that others can write to: what lies there runs */
+    PQ_CHECK((cache != NULL && cache[0] == '/') || (home != NULL && home[0] == '/'),
+             PQ_ERR_CONFIG,
+             "neither XDG_CACHE_HOME nor HOME says where the generator's Python "
+             "environment lies");
     *out = cache != NULL && cache[0] == '/'
                ? pq_format("%s/pquant/generate-%.12s", cache, hash)
-               : pq_format("%s/.cache/pquant/generate-%.12s",
-                           home != NULL ? home : "/tmp", hash);
+               : pq_format("%s/.cache/pquant/generate-%.12s", home, hash);
     PQ_CHECK(*out != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
 cleanup:
     return st;
@@ -113,13 +117,14 @@ static pq_status prepare(const char *generator, char **python, pq_err *err)
     stamp   = pq_path_join(folder, "complete");
     PQ_CHECK(*python != NULL && stamp != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     if (!pq_file_exists(stamp)) {
-        (void)fprintf(stderr, "installing Pythia and FastJet into %s (once)\n", folder);
-        PQ_CHECK(run_program((const char *[]){"python3", "-m", "venv", folder, NULL},
-                             false) == 0,
-                 PQ_ERR_IO, "python3 -m venv %s failed; is python3-venv installed?",
-                 folder);
+        pq_say(stderr, "installing Pythia and FastJet into %s (once)\n", folder);
+        /* -I: no module of the current folder is taken for venv or pip */
         PQ_CHECK(
-            run_program((const char *[]){*python, "-m", "pip", "install", "--quiet",
+            run_program((const char *[]){"python3", "-I", "-m", "venv", folder, NULL},
+                        false) == 0,
+            PQ_ERR_IO, "python3 -m venv %s failed; is python3-venv installed?", folder);
+        PQ_CHECK(
+            run_program((const char *[]){*python, "-I", "-m", "pip", "install", "--quiet",
                                          "--disable-pip-version-check",
                                          "--only-binary=:all:", "-r", requirements, NULL},
                         false) == 0,

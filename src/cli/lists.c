@@ -59,8 +59,7 @@ static void print_json(row (*get)(size_t))
                                               get(i).source != NULL ? get(i).source : "",
                                               "parameters", names));
     }
-    (void)json_dumpf(list, stdout, JSON_INDENT(2));
-    (void)putchar('\n');
+    (void)pq_say_json(list);
     json_decref(list);
 }
 
@@ -75,10 +74,10 @@ static pq_status print_list(const pq_args *args, row (*get)(size_t), pq_err *err
         return PQ_OK;
     }
     for (size_t i = 0; get(i).name != NULL; i++) {
-        (void)printf("%-18s %s\n", get(i).name, get(i).summary);
+        pq_say(stdout, "%-18s %s\n", get(i).name, get(i).summary);
         for (const pq_param *p = get(i).params; p != NULL && p->name != NULL; p++) {
-            (void)printf("    %-14s %s [%s]\n", p->name, p->help,
-                         p->fallback != NULL ? p->fallback : "none");
+            pq_say(stdout, "    %-14s %s [%s]\n", p->name, p->help,
+                   p->fallback != NULL ? p->fallback : "none");
         }
     }
 cleanup:

@@ -6,6 +6,7 @@
 
 #include "cli/verb.h"
 #include "core/memory.h"
+#include "core/visible.h"
 #include "exec/cpu.h"
 
 #ifndef PQ_VERSION
@@ -90,32 +91,33 @@ static int unknown_verb(int argc, char *const *argv)
         n++;
     }
     near = pq_nearest(word, names, n);
-    (void)fprintf(stderr, "pquant: error: unknown verb '%s'%s%s%s\n", word,
-                  near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
-                  near != NULL ? "'?" : "");
-    (void)fprintf(stderr, "hint: 'pquant help' lists the verbs\n");
+    pq_say(stderr, "pquant: error: unknown verb '%s'%s%s%s\n", word,
+           near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
+           near != NULL ? "'?" : "");
+    pq_say(stderr, "hint: 'pquant help' lists the verbs\n");
     return PQ_EXIT_USAGE;
 }
 
 static void print_failure(int argc, char *const *argv, int code, const pq_err *err)
 {
+    pq_text again = {0};
+
     pq_progress_done();
     if (err->code != PQ_OK) {
-        (void)fprintf(stderr, "pquant: error: %s\n", err->message);
+        pq_say(stderr, "pquant: error: %s\n", err->message);
     }
     if (err->hint[0] != '\0') {
-        (void)fprintf(stderr, "hint: %s\n", err->hint);
+        pq_say(stderr, "hint: %s\n", err->hint);
     }
     if (code == PQ_EXIT_USAGE) {
         return;
     }
-    (void)fprintf(stderr, "again: pquant");
     for (int i = 1; i < argc; i++) {
-        const bool plain =
-            argv[i][0] != '\0' && strpbrk(argv[i], " \t\n'\"\\$*?[](){}<>|&;") == NULL;
-        (void)fprintf(stderr, plain ? " %s" : " '%s'", argv[i]);
+        pq_text_add(&again, " ");
+        pq_shell_add(&again, argv[i]);
     }
-    (void)fputc('\n', stderr);
+    pq_say(stderr, "again: pquant%s\n", again.text != NULL ? again.text : "");
+    pq_text_free(&again);
 }
 
 static int run_verb(const pq_verb *verb, int argc, char *const *argv, int used)
@@ -161,7 +163,7 @@ int main(int argc, char **argv)
         return argc < 2 ? PQ_EXIT_USAGE : PQ_EXIT_OK;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        (void)printf("pquant %s\n", PQ_VERSION);
+        pq_say(stdout, "pquant %s\n", PQ_VERSION);
         return PQ_EXIT_OK;
     }
     verb = find_verb(argc - 1, argv + 1, &used);

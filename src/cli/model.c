@@ -102,11 +102,11 @@ static void integer_table(const pq_graph *graph)
 {
     char way[160];
 
-    (void)printf("\nin whole numbers:\n");
+    pq_say(stdout, "\nin whole numbers:\n");
     for (size_t i = 0; i < graph->n_nodes; i++) {
         if (pq_integer_describe(graph, i, way, sizeof way, NULL) == PQ_OK &&
             way[0] != '\0') {
-            (void)printf("%-24s %s\n", graph->nodes[i].name, way);
+            pq_say(stdout, "%-24s %s\n", graph->nodes[i].name, way);
         }
     }
 }
@@ -117,37 +117,36 @@ static void info_table(const pq_graph *graph, const char *path)
     size_t  nonzero = 0;
     json_t *layer;
 
-    (void)printf("%s\n\n%-24s %-16s %-18s %12s %10s %14s\n", path, "layer", "kind",
-                 "output", "parameters", "bytes", "MACs");
+    pq_say(stdout, "%s\n\n%-24s %-16s %-18s %12s %10s %14s\n", path, "layer", "kind",
+           "output", "parameters", "bytes", "MACs");
     for (size_t i = 0; i < graph->n_nodes; i++) {
         layer = layer_json(graph, i);
-        (void)printf(
-            "%-24s %-16s %-18s %12lld %10lld %14lld\n", graph->nodes[i].name,
-            graph->nodes[i].layer->kind->name,
-            pq_shape_text(&graph->nodes[i].shape, shape, sizeof shape),
-            (long long)json_integer_value(json_object_get(layer, "parameters")),
-            (long long)json_integer_value(json_object_get(layer, "stored_bytes")),
-            (long long)json_integer_value(json_object_get(layer, "macs")));
+        pq_say(stdout, "%-24s %-16s %-18s %12lld %10lld %14lld\n", graph->nodes[i].name,
+               graph->nodes[i].layer->kind->name,
+               pq_shape_text(&graph->nodes[i].shape, shape, sizeof shape),
+               (long long)json_integer_value(json_object_get(layer, "parameters")),
+               (long long)json_integer_value(json_object_get(layer, "stored_bytes")),
+               (long long)json_integer_value(json_object_get(layer, "macs")));
         json_decref(layer);
     }
-    (void)printf("\nparameters %zu", pq_graph_parameters(graph, all_values, &nonzero));
-    (void)printf(" (%zu not zero), stored %s, file %s, %llu MACs a sample\n", nonzero,
-                 pq_bytes_text((double)pq_graph_stored_bytes(graph), a, sizeof a),
-                 pq_bytes_text((double)pq_file_bytes(path), b, sizeof b),
-                 (unsigned long long)pq_graph_macs(graph));
-    (void)printf("head %s: %s\n", pq_head_name(pq_graph_head(graph)),
-                 pq_head_meaning(pq_graph_head(graph), pq_graph_width(graph)));
+    pq_say(stdout, "\nparameters %zu", pq_graph_parameters(graph, all_values, &nonzero));
+    pq_say(stdout, " (%zu not zero), stored %s, file %s, %llu MACs a sample\n", nonzero,
+           pq_bytes_text((double)pq_graph_stored_bytes(graph), a, sizeof a),
+           pq_bytes_text((double)pq_file_bytes(path), b, sizeof b),
+           (unsigned long long)pq_graph_macs(graph));
+    pq_say(stdout, "head %s: %s\n", pq_head_name(pq_graph_head(graph)),
+           pq_head_meaning(pq_graph_head(graph), pq_graph_width(graph)));
     for (size_t c = 0; c < graph->n_classes; c++) {
-        (void)printf("%s%s%s", c == 0 ? "classes " : ",", graph->class_names[c],
-                     c + 1 == graph->n_classes ? "\n" : "");
+        pq_say(stdout, c + 1 == graph->n_classes ? "%s%s\n" : "%s%s",
+               c == 0 ? "classes " : ",", graph->class_names[c]);
     }
     for (size_t i = 0; i < graph->n_features; i++) {
-        (void)printf("%s%s%s", i == 0 ? "features " : ",", graph->feature_names[i],
-                     i + 1 == graph->n_features ? "\n" : "");
+        pq_say(stdout, i + 1 == graph->n_features ? "%s%s\n" : "%s%s",
+               i == 0 ? "features " : ",", graph->feature_names[i]);
     }
     for (size_t s = 0; s < json_array_size(graph->provenance); s++) {
         char *text = json_dumps(json_array_get(graph->provenance, s), JSON_COMPACT);
-        (void)printf("step %zu: %s\n", s + 1, text != NULL ? text : "");
+        pq_say(stdout, "step %zu: %s\n", s + 1, text != NULL ? text : "");
         free(text);
     }
     if (is_quantized(graph)) {
@@ -170,9 +169,7 @@ static pq_status info(const pq_args *args, int *exit_code, pq_err *err)
         json = info_json(graph, path);
         PQ_CHECK(json_object_set_new(json, "features", features_json(graph)) == 0,
                  PQ_ERR_NOMEM, "cannot print the model as JSON");
-        PQ_CHECK(json != NULL && json_dumpf(json, stdout, JSON_INDENT(2)) == 0,
-                 PQ_ERR_NOMEM, "cannot print the model as JSON");
-        (void)putchar('\n');
+        PQ_CHECK(pq_say_json(json), PQ_ERR_NOMEM, "cannot print the model as JSON");
     } else {
         info_table(graph, path);
     }
@@ -253,34 +250,34 @@ static json_t *evaluated_json(const pq_evaluated *e)
 static void evaluated_table(const pq_evaluated *e)
 {
     if (e->decided) {
-        (void)printf("%zu of %zu events right\n\n", e->correct, e->n);
+        pq_say(stdout, "%zu of %zu events right\n\n", e->correct, e->n);
     } else {
-        (void)printf("%zu events\n\n", e->n);
+        pq_say(stdout, "%zu events\n\n", e->n);
     }
-    (void)printf("%-18s %14s %14s %14s  %s\n", "metric", "value", "lo", "hi", "unit");
+    pq_say(stdout, "%-18s %14s %14s %14s  %s\n", "metric", "value", "lo", "hi", "unit");
     for (size_t i = 0; i < e->values.n; i++) {
         const pq_value *v = &e->values.items[i];
-        (void)printf("%-18s %14.7g ", v->name, v->value);
+        pq_say(stdout, "%-18s %14.7g ", v->name, v->value);
         if (isfinite(v->lo)) {
-            (void)printf("%14.7g %14.7g  %s\n", v->lo, v->hi, v->unit);
+            pq_say(stdout, "%14.7g %14.7g  %s\n", v->lo, v->hi, v->unit);
         } else {
-            (void)printf("%14s %14s  %s\n", "", "", v->unit);
+            pq_say(stdout, "%14s %14s  %s\n", "", "", v->unit);
         }
     }
     for (size_t i = 0; i < e->values.n; i++) {
         const pq_value *v = &e->values.items[i];
         if (v->note != NULL) {
-            (void)printf("note: %s: %s\n", v->name, v->note);
+            pq_say(stdout, "note: %s: %s\n", v->name, v->note);
         }
     }
-    (void)printf("\nhead %s: %s\n", pq_head_name(e->head),
-                 pq_head_meaning(e->head, e->width));
+    pq_say(stdout, "\nhead %s: %s\n", pq_head_name(e->head),
+           pq_head_meaning(e->head, e->width));
     for (size_t i = 0; i < e->n_refused; i++) {
-        (void)printf("not computed: %s\n", e->refused[i]);
+        pq_say(stdout, "not computed: %s\n", e->refused[i]);
     }
-    (void)printf("kernels: %s\n", e->kernels);
+    pq_say(stdout, "kernels: %s\n", e->kernels);
     for (size_t i = 0; i < e->n_fallbacks; i++) {
-        (void)printf("in double, not in whole numbers: %s\n", e->fallbacks[i]);
+        pq_say(stdout, "in double, not in whole numbers: %s\n", e->fallbacks[i]);
     }
 }
 
@@ -362,8 +359,8 @@ static void note_nonfinite(const pq_args *args, const eval_state *s)
     const size_t n = pq_dataset_describe(s->dataset)->nonfinite;
 
     if (n > 0 && !pq_args_flag(args, "quiet")) {
-        (void)fprintf(stderr, "note: %zu events hold NaN or infinity (--nonfinite %s)\n",
-                      n, pq_args_value(args, "nonfinite"));
+        pq_say(stderr, "note: %zu events hold NaN or infinity (--nonfinite %s)\n", n,
+               pq_args_value(args, "nonfinite"));
     }
 }
 
@@ -371,13 +368,12 @@ static void note_nonfinite(const pq_args *args, const eval_state *s)
 static void note_order(const pq_args *args, const eval_state *s)
 {
     if (s->graph->class_names == NULL && !pq_args_flag(args, "quiet")) {
-        (void)fputs("note: the model does not name its outputs; they are taken in the "
-                    "dataset's order (--classes says otherwise):",
-                    stderr);
+        pq_say(stderr, "note: the model does not name its outputs; they are taken in the "
+                       "dataset's order (--classes says otherwise):");
         for (size_t c = 0; c < s->result.classes; c++) {
-            (void)fprintf(stderr, " %s", s->result.class_names[c]);
+            pq_say(stderr, " %s", s->result.class_names[c]);
         }
-        (void)fputc('\n', stderr);
+        pq_say(stderr, "\n");
     }
 }
 
@@ -387,7 +383,7 @@ static void note_head(const pq_args *args, const pq_evaluated *e)
 
     if (assumed != NULL && strcmp(pq_args_value(args, "head"), "auto") == 0 &&
         !pq_args_flag(args, "quiet")) {
-        (void)fprintf(stderr, "note: %s (--head says otherwise)\n", assumed);
+        pq_say(stderr, "note: %s (--head says otherwise)\n", assumed);
     }
 }
 
@@ -420,9 +416,7 @@ static pq_status eval(const pq_args *args, int *exit_code, pq_err *err)
     }
     if (strcmp(format, "json") == 0) {
         json = evaluated_json(&s.result);
-        PQ_CHECK(json != NULL && json_dumpf(json, stdout, JSON_INDENT(2)) == 0,
-                 PQ_ERR_NOMEM, "cannot print the result as JSON");
-        (void)putchar('\n');
+        PQ_CHECK(pq_say_json(json), PQ_ERR_NOMEM, "cannot print the result as JSON");
     } else {
         evaluated_table(&s.result);
     }

@@ -22,11 +22,11 @@ static void print(const char *what, size_t done, size_t total, double rate, doub
 {
     char time[32];
 
-    (void)fprintf(stderr, "%zu/%zu %s, %.3g/s", done, total, what, rate);
+    pq_say(stderr, "%zu/%zu %s, %.3g/s", done, total, what, rate);
     if (done < total) {
-        (void)fprintf(stderr, ", %s left", pq_seconds_text(left_s, time, sizeof time));
+        pq_say(stderr, ", %s left", pq_seconds_text(left_s, time, sizeof time));
     }
-    (void)fprintf(stderr, "%s%s", note != NULL ? "  " : "", note != NULL ? note : "");
+    pq_say(stderr, "%s%s", note != NULL ? "  " : "", note != NULL ? note : "");
 }
 
 static void draw(const char *what, size_t done, size_t total, double rate, double left_s,
@@ -38,7 +38,7 @@ static void draw(const char *what, size_t done, size_t total, double rate, doubl
     memset(cells, '.', BAR);
     memset(cells, '#', full);
     cells[BAR] = '\0';
-    (void)fprintf(stderr, "\r\033[K[%s] ", cells);
+    pq_say(stderr, "\r\033[K[%s] ", cells);
     print(what, done, total, rate, left_s, note);
     bar.open = true;
     if (done >= total) {
@@ -54,7 +54,7 @@ static void line(const char *what, size_t done, size_t total, double rate, doubl
     }
     bar.last_done = done;
     print(what, done, total, rate, left_s, note);
-    (void)fputc('\n', stderr);
+    pq_say(stderr, "\n");
 }
 
 static void report(void *context, const char *what, size_t done, size_t total,
@@ -87,7 +87,7 @@ static void report(void *context, const char *what, size_t done, size_t total,
 void pq_progress_done(void)
 {
     if (bar.open) {
-        (void)fputc('\n', stderr);
+        pq_say(stderr, "\n");
         bar.open = false;
     }
     bar.what[0] = '\0';

@@ -60,7 +60,11 @@ static pq_status print_csv(const char *dir, pq_err *err)
 
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(pq_file_read(path, (size_t)1 << 30, &bytes, &n, err));
-    (void)fwrite(bytes, 1, n, stdout);
+    if (isatty(STDOUT_FILENO) != 0) {
+        pq_say_lines(stdout, bytes);
+    } else {
+        (void)fwrite(bytes, 1, n, stdout);
+    }
 cleanup:
     pq_free(path);
     pq_free(bytes);
@@ -77,7 +81,7 @@ static pq_status print_table(const char *dir, pq_err *err)
     PQ_TRY(pq_results_read(dir, &results, NULL, err));
     PQ_TRY(pq_report_print(results, terminal_width(), isatty(STDOUT_FILENO) != 0, &text,
                            err));
-    (void)fputs(text.text != NULL ? text.text : "", stdout);
+    pq_say_raw(stdout, text.text != NULL ? text.text : ""); /* escaped by report */
 cleanup:
     json_decref(results);
     pq_text_free(&text);
@@ -88,10 +92,10 @@ cleanup:
 static void print_page(const char *dir, const pq_report_summary *report)
 {
     if (report->page) {
-        (void)printf("%s/report.html\n", dir);
+        pq_say(stdout, "%s/report.html\n", dir);
     }
     if (report->note[0] != '\0') {
-        (void)printf("note: %s\n", report->note);
+        pq_say(stdout, "note: %s\n", report->note);
     }
 }
 
@@ -99,16 +103,16 @@ static void print_summary(const pq_sweep_summary *s, const pq_report_summary *re
 {
     char time[32];
 
-    (void)printf("%zu cells: %zu computed, %zu cached, %zu failed", s->cells, s->computed,
-                 s->cached, s->failed);
+    pq_say(stdout, "%zu cells: %zu computed, %zu cached, %zu failed", s->cells,
+           s->computed, s->cached, s->failed);
     if (s->missing > 0) {
-        (void)printf(", %zu missing", s->missing);
+        pq_say(stdout, ", %zu missing", s->missing);
     }
-    (void)printf(" (%s)\n", pq_seconds_text(s->seconds, time, sizeof time));
+    pq_say(stdout, " (%s)\n", pq_seconds_text(s->seconds, time, sizeof time));
     if (s->note[0] != '\0') {
-        (void)printf("note: %s\n", s->note);
+        pq_say(stdout, "note: %s\n", s->note);
     }
-    (void)printf("%s\n", s->table);
+    pq_say(stdout, "%s\n", s->table);
     print_page(s->dir, report);
 }
 
@@ -120,8 +124,7 @@ static void print_run_json(const pq_sweep_summary *s)
                   "cached", (json_int_t)s->cached, "failed", (json_int_t)s->failed,
                   "missing", (json_int_t)s->missing);
 
-    (void)json_dumpf(json, stdout, JSON_INDENT(2));
-    (void)putchar('\n');
+    (void)pq_say_json(json);
     json_decref(json);
 }
 
@@ -248,15 +251,13 @@ static pq_status plan(const pq_args *args, int *exit_code, pq_err *err)
     for (size_t i = 0; i < cells.n; i++) {
         (void)json_array_append_new(list, cell_json(&cells, &cells.cells[i]));
         if (strcmp(format, "table") == 0) {
-            (void)printf("%3zu  %-32s %.12s  %s\n", i, cells.cells[i].variant->label,
-                         cells.cells[i].eval,
-                         pq_record_done(cells.dir, cells.cells[i].eval) ? "cached"
-                                                                        : "new");
+            pq_say(stdout, "%3zu  %-32s %.12s  %s\n", i, cells.cells[i].variant->label,
+                   cells.cells[i].eval,
+                   pq_record_done(cells.dir, cells.cells[i].eval) ? "cached" : "new");
         }
     }
     if (strcmp(format, "json") == 0) {
-        (void)json_dumpf(list, stdout, JSON_INDENT(2));
-        (void)putchar('\n');
+        (void)pq_say_json(list);
     }
 cleanup:
     json_decref(list);
@@ -292,13 +293,12 @@ static pq_status status(const pq_args *args, int *exit_code, pq_err *err)
                      (json_int_t)count.latency_missing, "damaged",
                      (json_int_t)count.damaged);
     if (strcmp(format, "json") == 0) {
-        (void)json_dumpf(json, stdout, JSON_INDENT(2));
-        (void)putchar('\n');
+        (void)pq_say_json(json);
     } else {
-        (void)printf(
-            "%zu cells: %zu done, %zu failed, %zu missing; latency: %zu of %zu\n",
-            count.cells, count.done, count.failed, count.missing,
-            count.latency - count.latency_missing, count.latency);
+        pq_say(stdout,
+               "%zu cells: %zu done, %zu failed, %zu missing; latency: %zu of %zu\n",
+               count.cells, count.done, count.failed, count.missing,
+               count.latency - count.latency_missing, count.latency);
     }
     if (count.failed > 0) {
         *exit_code = PQ_EXIT_FAILED;
@@ -362,7 +362,7 @@ static pq_status merge(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_sweep_merge(pq_args_get(args, 0), n, from, &copied, err));
     PQ_TRY(report_folder(pq_args_get(args, 0), format, err));
     if (!pq_args_flag(args, "quiet") && strcmp(format, "table") == 0) {
-        (void)printf("%zu records copied\n", copied);
+        pq_say(stdout, "%zu records copied\n", copied);
     }
 cleanup:
     pq_results_unlock(&lock);

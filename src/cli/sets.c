@@ -55,10 +55,10 @@ static void checksum_line(const pq_set *set)
         known += set->files[f].checksum != NULL ? 1 : 0;
     }
     if (one != NULL) {
-        (void)printf("%-16s %-10s %s\n", "", "checksum", one);
+        pq_say(stdout, "%-16s %-10s %s\n", "", "checksum", one);
     } else if (set->n_files > 0) {
-        (void)printf("%-16s %-10s of %zu of %zu files known\n", "", "checksum", known,
-                     set->n_files);
+        pq_say(stdout, "%-16s %-10s of %zu of %zu files known\n", "", "checksum", known,
+               set->n_files);
     }
 }
 
@@ -67,13 +67,12 @@ static void set_line(const pq_set *set, const char *path)
     const double bytes = total_bytes(set);
     char         size[32];
 
-    (void)printf("%-16s %-10s %s\n", set->name,
-                 bytes > 0.0 ? pq_bytes_text(bytes, size, sizeof size) : "size ?",
-                 set->title);
-    (void)printf("%-16s %-10s %s\n", "", "licence", set->licence);
+    pq_say(stdout, "%-16s %-10s %s\n", set->name,
+           bytes > 0.0 ? pq_bytes_text(bytes, size, sizeof size) : "size ?", set->title);
+    pq_say(stdout, "%-16s %-10s %s\n", "", "licence", set->licence);
     checksum_line(set);
     if (path != NULL) {
-        (void)printf("%-16s %-10s %s\n", "", "here", path);
+        pq_say(stdout, "%-16s %-10s %s\n", "", "here", path);
     }
 }
 
@@ -100,8 +99,7 @@ static pq_status list(const pq_args *args, int *exit_code, pq_err *err)
         pq_free(path);
     }
     if (strcmp(format, "json") == 0) {
-        (void)json_dumpf(all, stdout, JSON_INDENT(2));
-        (void)putchar('\n');
+        (void)pq_say_json(all);
     }
 cleanup:
     for (size_t i = 0; i < n; i++) {
@@ -142,9 +140,9 @@ static pq_status fetch(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_set_fetch(&set, &progress, &path, &notes, err));
     pq_progress_done();
     if (notes.length > 0) {
-        (void)fprintf(stderr, "%s", notes.text);
+        pq_say_lines(stderr, notes.text);
     }
-    (void)printf("%s\n", path);
+    pq_say(stdout, "%s\n", path);
 cleanup:
     pq_text_free(&notes);
     pq_set_free(&set);
@@ -216,12 +214,12 @@ cleanup:
 static void note_events(const pq_dataset_info *info, pq_nonfinite policy)
 {
     if (info->left_out > 0) {
-        (void)printf("%zu events of other labels are left out\n", info->left_out);
+        pq_say(stdout, "%zu events of other labels are left out\n", info->left_out);
     }
     if (info->nonfinite > 0) {
-        (void)printf("%zu events hold NaN or infinity: %s\n", info->nonfinite,
-                     policy == PQ_NONFINITE_DROP ? "left out"
-                                                 : "the mean is put in place of it");
+        pq_say(stdout, "%zu events hold NaN or infinity: %s\n", info->nonfinite,
+               policy == PQ_NONFINITE_DROP ? "left out"
+                                           : "the mean is put in place of it");
     }
 }
 
@@ -249,7 +247,7 @@ static pq_status import(const pq_args *args, int *exit_code, pq_err *err)
     if (!pq_args_flag(args, "quiet")) {
         note_events(pq_dataset_describe(dataset), options.nonfinite);
     }
-    (void)printf("%s\n", out);
+    pq_say(stdout, "%s\n", out);
 cleanup:
     pq_dataset_close(&dataset);
     return st;

@@ -147,10 +147,11 @@ static void print_epoch(void *context, const pq_train_epoch *e)
 
     pq_progress_done();
     if (!r->quiet) {
-        (void)printf("epoch %4zu  lr %.3g  loss %.4f  validation %.4f  accuracy %.4f  "
-                     "lowest recall %.4f  %.3g events/s%s\n",
-                     e->epoch, e->lr, e->train_loss, e->validation_loss, e->accuracy,
-                     e->lowest_recall, e->events_per_s, e->best ? "  *" : "");
+        pq_say(stdout,
+               "epoch %4zu  lr %.3g  loss %.4f  validation %.4f  accuracy %.4f  "
+               "lowest recall %.4f  %.3g events/s%s\n",
+               e->epoch, e->lr, e->train_loss, e->validation_loss, e->accuracy,
+               e->lowest_recall, e->events_per_s, e->best ? "  *" : "");
         (void)fflush(stdout);
     }
 }
@@ -183,8 +184,8 @@ static pq_status test(const run_state *r, json_t *log, pq_err *err)
                                             number(v->hi), "n", number(v->n), "unit",
                                             v->unit));
         if (!r->quiet && strcmp(v->name, "accuracy") == 0) {
-            (void)printf("test accuracy %.4f [%.4f, %.4f] of %zu events\n", v->value,
-                         v->lo, v->hi, got.n);
+            pq_say(stdout, "test accuracy %.4f [%.4f, %.4f] of %zu events\n", v->value,
+                   v->lo, v->hi, got.n);
         }
     }
     (void)json_object_set(log, "test", metrics);
@@ -276,11 +277,10 @@ static void warn_of_floors(const run_state *r)
 
     for (size_t k = 0; !s->floor_held && k < s->n_classes; k++) {
         if (best->recall[k] < s->floors[k]) {
-            (void)fprintf(
-                stderr,
-                "pquant: warning: no epoch holds every recall floor: class '%s' "
-                "has %.4f of %.4f in epoch %zu, which lacks least\n",
-                r->graph->class_names[k], best->recall[k], s->floors[k], s->best);
+            pq_say(stderr,
+                   "pquant: warning: no epoch holds every recall floor: class '%s' "
+                   "has %.4f of %.4f in epoch %zu, which lacks least\n",
+                   r->graph->class_names[k], best->recall[k], s->floors[k], s->best);
         }
     }
 }
@@ -303,11 +303,11 @@ static pq_status keep(run_state *r, const char *why, pq_err *err)
     }
     PQ_TRY(write_log(r, log, why == NULL && tested != PQ_OK ? untold.message : why, err));
     if (!r->quiet && (r->summary.best > 0 || why == NULL)) {
-        (void)printf("%s: weights of epoch %zu of %zu%s\n", r->config->output.model,
-                     r->summary.best, r->summary.n_epochs,
-                     r->summary.stopped_early ? ", stopped early"
-                     : why != NULL            ? ", the last good one"
-                                              : "");
+        pq_say(stdout, "%s: weights of epoch %zu of %zu%s\n", r->config->output.model,
+               r->summary.best, r->summary.n_epochs,
+               r->summary.stopped_early ? ", stopped early"
+               : why != NULL            ? ", the last good one"
+                                        : "");
     }
     if (why == NULL && tested != PQ_OK) {
         st = tested;

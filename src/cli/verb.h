@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "cli/say.h"
 #include "core/param.h"
 #include "core/progress.h"
 #include "core/text.h"

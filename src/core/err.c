@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/visible.h"
+
 void pq_err_fill(pq_err *err, pq_status code, const char *file, int line, const char *fmt,
                  ...)
 {
@@ -18,6 +20,7 @@ void pq_err_fill(pq_err *err, pq_status code, const char *file, int line, const 
     va_start(args, fmt);
     (void)vsnprintf(err->message, sizeof err->message, fmt, args);
     va_end(args);
+    pq_visible_fit(err->message, sizeof err->message);
 }
 
 void pq_err_context(pq_err *err, const char *fmt, ...)
@@ -36,6 +39,7 @@ void pq_err_context(pq_err *err, const char *fmt, ...)
     if (snprintf(err->message, sizeof err->message, "%s: %s", head, tail) < 0) {
         err->message[0] = '\0';
     }
+    pq_visible_fit(err->message, sizeof err->message);
 }
 
 void pq_err_hint(pq_err *err, const char *fmt, ...)
@@ -48,4 +52,5 @@ void pq_err_hint(pq_err *err, const char *fmt, ...)
     va_start(args, fmt);
     (void)vsnprintf(err->hint, sizeof err->hint, fmt, args);
     va_end(args);
+    pq_visible_fit(err->hint, sizeof err->hint);
 }

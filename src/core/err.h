@@ -16,8 +16,10 @@ typedef struct {
     pq_status   code;
     const char *file; /**< source file of the first failure, static */
     int         line;
-    char        message[1024]; /**< one sentence, no trailing newline */
-    char        hint[512];     /**< what to do about it, or "" */
+    /* Both may hold names out of files: what a terminal would obey is shown escaped
+       (core/visible.h). */
+    char message[1024]; /**< one sentence, no trailing newline */
+    char hint[512];     /**< what to do about it, or "" */
 } pq_err;
 
 /** Fills err with the first failure; a later call on a filled err is ignored. */

@@ -13,6 +13,7 @@
 
 #include "core/memory.h"
 #include "core/text.h"
+#include "core/visible.h"
 
 pq_status pq_folder_make(const char *path, pq_err *err)
 {
@@ -47,11 +48,14 @@ bool pq_file_exists(const char *path)
 
 pq_status pq_file_check(const char *path, pq_err *err)
 {
-    pq_status st;
+    struct stat s;
+    pq_status   st;
 
     PQ_CHECK(pq_file_exists(path), PQ_ERR_NOT_FOUND, "%s: no such file or folder", path);
     PQ_CHECK(access(path, R_OK) == 0, PQ_ERR_IO, "%s: may not be read: %s", path,
              strerror(errno));
+    PQ_CHECK(stat(path, &s) == 0 && (S_ISREG(s.st_mode) || S_ISDIR(s.st_mode)),
+             PQ_ERR_FORMAT, "%s: is a pipe, a device or a socket, not a file", path);
 cleanup:
     return st;
 }
@@ -70,19 +74,51 @@ size_t pq_file_bytes(const char *path)
     return stat(path, &s) == 0 && s.st_size > 0 ? (size_t)s.st_size : 0;
 }
 
+int pq_file_open(const char *path)
+{
+    const int   fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    struct stat s;
+
+    if (fd >= 0 && (fstat(fd, &s) != 0 || !S_ISREG(s.st_mode))) {
+        (void)close(fd);
+        errno = ENOTSUP;
+        return -1;
+    }
+    return fd;
+}
+
+FILE *pq_file_stream(const char *path)
+{
+    const int fd = pq_file_open(path);
+
+    return fd >= 0 ? fdopen(fd, "rb") : NULL;
+}
+
+int pq_file_new(const char *path)
+{
+    struct stat s;
+
+    if (lstat(path, &s) == 0 && !S_ISDIR(s.st_mode)) {
+        (void)unlink(path);
+    }
+    return open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+}
+
 pq_status pq_file_read(const char *path, size_t max_bytes, char **out, size_t *n,
                        pq_err *err)
 {
-    FILE       *file  = fopen(path, "rb");
+    const int   fd    = pq_file_open(path);
+    FILE       *file  = fd >= 0 ? fdopen(fd, "rb") : NULL;
     char       *bytes = NULL;
-    struct stat s;
+    struct stat s     = {0};
     size_t      size;
     pq_status   st;
 
+    PQ_CHECK(fd >= 0 || errno != ENOTSUP, PQ_ERR_FORMAT, "%s: is not a regular file",
+             path);
     PQ_CHECK(file != NULL, errno == ENOENT ? PQ_ERR_NOT_FOUND : PQ_ERR_IO, "%s: %s", path,
              strerror(errno));
-    PQ_CHECK(fstat(fileno(file), &s) == 0 && S_ISREG(s.st_mode), PQ_ERR_FORMAT,
-             "%s: is not a regular file", path);
+    PQ_CHECK(fstat(fd, &s) == 0, PQ_ERR_IO, "%s: %s", path, strerror(errno));
     size = (size_t)s.st_size;
     PQ_CHECK(size <= max_bytes, PQ_ERR_FORMAT, "%s: has %zu bytes; at most %zu are read",
              path, size, max_bytes);
@@ -100,17 +136,86 @@ cleanup:
     return st;
 }
 
-char *pq_file_temporary(const char *path)
+pq_status pq_file_temporary(const char *path, char **out, pq_err *err)
 {
-    char host[64] = "host";
+    char      host[64] = "host";
+    char     *name     = NULL;
+    int       fd       = -1;
+    pq_status st;
 
     (void)gethostname(host, sizeof host - 1);
-    return pq_format("%s.tmp.%s.%ld", path, host, (long)getpid());
+    name = pq_format("%s.tmp.%s.%ld", path, host, (long)getpid());
+    PQ_CHECK(name != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    fd = pq_file_new(name);
+    PQ_CHECK(fd >= 0, PQ_ERR_IO, "%s: cannot be written: %s", path, strerror(errno));
+    (void)close(fd);
+    *out = name;
+    name = NULL;
+cleanup:
+    pq_free(name);
+    return st;
+}
+
+bool pq_is_file_name(const char *name)
+{
+    uint32_t code;
+    size_t   n;
+
+    if (*name == '\0' || *name == '.' || *name == '-' || strlen(name) > NAME_MAX ||
+        strpbrk(name, "/\\") != NULL) {
+        return false;
+    }
+    for (; *name != '\0'; name += n) {
+        n = pq_utf8_read(name, &code);
+        if (n == 0 || pq_is_hidden(code)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool pq_path_is_inside(const char *folder, const char *name)
+{
+    char       *path = pq_format("%s/%s", folder, name), *end;
+    struct stat s;
+    bool        inside = path != NULL && *name != '/' && *name != '\0';
+
+    for (end = path != NULL ? path + strlen(folder) + 1 : NULL; inside && *end != '\0';) {
+        char        *part = end;
+        const size_t n    = strcspn(part, "/");
+        const char   keep = part[n];
+        part[n]           = '\0';
+        inside            = n > 0 && strcmp(part, ".") != 0 && strcmp(part, "..") != 0 &&
+                 !(lstat(path, &s) == 0 && S_ISLNK(s.st_mode));
+        part[n] = keep;
+        end     = part + n + (keep == '/' ? 1 : 0);
+    }
+    pq_free(path);
+    return inside;
+}
+
+pq_status pq_folder_make_inside(const char *folder, const char *name, char **out,
+                                pq_err *err)
+{
+    char     *path = pq_path_join(folder, name);
+    pq_status st;
+
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_CHECK(pq_path_is_inside(folder, name), PQ_ERR_IO,
+             "%s: is a link; a folder of results is written in itself alone", path);
+    PQ_TRY(pq_folder_make(path, err));
+    if (out != NULL) {
+        *out = path;
+        path = NULL;
+    }
+cleanup:
+    pq_free(path);
+    return st;
 }
 
 pq_status pq_file_commit(const char *temporary, const char *path, pq_err *err)
 {
-    const int   fd = open(temporary, O_RDONLY);
+    const int   fd = open(temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     struct stat s;
     pq_status   st;
 
@@ -132,11 +237,11 @@ cleanup:
 
 pq_status pq_file_write(const char *path, const void *bytes, size_t n, pq_err *err)
 {
-    char     *temporary = pq_file_temporary(path);
+    char     *temporary = NULL;
     FILE     *file      = NULL;
     pq_status st;
 
-    PQ_CHECK(temporary != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_file_temporary(path, &temporary, err));
     file = fopen(temporary, "wb");
     PQ_CHECK(file != NULL, PQ_ERR_IO, "%s: cannot be written: %s", path, strerror(errno));
     PQ_CHECK(fwrite(bytes, 1, n, file) == n && fflush(file) == 0, PQ_ERR_IO,
@@ -253,12 +358,31 @@ cleanup:
     return st;
 }
 
+/* The folder that a program in "<checkout>/<build>/src/cli" or "<checkout>/<build>/tests"
+ * was built in, or NULL: only a build folder of meson's has meson-private. */
+static char *find_checkout(const char *program)
+{
+    static const char *const up[] = {"..", "../.."};
+    const int                n    = (int)(pq_path_base(program) - program);
+
+    for (size_t i = 0; n > 0 && i < 2; i++) {
+        char      *mark  = pq_format("%.*s%s/meson-private", n, program, up[i]);
+        const bool built = mark != NULL && pq_folder_exists(mark);
+        pq_free(mark);
+        if (built) {
+            return pq_format("%.*s%s/..", n, program, up[i]);
+        }
+    }
+    return NULL;
+}
+
 pq_status pq_folder_shipped(const char *checkout, const char *installed, char **out,
                             pq_err *err)
 {
     char        program[PATH_MAX] = "";
     const char *name;
-    char       *places[3] = {0};
+    char       *root      = NULL;
+    char       *places[2] = {0};
     size_t      found     = 0;
     pq_status   st;
 
@@ -266,22 +390,22 @@ pq_status pq_folder_shipped(const char *checkout, const char *installed, char **
         program[0] = '\0';
     }
     name      = pq_path_base(program);
-    places[0] = pq_strdup(checkout);
-    places[1] = pq_format("%.*s../../../%s", (int)(name - program), program, checkout);
-    places[2] =
+    root      = find_checkout(program);
+    places[0] = root != NULL ? pq_format("%s/%s", root, checkout) : NULL;
+    places[1] =
         pq_format("%.*s../share/pquant/%s", (int)(name - program), program, installed);
-    while (found < 3 && !pq_folder_exists(places[found])) {
+    while (found < 2 && !pq_folder_exists(places[found])) {
         found++;
     }
-    PQ_CHECK(
-        found < 3, PQ_ERR_NOT_FOUND,
-        "%s is neither in the current folder, nor in the checkout of this program, nor "
-        "installed in share/pquant/%s",
-        checkout, installed);
+    PQ_CHECK(found < 2, PQ_ERR_NOT_FOUND,
+             "%s is neither in the checkout of this program, nor installed in "
+             "share/pquant/%s",
+             checkout, installed);
     *out          = places[found];
     places[found] = NULL;
 cleanup:
-    for (size_t i = 0; i < 3; i++) {
+    pq_free(root);
+    for (size_t i = 0; i < 2; i++) {
         pq_free(places[i]);
     }
     return st;

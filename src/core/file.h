@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "core/err.h"
 
@@ -17,9 +18,10 @@ pq_status pq_folder_make(const char *path, pq_err *err);
 /** Whether something is there. */
 bool pq_file_exists(const char *path);
 
-/** Whether something readable is there.
+/** Whether a file or folder that can be read is there.
  * @retval PQ_ERR_NOT_FOUND  Nothing is there.
- * @retval PQ_ERR_IO         It may not be read. */
+ * @retval PQ_ERR_IO         It may not be read.
+ * @retval PQ_ERR_FORMAT     It is a pipe, a device or a socket: reading one may hang. */
 pq_status pq_file_check(const char *path, pq_err *err);
 
 /** Whether a folder is there. */
@@ -38,9 +40,37 @@ pq_status pq_file_read(const char *path, size_t max_bytes, char **out, size_t *n
 /** Replaces a file by n bytes, atomically. @retval PQ_ERR_IO  Nothing was changed. */
 pq_status pq_file_write(const char *path, const void *bytes, size_t n, pq_err *err);
 
-/** Temporary name beside path, "<path>.tmp.<host>.<pid>"; caller frees with pq_free; NULL
- * when out of memory. */
-char *pq_file_temporary(const char *path);
+/** Opens a file to read: its descriptor, or -1 with errno. Pipes and devices are refused
+ * without waiting for them (ENOTSUP). Everything that reads a file opens it so. */
+int pq_file_open(const char *path);
+
+/** The same as a stream, or NULL with errno. */
+FILE *pq_file_stream(const char *path);
+
+/**
+ * Opens a new, empty file to write. What lay there, a link too, is removed first and
+ * never written through: no path of a foreign folder leads out of it.
+ * @return its descriptor, or -1 with errno
+ */
+int pq_file_new(const char *path);
+
+/** Makes an empty temporary file beside path (pq_file_new), "<path>.tmp.<host>.<pid>".
+ * @param[out] out  its name; caller frees with pq_free */
+pq_status pq_file_temporary(const char *path, char **out, pq_err *err);
+
+/** Whether a text is the name of one file: no path, not hidden, nothing that a terminal
+ * or a shell takes for something else. What a file or manifest names becomes a path only
+ * so. */
+bool pq_is_file_name(const char *name);
+
+/** Whether `name`, a path below `folder`, stays there: no "..", not absolute, and no part
+ * of it is a link. */
+bool pq_path_is_inside(const char *folder, const char *name);
+
+/** Makes a folder in a folder of results. @retval PQ_ERR_IO  It is a link, which would
+ * lead elsewhere. */
+pq_status pq_folder_make_inside(const char *folder, const char *name, char **out,
+                                pq_err *err);
 
 /** Syncs the temporary file to disk and renames it to path; removes it on failure. */
 pq_status pq_file_commit(const char *temporary, const char *path, pq_err *err);
@@ -53,8 +83,9 @@ const char *pq_path_base(const char *path);
 char *pq_path_join(const char *folder, const char *name);
 
 /**
- * Folder that comes with the program: `checkout` below the current folder or below the
- * checkout that the program was built in, or share/pquant/`installed` beside it.
+ * Folder that comes with the program: `checkout` below the checkout that the program was
+ * built in, or share/pquant/`installed` beside it. Never the current folder: what lies
+ * there may be anybody's, and code of it would run.
  * @param[out] out  caller frees with pq_free
  * @retval PQ_ERR_NOT_FOUND  None of them is there.
  */

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/file.h"
+
 void pq_hash_start(pq_hash *h)
 {
     sha256_init(&h->state);
@@ -40,7 +42,7 @@ void pq_hash_end(pq_hash *h, char out[PQ_HASH_TEXT])
 
 pq_status pq_hash_file(const char *path, char out[PQ_HASH_TEXT], pq_err *err)
 {
-    FILE     *file = fopen(path, "rb");
+    FILE     *file = pq_file_stream(path);
     char      buffer[1 << 16];
     pq_hash   h;
     size_t    n;

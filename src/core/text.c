@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <nettle/base64.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,6 +58,17 @@ void pq_text_add(pq_text *t, const char *fmt, ...)
         t->length += (size_t)n;
     }
     va_end(again);
+}
+
+void pq_base64_add(pq_text *t, const char *bytes, size_t n)
+{
+    const size_t size = BASE64_ENCODE_RAW_LENGTH(n);
+
+    if (reserve(t, size)) {
+        base64_encode_raw(t->text + t->length, n, (const uint8_t *)bytes);
+        t->length += size;
+        t->text[t->length] = '\0';
+    }
 }
 
 void pq_text_free(pq_text *t)

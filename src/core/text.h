@@ -26,6 +26,9 @@ void pq_text_add(pq_text *t, const char *fmt, ...) __attribute__((format(printf,
 /** Appends n bytes as they are. */
 void pq_text_add_bytes(pq_text *t, const char *bytes, size_t n);
 
+/** Appends n bytes as base64 (RFC 4648). */
+void pq_base64_add(pq_text *t, const char *bytes, size_t n);
+
 /** Frees and zeroes. */
 void pq_text_free(pq_text *t);
 

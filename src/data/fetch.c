@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -18,7 +19,9 @@ typedef struct {
     const pq_set_file *file;
     const pq_progress *progress;
     FILE              *out;
-    uint64_t           had;    /* bytes of an earlier attempt */
+    uint64_t           had; /* bytes of an earlier attempt, at most file->bytes */
+    uint64_t           got; /* bytes of this one */
+    bool               too_much;
     long               answer; /* of the server, e.g. 416; 0 = none */
     char               why[CURL_ERROR_SIZE];
 } transfer;
@@ -28,6 +31,11 @@ static size_t receive(char *bytes, size_t one, size_t n, void *context)
     transfer *t = context;
 
     (void)one; /* always 1 */
+    t->got += n;
+    if (t->file->bytes > 0 && t->got > t->file->bytes - t->had) {
+        t->too_much = true;
+        return 0; /* ends the transfer */
+    }
     return fwrite(bytes, 1, n, t->out);
 }
 
@@ -64,6 +72,10 @@ static void set_options(CURL *curl, transfer *t)
     (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, report);
     (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, t);
+    if (t->file->bytes > 0) { /* where the server says how much comes */
+        (void)curl_easy_setopt(curl, CURLOPT_MAXFILESIZE_LARGE,
+                               (curl_off_t)t->file->bytes);
+    }
     (void)curl_easy_setopt(curl, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)t->had);
 }
 
@@ -71,10 +83,13 @@ static void set_options(CURL *curl, transfer *t)
 static CURLcode attempt(CURL *curl, transfer *t, const char *part)
 {
     CURLcode code;
+    int      fd;
 
     t->had    = pq_file_bytes(part);
     t->why[0] = '\0';
-    t->out    = fopen(part, "ab");
+    t->got    = 0;
+    fd        = open(part, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    t->out    = fd >= 0 ? fdopen(fd, "ab") : NULL;
     if (t->out == NULL) {
         return CURLE_WRITE_ERROR;
     }
@@ -92,6 +107,12 @@ static pq_status failed(const transfer *t, CURLcode code, const char *part, pq_e
 {
     const char *why = t->why[0] != '\0' ? t->why : curl_easy_strerror(code);
 
+    if (t->too_much || code == CURLE_FILESIZE_EXCEEDED) {
+        (void)unlink(part);
+        return pq_err_set(err, PQ_ERR_FORMAT, __FILE__, __LINE__,
+                          "%s: sends more than the %llu bytes that the manifest says",
+                          t->file->url, (unsigned long long)t->file->bytes);
+    }
     if (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT ||
         code == CURLE_COULDNT_RESOLVE_PROXY) {
         (void)pq_err_set(err, PQ_ERR_IO, __FILE__, __LINE__, "%s: cannot be reached: %s",
@@ -232,7 +253,7 @@ static pq_status lock_folder(const char *folder, int *lock, pq_err *err)
     pq_status st;
 
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    *lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    *lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
     PQ_CHECK(*lock >= 0, PQ_ERR_IO, "%s: %s", path, strerror(errno));
     do {
         got = flock(*lock, LOCK_EX);

@@ -89,7 +89,7 @@ cleanup:
 /* Two zero bytes, type, number of dimensions, sizes (big-endian), values. */
 static pq_status read_array(const char *path, size_t ndim, array *out, pq_err *err)
 {
-    gzFile    file = gzopen(path, "rb");
+    gzFile    file = gzdopen(pq_file_open(path), "rb");
     uint8_t   head[4 + 4 * 4];
     size_t    count = 0;
     uint8_t   extra;

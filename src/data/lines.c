@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "core/file.h"
 #include "core/memory.h"
 
 pq_status pq_lines_open(const char *path, pq_lines *out, pq_err *err)
@@ -11,7 +12,7 @@ pq_status pq_lines_open(const char *path, pq_lines *out, pq_err *err)
 
     PQ_STRDUP(lines.path, path);
     PQ_NEW(lines.text, PQ_LINE_BYTES);
-    lines.file = gzopen(path, "rb");
+    lines.file = gzdopen(pq_file_open(path), "rb");
     PQ_CHECK(lines.file != NULL, PQ_ERR_IO, "%s: cannot be opened", path);
     (void)gzbuffer(lines.file, 1U << 18);
     *out  = lines;

@@ -135,6 +135,41 @@ static bool says_unknown(const pq_yaml *map)
            strcmp(node->text, "unknown") == 0;
 }
 
+/* What a manifest names becomes a path below the folder of data: one file's name. */
+static pq_status check_name(const pq_yaml *map, const char *key, const char *name,
+                            pq_err *err)
+{
+    const pq_yaml *node = pq_yaml_find(map, key);
+    pq_status      st   = PQ_OK;
+
+    if (!pq_is_file_name(name)) {
+        PQ_TRY(pq_yaml_fail(node != NULL ? node : map, err, PQ_ERR_CONFIG,
+                            "%s: '%s' is no name for a file", key, name));
+    }
+cleanup:
+    return st;
+}
+
+/* The same for a path inside the set's folder. */
+static pq_status check_path(const pq_yaml *map, const char *key, const char *path,
+                            pq_err *err)
+{
+    char    **parts = NULL;
+    size_t    n     = 0;
+    pq_status st    = PQ_OK;
+
+    if (*path == '\0') {
+        return PQ_OK;
+    }
+    PQ_TRY(pq_text_split(path, '/', &parts, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        PQ_TRY(check_name(map, key, parts[i], err));
+    }
+cleanup:
+    pq_free(parts);
+    return st;
+}
+
 static pq_status read_file(const pq_yaml *map, pq_set_file *out, pq_err *err)
 {
     static const char *const keys[] = {"url", "as",      "bytes",    "sha256",
@@ -153,10 +188,7 @@ static pq_status read_file(const pq_yaml *map, pq_set_file *out, pq_err *err)
                             "bytes '%s' is neither a whole number nor unknown", bytes));
     }
     out->bytes = (uint64_t)n;
-    if (out->name[0] == '\0' || out->name[0] == '.' || strchr(out->name, '/') != NULL) {
-        PQ_TRY(pq_yaml_fail(map, err, PQ_ERR_CONFIG, "'%s' is no name for a file",
-                            out->name));
-    }
+    PQ_TRY(check_name(map, "as", out->name, err));
     PQ_TRY(read_checksum(map, &out->checksum, err));
     if (out->checksum == NULL && !says_unknown(map)) {
         PQ_TRY(pq_yaml_fail(
@@ -204,11 +236,13 @@ static pq_status fill(const pq_yaml *root, pq_set *set, pq_err *err)
     }
     PQ_TRY(check_keys(root, keys, sizeof keys / sizeof *keys, err));
     PQ_TRY(text_of(root, "name", NULL, &set->name, err));
+    PQ_TRY(check_name(root, "name", set->name, err));
     PQ_TRY(text_of(root, "title", NULL, &set->title, err));
     PQ_TRY(text_of(root, "layout", NULL, &set->layout, err));
     PQ_TRY(text_of(root, "licence", NULL, &set->licence, err));
     PQ_TRY(text_of(root, "source", NULL, &set->source, err));
     PQ_TRY(text_of(root, "path", "", &set->path, err));
+    PQ_TRY(check_path(root, "path", set->path, err));
     if (pq_yaml_find(root, "note") != NULL) {
         PQ_TRY(text_of(root, "note", NULL, &set->note, err));
     }

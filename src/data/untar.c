@@ -25,8 +25,16 @@ enum {
     PREFIX_AT = 345
 };
 
+/* What an archive of n bytes may become: as every other file (SECURITY.md). */
+enum { FILES_MAX = 100000 };
+
+#define BYTES_FREE       ((uint64_t)64 << 20)
+#define BYTES_FOR_A_BYTE 64u
+
 typedef struct {
     gzFile      file;
+    uint64_t    left; /* bytes that may still be unpacked */
+    size_t      members;
     const char *path;
     const char *folder;
     char        block[BLOCK];
@@ -37,6 +45,11 @@ static pq_status read_block(tar *t, pq_err *err)
 {
     pq_status st;
 
+    PQ_CHECK(t->left >= BLOCK, PQ_ERR_FORMAT,
+             "%s: unpacks to more than %u bytes for each of its own and %llu: it is not "
+             "unpacked",
+             t->path, BYTES_FOR_A_BYTE, (unsigned long long)BYTES_FREE);
+    t->left -= BLOCK;
     PQ_CHECK(gzread(t->file, t->block, BLOCK) == BLOCK, PQ_ERR_FORMAT,
              "%s: is truncated or no tar archive", t->path);
 cleanup:
@@ -125,11 +138,13 @@ static pq_status write_file(tar *t, const char *name, uint64_t size, pq_err *err
 {
     char     *path = pq_format("%s/%s", t->folder, name);
     FILE     *out  = NULL;
+    int       fd;
     pq_status st;
 
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(make_parents(path, err));
-    out = fopen(path, "wb");
+    fd  = pq_file_new(path);
+    out = fd >= 0 ? fdopen(fd, "wb") : NULL;
     PQ_CHECK(out != NULL, PQ_ERR_IO, "%s: %s", path, strerror(errno));
     PQ_TRY(copy(t, size, out, err));
     st  = fflush(out) == 0 && fsync(fileno(out)) == 0 ? PQ_OK : PQ_ERR_IO;
@@ -190,6 +205,8 @@ static pq_status unpack_member(tar *t, pq_err *err)
     char          *name = NULL;
     pq_status      st;
 
+    PQ_CHECK(++t->members <= FILES_MAX, PQ_ERR_FORMAT,
+             "%s: holds more than %d files: it is not unpacked", t->path, FILES_MAX);
     PQ_CHECK(checksum_fits(t->block), PQ_ERR_FORMAT, "%s: is damaged or no tar archive",
              t->path);
     if (type == 'L') {
@@ -214,10 +231,12 @@ cleanup:
 
 static pq_status unpack_all(const char *archive, const char *folder, pq_err *err)
 {
-    tar       t = {.path = archive, .folder = folder};
+    tar       t = {.path   = archive,
+                   .folder = folder,
+                   .left = BYTES_FREE + BYTES_FOR_A_BYTE * (uint64_t)pq_file_bytes(archive)};
     pq_status st;
 
-    t.file = gzopen(archive, "rb");
+    t.file = gzdopen(pq_file_open(archive), "rb");
     PQ_CHECK(t.file != NULL, PQ_ERR_IO, "%s: %s", archive, strerror(errno));
     for (;;) {
         PQ_TRY(read_block(&t, err));

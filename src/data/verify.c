@@ -18,7 +18,7 @@ static pq_status other_sum(const char *path, bool is_md5, char out[PQ_HASH_TEXT]
     struct md5_ctx md5;
     uint8_t        sum[MD5_DIGEST_SIZE];
     uLong          adler = adler32(0L, Z_NULL, 0);
-    FILE          *file  = fopen(path, "rb");
+    FILE          *file  = pq_file_stream(path);
     unsigned char *block = NULL;
     size_t         n;
     pq_status      st;
@@ -58,7 +58,7 @@ static bool ends_with(const char *text, const char *end)
 /* Reads a gzip file to its end, where it says how much there was. */
 static pq_status check_gzip(const char *path, const char *from, pq_err *err)
 {
-    gzFile    file  = gzopen(path, "rb");
+    gzFile    file  = gzdopen(pq_file_open(path), "rb");
     char     *block = NULL;
     int       n, code = Z_OK;
     pq_status st;

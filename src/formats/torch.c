@@ -38,7 +38,7 @@ typedef struct {
 static bool recognises(const char *path)
 {
     uint8_t start[16] = {0};
-    FILE   *f         = fopen(path, "rb");
+    FILE   *f         = pq_file_stream(path);
     size_t  n;
 
     if (f == NULL) {

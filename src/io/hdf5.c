@@ -204,8 +204,7 @@ pq_status pq_h5_create(const char *path, pq_h5 **out, pq_err *err)
 
     pq_h5_enter();
     PQ_TRY(file_new(path, &file, err));
-    file->temporary = pq_file_temporary(path);
-    PQ_CHECK(file->temporary != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_file_temporary(path, &file->temporary, err));
     list   = access_list();
     create = H5Pcreate(H5P_FILE_CREATE);
     /* New format, no times: files stay small, and the same content gives the same bytes.

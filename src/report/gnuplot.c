@@ -61,7 +61,7 @@ static void become(const char *program, const char *folder, const char *script,
     char      *argv[] = {(char *)program, (char *)script, NULL};
     const int  none   = open("/dev/null", O_RDONLY);
     const bool there  = chdir(folder) == 0;
-    const int  said   = there ? open(log, O_WRONLY | O_CREAT | O_TRUNC, 0666) : -1;
+    const int  said   = there ? open(log, O_WRONLY | O_NOFOLLOW) : -1;
 
     if (none < 0 || said < 0 || dup2(none, STDIN_FILENO) < 0 ||
         dup2(said, STDOUT_FILENO) < 0 || dup2(said, STDERR_FILENO) < 0) {

@@ -1,10 +1,13 @@
 #include "report/number.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "core/visible.h"
 
 enum { DECIMALS_MAX = 12 };
 
@@ -147,32 +150,6 @@ void pq_count_add(pq_text *out, double count, pq_style style)
     }
 }
 
-/* Bytes of the UTF-8 character at s, or 0 if it is none (RFC 3629). */
-static size_t utf8_length(const unsigned char *s)
-{
-    size_t   n = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    uint32_t code;
-
-    if (n == 1) {
-        return 1;
-    }
-    if (s[0] < 0xc2 || s[0] > 0xf4) {
-        return 0;
-    }
-    code = s[0] & (0x7fu >> n);
-    for (size_t i = 1; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-        code = code << 6 | (s[i] & 0x3fu);
-    }
-    if ((n == 3 && (code < 0x800 || (code >= 0xd800 && code < 0xe000))) ||
-        (n == 4 && (code < 0x10000 || code > 0x10ffff))) {
-        return 0;
-    }
-    return n;
-}
-
 static const char *escape_of(char c, pq_style style)
 {
     static const struct {
@@ -242,29 +219,42 @@ static void add_tex_character(pq_text *out, const unsigned char *s, size_t n)
     }
 }
 
+/* A hidden character as \u202e, the backslash escaped in its turn. */
+static void add_hidden(pq_text *out, const char *s, size_t n, pq_style style)
+{
+    const char one[5]  = {s[0], n > 1 ? s[1] : 0, n > 2 ? s[2] : 0, n > 3 ? s[3] : 0, 0};
+    pq_text    visible = {0};
+
+    if (isspace((unsigned char)*s)) {
+        pq_text_add(out, " "); /* breaks of lines */
+        return;
+    }
+    pq_visible_add(&visible, one, false);
+    pq_escape_add(out, visible.text != NULL ? visible.text : "?", style);
+    out->failed = out->failed || visible.failed;
+    pq_text_free(&visible);
+}
+
 void pq_escape_add(pq_text *out, const char *text, pq_style style)
 {
-    const unsigned char *s = (const unsigned char *)text;
+    size_t n;
 
-    while (*s != '\0') {
-        const size_t n      = utf8_length(s);
-        const char  *escape = n == 1 ? escape_of((char)*s, style) : NULL;
+    for (const char *s = text; *s != '\0'; s += n > 0 ? n : 1) {
+        uint32_t code;
+        n                  = pq_utf8_read(s, &code);
+        const char *escape = n == 1 ? escape_of(*s, style) : NULL;
         if (n == 0) {
             pq_text_add_bytes(out, "?", 1);
-            s++;
-            continue;
-        }
-        if (*s < 0x20 || *s == 0x7f || (n == 2 && s[0] == 0xc2 && s[1] < 0xa0)) {
-            pq_text_add_bytes(out, " ", 1);
+        } else if (pq_is_hidden(code)) {
+            add_hidden(out, s, n, style);
         } else if (escape != NULL) {
             pq_text_add(out, "%s", escape);
         } else if (n > 1 && style == PQ_STYLE_TEX) {
-            add_tex_character(out, s, n);
+            add_tex_character(out, (const unsigned char *)s, n);
         } else if (*s == '-' && s[1] == '-' && style == PQ_STYLE_TEX) {
             pq_text_add(out, "-{}"); /* two hyphens, not a dash */
         } else {
-            pq_text_add_bytes(out, (const char *)s, n);
+            pq_text_add_bytes(out, s, n);
         }
-        s += n;
     }
 }

@@ -37,8 +37,8 @@ void pq_number_add(pq_text *out, pq_number number, double scale, int digits,
 /** Appends a whole number with thin spaces between thousands: "17 556". */
 void pq_count_add(pq_text *out, double count, pq_style style);
 
-/** Appends a text with what the style cannot take escaped; control characters become
- * spaces, broken UTF-8 "?". */
+/** Appends a text with what the style cannot take escaped; breaks of lines become
+ * spaces, hidden characters \\u202e (core/visible.h), broken UTF-8 "?". */
 void pq_escape_add(pq_text *out, const char *text, pq_style style);
 
 #endif

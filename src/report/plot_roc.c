@@ -132,7 +132,7 @@ static pq_status add_model(pq_plot *p, size_t row, int dash, size_t *blocks, pq_
     pq_status     st;
 
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    if (*name == '\0' || !pq_file_exists(path)) {
+    if (*name == '\0' || !pq_path_is_inside(p->dir, name) || !pq_file_exists(path)) {
         goto cleanup;
     }
     PQ_TRY(list_classes(record, &classes, err));

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "report/plots.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -103,7 +104,7 @@ cleanup:
 static bool is_whole(const char *path, const pq_picture_format *form)
 {
     char   tail[TAIL_BYTES + 1] = {0};
-    FILE  *file                 = fopen(path, "rb");
+    FILE  *file                 = pq_file_stream(path);
     size_t n                    = 0;
 
     if (file != NULL) {
@@ -154,12 +155,34 @@ cleanup:
     return st;
 }
 
+/* Makes what gnuplot will write into anew, so that it writes through no link. */
+static pq_status renew(const work *w, const char *name, const char *suffix, pq_err *err)
+{
+    char     *path = NULL;
+    int       fd;
+    pq_status st;
+
+    PQ_TRY(path_of(w, name, suffix, &path, err));
+    fd = pq_file_new(path);
+    PQ_CHECK(fd >= 0 && close(fd) == 0, PQ_ERR_IO, "%s: cannot be written: %s", path,
+             strerror(errno));
+cleanup:
+    pq_free(path);
+    return st;
+}
+
 static pq_status start(work *w, const char *name, pid_t *process, pq_err *err)
 {
     char     *script = pq_format("%s.gp", name), *log = pq_format("%s.log", name);
     pq_status st;
 
     PQ_CHECK(script != NULL && log != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(renew(w, name, ".log", err));
+    for (size_t f = 0; f < w->n_formats; f++) {
+        char suffix[12];
+        (void)snprintf(suffix, sizeof suffix, ".%s.tmp", formats[f].suffix);
+        PQ_TRY(renew(w, name, suffix, err));
+    }
     PQ_TRY(pq_gnuplot_start(w->program, w->folder, script, log, process, err));
 cleanup:
     pq_free(script);
@@ -415,9 +438,7 @@ pq_status pq_plots_make(const pq_view *v, const char *dir,
     work      w = {.v = v, .dir = dir, .n_formats = options->pdf ? 3 : 2};
     pq_status st;
 
-    w.folder = pq_path_join(dir, "plots");
-    PQ_CHECK(w.folder != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(pq_folder_make(w.folder, err));
+    PQ_TRY(pq_folder_make_inside(dir, "plots", &w.folder, err));
     PQ_TRY(pq_gnuplot_find(options->gnuplot, &w.program, err));
     st = make_all(&w, err);
     finish(&w);

@@ -146,7 +146,8 @@ void pq_tables_markdown(const pq_view *v, pq_text *out)
     for (size_t r = 0; r < v->n_rows; r++) {
         if (pq_view_failed(&v->rows[r])) {
             pq_text_add(out, failed++ == 0 ? "\nFailed cells:\n\n- " : "- ");
-            pq_text_add(out, "%s: ", v->rows[r].status);
+            pq_escape_add(out, v->rows[r].status, PQ_STYLE_MARKDOWN);
+            pq_text_add(out, ": ");
             pq_escape_add(out, v->rows[r].label, PQ_STYLE_MARKDOWN);
             pq_text_add(out, ": ");
             pq_escape_add(out, pq_view_reason(&v->rows[r]), PQ_STYLE_MARKDOWN);

@@ -231,8 +231,9 @@ static void add_failed(const pq_view *v, const column *labels, size_t width,
         if (!pq_view_failed(row)) {
             continue;
         }
-        pq_text_add(out, "%s%s%s: %s\n", p->bad, row->status, p->off,
-                    labels->texts[r + 1]);
+        pq_text_add(out, "%s", p->bad);
+        pq_escape_add(out, row->status, PQ_STYLE_TEXT);
+        pq_text_add(out, "%s: %s\n", p->off, labels->texts[r + 1]);
         pq_escape_add(&reason, pq_view_reason(row), PQ_STYLE_TEXT);
         add_wrapped(out, reason.text != NULL ? reason.text : "", 4, width);
         out->failed = out->failed || reason.failed;

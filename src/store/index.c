@@ -105,7 +105,10 @@ static pq_status fill(index_file *f, const char *path, const json_t *results, pq
     size_t        i;
     pq_status     st = PQ_OK;
 
+    /* without a journal beside it: the file is thrown away when it is not finished */
     if (sqlite3_open(path, &f->file) != SQLITE_OK ||
+        sqlite3_exec(f->file, "PRAGMA journal_mode = OFF", NULL, NULL, NULL) !=
+            SQLITE_OK ||
         sqlite3_exec(f->file, schema, NULL, NULL, NULL) != SQLITE_OK) {
         return fail(f, err);
     }
@@ -129,11 +132,10 @@ cleanup:
 pq_status pq_index_write(const json_t *results, const char *path, pq_err *err)
 {
     index_file f         = {.path = path};
-    char      *temporary = pq_file_temporary(path);
+    char      *temporary = NULL;
     pq_status  st;
 
-    PQ_CHECK(temporary != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    (void)unlink(temporary);
+    PQ_TRY(pq_file_temporary(path, &temporary, err));
     st = fill(&f, temporary, results, err);
     for (int s = 0; s < STATEMENTS; s++) {
         (void)sqlite3_finalize(f.insert[s]);

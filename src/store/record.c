@@ -5,6 +5,7 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "store/schema.h"
 
 #define FOLDER "cells"
 
@@ -43,22 +44,19 @@ bool pq_json_add(const json_t *value, pq_text *out)
 
 pq_status pq_record_write(const char *dir, const json_t *record, pq_err *err)
 {
-    const char *key    = text_of(record, "key");
-    char       *path   = NULL;
-    char       *folder = NULL;
-    pq_text     text   = {0};
+    const char *key  = text_of(record, "key");
+    char       *path = NULL;
+    pq_text     text = {0};
     pq_status   st;
 
     PQ_CHECK(is_key(key), PQ_ERR_FORMAT, "a record has the key '%s', which is no hash",
              key);
-    folder = pq_path_join(dir, FOLDER);
-    path   = path_of(dir, key);
-    PQ_CHECK(folder != NULL && path != NULL && pq_json_add(record, &text), PQ_ERR_NOMEM,
+    path = path_of(dir, key);
+    PQ_CHECK(path != NULL && pq_json_add(record, &text), PQ_ERR_NOMEM,
              "cannot allocate a record");
-    PQ_TRY(pq_folder_make(folder, err));
+    PQ_TRY(pq_folder_make_inside(dir, FOLDER, NULL, err));
     PQ_TRY(pq_file_write(path, text.text, text.length, err));
 cleanup:
-    pq_free(folder);
     pq_free(path);
     pq_text_free(&text);
     return st;
@@ -72,6 +70,11 @@ static pq_status check(const json_t *record, const char *path, const char *key,
 
     PQ_CHECK(strcmp(text_of(record, "schema"), PQ_RECORD_SCHEMA) == 0, PQ_ERR_FORMAT,
              "%s: is not a record of schema %s", path, PQ_RECORD_SCHEMA);
+    st = pq_schema_record(record, err);
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s", path);
+        goto cleanup;
+    }
     PQ_CHECK(strcmp(text_of(record, "key"), key) == 0, PQ_ERR_FORMAT,
              "%s: holds the record of another key, '%s'", path, text_of(record, "key"));
     PQ_CHECK(*text_of(record, "status") != '\0' && *text_of(record, "phase") != '\0' &&

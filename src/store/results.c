@@ -6,6 +6,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "store/record.h"
+#include "store/schema.h"
 
 enum { MAX_BYTES = 256 << 20 };
 
@@ -37,6 +38,11 @@ static pq_status read_plan(const char *dir, json_t **out, pq_err *err)
     PQ_CHECK(strcmp(text_of(plan, "schema"), PQ_PLAN_SCHEMA) == 0 &&
                  json_is_array(json_object_get(plan, "cells")),
              PQ_ERR_FORMAT, "%s: is not a plan of schema %s", path, PQ_PLAN_SCHEMA);
+    st = pq_schema_plan(plan, err);
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s", path);
+        goto cleanup;
+    }
     *out = plan;
     plan = NULL;
 cleanup:

@@ -135,21 +135,18 @@ cleanup:
 /* Saves what is there now; the changes first, so that a model is never without them. */
 static pq_status save(work *w, pq_err *err)
 {
-    char     *folder  = pq_path_join(w->cells->dir, "models");
     char     *model   = pq_artifact_path(w->cells, w->cell->artifact[w->done]);
     char     *changes = changes_path(w, w->done);
     pq_text   text    = {0};
     pq_status st;
 
-    PQ_CHECK(folder != NULL && model != NULL && changes != NULL &&
-                 pq_json_add(w->changes, &text),
+    PQ_CHECK(model != NULL && changes != NULL && pq_json_add(w->changes, &text),
              PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(pq_cells_unchanged(w->cells, err));
-    PQ_TRY(pq_folder_make(folder, err));
+    PQ_TRY(pq_folder_make_inside(w->cells->dir, "models", NULL, err));
     PQ_TRY(pq_file_write(changes, text.text, text.length, err));
     PQ_TRY(pq_model_save(w->graph, model, err));
 cleanup:
-    pq_free(folder);
     pq_free(model);
     pq_free(changes);
     pq_text_free(&text);
@@ -268,6 +265,8 @@ static pq_status compress(work *w, pq_err *err)
     pq_status      st;
 
     PQ_CHECK(folder != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_CHECK(pq_path_is_inside(w->cells->dir, "cache"), PQ_ERR_IO,
+             "%s: is a link; a folder of results is written in itself alone", folder);
     for (size_t i = variant->n_stages + 1;
          i-- > 0 && w->graph == NULL && !w->options->fresh;) {
         (void)take_up(w, i);
@@ -363,19 +362,17 @@ cleanup:
 
 static pq_status add_curves(const work *w, json_t *record, pq_err *err)
 {
-    const pq_evaluation view   = view_of(w);
-    char               *folder = pq_path_join(w->cells->dir, "arrays");
-    char               *name   = pq_format("arrays/%s.h5", w->cell->eval);
-    char               *path   = name != NULL ? pq_path_join(w->cells->dir, name) : NULL;
+    const pq_evaluation view = view_of(w);
+    char               *name = pq_format("arrays/%s.h5", w->cell->eval);
+    char               *path = name != NULL ? pq_path_join(w->cells->dir, name) : NULL;
     pq_status           st;
 
-    PQ_CHECK(folder != NULL && path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(pq_folder_make(folder, err));
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_folder_make_inside(w->cells->dir, "arrays", NULL, err));
     PQ_TRY(pq_curves_write(&view, path, err));
     PQ_CHECK(json_object_set_new(record, "arrays_file", json_string(name)) == 0,
              PQ_ERR_NOMEM, "cannot allocate a record");
 cleanup:
-    pq_free(folder);
     pq_free(name);
     pq_free(path);
     return st;

@@ -45,16 +45,20 @@ static pq_status copy_file(const char *from, const char *dir, const char *name,
 {
     char     *source = pq_path_join(from, name);
     char     *target = pq_path_join(dir, name);
-    char     *bytes  = NULL;
-    size_t    n      = 0;
+    char     *bytes = NULL, *inner = NULL;
+    size_t    n = 0;
     pq_status st;
 
     PQ_CHECK(source != NULL && target != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     if (pq_file_exists(source) && !pq_file_exists(target)) {
-        char *folder = pq_format("%.*s", (int)(pq_path_base(target) - target), target);
-        st           = folder != NULL ? pq_folder_make(folder, err) : PQ_ERR_NOMEM;
-        pq_free(folder);
-        PQ_TRY(st);
+        PQ_CHECK(pq_path_is_inside(from, name), PQ_ERR_FORMAT,
+                 "%s: leads out of its folder: it is not copied", source);
+        PQ_TRY(pq_folder_make(dir, err));
+        inner = pq_format("%.*s", (int)strcspn(name, "/"), name);
+        PQ_CHECK(inner != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+        if (strchr(name, '/') != NULL) {
+            PQ_TRY(pq_folder_make_inside(dir, inner, NULL, err));
+        }
         PQ_TRY(pq_file_read(source, COPY_BYTES, &bytes, &n, err));
         PQ_TRY(pq_file_write(target, bytes, n, err));
     }
@@ -62,6 +66,7 @@ cleanup:
     pq_free(source);
     pq_free(target);
     pq_free(bytes);
+    pq_free(inner);
     return st;
 }
 
@@ -85,16 +90,13 @@ static bool is_ok(const json_t *record)
     return strcmp(text_of(record, "status"), "ok") == 0;
 }
 
-/* Copies a file that a record names, if the name stays inside the folder. */
+/* Copies a file that a record names: one in arrays/ or models/ (store/schema.h). */
 static pq_status copy_named(const char *from, const char *dir, const json_t *record,
                             const char *field, pq_err *err)
 {
     const char *name = text_of(record, field);
 
-    if (*name == '\0' || name[0] == '/' || strstr(name, "..") != NULL) {
-        return PQ_OK;
-    }
-    return copy_file(from, dir, name, err);
+    return *name == '\0' ? PQ_OK : copy_file(from, dir, name, err);
 }
 
 /* Takes a record over if it is better than what is there; two good ones of a cell must

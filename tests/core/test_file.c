@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -92,7 +93,7 @@ Test(file, paths_join_and_split)
 Test(file, only_what_dead_processes_of_this_host_left_is_tidied_up)
 {
     char       *folder = scratch(), *path = pq_path_join(folder, "x.h5");
-    char       *mine  = pq_file_temporary(path), *dead, *other, *dot;
+    char       *mine  = NULL, *dead, *other, *dot;
     const pid_t child = fork();
     int         status;
 
@@ -100,6 +101,7 @@ Test(file, only_what_dead_processes_of_this_host_left_is_tidied_up)
         _exit(0);
     }
     cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert_eq(pq_file_temporary(path, &mine, NULL), PQ_OK);
     dot   = strrchr(mine, '.');
     dead  = pq_format("%.*s.%d", (int)(dot - mine), mine, (int)child);
     other = pq_format("%s.tmp.elsewhere.%d", path, (int)child);
@@ -115,4 +117,119 @@ Test(file, only_what_dead_processes_of_this_host_left_is_tidied_up)
     pq_free(mine);
     pq_free(dead);
     pq_free(other);
+}
+
+static char *link_to_secret(const char *folder, const char *name)
+{
+    char *secret = pq_path_join(folder, "secret"), *path = pq_path_join(folder, name);
+
+    cr_assert_eq(pq_file_write(secret, "kept", 4, NULL), PQ_OK);
+    (void)unlink(path);
+    cr_assert_eq(symlink(secret, path), 0);
+    pq_free(secret);
+    return path;
+}
+
+static void expect_kept(const char *folder)
+{
+    char  *secret = pq_path_join(folder, "secret"), *bytes = NULL;
+    size_t n = 0;
+
+    cr_assert_eq(pq_file_read(secret, 100, &bytes, &n, NULL), PQ_OK);
+    cr_expect_str_eq(bytes, "kept");
+    pq_free(bytes);
+    pq_free(secret);
+}
+
+Test(file, nothing_is_written_through_a_link)
+{
+    char  *folder = scratch(), *path = pq_path_join(folder, "x.csv"), *own = NULL, *link;
+    pq_err err = {0};
+
+    cr_assert_eq(pq_file_temporary(path, &own, NULL), PQ_OK);
+    link = link_to_secret(folder, pq_path_base(own));
+    cr_expect_eq(pq_file_write(path, "new", 3, &err), PQ_OK, "%s", err.message);
+    expect_kept(folder);
+    pq_free(link);
+    link = link_to_secret(folder, "y.csv");
+    cr_expect_eq(pq_file_write(link, "new", 3, &err), PQ_ERR_IO);
+    cr_expect(strstr(err.message, "is there and not a regular file") != NULL);
+    expect_kept(folder);
+    const int fd = pq_file_new(link);
+    cr_assert_geq(fd, 0);
+    cr_expect_eq(write(fd, "new", 3), 3);
+    (void)close(fd);
+    expect_kept(folder);
+    pq_free(link);
+    pq_free(own);
+    pq_free(path);
+}
+
+Test(file, pipes_and_devices_are_refused_without_waiting)
+{
+    char  *pipe = pq_path_join(scratch(), "pipe.h5"), *bytes = NULL;
+    size_t n   = 0;
+    pq_err err = {0};
+
+    cr_assert_eq(mkfifo(pipe, 0600), 0);
+    cr_expect_eq(pq_file_check(pipe, &err), PQ_ERR_FORMAT);
+    cr_expect(strstr(err.message, "is a pipe, a device or a socket, not a file") != NULL);
+    cr_expect_eq(pq_file_open(pipe), -1);
+    cr_expect_null(pq_file_stream("/dev/zero"));
+    err = (pq_err){0};
+    cr_expect_eq(pq_file_read(pipe, 10, &bytes, &n, &err), PQ_ERR_FORMAT);
+    cr_expect(strstr(err.message, "is not a regular file") != NULL);
+    pq_free(pipe);
+}
+
+Test(file, only_names_of_one_file_become_paths)
+{
+    static const char *const good[] = {"a.h5", "cifar-10", "Größe.bin", "a b", "x..y"};
+    static const char *const bad[]  = {"",       ".",    "..",           "../x", "/etc/x",
+                                       "a/b",    ".ssh", "a\\b",         "-rf",  "a\nb",
+                                       "a\x1b[", "\xff", "a\xe2\x80\xae"};
+
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        cr_expect(pq_is_file_name(good[i]), "%s", good[i]);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cr_expect_not(pq_is_file_name(bad[i]), "case %zu", i);
+    }
+}
+
+Test(file, paths_inside_a_folder_lead_through_no_link)
+{
+    static const char *const bad[] = {"",       "/x",   "../x", "a/../../x",
+                                      "link/x", "a//x", "./x"};
+    char  *folder = scratch(), *link = pq_path_join(folder, "link"), *path = NULL;
+    pq_err err = {0};
+
+    cr_assert_eq(symlink("/tmp", link), 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cr_expect_not(pq_path_is_inside(folder, bad[i]), "%s", bad[i]);
+    }
+    cr_expect(pq_path_is_inside(folder, "a/b.h5"));
+    cr_expect_eq(pq_folder_make_inside(folder, "link", NULL, &err), PQ_ERR_IO);
+    cr_expect(strstr(err.message, "is a link") != NULL);
+    cr_expect_eq(pq_folder_make_inside(folder, "plots", &path, NULL), PQ_OK);
+    cr_expect(pq_folder_exists(path));
+    pq_free(path);
+    pq_free(link);
+}
+
+Test(file, shipped_folders_are_not_those_of_the_current_folder)
+{
+    char  *found = NULL, *here = scratch(), *fake = pq_path_join(here, "datasets/sets");
+    char   at[4096] = "";
+    pq_err err      = {0};
+
+    cr_assert_eq(pq_folder_make(fake, NULL), PQ_OK);
+    cr_assert_eq(chdir(here), 0);
+    cr_assert_eq(pq_folder_shipped("datasets/sets", "sets", &found, &err), PQ_OK, "%s",
+                 err.message);
+    cr_assert_not_null(realpath(found, at));
+    cr_expect_str_eq(at, PQ_TEST_SOURCE_ROOT "/datasets/sets");
+    cr_expect_eq(pq_folder_shipped("no/such", "none", &found, &err), PQ_ERR_NOT_FOUND);
+    pq_free(found);
+    pq_free(fake);
 }

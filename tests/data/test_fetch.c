@@ -720,8 +720,8 @@ Test(fetch, broken_manifests_are_refused_with_the_place)
     refused_manifest(HEAD "files:\n  - {url: http://x/y, bytes: 5, md5: ABC}\n",
                      "7:38: md5 is not 32 hexadecimal digits in lower case");
     refused_manifest(HEAD "files:\n  - {url: http://x/, bytes: 5, checksum: unknown}\n",
-                     "7:5: '' is no name for a file");
+                     "7:5: as: '' is no name for a file");
     refused_manifest(
         HEAD "files:\n  - {url: http://x/y, as: ../z, bytes: 5, checksum: unknown}\n",
-        "7:5: '../z' is no name for a file");
+        "7:27: as: '../z' is no name for a file");
 }

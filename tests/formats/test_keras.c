@@ -377,11 +377,10 @@ Test(keras, what_cannot_be_read_is_named_with_its_layer)
             "layer 'd': ReLU with threshold 1, max_value inf and negative_slope 0 is not "
             "read: a "
             "threshold, and a slope with a maximum, have no kind here");
-    write_dense(MODEL(INPUT("3,3,3") "," LAYER("ZeroPadding2D", "d", "in",
-                                               ",\"padding\":[[1,1],2]"),
-                      "d"));
-    refused(PQ_ERR_FORMAT,
-            "layer 'd': 'padding' is not [[top, bottom], [left, right]]");
+    write_dense(MODEL(
+        INPUT("3,3,3") "," LAYER("ZeroPadding2D", "d", "in", ",\"padding\":[[1,1],2]"),
+        "d"));
+    refused(PQ_ERR_FORMAT, "layer 'd': 'padding' is not [[top, bottom], [left, right]]");
     write_dense(MODEL(INPUT("null") "," LAYER("Dense", "d", "in", ""), "d"));
     refused(
         PQ_ERR_UNSUPPORTED,

@@ -121,12 +121,12 @@ Test(number, markdown_and_tex_take_nothing_for_markup)
 
 Test(number, control_characters_and_broken_utf8_do_not_get_through)
 {
-    expect_escape("a\nb\x1b[31m\x7f", PQ_STYLE_TEXT, "a b [31m ");
+    expect_escape("a\nb\x1b[31m\x7f", PQ_STYLE_TEXT, "a b\\u001b[31m\\u007f");
     expect_escape("\xff\xc3(\xe2\x82 \xed\xa0\x80 \xf4\x90\x80\x80", PQ_STYLE_HTML,
                   "?\?(\?\? \?\?\? \?\?\?\?");
     expect_escape("\xc2\x9b"
                   "31m",
-                  PQ_STYLE_TEXT, " 31m");
+                  PQ_STYLE_TEXT, "\\u009b31m");
     expect_escape("Größe 東京 \xf0\x9f\x98\x80", PQ_STYLE_HTML,
                   "Größe 東京 \xf0\x9f\x98\x80");
 }

@@ -213,7 +213,7 @@ Test(results, folders_without_a_plan_are_told)
     write_text("r/plan.json", "{\"schema\": \"pquant-plan/1\", \"cells\": [3]}");
     err = (pq_err){0};
     cr_expect_eq(pq_results_read("r", &results, NULL, &err), PQ_ERR_FORMAT);
-    cr_expect_str_eq(err.message, "r/plan.json: cell 0 is not complete");
+    cr_expect_str_eq(err.message, "r/plan.json: 'cells' is not a list of objects");
 }
 
 Test(results, make_a_table_of_a_row_a_cell)

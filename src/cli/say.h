@@ -1,0 +1,27 @@
+/**
+ * @file
+ * The one way to a terminal. Names and texts come out of files of strangers: what a
+ * terminal would obey in them is shown escaped (core/visible.h). Nothing else in cli
+ * writes to stdout or stderr; tests/cli/hostile.sh looks for it.
+ */
+#ifndef PQ_CLI_SAY_H
+#define PQ_CLI_SAY_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+/** fprintf whose texts (%s) are shown, and whose line feeds stand in the format alone. */
+void pq_say(FILE *to, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/** A text of several lines. */
+void pq_say_lines(FILE *to, const char *text);
+
+/** A JSON value, indented, with a line feed: valid JSON, hidden characters as \uXXXX.
+ * @return false when it is NULL or memory ran out. */
+bool pq_say_json(const json_t *value);
+
+/** Our own sequences, for colours and progress: nothing of a file may be in it. */
+void pq_say_raw(FILE *to, const char *text);
+
+#endif
