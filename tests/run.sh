@@ -111,5 +111,6 @@ for script in tests/cli/*.sh; do
   step "cli $(basename "$script" .sh)" bash "$script"
 done
 step "cli configs, sanitizers" env PQUANT="$root/build-asan/src/cli/pquant" bash tests/cli/configs.sh train
+step "cli hostile, sanitizers" env PQUANT="$root/build-asan/src/cli/pquant" bash tests/cli/hostile.sh
 step "cli bad_input, sanitizers" env PQUANT="$root/build-asan/src/cli/pquant" bash tests/cli/bad_input.sh
 finish

@@ -20,19 +20,22 @@ static const pq_option info_options[] = {
 static pq_status count_classes(pq_dataset *dataset, size_t split, size_t *counts,
                                pq_err *err)
 {
-    enum { CHUNK = 4096 };
+    enum { CHUNK_BYTES = 16 << 20 };
     const pq_dataset_info *info = pq_dataset_describe(dataset);
     const size_t           n    = info->splits[split].n;
-    size_t                 item = 0;
+    size_t                 item = 0, chunk;
     float                 *x    = NULL;
     int32_t               *y    = NULL;
     pq_status              st;
 
-    PQ_CHECK(pq_shape_count(&info->sample, &item), PQ_ERR_SHAPE, "events are too large");
-    PQ_NEW(x, CHUNK * item);
-    PQ_NEW(y, CHUNK);
-    for (size_t first = 0; first < n; first += CHUNK) {
-        const size_t   part  = n - first < CHUNK ? n - first : CHUNK;
+    PQ_CHECK(pq_shape_count(&info->sample, &item) && item > 0, PQ_ERR_SHAPE,
+             "events are too large");
+    chunk = CHUNK_BYTES / sizeof *x / item;
+    chunk = chunk < 1 ? 1 : chunk;
+    PQ_NEW(x, chunk * item);
+    PQ_NEW(y, chunk);
+    for (size_t first = 0; first < n; first += chunk) {
+        const size_t   part  = n - first < chunk ? n - first : chunk;
         const pq_batch batch = {.x = x, .y = y};
         PQ_TRY(pq_dataset_read(dataset, split, first, part, &batch, err));
         for (size_t i = 0; i < part; i++) {

@@ -1,10 +1,17 @@
 #include "core/memory.h"
 
+#include <dirent.h>
 #include <malloc.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "core/budget.h"
+#include "core/file.h"
+#include "core/text.h"
 
 enum { ALIGNMENT = 64 };
 
@@ -38,6 +45,42 @@ static void note_block(void *block)
     }
 }
 
+/* The budget that this thread reads a file under, or NULL. */
+static _Thread_local pq_budget *budget;
+
+enum { OUT_OF_BYTES = 1, OUT_OF_TIME = 2, CALLS_A_CLOCK = 64 };
+
+static double thread_s(void)
+{
+    struct timespec now;
+
+    return clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0
+               ? (double)now.tv_sec + 1e-9 * (double)now.tv_nsec
+               : 0.0;
+}
+
+static int fits(size_t bytes)
+{
+    pq_budget *b = budget;
+
+    if (b == NULL) {
+        return 1;
+    }
+    if (bytes > b->bytes) {
+        b->broken = OUT_OF_BYTES;
+    } else if (++b->calls % CALLS_A_CLOCK == 0 && thread_s() > b->until_s) {
+        b->broken = OUT_OF_TIME;
+    }
+    return b->broken == 0; /* what failed once goes on failing: nothing tries for long */
+}
+
+static void give_back(size_t bytes)
+{
+    if (budget != NULL) {
+        budget->bytes += bytes;
+    }
+}
+
 void *pq_calloc(size_t count, size_t size)
 {
     size_t bytes;
@@ -48,10 +91,17 @@ void *pq_calloc(size_t count, size_t size)
         return NULL;
     }
     bytes = bytes == 0 ? ALIGNMENT : (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (!fits(bytes)) {
+        return NULL;
+    }
     block = aligned_alloc(ALIGNMENT, bytes);
     if (block != NULL) {
         memset(block, 0, bytes);
         note_block(block);
+        if (budget != NULL) {
+            const size_t usable = malloc_usable_size(block);
+            budget->bytes -= usable < budget->bytes ? usable : budget->bytes;
+        }
     }
     return block;
 }
@@ -89,6 +139,7 @@ char *pq_strdup(const char *text)
 void pq_free(void *block)
 {
     if (block != NULL) {
+        give_back(malloc_usable_size(block));
         atomic_fetch_sub(&live_blocks, 1);
         atomic_fetch_sub(&live_bytes, malloc_usable_size(block));
         free(block);
@@ -118,4 +169,79 @@ size_t pq_memory_peak(void)
 void pq_memory_fail_after(size_t n)
 {
     atomic_store(&allowed, n);
+}
+
+/* PQUANT_READ_LIMIT, e.g. 8GB, or 0. */
+static size_t wanted_limit(void)
+{
+    double bytes = 0.0;
+
+    return pq_parse_real(getenv("PQUANT_READ_LIMIT"), PQ_UNIT_BYTES, &bytes) &&
+                   bytes > 0.0 && bytes < 1e18
+               ? (size_t)bytes
+               : 0;
+}
+
+/* Size of a file, or of the files of a folder without those of folders in it. */
+static size_t bytes_of(const char *path)
+{
+    DIR           *folder = pq_folder_exists(path) ? opendir(path) : NULL;
+    size_t         bytes  = folder == NULL ? pq_file_bytes(path) : 0;
+    struct dirent *entry;
+    struct stat    s;
+
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        if (fstatat(dirfd(folder), entry->d_name, &s, 0) == 0 && S_ISREG(s.st_mode)) {
+            bytes += (size_t)s.st_size;
+        }
+    }
+    if (folder != NULL) {
+        (void)closedir(folder);
+    }
+    return bytes;
+}
+
+void pq_budget_start(pq_budget *b, const char *path)
+{
+    const size_t n     = bytes_of(path);
+    const size_t least = (size_t)64 << 20, wanted = wanted_limit();
+    const size_t usual  = n < (SIZE_MAX >> 7) ? least + 64 * n : SIZE_MAX >> 1;
+    const double most_s = 10.0 + (double)n / 1e6;
+
+    *b = (pq_budget){.bytes   = wanted > usual ? wanted : usual,
+                     .until_s = thread_s() + (wanted > usual ? 100.0 : 1.0) * most_s,
+                     .n       = n,
+                     .inner   = budget != NULL};
+    if (!b->inner) {
+        budget = b;
+    }
+}
+
+pq_status pq_budget_end(pq_budget *b, const char *path, pq_status st, pq_err *err)
+{
+    if (b->inner) {
+        return st;
+    }
+    budget = NULL;
+    if (st == PQ_OK || b->broken == 0) {
+        return st;
+    }
+    if (err != NULL) {
+        *err = (pq_err){0};
+    }
+    (void)pq_err_set(
+        err, PQ_ERR_FORMAT, __FILE__, __LINE__,
+        b->broken == OUT_OF_BYTES
+            ? "%s: reading it takes more memory than its %zu bytes are worth "
+              "(64 MB, and 64 bytes for each)"
+            : "%s: reading it takes more time than its %zu bytes are worth "
+              "(10 s, and 1 s for each MB)",
+        path, b->n);
+    pq_err_hint(err, "if you trust it, PQUANT_READ_LIMIT=8GB lets it have so much");
+    return PQ_ERR_FORMAT;
+}
+
+bool pq_budget_fits(size_t bytes)
+{
+    return budget == NULL || bytes <= budget->bytes;
 }

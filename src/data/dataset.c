@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/budget.h"
 #include "core/file.h"
 #include "core/memory.h"
 #include "data/dataset_inside.h"
@@ -398,14 +399,34 @@ cleanup:
     return st;
 }
 
-pq_status pq_dataset_open(const char *path, const pq_dataset_options *options,
-                          pq_dataset **out, pq_err *err)
+/* Values that are promised and nowhere stored, or counted again in each split that links
+ * to them, would cost memory and time when they are read. */
+static pq_status check_worth(const pq_source *s, size_t items, pq_err *err)
 {
-    static const pq_dataset_options usual = {0};
-    const pq_dataset_options       *o     = options != NULL ? options : &usual;
-    pq_dataset                     *d     = NULL;
-    const pq_source                *s;
-    pq_status                       st;
+    size_t    events = 0, bytes = 0;
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < s->n_splits; i++) {
+        events += s->splits[i].n;
+    }
+    PQ_CHECK(!__builtin_mul_overflow(events, items * sizeof(float), &bytes) &&
+                 pq_budget_fits(bytes),
+             PQ_ERR_FORMAT,
+             "%s: its %zu events of %zu values are more than so small a file can hold",
+             s->path, events, items);
+cleanup:
+    if (st != PQ_OK) {
+        pq_err_hint(err, "if you trust it, PQUANT_READ_LIMIT=8GB lets it have so much");
+    }
+    return st;
+}
+
+static pq_status open_any(const char *path, const pq_dataset_options *o, pq_dataset **out,
+                          pq_err *err)
+{
+    pq_dataset      *d = NULL;
+    const pq_source *s;
+    pq_status        st;
 
     PQ_NEW(d, 1);
     (void)pthread_mutex_init(&d->lock, NULL);
@@ -416,6 +437,7 @@ pq_status pq_dataset_open(const char *path, const pq_dataset_options *options,
     d->features  = d->columns != NULL ? d->n_columns : s->sample.dim[s->sample.ndim - 1];
     PQ_CHECK(pq_shape_count(&s->sample, &d->source_items) && d->source_items > 0,
              PQ_ERR_FORMAT, "%s: its events hold no values", path);
+    PQ_TRY(check_worth(s, d->source_items, err));
     d->items = d->source_items / s->sample.dim[s->sample.ndim - 1] * d->features;
     d->block = PQ_BLOCK_BYTES / sizeof(float) / d->source_items;
     d->block = d->block < 1 ? 1 : d->block > PQ_BLOCK_EVENTS ? PQ_BLOCK_EVENTS : d->block;
@@ -428,6 +450,25 @@ pq_status pq_dataset_open(const char *path, const pq_dataset_options *options,
     d    = NULL;
 cleanup:
     pq_dataset_close(&d);
+    return st;
+}
+
+pq_status pq_dataset_open(const char *path, const pq_dataset_options *options,
+                          pq_dataset **out, pq_err *err)
+{
+    static const pq_dataset_options usual = {0};
+    pq_set                          set   = {0};
+    char                           *where = NULL;
+    pq_budget                       budget;
+    pq_status                       st;
+
+    PQ_TRY(pq_data_resolve(path, &set, &where, err));
+    pq_budget_start(&budget, where);
+    st = pq_budget_end(&budget, where,
+                       open_any(path, options != NULL ? options : &usual, out, err), err);
+cleanup:
+    pq_set_free(&set);
+    pq_free(where);
     return st;
 }
 

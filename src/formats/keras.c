@@ -256,9 +256,12 @@ static pq_status add_functional(reader *r, const json_t *layers, pq_err *err)
     pq_status    st;
 
     PQ_NEW(done, n);
-    while (left > 0 && added) {
+    PQ_CHECK(n <= PQ_GRAPH_NODES, PQ_ERR_FORMAT,
+             "%s: has %zu layers; at most %d are read", r->path, n, PQ_GRAPH_NODES);
+    for (size_t turn = 0; left > 0 && added; turn++) { /* forwards, backwards, … */
         added = false;
-        for (size_t i = 0; i < n; i++) {
+        for (size_t step = 0; step < n; step++) {
+            const size_t i = turn % 2 == 0 ? step : n - 1 - step;
             if (!done[i]) {
                 PQ_TRY(try_layer(r, json_array_get(layers, i), &done[i], err));
                 added = added || done[i];

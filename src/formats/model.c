@@ -1,5 +1,6 @@
 #include "formats/model.h"
 
+#include "core/budget.h"
 #include "core/file.h"
 #include "io/hdf5.h"
 
@@ -28,7 +29,7 @@ static pq_status unknown(const char *path, pq_err *err)
     return st;
 }
 
-pq_status pq_model_load(const char *path, const char *arch, pq_graph **out, pq_err *err)
+static pq_status load_any(const char *path, const char *arch, pq_graph **out, pq_err *err)
 {
     const pq_model_format *format = NULL;
     pq_graph              *graph  = NULL;
@@ -55,6 +56,14 @@ cleanup:
     pq_h5_close(&held);
     pq_graph_free(&graph);
     return st;
+}
+
+pq_status pq_model_load(const char *path, const char *arch, pq_graph **out, pq_err *err)
+{
+    pq_budget budget;
+
+    pq_budget_start(&budget, path);
+    return pq_budget_end(&budget, path, load_any(path, arch, out, err), err);
 }
 
 pq_status pq_model_save(const pq_graph *graph, const char *path, pq_err *err)

@@ -14,7 +14,7 @@
 #include "graph/graph_json.h"
 #include "io/hdf5.h"
 
-enum { VERSION = 1, MOST_WITHOUT_BITS = 1 << 24 };
+enum { VERSION = 1, MOST_WITHOUT_BITS = 1 << 22 };
 
 #define FORMAT           "pquant-model"
 #define MAX_WEIGHT_BYTES ((size_t)8 << 30)

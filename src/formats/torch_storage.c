@@ -1,5 +1,6 @@
 #include "formats/torch_storage.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -146,9 +147,28 @@ static bool inside(const zip_entry *e, const char *prefix, const char **rest,
     return true;
 }
 
+/* By key, then by place in the file: the first of equal keys is found. */
+static int by_key(const void *a, const void *b)
+{
+    const pq_torch_storage *x = a, *y = b;
+    const size_t            n = x->key_bytes < y->key_bytes ? x->key_bytes : y->key_bytes;
+    const int               c = n > 0 ? memcmp(x->key, y->key, n) : 0;
+
+    return c != 0                         ? c
+           : x->key_bytes != y->key_bytes ? (x->key_bytes > y->key_bytes ? 1 : -1)
+                                          : (x->bytes > y->bytes) - (x->bytes < y->bytes);
+}
+
+static void sort_storages(pq_torch_file *f)
+{
+    if (f->n_storages > 1) {
+        qsort(f->storages, f->n_storages, sizeof *f->storages, by_key);
+    }
+}
+
 static pq_status parse_zip(const uint8_t *zip, size_t n, pq_torch_file *f, pq_err *err)
 {
-    size_t    at = 0, count = 0, used, rest_bytes;
+    size_t    at = 0, count = 0, total = 0, used, rest_bytes;
     bool      pickled = false;
     pq_status st;
 
@@ -158,6 +178,12 @@ static pq_status parse_zip(const uint8_t *zip, size_t n, pq_torch_file *f, pq_er
         zip_entry   e;
         const char *rest;
         PQ_TRY(read_entry(zip, n, &at, &e, err));
+        total += e.n;
+        PQ_CHECK(
+            total <= n, PQ_ERR_FORMAT,
+            "the ZIP's entries lie over each other: %zu bytes are in its directory up "
+            "to here, but it has %zu",
+            total, n);
         if (inside(&e, "data/", &rest, &rest_bytes)) {
             f->storages[f->n_storages++] =
                 (pq_torch_storage){rest, rest_bytes, e.bytes, e.n};
@@ -175,32 +201,61 @@ cleanup:
     return st;
 }
 
-/* The storage of a key in the pickle, or NULL. */
-static const pq_pickle_value *described(const pq_pickle *p, const pq_pickle_value *key)
+/* A storage that the pickle describes. */
+typedef struct {
+    const char            *key;
+    size_t                 key_bytes;
+    const pq_pickle_value *value;
+} description;
+
+static int by_description(const void *a, const void *b)
 {
+    const description *x = a, *y = b;
+    const size_t       n = x->key_bytes < y->key_bytes ? x->key_bytes : y->key_bytes;
+    const int          c = n > 0 ? memcmp(x->key, y->key, n) : 0;
+
+    return c != 0                         ? c
+           : x->key_bytes != y->key_bytes ? (x->key_bytes > y->key_bytes ? 1 : -1)
+                                          : 0;
+}
+
+/* All of them by key, so that each record is found without looking at all. */
+static pq_status list_described(const pq_pickle *p, description **out, size_t *n,
+                                pq_err *err)
+{
+    description *all = NULL;
+    pq_status    st;
+
+    PQ_NEW(all, p->n);
+    *n = 0;
     for (size_t i = 0; i < p->n; i++) {
         const pq_pickle_value *v = &p->values[i];
         if (v->type == PQ_PICKLE_STORAGE) {
             const pq_pickle_value *k = &p->values[v->items[0]];
-            if (k->text_bytes == key->text_bytes &&
-                memcmp(k->text, key->text, key->text_bytes) == 0) {
-                return v;
-            }
+            all[(*n)++]              = (description){k->text, k->text_bytes, v};
         }
     }
-    return NULL;
+    if (*n > 1) {
+        qsort(all, *n, sizeof *all, by_description);
+    }
+    *out = all;
+cleanup:
+    return st;
 }
 
 /* Behind the list of keys: number of items and items, for each key. */
 static pq_status read_storages(const uint8_t *bytes, size_t n, size_t at,
                                const pq_pickle *keys, pq_torch_file *f, pq_err *err)
 {
-    const pq_pickle_value *list = &keys->values[keys->root];
+    const pq_pickle_value *list  = &keys->values[keys->root];
+    description           *known = NULL;
+    size_t                 n_known;
     pq_status              st;
 
     PQ_CHECK(list->type == PQ_PICKLE_LIST, PQ_ERR_FORMAT,
              "the list of storages is missing");
     PQ_NEW(f->storages, list->n);
+    PQ_TRY(list_described(&f->pickle, &known, &n_known, err));
     for (size_t i = 0; i < list->n; i++) {
         const pq_pickle_value *key = &keys->values[list->items[i]];
         const pq_pickle_value *storage;
@@ -208,7 +263,11 @@ static pq_status read_storages(const uint8_t *bytes, size_t n, size_t at,
 
         PQ_CHECK(key->type == PQ_PICKLE_TEXT, PQ_ERR_FORMAT,
                  "key %zu of the storages is no text", i);
-        storage = described(&f->pickle, key);
+        const description  wanted = {key->text, key->text_bytes, NULL};
+        const description *found =
+            n_known > 0 ? bsearch(&wanted, known, n_known, sizeof *known, by_description)
+                        : NULL;
+        storage = found != NULL ? found->value : NULL;
         PQ_CHECK(storage != NULL, PQ_ERR_FORMAT, "storage '%.*s' belongs to no tensor",
                  key->text_bytes < 80 ? (int)key->text_bytes : 80, key->text);
         size = pq_dtype_bytes((pq_dtype)storage->number);
@@ -221,6 +280,7 @@ static pq_status read_storages(const uint8_t *bytes, size_t n, size_t at,
         at += 8 + f->storages[i].n;
     }
 cleanup:
+    pq_free(known);
     return st;
 }
 
@@ -267,6 +327,7 @@ pq_status pq_torch_parse(uint8_t *bytes, size_t n, pq_torch_file *out, pq_err *e
     PQ_TRY(starts(bytes, n, zip_start, sizeof zip_start)
                ? parse_zip(bytes, n, &f, err)
                : parse_legacy(bytes, n, &f, err));
+    sort_storages(&f);
     *out = f;
     f    = (pq_torch_file){0};
 cleanup:
@@ -302,26 +363,38 @@ cleanup:
 static const pq_torch_storage *find_storage(const pq_torch_file   *f,
                                             const pq_pickle_value *key)
 {
-    for (size_t i = 0; i < f->n_storages; i++) {
-        if (f->storages[i].key_bytes == key->text_bytes &&
-            memcmp(f->storages[i].key, key->text, key->text_bytes) == 0) {
-            return &f->storages[i];
+    size_t first = 0, last = f->n_storages;
+
+    while (first < last) {
+        const size_t            mid = (first + last) / 2;
+        const pq_torch_storage *s   = &f->storages[mid];
+        const pq_torch_storage  due = {key->text, key->text_bytes, NULL, 0};
+        if (by_key(s, &due) < 0) {
+            first = mid + 1;
+        } else {
+            last = mid;
         }
     }
-    return NULL;
+    return first < f->n_storages && f->storages[first].key_bytes == key->text_bytes &&
+                   memcmp(f->storages[first].key, key->text, key->text_bytes) == 0
+               ? &f->storages[first]
+               : NULL;
 }
 
-/* Copies the items a tensor shows, row-major. */
-static void gather(const pq_tensor *source, size_t offset, const size_t *stride,
+/* Copies the items a tensor shows, row-major: those alone, for many tensors may show one
+ * large storage. */
+static void gather(const uint8_t *storage, size_t offset, const size_t *stride,
                    pq_tensor *t)
 {
+    const size_t size = pq_dtype_bytes(t->dtype);
+
     for (size_t i = 0; i < t->count; i++) {
         size_t at = offset, rest = i;
         for (size_t k = t->shape.ndim; k-- > 0;) {
             at += rest % t->shape.dim[k] * stride[k];
             rest /= t->shape.dim[k];
         }
-        pq_f32(t)[i] = (float)pq_tensor_get(source, at);
+        memcpy((uint8_t *)t->data + i * size, storage + at * size, size);
     }
 }
 
@@ -354,11 +427,12 @@ pq_status pq_torch_tensor(const pq_torch_file *f, const pq_pickle_value *tensor,
                  source.count);
     }
     /* Storages are not aligned in the file. */
-    PQ_TRY(pq_tensor_create(dtype, PQ_SHAPE(source.count), &t, err));
-    memcpy(t->data, s->bytes, source.count * pq_dtype_bytes(dtype));
-    source = *t;
+    PQ_TRY(pq_tensor_create(dtype, shape, &t, err));
+    gather(s->bytes, (size_t)offset, stride, t);
     PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, shape, out, err));
-    gather(&source, (size_t)offset, stride, *out);
+    for (size_t i = 0; i < t->count; i++) {
+        pq_f32(*out)[i] = (float)pq_tensor_get(t, i);
+    }
 cleanup:
     pq_tensor_free(&t);
     return st;

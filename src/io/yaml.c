@@ -224,6 +224,24 @@ cleanup:
     return st;
 }
 
+/* libyaml compares each directive with all before it: none is read, so none is given to
+ * it. */
+static pq_status refuse_directives(const char *text, size_t n, const char *name,
+                                   pq_err *err)
+{
+    size_t    line = 1;
+    pq_status st   = PQ_OK;
+
+    for (size_t i = 0; i < n; i++) {
+        const bool starts = i == 0 || text[i - 1] == '\n' || text[i - 1] == '\r';
+        PQ_CHECK(!starts || n - i < 4 || memcmp(text + i, "%TAG", 4) != 0, PQ_ERR_CONFIG,
+                 "%s:%zu:1: %%TAG is not read", name, line);
+        line += text[i] == '\n';
+    }
+cleanup:
+    return st;
+}
+
 pq_status pq_yaml_parse(const char *text, size_t n, const char *name, pq_yaml **out,
                         pq_err *err)
 {
@@ -233,6 +251,7 @@ pq_status pq_yaml_parse(const char *text, size_t n, const char *name, pq_yaml **
 
     PQ_CHECK(n <= PQ_YAML_MAX_BYTES, PQ_ERR_CONFIG,
              "%s: has %zu bytes; at most %d are read", name, n, PQ_YAML_MAX_BYTES);
+    PQ_TRY(refuse_directives(text, n, name, err));
     PQ_CHECK(yaml_parser_initialize(&r.parser) == 1, PQ_ERR_NOMEM, "cannot read %s",
              name);
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, n);

@@ -9,7 +9,7 @@
 #include "report/tables.h"
 #include "report/words.h"
 
-enum { PICTURE_BYTES_MAX = 1 << 26, VALUES_SHOWN = 3 };
+enum { PICTURE_BYTES_MAX = 1 << 26, VALUES_SHOWN = 3, PATH_BYTES_MAX = 128 };
 
 static const char style[] =
     ":root{color-scheme:light dark;--ink:#1c2128;--soft:#59636e;--line:#d5dae0;"
@@ -266,7 +266,7 @@ static void collect(json_t *into, const char *path, const json_t *value)
     json_t     *inner;
     char       *text;
 
-    if (json_is_object(value)) {
+    if (json_is_object(value) && strlen(path) <= PATH_BYTES_MAX) {
         json_object_foreach((json_t *)value, name, inner)
         {
             char *longer = pq_format("%s%s%s", path, *path != '\0' ? "." : "", name);

@@ -180,7 +180,7 @@ static pq_status start(work *w, const char *name, pid_t *process, pq_err *err)
     PQ_TRY(renew(w, name, ".log", err));
     for (size_t f = 0; f < w->n_formats; f++) {
         char suffix[12];
-        (void)snprintf(suffix, sizeof suffix, ".%s.tmp", formats[f].suffix);
+        (void)snprintf(suffix, sizeof suffix, ".%s.tmp", pq_picture_formats[f].suffix);
         PQ_TRY(renew(w, name, suffix, err));
     }
     PQ_TRY(pq_gnuplot_start(w->program, w->folder, script, log, process, err));

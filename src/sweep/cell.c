@@ -18,7 +18,7 @@
 #include "sweep/key.h"
 #include "train/train.h"
 
-enum { LAYERS_BYTES = 64 << 20 };
+enum { LAYERS_BYTES = 64 << 20, CONFUSION_CLASSES_MAX = 1024 };
 
 /* A cell while it is computed; owns all but cells and cell. */
 typedef struct {
@@ -336,19 +336,22 @@ static pq_status add_confusion(const work *w, json_t *record, pq_err *err)
     double             *counts = NULL;
     pq_status           st;
 
-    PQ_NEW(counts, n * n);
-    if (w->result.decided) {
-        pq_confusion(&view, counts);
-    }
     for (size_t i = 0; i < n; i++) {
-        json_t *row = json_array();
-        for (size_t k = 0; k < n; k++) {
-            (void)json_array_append_new(row, json_real(counts[i * n + k]));
-        }
-        (void)json_array_append_new(matrix, row);
         (void)json_array_append_new(names, json_string(view.class_names[i]));
     }
     if (pq_config_metric(w->cells->config, "confusion") && w->result.decided) {
+        PQ_CHECK(n <= CONFUSION_CLASSES_MAX, PQ_ERR_CONFIG,
+                 "metric 'confusion': a matrix of %zu classes is not made, of at most %d",
+                 n, CONFUSION_CLASSES_MAX);
+        PQ_NEW(counts, n * n);
+        pq_confusion(&view, counts);
+        for (size_t i = 0; i < n; i++) {
+            json_t *row = json_array();
+            for (size_t k = 0; k < n; k++) {
+                (void)json_array_append_new(row, json_real(counts[i * n + k]));
+            }
+            (void)json_array_append_new(matrix, row);
+        }
         (void)json_object_set(record, "confusion", matrix);
     }
     PQ_CHECK(json_object_set(record, "class_names", names) == 0, PQ_ERR_NOMEM,

@@ -99,7 +99,9 @@ typedef struct {
 typedef struct {
     char    *name;
     size_t   n_cases;
-    pq_case *cases; /**< last axis fastest */
+    size_t   expanded; /**< cases before exclusion */
+    size_t   room;     /**< most of them, so that all pipelines keep their limit */
+    pq_case *cases;    /**< last axis fastest */
 } pq_pipeline;
 
 /** `constraints:` a metric's bounds; "<metric>_loss" is the reference's value minus the

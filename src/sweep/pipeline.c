@@ -6,7 +6,7 @@
 #include "core/memory.h"
 #include "sweep/grid.h"
 
-enum { NAME_BYTES = 200 };
+enum { NAME_BYTES = 200, EXCLUSIONS_MAX = 10000000 };
 
 static const char *const pipeline_keys[] = {"stages", "sweep", "zip", "exclude", NULL};
 static const char *const stage_keys[]    = {"layers", NULL};
@@ -221,6 +221,18 @@ static pq_status expand(pq_problems *p, const pq_yaml *stages, pq_grid *grid,
                        out->name, PQ_CASES_MAX);
         return PQ_OK;
     }
+    if (grid->exclude != NULL && grid->exclude->n > EXCLUSIONS_MAX / n) {
+        pq_problem(p, grid->exclude,
+                   "pipeline '%s': %zu entries to exclude, each compared with %zu cells, "
+                   "are more than %d comparisons",
+                   out->name, grid->exclude->n, n, EXCLUSIONS_MAX);
+        return PQ_OK;
+    }
+    if (n > out->room) {
+        pq_problem(p, stages, "pipelines: more than %d cells up to here", PQ_CASES_MAX);
+        return PQ_OK;
+    }
+    out->expanded = n;
     PQ_NEW(values, grid->n_axes);
     PQ_NEW(out->cases, n);
     for (size_t i = 0; i < n; i++) {
@@ -331,14 +343,10 @@ pq_status pq_read_pipelines(pq_problems *p, const pq_yaml *node, pq_config *conf
     }
     PQ_NEW(config->pipelines, node->n);
     for (size_t i = 0; i < node->n; i++) {
-        config->n_pipelines = i + 1;
-        if (cells > PQ_CASES_MAX) {
-            pq_problem_key(p, node->items[i], "pipelines: more than %d cells up to here",
-                           PQ_CASES_MAX);
-            break;
-        }
+        config->n_pipelines       = i + 1;
+        config->pipelines[i].room = PQ_CASES_MAX - cells;
         PQ_TRY(read_pipeline(p, node->items[i], &config->pipelines[i], err));
-        cells += config->pipelines[i].n_cases;
+        cells += config->pipelines[i].expanded;
     }
 cleanup:
     return st;

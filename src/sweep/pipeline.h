@@ -8,7 +8,7 @@
 #include "sweep/config.h"
 #include "sweep/problems.h"
 
-enum { PQ_CASES_MAX = 100000 /**< cases of all pipelines */ };
+enum { PQ_CASES_MAX = 100000 /**< cases of all pipelines, before exclusion */ };
 
 /** Reads `pipelines:` into config->pipelines; what is wrong goes to the problems. */
 pq_status pq_read_pipelines(pq_problems *p, const pq_yaml *node, pq_config *config,

@@ -1,7 +1,10 @@
 #include <criterion/criterion.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "core/budget.h"
 #include "core/memory.h"
 
 Test(memory, blocks_are_zeroed_and_aligned)
@@ -61,4 +64,40 @@ Test(memory, growing_keeps_items_and_zeroes_the_rest)
     cr_expect_eq(p[1], 8);
     cr_expect_eq(p[4], 0);
     pq_free(p);
+}
+
+Test(memory, a_file_costs_no_more_than_it_is_worth)
+{
+    char      path[] = "/tmp/pq-budget-XXXXXX";
+    const int fd     = mkstemp(path);
+    pq_budget budget, inner;
+    pq_err    err = {0};
+    void     *kept, *more;
+
+    cr_assert_eq(write(fd, "0123456789", 10), 10);
+    (void)close(fd);
+    pq_budget_start(&budget, path);
+    kept = pq_calloc(63, 1 << 20);
+    cr_assert_not_null(kept);
+    cr_expect_not(pq_budget_fits(2 << 20));
+    pq_budget_start(&inner, path); /* the outer one holds */
+    more = pq_calloc(2, 1 << 20);
+    cr_expect_null(more);
+    cr_expect_eq(pq_budget_end(&inner, path, PQ_ERR_NOMEM, &err), PQ_ERR_NOMEM);
+    cr_expect_null(pq_calloc(1, 1), "what broke once does not go on");
+    cr_expect_eq(pq_budget_end(&budget, path, PQ_ERR_NOMEM, &err), PQ_ERR_FORMAT);
+    cr_expect(strstr(err.message, ": reading it takes more memory than its 10 bytes are "
+                                  "worth (64 MB, and 64 bytes for each)") != NULL,
+              "%s", err.message);
+    cr_expect(strstr(err.hint, "PQUANT_READ_LIMIT=8GB") != NULL);
+    more = pq_calloc(2, 1 << 20);
+    cr_expect_not_null(more);
+    cr_expect(pq_budget_fits((size_t)1 << 40));
+    cr_assert_eq(setenv("PQUANT_READ_LIMIT", "1GB", 1), 0);
+    pq_budget_start(&budget, path);
+    cr_expect(pq_budget_fits(900 << 20));
+    cr_expect_eq(pq_budget_end(&budget, path, PQ_OK, &err), PQ_OK);
+    pq_free(more);
+    pq_free(kept);
+    (void)unlink(path);
 }
