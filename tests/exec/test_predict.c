@@ -150,6 +150,42 @@ Test(predict, any_batch_and_thread_count_gives_the_same_bits_in_every_engine,
     pq_dataset_close(&d);
 }
 
+/* Batches 1 to 300, and around every power of two: beyond the events too. */
+static size_t next_size(size_t batch)
+{
+    size_t power = 1;
+
+    while (power < batch) {
+        power *= 2;
+    }
+    return batch < 300         ? batch + 1
+           : batch + 1 < power ? power - 1
+           : batch <= power    ? batch + 1
+                               : 2 * power - 1;
+}
+
+Test(predict, every_batch_size_gives_the_same_bits, .init = setup, .fini = teardown)
+{
+    float x[EVENTS * FEATURES];
+
+    standard_events(x);
+    pq_dataset *d   = make_dataset(x, false, false);
+    pq_graph   *g   = classifier(FEATURES);
+    float      *due = run_graph(g, "blas", EVENTS, EVENTS, x);
+    for (size_t batch = 1; batch <= 1 << 16; batch = next_size(batch)) {
+        const pq_predict_options o = {.batch = batch, .threads = 1 + batch % 2};
+        pq_predictions           p = {0};
+        OK(pq_predict(g, d, 0, &o, &p, &err));
+        cr_assert_eq(p.n, EVENTS);
+        cr_expect_eq(memcmp(p.outputs, due, EVENTS * CLASSES * sizeof *due), 0,
+                     "batch %zu", batch);
+        pq_predictions_free(&p);
+    }
+    pq_free(due);
+    pq_graph_free(&g);
+    pq_dataset_close(&d);
+}
+
 typedef struct {
     const char *what;
     bool        raw, scaler, standardized; /* the file's values, its scaler, its claim */

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from common import Cases, pquant, write_dataset
-from models import Net, largest_difference, node, read_scales, read_weights, write_model
+from models import Net, largest_difference, node, read_fraction, read_scales, read_weights, write_model
 from rng import Stream, orders
 
 STEPS, CLASSES, EVENTS, SEED = 20, list("gqwzt"), 500, 1
@@ -422,6 +422,47 @@ def grids():
             return {"loss": mine}, {"loss": np.array(run.losses)}
 
 
+class Fraction(torch.autograd.Function):
+    """Rounded to whole(f) fraction bits, clipped at lo and hi: gradient 1 to v, ln 2 (v - q) to f, where not clipped."""
+    @staticmethod
+    def forward(ctx, v, f, lo, hi):
+        step = 2.0 ** -torch.round(f)
+        q = torch.clamp(torch.round(v / step), lo / step, hi / step - 1) * step
+        ctx.save_for_backward(v, q, step)
+        ctx.ends = lo, hi
+        return q
+
+    @staticmethod
+    def backward(ctx, g):
+        (v, q, step), (lo, hi) = ctx.saved_tensors, ctx.ends
+        inside = (v >= lo - step / 2) & (v <= hi - step / 2)
+        return g * inside, (g * inside * math.log(2) * (v - q)).sum(), None, None
+
+
+def fractions():
+    """HGQ without its prices: kernels take the integer bits they need, activations keep theirs."""
+    @row("quantizers in training", "hgq, from 6 bits, price 0", 2e-5, "losses")
+    def compare():
+        pquant("compress", "mlp.h5", "-o", "q.h5", "--method", "quantize:format=fixed,bits=6,granularity=per_tensor",
+               "--calib", "events.h5:train", "--quiet")
+        mine = ours("q.h5", optimizer="sgd", lr=0.3, momentum=0, qat="hgq", qat_lr=300, hgq_beta=0, hgq_gamma=0)[1]
+        net, more = Net("q.h5"), {}
+        for k in ("fc1/kernel", "fc2/kernel"):
+            more[k] = parameter(float(read_fraction("q.h5", k)))
+            net.use[k] = lambda v, f=more[k]: Fraction.apply(v, f, -64.0, 64.0)
+        for n in net.nodes:
+            if n.get("quant"):
+                q, name = n["quant"], n["name"]
+                more[name] = parameter(float(q["fraction_bits"][0]))
+                hi = 2.0 ** q["integer_bits"][0]
+                net.on[name] = lambda v, f=more[name], lo=-hi if q["signed"] else 0.0, hi=hi: Fraction.apply(v, f, lo, hi)
+        start = {k: float(f.detach()) for k, f in more.items()}
+        run = Run(None, lambda n: torch.optim.SGD([{"params": n.trained()}, {"params": list(more.values()), "lr": 90.0}],
+                                                  lr=0.3), net=net)
+        assert any(round(float(f.detach())) != start[k] for k, f in more.items()), "no width moved"
+        return {"loss": mine}, {"loss": np.array(run.losses)}
+
+
 def table(measured):
     lines = ["| feature | compared | largest difference |", "|---|---|---|"]
     lines += [f"| {group}: {name} | {compared} | {d:.0e} |" for group, name, compared, d in measured]
@@ -451,7 +492,7 @@ def check_docs(measured):
 def main():
     only = sys.argv[1] if len(sys.argv) > 1 else ""
     models()
-    for make in (optimizers, schedules, losses, layers, lora, grids):
+    for make in (optimizers, schedules, losses, layers, lora, grids, fractions):
         make()
     cases, measured = Cases(), []
     for group, name, tolerance, compared, function in ROWS:

@@ -33,12 +33,17 @@ def text(item):
 
 
 def unpack(item):
-    """Values of a quantized weight of one scale, one an output, or in groups."""
+    """Values of a quantized weight: whole numbers, fixed point of one signed width, or nf4 in groups."""
     a, shape = item.attrs, tuple(item.attrs["shape"])
     count, scheme = int(np.prod(shape)), text(a["scheme"])
-    bits = 4 if scheme == "nf4" else int(a["bits"])
+    if scheme == "fixed":
+        bits = int(a.get("integer_bits", 0)) + int(a.get("fraction_bits", 0)) + int(a.get("signed", 0))
+    else:
+        bits = 4 if scheme == "nf4" else int(a["bits"])
     stream = np.unpackbits(item[()].astype(np.uint8), bitorder="little")[:count * bits].reshape(count, bits)
     codes = stream @ (1 << np.arange(bits))
+    if scheme == "fixed":
+        return (codes.reshape(shape) - (1 << bits - 1)) * 2.0 ** -int(a.get("fraction_bits", 0))
     scale = np.asarray(a["scale"], dtype=float)
     if scheme == "nf4":
         values, row = np.array(NF4)[codes].reshape(shape[0], -1), count // shape[0]
@@ -69,6 +74,11 @@ def read_scales(path):
     with h5py.File(path) as f:
         return {name: np.asarray(f[f"weights/{name}"].attrs["scale"], dtype=float)
                 for name in read_weights(path) if "scale" in f[f"weights/{name}"].attrs}
+
+
+def read_fraction(path, weight):
+    with h5py.File(path) as f:
+        return int(f[f"weights/{weight}"].attrs["fraction_bits"])
 
 
 def read_nodes(path):
