@@ -2,12 +2,10 @@
 # Sourced: virtual environments of pinned Python packages, in the cache folder, made anew only when their
 # requirements change.
 
-# make_environment NAME REQUIREMENTS: sets PYTHON. Fails with 77 when the network is away, else with 1.
-make_environment() {
-    environment=${XDG_CACHE_HOME:-$HOME/.cache}/pquant/venv-$1
-    PYTHON=$environment/bin/python
-    cmp -s "$2" "$environment/requirements.txt" && return 0
-    echo "installing the Python packages of $1 into $environment …" >&2
+# fill_environment REQUIREMENTS: `environment` with those packages, unless it is there.
+fill_environment() {
+    cmp -s "$1" "$environment/requirements.txt" && return 0
+    echo "installing the packages of $1 into $environment …" >&2
     rm -rf "$environment"
     python3 -m venv "$environment" || return 1
     # One at a time, in order: what comes first decides which variant the others find.
@@ -21,6 +19,20 @@ make_environment() {
             echo "cannot install $package" >&2
             return 1
         fi
-    done <"$2"
-    cp "$2" "$environment/requirements.txt"
+    done <"$1"
+    cp "$1" "$environment/requirements.txt"
+}
+
+# make_environment NAME REQUIREMENTS: sets PYTHON. Fails with 77 when the network is away, else with 1. Two runs at
+# once make it once.
+make_environment() {
+    environment=${XDG_CACHE_HOME:-$HOME/.cache}/pquant/venv-$1
+    PYTHON=$environment/bin/python
+    mkdir -p "$(dirname "$environment")"
+    exec 9>"$environment.lock"
+    flock 9
+    made=0
+    fill_environment "$2" || made=$?
+    exec 9>&-
+    return $made
 }
