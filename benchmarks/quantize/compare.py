@@ -1,81 +1,35 @@
-"""int8 ResNet-8 on one thread: pquant's `onednn` engine beside its own f32, oneDNN called bare,
-ONNX Runtime (f32 and QDQ int8) and PyTorch.
+"""int8 ResNet-8: pquant's `onednn` engine against its own float32, oneDNN called bare, ONNX Runtime
+(f32 and QDQ int8), OpenVINO (f32, bf16, int8 by NNCF) and PyTorch, each a process (../contest.py).
 
-All contenders sit in one process and take turns in random order; see ../inference/compare.py,
-whose networks and clock are used. Models are calibrated on the same random images: times do not
-depend on values, and accuracy is for configs/resnet8-int8.yaml to show.
+Models are calibrated on the same random images: times do not depend on values, and accuracy is
+for configs/resnet8-int8.yaml to show.
 """
 
 import argparse
-import ctypes
-import math
 import os
 import pathlib
 import random
-import statistics
 import subprocess
 import sys
 import tempfile
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # as ours: see bare.c
 here = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(here.parent / "inference"), str(here.parent)]
+sys.path.insert(0, str(here.parent))
 
 import h5py
+import nncf
 import numpy as np
+import openvino
 import onnxruntime
 import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from networks import Resnet8
-import compare as inference
+import contest
+import prepare
 import turns
 
-LARGEST_DIFFERENCE = 0.25  # of int8 probabilities from f32 ones, on random images
-
-
-class Plan:
-    """A model file of ours with one of our engines."""
-
-    def __init__(self, lib, path, engine, x):
-        self.name, self.version = f"pquant {engine}", "this tree"
-        lib.bench_open.restype = ctypes.c_void_p
-        lib.bench_run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
-        self.y = np.zeros((len(x), 10), np.float32)
-        self.x = x
-        lib.bench_kernels.restype, lib.bench_kernels.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
-        handle = lib.bench_open(ctypes.c_char_p(path.encode()), ctypes.c_char_p(engine.encode()),
-                                ctypes.c_size_t(len(x)))
-        if not handle:
-            sys.exit(f"pquant cannot run {path}")
-        self.kernels = lib.bench_kernels(handle).decode()
-        arguments = (ctypes.c_void_p(handle), ctypes.c_void_p(x.ctypes.data), ctypes.c_size_t(len(x)),
-                     ctypes.c_void_p(self.y.ctypes.data))
-        self.call = lambda: lib.bench_run(*arguments)
-
-    def output(self):
-        self.call()
-        return self.y.copy()
-
-
-class Bare:
-    """The same work by oneDNN 2.6 alone; its weights are no network's."""
-
-    name, version = "oneDNN bare", "2.6.3"
-
-    def __init__(self, lib, batch):
-        lib.bare_open.restype = ctypes.c_void_p
-        lib.bare_kernel.restype = ctypes.c_char_p
-        lib.bare_kernel.argtypes = lib.bare_run.argtypes = [ctypes.c_void_p]
-        handle = lib.bare_open(batch)
-        if not handle:
-            sys.exit("oneDNN cannot make the network")
-        self.kernel = lib.bare_kernel(handle).decode()
-        self.call = lambda: lib.bare_run(handle)
-
-    def output(self):
-        return None
+LARGEST_DIFFERENCE = 0.25  # of our int8 probabilities from f32 ones, on random images
+CALIBRATION = 300
 
 
 class Images(CalibrationDataReader):
@@ -87,72 +41,34 @@ class Images(CalibrationDataReader):
         return None if image is None else {"x": image[None]}
 
 
-class Qdq(inference.Onnx):
-    """ONNX Runtime's own static quantization: QDQ, int8 per channel, activations in uint8."""
-
-    name = "onnxruntime QDQ int8"
-
-    def __init__(self, model, x, images):
-        with tempfile.TemporaryDirectory() as folder:
-            plain, quantized = f"{folder}/plain.onnx", f"{folder}/int8.onnx"
-            torch.onnx.export(model, (x[:1],), plain, input_names=["x"], output_names=["y"],
-                              dynamic_axes={"x": {0: "n"}, "y": {0: "n"}}, opset_version=17, dynamo=False)
-            quantize_static(plain, quantized, Images(images), quant_format=QuantFormat.QDQ, per_channel=True,
-                            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = 1
-            session = onnxruntime.InferenceSession(quantized, options, providers=["CPUExecutionProvider"])
-        binding = session.io_binding()
-        self.value = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(x.numpy()))
-        self.result = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros((len(x), 10), np.float32))
-        binding.bind_ortvalue_input("x", self.value)
-        binding.bind_ortvalue_output("y", self.result)
-        self.call = lambda: session.run_with_iobinding(binding)
-
-
-def compressed(pquant, weights, images, folder):
-    """Our int8 model, calibrated on the images."""
+def ours_int8(pquant, weights, images, folder):
     data, out = f"{folder}/images.h5", f"{folder}/int8.h5"
     with h5py.File(data, "w") as f:
-        f["x"] = images
+        f["x"] = images.transpose(0, 2, 3, 1)
         f["y"] = np.arange(len(images), dtype=np.uint8) % 10
     subprocess.run([pquant, "compress", weights, "-o", out, "--method", "quantize:bits=8", "--calib", data],
                    check=True, stdout=subprocess.DEVNULL)
     return out
 
 
-def rows_for(batch, lib, a, model, int8, images, rounds):
-    x = images[:batch]
-    nchw = torch.tensor(x).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-    ours = Plan(lib, int8, "onednn", x)
-    bare = Bare(lib, batch)
-    f32 = Plan(lib, a.weights, "blas", x)
-    f32.name = "pquant blas f32"
-    onnx = inference.Onnx(model, nchw, 1)
-    onnx.name = "onnxruntime f32"
-    torch_f32 = inference.torch_contenders(model, nchw)
-    for t in torch_f32:
-        t.name += " f32"
-    rivals = [f32, bare, Qdq(model, nchw, images.transpose(0, 3, 1, 2)[:64]), onnx] + torch_f32
-    due, found = f32.output(), {}
-    for c in [ours] + rivals:
-        if c is not bare:
-            found[c.name] = float(np.abs(c.output() - due).max())
-    # A rival's int8 may be off where sums of bytes saturate (no VNNI): its row says by how much.
-    limits = {c: LARGEST_DIFFERENCE if c == ours.name else math.inf if "int8" in c else 1e-4 for c in found}
-    wrong = [f"{c}: {d:.3g}" for c, d in found.items() if not d <= limits[c]]
-    if wrong:
-        sys.exit("outputs differ too much from f32: " + ", ".join(wrong))
-    wall, _ = inference.take_turns([ours] + rivals, rounds)
-    rows = []
-    for rival, theirs in zip(rivals, wall[1:]):
-        note = (f"ours: {ours.kernels}; bare: {bare.kernel}; "
-                f"probabilities off f32 by {found[ours.name]:.1e}"
-                + (f", rival's by {found[rival.name]:.1e}" if rival.name in found else "")
-                + f"; {rounds} rounds; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-        rows.append(turns.row(f"ResNet-8 int8 batch {batch}", 1, rival.name, rival.version, wall[0], theirs, note))
-        print("  " + "  ".join(str(v) for v in rows[-1][:9]), file=sys.stderr, flush=True)
-    return rows
+def rivals_int8(folder, f, images):
+    """ONNX Runtime's own static quantization and NNCF's, per channel."""
+    qdq, ir = f"{folder}/qdq.onnx", f"{folder}/nncf.xml"
+    quantize_static(f.onnx, qdq, Images(images), quant_format=QuantFormat.QDQ, per_channel=True,
+                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+    quantized = nncf.quantize(openvino.Core().read_model(f.onnx), nncf.Dataset([i[None] for i in images]), subset_size=len(images))
+    openvino.save_model(quantized, ir)
+    return qdq, ir
+
+
+def contenders(f, a, batch, int8, qdq, ir):
+    found = [f.ours(a.library, a.weights, "blas"),
+             f.contender("oneDNN bare", "2.6.3", "1 thread", what="bare", library=a.library, batch=batch, threads=1)]
+    for threads in (1, 2):
+        word = f"{threads} thread" + "s" * (threads - 1)
+        found += [f.contender("onnxruntime QDQ int8", onnxruntime.__version__, word, what="onnx", model=qdq, threads=threads),
+                  f.contender("openvino int8 (nncf)", openvino.__version__.split("-")[0], word, what="openvino", model=ir, threads=threads, mode="")]
+    return [f.ours(a.library, int8, "onednn")], found + f.rivals()
 
 
 def main():
@@ -161,22 +77,31 @@ def main():
     parser.add_argument("csv")
     parser.add_argument("--weights", required=True)
     parser.add_argument("--pquant", required=True)
-    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--rounds", type=int, default=int(os.environ.get("PQUANT_BENCH_ROUNDS", 15)))
     a = parser.parse_args()
     random.seed(1)
     torch.manual_seed(1)
-    torch.set_num_threads(1)
-    images = np.ascontiguousarray((torch.rand(400, 32, 32, 3) * 255).numpy())
-    model = torch.nn.Sequential(Resnet8(), torch.nn.Softmax(dim=1)).eval()
-    inference.load_keras(model[0], a.weights)
-    model = model.to(memory_format=torch.channels_last)
-    lib = ctypes.CDLL(a.library)
-    rows = []
-    with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
-        int8 = compressed(a.pquant, a.weights, images, folder)
-        for batch in (1, 16):
-            rows += rows_for(batch, lib, a, model, int8, images, a.rounds)
-    turns.write(a.csv, rows)
+    torch.set_grad_enabled(False)
+    images = (torch.rand(CALIBRATION, 3, 32, 32) * 255).numpy()
+    rows, fair = [], True
+    with tempfile.TemporaryDirectory() as folder:
+        int8 = ours_int8(a.pquant, a.weights, images, folder)
+        for batch in (1, 64):
+            f = prepare.Folder(folder, f"resnet8-{batch}", prepare.resnet8(a.weights), images[:batch])
+            ours, rivals = contenders(f, a, batch, int8, *rivals_int8(folder, f, images))
+
+            def note(mine, rival):
+                if not f.off(mine) <= LARGEST_DIFFERENCE:
+                    sys.exit(f"our int8 is off float32 by {f.off(mine):.3g}")
+                other = f.off(rival)
+                return (f"ours: {mine.about}; probabilities off f32 by {f.off(mine):.1e}"
+                        + (f", rival's by {other:.1e}" if other is not None else f"; bare: {rival.about}")
+                        + f"; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+            found, calm = contest.compare(f"ResNet-8 int8 batch {batch}", ours, rivals, a.rounds, note)
+            rows, fair = rows + found, fair and calm
+            turns.write(a.csv, rows)
+    sys.exit(0 if fair else "a rival was more than 15 % off its time alone: repeat on a quieter machine")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ for room in core tensor io layers graph formats data exec; do
 done
 # The two sides of oneDNN live in one library, so that both have its instruction set capped.
 ${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -Werror -shared -fPIC -I"$root/src" \
-    "$here/ours.c" "$here/bare.c" -o "$library" -Wl,--start-group "$@" -Wl,--end-group \
+    "$here/../plan.c" "$here/bare.c" -o "$library" -Wl,--start-group "$@" -Wl,--end-group \
     $(pkg-config --cflags --libs openblas jansson nettle hdf5 yaml-0.1 libcurl zlib) -lhdf5_hl \
     -ldnnl -lm -lpthread -ldl
 

@@ -1,5 +1,5 @@
 /*
- * pquant's side of the comparison, as a shared library that compare.py loads: a model
+ * pquant's side of the comparison, as a shared library that contender.py loads: a model
  * file run by an engine on one thread.
  */
 #include <stdio.h>
