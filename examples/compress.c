@@ -27,6 +27,7 @@ int main(int argc, char **argv)
         pquant_model_set_classes(net, "g,q,w,z,t") == 0 &&
         (test = pquant_data_open(argv[3])) != NULL &&
         (calib = pquant_data_open(argv[4])) != NULL &&
+        pquant_model_take_scaler(net, calib) == 0 && /* weights alone carry none */
         (small = pquant_compress(net, methods, 2, calib)) != NULL &&
         (before = pquant_evaluate(net, test)) != NULL &&
         (after = pquant_evaluate(small, test)) != NULL &&

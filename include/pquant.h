@@ -84,6 +84,13 @@ PQUANT_API pquant_data *pquant_data_open(const char *spec);
 PQUANT_API void pquant_data_close(pquant_data *data);
 
 /**
+ * Makes the events' scaler the model's own, where it has none: without one it gets events
+ * as they are.
+ * @return 0, or non-zero on failure (the events carry no scaler)
+ */
+PQUANT_API int pquant_model_take_scaler(pquant_model *model, const pquant_data *data);
+
+/**
  * Compresses by a list of methods, each applied to what the one before left.
  *
  * @param[in] model    unchanged

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "exec/rescale.h"
 #include "formats/model.h"
 #include "graph/head.h"
 #include "lab/compress.h"
@@ -141,6 +142,15 @@ void pquant_data_close(pquant_data *data)
         pq_dataset_close(&data->dataset);
         pq_free(data);
     }
+}
+
+int pquant_model_take_scaler(pquant_model *model, const pquant_data *data)
+{
+    pq_err *err = begin();
+
+    return pq_scaler_take(model->graph, pq_dataset_describe(data->dataset), err) !=
+               PQ_OK ||
+           pq_graph_check(model->graph, err) != PQ_OK;
 }
 
 pquant_model *pquant_compress(const pquant_model *model, const char *const *methods,

@@ -2,6 +2,7 @@
 
 #include "cli/verb.h"
 #include "core/memory.h"
+#include "exec/rescale.h"
 
 /* One option as given. */
 typedef struct {
@@ -262,4 +263,34 @@ pq_status pq_args_head(const pq_args *args, pq_graph *graph, pq_err *err)
     }
 cleanup:
     return st;
+}
+
+pq_status pq_args_scaler(const pq_args *args, pq_graph *graph,
+                         const pq_dataset_info *info, pq_err *err)
+{
+    const char *choice = pq_args_value(args, "scaler");
+    const bool  take   = strcmp(choice, pq_scaler_names[PQ_SCALER_DATASET]) == 0;
+    pq_status   st     = PQ_OK;
+
+    PQ_CHECK(take || strcmp(choice, pq_scaler_names[PQ_SCALER_NONE]) == 0, PQ_ERR_CONFIG,
+             "--scaler: '%s' is neither none nor dataset", choice);
+    if (take) {
+        PQ_CHECK(info != NULL, PQ_ERR_CONFIG,
+                 "--scaler dataset: no events are given (--calib or --train)");
+        PQ_TRY(pq_scaler_take(graph, info, err));
+        PQ_TRY(pq_graph_check(graph, err));
+    }
+cleanup:
+    return st;
+}
+
+void pq_args_note_scaler(const pq_args *args, const pq_graph *graph,
+                         const pq_dataset_info *info)
+{
+    if (pq_scaler_is_left(graph, info) && !pq_args_flag(args, "quiet")) {
+        (void)fputs(
+            "note: the model has no scaler and gets the events as they are, though "
+            "the dataset carries one (--scaler dataset)\n",
+            stderr);
+    }
 }

@@ -21,6 +21,7 @@ static const pq_option options[] = {
     PQ_COLUMN_OPTIONS,
     {"arch", 0, "FILE", false, NULL, "architecture beside weights-only files"},
     PQ_HEAD_OPTION,
+    PQ_SCALER_OPTION,
     {"seed", 0, "N", false, "42", "seed of whatever is random"},
     {0},
 };
@@ -98,6 +99,22 @@ cleanup:
     return st;
 }
 
+/* What --scaler says, by the calibration or the training events. */
+static pq_status scale(const pq_args *args, const pq_compress_options *how,
+                       pq_graph *graph, pq_err *err)
+{
+    const pq_dataset      *events = how->dataset != NULL    ? how->dataset
+                                    : how->training != NULL ? how->training->dataset
+                                                            : NULL;
+    const pq_dataset_info *info   = events != NULL ? pq_dataset_describe(events) : NULL;
+    const pq_status        st     = pq_args_scaler(args, graph, info, err);
+
+    if (st == PQ_OK && info != NULL) {
+        pq_args_note_scaler(args, graph, info);
+    }
+    return st;
+}
+
 static void print_ratio(size_t before, size_t after, const char *out)
 {
     char a[32], b[32], file[32];
@@ -138,6 +155,7 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
         PQ_TRY(open_training(train, args, graph, &training, err));
         how.training = &training;
     }
+    PQ_TRY(scale(args, &how, graph, err));
     PQ_TRY(pq_compress_methods(methods, n, graph, &how, quiet ? NULL : print_changes,
                                NULL, &small, err));
     PQ_TRY(pq_model_save(small, out, err));

@@ -15,6 +15,7 @@ static const pq_option options[] = {
     PQ_COLUMN_OPTIONS,
     {"arch", 0, "FILE", false, NULL, "architecture beside a weights-only first model"},
     PQ_HEAD_OPTION,
+    PQ_SCALER_OPTION,
     {"engine", 0, "NAME", false, "blas",
      "engine of the second model; the first is in blas"},
     {"limit", 0, "N", false, "256", "events compared, the first of the split, 1..4096"},
@@ -95,6 +96,9 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     pq_args_columns(args, first, &columns);
     PQ_TRY(pq_dataset_open(path, &columns, &dataset, err));
     PQ_TRY(pq_dataset_split(dataset, split_name, &split, err));
+    PQ_TRY(pq_args_scaler(args, first, pq_dataset_describe(dataset), err));
+    PQ_TRY(pq_args_scaler(args, second, pq_dataset_describe(dataset), err));
+    pq_args_note_scaler(args, first, pq_dataset_describe(dataset));
     PQ_TRY(pq_diff_models(first, second, dataset, split, &how, &diff, err));
     if (strcmp(format, "json") == 0) {
         json = diff_json(&diff);

@@ -11,6 +11,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "exec/integer.h"
+#include "exec/rescale.h"
 #include "formats/model.h"
 #include "io/hdf5.h"
 #include "lab/evaluate.h"
@@ -114,6 +115,7 @@ static void integer_table(const pq_graph *graph)
 static void info_table(const pq_graph *graph, const char *path)
 {
     char    a[32], b[32], shape[128];
+    pq_text inputs  = {0};
     size_t  nonzero = 0;
     json_t *layer;
 
@@ -134,6 +136,9 @@ static void info_table(const pq_graph *graph, const char *path)
            pq_bytes_text((double)pq_graph_stored_bytes(graph), a, sizeof a),
            pq_bytes_text((double)pq_file_bytes(path), b, sizeof b),
            (unsigned long long)pq_graph_macs(graph));
+    pq_scaler_describe(graph, &inputs);
+    pq_say(stdout, "inputs: %s\n", inputs.text != NULL ? inputs.text : "");
+    pq_text_free(&inputs);
     pq_say(stdout, "head %s: %s\n", pq_head_name(pq_graph_head(graph)),
            pq_head_meaning(pq_graph_head(graph), pq_graph_width(graph)));
     for (size_t c = 0; c < graph->n_classes; c++) {
@@ -200,6 +205,7 @@ static const pq_option eval_options[] = {
      "classes, its own second"},
     PQ_HEAD_OPTION,
     PQ_COLUMN_OPTIONS,
+    PQ_SCALER_OPTION,
     {"engine", 0, "NAME", false, "blas",
      "reference, blas, integer, onednn: see pquant doctor"},
     {"batch", 0, "N", false, "1024", "events read at a time; does not change the result"},
@@ -240,11 +246,12 @@ static json_t *evaluated_json(const pq_evaluated *e)
                       number_or_null(v->hi), "n", v->n, "unit", v->unit, "better",
                       better[v->better], "note", v->note));
     }
-    return json_pack("{s:I, s:o, s:s, s:s, s:o, s:o, s:o}", "n", (json_int_t)e->n,
-                     "correct",
+    return json_pack("{s:I, s:o, s:s, s:s, s:s*, s:s, s:o, s:o, s:o}", "n",
+                     (json_int_t)e->n, "correct",
                      e->decided ? json_integer((json_int_t)e->correct) : json_null(),
-                     "head", pq_head_name(e->head), "kernels", e->kernels, "fallbacks",
-                     fallbacks, "refused", refused, "metrics", metrics);
+                     "head", pq_head_name(e->head), "inputs", e->inputs, "doubt",
+                     *e->doubt != '\0' ? e->doubt : NULL, "kernels", e->kernels,
+                     "fallbacks", fallbacks, "refused", refused, "metrics", metrics);
 }
 
 static void evaluated_table(const pq_evaluated *e)
@@ -270,7 +277,8 @@ static void evaluated_table(const pq_evaluated *e)
             pq_say(stdout, "note: %s: %s\n", v->name, v->note);
         }
     }
-    pq_say(stdout, "\nhead %s: %s\n", pq_head_name(e->head),
+    pq_say(stdout, "\ninputs: %s\n", e->inputs);
+    pq_say(stdout, "head %s: %s\n", pq_head_name(e->head),
            pq_head_meaning(e->head, e->width));
     for (size_t i = 0; i < e->n_refused; i++) {
         pq_say(stdout, "not computed: %s\n", e->refused[i]);
@@ -350,6 +358,8 @@ static pq_status eval_open(const pq_args *args, eval_state *s, size_t *split, pq
     pq_args_columns(args, s->graph, &how);
     PQ_TRY(pq_dataset_open(s->path, &how, &s->dataset, err));
     PQ_TRY(pq_dataset_split(s->dataset, s->split_name, split, err));
+    PQ_TRY(pq_args_scaler(args, s->graph, pq_dataset_describe(s->dataset), err));
+    pq_args_note_scaler(args, s->graph, pq_dataset_describe(s->dataset));
 cleanup:
     return st;
 }
@@ -410,6 +420,9 @@ static pq_status eval(const pq_args *args, int *exit_code, pq_err *err)
     pq_progress_done();
     note_order(args, &s);
     note_head(args, &s.result);
+    if (*s.result.doubt != '\0' && !pq_args_flag(args, "quiet")) {
+        (void)fprintf(stderr, "warning: %s\n", s.result.doubt);
+    }
     note_nonfinite(args, &s);
     if (scores != NULL) {
         PQ_TRY(write_scores(scores, &s.result, err));

@@ -13,6 +13,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "exec/cpu.h"
+#include "exec/rescale.h"
 #include "formats/model.h"
 #include "formats/zoo.h"
 #include "graph/head.h"
@@ -102,6 +103,29 @@ cleanup:
     return st;
 }
 
+/* What goes on from weights without a scaler may take the dataset's; else it is told. */
+static pq_status scale(const run_state *r, pq_graph *graph, int choice, pq_err *err)
+{
+    const pq_dataset_info *info = pq_dataset_describe(r->dataset);
+    pq_status              st   = PQ_OK;
+
+    if (choice == PQ_SCALER_DATASET) {
+        PQ_TRY(pq_scaler_take(graph, info, err));
+        PQ_TRY(pq_graph_check(graph, err));
+    }
+    if (pq_scaler_is_left(graph, info) && !r->quiet &&
+        (graph != r->graph || r->config->model.weights != NULL)) {
+        (void)fprintf(
+            stderr,
+            "note: the %s has no scaler and gets the events as they are, though "
+            "the dataset carries one (model.%s: dataset)\n",
+            graph == r->graph ? "model" : "teacher",
+            graph == r->graph ? "scaler" : "teacher_scaler");
+    }
+cleanup:
+    return st;
+}
+
 static pq_status open_inputs(run_state *r, pq_train_data *data, pq_err *err)
 {
     pq_dataset_options how  = {.layout = r->config->dataset.layout,
@@ -130,6 +154,10 @@ static pq_status open_inputs(run_state *r, pq_train_data *data, pq_err *err)
     how.wanted   = (const char *const *)r->graph->feature_names;
     how.n_wanted = r->graph->n_features;
     PQ_TRY(pq_dataset_open(path, &how, &r->dataset, err));
+    PQ_TRY(scale(r, r->graph, r->config->model.scaler, err));
+    if (r->teacher != NULL) {
+        PQ_TRY(scale(r, r->teacher, r->config->model.teacher_scaler, err));
+    }
     *data = (pq_train_data){.dataset = r->dataset, .validation = SIZE_MAX};
     PQ_TRY(pq_dataset_split(r->dataset, r->config->dataset.train, &data->train, err));
     if (r->config->dataset.validation != NULL) {

@@ -114,6 +114,21 @@ pq_status pq_args_nonfinite(const pq_args *args, pq_nonfinite *out, pq_err *err)
             "what the outputs mean, where the last layer does not tell"                  \
     }
 
+#define PQ_SCALER_OPTION                                                                 \
+    {                                                                                    \
+        "scaler", 0, "none|dataset", false, "none",                                      \
+            "for a model without a scaler: events as they are, or the dataset's scaler"  \
+    }
+
+/** Gives a model without a scaler what --scaler says. */
+pq_status pq_args_scaler(const pq_args *args, pq_graph *graph,
+                         const pq_dataset_info *info, pq_err *err);
+
+/** Tells on stderr, but with --quiet, that a model without a scaler leaves that of the
+ * events. */
+void pq_args_note_scaler(const pq_args *args, const pq_graph *graph,
+                         const pq_dataset_info *info);
+
 /** Checks a model and gives it the head of --head. @retval PQ_ERR_CONFIG  It cannot be.
  */
 pq_status pq_args_head(const pq_args *args, pq_graph *graph, pq_err *err);

@@ -106,6 +106,10 @@ typedef struct {
 pq_status pq_dataset_read(pq_dataset *dataset, size_t split, size_t first, size_t n,
                           const pq_batch *batch, pq_err *err);
 
+/** The same, but the values as they are in the file, its scaler not applied. */
+pq_status pq_dataset_read_unscaled(pq_dataset *dataset, size_t split, size_t first,
+                                   size_t n, const pq_batch *batch, pq_err *err);
+
 /**
  * Reads one auxiliary quantity of events first .. first + n - 1 ("pt", "eta",
  * "event_number"), in the file's unit.

@@ -43,10 +43,6 @@ struct pq_dataset {
 pq_status pq_dataset_raw(pq_dataset *d, size_t split, size_t first, size_t n,
                          const pq_raw *out, pq_err *err);
 
-/** As pq_dataset_read, but values are in the file's units. */
-pq_status pq_dataset_read_unscaled(pq_dataset *d, size_t split, size_t first, size_t n,
-                                   const pq_batch *batch, pq_err *err);
-
 /** Class of a label, or -1. */
 int32_t pq_dataset_class(const pq_dataset *d, double label);
 

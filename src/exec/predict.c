@@ -1,5 +1,6 @@
 #include "exec/predict.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -7,7 +8,10 @@
 #include "core/threads.h"
 #include "exec/rescale.h"
 
-enum { READ_FLOATS = 1 << 20 /**< events read at a time: about so many values */ };
+enum {
+    READ_FLOATS = 1 << 20, /**< events read at a time: about so many values */
+    ENOUGH_ROWS = 16,      /**< to know a deviation */
+};
 
 typedef struct {
     pq_dataset               *dataset;
@@ -72,14 +76,37 @@ static pq_status read_events(job *j, size_t first, size_t n, float *x, pq_err *e
     pq_status      st     = PQ_OK;
 
     if (stride == 1) {
-        return pq_dataset_read(j->dataset, j->split, first, n, &whole, err);
+        return pq_rescale_read(&j->scale, j->dataset, j->split, first, n, &whole, err);
     }
     for (size_t i = 0; i < n; i++) {
         const pq_batch one = {x + i * j->count, whole.y + i, whole.weight + i};
-        PQ_TRY(pq_dataset_read(j->dataset, j->split, (first + i) * stride, 1, &one, err));
+        PQ_TRY(pq_rescale_read(&j->scale, j->dataset, j->split, (first + i) * stride, 1,
+                               &one, err));
     }
 cleanup:
     return st;
+}
+
+/* Mean of the first events as the model sees them, and deviation within a feature. */
+static void look_at_inputs(const job *j, size_t n, const float *x)
+{
+    const pq_shape *sample   = &pq_dataset_describe(j->dataset)->sample;
+    const size_t    features = sample->ndim > 0 ? sample->dim[sample->ndim - 1] : 1;
+    const size_t    rows     = n * j->count / features;
+    double          mean = 0.0, variance = 0.0;
+
+    for (size_t f = 0; f < features && rows >= ENOUGH_ROWS; f++) {
+        double sum = 0.0, squares = 0.0;
+        for (size_t r = 0; r < rows; r++) {
+            sum += (double)x[r * features + f];
+            squares += (double)x[r * features + f] * (double)x[r * features + f];
+        }
+        sum /= (double)rows;
+        mean += sum / (double)features;
+        variance += fmax(squares / (double)rows - sum * sum, 0.0) / (double)features;
+    }
+    j->out->input_mean      = mean;
+    j->out->input_deviation = rows >= ENOUGH_ROWS ? sqrt(variance) : 1.0;
 }
 
 static pq_status run_piece(void *context, size_t piece, size_t thread, pq_err *err)
@@ -91,7 +118,9 @@ static pq_status run_piece(void *context, size_t piece, size_t thread, pq_err *e
     pq_status    st;
 
     PQ_TRY(read_events(j, first, n, x, err));
-    pq_rescale_apply(&j->scale, n * j->count, x);
+    if (piece == 0) {
+        look_at_inputs(j, n < PQ_CHUNK ? n : PQ_CHUNK, x);
+    }
     memset(x + n * j->count, 0, (j->step - n) * j->count * sizeof *x);
     for (size_t at = 0; at < n; at += PQ_CHUNK) {
         const float *in = x + at * j->count;

@@ -24,12 +24,14 @@ typedef struct {
 
 /** Owns its arrays; {0} is empty. */
 typedef struct {
-    size_t   n;       /**< events */
-    size_t   width;   /**< outputs of the model */
-    float   *outputs; /**< [n, width], as the model gives them */
-    int32_t *labels;  /**< [n], in the dataset's class order */
-    float   *weights; /**< [n] */
-    char    *kernels; /**< what computed them: pq_plan_kernels */
+    size_t   n;               /**< events */
+    size_t   width;           /**< outputs of the model */
+    float   *outputs;         /**< [n, width], as the model gives them */
+    int32_t *labels;          /**< [n], in the dataset's class order */
+    float   *weights;         /**< [n] */
+    char    *kernels;         /**< what computed them: pq_plan_kernels */
+    double   input_mean;      /**< of the first PQ_CHUNK events as the model sees them */
+    double   input_deviation; /**< within a feature; 1 where there are too few to know */
 } pq_predictions;
 
 /**
@@ -41,8 +43,8 @@ typedef struct {
 pq_status pq_predict_check(const pq_plan *plan, const pq_dataset_info *info, pq_err *err);
 
 /**
- * Runs a split through a model. The model's own scaler, where it has one,
- * replaces the dataset's.
+ * Runs a split through a model. The model's own scaler is applied to the raw values; a
+ * model without one gets them as they are (exec/rescale.h).
  *
  * @retval PQ_ERR_SHAPE  The dataset's samples do not fit the model's input (both shapes
  * are named).

@@ -187,6 +187,7 @@ pq_status pq_rescale_make(const pq_graph *graph, const pq_dataset_info *info,
     }
     from.order = order;
     PQ_TRY(pq_rescale_between(n, info->padded, from, to, out, err));
+    out->as_they_are = graph->scaler_mean == NULL || graph->scaler_std == NULL;
 cleanup:
     pq_free(order);
     return st;
@@ -212,4 +213,19 @@ void pq_rescale_apply(const pq_rescale *r, size_t n, float *x)
             x[row + i] = (float)((double)x[row + i] * r->factor[i] + r->summand[i]);
         }
     }
+}
+
+pq_status pq_rescale_read(const pq_rescale *r, pq_dataset *dataset, size_t split,
+                          size_t first, size_t n, const pq_batch *batch, pq_err *err)
+{
+    size_t    count = 0;
+    pq_status st;
+
+    (void)pq_shape_count(&pq_dataset_describe(dataset)->sample, &count);
+    st = r->as_they_are ? pq_dataset_read_unscaled(dataset, split, first, n, batch, err)
+                        : pq_dataset_read(dataset, split, first, n, batch, err);
+    if (st == PQ_OK && batch->x != NULL) {
+        pq_rescale_apply(r, n * count, batch->x);
+    }
+    return st;
 }

@@ -10,6 +10,7 @@
 #ifndef PQ_EXEC_RESCALE_H
 #define PQ_EXEC_RESCALE_H
 
+#include "core/text.h"
 #include "data/dataset.h"
 #include "graph/graph.h"
 
@@ -20,13 +21,16 @@ typedef struct {
                        other, before all else; NULL = they stand right */
     double *factor; /**< [n], or NULL: the scale is right */
     double *summand;
-    bool    padded; /**< the last feature is a mask and stays; padding stays 0 */
+    bool    padded;      /**< the last feature is a mask and stays; padding stays 0 */
+    bool    as_they_are; /**< the model has no scaler: the file's values, unscaled */
 } pq_rescale;
 
 /**
  * Features are matched by name where model and file name theirs, and put into the
- * model's order. The scale has nothing to do where the model has no scaler, both have the
- * same, or the file's values are standardized by a scaler it does not tell.
+ * model's order. Who scales what: the model does. Its scaler is applied to the events'
+ * raw values; a model without one gets them as they are in the file. The scale has
+ * nothing to do where both have the same scaler, or the file's values are standardized by
+ * a scaler it does not tell.
  *
  * @param[out] out  caller frees with pq_rescale_free
  * @retval PQ_ERR_CONFIG   A feature of one is none of the other, with its name.
@@ -63,6 +67,35 @@ typedef struct {
  */
 pq_status pq_rescale_between(size_t n, bool padded, pq_scale from, pq_scale to,
                              pq_rescale *out, pq_err *err);
+
+/** Where a model without a scaler gets one: nowhere, or from the dataset. */
+typedef enum { PQ_SCALER_NONE, PQ_SCALER_DATASET } pq_scaler_choice;
+
+/** Names of pq_scaler_choice, NULL-terminated. */
+extern const char *const pq_scaler_names[];
+
+/** Reads events in the scale that `r` leads to; as pq_dataset_read. */
+pq_status pq_rescale_read(const pq_rescale *r, pq_dataset *dataset, size_t split,
+                          size_t first, size_t n, const pq_batch *batch, pq_err *err);
+
+/**
+ * Makes a dataset's scaler the model's own; a model that has one keeps it.
+ * @retval PQ_ERR_CONFIG  The dataset has none.
+ */
+pq_status pq_scaler_take(pq_graph *graph, const pq_dataset_info *info, pq_err *err);
+
+/** Whether a model without a scaler gets raw events though their file has one. */
+bool pq_scaler_is_left(const pq_graph *graph, const pq_dataset_info *info);
+
+/** Appends one sentence on what a model does with its inputs, for reports. */
+void pq_scaler_describe(const pq_graph *graph, pq_text *out);
+
+/**
+ * Appends why scaled inputs look wrong for a model's own scaler: their mean is not near
+ * 0, or their deviation not near 1, as of images in 0..1 for a model that scales 0..255.
+ * Nothing where they look right.
+ */
+void pq_scaler_doubt(const pq_graph *graph, double mean, double deviation, pq_text *out);
 
 /** Rescales n values, whole events, in place. */
 void pq_rescale_apply(const pq_rescale *r, size_t n, float *x);

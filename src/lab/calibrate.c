@@ -118,9 +118,9 @@ pq_status pq_calib_run(pq_plan *plan, const pq_graph *graph, pq_dataset *dataset
         const size_t n = events - first < batch ? events - first : batch;
         for (size_t i = 0; i < n; i++) {
             const pq_batch one = {.x = x + i * in};
-            PQ_TRY(pq_dataset_read(dataset, split, index[first + i], 1, &one, err));
+            PQ_TRY(
+                pq_rescale_read(&scale, dataset, split, index[first + i], 1, &one, err));
         }
-        pq_rescale_apply(&scale, n * in, x);
         PQ_TRY(pq_plan_run(plan, n, (const float *const[]){x}, y, err));
         PQ_TRY(seen(context, n, y, err));
     }
@@ -184,9 +184,8 @@ pq_status pq_calib_events(const pq_graph *graph, pq_dataset *dataset, size_t spl
     PQ_NEW(values, events * count);
     for (size_t i = 0; i < events; i++) {
         const pq_batch one = {.x = values + i * count};
-        PQ_TRY(pq_dataset_read(dataset, split, index[i], 1, &one, err));
+        PQ_TRY(pq_rescale_read(&scale, dataset, split, index[i], 1, &one, err));
     }
-    pq_rescale_apply(&scale, events * count, values);
     *x     = values;
     *n     = events;
     values = NULL;

@@ -131,11 +131,10 @@ static void add_batch(const side *a, const side *b, const size_t *matches, size_
 static pq_status run_batch(side *s, pq_dataset *dataset, size_t split, size_t first,
                            size_t n, pq_err *err)
 {
-    const size_t count = count_of(s->checked, 0);
-    pq_status    st;
+    pq_status st;
 
-    PQ_TRY(pq_dataset_read(dataset, split, first, n, &(pq_batch){.x = s->x}, err));
-    pq_rescale_apply(&s->scale, n * count, s->x);
+    PQ_TRY(pq_rescale_read(&s->scale, dataset, split, first, n, &(pq_batch){.x = s->x},
+                           err));
     PQ_TRY(pq_plan_run(s->plan, n, (const float *const[]){s->x}, s->y, err));
 cleanup:
     return st;

@@ -4,6 +4,7 @@
 
 #include "core/memory.h"
 #include "exec/integer.h"
+#include "exec/rescale.h"
 
 /* The model's output order: what the user said, else the model's own, else the dataset's.
  */
@@ -153,6 +154,23 @@ static pq_status take_outputs(const pq_graph *graph, pq_predictions *p, pq_evalu
         }
     }
 cleanup:
+    return st;
+}
+
+static pq_status describe_inputs(const pq_graph *graph, const pq_predictions *p,
+                                 pq_evaluated *e, pq_err *err)
+{
+    pq_text   inputs = {0}, doubt = {0};
+    pq_status st;
+
+    pq_scaler_describe(graph, &inputs);
+    pq_text_add(&doubt, "%s", "");
+    pq_scaler_doubt(graph, p->input_mean, p->input_deviation, &doubt);
+    PQ_TRY(pq_text_take(&inputs, &e->inputs, err));
+    PQ_TRY(pq_text_take(&doubt, &e->doubt, err));
+cleanup:
+    pq_text_free(&inputs);
+    pq_text_free(&doubt);
     return st;
 }
 
@@ -360,6 +378,7 @@ pq_status pq_evaluate(pq_graph *graph, pq_dataset *dataset, size_t split,
     PQ_TRY(list_fallbacks(graph, options->predict.engine, &e, err));
     PQ_TRY(relabel(data, &e, err));
     PQ_TRY(take_outputs(e.opened ? open : graph, &p, &e, err));
+    PQ_TRY(describe_inputs(graph, &p, &e, err));
     count_correct(&e);
     PQ_TRY(compute_metrics(graph, options, &e, err));
     *out = e;
@@ -389,6 +408,8 @@ void pq_evaluated_free(pq_evaluated *e)
     pq_free(e->class_names);
     pq_free(e->outputs);
     pq_free(e->norms);
+    pq_free(e->inputs);
+    pq_free(e->doubt);
     pq_free(e->labels);
     pq_free(e->weights);
     pq_values_free(&e->values);

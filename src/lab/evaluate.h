@@ -44,6 +44,8 @@ typedef struct {
      * kernel has no whole-number codes"; none with other engines. */
     size_t n_fallbacks;
     char **fallbacks; /**< [n_fallbacks] */
+    char  *inputs;    /**< what the model does with its inputs: pq_scaler_describe */
+    char  *doubt;     /**< why they look wrong for it, or "" */
     /** Usual metrics that such outputs have no value of, and why: "log_loss: …". */
     size_t n_refused;
     char **refused; /**< [n_refused] */

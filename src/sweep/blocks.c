@@ -1,5 +1,6 @@
 /* The parameter tables of a configuration: keys, defaults, ranges and help, once. */
 #include "exec/plan.h"
+#include "exec/rescale.h"
 #include "graph/head.h"
 #include "sweep/config.h"
 
@@ -27,6 +28,13 @@ static const pq_param model_params[] = {
      .offset = offsetof(pq_config_model, classes),
      .help   = "names in the order of the outputs, where the file does not say; of one "
                "output the two classes, its own second"},
+    {.name     = "scaler",
+     .type     = PQ_PARAM_CHOICE,
+     .offset   = offsetof(pq_config_model, scaler),
+     .fallback = "none",
+     .choices  = pq_scaler_names,
+     .help     = "for a model without a scaler of its own: none (events as they "
+                 "are), or dataset (it takes the dataset's scaler)"},
     {.name     = "head",
      .type     = PQ_PARAM_CHOICE,
      .offset   = offsetof(pq_config_model, head),

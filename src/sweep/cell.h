@@ -45,7 +45,8 @@ pq_status pq_cell_record_failure(const pq_cells *cells, const pq_cell *cell,
 /** Sets metrics.<name> of a record; NAN becomes null. */
 pq_status pq_record_metric(json_t *record, const pq_value *value, pq_err *err);
 
-/** Notes what the outputs mean, and the metrics that such outputs have no value of. */
+/** Notes what the model does with its inputs, what the outputs mean, and the metrics that
+ * such outputs have no value of. */
 pq_status pq_record_outputs(json_t *record, const pq_evaluated *e, pq_err *err);
 
 /** Adds to the provenance of a record the kernels that ran, and the layers that engine

@@ -26,6 +26,7 @@ typedef struct {
     char *zoo;     /**< network of the zoo with first weights, instead of `weights` */
     char *classes; /**< "g,q,w,z,t": the model's output order, or NULL = the file's */
     int   head;    /**< pq_head; PQ_HEAD_AUTO = as the layers tell */
+    int   scaler;  /**< pq_scaler_choice */
 } pq_config_model;
 
 /** `dataset:` */

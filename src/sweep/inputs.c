@@ -7,6 +7,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "data/fetch.h"
+#include "exec/rescale.h"
 #include "formats/model.h"
 #include "formats/zoo.h"
 #include "graph/head.h"
@@ -138,6 +139,24 @@ cleanup:
     return st;
 }
 
+static pq_status take_scaler(const pq_config *config, pq_graph *graph, pq_err *err)
+{
+    char       *path    = NULL;
+    pq_dataset *dataset = NULL;
+    pq_status   st;
+
+    PQ_CHECK(config->dataset.file != NULL, PQ_ERR_CONFIG,
+             "%s: model: scaler = dataset needs a dataset", config->path);
+    PQ_TRY(pq_input_find(config, "dataset", config->dataset.file, &path, err));
+    PQ_TRY(pq_input_dataset(config, path, &dataset, err));
+    PQ_TRY(pq_scaler_take(graph, pq_dataset_describe(dataset), err));
+    PQ_TRY(pq_graph_check(graph, err));
+cleanup:
+    pq_free(path);
+    pq_dataset_close(&dataset);
+    return st;
+}
+
 pq_status pq_input_model(const pq_config *config, const char *weights, const char *arch,
                          pq_graph **out, pq_err *err)
 {
@@ -159,6 +178,9 @@ pq_status pq_input_model(const pq_config *config, const char *weights, const cha
     PQ_TRY(pq_graph_check(graph, err));
     if (config->model.classes != NULL) {
         PQ_TRY(name_classes(config, graph, err));
+    }
+    if (config->model.scaler == PQ_SCALER_DATASET) {
+        PQ_TRY(take_scaler(config, graph, err));
     }
     PQ_TRY(pq_graph_set_head(graph, pq_head_names[config->model.head], err));
     *out  = graph;

@@ -59,7 +59,7 @@ void pq_key_artifact(const pq_cells *cells, const pq_cell *cell, size_t stages,
 {
     const pq_stage *stage;
 
-    pq_text_add(out, "pquant artifact 1\n");
+    pq_text_add(out, "pquant artifact 2\n");
     if (stages == 0) {
         pq_text_add(out, "model %s\n", cells->model_hash);
         return;
@@ -116,7 +116,7 @@ void pq_key_eval(const pq_cells *cells, const pq_cell *cell, pq_text *out)
     const char               *engine =
         pq_evaluates_twice(cells->config) ? "auto" : pq_evaluating_engine(cells->config);
 
-    pq_text_add(out, "pquant eval 1\nartifact %s\ntest %s\nengine %s\n",
+    pq_text_add(out, "pquant eval 2\nartifact %s\ntest %s\nengine %s\n",
                 pq_cell_artifact(cell), cells->test_hash, engine);
     if (e->limit != PQ_UNSET) {
         pq_text_add(out, "limit %lld events\n", (long long)e->limit);

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "core/memory.h"
+#include "exec/rescale.h"
 #include "formats/zoo.h"
 #include "lab/evaluate.h"
 #include "sweep/bounds.h"
@@ -100,7 +101,9 @@ static pq_status hash_model(pq_cells *c, const pq_graph *graph, pq_hash_memo *me
                     m->format != NULL ? m->format : "",
                     m->classes != NULL ? m->classes : "", m->head);
     PQ_CHECK(how != NULL, PQ_ERR_NOMEM, "cannot allocate a text");
-    settled = pq_hash_memo_key(1, (const char *const *)&c->weights, how, key) && settled;
+    settled =
+        pq_hash_memo_key(1, (const char *const *)&c->weights, how, key) && settled &&
+        m->scaler == PQ_SCALER_NONE; /* which is part of the model, not of its file */
     if (settled && pq_hash_memo_get(memo, key) != NULL) {
         memcpy(c->model_hash, pq_hash_memo_get(memo, key), PQ_HASH_TEXT);
         goto cleanup;
@@ -371,6 +374,12 @@ static pq_status check_fit(pq_cells *c, const pq_graph *graph, const pq_dataset 
         n += (size_t)snprintf(c->note + n, sizeof c->note - n, " %s",
                               info->class_names[i]);
     }
+    add_note(c,
+             pq_scaler_is_left(graph, info)
+                 ? "the model has no scaler and gets the events as they are, though the "
+                   "dataset carries one (model.scaler: dataset)"
+                 : NULL,
+             "");
     add_note(c, pq_head_assumed(c->head, c->width), " (model.head says otherwise)");
     return st;
 }

@@ -131,13 +131,16 @@ pq_status pq_record_outputs(json_t *record, const pq_evaluated *e, pq_err *err)
     for (size_t i = 0; i < e->n_refused; i++) {
         (void)json_array_append_new(refused, json_string(e->refused[i]));
     }
-    PQ_CHECK(json_array_size(refused) == e->n_refused &&
-                 json_object_set_new(record, "outputs",
-                                     json_pack("{s:s, s:s, s:O}", "head",
-                                               pq_head_name(e->head), "meaning",
-                                               pq_head_meaning(e->head, e->width),
-                                               "refused", refused)) == 0,
-             PQ_ERR_NOMEM, "cannot allocate a record");
+    PQ_CHECK(
+        json_array_size(refused) == e->n_refused &&
+            json_object_set_new(
+                record, "outputs",
+                json_pack("{s:s, s:s, s:O}", "head", pq_head_name(e->head), "meaning",
+                          pq_head_meaning(e->head, e->width), "refused", refused)) == 0 &&
+            json_object_set_new(record, "inputs",
+                                json_pack("{s:s, s:s*}", "scaling", e->inputs, "doubt",
+                                          *e->doubt != '\0' ? e->doubt : NULL)) == 0,
+        PQ_ERR_NOMEM, "cannot allocate a record");
 cleanup:
     json_decref(refused);
     return st;

@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "exec/rescale.h"
 #include "graph/head.h"
 #include "sweep/problems.h"
 #include "sweep/source.h"
@@ -22,6 +23,13 @@ static const pq_param model_rows[] = {
          "model file to go on from; what max_recall_loss compares with, without a "
          "teacher"),
     TEXT(pq_train_config_model, arch, NULL, "architecture beside weights-only files"),
+    {.name     = "scaler",
+     .type     = PQ_PARAM_CHOICE,
+     .offset   = offsetof(pq_train_config_model, scaler),
+     .fallback = "none",
+     .choices  = pq_scaler_names,
+     .help     = "for weights without a scaler of its own: none (events as they "
+                 "are), or dataset (it takes the dataset's scaler)"},
     {.name     = "head",
      .type     = PQ_PARAM_CHOICE,
      .offset   = offsetof(pq_train_config_model, head),
@@ -29,6 +37,13 @@ static const pq_param model_rows[] = {
      .choices  = pq_head_names,
      .help = "what the outputs mean: auto (as the last layer tells), softmax, logits, "
              "sigmoid, binary, none"},
+    {.name     = "teacher_scaler",
+     .type     = PQ_PARAM_CHOICE,
+     .offset   = offsetof(pq_train_config_model, teacher_scaler),
+     .fallback = "none",
+     .choices  = pq_scaler_names,
+     .help     = "for a teacher without a scaler of its own: none (events as they "
+                 "are), or dataset (it takes the dataset's scaler)"},
     TEXT(pq_train_config_model, teacher, NULL, "model file to distil from"),
     TEXT(pq_train_config_model, teacher_arch, NULL,
          "architecture of a teacher that holds weights only: JSON of Keras, or a network "

@@ -11,7 +11,8 @@
 /** `model:` */
 typedef struct {
     char *zoo, *weights, *arch, *teacher, *teacher_arch;
-    int   head; /**< pq_head */
+    int   head;                   /**< pq_head */
+    int   scaler, teacher_scaler; /**< pq_scaler_choice */
 } pq_train_config_model;
 
 /** `dataset:` */

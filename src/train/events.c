@@ -122,11 +122,10 @@ pq_status pq_events_read(pq_dataset *dataset, size_t split, const pq_graph *grap
     PQ_TRY(allocate(&e, info->path, err));
     for (size_t i = 0; i < e.n; i += READ_EVENTS) {
         const size_t n = e.n - i < READ_EVENTS ? e.n - i : READ_EVENTS;
-        PQ_TRY(pq_dataset_read(
-            dataset, split, i, n,
+        PQ_TRY(pq_rescale_read(
+            &scale, dataset, split, i, n,
             &(pq_batch){.x = e.x + i * e.count, .y = e.y + i, .weight = e.weight + i},
             err));
-        pq_rescale_apply(&scale, n * e.count, e.x + i * e.count);
     }
     for (size_t i = 0; i < e.n; i++) {
         e.y[i]      = place[e.y[i]];

@@ -73,13 +73,13 @@ cleanup:
     return st;
 }
 
-/* The scale a graph reads events in: its own, else the dataset's. */
+/* The scale a graph reads events in: its own, else that of the values in the file. */
 static pq_scale scale_of(const pq_graph *graph, const pq_dataset_info *info)
 {
     if (graph->scaler_mean != NULL && graph->scaler_std != NULL) {
         return (pq_scale){pq_f32(graph->scaler_mean), pq_f32(graph->scaler_std), NULL};
     }
-    return info->scaler_mean != NULL && info->scaler_std != NULL
+    return info->standardized && info->scaler_mean != NULL && info->scaler_std != NULL
                ? (pq_scale){info->scaler_mean, info->scaler_std, NULL}
                : (pq_scale){NULL, NULL, NULL};
 }

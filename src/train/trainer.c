@@ -39,7 +39,8 @@ cleanup:
 }
 
 /* What a fresh graph does not know yet comes from the data. */
-static pq_status adopt(pq_graph *graph, const pq_dataset_info *info, pq_err *err)
+static pq_status adopt(pq_graph *graph, const pq_dataset_info *info, bool standardize,
+                       pq_err *err)
 {
     const size_t n = info->sample.ndim == 0 ? 0 : info->sample.dim[info->sample.ndim - 1];
     pq_status    st = PQ_OK;
@@ -50,17 +51,10 @@ static pq_status adopt(pq_graph *graph, const pq_dataset_info *info, pq_err *err
     if (graph->feature_names == NULL && info->feature_names != NULL && n > 0) {
         PQ_TRY(pq_graph_set_features(graph, n, info->feature_names, err));
     }
-    if (graph->scaler_mean == NULL && info->scaler_mean != NULL &&
-        info->scaler_std != NULL) {
-        PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(n), &graph->scaler_mean, err));
-        PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(n), &graph->scaler_std, err));
-        memcpy(pq_f32(graph->scaler_mean), info->scaler_mean, n * sizeof(float));
-        memcpy(pq_f32(graph->scaler_std), info->scaler_std, n * sizeof(float));
+    if (standardize && info->scaler_mean != NULL && info->scaler_std != NULL) {
+        PQ_TRY(pq_scaler_take(graph, info, err));
     }
 cleanup:
-    if (graph->scaler_std == NULL) { /* no half of a scaler stays */
-        pq_tensor_free(&graph->scaler_mean);
-    }
     return st;
 }
 
@@ -150,7 +144,7 @@ static pq_status read_events(pq_trainer *t, const pq_train_data *data, pq_err *e
 
     t->info    = info;
     t->classes = info->n_classes;
-    PQ_TRY(adopt(t->graph, info, err));
+    PQ_TRY(adopt(t->graph, info, t->params->standardize, err));
     PQ_TRY(pq_events_read(data->dataset, data->train, t->graph, weights, &t->train_events,
                           err));
     if (t->params->standardize && t->graph->scaler_mean == NULL && !info->standardized) {

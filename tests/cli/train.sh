@@ -65,7 +65,8 @@ expect 0 "warning: no epoch holds every recall floor: class 'g'" train "$work/fl
 # A teacher of weights alone: its architecture beside it, else one sentence; what does not fit, too.
 models=$root/datasets/models
 taught=(-S "model.teacher=$models/jsc-mlp.weights.h5" -S train.epochs=1)
-expect 0 "weights of epoch" train "$work/taught.h5" "${taught[@]}" -S "model.teacher_arch=$models/jsc-mlp.json"
+expect 0 "weights of epoch" train "$work/taught.h5" "${taught[@]}" -S "model.teacher_arch=$models/jsc-mlp.json" -S model.teacher_scaler=dataset
+expect 0 "note: the teacher has no scaler and gets the events as they are" train "$work/taught.h5" "${taught[@]}" -S "model.teacher_arch=$models/jsc-mlp.json"
 expect 2 "hint: give the JSON of model.to_json() with --arch FILE, or \`arch:\` (of a teacher \`teacher_arch:\`) in a configuration" \
   train "$work/none.h5" "${taught[@]}"
 expect 2 "the teacher has 784 inputs and 10 outputs, the graph 16 and 5" train "$work/none.h5" -S "model.teacher=$models/fashion-mlp.h5"

@@ -199,13 +199,13 @@ static const float own_mean[FEATURES] = {11.0f, -2.0f, 0.0f, 80.0f};
 static const float own_std[FEATURES]  = {3.0f, 1.0f, 2.0f, 30.0f};
 
 static const scaler_case scaler_cases[] = {
-    {"raw values and a scaler", true, true, false, false, true},
+    {"raw values and a scaler", true, true, false, true, true},
     {"raw values without a scaler", true, false, false, true, true},
     {"standardized values and their scaler", false, true, true, false, true},
     {"standardized values of an unknown scaler", false, false, true, false, false},
 };
 
-Test(predict, the_models_scaler_replaces_the_datasets, .init = setup, .fini = teardown)
+Test(predict, the_models_scaler_scales_and_without_one_values_are_as_they_are, .init = setup, .fini = teardown)
 {
     static float raw[EVENTS * FEATURES], standard[EVENTS * FEATURES],
         own[EVENTS * FEATURES];
