@@ -1,6 +1,8 @@
 /* Reading configurations, and the verbs that only look at one: validate, show. */
 #include "cli/config.h"
 
+#include "sweep/plan.h"
+
 static const pq_option options[] = {PQ_SET_OPTION, PQ_AXIS_OPTION, {0}};
 
 /* The changes that the verb knows options for. */
@@ -57,21 +59,34 @@ pq_status pq_args_train_config(const pq_args *args, pq_train_config **out, pq_er
     return st;
 }
 
+/* Inputs that are not on this machine are no mistake of the configuration. */
+static void note_missing(const pq_err *missing)
+{
+    if (missing->code != PQ_OK) {
+        pq_say(stdout, "note: not compared with its inputs: %s\n", missing->message);
+    }
+}
+
 static pq_status validate(const pq_args *args, int *exit_code, pq_err *err)
 {
     pq_config       *config   = NULL;
     pq_train_config *training = NULL;
     size_t           cases    = 0;
+    pq_err           missing  = {0};
     pq_status        st;
 
     (void)exit_code;
     if (pq_train_config_is(pq_args_get(args, 0))) {
         PQ_TRY(pq_args_train_config(args, &training, err));
+        PQ_TRY(pq_train_config_check(training, &missing, err));
+        note_missing(&missing);
         pq_say(stdout, "%s: ok, a training of %lld epochs\n", training->path,
                (long long)training->train.epochs);
         goto cleanup;
     }
     PQ_TRY(pq_args_config(args, &config, err));
+    PQ_TRY(pq_cells_check(config, &missing, err));
+    note_missing(&missing);
     for (size_t i = 0; i < config->n_pipelines; i++) {
         cases += config->pipelines[i].n_cases;
     }
@@ -84,9 +99,10 @@ cleanup:
 }
 
 const pq_verb pq_verb_validate = {
-    .name      = "validate",
-    .summary   = "check a configuration, of a sweep or a training; every error is shown "
-                 "at once",
+    .name = "validate",
+    .summary =
+        "check a configuration, of a sweep or a training, and that model and events "
+        "fit it; every error of the file is shown at once",
     .arguments = "CONFIG",
     .min_args  = 1,
     .max_args  = 1,

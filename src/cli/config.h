@@ -24,4 +24,11 @@ pq_status pq_args_config(const pq_args *args, pq_config **out, pq_err *err);
 /** Reads the configuration of a training; all its problems go to stderr. */
 pq_status pq_args_train_config(const pq_args *args, pq_train_config **out, pq_err *err);
 
+/**
+ * What a training would refuse, from headers alone; in cli/train.c.
+ * @param[out] missing  why inputs could not be looked at, since they are not there (PQ_OK
+ *                      then); code PQ_OK where they could
+ */
+pq_status pq_train_config_check(pq_train_config *config, pq_err *missing, pq_err *err);
+
 #endif

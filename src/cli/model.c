@@ -421,7 +421,7 @@ static pq_status eval(const pq_args *args, int *exit_code, pq_err *err)
     note_order(args, &s);
     note_head(args, &s.result);
     if (*s.result.doubt != '\0' && !pq_args_flag(args, "quiet")) {
-        (void)fprintf(stderr, "warning: %s\n", s.result.doubt);
+        pq_say(stderr, "warning: %s\n", s.result.doubt);
     }
     note_nonfinite(args, &s);
     if (scores != NULL) {

@@ -18,6 +18,7 @@
 #include "formats/zoo.h"
 #include "graph/head.h"
 #include "lab/evaluate.h"
+#include "train/classes.h"
 #include "train/train.h"
 
 static const pq_option options[] = {
@@ -126,7 +127,7 @@ cleanup:
     return st;
 }
 
-static pq_status open_inputs(run_state *r, pq_train_data *data, pq_err *err)
+static pq_status open_inputs(run_state *r, pq_err *err)
 {
     pq_dataset_options how  = {.layout = r->config->dataset.layout,
                                .inputs = r->config->dataset.inputs,
@@ -158,14 +159,73 @@ static pq_status open_inputs(run_state *r, pq_train_data *data, pq_err *err)
     if (r->teacher != NULL) {
         PQ_TRY(scale(r, r->teacher, r->config->model.teacher_scaler, err));
     }
+cleanup:
+    pq_free(path);
+    return st;
+}
+
+static pq_status check_classes(const run_state *r, const pq_class_row *row,
+                               const char *text, pq_err *err)
+{
+    const pq_dataset_info *info = pq_dataset_describe(r->dataset);
+    double                *out  = NULL;
+    pq_status              st   = PQ_OK;
+
+    if (text != NULL) {
+        PQ_NEW(out, info->n_classes);
+        PQ_TRY(pq_class_values(row, text, info->n_classes, info->class_names, out, err));
+    }
+cleanup:
+    pq_free(out);
+    return st;
+}
+
+/* What would be refused in the middle or at the end: known before any epoch. */
+static pq_status check_inputs(const run_state *r, pq_train_data *data, pq_err *err)
+{
+    const pq_train_params *p       = &r->config->train;
+    const pq_head          head    = pq_graph_head(r->graph);
+    bool                   assumed = false;
+    size_t                 test;
+    pq_status              st;
+
     *data = (pq_train_data){.dataset = r->dataset, .validation = SIZE_MAX};
     PQ_TRY(pq_dataset_split(r->dataset, r->config->dataset.train, &data->train, err));
     if (r->config->dataset.validation != NULL) {
         PQ_TRY(pq_dataset_split(r->dataset, r->config->dataset.validation,
                                 &data->validation, err));
     }
+    if (r->config->dataset.test != NULL) {
+        PQ_TRY(pq_dataset_split(r->dataset, r->config->dataset.test, &test, err));
+    }
+    PQ_TRY(pq_evaluate_check(r->graph, r->dataset, &assumed, err));
+    PQ_CHECK(pq_head_no_probability(head) == NULL || p->loss == PQ_LOSS_MSE,
+             PQ_ERR_CONFIG, "loss = cross_entropy: %s; or loss = mse",
+             pq_head_no_probability(head));
+    PQ_TRY(check_classes(r, &pq_class_weights_row, p->class_weights, err));
+    PQ_TRY(check_classes(r, &pq_min_recall_row, p->min_recall, err));
 cleanup:
-    pq_free(path);
+    return st;
+}
+
+pq_status pq_train_config_check(pq_train_config *config, pq_err *missing, pq_err *err)
+{
+    run_state     r = {.config = config, .quiet = true};
+    pq_train_data data;
+    pq_status     st;
+
+    *missing = (pq_err){0};
+    st       = open_inputs(&r, err);
+    if (st == PQ_ERR_NOT_FOUND) {
+        *missing = *err;
+        *err     = (pq_err){0};
+        st       = PQ_OK;
+    } else if (st == PQ_OK) {
+        st = check_inputs(&r, &data, err);
+    }
+    pq_graph_free(&r.graph);
+    pq_graph_free(&r.teacher);
+    pq_dataset_close(&r.dataset);
     return st;
 }
 
@@ -378,7 +438,8 @@ static pq_status train(run_state *r, const pq_args *args, pq_err *err)
     pq_status         st;
 
     PQ_TRY(pq_args_size(args, "threads", 0, 1024, &how.threads, err));
-    PQ_TRY(open_inputs(r, &data, err));
+    PQ_TRY(open_inputs(r, err));
+    PQ_TRY(check_inputs(r, &data, err));
     how.teacher   = r->teacher;
     how.reference = r->teacher != NULL              ? r->teacher
                     : config->model.weights != NULL ? r->graph

@@ -6,6 +6,7 @@
 
 #include "core/memory.h"
 #include "core/rng.h"
+#include "formats/zoo.h"
 #include "sweep/bounds.h"
 #include "sweep/key.h"
 #include "sweep/plan_inputs.h"
@@ -146,6 +147,41 @@ pq_status pq_cells_plan(const pq_config *config, const char *dir, pq_cells *out,
     c    = (pq_cells){0};
 cleanup:
     pq_hash_memo_close(&memo);
+    pq_cells_free(&c);
+    return st;
+}
+
+/* Whether all inputs are there; the first that is not is told. */
+static bool is_there(const pq_config *config, pq_err *missing)
+{
+    const bool  zoo     = config->model.arch != NULL && pq_zoo_has(config->model.arch);
+    const char *names[] = {config->model.weights, zoo ? NULL : config->model.arch,
+                           config->dataset.file};
+    static const char *const what[] = {"model", "architecture", "dataset"};
+    bool                     there  = true;
+
+    for (size_t i = 0; there && i < 3; i++) {
+        char *path = NULL;
+        there      = names[i] == NULL ||
+                pq_input_find(config, what[i], names[i], &path, missing) == PQ_OK;
+        pq_free(path);
+    }
+    return there;
+}
+
+pq_status pq_cells_check(const pq_config *config, pq_err *missing, pq_err *err)
+{
+    pq_cells  c = {.config = config, .reference = SIZE_MAX};
+    pq_status st;
+
+    *missing = (pq_err){0};
+    if (!is_there(config, missing)) {
+        return PQ_OK;
+    }
+    PQ_TRY(pq_cells_find_inputs(&c, NULL, err));
+    PQ_TRY(list_cells(&c, err));
+    PQ_TRY(check_reference(&c, err));
+cleanup:
     pq_cells_free(&c);
     return st;
 }

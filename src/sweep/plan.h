@@ -86,6 +86,15 @@ pq_status pq_cells_plan(const pq_config *config, const char *dir, pq_cells *out,
                         pq_err *err);
 void      pq_cells_free(pq_cells *cells);
 
+/**
+ * Everything that pq_cells_plan refuses, from headers alone: reads no event, writes
+ * nothing.
+ *
+ * @param[out] missing  why inputs could not be looked at, since they are not there (PQ_OK
+ *                      then); code PQ_OK where they could
+ */
+pq_status pq_cells_check(const pq_config *config, pq_err *missing, pq_err *err);
+
 /** Fails, with its name, when an input is no longer the file that was hashed: nothing may
  * then be written under keys made of the hash. @retval PQ_ERR_CONFIG  Replaced or
  * changed. */

@@ -11,6 +11,8 @@
 /**
  * Finds model and events, checks that they fit each other and the configuration, and
  * hashes them; fills paths, splits, hashes and the note.
+ *
+ * @param[in] memo  NULL: headers alone are read, nothing is hashed
  */
 pq_status pq_cells_find_inputs(pq_cells *c, pq_hash_memo *memo, pq_err *err);
 
