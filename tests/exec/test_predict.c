@@ -205,7 +205,8 @@ static const scaler_case scaler_cases[] = {
     {"standardized values of an unknown scaler", false, false, true, false, false},
 };
 
-Test(predict, the_models_scaler_scales_and_without_one_values_are_as_they_are, .init = setup, .fini = teardown)
+Test(predict, the_models_scaler_scales_and_without_one_values_are_as_they_are,
+     .init = setup, .fini = teardown)
 {
     static float raw[EVENTS * FEATURES], standard[EVENTS * FEATURES],
         own[EVENTS * FEATURES];
