@@ -471,6 +471,28 @@ cleanup:
     return st;
 }
 
+/* A model that goes elsewhere takes its log along, unless that was placed too. */
+static pq_status place_log(const pq_args *args, pq_train_config *config, pq_err *err)
+{
+    const char        *out = pq_args_value(args, "output");
+    size_t             n   = 0, length;
+    const char *const *set = pq_args_values(args, "set", &n);
+    pq_status          st  = PQ_OK;
+
+    for (size_t i = 0; i < n; i++) {
+        out = strncmp(set[i], "output.log=", 11) == 0 ? NULL : out;
+    }
+    if (out != NULL && config->output.log != NULL) {
+        length = strlen(out);
+        length -= length > 3 && strcmp(out + length - 3, ".h5") == 0 ? 3 : 0;
+        pq_free(config->output.log);
+        config->output.log = pq_format("%.*s.log.json", (int)length, out);
+        PQ_CHECK(config->output.log != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    }
+cleanup:
+    return st;
+}
+
 static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
 {
     run_state r = {.quiet = pq_args_flag(args, "quiet")};
@@ -478,6 +500,7 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
 
     (void)exit_code;
     PQ_TRY(pq_args_train_config(args, &r.config, err));
+    PQ_TRY(place_log(args, r.config, err));
     r.checkpoint = r.config->output.checkpoint != NULL
                        ? pq_strdup(r.config->output.checkpoint)
                        : pq_format("%s.checkpoint", r.config->output.model);

@@ -321,34 +321,6 @@ cleanup:
     return st;
 }
 
-pq_pixels pq_pixels_of(const pq_graph *graph, size_t node)
-{
-    const pq_node *n = &graph->nodes[node];
-    pq_window      w = {0};
-    size_t         rows;
-
-    if (!pq_node_is(n, "conv2d")) {
-        (void)pq_shape_count(&n->shape, &rows);
-        rows /= n->shape.dim[n->shape.ndim - 1];
-        return (pq_pixels){(double)rows, (double)rows, (double)rows};
-    }
-    (void)pq_conv2d_window(n->layer, &graph->nodes[n->inputs[0]].shape, &w, NULL);
-    return (pq_pixels){(double)w.in_h * (double)w.in_w, (double)w.out_h * (double)w.in_w,
-                       (double)w.out_h * (double)w.out_w};
-}
-
-size_t pq_kernel_values(const pq_layer *layer)
-{
-    size_t n = 0;
-
-    for (size_t w = 0; w < layer->n_weights; w++) {
-        if (layer->kind->role(layer->weights[w].name) == PQ_WEIGHT_KERNEL) {
-            n += layer->weights[w].value->count;
-        }
-    }
-    return n;
-}
-
 /* The kernel's values, or the node's operations. */
 static double cost_of(const pq_graph *graph, size_t node, int unit)
 {
@@ -415,12 +387,38 @@ cleanup:
     return st;
 }
 
+/* Values of all kernels of a network. */
+static size_t all_values(const pq_graph *graph)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        n += pq_kernel_values(graph->nodes[i].layer);
+    }
+    return n;
+}
+
+/* A ratio that a layer cannot reach is no error, but stands in its row. */
+static void note_ratio(const pq_rank_params *p, size_t before, size_t after,
+                       pq_layer_change *change)
+{
+    const double asked = pq_rank_ratio(p);
+
+    if (!isnan(asked) && p->run_as != PQ_RUN_RECONSTRUCTED &&
+        (double)after * asked > (double)before * (1.0 + 1e-9)) {
+        pq_change_add(change, "; ratio %.4g not reached: %.4g", asked,
+                      (double)before / (double)after);
+    }
+}
+
 static pq_status apply_plan(pq_compress_task *task, const pq_rank_params *p,
                             const pq_lowrank_steps *steps, const char *name,
                             const plan *of, pq_err *err)
 {
     const bool   shared = !isnan(p->budget);
-    const size_t first  = task->n_changes;
+    const size_t first = task->n_changes, whole = all_values(task->graph);
+    const size_t node   = pq_graph_find(task->graph, name);
+    const size_t before = pq_kernel_values(task->graph->nodes[node].layer);
     pq_status    st =
         shared && of->rank == 0
                ? pq_task_change(task, name, 0.0, "dense kept: the budget allows it")
@@ -429,6 +427,10 @@ static pq_status apply_plan(pq_compress_task *task, const pq_rank_params *p,
 
     if (st == PQ_OK && shared && p->budget_unit == PQ_BUDGET_MICROSECONDS) {
         pq_change_add(&task->changes[first], "; %.3g of %.3g us", of->cost, of->dense);
+    }
+    if (st == PQ_OK && task->n_changes > first) {
+        note_ratio(p, before, before + all_values(task->graph) - whole,
+                   &task->changes[first]);
     }
     return st;
 }

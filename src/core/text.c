@@ -1,9 +1,11 @@
 #include "core/text.h"
 
 #include <errno.h>
+#include <locale.h>
 #include <math.h>
 #include <nettle/base64.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,6 +174,23 @@ static bool unit_factor(const char *suffix, pq_unit unit, double *factor)
     return false;
 }
 
+/* A host program may have set a locale with a decimal comma: numbers are read and
+ * written with a point in this thread for the while. */
+static locale_t decimal_point(void)
+{
+    static _Atomic(locale_t) plain;
+    locale_t                 have = plain, none = (locale_t)0;
+
+    if (have == none) {
+        have = newlocale(LC_ALL_MASK, "C", none);
+        if (!atomic_compare_exchange_strong(&plain, &none, have)) {
+            freelocale(have); /* another thread was first */
+            have = none;
+        }
+    }
+    return uselocale(have);
+}
+
 bool pq_parse_real(const char *text, pq_unit unit, double *out)
 {
     char  *end;
@@ -181,7 +200,9 @@ bool pq_parse_real(const char *text, pq_unit unit, double *out)
         strpbrk(text, "xX") != NULL) {
         return false;
     }
-    value = strtod(text, &end);
+    const locale_t old = decimal_point();
+    value              = strtod(text, &end);
+    (void)uselocale(old);
     if (end == text || !unit_factor(end, unit, &factor)) {
         return false;
     }
@@ -223,6 +244,31 @@ bool pq_parse_bool(const char *text, bool *out)
     return false;
 }
 
+/* Whether one character fits the next of a pattern, a class [a-c] or [!a-c] of them too;
+ * *p goes behind it. A [ that is not closed stands for itself. */
+static bool match_next(const char **p, const char *end, char c)
+{
+    const char *at    = *p + 1;
+    const bool not    = at < end && (*at == '!' || *at == '^');
+    const char *first = at + (not ? 1 : 0);
+    const char *close =
+        first < end ? memchr(first + 1, ']', (size_t)(end - first - 1)) : NULL;
+    bool found = false;
+
+    if (**p != '[' || close == NULL) {
+        found = **p == '?' || **p == c;
+        *p    = at;
+        return found;
+    }
+    for (at = first; at < close; at++) {
+        const bool range = close - at > 2 && at[1] == '-';
+        found            = found || (range ? c >= at[0] && c <= at[2] : c == *at);
+        at += range ? 2 : 0;
+    }
+    *p = close + 1;
+    return found != not ;
+}
+
 /* One alternative of a glob, up to `end`. */
 static bool match_one(const char *p, const char *end, const char *s)
 {
@@ -232,8 +278,7 @@ static bool match_one(const char *p, const char *end, const char *s)
         if (p < end && *p == '*') {
             star   = p++;
             resume = s;
-        } else if (p < end && (*p == '?' || *p == *s)) {
-            p++;
+        } else if (p < end && match_next(&p, end, *s)) {
             s++;
         } else if (star != NULL) {
             p = star + 1;
@@ -311,9 +356,12 @@ const char *pq_nearest(const char *word, const char *const *candidates, size_t n
 
 char *pq_real_text(double value, char *buffer, size_t size)
 {
+    const locale_t old = decimal_point();
+
     if (fabs(value) < 1e15 && value == floor(value) &&
         !(value == 0.0 && signbit(value))) {
         (void)snprintf(buffer, size, "%.0f", value);
+        (void)uselocale(old);
         return buffer;
     }
     for (int digits = 1; digits <= 17; digits++) {
@@ -322,6 +370,7 @@ char *pq_real_text(double value, char *buffer, size_t size)
             break;
         }
     }
+    (void)uselocale(old);
     return buffer;
 }
 

@@ -45,7 +45,7 @@ static pq_status read_nominal(const pq_table *t, char *text, nominal *out, pq_er
              t->lines.path, t->lines.number);
     *end = '\0';
     PQ_NEW(cells, PQ_TABLE_CLASSES);
-    PQ_CHECK(pq_table_cut(text + 1, cells, PQ_TABLE_CLASSES, &n), PQ_ERR_FORMAT,
+    PQ_CHECK(pq_table_cut(text + 1, ',', cells, PQ_TABLE_CLASSES, &n), PQ_ERR_FORMAT,
              "%s:%zu: declares more than %d values", t->lines.path, t->lines.number,
              PQ_TABLE_CLASSES);
     pq_texts_free(&out->names, out->n);
@@ -124,8 +124,9 @@ static pq_status open_arff(pq_source *s, const pq_dataset_options *options, pq_e
     pq_status st;
 
     PQ_NEW(t, 1);
-    s->state   = t;
-    t->comment = '%';
+    s->state     = t;
+    t->comment   = '%';
+    t->separator = ',';
     PQ_TRY(pq_lines_open(s->path, &t->lines, err));
     PQ_TRY(read_header(t, &classes, err));
     PQ_TRY(pq_table_choose(s, t, options, err));

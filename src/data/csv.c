@@ -20,22 +20,49 @@ static bool recognises(const char *path)
            (ends_with(path, ".csv") || ends_with(path, ".csv.gz"));
 }
 
+/* Tabs or semicolons where the line of names holds more of them than commas. */
+static char find_separator(const char *line)
+{
+    static const char separators[] = {',', ';', '\t'};
+    size_t            most         = 0;
+    char              best         = ',';
+
+    for (size_t i = 0; i < sizeof separators; i++) {
+        size_t n    = 0;
+        char   open = '\0';
+        for (const char *p = line; *p != '\0'; p++) {
+            if (*p == open || (open == '\0' && (*p == '"' || *p == '\''))) {
+                open = open == '\0' ? *p : '\0';
+            }
+            n += open == '\0' && *p == separators[i] ? 1 : 0;
+        }
+        if (n > most) {
+            most = n;
+            best = separators[i];
+        }
+    }
+    return best;
+}
+
 static pq_status read_header(pq_source *s, pq_table *t, pq_err *err)
 {
     char    **cells = NULL;
     bool      there = false;
     size_t    n     = 0;
-    char     *end;
+    double    value;
     pq_status st;
 
     PQ_TRY(pq_lines_next(&t->lines, &there, err));
     PQ_CHECK(there, PQ_ERR_FORMAT, "%s: is empty", s->path);
+    t->separator = find_separator(t->lines.text);
     PQ_NEW(cells, PQ_TABLE_COLUMNS);
-    PQ_CHECK(pq_table_cut(t->lines.text, cells, PQ_TABLE_COLUMNS, &n), PQ_ERR_FORMAT,
-             "%s:1: has more than %d columns", s->path, PQ_TABLE_COLUMNS);
+    PQ_CHECK(pq_table_cut(t->lines.text, t->separator, cells, PQ_TABLE_COLUMNS, &n),
+             PQ_ERR_FORMAT, "%s:1: has more than %d columns", s->path, PQ_TABLE_COLUMNS);
     for (size_t i = 0; i < n; i++) {
-        (void)strtod(cells[i], &end);
-        PQ_CHECK(cells[i][0] != '\0' && (end == cells[i] || *end != '\0'), PQ_ERR_FORMAT,
+        const bool index = i == 0 && cells[i][0] == '\0' && n > 1;
+        PQ_CHECK(index || (cells[i][0] != '\0' &&
+                           !pq_parse_real(cells[i], PQ_UNIT_NONE, &value)),
+                 PQ_ERR_FORMAT,
                  "%s:1: column %zu is called '%s': the first line must give names",
                  s->path, i + 1, cells[i]);
         for (size_t k = 0; k < i; k++) {

@@ -7,6 +7,7 @@
 
 #include "core/budget.h"
 #include "core/file.h"
+#include "core/foreign.h"
 #include "core/memory.h"
 #include "data/dataset_inside.h"
 #include "data/fetch.h"
@@ -51,8 +52,14 @@ static pq_status find_layout(const char *path, const char *name, const pq_layout
             goto cleanup;
         }
     }
-    PQ_CHECK(name != NULL, PQ_ERR_FORMAT, "%s: is in none of the layouts known (%s)",
-             path, known.text);
+    if (name == NULL) {
+        st = pq_err_set(err, PQ_ERR_FORMAT, __FILE__, __LINE__,
+                        "%s: is in none of the layouts known (%s)", path, known.text);
+        if (pq_foreign_way(path, false) != NULL) {
+            pq_err_hint(err, "%s", pq_foreign_way(path, false));
+        }
+        goto cleanup;
+    }
     near = pq_nearest(name, names, n);
     PQ_FAIL(PQ_ERR_CONFIG, "layout '%s' is not one of %s%s%s%s", name, known.text,
             near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
@@ -535,27 +542,5 @@ pq_status pq_dataset_split(const pq_dataset *d, const char *name, size_t *split,
             near != NULL ? "'?" : "");
 cleanup:
     pq_text_free(&known);
-    return st;
-}
-
-pq_status pq_dataset_spec(const char *spec, char **path, char **split, pq_err *err)
-{
-    const char *colon = strrchr(spec, ':');
-    char       *a = NULL, *b = NULL;
-    pq_status   st;
-
-    PQ_STRDUP(a, spec);
-    if (colon != NULL && !pq_file_exists(spec) && strchr(colon, '/') == NULL) {
-        a[colon - spec] = '\0';
-        PQ_STRDUP(b, colon + 1);
-    } else {
-        PQ_STRDUP(b, "");
-    }
-    *path  = a;
-    *split = b;
-    a = b = NULL;
-cleanup:
-    pq_free(a);
-    pq_free(b);
     return st;
 }

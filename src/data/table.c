@@ -63,7 +63,8 @@ static pq_status choose_inputs(pq_source *s, pq_table *t, const char *inputs, pq
     PQ_NEW(t->inputs, t->n);
     if (inputs == NULL) {
         for (size_t i = 0; i < t->n; i++) {
-            if (i != t->label && i != t->weight && !pq_is_event_name(t->names[i])) {
+            if (i != t->label && i != t->weight && !pq_is_event_name(t->names[i]) &&
+                t->names[i][0] != '\0') { /* the index that pandas writes */
                 t->inputs[t->n_inputs++] = i;
             }
         }
@@ -119,33 +120,47 @@ cleanup:
     return st;
 }
 
-bool pq_table_cut(char *line, char **cells, size_t room, size_t *n)
+/* Takes the quotes off a cell that begins at one; where it ends in the line. */
+static char *unquote(char *p)
+{
+    const char quote = *p;
+    char      *to    = p;
+
+    for (p++; *p != '\0' && (*p != quote || p[1] == quote); p++) {
+        p += *p == quote ? 1 : 0; /* the second of two */
+        *to++ = *p;
+    }
+    p += *p == quote ? 1 : 0;
+    if (to < p) {
+        *to = '\0';
+    }
+    return p;
+}
+
+bool pq_table_cut(char *line, char separator, char **cells, size_t room, size_t *n)
 {
     char *p = line;
 
     *n = 0;
     for (;;) {
         char *end, *next;
-        while (*p == ' ' || *p == '\t') {
+        while (*p == ' ' || (*p == '\t' && separator != '\t')) {
             p++;
         }
         if (*n == room) {
             return false;
         }
+        cells[(*n)++] = p;
         if (*p == '"' || *p == '\'') {
-            end  = strchr(p + 1, *p);
-            end  = end == NULL ? p + strlen(p) : end;
-            next = strchr(*end == '\0' ? end : end + 1, ',');
-            p++;
+            next = strchr(unquote(p), separator);
         } else {
-            next = strchr(p, ',');
+            next = strchr(p, separator);
             end  = next != NULL ? next : p + strlen(p);
             while (end > p && isspace((unsigned char)end[-1])) {
                 end--;
             }
+            *end = '\0';
         }
-        cells[(*n)++] = p;
-        *end          = '\0';
         if (next == NULL) {
             return true;
         }
@@ -165,7 +180,8 @@ static pq_status next_row(pq_table *t, z_off_t *place, bool *there, pq_err *err)
     } while (*there && (t->lines.text[strspn(t->lines.text, " \t")] == '\0' ||
                         (t->comment != '\0' && t->lines.text[0] == t->comment)));
     if (*there) {
-        PQ_CHECK(pq_table_cut(t->lines.text, t->cells, t->n, &n) && n == t->n,
+        PQ_CHECK(pq_table_cut(t->lines.text, t->separator, t->cells, t->n, &n) &&
+                     n == t->n,
                  PQ_ERR_FORMAT, "%s:%zu: has %s%zu values, but there are %zu columns",
                  t->lines.path, t->lines.number, n == t->n ? "more than " : "", n, t->n);
     }
@@ -257,16 +273,19 @@ cleanup:
 static pq_status number(const pq_table *t, size_t row, size_t column, double *out,
                         pq_err *err)
 {
-    const char *text = t->cells[column];
-    char       *end;
+    const char *text    = t->cells[column];
+    const bool  percent = strchr(text, '%') != NULL;
     pq_status   st;
 
-    *out = strtod(text, &end);
-    if (end == text && (text[0] == '\0' || strcmp(text, "?") == 0)) {
+    if (text[0] == '\0' || strcmp(text, "?") == 0 || strcasecmp(text, "nan") == 0) {
         *out = (double)NAN;
         return PQ_OK;
     }
-    PQ_CHECK(end != text && *end == '\0', PQ_ERR_FORMAT,
+    if (strcasecmp(text + strspn(text, "+-"), "inf") == 0) {
+        *out = text[0] == '-' ? -HUGE_VAL : HUGE_VAL;
+        return PQ_OK;
+    }
+    PQ_CHECK(!percent && pq_parse_real(text, PQ_UNIT_NONE, out), PQ_ERR_FORMAT,
              "%s: event %zu: column '%s' holds '%.40s', not a number", t->lines.path, row,
              t->names[column], text);
 cleanup:

@@ -21,10 +21,11 @@ typedef struct {
     size_t   n_inputs;
     size_t  *inputs; /**< [n_inputs] columns of the features */
     size_t   n_classes;
-    char   **classes; /**< [n_classes] as the rows write them, in the file's order */
-    bool     sorted;  /**< classes are met in the rows, not declared: sort them */
-    char     comment; /**< lines that start with it are skipped, or NUL */
-    char   **cells;   /**< [n] of the current row, into lines.text */
+    char   **classes;   /**< [n_classes] as the rows write them, in the file's order */
+    bool     sorted;    /**< classes are met in the rows, not declared: sort them */
+    char     separator; /**< between cells */
+    char     comment;   /**< lines that start with it are skipped, or NUL */
+    char   **cells;     /**< [n] of the current row, into lines.text */
 } pq_table;
 
 /**
@@ -38,9 +39,9 @@ pq_status pq_table_choose(pq_source *s, pq_table *t, const pq_dataset_options *o
 /** Goes over all rows once: counts them, checks their width, and meets the classes. */
 pq_status pq_table_scan(pq_source *s, pq_table *t, pq_err *err);
 
-/** Cuts a line at its commas, quotes taken off, in place; false when there are more than
- * `room` cells. */
-bool pq_table_cut(char *line, char **cells, size_t room, size_t *n);
+/** Cuts a line at its separators, quotes taken off (two in a row are one inside), in
+ * place; false when there are more than `room` cells. */
+bool pq_table_cut(char *line, char separator, char **cells, size_t room, size_t *n);
 
 /* Functions of a layout whose state is a pq_table. */
 pq_status pq_table_read(pq_source *s, size_t split, size_t first, size_t n,

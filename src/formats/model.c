@@ -2,6 +2,7 @@
 
 #include "core/budget.h"
 #include "core/file.h"
+#include "core/foreign.h"
 #include "io/hdf5.h"
 
 #define X(word) extern const pq_model_format pq_model_format_##word;
@@ -25,6 +26,9 @@ static pq_status unknown(const char *path, pq_err *err)
     }
     st = pq_err_set(err, PQ_ERR_FORMAT, __FILE__, __LINE__,
                     "%s: is not a model in a known format (%s)", path, known.text);
+    if (pq_foreign_way(path, true) != NULL) {
+        pq_err_hint(err, "%s", pq_foreign_way(path, true));
+    }
     pq_text_free(&known);
     return st;
 }

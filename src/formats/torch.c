@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "core/foreign.h"
 #include "core/memory.h"
 #include "formats/model.h"
 #include "formats/torch_storage.h"
@@ -46,7 +47,11 @@ static bool recognises(const char *path)
     }
     n = fread(start, 1, sizeof start, f);
     (void)fclose(f);
-    return pq_torch_looks(start, n);
+    /* Archives of others: NumPy's .npz, Keras's .keras. */
+    return pq_torch_looks(start, n) &&
+           (memcmp(start, "PK", 2) != 0 || pq_foreign_zip_has(path, "data.pkl") ||
+            (!pq_foreign_zip_has(path, ".npy") &&
+             !pq_foreign_zip_has(path, "config.json")));
 }
 
 static bool ends_with(const entry *e, const char *text)

@@ -262,6 +262,23 @@ cleanup:
     return st;
 }
 
+/* A tensor of zeros is a sum of zeros. */
+static pq_status zero(const pq_tensor *t, size_t rank, pq_cp *out, pq_err *err)
+{
+    pq_cp     cp = {.d = t->shape.ndim};
+    pq_status st = PQ_OK;
+
+    for (size_t k = 0; k < cp.d; k++) {
+        PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(t->shape.dim[k], rank),
+                                &cp.factor[k], err));
+    }
+    *out = cp;
+    cp   = (pq_cp){0};
+cleanup:
+    pq_cp_free(&cp);
+    return st;
+}
+
 pq_status pq_cp_als(const pq_tensor *t, size_t rank, const pq_cp_options *options,
                     pq_cp *out, pq_err *err)
 {
@@ -276,7 +293,10 @@ pq_status pq_cp_als(const pq_tensor *t, size_t rank, const pq_cp_options *option
     }
     a.t    = wide != NULL ? wide : t;
     a.norm = pq_square_norm(a.t);
-    PQ_CHECK(a.norm > 0.0, PQ_ERR_NUMERIC, "the tensor is zero");
+    if (a.norm == 0.0) {
+        st = zero(a.t, rank, out, err);
+        goto cleanup;
+    }
     PQ_TRY(pq_cp_step_prepare(&a, err));
     for (size_t i = 0; i < options->starts; i++) {
         st = run(&a, i, err);

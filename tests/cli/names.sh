@@ -114,4 +114,37 @@ expect 0 "w.h5" "$pquant" data import "$work/weighted.csv" -o "$work/w.h5" --wei
 expect 0 "accuracy" "$pquant" model eval "$work/m.h5" --data "$work/w.h5"
 expect 2 "has no column 'w'" "$pquant" model eval "$work/m.h5" --data "$work/weighted.csv" --weight w
 expect 2 "has no column 'kind'" "$pquant" model eval "$work/m.h5" --data "$work/plain.csv" --label kind
+
+# Tables as others write them: separators, quotes doubled inside quotes, an index, Windows line ends.
+printf 'a;"b;c";class\n1;2;x\n3;4;y\n' >"$work/semicolon.csv"
+printf 'a\tb\tclass\r\n1\t2\t"x ""1"", y"\r\n3\t\tz\r\n' >"$work/tab.csv"
+printf ',a,b,class\n0,1,2,x\n1,3,4,y\n' >"$work/index.csv"
+expect 0 "features: a, b;c" "$pquant" data info "$work/semicolon.csv"
+expect 0 'x "1", y 1' "$pquant" data info "$work/tab.csv"
+expect 0 "features: a, b" "$pquant" data info "$work/index.csv"
+[ "$("$pquant" data info "$work/index.csv" --format json | grep -c '"a"\|"b"')" = 2 ] || fault "the index is a feature"
+
+# What is not read says how to get in.
+/usr/bin/python3 - "$work" <<'END'
+import sys
+import h5py, numpy as np
+np.save(sys.argv[1] + "/x.npy", np.ones(3))
+np.savez(sys.argv[1] + "/x.npz", a=np.ones(3))
+h5py.File(sys.argv[1] + "/foreign.h5", "w")["stuff"] = np.ones(3)
+open(sys.argv[1] + "/x.root", "wb").write(b"root" + bytes(60))
+open(sys.argv[1] + "/x.parquet", "wb").write(b"PAR1" + bytes(60))
+END
+for file in x.npy x.npz foreign.h5 x.root x.parquet; do
+  expect 2 "h5py" "$pquant" data info "$work/$file"
+done
+expect 2 "give a state dict or a Keras file" "$pquant" model info "$work/x.npy"
+expect 2 "holds no state dict of PyTorch" "$pquant" model info "$work/x.npz"
+expect 2 "Keras writes one by" "$pquant" model info "$work/foreign.h5"
+
+# -o takes the log along.
+cp "$work/t.yaml" "$work/u.yaml"
+sed -i "s|^output:.*|output: {model: $work/u.h5, log: $work/committed.json}|" "$work/u.yaml"
+echo kept >"$work/committed.json"
+expect 0 "" "$pquant" train "$work/u.yaml" -q -o "$work/v.h5" -S train.epochs=1
+[ "$(cat "$work/committed.json")" = kept ] && [ -s "$work/v.log.json" ] || fault "the log of the configuration was written over"
 done_testing

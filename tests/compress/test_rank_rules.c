@@ -142,6 +142,23 @@ Test(rank_rules, a_sparsity_is_a_ratio)
     pq_graph_free(&g);
 }
 
+Test(rank_rules, a_ratio_out_of_reach_says_what_was_reached)
+{
+    pq_graph *g = net();
+    char      what[128], due[64];
+    size_t    left;
+
+    for (size_t i = 0; i < 4; i++) {
+        (void)apply(g, methods[i], "ratio=1000", &left, what);
+        snprintf(due, sizeof due, "; ratio 1000 not reached: %.4g",
+                 4320.0 / (double)left);
+        cr_expect_not_null(strstr(what, due), "%s: %s", methods[i], what);
+        (void)apply(g, methods[i], "target_sparsity=0.999", &left, what);
+        cr_expect_not_null(strstr(what, due), "%s: %s", methods[i], what);
+    }
+    pq_graph_free(&g);
+}
+
 Test(rank_rules, energy_is_the_error_s_square)
 {
     pq_graph *g = net();

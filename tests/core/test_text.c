@@ -61,6 +61,14 @@ Test(text, globs_match_whole_names_and_take_alternatives)
     cr_expect_not(pq_glob_match("fc?", "fc12"));
     cr_expect_not(pq_glob_match("fc", "fc1"));
     cr_expect_not(pq_glob_match("a,b", "c"));
+    cr_expect(pq_glob_match("fc[1-3]", "fc2"));
+    cr_expect(pq_glob_match("fc[13], x", "fc3"));
+    cr_expect(pq_glob_match("*[!0-9]", "conv2_relu"));
+    cr_expect(pq_glob_match("fc[", "fc["));
+    cr_expect(pq_glob_match("a[]]b", "a]b"));
+    cr_expect_not(pq_glob_match("fc[1-3]", "fc4"));
+    cr_expect_not(pq_glob_match("fc[!1-3]", "fc2"));
+    cr_expect_not(pq_glob_match("*[!0-9]", "conv2"));
 }
 
 Test(text, misspellings_find_their_word_and_strangers_do_not)

@@ -1,0 +1,79 @@
+#include "core/foreign.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/memory.h"
+
+enum { TAIL = 1 << 16 /**< bytes at the end of a ZIP in which members are looked for */ };
+
+#define OWN_EVENTS                                                                       \
+    "an HDF5 with attribute format = 'pquant-dataset' (docs/file-formats.md): x [n, "    \
+    "features], y [n] and class_names"
+
+static const struct {
+    const char *start;
+    size_t      bytes;
+    const char *model, *events;
+} kinds[] = {
+    {"\x93NUMPY", 6, "an array of NumPy is no model: give a state dict or a Keras file",
+     "an array of NumPy: write it with h5py as " OWN_EVENTS},
+    {"root", 4, "a file of ROOT is no model",
+     "a file of ROOT: uproot's tree.arrays(library='pd').to_csv(…), or write it with "
+     "h5py "
+     "as " OWN_EVENTS},
+    {"PAR1", 4, "a file of Parquet is no model",
+     "a file of Parquet: pandas.read_parquet(…).to_csv(…, index=False), or write it with "
+     "h5py as " OWN_EVENTS},
+    {"PK\x03\x04", 4,
+     "a ZIP archive that holds no state dict of PyTorch: of a .keras file give "
+     "model.save('x.h5'), of an .npz the state dict saved by torch.save",
+     "a ZIP archive, e.g. an .npz of NumPy: unpack it, or write it with h5py "
+     "as " OWN_EVENTS},
+    {"\x89HDF\r\n", 6,
+     "an HDF5 without a model: Keras writes one by model.save('x.h5'), pquant one with "
+     "format = 'pquant-model'",
+     "an HDF5 of another layout: rewrite it with h5py as " OWN_EVENTS},
+};
+
+static size_t read_bytes(const char *path, long from_end, char *out, size_t n)
+{
+    FILE  *f    = fopen(path, "rb");
+    size_t have = 0;
+
+    if (f != NULL) {
+        if (from_end > 0 && fseek(f, -from_end, SEEK_END) != 0) {
+            rewind(f);
+        }
+        have = fread(out, 1, n, f);
+        (void)fclose(f);
+    }
+    return have;
+}
+
+const char *pq_foreign_way(const char *path, bool model)
+{
+    char         start[8] = {0};
+    const size_t n        = read_bytes(path, 0, start, sizeof start);
+
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (n >= kinds[i].bytes && memcmp(start, kinds[i].start, kinds[i].bytes) == 0) {
+            return model ? kinds[i].model : kinds[i].events;
+        }
+    }
+    return NULL;
+}
+
+bool pq_foreign_zip_has(const char *path, const char *end)
+{
+    const size_t length = strlen(end);
+    char        *tail   = pq_calloc(TAIL, 1);
+    size_t       n      = tail != NULL ? read_bytes(path, TAIL, tail, TAIL) : 0;
+    bool         found  = false;
+
+    for (size_t i = 0; !found && i + length <= n; i++) {
+        found = memcmp(tail + i, end, length) == 0;
+    }
+    pq_free(tail);
+    return found;
+}
