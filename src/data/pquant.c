@@ -7,6 +7,7 @@
 
 #include "core/memory.h"
 #include "data/layout.h"
+#include "data/one_hot.h"
 #include "io/hdf5.h"
 
 typedef enum { LAYOUT_FEATURES, LAYOUT_NHWC, LAYOUT_NCHW } order;
@@ -16,6 +17,7 @@ typedef struct {
     order    order;
     pq_shape stored; /* of one event in the file */
     bool     weighted[PQ_SOURCE_SPLITS];
+    size_t   one_hot; /* columns of y, or 0: it holds indices */
 } own;
 
 static pq_status join(const pq_source *s, size_t split, const char *name, char **out,
@@ -174,12 +176,28 @@ static pq_status read_text(own *o, char *const places[4], const char *name, char
     return place == NULL ? PQ_OK : pq_h5_attr_text(o->file, place, name, out, err);
 }
 
+/* Labels: an index each, or one 1 among 0s. */
+static pq_status read_y(pq_source *s, size_t split, pq_rows rows, double *out,
+                        pq_err *err)
+{
+    own      *o    = s->state;
+    char     *path = NULL;
+    pq_status st;
+
+    PQ_TRY(join(s, split, "y", &path, err));
+    PQ_TRY(o->one_hot > 0
+               ? pq_one_hot_read(o->file, path, s->path, rows, o->one_hot, out, err)
+               : pq_h5_read_rows(o->file, path, rows, PQ_DTYPE_F64, out, err));
+cleanup:
+    pq_free(path);
+    return st;
+}
+
 /* Classes of a file that names none: as many as the largest label says. */
 static pq_status count_classes(pq_source *s, pq_err *err)
 {
     own      *o      = s->state;
-    double    most   = -1.0;
-    char     *path   = NULL;
+    double    most   = (double)o->one_hot - 1.0;
     double   *y      = NULL;
     size_t    events = 0;
     pq_status st;
@@ -187,13 +205,10 @@ static pq_status count_classes(pq_source *s, pq_err *err)
     enum { BLOCK = 65536, MAX_CLASSES = 100000 };
     PQ_NEW(y, BLOCK);
     for (size_t k = 0; k < s->n_splits; k++) {
-        pq_free(path);
-        PQ_TRY(join(s, k, "y", &path, err));
         events += s->splits[k].n;
         for (size_t first = 0; first < s->splits[k].n; first += BLOCK) {
             const size_t left = s->splits[k].n - first, n = left < BLOCK ? left : BLOCK;
-            PQ_TRY(pq_h5_read_rows(o->file, path, (pq_rows){first, n}, PQ_DTYPE_F64, y,
-                                   err));
+            PQ_TRY(read_y(s, k, (pq_rows){first, n}, y, err));
             for (size_t i = 0; i < n; i++) {
                 most = y[i] > most ? y[i] : most;
             }
@@ -206,7 +221,6 @@ static pq_status count_classes(pq_source *s, pq_err *err)
     PQ_TRY(pq_source_number_classes(s, (size_t)most + 1, err));
 cleanup:
     pq_free(y);
-    pq_free(path);
     return st;
 }
 
@@ -267,6 +281,13 @@ static pq_status check_rows(pq_source *s, size_t split, const char *name, bool *
     *there = pq_h5_has(o->file, path);
     if (*there) {
         PQ_TRY(pq_h5_describe(o->file, path, &info, err));
+        if (strcmp(name, "y") == 0 && info.shape.ndim == 2 && info.shape.dim[1] > 1) {
+            PQ_CHECK(split == 0 || o->one_hot == info.shape.dim[1], PQ_ERR_SHAPE,
+                     "%s: %s has %zu columns, but that of split '%s' has %zu", s->path,
+                     path, info.shape.dim[1], s->splits[0].name, o->one_hot);
+            o->one_hot        = info.shape.dim[1];
+            info.shape.dim[1] = 1;
+        }
         PQ_CHECK(pq_shape_count(&info.shape, &items) && items == s->splits[split].n,
                  PQ_ERR_SHAPE, "%s: %s has %zu values, but there are %zu events", s->path,
                  path, items, s->splits[split].n);
@@ -401,11 +422,9 @@ static pq_status read_events(pq_source *s, size_t split, size_t first, size_t n,
         PQ_TRY(read_x(s, split, rows, out->x, err));
     }
     if (out->y != NULL) {
-        PQ_TRY(join(s, split, "y", &path, err));
-        PQ_TRY(pq_h5_read_rows(o->file, path, rows, PQ_DTYPE_F64, out->y, err));
+        PQ_TRY(read_y(s, split, rows, out->y, err));
     }
     if (out->weight != NULL && o->weighted[split]) {
-        pq_free(path);
         PQ_TRY(join(s, split, "weight", &path, err));
         PQ_TRY(pq_h5_read_rows(o->file, path, rows, PQ_DTYPE_F32, out->weight, err));
     }

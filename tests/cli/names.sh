@@ -124,6 +124,18 @@ expect 0 'x "1", y 1' "$pquant" data info "$work/tab.csv"
 expect 0 "features: a, b" "$pquant" data info "$work/index.csv"
 [ "$("$pquant" data info "$work/index.csv" --format json | grep -c '"a"\|"b"')" = 2 ] || fault "the index is a feature"
 
+# Labels as one 1 among 0s.
+/usr/bin/python3 - "$work" <<'END'
+import sys
+import h5py, numpy as np
+for file, y in ("hot", np.eye(3)[[2, 0, 1, 2]]), ("warm", np.full((4, 3), 1 / 3)):
+    with h5py.File(f"{sys.argv[1]}/{file}.h5", "w") as f:
+        f.attrs.update({"format": "pquant-dataset", "class_names": ["a", "b", "c"], "layout": "features"})
+        f["x"], f["y"] = np.ones((4, 2), np.float32), y
+END
+expect 0 "a 1  b 1  c 2" "$pquant" data info "$work/hot.h5"
+expect 2 "event 0: its row of y is not one 1 among 0s" "$pquant" data info "$work/warm.h5"
+
 # What is not read says how to get in.
 /usr/bin/python3 - "$work" <<'END'
 import sys
