@@ -7,7 +7,7 @@ from itertools import product
 import h5py
 import numpy as np
 from scipy.special import log_softmax, logsumexp
-from scipy.stats import beta, rankdata
+from scipy.stats import beta, norm, rankdata, t
 from sklearn.metrics import accuracy_score, log_loss, recall_score, roc_auc_score
 
 from common import Cases, pquant, write_dataset
@@ -26,6 +26,25 @@ def evaluate(model, *more):
 
 def effective(w):
     return w.sum() ** 2 / (w ** 2).sum()
+
+
+def student(freedom):
+    """Standard errors of a one-sigma interval whose error has so many degrees of freedom."""
+    return float(t.ppf(norm.cdf(1), max(freedom, 0.5)))
+
+
+def freedom(d):
+    return (d ** 2).sum() ** 2 / (d ** 4).sum() - 1
+
+
+def worth(passes, w):
+    """The share that passes, and the unweighted events with the variance of its ratio (Korn and Graubard)."""
+    p, n = w[passes].sum() / w.sum(), effective(w)
+    variance = (w ** 2 * (passes - p) ** 2).sum() / w.sum() ** 2
+    heavy = (w ** 4).sum() / (w ** 2).sum() ** 2 - 1 / len(w)
+    if not 0 < p < 1 or n > len(w) * (1 - 1e-9):
+        return p, n
+    return p, p * (1 - p) / variance / (student(1 / heavy - 1) ** 2 if heavy > 1e-12 else 1)
 
 
 def wilson(p, n):
@@ -56,15 +75,19 @@ def check_auc(what, found, score, y, weight):
         if weight is not None:
             continue
         v10, v01 = components(score[:, c], label)
-        influence[label] += (v10 - due) / np.sqrt(len(v10) * (len(v10) - 1))
-        influence[~label] += (v01 - due) / np.sqrt(len(v01) * (len(v01) - 1))
+        own = np.zeros(len(y))
+        own[label] = (v10 - due) / np.sqrt(len(v10) * (len(v10) - 1))
+        own[~label] = (v01 - due) / np.sqrt(len(v01) * (len(v01) - 1))
+        influence += own
         error = np.sqrt(v10.var(ddof=1) / len(v10) + v01.var(ddof=1) / len(v01))
+        cases.add(f"{what}: variance of {name}", np.sqrt((own ** 2).sum()), error, 1e-12)
         if error > 0:
+            error *= student(freedom(own))
             cases.add(f"{what}: DeLong of {name}", [got["lo"], got["hi"]],
                       [max(due - error, 0), min(due + error, 1)], 1e-12)
     cases.add(f"{what}: auc.macro", found["auc.macro"]["value"], np.mean(known), 1e-12)
     if weight is None:
-        error = np.sqrt((influence ** 2).sum()) / len(known)
+        error = np.sqrt((influence ** 2).sum()) / len(known) * student(freedom(influence))
         got = found["auc.macro"]
         cases.add(f"{what}: DeLong of the mean", [got["lo"], got["hi"]],
                   [np.mean(known) - error, min(np.mean(known) + error, 1)], 1e-12)
@@ -76,22 +99,26 @@ def check_events(what, found, logits, y, weight):
     odds = np.round(z - others, 9) if "ties" in what else z - others  # sums in other orders tie as well
     check_auc(what, found, odds, y, weight)
     decided, n = z.argmax(1), effective(w)
-    p = accuracy_score(y, decided, sample_weight=w)
+    p, (share, m) = accuracy_score(y, decided, sample_weight=w), worth(decided == y, w)
+    cases.add(f"{what}: accuracy of scikit-learn", share, p, 1e-12)
     cases.add(f"{what}: accuracy", [found["accuracy"][k] for k in ("value", "lo", "hi", "n")],
-              [p, *wilson(p, n), n], 1e-9)
+              [share, *wilson(share, m), n], 1e-12)
     each = -log_softmax(z, axis=1)[np.arange(len(y)), y]
     due = log_loss(y, np.exp(log_softmax(z, axis=1)), sample_weight=w, labels=range(5))
     mean = (w * each).sum() / w.sum()
     if each.max() < 30:  # scikit-learn cuts probabilities
         cases.add(f"{what}: log_loss of scikit-learn", found["log_loss"]["value"], due, 1e-6)
-    error = np.sqrt(((w * (each - mean)) ** 2).sum() * n / (n - 1)) / w.sum()
+    d = w * (each - mean)
+    error = student(freedom(d)) * np.sqrt((d ** 2).sum() * n / (n - 1)) / w.sum()
     cases.add(f"{what}: log_loss", [found["log_loss"][k] for k in ("value", "lo", "hi")],
               [mean, mean - error, mean + error], 2e-6)
     for c, name in enumerate(CLASSES):
         if (y == c).any():
             r = recall_score(y == c, decided == c, sample_weight=w)
+            share, m = worth((decided == c)[y == c], w[y == c])
+            cases.add(f"{what}: recall.{name} of scikit-learn", share, r, 1e-12)
             cases.add(f"{what}: recall.{name}", [found[f"recall.{name}"][k] for k in ("value", "lo", "hi")],
-                      [r, *wilson(r, effective(w[y == c]))], 1e-9)
+                      [share, *wilson(share, m)], 1e-12)
 
 
 def check_ranks_and_decisions():
@@ -233,7 +260,7 @@ def check_cuts():
             found[f"efficiency.{name}"] = (p[:, c] >= cut, y == c)
             found[f"mistag.{name}"] = (p[:, c] >= cut, y != c)
         for name, (kept, of) in found.items():
-            share, m = w[kept & of].sum() / w[of].sum(), effective(w[of])
+            share, m = worth(kept[of], w[of])
             cases.add(f"cuts {n} {cut} {weighted}: {name}", [float(row[k]) for k in (name, f"{name}_lo", f"{name}_hi")],
                       [share, *clopper_pearson(share * m, m)], 1e-6)
 
