@@ -54,7 +54,7 @@ Test(label, shows_what_the_font_lacks_as_squares)
     } cases[] = {
         {"b", "b"},
         {"\xe6\x97\xa5x", "\xe2\x96\xa1x"},
-        {"\xe2\x80\x8b", "\xe2\x96\xa1"},
+        {"\xe2\x80\x8b", "\\u200b"},
         {"", "(blank)"},
         {" \n", "(blank)"},
         {"\xce\xb1 \xd0\xb6 \xc3\xa9", "\xce\xb1 \xd0\xb6 \xc3\xa9"},
