@@ -5,6 +5,7 @@
 #include "support.h"
 
 typedef struct {
+    char             file[256]; /* of the events: a child reads it again */
     pq_dataset      *data;
     pq_graph        *graph;
     pq_train_params  params;
@@ -32,9 +33,9 @@ static inline pq_graph *tagger(uint64_t seed)
 
 static inline void start(run *r, const char *name, size_t events)
 {
-    write_dataset(temporary(name), PQ_SHAPE(16), 5, events, 1);
-    OK(pq_dataset_open(temporary(name), NULL, &r->data, err));
-    (void)unlink(temporary(name));
+    (void)snprintf(r->file, sizeof r->file, "%s", temporary(name));
+    write_dataset(r->file, PQ_SHAPE(16), 5, events, 1);
+    OK(pq_dataset_open(r->file, NULL, &r->data, err));
     OK(pq_params_default(pq_train_param_table, &r->params, err));
     r->graph         = tagger(3);
     r->threads       = 2;
@@ -52,6 +53,7 @@ static inline pq_status train(run *r, pq_err *err)
 
 static inline void finish_run(run *r)
 {
+    (void)unlink(r->file);
     pq_train_summary_free(&r->summary);
     pq_graph_free(&r->graph);
     pq_dataset_close(&r->data);
