@@ -177,6 +177,7 @@ MLP 16-64-32-32-5, ReLU, softmax; 4,389 parameters. Inputs: the 16 features of `
 standardised with the scaler stored in that file. Outputs, in order: {", ".join(classes)}.
 
 - Files: `jsc-mlp.weights.h5` (Keras 2 weights only), `jsc-mlp.json` (architecture).
+  The weights are for standardized features and carry no scaler: `--scaler dataset`, or `scaler: dataset`.
 - Data: `{Path(data_path).name}`, sha256 `{digest}`
 - Command: `python3 datasets/train_reference.py --seed {config['seed']}` (numpy {metadata.version('numpy')})
 - Config: Adam, rate {config['rate']} falling by a cosine, batch {config['batch']}, \
