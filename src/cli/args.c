@@ -288,9 +288,8 @@ void pq_args_note_scaler(const pq_args *args, const pq_graph *graph,
                          const pq_dataset_info *info)
 {
     if (pq_scaler_is_left(graph, info) && !pq_args_flag(args, "quiet")) {
-        (void)fputs(
-            "note: the model has no scaler and gets the events as they are, though "
-            "the dataset carries one (--scaler dataset)\n",
-            stderr);
+        pq_say(stderr,
+               "note: the model has no scaler and gets the events as they are, though "
+               "the dataset carries one (--scaler dataset)\n");
     }
 }

@@ -116,12 +116,11 @@ static pq_status scale(const run_state *r, pq_graph *graph, int choice, pq_err *
     }
     if (pq_scaler_is_left(graph, info) && !r->quiet &&
         (graph != r->graph || r->config->model.weights != NULL)) {
-        (void)fprintf(
-            stderr,
-            "note: the %s has no scaler and gets the events as they are, though "
-            "the dataset carries one (model.%s: dataset)\n",
-            graph == r->graph ? "model" : "teacher",
-            graph == r->graph ? "scaler" : "teacher_scaler");
+        pq_say(stderr,
+               "note: the %s has no scaler and gets the events as they are, though "
+               "the dataset carries one (model.%s: dataset)\n",
+               graph == r->graph ? "model" : "teacher",
+               graph == r->graph ? "scaler" : "teacher_scaler");
     }
 cleanup:
     return st;

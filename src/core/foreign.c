@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/file.h"
 #include "core/memory.h"
 
 enum { TAIL = 1 << 16 /**< bytes at the end of a ZIP in which members are looked for */ };
@@ -38,7 +39,7 @@ static const struct {
 
 static size_t read_bytes(const char *path, long from_end, char *out, size_t n)
 {
-    FILE  *f    = fopen(path, "rb");
+    FILE  *f    = pq_file_stream(path);
     size_t have = 0;
 
     if (f != NULL) {
