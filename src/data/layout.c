@@ -102,6 +102,7 @@ pq_status pq_source_number_classes(pq_source *s, size_t n, pq_err *err)
 {
     pq_status st;
 
+    pq_texts_free(&s->class_names, s->n_classes); /* a list of no names */
     PQ_NEW(s->class_names, n);
     s->n_classes = n;
     for (size_t i = 0; i < n; i++) {
