@@ -27,14 +27,14 @@ pq_status pq_folder_make(const char *path, pq_err *err)
             continue;
         }
         *p = '\0';
-        PQ_CHECK(mkdir(copy, 0777) == 0 || errno == EEXIST, PQ_ERR_IO,
+        PQ_CHECK(mkdir(copy, 0777) == 0 || errno == EEXIST, pq_status_of_errno(errno),
                  "%s: cannot make the folder: %s", path, strerror(errno));
         *p = keep;
         if (keep == '\0') {
             break;
         }
     }
-    PQ_CHECK(pq_folder_exists(path), PQ_ERR_IO, "%s: is there, but is not a folder",
+    PQ_CHECK(pq_folder_exists(path), PQ_ERR_ACCESS, "%s: is there, but is not a folder",
              path);
 cleanup:
     pq_free(copy);
@@ -52,8 +52,8 @@ pq_status pq_file_check(const char *path, pq_err *err)
     pq_status   st;
 
     PQ_CHECK(pq_file_exists(path), PQ_ERR_NOT_FOUND, "%s: no such file or folder", path);
-    PQ_CHECK(access(path, R_OK) == 0, PQ_ERR_IO, "%s: may not be read: %s", path,
-             strerror(errno));
+    PQ_CHECK(access(path, R_OK) == 0, pq_status_of_errno(errno),
+             "%s: may not be read: %s", path, strerror(errno));
     PQ_CHECK(stat(path, &s) == 0 && (S_ISREG(s.st_mode) || S_ISDIR(s.st_mode)),
              PQ_ERR_FORMAT, "%s: is a pipe, a device or a socket, not a file", path);
 cleanup:
@@ -116,9 +116,9 @@ pq_status pq_file_read(const char *path, size_t max_bytes, char **out, size_t *n
 
     PQ_CHECK(fd >= 0 || errno != ENOTSUP, PQ_ERR_FORMAT, "%s: is not a regular file",
              path);
-    PQ_CHECK(file != NULL, errno == ENOENT ? PQ_ERR_NOT_FOUND : PQ_ERR_IO, "%s: %s", path,
+    PQ_CHECK(file != NULL, pq_status_of_errno(errno), "%s: %s", path, strerror(errno));
+    PQ_CHECK(fstat(fd, &s) == 0, pq_status_of_errno(errno), "%s: %s", path,
              strerror(errno));
-    PQ_CHECK(fstat(fd, &s) == 0, PQ_ERR_IO, "%s: %s", path, strerror(errno));
     size = (size_t)s.st_size;
     PQ_CHECK(size <= max_bytes, PQ_ERR_FORMAT, "%s: has %zu bytes; at most %zu are read",
              path, size, max_bytes);
@@ -147,7 +147,8 @@ pq_status pq_file_temporary(const char *path, char **out, pq_err *err)
     name = pq_format("%s.tmp.%s.%ld", path, host, (long)getpid());
     PQ_CHECK(name != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     fd = pq_file_new(name);
-    PQ_CHECK(fd >= 0, PQ_ERR_IO, "%s: cannot be written: %s", path, strerror(errno));
+    PQ_CHECK(fd >= 0, pq_status_of_errno(errno), "%s: cannot be written: %s", path,
+             strerror(errno));
     (void)close(fd);
     *out = name;
     name = NULL;
@@ -201,7 +202,7 @@ pq_status pq_folder_make_inside(const char *folder, const char *name, char **out
     pq_status st;
 
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_CHECK(pq_path_is_inside(folder, name), PQ_ERR_IO,
+    PQ_CHECK(pq_path_is_inside(folder, name), PQ_ERR_ACCESS,
              "%s: is a link; a folder of results is written in itself alone", path);
     PQ_TRY(pq_folder_make(path, err));
     if (out != NULL) {
@@ -219,12 +220,12 @@ pq_status pq_file_commit(const char *temporary, const char *path, pq_err *err)
     struct stat s;
     pq_status   st;
 
-    PQ_CHECK(lstat(path, &s) != 0 || S_ISREG(s.st_mode), PQ_ERR_IO,
+    PQ_CHECK(lstat(path, &s) != 0 || S_ISREG(s.st_mode), PQ_ERR_ACCESS,
              "%s: is there and not a regular file: it is not replaced", path);
-    PQ_CHECK(fd >= 0 && fsync(fd) == 0, PQ_ERR_IO, "%s: cannot be written: %s", path,
-             strerror(errno));
-    PQ_CHECK(rename(temporary, path) == 0, PQ_ERR_IO, "%s: cannot be written: %s", path,
-             strerror(errno));
+    PQ_CHECK(fd >= 0 && fsync(fd) == 0, pq_status_of_errno(errno),
+             "%s: cannot be written: %s", path, strerror(errno));
+    PQ_CHECK(rename(temporary, path) == 0, pq_status_of_errno(errno),
+             "%s: cannot be written: %s", path, strerror(errno));
 cleanup:
     if (fd >= 0) {
         (void)close(fd);
@@ -243,9 +244,11 @@ pq_status pq_file_write(const char *path, const void *bytes, size_t n, pq_err *e
 
     PQ_TRY(pq_file_temporary(path, &temporary, err));
     file = fopen(temporary, "wb");
-    PQ_CHECK(file != NULL, PQ_ERR_IO, "%s: cannot be written: %s", path, strerror(errno));
-    PQ_CHECK(fwrite(bytes, 1, n, file) == n && fflush(file) == 0, PQ_ERR_IO,
-             "%s: cannot be written: %s", path, strerror(errno));
+    PQ_CHECK(file != NULL, pq_status_of_errno(errno), "%s: cannot be written: %s", path,
+             strerror(errno));
+    PQ_CHECK(fwrite(bytes, 1, n, file) == n && fflush(file) == 0,
+             pq_status_of_errno(errno), "%s: cannot be written: %s", path,
+             strerror(errno));
     PQ_TRY(pq_file_commit(temporary, path, err));
 cleanup:
     if (file != NULL) {
@@ -324,8 +327,7 @@ pq_status pq_folder_list(const char *path, const char *suffix, char ***names, si
     size_t         count = 0, room = 0;
     pq_status      st;
 
-    PQ_CHECK(folder != NULL, errno == ENOENT ? PQ_ERR_NOT_FOUND : PQ_ERR_IO, "%s: %s",
-             path, strerror(errno));
+    PQ_CHECK(folder != NULL, pq_status_of_errno(errno), "%s: %s", path, strerror(errno));
     PQ_NEW(list, 1);
     while ((entry = readdir(folder)) != NULL) {
         const size_t have = strlen(entry->d_name), want = strlen(suffix);

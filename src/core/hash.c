@@ -48,13 +48,13 @@ pq_status pq_hash_file(const char *path, char out[PQ_HASH_TEXT], pq_err *err)
     size_t    n;
     pq_status st;
 
-    PQ_CHECK(file != NULL, errno == ENOENT ? PQ_ERR_NOT_FOUND : PQ_ERR_IO, "%s: %s", path,
-             strerror(errno));
+    PQ_CHECK(file != NULL, pq_status_of_errno(errno), "%s: %s", path, strerror(errno));
     pq_hash_start(&h);
     while ((n = fread(buffer, 1, sizeof buffer, file)) > 0) {
         pq_hash_bytes(&h, buffer, n);
     }
-    PQ_CHECK(ferror(file) == 0, PQ_ERR_IO, "%s: %s", path, strerror(errno));
+    PQ_CHECK(ferror(file) == 0, pq_status_of_errno(errno), "%s: %s", path,
+             strerror(errno));
     pq_hash_end(&h, out);
 cleanup:
     if (file != NULL) {

@@ -14,6 +14,7 @@
     X(ERR_RANGE, "value out of range", 2)                                                \
     X(ERR_NUMERIC, "numerical failure", 2)                                               \
     X(ERR_IO, "input or output failed", 75)                                              \
+    X(ERR_ACCESS, "no access", 2)                                                        \
     X(ERR_NOT_FOUND, "not found", 2)                                                     \
     X(ERR_FORMAT, "file is not valid", 2)                                                \
     X(ERR_CONFIG, "configuration is not valid", 2)                                       \
@@ -31,5 +32,10 @@ const char *pq_status_text(pq_status st);
 
 /** Exit code of the program for a status (0, 2, 75 or 130). */
 int pq_status_exit_code(pq_status st);
+
+/** Status of a failed system call on a path: PQ_ERR_NOT_FOUND, PQ_ERR_ACCESS for what no
+ * second try mends (no permission, a file where a folder is due, a name that the file
+ * system does not take), PQ_ERR_NOMEM, else PQ_ERR_IO. */
+pq_status pq_status_of_errno(int number);
 
 #endif

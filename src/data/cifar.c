@@ -76,7 +76,7 @@ static pq_status add_file(pq_source *s, size_t split, const char *name, pq_err *
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(pq_source_note(s, path, err));
     p->file = pq_file_stream(path);
-    PQ_CHECK(p->file != NULL, PQ_ERR_IO, "%s: %s", path, strerror(errno));
+    PQ_CHECK(p->file != NULL, pq_status_of_errno(errno), "%s: %s", path, strerror(errno));
     c->splits[split].n++;
     bytes = pq_file_bytes(path);
     PQ_CHECK(

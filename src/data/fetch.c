@@ -254,11 +254,12 @@ static pq_status lock_folder(const char *folder, int *lock, pq_err *err)
 
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     *lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
-    PQ_CHECK(*lock >= 0, PQ_ERR_IO, "%s: %s", path, strerror(errno));
+    PQ_CHECK(*lock >= 0, pq_status_of_errno(errno), "%s: %s", path, strerror(errno));
     do {
         got = flock(*lock, LOCK_EX);
     } while (got != 0 && errno == EINTR);
-    PQ_CHECK(got == 0, PQ_ERR_IO, "%s: cannot be locked: %s", path, strerror(errno));
+    PQ_CHECK(got == 0, pq_status_of_errno(errno), "%s: cannot be locked: %s", path,
+             strerror(errno));
 cleanup:
     pq_free(path);
     return st;

@@ -115,8 +115,9 @@ static pq_status copy(tar *t, uint64_t size, FILE *out, pq_err *err)
     while (size > 0) {
         const size_t n = size < BLOCK ? (size_t)size : BLOCK;
         PQ_TRY(read_block(t, err));
-        PQ_CHECK(out == NULL || fwrite(t->block, 1, n, out) == n, PQ_ERR_IO,
-                 "%s: cannot be unpacked: %s", t->path, strerror(errno));
+        PQ_CHECK(out == NULL || fwrite(t->block, 1, n, out) == n,
+                 pq_status_of_errno(errno), "%s: cannot be unpacked: %s", t->path,
+                 strerror(errno));
         size -= n;
     }
 cleanup:
@@ -145,12 +146,12 @@ static pq_status write_file(tar *t, const char *name, uint64_t size, pq_err *err
     PQ_TRY(make_parents(path, err));
     fd  = pq_file_new(path);
     out = fd >= 0 ? fdopen(fd, "wb") : NULL;
-    PQ_CHECK(out != NULL, PQ_ERR_IO, "%s: %s", path, strerror(errno));
+    PQ_CHECK(out != NULL, pq_status_of_errno(errno), "%s: %s", path, strerror(errno));
     PQ_TRY(copy(t, size, out, err));
     st  = fflush(out) == 0 && fsync(fileno(out)) == 0 ? PQ_OK : PQ_ERR_IO;
     st  = fclose(out) == 0 ? st : PQ_ERR_IO;
     out = NULL;
-    PQ_CHECK(st == PQ_OK, PQ_ERR_IO, "%s: %s", path, strerror(errno));
+    PQ_CHECK(st == PQ_OK, pq_status_of_errno(errno), "%s: %s", path, strerror(errno));
 cleanup:
     if (out != NULL) {
         (void)fclose(out);
@@ -237,7 +238,8 @@ static pq_status unpack_all(const char *archive, const char *folder, pq_err *err
     pq_status st;
 
     t.file = gzdopen(pq_file_open(archive), "rb");
-    PQ_CHECK(t.file != NULL, PQ_ERR_IO, "%s: %s", archive, strerror(errno));
+    PQ_CHECK(t.file != NULL, pq_status_of_errno(errno), "%s: %s", archive,
+             strerror(errno));
     for (;;) {
         PQ_TRY(read_block(&t, err));
         if (is_zero(t.block)) { /* ends the archive */
@@ -276,8 +278,8 @@ static pq_status move_into(const char *from, const char *to, pq_err *err)
     pq_status st;
 
     if (!pq_folder_exists(from) || !pq_folder_exists(to)) {
-        PQ_CHECK(rename(from, to) == 0, PQ_ERR_IO, "%s: cannot be replaced: %s", to,
-                 strerror(errno));
+        PQ_CHECK(rename(from, to) == 0, pq_status_of_errno(errno),
+                 "%s: cannot be replaced: %s", to, strerror(errno));
         return PQ_OK;
     }
     PQ_TRY(pq_folder_list(from, "", &names, &n, err));

@@ -25,13 +25,14 @@ static pq_status other_sum(const char *path, bool is_md5, char out[PQ_HASH_TEXT]
 
     enum { BLOCK = 1 << 16 };
     md5_init(&md5);
-    PQ_CHECK(file != NULL, PQ_ERR_IO, "%s: %s", path, strerror(errno));
+    PQ_CHECK(file != NULL, pq_status_of_errno(errno), "%s: %s", path, strerror(errno));
     PQ_NEW(block, BLOCK);
     while ((n = fread(block, 1, BLOCK, file)) > 0) {
         md5_update(&md5, n, block);
         adler = adler32(adler, block, (uInt)n);
     }
-    PQ_CHECK(ferror(file) == 0, PQ_ERR_IO, "%s: %s", path, strerror(errno));
+    PQ_CHECK(ferror(file) == 0, pq_status_of_errno(errno), "%s: %s", path,
+             strerror(errno));
     md5_digest(&md5, sizeof sum, sum);
     if (is_md5) {
         for (size_t i = 0; i < sizeof sum; i++) {
@@ -64,7 +65,7 @@ static pq_status check_gzip(const char *path, const char *from, pq_err *err)
     pq_status st;
 
     enum { BLOCK = 1 << 16 };
-    PQ_CHECK(file != NULL, PQ_ERR_IO, "%s: %s", path, strerror(errno));
+    PQ_CHECK(file != NULL, pq_status_of_errno(errno), "%s: %s", path, strerror(errno));
     PQ_NEW(block, BLOCK);
     do {
         n = gzread(file, block, BLOCK);

@@ -273,7 +273,7 @@ static pq_status start_child(pq_h5_reader *r, pq_err *err)
     size_t    n_told  = 0;
     pq_status st;
 
-    PQ_CHECK(stat(r->path, &r->stamp) == 0, PQ_ERR_IO, "%s: %s", r->path,
+    PQ_CHECK(stat(r->path, &r->stamp) == 0, pq_status_of_errno(errno), "%s: %s", r->path,
              strerror(errno));
     r->file_bytes = (size_t)r->stamp.st_size;
     r->owner      = getpid();

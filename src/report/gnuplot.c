@@ -81,7 +81,7 @@ pq_status pq_gnuplot_start(const char *program, const char *folder, const char *
     if (process == 0) {
         become(program, folder, script, log);
     }
-    PQ_CHECK(process > 0, PQ_ERR_IO, "%s: cannot be started: %s", program,
+    PQ_CHECK(process > 0, pq_status_of_errno(errno), "%s: cannot be started: %s", program,
              strerror(errno));
     *out = process;
 cleanup:

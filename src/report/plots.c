@@ -164,8 +164,8 @@ static pq_status renew(const work *w, const char *name, const char *suffix, pq_e
 
     PQ_TRY(path_of(w, name, suffix, &path, err));
     fd = pq_file_new(path);
-    PQ_CHECK(fd >= 0 && close(fd) == 0, PQ_ERR_IO, "%s: cannot be written: %s", path,
-             strerror(errno));
+    PQ_CHECK(fd >= 0 && close(fd) == 0, pq_status_of_errno(errno),
+             "%s: cannot be written: %s", path, strerror(errno));
 cleanup:
     pq_free(path);
     return st;

@@ -168,9 +168,10 @@ static pq_status end_cell(sweep *s, const slot *at, pq_worker_state state,
     if (state == PQ_WORKER_OK) {
         return PQ_OK;
     }
-    if (state == PQ_WORKER_FAILED && why->code == PQ_ERR_IO) {
+    if (state == PQ_WORKER_FAILED &&
+        (why->code == PQ_ERR_IO || why->code == PQ_ERR_ACCESS)) {
         /* a full or unwritable disk is not the cell's fault: the sweep stops */
-        return pq_err_set(err, PQ_ERR_IO, __FILE__, __LINE__, "%s", why->message);
+        return pq_err_set(err, why->code, __FILE__, __LINE__, "%s", why->message);
     }
     PQ_TRY(pq_cell_record_failure(s->cells, cell, pq_worker_state_name(state), why,
                                   seconds, err));

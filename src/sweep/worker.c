@@ -72,7 +72,7 @@ pq_status pq_worker_start(pq_worker *w, pq_work run, void *context,
     pid = fork();
     if (pid < 0) {
         release(w);
-        PQ_FAIL(PQ_ERR_IO, "cannot start a process: %s", strerror(errno));
+        PQ_FAIL(pq_status_of_errno(errno), "cannot start a process: %s", strerror(errno));
     }
     if (pid == 0) {
         pq_err why            = {0};

@@ -43,13 +43,13 @@ kept "report, plots"
 for target in table.csv table.md report.html results.sqlite; do
   plant
   rm -f "$work/r/$target" && ln -s "$work/secret" "$work/r/$target"
-  expect 75 "is there and not a regular file" "$pquant" report "$work/r"
+  expect 2 "is there and not a regular file" "$pquant" report "$work/r"
   kept "report, $target"
 done
 for folder in plots; do
   plant
   rm -rf "${work:?}/r/$folder" && mkdir -p "$work/elsewhere" && ln -s "$work/elsewhere" "$work/r/$folder"
-  expect 75 "is a link; a folder of results is written in itself alone" "$pquant" report "$work/r"
+  expect 2 "is a link; a folder of results is written in itself alone" "$pquant" report "$work/r"
   [ -z "$(ls "$work/elsewhere")" ] || fault "report wrote through $folder/"
 done
 for folder in cells models arrays cache; do

@@ -50,7 +50,7 @@ Test(file, a_full_disk_leaves_the_old_file_and_no_rubbish)
         cr_skip_test("skipped: no /dev/full");
     }
     cr_assert_eq(symlink("/dev/full", path), 0);
-    cr_expect_eq(pq_file_write("/dev/full/x", "y", 1, &err), PQ_ERR_IO);
+    cr_expect_eq(pq_file_write("/dev/full/x", "y", 1, &err), PQ_ERR_ACCESS);
     cr_expect_neq(strstr(err.message, "/dev/full/x: cannot be written"), NULL);
     cr_assert_eq(pq_folder_list(folder, "", &names, &n, NULL), PQ_OK);
     cr_expect_eq(n, 1);
@@ -152,7 +152,7 @@ Test(file, nothing_is_written_through_a_link)
     expect_kept(folder);
     pq_free(link);
     link = link_to_secret(folder, "y.csv");
-    cr_expect_eq(pq_file_write(link, "new", 3, &err), PQ_ERR_IO);
+    cr_expect_eq(pq_file_write(link, "new", 3, &err), PQ_ERR_ACCESS);
     cr_expect(strstr(err.message, "is there and not a regular file") != NULL);
     expect_kept(folder);
     const int fd = pq_file_new(link);
@@ -209,7 +209,7 @@ Test(file, paths_inside_a_folder_lead_through_no_link)
         cr_expect_not(pq_path_is_inside(folder, bad[i]), "%s", bad[i]);
     }
     cr_expect(pq_path_is_inside(folder, "a/b.h5"));
-    cr_expect_eq(pq_folder_make_inside(folder, "link", NULL, &err), PQ_ERR_IO);
+    cr_expect_eq(pq_folder_make_inside(folder, "link", NULL, &err), PQ_ERR_ACCESS);
     cr_expect(strstr(err.message, "is a link") != NULL);
     cr_expect_eq(pq_folder_make_inside(folder, "plots", &path, NULL), PQ_OK);
     cr_expect(pq_folder_exists(path));

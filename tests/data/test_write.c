@@ -181,7 +181,7 @@ Test(write, a_failure_leaves_no_file)
     text("a.csv", csv);
     d = open_with(NULL); /* refuses NaN */
     snprintf(out, sizeof out, "%s/out/b.h5", folder);
-    cr_expect_eq(pq_data_import(d, out, 0, NULL, &err), PQ_ERR_IO);
+    cr_expect_eq(pq_data_import(d, out, 0, NULL, &err), PQ_ERR_NOT_FOUND);
     snprintf(out, sizeof out, "%s/b.h5", folder);
     err = (pq_err){0};
     cr_expect_eq(pq_data_import(d, out, 0, NULL, &err), PQ_ERR_FORMAT);

@@ -436,7 +436,7 @@ Test(pquant, a_folder_that_is_not_there_is_said_and_nothing_is_left)
     char      far[160];
 
     snprintf(far, sizeof far, "%s/none/m.h5", folder);
-    cr_expect_eq(pq_model_save(g, far, &err), PQ_ERR_IO);
+    cr_expect_eq(pq_model_save(g, far, &err), PQ_ERR_NOT_FOUND);
     cr_expect_not_null(strstr(err.message, "none/m.h5: cannot be written: "), "%s",
                        err.message);
     pq_graph_free(&g);

@@ -587,7 +587,7 @@ Test(hdf5, a_file_appears_whole_or_not_at_all)
     cr_expect_eq(n, 0);
     pq_h5_free_texts(&names, n);
     snprintf(path, sizeof path, "%s/none/a.h5", folder);
-    cr_expect_eq(pq_h5_create(path, &file, NULL), PQ_ERR_IO);
+    cr_expect_eq(pq_h5_create(path, &file, NULL), PQ_ERR_NOT_FOUND);
     cr_expect_null(file);
     pq_tensor_free(&t);
 }

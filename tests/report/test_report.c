@@ -451,7 +451,7 @@ Test(report, what_cannot_be_written_is_told_with_its_path)
     fixture_write(dir, &small);
     cr_assert_eq(pq_file_write(plots, "x", 1, &err),
                  PQ_OK); /* a file where the folder goes */
-    cr_expect_eq(pq_report_write(dir, NULL, NULL, &err), PQ_ERR_IO);
+    cr_expect_eq(pq_report_write(dir, NULL, NULL, &err), PQ_ERR_ACCESS);
     cr_expect_not_null(strstr(err.message, "plots"), "%s", err.message);
     (void)unlink(plots);
     pq_free(plots);

@@ -142,7 +142,7 @@ Test(record, a_folder_that_cannot_be_written_is_told)
 
     enter_folder();
     write_text("r", "in the way");
-    cr_expect_eq(pq_record_write("r", record, &err), PQ_ERR_IO);
+    cr_expect_eq(pq_record_write("r", record, &err), PQ_ERR_ACCESS);
     cr_expect(strstr(err.message, "r/cells: ") != NULL, "%s", err.message);
     json_decref(record);
 }

@@ -299,7 +299,7 @@ Test(results, an_index_that_cannot_be_written_is_told)
     enter_folder();
     write_results("{}");
     results = read_results(NULL);
-    cr_expect_eq(pq_index_write(results, "nowhere/r.sqlite", &err), PQ_ERR_IO);
+    cr_expect_eq(pq_index_write(results, "nowhere/r.sqlite", &err), PQ_ERR_NOT_FOUND);
     cr_expect(strstr(err.message, "nowhere/r.sqlite: cannot be written: ") != NULL, "%s",
               err.message);
     json_decref(results);

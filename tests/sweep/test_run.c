@@ -386,7 +386,7 @@ Test(run, a_folder_that_cannot_be_written_is_one_clear_message)
     config = read_config(PIPELINES, NULL);
     cr_expect_eq(
         pq_sweep_run(config, &(pq_sweep_options){.dir = "file/results"}, &summary, &err),
-        PQ_ERR_IO);
+        PQ_ERR_ACCESS);
     cr_expect(strstr(err.message, "file/results: cannot make the folder") != NULL, "%s",
               err.message);
     pq_config_free(&config);
