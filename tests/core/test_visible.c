@@ -112,8 +112,8 @@ Test(visible, words_come_out_of_a_shell_as_they_went_in)
                                         "a\nb",
                                         "\x1b[x",
                                         "é",
-                                        "x\xff"
-                                          "y",
+                                        ("x\xff"
+                                         "y"),
                                         "it's\t\\"};
 
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
