@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "report/plots.h"
 #include "report/tables.h"
 
 enum { NAMED_MAX = 6 };
@@ -244,6 +245,24 @@ static void add_events(const pq_view *v, pq_text *out)
     }
 }
 
+/* Why there is no picture of large confusion matrices. */
+static void add_confusions(const pq_view *v, pq_text *out)
+{
+    size_t most = 0;
+
+    for (size_t r = 0; r < v->n_rows; r++) {
+        const json_t *record = json_object_get(v->rows[r].cell, "record");
+        const size_t  n      = json_array_size(json_object_get(record, "confusion"));
+        most                 = n > most ? n : most;
+    }
+    if (most > PQ_CONFUSION_CLASSES_MAX) {
+        pq_text_add(out,
+                    "Confusion matrices of %zu classes are not drawn (at most %d are); "
+                    "they stand in the records.\n",
+                    most, PQ_CONFUSION_CLASSES_MAX);
+    }
+}
+
 /* Where batch sizes were timed on different engines: what the second decides otherwise.
  */
 static void add_other_decisions(const pq_view *v, pq_text *out)
@@ -270,6 +289,7 @@ void pq_tables_add_notes(const pq_view *v, pq_text *out)
 
     add_levels(v, out);
     add_events(v, out);
+    add_confusions(v, out);
     add_interval_notes(v, out);
     if (pq_view_column_of(v, "delta_accuracy") != PQ_VIEW_NONE) {
         pq_text_add(out,

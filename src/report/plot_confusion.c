@@ -3,13 +3,9 @@
 
 #include "core/memory.h"
 #include "report/plot.h"
+#include "report/plots.h"
 
-enum {
-    CLASSES_MAX          = 32,
-    CLASSES_WITH_NUMBERS = 12,
-    CLASSES_WITH_LARGE   = 6,
-    NAME_LONGEST         = 16
-};
+enum { CLASSES_WITH_NUMBERS = 12, CLASSES_WITH_LARGE = 6, NAME_LONGEST = 16 };
 
 static const json_t *record_of(const pq_view *v, size_t row)
 {
@@ -26,7 +22,7 @@ static size_t classes_of(const json_t *record)
             return 0;
         }
     }
-    return n <= CLASSES_MAX ? n : 0;
+    return n <= PQ_CONFUSION_CLASSES_MAX ? n : 0;
 }
 
 /* Rows as fractions of their sum: predicted, true, fraction. */

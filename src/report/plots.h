@@ -9,6 +9,9 @@
 #include "report/report.h"
 #include "report/view.h"
 
+/** Confusion matrices of more classes are not drawn. */
+enum { PQ_CONFUSION_CLASSES_MAX = 32 };
+
 /** One plot that was made. Owns its texts. */
 typedef struct {
     char *name;    /**< "accuracy_bytes", "accuracy_rank", "roc", … */

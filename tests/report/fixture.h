@@ -36,7 +36,9 @@ typedef struct {
     const char *const  *classes;
     size_t              n_classes, n_cells;
     const fixture_cell *cells;
-    bool                arrays; /* with ROC curves */
+    bool                arrays;  /* with ROC curves */
+    size_t              samples; /* of each timing; 0: not in the record */
+    const char         *assumed; /* of the inputs, or NULL */
 } fixture;
 
 /* A new empty folder; the caller removes it with fixture_remove. */
@@ -256,7 +258,7 @@ static inline void fixture_latency(const char *dir, const fixture *f, size_t ord
 {
     const fixture_cell *c       = &f->cells[order];
     json_t             *record  = fixture_record(f, c, order, key, "latency");
-    json_t             *metrics = json_object();
+    json_t             *metrics = json_object(), *timing;
     const double        time    = 2.1e-6 / c->speed_up;
 
     fixture_metric(metrics, "latency.b1.throughput_s", time, 0.03e-6, 30.0, "s", "lower");
@@ -266,9 +268,15 @@ static inline void fixture_latency(const char *dir, const fixture *f, size_t ord
                    "lower");
     fixture_metric(metrics, "latency.b1.ratio", c->speed_up, 0.02, 30.0, "", "higher");
     json_object_set_new(record, "metrics", metrics);
-    json_object_set_new(record, "timing",
-                        json_pack("{s:b, s:s}", "noisy", c->noise != NULL, "why",
-                                  c->noise != NULL ? c->noise : ""));
+    timing = json_pack("{s:b, s:s}", "noisy", c->noise != NULL, "why",
+                       c->noise != NULL ? c->noise : "");
+    if (f->samples > 0) {
+        json_object_set_new(timing, "samples", json_array());
+    }
+    for (size_t i = 0; i < f->samples; i++) {
+        json_array_append_new(json_object_get(timing, "samples"), json_real(time));
+    }
+    json_object_set_new(record, "timing", timing);
     fixture_write_record(dir, record);
 }
 
@@ -310,6 +318,9 @@ static inline void fixture_write(const char *dir, const fixture *f)
     plan =
         json_pack("{s:s, s:s, s:s, s:s, s:o}", "schema", PQ_PLAN_SCHEMA, "name", f->name,
                   "config", "configs/example.yaml", "resolved", resolved, "cells", cells);
+    if (f->assumed != NULL) {
+        json_object_set_new(plan, "assumed", json_string(f->assumed));
+    }
     free(name);
     pq_free(resolved);
     text = json_dumps(plan, JSON_INDENT(1));

@@ -44,7 +44,7 @@ static size_t count(const char *text, const char *what)
 /* The page's summary sentence of cells. */
 static char *summary_of(const fixture_cell *cells, size_t n, const char *constraints)
 {
-    const fixture f   = {"words", "d", pair_of_classes, 2, n, cells, false};
+    const fixture f   = {"words", "d", pair_of_classes, 2, n, cells, false, 0, NULL};
     char         *dir = fixture_folder(), *page, *start, *out;
     pq_err        err = {0};
 
@@ -151,7 +151,7 @@ Test(plots, front_promises_nothing_that_no_model_has)
         {"b", "b", NULL, NULL, "ok", 0.40, 1000.0, NONE, NULL},
         {"b", "b2", NULL, NULL, "ok", 0.75, 2000.0, NONE, NULL},
         {"c", "c", NULL, NULL, "ok", 0.79, 3000.0, NONE, NULL}};
-    const fixture f   = {"front", "d", pair_of_classes, 2, 6, cells, false};
+    const fixture f   = {"front", "d", pair_of_classes, 2, 6, cells, false, 0, NULL};
     char         *dir = fixture_folder(), *script;
     double        points[16][2];
     size_t        n;
@@ -220,7 +220,7 @@ static size_t expect_distinct_styles(const char *script)
 Test(plots, of_sixty_pipelines_name_the_front_and_say_what_they_leave_out)
 {
     fixture_cell  cells[MANY + 1];
-    const fixture f   = {"many", "d", pair_of_classes, 2, MANY + 1, cells, false};
+    const fixture f = {"many", "d", pair_of_classes, 2, MANY + 1, cells, false, 0, NULL};
     char         *dir = fixture_folder(), *script, *png, *page;
 
     fill_many(cells, "pipeline %02zu");
@@ -242,7 +242,7 @@ Test(plots, of_sixty_pipelines_name_the_front_and_say_what_they_leave_out)
 Test(plots, of_latency_show_every_model_on_some_page)
 {
     fixture_cell  cells[MANY + 1];
-    const fixture f    = {"many", "d", pair_of_classes, 2, MANY + 1, cells, false};
+    const fixture f = {"many", "d", pair_of_classes, 2, MANY + 1, cells, false, 0, NULL};
     char         *dir  = fixture_folder(), *all[3];
     size_t        bars = 0;
 
@@ -279,7 +279,7 @@ Test(plots, of_awkward_names_are_all_drawn)
     enum { N = sizeof names / sizeof *names };
     fixture_cell cells[N + 1] = {
         {"reference", "reference", NULL, NULL, "ok", 0.8, 40000.0, 1.0, NULL}};
-    const fixture f   = {"'", "'%s", names, N, N + 1, cells, true};
+    const fixture f   = {"'", "'%s", names, N, N + 1, cells, true, 0, NULL};
     char         *dir = fixture_folder(), *roc;
     char          values[N][8];
 
@@ -317,7 +317,7 @@ Test(plots, of_narrow_ranges_have_three_ticks_or_more)
         {"reference", "reference", NULL, NULL, "ok", 0.80, 3200.0, NONE, NULL},
         {"a", "a", NULL, NULL, "ok", 0.79, 3100.0, NONE, NULL},
         {"b", "b", NULL, NULL, "ok", 0.78, 3000.0, NONE, NULL}};
-    const fixture f   = {"narrow", "d", pair_of_classes, 2, 3, cells, false};
+    const fixture f   = {"narrow", "d", pair_of_classes, 2, 3, cells, false, 0, NULL};
     char         *dir = fixture_folder(), *script, *ticks;
 
     (void)make(dir, &f);

@@ -18,7 +18,7 @@ static const fixture_cell small_cells[] = {
     {"svd", "svd rank=16", "rank", "16", "missing", NONE, NONE, NONE, NULL},
 };
 
-static const fixture small = {"small", "jets", jets, 5, 5, small_cells, true};
+static const fixture small = {"small", "jets", jets, 5, 5, small_cells, true, 0, NULL};
 
 static const char *const hostile_classes[] = {"<script>alert(1)</script>", "a'b`c$(d)",
                                               "x_{y}^2 & \"z\""};
@@ -37,7 +37,9 @@ static const fixture hostile = {"<img src=x>'\n system('touch hostile') &",
                                 3,
                                 3,
                                 hostile_cells,
-                                false};
+                                false,
+                                0,
+                                NULL};
 
 static char *read_text(const char *dir, const char *name)
 {
@@ -345,7 +347,7 @@ Test(report, hostile_names_stay_text_everywhere)
 
 Test(report, one_cell_makes_a_report)
 {
-    static const fixture one = {"one", "", jets, 5, 1, small_cells, true};
+    static const fixture one = {"one", "", jets, 5, 1, small_cells, true, 0, NULL};
     char                *dir = fixture_folder();
 
     const pq_report_summary s = write_report(dir, &one, NULL);
@@ -360,7 +362,8 @@ Test(report, one_cell_makes_a_report)
 
 Test(report, only_failed_cells_make_a_report_without_table)
 {
-    static const fixture failed = {"failed", "jets", jets, 5, 1, &small_cells[3], false};
+    static const fixture failed = {"failed",        "jets", jets, 5,   1,
+                                   &small_cells[3], false,  0,    NULL};
     char                *dir    = fixture_folder();
 
     const pq_report_summary s = write_report(dir, &failed, NULL);
@@ -381,7 +384,7 @@ Test(report, metrics_that_are_missing_leave_their_columns_and_plots_out)
         {"reference", "reference", NULL, NULL, "ok", NONE, 4000.0, NONE, NULL},
         {"svd", "svd rank=4", "rank", "4", "ok", NONE, 2000.0, NONE, NULL},
     };
-    static const fixture sizes = {"sizes", "jets", jets, 0, 2, cells, false};
+    static const fixture sizes = {"sizes", "jets", jets, 0, 2, cells, false, 0, NULL};
     char                *dir   = fixture_folder();
 
     (void)write_report(dir, &sizes, NULL);
@@ -404,7 +407,7 @@ Test(report, models_near_the_reference_get_a_plot_of_their_own_where_others_are_
         {"svd", "svd rank=8", "rank", "8", "ok", 0.75, 3000.0, NONE, NULL},
         {"svd", "svd rank=1", "rank", "1", "ok", 0.60, 500.0, NONE, NULL},
     };
-    fixture set = {"near", "jets", jets, 0, 4, cells, false};
+    fixture set = {"near", "jets", jets, 0, 4, cells, false, 0, NULL};
 
     for (size_t far = 0; far < 2; far++) {
         char *dir   = fixture_folder();
