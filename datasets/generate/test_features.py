@@ -190,7 +190,8 @@ class Files(unittest.TestCase):
             command = [sys.executable, HERE / "generate.py", "jets-btag", "--events", "5000",
                        "--jobs", "2", "-o", Path(folder) / "x.h5"]
             run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                   text=True)
+                                   text=True,  # a job in the background would ignore the signal
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
             time.sleep(6)
             run.send_signal(signal.SIGINT)
             _, message = run.communicate(timeout=30)

@@ -3,6 +3,7 @@
 # a gigabyte of images need no more address space than on a few megabytes.
 . "$(dirname "$0")/common.sh"
 export OPENBLAS_NUM_THREADS=1
+export PQUANT_READ_LIMIT=8GB # the large file is packed 700 times smaller: that is said to be trusted
 /usr/bin/python3 - "$work" <<'P'
 import sys, zlib, h5py, numpy as np
 # Chunks of one content, packed once: 2^20 bytes each.

@@ -25,11 +25,12 @@ static const char *const partners[] = {
     ",rounding_steps=20,bits=4"};
 
 typedef struct {
-    pq_graph   *graph;
-    pq_dataset *dataset;
-    pq_calib   *calib;
-    pq_replay   replay;
-    pq_training training;
+    pq_graph         *graph;
+    pq_dataset       *dataset;
+    pq_calib         *calib;
+    pq_replay         replay;
+    pq_training       training;
+    pq_replay_options events; /* what replay reads */
 } world;
 
 static pq_layer *kernel(const char *kind, pq_rng *rng, pq_shape shape)
@@ -104,18 +105,17 @@ static char *write_images(const char *folder)
 
 static void make_world(world *w)
 {
-    char             *path   = write_images(scratch_folder());
-    pq_replay_options events = {NULL, 0, 64, 1};
-    pq_err            err    = {0};
+    char  *path = write_images(scratch_folder());
+    pq_err err  = {0};
 
-    *w = (world){.graph = make_net()};
+    *w = (world){.graph = make_net(), .events = {NULL, 0, 64, 1}};
     cr_assert_eq(pq_dataset_open(path, NULL, &w->dataset, &err), PQ_OK, "%s",
                  err.message);
     cr_assert_eq(pq_calibrate(w->graph, w->dataset, 0, PQ_NEEDS_RANGES | PQ_NEEDS_GRAMS,
                               64, 1, &w->calib, &err),
                  PQ_OK, "%s", err.message);
-    events.dataset = w->dataset;
-    cr_assert_eq(pq_replay_of(&events, &w->replay, &err), PQ_OK, "%s", err.message);
+    w->events.dataset = w->dataset;
+    cr_assert_eq(pq_replay_of(&w->events, &w->replay, &err), PQ_OK, "%s", err.message);
     w->training = (pq_training){
         .dataset = w->dataset, .validation = SIZE_MAX, .threads = 1, .teacher = w->graph};
     pq_free(path);
