@@ -88,12 +88,13 @@ sed -i 's|"label": "svd"|"label": "\\u001b]0;x\\u0007\\u202esvd"|' "$work"/r/pla
 grep -qP '\x1b\]0|\xe2\x80\xae' "$work/log" "$work/r/table.md" "$work/r/report.html" && fault "a label acts in a terminal"
 
 # `again:` can be pasted.
-bait='a`touch '"$work"'/pasted`$(touch '"$work"'/pasted)'"'"';touch '"$work"'/pasted;'"'"
+bait='a`touch pasted`$(touch pasted)'"'"';touch pasted;'"'"
 again=$("$pquant" data info "$work/none/$bait.h5" -q 2>&1 | sed -n 's/^again: pquant/true/p')
-[ -z "$again" ] || bash -c "$again"
-again=$( (trap '' XFSZ && ulimit -f 2 && exec "$pquant" compress datasets/models/jsc-mlp.h5 -o "$work/$bait.h5" --method svd:rank=2 2>&1) | sed -n 's/^again: pquant/true/p')
+[ -z "$again" ] || (cd "$work" && bash -c "$again")
+again=$( (trap '' XFSZ && ulimit -f 2 && exec "$pquant" compress datasets/models/jsc-mlp.h5 -o "$work/$bait.h5" --method svd:rank=2 2>&1) |
+  sed -n 's/^again: pquant/true/p')
 [ -n "$again" ] || fault "no again: line"
-bash -c "$again"
+(cd "$work" && bash -c "$again")
 [ ! -e "$work/pasted" ] || fault "pasting an again: line ran something"
 
 # A file of 10 bytes that sends more, and an archive that unpacks to more than it is worth.
