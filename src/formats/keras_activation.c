@@ -256,19 +256,12 @@ static const struct {
 
 enum { N_FUNCTIONS = sizeof functions / sizeof *functions };
 
-static pq_status add_function(const char *text, const char *name, pq_keras_target *target,
-                              pq_err *err)
+static pq_status unknown_function(const char *text, pq_err *err)
 {
     pq_text   known = {0};
     pq_status st;
 
     for (size_t i = 0; i < N_FUNCTIONS; i++) {
-        if (strcmp(functions[i].keras, text) == 0) {
-            return functions[i].add != NULL
-                       ? functions[i].add(name, target, err)
-                       : pq_keras_add_simple(functions[i].kind, functions[i].attribute,
-                                             functions[i].value, name, target, err);
-        }
         pq_text_add(&known, ", %s", functions[i].keras);
     }
     st = pq_err_set(err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,
@@ -276,6 +269,20 @@ static pq_status add_function(const char *text, const char *name, pq_keras_targe
                     known.text != NULL ? known.text : "");
     pq_text_free(&known);
     return st;
+}
+
+static pq_status add_function(const char *text, const char *name, pq_keras_target *target,
+                              pq_err *err)
+{
+    for (size_t i = 0; i < N_FUNCTIONS; i++) {
+        if (strcmp(functions[i].keras, text) == 0) {
+            return functions[i].add != NULL
+                       ? functions[i].add(name, target, err)
+                       : pq_keras_add_simple(functions[i].kind, functions[i].attribute,
+                                             functions[i].value, name, target, err);
+        }
+    }
+    return unknown_function(text, err);
 }
 
 pq_status pq_keras_activation(const json_t *activation, const char *name,
