@@ -1,5 +1,6 @@
 /* Models that Keras wrote (keras_oracle.py, keras_oracle.json): each answers as Keras
  * does, or is refused with what is not read. */
+#include "core/memory.h"
 #include "formats/run.h"
 
 #include <jansson.h>
@@ -166,5 +167,6 @@ Test(keras_oracle, every_model_answers_as_in_keras_or_is_refused_by_name)
         remove(path);
     }
     cr_expect_eq(n_refused, sizeof refused / sizeof *refused);
+    cr_expect_eq(pq_memory_live(), 0);
     json_decref(all);
 }
