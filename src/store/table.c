@@ -174,7 +174,9 @@ cleanup:
     return st;
 }
 
-static pq_status add_axes(builder *b, const json_t *cells, bool *repeats, pq_err *err)
+/* A column for each name that the cells have in one of their objects. */
+static pq_status add_names(builder *b, const json_t *cells, const char *object,
+                           origin from, pq_err *err)
 {
     const json_t *cell, *value;
     const char   *name;
@@ -183,11 +185,10 @@ static pq_status add_axes(builder *b, const json_t *cells, bool *repeats, pq_err
 
     json_array_foreach(cells, i, cell)
     {
-        *repeats = *repeats || json_integer_value(json_object_get(cell, "repeat")) > 0;
-        json_object_foreach(json_object_get(cell, "axes"), name, value)
+        json_object_foreach(json_object_get(cell, object), name, value)
         {
-            if (!has_column(b, FROM_AXIS, name)) {
-                PQ_TRY(add_column(b, (source){FROM_AXIS, name, NULL}, "", NULL, err));
+            if (!has_column(b, from, name)) {
+                PQ_TRY(add_column(b, (source){from, name, NULL}, "", NULL, err));
             }
         }
     }
@@ -195,41 +196,34 @@ cleanup:
     return st;
 }
 
-static pq_status add_engines(builder *b, const json_t *cells, pq_err *err)
+static bool any_repeats(const json_t *cells)
 {
-    const json_t *cell, *value;
-    const char   *name;
+    const json_t *cell;
     size_t        i;
-    pq_status     st = PQ_OK;
 
     json_array_foreach(cells, i, cell)
     {
-        json_object_foreach(json_object_get(cell, "engines"), name, value)
-        {
-            if (!has_column(b, FROM_ENGINE, name)) {
-                PQ_TRY(add_column(b, (source){FROM_ENGINE, name, NULL}, "", NULL, err));
-            }
+        if (json_integer_value(json_object_get(cell, "repeat")) > 0) {
+            return true;
         }
     }
-cleanup:
-    return st;
+    return false;
 }
 
 static pq_status add_columns(builder *b, const json_t *cells, pq_err *err)
 {
-    bool      repeats = false;
     pq_status st;
 
     PQ_TRY(add_column(b, (source){FROM_CELL, "pipeline", NULL}, "", NULL, err));
     PQ_TRY(add_column(b, (source){FROM_CELL, "label", NULL}, "", NULL, err));
-    PQ_TRY(add_axes(b, cells, &repeats, err));
-    if (repeats) {
+    PQ_TRY(add_names(b, cells, "axes", FROM_AXIS, err));
+    if (any_repeats(cells)) {
         PQ_TRY(add_column(b, (source){FROM_CELL, "repeat", NULL}, "", NULL, err));
     }
     PQ_TRY(add_column(b, (source){FROM_CELL, "status", NULL}, "", NULL, err));
     PQ_TRY(add_column(b, (source){FROM_ERROR, "error", NULL}, "", NULL, err));
     PQ_TRY(add_metrics(b, cells, false, err));
-    PQ_TRY(add_engines(b, cells, err));
+    PQ_TRY(add_names(b, cells, "engines", FROM_ENGINE, err));
     PQ_TRY(add_metrics(b, cells, true, err));
 cleanup:
     return st;

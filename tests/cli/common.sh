@@ -54,6 +54,18 @@ for line in sys.stdin.read().split("\n"):
 sys.exit(bad > 0)' "$1" "$2"
 }
 
+# make_jets FILE: a CSV of 500 events of noise, 16 features and the five classes of the shipped jet tagger.
+make_jets() {
+  /usr/bin/python3 - "$1" <<'END'
+import sys
+import numpy as np
+rng = np.random.default_rng(1)
+with open(sys.argv[1], "w") as f:
+    f.write(",".join(f"f{i}" for i in range(16)) + ",class\n")
+    for i in range(500):
+        f.write(",".join(f"{v:.4f}" for v in rng.normal(size=16)) + "," + "gqwzt"[i % 5] + "\n")
+END
+}
 done_testing() {
   [ "$faults" = 0 ] || { echo "$faults faults"; exit 1; }
   exit 0

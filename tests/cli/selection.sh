@@ -2,14 +2,7 @@
 # leaves of an earlier run.
 . "$(dirname "$0")/common.sh"
 cd "$work" || exit 1
-/usr/bin/python3 - <<'END'
-import numpy as np
-rng = np.random.default_rng(1)
-with open("d.csv", "w") as f:
-    f.write(",".join(f"f{i}" for i in range(16)) + ",class\n")
-    for i in range(500):
-        f.write(",".join(f"{v:.4f}" for v in rng.normal(size=16)) + "," + "gqwzt"[i % 5] + "\n")
-END
+make_jets d.csv
 cat >c.yaml <<'END'
 schema: pquant/1
 model: {zoo: jsc-mlp}

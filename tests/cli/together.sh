@@ -3,14 +3,7 @@
 # PQ_TOGETHER: how many times.
 . "$(dirname "$0")/common.sh"
 cd "$work" || exit 1
-/usr/bin/python3 - <<'END'
-import numpy as np
-rng = np.random.default_rng(1)
-with open("d.csv", "w") as f:
-    f.write(",".join(f"f{i}" for i in range(16)) + ",class\n")
-    for i in range(500):
-        f.write(",".join(f"{v:.4f}" for v in rng.normal(size=16)) + "," + "gqwzt"[i % 5] + "\n")
-END
+make_jets d.csv
 config() { # NAME LAST: a pipeline of that name, and one stage more
   cat <<END
 schema: pquant/1
