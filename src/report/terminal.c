@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "report/label.h"
 #include "report/tables.h"
 
 enum { WIDTH_MIN = 40, LABEL_MAX = 40, GAP = 2 };
@@ -21,44 +22,11 @@ typedef struct {
     bool   shown;
 } column;
 
-/* Characters of UTF-8. */
-static size_t length_of(const char *text)
-{
-    size_t n = 0;
-
-    for (; *text != '\0'; text++) {
-        n += ((unsigned char)*text & 0xc0) != 0x80;
-    }
-    return n;
-}
-
 static void add_spaces(pq_text *out, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         pq_text_add_bytes(out, " ", 1);
     }
-}
-
-/* Appends at most `width` characters, with … for what is cut, padded on the right. */
-static void add_label(pq_text *out, const char *text, size_t width)
-{
-    const size_t n    = length_of(text);
-    size_t       seen = 0;
-    const char  *end  = text;
-
-    if (n <= width) {
-        pq_text_add(out, "%s", text);
-        add_spaces(out, width - n);
-        return;
-    }
-    for (; *end != '\0'; end++) {
-        seen += ((unsigned char)*end & 0xc0) != 0x80;
-        if (seen == width) {
-            break;
-        }
-    }
-    pq_text_add_bytes(out, text, (size_t)(end - text));
-    pq_text_add(out, "\xe2\x80\xa6");
 }
 
 /* Words of a text in lines of `width`, each after `indent` spaces. */
@@ -95,7 +63,7 @@ static pq_status take(pq_text *text, char **out, size_t *width, pq_err *err)
     pq_status st;
 
     PQ_TRY(pq_text_take(text, out, err));
-    *width = length_of(*out) > *width ? length_of(*out) : *width;
+    *width = pq_label_width(*out) > *width ? pq_label_width(*out) : *width;
 cleanup:
     pq_text_free(text);
     return st;
@@ -134,6 +102,27 @@ static pq_status fill_labels(const pq_view *v, column *out, pq_err *err)
                     err));
     }
 cleanup:
+    return st;
+}
+
+/* Cuts the labels of the table's rows to the column's width so that they still differ. */
+static pq_status shorten_labels(const pq_view *v, column *labels, pq_err *err)
+{
+    char    **shorter = NULL;
+    pq_status st;
+
+    PQ_TRY(pq_labels_make((const char *const *)labels->texts + 1, v->n_rows,
+                          labels->width, &shorter, err));
+    for (size_t r = 0; r < v->n_rows; r++) {
+        char **text = &labels->texts[r + 1];
+        if (v->rows[r].done && pq_label_width(*text) > labels->width) {
+            pq_free(*text);
+            *text      = shorter[r];
+            shorter[r] = NULL;
+        }
+    }
+cleanup:
+    pq_labels_free(&shorter, v->n_rows);
     return st;
 }
 
@@ -185,11 +174,12 @@ static void add_line(const pq_view *v, const column *labels, const column *colum
 {
     const column *engines = &columns[v->n_columns];
 
-    add_label(out, labels->texts[line], labels->width);
+    pq_text_add(out, "%s", labels->texts[line]);
+    add_spaces(out, labels->width - pq_label_width(labels->texts[line]));
     for (size_t c = 0; c < v->n_columns; c++) {
         if (columns[c].shown) {
             const char *text = columns[c].texts[line];
-            add_spaces(out, GAP + columns[c].width - length_of(text));
+            add_spaces(out, GAP + columns[c].width - pq_label_width(text));
             pq_text_add(out, "%s", text);
         }
     }
@@ -275,7 +265,7 @@ pq_status pq_tables_terminal(const pq_view *v, size_t width, bool color, pq_text
     const size_t   limit   = width < WIDTH_MIN ? WIDTH_MIN : width;
     column         labels  = {0};
     column        *columns = NULL;
-    size_t         used, engines;
+    size_t         longest, used, engines;
     pq_status      st;
 
     PQ_NEW(columns, v->n_columns + 1); /* the last: engines */
@@ -284,10 +274,13 @@ pq_status pq_tables_terminal(const pq_view *v, size_t width, bool color, pq_text
         PQ_TRY(fill_column(v, c, &columns[c], err));
     }
     PQ_TRY(fill_engines(v, &columns[v->n_columns], err));
-    labels.width = labels.width > LABEL_MAX ? LABEL_MAX : labels.width;
-    labels.width = labels.width > limit / 2 ? limit / 2 : labels.width;
-    engines      = v->timed ? GAP + columns[v->n_columns].width : 0;
-    used         = choose_columns(v, columns, labels.width + engines, limit);
+    longest = limit / 2 < LABEL_MAX ? limit / 2 : LABEL_MAX;
+    if (labels.width > longest) {
+        labels.width = longest;
+        PQ_TRY(shorten_labels(v, &labels, err));
+    }
+    engines = v->timed ? GAP + columns[v->n_columns].width : 0;
+    used    = choose_columns(v, columns, labels.width + engines, limit);
     if (used > labels.width + engines) {
         add_table(v, &labels, columns, used, p, out);
     }

@@ -192,6 +192,51 @@ Test(report, terminal_table_fits_its_width_and_keeps_what_matters)
     cr_expect_eq(pq_memory_live(), 0);
 }
 
+static const fixture_cell long_cells[] = {
+    {"reference", "reference", NULL, NULL, "ok", 0.76, 17556.0, 1.0, NULL},
+    {"int8", "int8 granularity=per_channel calibration=minmax rounding=nearest", NULL,
+     NULL, "ok", 0.75, 5000.0, 1.5, NULL},
+    {"int8", "int8 granularity=per_channel calibration=mse rounding=nearest", NULL, NULL,
+     "ok", 0.74, 5000.0, 1.5, NULL},
+    {"int8", "int8 granularity=per_tensor calibration=mse rounding=adaround", NULL, NULL,
+     "ok", 0.73, 5000.0, 1.5, NULL},
+};
+
+static const fixture long_names = {"long",     "jets", jets, 5,   4,
+                                   long_cells, false,  0,    NULL};
+
+Test(report, rows_of_the_terminal_differ_where_their_names_do)
+{
+    static const size_t widths[] = {40, 60, 80, 100, 200};
+    char               *dir      = fixture_folder();
+
+    (void)write_report(dir, &long_names, &(pq_report_options){.no_plots = true});
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        char  *text = print_report(dir, widths[i], false), *rest = text, *line;
+        char  *labels[4];
+        size_t n = 0;
+        for (size_t skipped = 0; n < 4 && (line = strsep(&rest, "\n")) != NULL;
+             skipped++) {
+            char *gap = strstr(line, "  ");
+            if (skipped >= 2 && gap != NULL) {
+                *gap        = '\0';
+                labels[n++] = line;
+            }
+        }
+        cr_assert_eq(n, 4);
+        cr_expect_str_eq(labels[0], "reference");
+        for (size_t a = 0; a < n; a++) {
+            for (size_t b = a + 1; b < n; b++) {
+                cr_expect_str_neq(labels[a], labels[b], "%zu columns: two rows '%s'",
+                                  widths[i], labels[a]);
+            }
+        }
+        pq_free(text);
+    }
+    fixture_remove(dir);
+    cr_expect_eq(pq_memory_live(), 0);
+}
+
 Test(report, colors_only_mark_rows_and_change_no_text)
 {
     char *dir = fixture_folder();
