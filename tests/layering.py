@@ -8,7 +8,7 @@ import re
 import sys
 
 # Libraries and the rooms that alone may include their headers.
-SOLE = {"hdf5.h": "io cli", "yaml.h": "io", "cblas.h": "linalg exec train", "lapacke.h": "linalg",
+SOLE = {"hdf5.h": "io cli", "yaml.h": "io", "cblas.h": "linalg kernels exec", "lapacke.h": "linalg",
         "sqlite3.h": "store cli", "oneapi/": "exec", "curl/": "data cli", "nettle/": "core cli data"}
 
 

@@ -8,8 +8,8 @@
 
 #include "core/clock.h"
 #include "core/rng.h"
-#include "exec/cpu.h"
 #include "exec/plan.h"
+#include "kernels/cpu.h"
 #include "linalg/cp.h"
 #include "linalg/subspace.h"
 #include "linalg/tt.h"

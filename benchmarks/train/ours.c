@@ -73,10 +73,10 @@ EXPORT double bench_epoch(void *handle, double *loss)
     session       *s     = handle;
     pq_train_epoch e     = {0};
     pq_err         err   = {0};
-    const unsigned state = pq_simd_flush_denormals();
+    const unsigned state = pq_flush_denormals();
     const bool     ok    = pq_trainer_epoch(&s->trainer, ++s->epochs, &e, &err) == PQ_OK;
 
-    pq_simd_restore(state);
+    pq_restore_denormals(state);
     if (!ok) {
         (void)fprintf(stderr, "ours: %s\n", err.message);
     }

@@ -17,8 +17,8 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "core/threads.h"
-#include "exec/cpu.h"
 #include "exec/engine.h"
+#include "kernels/cpu.h"
 
 static const pq_option options[] = {
     {"format", 0, "table|json", false, "table", "how to print"},

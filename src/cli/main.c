@@ -7,7 +7,7 @@
 #include "cli/verb.h"
 #include "core/memory.h"
 #include "core/visible.h"
-#include "exec/cpu.h"
+#include "kernels/cpu.h"
 
 #ifndef PQ_VERSION
 #error "PQ_VERSION comes from the build"

@@ -5,8 +5,8 @@
 
 #include "core/memory.h"
 #include "exec/codes.h"
-#include "exec/kernels.h"
 #include "exec/quantize.h"
+#include "kernels/kernels.h"
 
 extern const pq_engine pq_engine_blas;
 

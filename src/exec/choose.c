@@ -1,8 +1,8 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "exec/cpu.h"
 #include "exec/engine.h"
+#include "kernels/cpu.h"
 
 /* Whether an engine multiplies whole numbers in any layer. */
 static pq_status is_whole(const pq_graph *graph, const char *engine, bool *whole,

@@ -7,7 +7,7 @@
 #define PQ_EXEC_ELEMENTS_H
 
 #include "exec/engine.h"
-#include "exec/kernels.h"
+#include "kernels/kernels.h"
 
 /** Whether a layer kind has a function here. */
 bool pq_elements_has(const char *kind);

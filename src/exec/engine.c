@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "exec/cpu.h"
+#include "kernels/cpu.h"
 
 #define X(word) extern const pq_engine pq_engine_##word;
 #include "exec/engines.def"

@@ -103,13 +103,18 @@ pq_status pq_geometry_place(const pq_step *step, const pq_layer *layer, size_t l
     return set_taps(out, 1, 1, out->group_in, err);
 }
 
+size_t pq_geometry_whole(size_t n, size_t panel)
+{
+    return (n + panel - 1) / panel * panel;
+}
+
 size_t pq_geometry_panel(const pq_geometry *g, size_t lanes, size_t channel, size_t *n)
 {
     const size_t left = g->group_out - channel % g->group_out;
 
     if (g->depthwise) {
         *n = g->outputs;
-        return (g->outputs + lanes - 1) / lanes * lanes;
+        return pq_geometry_whole(g->outputs, lanes);
     }
     *n = left < 2 * lanes ? left : 2 * lanes;
     return left > lanes ? 2 * lanes : lanes;

@@ -43,6 +43,9 @@ pq_status pq_geometry_place(const pq_step *step, const pq_layer *layer, size_t l
                             pq_geometry *out, pq_err *err);
 void      pq_geometry_free(pq_geometry *g);
 
+/** n rounded up to whole panels. */
+size_t pq_geometry_whole(size_t n, size_t panel);
+
 /** Output channels of the panel that starts at `channel`, and its width in memory: one or
  * two vectors, within one group; all channels of a depthwise convolution. */
 size_t pq_geometry_panel(const pq_geometry *g, size_t lanes, size_t channel, size_t *n);

@@ -8,22 +8,24 @@
 #include "exec/geometry.h"
 #include "exec/tt_conv.h"
 
-/* One panel of weights and what belongs to it. */
+/* A product whose weights stay in the first cache: one panel of a group. */
 typedef struct {
-    pq_panel_kernel kernel;
-    pq_panel        call;    /* all but in, out, residual and rows */
-    size_t          in_at;   /* first input channel of its group */
-    size_t          channel; /* first output channel */
-} panel;
+    pq_gemm call;    /* all but m, a, c, add */
+    size_t  in_at;   /* first input channel of its group */
+    size_t  channel; /* first output channel */
+} product;
 
 typedef struct {
-    pq_op       op;
-    size_t      residual;            /* which input is added, 0 = none */
-    size_t      in_count, out_count; /* floats of a sample */
-    pq_geometry at;
-    size_t      n_panels;
-    panel      *panels;
-    float      *weight, *bias;
+    pq_op             op;
+    size_t            residual;            /* which input is added, 0 = none */
+    size_t            in_count, out_count; /* floats of a sample */
+    const pq_kernels *kernels;
+    pq_geometry       at;
+    pq_segment       *segments; /* [taps] */
+    size_t            n_products;
+    product          *products; /* NULL: depthwise */
+    float            *weight, *bias;
+    pq_clip           clip;
 } linear_op;
 
 static const pq_layer *layer_of(const pq_step *step, size_t node)
@@ -91,21 +93,50 @@ static const float *frame_image(const pq_geometry *g, const float *in, float *fr
     return frame;
 }
 
+static void run_product(const linear_op *l, const product *p, const float *in,
+                        const float *residual, float *out, size_t rows)
+{
+    pq_gemm call = p->call;
+
+    call.m = rows;
+    for (size_t y = 0; y < l->at.lines; y++) {
+        const size_t at = y * rows * l->at.outputs + p->channel;
+        call.a          = in + y * l->at.line_step + p->in_at;
+        call.c          = out + at;
+        call.add        = residual != NULL ? residual + at : NULL;
+        l->kernels->gemm(&call);
+    }
+}
+
+static void run_depthwise(const linear_op *l, const float *in, const float *residual,
+                          float *out, size_t rows)
+{
+    for (size_t y = 0; y < l->at.lines; y++) {
+        const size_t at = y * rows * l->at.outputs;
+        l->kernels->depthwise(
+            &(pq_depthwise){.rows      = rows,
+                            .taps      = l->at.taps,
+                            .in        = in + y * l->at.line_step,
+                            .in_pitch  = l->at.row_step,
+                            .tap       = l->at.tap,
+                            .weight    = l->weight,
+                            .bias      = l->bias,
+                            .residual  = residual != NULL ? residual + at : NULL,
+                            .out       = out + at,
+                            .out_pitch = l->at.outputs,
+                            .n         = l->at.outputs,
+                            .clip      = &l->clip});
+    }
+}
+
 static void run_lines(const linear_op *l, const float *in, const float *residual,
                       float *out, size_t rows)
 {
-    for (size_t i = 0; i < l->n_panels; i++) {
-        const panel *p    = &l->panels[i];
-        pq_panel     call = p->call;
-
-        call.rows = rows;
-        for (size_t y = 0; y < l->at.lines; y++) {
-            const size_t at = y * rows * l->at.outputs + p->channel;
-            call.in         = in + y * l->at.line_step + p->in_at;
-            call.out        = out + at;
-            call.residual   = residual != NULL ? residual + at : NULL;
-            p->kernel(&call);
-        }
+    if (l->at.depthwise) {
+        run_depthwise(l, in, residual, out, rows);
+    }
+    for (size_t i = 0; i < l->n_products; i++) {
+        run_product(l, &l->products[i], in, residual, out, rows);
     }
 }
 
@@ -135,7 +166,6 @@ typedef struct {
     const pq_layer   *layer; /* the step's, or what stands in for it */
     const pq_tensor  *kernel;
     pq_affine         affine; /* [outputs]: y = scale (kernel x) + shift */
-    float             lo, hi;
 } recipe;
 
 /* Bias and BatchNorm as a factor and a summand of each output channel. */
@@ -155,72 +185,112 @@ cleanup:
     return st;
 }
 
-static void set_clip(const pq_step *step, recipe *r)
+static pq_clip clip_of(const pq_step *step)
 {
     const pq_layer *f =
         step->activation == PQ_NO_NODE ? NULL : layer_of(step, step->activation);
 
-    r->lo = -INFINITY;
-    r->hi = INFINITY;
-    if (f != NULL && is_kind(f, "relu")) {
-        r->lo = 0.0f;
-    } else if (f != NULL) {
-        r->lo = (float)((const pq_clip_params *)f->params)->lo;
-        r->hi = (float)((const pq_clip_params *)f->params)->hi;
+    if (f == NULL) {
+        return (pq_clip){-INFINITY, INFINITY};
     }
+    if (is_kind(f, "relu")) {
+        return pq_clip_relu;
+    }
+    return (pq_clip){(float)((const pq_clip_params *)f->params)->lo,
+                     (float)((const pq_clip_params *)f->params)->hi};
 }
 
-/* Weights and bias of one panel; `width` floats for each product. */
-static void fill_panel(const recipe *r, size_t sum, size_t channel, size_t n,
-                       size_t width, float *weight, float *bias)
+/* The kernel [outputs, sum] with its factors. */
+static pq_status scale_kernel(const recipe *r, size_t outputs, size_t sum, float **out,
+                              pq_err *err)
 {
-    for (size_t c = 0; c < n; c++) {
-        const size_t o = channel + c;
-        for (size_t k = 0; k < sum; k++) {
-            weight[k * width + c] =
-                (float)(r->affine.scale[o] * pq_tensor_get(r->kernel, o * sum + k));
-        }
-        bias[c] = (float)r->affine.shift[o];
+    pq_status st;
+
+    PQ_NEW(*out, outputs * sum);
+    for (size_t i = 0; i < outputs * sum; i++) {
+        (*out)[i] = (float)(r->affine.scale[i / sum] * pq_tensor_get(r->kernel, i));
     }
+cleanup:
+    return st;
+}
+
+/* Channels side by side, tap by tap. */
+static pq_status pack_depthwise(linear_op *l, const recipe *r, const float *kernel,
+                                pq_err *err)
+{
+    const pq_geometry *g     = &l->at;
+    const size_t       width = pq_geometry_whole(g->outputs, r->kernels->lanes);
+    pq_status          st;
+
+    PQ_NEW(l->weight, width * g->sum);
+    PQ_NEW(l->bias, width);
+    l->op.weight_bytes = width * (g->sum + 1) * sizeof(float);
+    for (size_t c = 0; c < g->outputs; c++) {
+        for (size_t t = 0; t < g->sum; t++) {
+            l->weight[t * width + c] = kernel[c * g->sum + t];
+        }
+        l->bias[c] = (float)r->affine.shift[c];
+    }
+cleanup:
+    return st;
+}
+
+/* One product for each panel of each group. */
+static pq_status pack_panels(linear_op *l, const recipe *r, const float *kernel,
+                             pq_err *err)
+{
+    const pq_geometry *g     = &l->at;
+    const size_t       panel = r->kernels->panel(g->group_out);
+    const size_t       width = pq_geometry_whole(g->group_out, panel);
+    pq_status          st;
+
+    l->n_products = g->groups * (width / panel);
+    PQ_NEW(l->products, l->n_products);
+    PQ_NEW(l->segments, g->taps);
+    PQ_NEW(l->weight, g->groups * width * g->sum);
+    PQ_NEW(l->bias, g->groups * width);
+    l->op.weight_bytes = g->groups * width * (g->sum + 1) * sizeof(float);
+    for (size_t t = 0; t < g->taps; t++) {
+        l->segments[t] = (pq_segment){g->tap[t], t * g->length * panel, g->length};
+    }
+    for (size_t i = 0; i < l->n_products; i++) {
+        const size_t group = i / (width / panel), from = i % (width / panel) * panel;
+        const size_t left   = g->group_out - from;
+        product     *p      = &l->products[i];
+        float       *weight = l->weight + i * panel * g->sum;
+        p->in_at            = group * g->group_in;
+        p->channel          = group * g->group_out + from;
+        p->call             = (pq_gemm){.n          = left < panel ? left : panel,
+                                        .a_row      = g->row_step,
+                                        .a_col      = 1,
+                                        .b          = weight,
+                                        .b_row      = panel,
+                                        .panel      = panel,
+                                        .c_row      = g->outputs,
+                                        .n_segments = g->taps,
+                                        .segments   = l->segments,
+                                        .bias       = l->bias + i * panel,
+                                        .clip       = &l->clip};
+        pq_pack_panels(g->sum, p->call.n, kernel + p->channel * g->sum, 1, g->sum, panel,
+                       weight);
+        for (size_t c = 0; c < p->call.n; c++) {
+            l->bias[i * panel + c] = (float)r->affine.shift[p->channel + c];
+        }
+    }
+cleanup:
+    return st;
 }
 
 static pq_status pack(linear_op *l, const recipe *r, pq_err *err)
 {
-    const pq_geometry *g     = &l->at;
-    const size_t       lanes = r->kernels->lanes;
-    size_t             n = 0, width, widths = 0, at = 0;
-    pq_status          st;
+    float    *kernel = NULL;
+    pq_status st;
 
-    for (size_t c = 0; c < g->outputs; c += n) {
-        widths += pq_geometry_panel(g, lanes, c, &n);
-        l->n_panels++;
-    }
-    PQ_NEW(l->panels, l->n_panels);
-    PQ_NEW(l->weight, widths * g->sum);
-    PQ_NEW(l->bias, widths);
-    l->op.weight_bytes = widths * (g->sum + 1) * sizeof(float);
-    for (size_t c = 0, i = 0; c < g->outputs; c += n, i++, at += width) {
-        panel *p      = &l->panels[i];
-        float *weight = l->weight + at * g->sum;
-        width         = pq_geometry_panel(g, lanes, c, &n);
-        fill_panel(r, g->sum, c, n, width, weight, l->bias + at);
-        p->kernel  = g->depthwise     ? r->kernels->depthwise
-                     : width == lanes ? r->kernels->narrow
-                                      : r->kernels->wide;
-        p->in_at   = g->depthwise ? 0 : c / g->group_out * g->group_in;
-        p->channel = c;
-        p->call    = (pq_panel){.taps      = g->taps,
-                                .length    = g->length,
-                                .tap       = g->tap,
-                                .weight    = weight,
-                                .bias      = l->bias + at,
-                                .in_pitch  = g->row_step,
-                                .out_pitch = g->outputs,
-                                .n         = n,
-                                .lo        = r->lo,
-                                .hi        = r->hi};
-    }
+    PQ_TRY(scale_kernel(r, l->at.outputs, l->at.sum, &kernel, err));
+    st = l->at.depthwise ? pack_depthwise(l, r, kernel, err)
+                         : pack_panels(l, r, kernel, err);
 cleanup:
+    pq_free(kernel);
     return st;
 }
 
@@ -229,7 +299,8 @@ static void linear_release(pq_op *op)
     linear_op *l = (linear_op *)op;
 
     pq_geometry_free(&l->at);
-    pq_free(l->panels);
+    pq_free(l->segments);
+    pq_free(l->products);
     pq_free(l->weight);
     pq_free(l->bias);
     pq_free(l);
@@ -250,6 +321,7 @@ pq_status pq_linear_prepare(const pq_step *step, const pq_kernels *kernels, pq_o
         PQ_TRY(pq_tt_conv_rebuild(r.layer, &stand_in, err));
         r.layer = stand_in;
     }
+    l->kernels    = kernels;
     l->op.run     = linear_run;
     l->op.release = linear_release;
     l->op.kernel  = names[kernels->isa];
@@ -261,7 +333,7 @@ pq_status pq_linear_prepare(const pq_step *step, const pq_kernels *kernels, pq_o
     if (l->at.framed) {
         l->op.scratch_bytes = l->at.frame_count * sizeof(float);
     }
-    set_clip(step, &r);
+    l->clip = clip_of(step);
     PQ_TRY(fold(step, l->at.outputs, &r, err));
     PQ_TRY(pack(l, &r, err));
     *out = &l->op;

@@ -8,7 +8,7 @@
 #define PQ_EXEC_LINEAR_H
 
 #include "exec/engine.h"
-#include "exec/kernels.h"
+#include "kernels/kernels.h"
 
 /** Whether a layer kind has kernels here. */
 bool pq_linear_has(const char *kind);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "exec/cpu.h"
+#include "kernels/cpu.h"
 
 enum { ARGS = 5 };
 

@@ -6,8 +6,8 @@
 #ifndef PQ_EXEC_WORDS_H
 #define PQ_EXEC_WORDS_H
 
-#include "exec/kernels.h"
 #include "exec/units.h"
+#include "kernels/kernels.h"
 
 /** Values on both sides of the layer. */
 typedef enum {

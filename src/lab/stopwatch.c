@@ -4,8 +4,8 @@
 
 #include "core/memory.h"
 #include "core/rng.h"
-#include "exec/cpu.h"
 #include "exec/plan.h"
+#include "kernels/cpu.h"
 #include "metrics/latency.h"
 
 enum { INPUTS = 16 /* distinct ones to go round */ };

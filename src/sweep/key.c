@@ -4,8 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "exec/cpu.h"
 #include "exec/plan.h"
+#include "kernels/cpu.h"
 #include "lab/stopwatch.h"
 #include "sweep/engines.h"
 

@@ -5,7 +5,7 @@
 
 #include "core/clock.h"
 #include "core/memory.h"
-#include "exec/cpu.h"
+#include "kernels/cpu.h"
 #include "store/record.h"
 #include "sweep/cell.h"
 #include "sweep/key.h"

@@ -6,7 +6,7 @@
 
 #include "core/file.h"
 #include "core/memory.h"
-#include "exec/cpu.h"
+#include "kernels/cpu.h"
 
 /* Raised when the numbers of training change: an older checkpoint would be gone on from
    with other arithmetic than it began with. */

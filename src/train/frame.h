@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "train/simd.h"
+#include "kernels/kernels.h"
 
 typedef struct {
     size_t height, width, channels; /**< inside */
@@ -18,7 +18,7 @@ typedef struct {
 /** Floats of a framed image; operands may be read a little beyond their end. */
 static inline size_t pq_frame_floats(const pq_frame *f)
 {
-    return f->rows * f->columns * f->channels + PQ_SIMD_SLACK;
+    return f->rows * f->columns * f->channels + PQ_KERNELS_SLACK;
 }
 
 /** Floats of the image inside. */

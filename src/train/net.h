@@ -13,9 +13,9 @@
 
 #include <string.h>
 
+#include "kernels/kernels.h"
 #include "train/grid.h"
 #include "train/pool.h"
-#include "train/simd.h"
 
 typedef struct pq_op pq_op;
 
@@ -108,27 +108,27 @@ typedef struct {
 typedef void (*pq_net_loss)(void *context, const pq_net_call *c);
 
 struct pq_net {
-    const pq_simd *simd;
-    pq_pool       *pool; /**< borrowed */
-    size_t         n_ops;
-    pq_op         *ops;
-    size_t         n_values; /**< as many as the graph has nodes */
-    pq_net_place  *values;
-    size_t        *value_of;      /**< [nodes] index into values */
-    size_t         input, logits; /**< values */
-    size_t         width;         /**< of the logits */
-    const char    *link; /**< "softmax", "sigmoid" or "" : what followed the logits */
-    size_t         n_weights, n_rows;
-    pq_net_weight *weights; /**< [n_rows]: the layers' come first */
-    pq_qat_options qat;
-    size_t         n_grids;
-    pq_grid       *grids; /**< of what is trained */
-    size_t         n_products;
-    pq_product    *products; /**< of hgq */
-    size_t         n_flat;   /**< floats, padded */
-    float         *flat;     /**< master weights; owned */
-    float         *used;     /**< rounded ones if any is quantized, else = flat */
-    size_t         batch;    /**< most events of a batch: what is called with one may hold
+    const pq_kernels *kernels;
+    pq_pool          *pool; /**< borrowed */
+    size_t            n_ops;
+    pq_op            *ops;
+    size_t            n_values; /**< as many as the graph has nodes */
+    pq_net_place     *values;
+    size_t           *value_of;      /**< [nodes] index into values */
+    size_t            input, logits; /**< values */
+    size_t            width;         /**< of the logits */
+    const char       *link; /**< "softmax", "sigmoid" or "" : what followed the logits */
+    size_t            n_weights, n_rows;
+    pq_net_weight    *weights; /**< [n_rows]: the layers' come first */
+    pq_qat_options    qat;
+    size_t            n_grids;
+    pq_grid          *grids; /**< of what is trained */
+    size_t            n_products;
+    pq_product       *products; /**< of hgq */
+    size_t            n_flat;   /**< floats, padded */
+    float            *flat;     /**< master weights; owned */
+    float            *used;     /**< rounded ones if any is quantized, else = flat */
+    size_t            batch; /**< most events of a batch: what is called with one may hold
                                   no more, whatever chunk times chunks is */
     size_t       chunk;      /**< most events of a chunk */
     size_t       chunks;     /**< most chunks of a batch */
@@ -209,7 +209,12 @@ pq_status pq_net_plan_weights(pq_net *net, const pq_graph *graph,
                               const pq_net_options *options, pq_err *err);
 pq_status pq_net_plan_memory(pq_net *net, bool training, pq_err *err);
 
-/** For operations. */
+/** For operations: the clip of a fused relu. */
+static inline const pq_clip *pq_net_clip(const pq_net_call *c)
+{
+    return c->op->relu ? &pq_clip_relu : NULL;
+}
+
 static inline float *pq_net_value(const pq_net_call *c, size_t value)
 {
     return c->slot + c->net->values[value].offset;
@@ -233,14 +238,6 @@ static inline float *pq_net_gradient_to_add(const pq_net_call *c, size_t input)
 
 /** Hands the gradient of n items on to an input: assigned or added. */
 void pq_net_pass_on(const pq_net_call *c, size_t input, size_t n, const float *dy);
-
-/** Copies a [k, n] operand with strides into panels [n / panel][k][panel], zero beyond n.
- */
-void pq_pack_panels(size_t k, size_t n, const float *src, size_t k_stride,
-                    size_t n_stride, size_t panel, float *dst);
-
-/** Floats of such panels. */
-size_t pq_panel_floats(size_t k, size_t n, size_t panel);
 
 extern const pq_op_class pq_op_dense, pq_op_conv2d, pq_op_taps, pq_op_batch_norm,
     pq_op_relu, pq_op_leaky_relu, pq_op_turning_relu, pq_op_gelu, pq_op_clip, pq_op_elu,

@@ -55,7 +55,7 @@ pq_status pq_net_plan_weights(pq_net *net, const pq_graph *graph,
     if (options->training) {
         PQ_TRY(pq_grids_plan(net, graph, options->freeze, &options->qat, err));
     }
-    net->n_flat += PQ_SIMD_SLACK;
+    net->n_flat += PQ_KERNELS_SLACK;
     net->flat = pq_calloc(net->n_flat, sizeof(float));
     PQ_CHECK(net->flat != NULL, PQ_ERR_NOMEM, "cannot allocate the weights");
     for (size_t i = 0; i < net->n_weights; i++) {

@@ -106,9 +106,9 @@ static pq_status allocate(pq_net *net, pq_op *op, pq_err *err)
     const size_t k = s->taps * s->w.channels;
     pq_status    st;
 
-    s->panel_forward  = net->simd->panel(s->out);
-    s->panel_backward = net->simd->panel(s->w.channels);
-    s->panel_weight   = net->simd->panel(s->w.kernel_w * s->w.channels);
+    s->panel_forward  = net->kernels->panel(s->out);
+    s->panel_backward = net->kernels->panel(s->w.channels);
+    s->panel_weight   = net->kernels->panel(s->w.kernel_w * s->w.channels);
     s->forward = pq_calloc(pq_panel_floats(k, s->out, s->panel_forward), sizeof(float));
     s->backward =
         pq_calloc(pq_panel_floats(s->taps * s->out, s->w.channels, s->panel_backward),
@@ -210,17 +210,17 @@ static void forward(const pq_net_call *c)
                           .n_segments = s->w.kernel_h,
                           .segments   = s->rows_x,
                           .bias       = s->bias != SIZE_MAX ? c->net->used + s->bias : NULL,
-                          .relu       = c->op->relu};
+                          .clip       = pq_net_clip(c)};
 
     if (s->pixel) {
-        c->net->simd->gemm(&g);
+        c->net->kernels->gemm(&g);
         return;
     }
     for (size_t i = 0; i < c->rows; i++, image += pq_frame_inside(&s->x)) {
         const float *x = pq_framed(&s->x, image, c->scratch);
         for (size_t y = 0; y < s->w.out_h; y++, g.c += s->w.out_w * s->out) {
             g.a = x + y * s->w.stride_h * row;
-            c->net->simd->gemm(&g);
+            c->net->kernels->gemm(&g);
         }
     }
 }
@@ -243,20 +243,20 @@ static void kernel_gradient(const pq_net_call *c, const float *x, const float *d
     const size_t row = s->w.kernel_w * s->w.channels;
 
     for (size_t ky = 0; ky < s->w.kernel_h; ky++) {
-        c->net->simd->gemm(&(pq_gemm){.m          = s->out,
-                                      .n          = row,
-                                      .a          = dy,
-                                      .a_row      = 1,
-                                      .a_col      = s->out,
-                                      .b          = x + ky * s->x.columns * s->w.channels,
-                                      .b_row      = s->w.stride_w * s->w.channels,
-                                      .b_panel    = s->panel_weight,
-                                      .panel      = s->panel_weight,
-                                      .c          = change_of(c) + ky * row,
-                                      .c_row      = s->taps * s->w.channels,
-                                      .n_segments = s->w.out_h,
-                                      .segments   = s->rows_w,
-                                      .accumulate = !first});
+        c->net->kernels->gemm(&(pq_gemm){.m       = s->out,
+                                         .n       = row,
+                                         .a       = dy,
+                                         .a_row   = 1,
+                                         .a_col   = s->out,
+                                         .b       = x + ky * s->x.columns * s->w.channels,
+                                         .b_row   = s->w.stride_w * s->w.channels,
+                                         .b_panel = s->panel_weight,
+                                         .panel   = s->panel_weight,
+                                         .c       = change_of(c) + ky * row,
+                                         .c_row   = s->taps * s->w.channels,
+                                         .n_segments = s->w.out_h,
+                                         .segments   = s->rows_w,
+                                         .add = first ? NULL : change_of(c) + ky * row});
     }
 }
 
@@ -299,20 +299,22 @@ static void image_row_gradient(const pq_net_call *c, const float *dy, size_t y,
     }
     const size_t n  = reach(s, y, rest, list);
     const size_t at = (first + w->pad_left) / w->stride_w + s->dy.left - (taps - 1);
-    c->net->simd->gemm(&(pq_gemm){.m = (w->in_w - first + w->stride_w - 1) / w->stride_w,
-                                  .n = w->channels,
-                                  .a = dy + at * s->out,
-                                  .a_row      = s->out,
-                                  .a_col      = 1,
-                                  .b          = s->backward,
-                                  .b_row      = s->panel_backward,
-                                  .b_panel    = s->taps * s->out * s->panel_backward,
-                                  .panel      = s->panel_backward,
-                                  .c          = dx + (y * w->in_w + first) * w->channels,
-                                  .c_row      = w->stride_w * w->channels,
-                                  .n_segments = n,
-                                  .segments   = list,
-                                  .accumulate = c->op->accumulate[0]});
+    float       *to = dx + (y * w->in_w + first) * w->channels;
+    c->net->kernels->gemm(
+        &(pq_gemm){.m          = (w->in_w - first + w->stride_w - 1) / w->stride_w,
+                   .n          = w->channels,
+                   .a          = dy + at * s->out,
+                   .a_row      = s->out,
+                   .a_col      = 1,
+                   .b          = s->backward,
+                   .b_row      = s->panel_backward,
+                   .b_panel    = s->taps * s->out * s->panel_backward,
+                   .panel      = s->panel_backward,
+                   .c          = to,
+                   .c_row      = w->stride_w * w->channels,
+                   .n_segments = n,
+                   .segments   = list,
+                   .add        = c->op->accumulate[0] ? to : NULL});
 }
 
 static void backward(const pq_net_call *c)
@@ -324,11 +326,11 @@ static void backward(const pq_net_call *c)
     float       *frames = c->scratch;
 
     if (c->op->relu) {
-        c->net->simd->relu_grad(c->rows * size, pq_net_value(c, c->op->out), dy);
+        c->net->kernels->relu_grad(c->rows * size, pq_net_value(c, c->op->out), dy);
     }
     if (s->bias != SIZE_MAX && !c->op->frozen) {
         memset(c->gradients + s->bias, 0, s->out * sizeof(float));
-        c->net->simd->column_sum(c->rows * pixels, s->out, dy, c->gradients + s->bias);
+        c->net->kernels->column_sum(c->rows * pixels, s->out, dy, c->gradients + s->bias);
     }
     if (c->op->wants[0]) {
         dx = pq_net_gradient(c, c->op->in[0]);

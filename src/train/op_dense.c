@@ -31,8 +31,8 @@ static pq_status setup(pq_net *net, pq_op *op, pq_err *err)
     s->per_event      = net->values[op->out].count / s->out;
     s->kernel         = op->weight[kernel];
     s->bias           = bias != SIZE_MAX ? op->weight[bias] : SIZE_MAX;
-    s->panel_forward  = net->simd->panel(s->out);
-    s->panel_backward = net->simd->panel(s->in);
+    s->panel_forward  = net->kernels->panel(s->out);
+    s->panel_backward = net->kernels->panel(s->in);
     s->forward =
         pq_calloc(pq_panel_floats(s->in, s->out, s->panel_forward), sizeof(float));
     s->backward =
@@ -59,7 +59,7 @@ static void forward(const pq_net_call *c)
     const state     *s   = c->op->state;
     const pq_segment all = {.k = s->in};
 
-    c->net->simd->gemm(
+    c->net->kernels->gemm(
         &(pq_gemm){.m          = c->rows * s->per_event,
                    .n          = s->out,
                    .a          = pq_net_value(c, c->op->in[0]),
@@ -74,7 +74,7 @@ static void forward(const pq_net_call *c)
                    .n_segments = 1,
                    .segments   = &all,
                    .bias       = s->bias != SIZE_MAX ? c->net->used + s->bias : NULL,
-                   .relu       = c->op->relu});
+                   .clip       = pq_net_clip(c)});
 }
 
 /* dW = dY^T X */
@@ -84,22 +84,22 @@ static void weight_gradient(const pq_net_call *c, const float *dy)
     const size_t     rows = c->rows * s->per_event;
     const pq_segment all  = {.k = rows};
 
-    c->net->simd->gemm(&(pq_gemm){.m          = s->out,
-                                  .n          = s->in,
-                                  .a          = dy,
-                                  .a_row      = 1,
-                                  .a_col      = s->out,
-                                  .b          = pq_net_value(c, c->op->in[0]),
-                                  .b_row      = s->in,
-                                  .b_panel    = s->panel_backward,
-                                  .panel      = s->panel_backward,
-                                  .c          = c->gradients + s->kernel,
-                                  .c_row      = s->in,
-                                  .n_segments = 1,
-                                  .segments   = &all});
+    c->net->kernels->gemm(&(pq_gemm){.m          = s->out,
+                                     .n          = s->in,
+                                     .a          = dy,
+                                     .a_row      = 1,
+                                     .a_col      = s->out,
+                                     .b          = pq_net_value(c, c->op->in[0]),
+                                     .b_row      = s->in,
+                                     .b_panel    = s->panel_backward,
+                                     .panel      = s->panel_backward,
+                                     .c          = c->gradients + s->kernel,
+                                     .c_row      = s->in,
+                                     .n_segments = 1,
+                                     .segments   = &all});
     if (s->bias != SIZE_MAX) {
         memset(c->gradients + s->bias, 0, s->out * sizeof(float));
-        c->net->simd->column_sum(rows, s->out, dy, c->gradients + s->bias);
+        c->net->kernels->column_sum(rows, s->out, dy, c->gradients + s->bias);
     }
 }
 
@@ -111,26 +111,27 @@ static void backward(const pq_net_call *c)
     float           *dy   = pq_net_gradient(c, c->op->out);
 
     if (c->op->relu) {
-        c->net->simd->relu_grad(rows * s->out, pq_net_value(c, c->op->out), dy);
+        c->net->kernels->relu_grad(rows * s->out, pq_net_value(c, c->op->out), dy);
     }
     if (!c->op->frozen) {
         weight_gradient(c, dy);
     }
     if (c->op->wants[0]) {
-        c->net->simd->gemm(&(pq_gemm){.m          = rows,
-                                      .n          = s->in,
-                                      .a          = dy,
-                                      .a_row      = s->out,
-                                      .a_col      = 1,
-                                      .b          = s->backward,
-                                      .b_row      = s->panel_backward,
-                                      .b_panel    = s->out * s->panel_backward,
-                                      .panel      = s->panel_backward,
-                                      .c          = pq_net_gradient(c, c->op->in[0]),
-                                      .c_row      = s->in,
-                                      .n_segments = 1,
-                                      .segments   = &all,
-                                      .accumulate = c->op->accumulate[0]});
+        float *dx = pq_net_gradient(c, c->op->in[0]);
+        c->net->kernels->gemm(&(pq_gemm){.m          = rows,
+                                         .n          = s->in,
+                                         .a          = dy,
+                                         .a_row      = s->out,
+                                         .a_col      = 1,
+                                         .b          = s->backward,
+                                         .b_row      = s->panel_backward,
+                                         .b_panel    = s->out * s->panel_backward,
+                                         .panel      = s->panel_backward,
+                                         .c          = dx,
+                                         .c_row      = s->in,
+                                         .n_segments = 1,
+                                         .segments   = &all,
+                                         .add        = c->op->accumulate[0] ? dx : NULL});
     }
 }
 

@@ -18,7 +18,7 @@ void pq_net_pass_on(const pq_net_call *c, size_t input, size_t n, const float *d
         return;
     }
     if (c->op->accumulate[input]) {
-        c->net->simd->add(n, dy, dx);
+        c->net->kernels->add(n, dy, dx);
     } else {
         memcpy(dx, dy, n * sizeof *dx);
     }
@@ -39,7 +39,7 @@ static void relu_backward(const pq_net_call *c)
     const size_t n  = items(c);
     float       *dy = pq_net_gradient(c, c->op->out);
 
-    c->net->simd->relu_grad(n, pq_net_value(c, c->op->out), dy);
+    c->net->kernels->relu_grad(n, pq_net_value(c, c->op->out), dy);
     pq_net_pass_on(c, 0, n, dy);
 }
 
@@ -159,11 +159,11 @@ static void add_forward(const pq_net_call *c)
     const size_t n = items(c);
     float       *y = pq_net_value(c, c->op->out);
 
-    c->net->simd->add2(n, pq_net_value(c, c->op->in[0]), pq_net_value(c, c->op->in[1]),
-                       c->op->relu && c->op->n_in == 2, y);
+    c->net->kernels->add2(n, pq_net_value(c, c->op->in[0]), pq_net_value(c, c->op->in[1]),
+                          c->op->relu && c->op->n_in == 2, y);
     for (size_t i = 2; i < c->op->n_in; i++) {
-        c->net->simd->add2(n, pq_net_value(c, c->op->in[i]), y,
-                           c->op->relu && i + 1 == c->op->n_in, y);
+        c->net->kernels->add2(n, pq_net_value(c, c->op->in[i]), y,
+                              c->op->relu && i + 1 == c->op->n_in, y);
     }
 }
 
@@ -173,7 +173,7 @@ static void add_backward(const pq_net_call *c)
     float       *dy = pq_net_gradient(c, c->op->out);
 
     if (c->op->relu) {
-        c->net->simd->relu_grad(n, pq_net_value(c, c->op->out), dy);
+        c->net->kernels->relu_grad(n, pq_net_value(c, c->op->out), dy);
     }
     for (size_t i = 0; i < c->op->n_in; i++) {
         pq_net_pass_on(c, i, n, dy);
@@ -267,7 +267,7 @@ static void concat_backward(const pq_net_call *c)
         const size_t part = run_length(&c->op->in_shape[k], axis);
         float       *dx   = c->op->wants[k] ? pq_net_gradient_to_add(c, k) : NULL;
         for (size_t i = 0; dx != NULL && i < n; i++) {
-            c->net->simd->add(part, dy + i * whole, dx + i * part);
+            c->net->kernels->add(part, dy + i * whole, dx + i * part);
         }
         dy += part;
     }

@@ -135,9 +135,9 @@ static void forward_rows(const pq_net_call *c, size_t first, size_t rows, float 
 {
     const state *s = c->op->state;
 
-    c->net->simd->moments(rows, s->channels,
-                          pq_net_value(c, c->op->in[0]) + first * s->channels,
-                          own(c, s->shift), s1, s2);
+    c->net->kernels->moments(rows, s->channels,
+                             pq_net_value(c, c->op->in[0]) + first * s->channels,
+                             own(c, s->shift), s1, s2);
 }
 
 static void forward_sums(const pq_net_call *c)
@@ -237,9 +237,9 @@ static void forward(const pq_net_call *c)
     float       *a = c->scratch, *b = a + s->channels;
 
     find_line(c, a, b);
-    c->net->simd->scale_shift(c->rows * s->per_event, s->channels,
-                              pq_net_value(c, c->op->in[0]), a, b, c->op->relu,
-                              pq_net_value(c, c->op->out));
+    c->net->kernels->scale_shift(c->rows * s->per_event, s->channels,
+                                 pq_net_value(c, c->op->in[0]), a, b, c->op->relu,
+                                 pq_net_value(c, c->op->out));
 }
 
 static void backward_rows(const pq_net_call *c, size_t first, size_t rows, float *s1,
@@ -248,17 +248,17 @@ static void backward_rows(const pq_net_call *c, size_t first, size_t rows, float
     const state *s  = c->op->state;
     const size_t at = first * s->channels;
 
-    c->net->simd->grad_moments(rows, s->channels, pq_net_value(c, c->op->in[0]) + at,
-                               pq_net_gradient(c, c->op->out) + at, own(c, s->now_mean),
-                               s1, s2);
+    c->net->kernels->grad_moments(rows, s->channels, pq_net_value(c, c->op->in[0]) + at,
+                                  pq_net_gradient(c, c->op->out) + at,
+                                  own(c, s->now_mean), s1, s2);
 }
 
 static void mask_relu(const pq_net_call *c)
 {
     if (c->op->relu) {
-        c->net->simd->relu_grad(c->rows * c->net->values[c->op->out].count,
-                                pq_net_value(c, c->op->out),
-                                pq_net_gradient(c, c->op->out));
+        c->net->kernels->relu_grad(c->rows * c->net->values[c->op->out].count,
+                                   pq_net_value(c, c->op->out),
+                                   pq_net_gradient(c, c->op->out));
     }
 }
 
@@ -314,7 +314,7 @@ static void backward(const pq_net_call *c)
         find_gradient_line(c, a, b, k);
     }
     if (c->op->wants[0]) {
-        c->net->simd->norm_grad(
+        c->net->kernels->norm_grad(
             c->rows * s->per_event, s->channels, pq_net_value(c, c->op->in[0]),
             pq_net_gradient(c, c->op->out), (const float *const[3]){a, b, k},
             c->op->accumulate[0], pq_net_gradient(c, c->op->in[0]));

@@ -84,7 +84,7 @@ static void pool_position(const pq_net_call *c, walk at, const float *image, flo
         if (cells == 0) {
             memcpy(y, x, n * sizeof *y);
         } else if (s->mean) {
-            c->net->simd->add(n, x, y);
+            c->net->kernels->add(n, x, y);
         } else {
             for (size_t i = 0; i < n; i++) {
                 y[i] = x[i] > y[i] ? x[i] : y[i];

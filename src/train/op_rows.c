@@ -42,7 +42,7 @@ static void slice_backward(const pq_net_call *c)
     }
     dx = pq_net_gradient_to_add(c, 0) + from;
     for (size_t r = 0; r < rows; r++) {
-        c->net->simd->add(part, dy + r * part, dx + r * columns);
+        c->net->kernels->add(part, dy + r * part, dx + r * columns);
     }
 }
 
@@ -94,7 +94,7 @@ static void masked_forward(const pq_net_call *c)
         }
         for (size_t i = 0; mode_of(c->op) != PQ_MASKED_MAX && i < n; i++) {
             if (mask[i] > 0.0F) {
-                c->net->simd->add(columns, x + i * columns, y);
+                c->net->kernels->add(columns, x + i * columns, y);
             }
         }
         for (size_t k = 0; mode_of(c->op) == PQ_MASKED_MEAN && k < columns; k++) {

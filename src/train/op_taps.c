@@ -81,7 +81,7 @@ static size_t back_floats(const state *s)
 {
     const size_t row = s->w.out_w * s->taps * s->group_in;
 
-    return (s->alone ? s->taps * s->out : row) + PQ_SIMD_SLACK;
+    return (s->alone ? s->taps * s->out : row) + PQ_KERNELS_SLACK;
 }
 
 static pq_status allocate(pq_net *net, pq_op *op, pq_err *err)
@@ -90,9 +90,9 @@ static pq_status allocate(pq_net *net, pq_op *op, pq_err *err)
     const size_t k = s->taps * s->group_in;
     pq_status    st;
 
-    s->panel_forward  = net->simd->panel(s->group_out);
-    s->panel_backward = net->simd->panel(k);
-    s->panel_weight   = net->simd->panel(s->group_in);
+    s->panel_forward  = net->kernels->panel(s->group_out);
+    s->panel_backward = net->kernels->panel(k);
+    s->panel_weight   = net->kernels->panel(s->group_in);
     s->packed         = pq_panel_floats(k, s->group_out, s->panel_forward);
     s->forward =
         pq_calloc(s->alone ? s->taps * s->out : s->groups * s->packed, sizeof(float));
@@ -158,21 +158,22 @@ static void forward_group(const pq_net_call *c, const float *x, size_t row, size
     const state *s    = c->op->state;
     const float *bias = s->bias != SIZE_MAX ? c->net->used + s->bias : NULL;
 
-    c->net->simd->gemm(&(pq_gemm){.m          = s->w.out_w,
-                                  .n          = s->group_out,
-                                  .a          = x + corner(s, row, 0) + g * s->group_in,
-                                  .a_row      = s->w.stride_w * s->w.channels,
-                                  .a_col      = 1,
-                                  .b          = s->forward + g * s->packed,
-                                  .b_row      = s->panel_forward,
-                                  .b_panel    = s->taps * s->group_in * s->panel_forward,
-                                  .panel      = s->panel_forward,
-                                  .c          = y + g * s->group_out,
-                                  .c_row      = s->out,
-                                  .n_segments = s->taps,
-                                  .segments   = s->taps_x,
-                                  .bias = bias != NULL ? bias + g * s->group_out : NULL,
-                                  .relu = c->op->relu});
+    c->net->kernels->gemm(
+        &(pq_gemm){.m          = s->w.out_w,
+                   .n          = s->group_out,
+                   .a          = x + corner(s, row, 0) + g * s->group_in,
+                   .a_row      = s->w.stride_w * s->w.channels,
+                   .a_col      = 1,
+                   .b          = s->forward + g * s->packed,
+                   .b_row      = s->panel_forward,
+                   .b_panel    = s->taps * s->group_in * s->panel_forward,
+                   .panel      = s->panel_forward,
+                   .c          = y + g * s->group_out,
+                   .c_row      = s->out,
+                   .n_segments = s->taps,
+                   .segments   = s->taps_x,
+                   .bias       = bias != NULL ? bias + g * s->group_out : NULL,
+                   .clip       = pq_net_clip(c)});
 }
 
 static void forward_alone(const pq_net_call *c, const float *x, size_t row, float *y)
@@ -190,7 +191,7 @@ static void forward_alone(const pq_net_call *c, const float *x, size_t row, floa
             }
         }
         if (s->bias != SIZE_MAX) {
-            c->net->simd->add(n, c->net->used + s->bias, y);
+            c->net->kernels->add(n, c->net->used + s->bias, y);
         }
         for (size_t i = 0; c->op->relu && i < n; i++) {
             y[i] = y[i] < 0.0F ? 0.0F : y[i];
@@ -227,21 +228,21 @@ static void kernel_gradient(const pq_net_call *c, const float *x, const float *d
 
     for (size_t i = 0; i < s->groups * s->taps; i++) {
         const size_t g = i / s->taps, t = i % s->taps;
-        c->net->simd->gemm(&(pq_gemm){.m       = s->group_out,
-                                      .n       = s->group_in,
-                                      .a       = dy + g * s->group_out,
-                                      .a_row   = 1,
-                                      .a_col   = s->out,
-                                      .b       = x + s->taps_x[t].a + g * s->group_in,
-                                      .b_row   = s->w.stride_w * s->w.channels,
-                                      .b_panel = s->panel_weight,
-                                      .panel   = s->panel_weight,
-                                      .c       = c->gradients + s->kernel +
-                                           g * s->group_out * k + t * s->group_in,
-                                      .c_row      = k,
-                                      .n_segments = s->w.out_h,
-                                      .segments   = s->rows_w,
-                                      .accumulate = !first});
+        float *to = c->gradients + s->kernel + g * s->group_out * k + t * s->group_in;
+        c->net->kernels->gemm(&(pq_gemm){.m       = s->group_out,
+                                         .n       = s->group_in,
+                                         .a       = dy + g * s->group_out,
+                                         .a_row   = 1,
+                                         .a_col   = s->out,
+                                         .b       = x + s->taps_x[t].a + g * s->group_in,
+                                         .b_row   = s->w.stride_w * s->w.channels,
+                                         .b_panel = s->panel_weight,
+                                         .panel   = s->panel_weight,
+                                         .c       = to,
+                                         .c_row   = k,
+                                         .n_segments = s->w.out_h,
+                                         .segments   = s->rows_w,
+                                         .add        = first ? NULL : to});
     }
 }
 
@@ -254,7 +255,7 @@ static void image_gradient(const pq_net_call *c, const float *dy, size_t row, fl
     const pq_segment all = {.k = s->group_out};
 
     for (size_t g = 0; g < s->groups; g++) {
-        c->net->simd->gemm(
+        c->net->kernels->gemm(
             &(pq_gemm){.m          = s->w.out_w,
                        .n          = k,
                        .a          = dy + g * s->group_out,
@@ -269,9 +270,9 @@ static void image_gradient(const pq_net_call *c, const float *dy, size_t row, fl
                        .n_segments = 1,
                        .segments   = &all});
         for (size_t i = 0; i < s->w.out_w * s->taps; i++) {
-            c->net->simd->add(s->group_in, back + i * s->group_in,
-                              dx + corner(s, row, i / s->taps) +
-                                  s->taps_x[i % s->taps].a + g * s->group_in);
+            c->net->kernels->add(s->group_in, back + i * s->group_in,
+                                 dx + corner(s, row, i / s->taps) +
+                                     s->taps_x[i % s->taps].a + g * s->group_in);
         }
     }
 }
@@ -303,9 +304,9 @@ static void take_out(const pq_net_call *c, const float *framed, float *dx)
     const size_t    row = f->width * f->channels;
 
     for (size_t y = 0; y < f->height; y++) {
-        c->net->simd->add(row,
-                          framed + ((y + f->top) * f->columns + f->left) * f->channels,
-                          dx + y * row);
+        c->net->kernels->add(row,
+                             framed + ((y + f->top) * f->columns + f->left) * f->channels,
+                             dx + y * row);
     }
 }
 
@@ -343,12 +344,12 @@ static void backward(const pq_net_call *c)
     float       *dx     = c->op->wants[0] ? pq_net_gradient_to_add(c, 0) : NULL;
 
     if (c->op->relu) {
-        c->net->simd->relu_grad(c->rows * size, pq_net_value(c, c->op->out), dy);
+        c->net->kernels->relu_grad(c->rows * size, pq_net_value(c, c->op->out), dy);
     }
     if (s->bias != SIZE_MAX && !c->op->frozen) {
         memset(c->gradients + s->bias, 0, s->out * sizeof(float));
-        c->net->simd->column_sum(c->rows * size / s->out, s->out, dy,
-                                 c->gradients + s->bias);
+        c->net->kernels->column_sum(c->rows * size / s->out, s->out, dy,
+                                    c->gradients + s->bias);
     }
     if (s->alone) {
         memset(change, 0, s->taps * s->out * sizeof *change);

@@ -81,8 +81,8 @@ static pq_status setup_core(pq_net *net, const pq_op *op, size_t i, size_t *othe
     k->in             = *others * k->r;
     *others           = k->others * k->n;
     k->out            = *others * k->r2;
-    k->panel_forward  = net->simd->panel(k->n * k->r2);
-    k->panel_backward = net->simd->panel(k->m * k->r);
+    k->panel_forward  = net->kernels->panel(k->n * k->r2);
+    k->panel_backward = net->kernels->panel(k->m * k->r);
     k->turned         = pq_calloc(core_floats(k), sizeof(float));
     k->forward  = pq_calloc(pq_panel_floats(k->m * k->r, k->n * k->r2, k->panel_forward),
                             sizeof(float));
@@ -102,7 +102,7 @@ static size_t take(size_t *at, size_t floats)
 {
     const size_t from = *at;
 
-    *at += (floats + PQ_SIMD_SLACK + 15) / 16 * 16;
+    *at += (floats + PQ_KERNELS_SLACK + 15) / 16 * 16;
     return from;
 }
 
@@ -157,19 +157,19 @@ static void prepare(const pq_net *net, pq_op *op)
 
 static void apply(const pq_net_call *c, const core *k, const float *x, float *y)
 {
-    c->net->simd->gemm(&(pq_gemm){.m          = k->others,
-                                  .n          = k->n * k->r2,
-                                  .a          = x,
-                                  .a_row      = k->r,
-                                  .a_col      = k->r == 1 ? k->others : 1,
-                                  .b          = k->forward,
-                                  .b_row      = k->panel_forward,
-                                  .b_panel    = k->m * k->r * k->panel_forward,
-                                  .panel      = k->panel_forward,
-                                  .c          = y,
-                                  .c_row      = k->n * k->r2,
-                                  .n_segments = k->n_segments,
-                                  .segments   = k->segments});
+    c->net->kernels->gemm(&(pq_gemm){.m          = k->others,
+                                     .n          = k->n * k->r2,
+                                     .a          = x,
+                                     .a_row      = k->r,
+                                     .a_col      = k->r == 1 ? k->others : 1,
+                                     .b          = k->forward,
+                                     .b_row      = k->panel_forward,
+                                     .b_panel    = k->m * k->r * k->panel_forward,
+                                     .panel      = k->panel_forward,
+                                     .c          = y,
+                                     .c_row      = k->n * k->r2,
+                                     .n_segments = k->n_segments,
+                                     .segments   = k->segments});
 }
 
 /* Runs the first `n` cores; the value behind the last of them goes to y. */
@@ -195,7 +195,7 @@ static void forward(const pq_net_call *c)
     for (size_t row = 0; row < n; row++, x += s->t.inputs, y += out) {
         run(c, x, s->t.d, y);
         if (s->bias != SIZE_MAX) {
-            c->net->simd->add2(out, c->net->used + s->bias, y, c->op->relu, y);
+            c->net->kernels->add2(out, c->net->used + s->bias, y, c->op->relu, y);
         }
         for (size_t i = 0; s->bias == SIZE_MAX && c->op->relu && i < out; i++) {
             y[i] = y[i] < 0.0F ? 0.0F : y[i];
@@ -211,20 +211,20 @@ static void core_gradient(const pq_net_call *c, const core *k, const float *x,
     const pq_segment all     = {.k = k->others};
 
     for (size_t i = 0; i < k->n_segments; i++) {
-        c->net->simd->gemm(&(pq_gemm){.m          = k->r == 1 ? k->m : k->r,
-                                      .n          = columns,
-                                      .a          = x + i * k->others * k->r,
-                                      .a_row      = k->r == 1 ? k->others : 1,
-                                      .a_col      = k->r,
-                                      .b          = dy,
-                                      .b_row      = columns,
-                                      .b_panel    = k->panel_forward,
-                                      .panel      = k->panel_forward,
-                                      .c          = change + i * k->r * columns,
-                                      .c_row      = columns,
-                                      .n_segments = 1,
-                                      .segments   = &all,
-                                      .accumulate = true});
+        c->net->kernels->gemm(&(pq_gemm){.m          = k->r == 1 ? k->m : k->r,
+                                         .n          = columns,
+                                         .a          = x + i * k->others * k->r,
+                                         .a_row      = k->r == 1 ? k->others : 1,
+                                         .a_col      = k->r,
+                                         .b          = dy,
+                                         .b_row      = columns,
+                                         .b_panel    = k->panel_forward,
+                                         .panel      = k->panel_forward,
+                                         .c          = change + i * k->r * columns,
+                                         .c_row      = columns,
+                                         .n_segments = 1,
+                                         .segments   = &all,
+                                         .add        = change + i * k->r * columns});
     }
 }
 
@@ -235,24 +235,24 @@ static void value_gradient(const pq_net_call *c, const core *k, const float *dy,
     const size_t     columns = k->m * k->r;
     const pq_segment all     = {.k = k->n * k->r2};
 
-    c->net->simd->gemm(&(pq_gemm){.m          = k->others,
-                                  .n          = columns,
-                                  .a          = dy,
-                                  .a_row      = all.k,
-                                  .a_col      = 1,
-                                  .b          = k->backward,
-                                  .b_row      = k->panel_backward,
-                                  .b_panel    = all.k * k->panel_backward,
-                                  .panel      = k->panel_backward,
-                                  .c          = part,
-                                  .c_row      = columns,
-                                  .n_segments = 1,
-                                  .segments   = &all});
+    c->net->kernels->gemm(&(pq_gemm){.m          = k->others,
+                                     .n          = columns,
+                                     .a          = dy,
+                                     .a_row      = all.k,
+                                     .a_col      = 1,
+                                     .b          = k->backward,
+                                     .b_row      = k->panel_backward,
+                                     .b_panel    = all.k * k->panel_backward,
+                                     .panel      = k->panel_backward,
+                                     .c          = part,
+                                     .c_row      = columns,
+                                     .n_segments = 1,
+                                     .segments   = &all});
     for (size_t p = 0; p < k->others; p++) {
         for (size_t m = 0; m < k->m; m++, part += k->r) {
             float *to = dx + (m * k->others + p) * k->r;
             if (add) {
-                c->net->simd->add(k->r, part, to);
+                c->net->kernels->add(k->r, part, to);
             } else {
                 memcpy(to, part, k->r * sizeof *to);
             }
@@ -312,11 +312,11 @@ static void backward(const pq_net_call *c)
     float       *dx = c->op->wants[0] ? pq_net_gradient(c, c->op->in[0]) : NULL;
 
     if (c->op->relu) {
-        c->net->simd->relu_grad(n * out, pq_net_value(c, c->op->out), dy);
+        c->net->kernels->relu_grad(n * out, pq_net_value(c, c->op->out), dy);
     }
     if (s->bias != SIZE_MAX && !c->op->frozen) {
         memset(c->gradients + s->bias, 0, out * sizeof(float));
-        c->net->simd->column_sum(n, out, dy, c->gradients + s->bias);
+        c->net->kernels->column_sum(n, out, dy, c->gradients + s->bias);
     }
     changes += s->changes;
     for (size_t i = 0; i < s->t.d; i++) {

@@ -154,12 +154,12 @@ static void reduce(void *context, size_t piece, size_t thread)
 
     (void)thread;
     for (size_t c = 1; c < s->chunks; c++) {
-        s->net->simd->add(t->count, sum + c * s->net->n_flat, sum);
+        s->net->kernels->add(t->count, sum + c * s->net->n_flat, sum);
     }
     for (size_t i = 0; s->o->pruned != NULL && i < t->count; i++) {
         sum[i] = s->o->pruned[t->offset + i] ? 0.0F : sum[i];
     }
-    s->o->tile_sums[piece] = s->net->simd->square_sum(t->count, sum);
+    s->o->tile_sums[piece] = s->net->kernels->square_sum(t->count, sum);
 }
 
 /* Again, where gradients changed on their way through the grids. */
@@ -170,7 +170,7 @@ static void measure(void *context, size_t piece, size_t thread)
 
     (void)thread;
     s->o->tile_sums[piece] =
-        s->net->simd->square_sum(t->count, s->net->gradients + t->offset);
+        s->net->kernels->square_sum(t->count, s->net->gradients + t->offset);
 }
 
 /* Decay and L1 pull at kernels only. */
@@ -192,10 +192,10 @@ static void update(void *context, size_t piece, size_t thread)
         u.l1           = 0.0F;
     }
     if (o->second == NULL) {
-        s->net->simd->sgd(&u, t->count, g, w, o->first + t->offset);
+        s->net->kernels->sgd(&u, t->count, g, w, o->first + t->offset);
     } else {
-        s->net->simd->adam(&u, t->count, g, w, o->first + t->offset,
-                           o->second + t->offset);
+        s->net->kernels->adam(&u, t->count, g, w, o->first + t->offset,
+                              o->second + t->offset);
     }
 }
 

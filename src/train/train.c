@@ -121,7 +121,7 @@ pq_status pq_train(pq_graph *graph, const pq_train_data *data,
                    pq_train_summary *out, pq_err *err)
 {
     pq_trainer     t      = {.graph = graph, .params = params, .options = options};
-    const unsigned state  = pq_simd_flush_denormals();
+    const unsigned state  = pq_flush_denormals();
     const size_t   before = pq_memory_bytes();
     char           name[PQ_HASH_TEXT];
     bool           stopped = false;
@@ -142,7 +142,7 @@ pq_status pq_train(pq_graph *graph, const pq_train_data *data,
         out->peak_bytes = pq_memory_peak() - before;
     }
 cleanup:
-    pq_simd_restore(state);
+    pq_restore_denormals(state);
     pq_trainer_free(&t);
     return st;
 }

@@ -51,11 +51,11 @@ static pq_status add_core(pq_net *net, const pq_op *op, const char *name, pq_tt_
 
     *c         = (core){.r = shape->dim[0], .items = k->count, .weight = op->weight[w]};
     c->columns = shape->dim[1] * shape->dim[2] * shape->dim[3];
-    c->panel   = net->simd->panel(c->columns);
-    c->panel_back = net->simd->panel(c->r);
+    c->panel   = net->kernels->panel(c->columns);
+    c->panel_back = net->kernels->panel(c->r);
     k->count *= shape->dim[1] * shape->dim[2];
     k->largest = c->items * c->columns > k->largest ? c->items * c->columns : k->largest;
-    c->behind  = pq_calloc(c->items * c->columns + PQ_SIMD_SLACK, sizeof(float));
+    c->behind  = pq_calloc(c->items * c->columns + PQ_KERNELS_SLACK, sizeof(float));
     c->transposed =
         pq_calloc(pq_panel_floats(c->columns, c->r, c->panel_back), sizeof(float));
     PQ_CHECK(c->behind != NULL && c->transposed != NULL, PQ_ERR_NOMEM,
@@ -81,7 +81,7 @@ pq_status pq_tt_kernel_create(pq_net *net, const pq_op *op, pq_tt_kernel **out,
         PQ_TRY(add_core(net, op, name, k, err));
     }
     k->place  = pq_calloc(k->count, sizeof *k->place);
-    k->kernel = pq_calloc(k->count + PQ_SIMD_SLACK, sizeof(float));
+    k->kernel = pq_calloc(k->count + PQ_KERNELS_SLACK, sizeof(float));
     PQ_CHECK(k->place != NULL && k->kernel != NULL, PQ_ERR_NOMEM,
              "layer '%s': cannot allocate a rebuilt kernel", op->name);
     for (size_t i = 0; i < k->count; i++) {
@@ -99,7 +99,7 @@ size_t pq_tt_kernel_outputs(const pq_tt_kernel *k)
 /* Parts of the scratch memory: operands may be read a little beyond their end. */
 static size_t part(size_t floats)
 {
-    return (floats + PQ_SIMD_SLACK + 15) / 16 * 16;
+    return (floats + PQ_KERNELS_SLACK + 15) / 16 * 16;
 }
 
 size_t pq_tt_kernel_scratch(const pq_tt_kernel *k)
@@ -121,19 +121,19 @@ const float *pq_tt_kernel_rebuild(const pq_net *net, pq_tt_kernel *k)
         const core      *c   = &k->cores[i];
         const float     *w   = net->used + c->weight;
         const pq_segment all = {.k = c->r};
-        net->simd->gemm(&(pq_gemm){.m          = c->items,
-                                   .n          = c->columns,
-                                   .a          = before(net, k, i),
-                                   .a_row      = c->r,
-                                   .a_col      = 1,
-                                   .b          = w,
-                                   .b_row      = c->columns,
-                                   .b_panel    = c->panel,
-                                   .panel      = c->panel,
-                                   .c          = c->behind,
-                                   .c_row      = c->columns,
-                                   .n_segments = 1,
-                                   .segments   = &all});
+        net->kernels->gemm(&(pq_gemm){.m          = c->items,
+                                      .n          = c->columns,
+                                      .a          = before(net, k, i),
+                                      .a_row      = c->r,
+                                      .a_col      = 1,
+                                      .b          = w,
+                                      .b_row      = c->columns,
+                                      .b_panel    = c->panel,
+                                      .panel      = c->panel,
+                                      .c          = c->behind,
+                                      .c_row      = c->columns,
+                                      .n_segments = 1,
+                                      .segments   = &all});
         pq_pack_panels(c->columns, c->r, w, 1, c->columns, c->panel_back, c->transposed);
     }
     whole = k->cores[k->d - 1].behind;
@@ -150,32 +150,32 @@ static void step_back(const pq_net_call *call, const pq_tt_kernel *k, size_t i,
     const core      *c     = &k->cores[i];
     const pq_segment items = {.k = c->items}, columns = {.k = c->columns};
 
-    call->net->simd->gemm(&(pq_gemm){.m          = c->r,
-                                     .n          = c->columns,
-                                     .a          = before(call->net, k, i),
-                                     .a_row      = 1,
-                                     .a_col      = c->r,
-                                     .b          = from,
-                                     .b_row      = c->columns,
-                                     .b_panel    = c->panel,
-                                     .panel      = c->panel,
-                                     .c          = call->gradients + c->weight,
-                                     .c_row      = c->columns,
-                                     .n_segments = 1,
-                                     .segments   = &items});
-    call->net->simd->gemm(&(pq_gemm){.m          = c->items,
-                                     .n          = c->r,
-                                     .a          = from,
-                                     .a_row      = c->columns,
-                                     .a_col      = 1,
-                                     .b          = c->transposed,
-                                     .b_row      = c->panel_back,
-                                     .b_panel    = c->columns * c->panel_back,
-                                     .panel      = c->panel_back,
-                                     .c          = to,
-                                     .c_row      = c->r,
-                                     .n_segments = 1,
-                                     .segments   = &columns});
+    call->net->kernels->gemm(&(pq_gemm){.m          = c->r,
+                                        .n          = c->columns,
+                                        .a          = before(call->net, k, i),
+                                        .a_row      = 1,
+                                        .a_col      = c->r,
+                                        .b          = from,
+                                        .b_row      = c->columns,
+                                        .b_panel    = c->panel,
+                                        .panel      = c->panel,
+                                        .c          = call->gradients + c->weight,
+                                        .c_row      = c->columns,
+                                        .n_segments = 1,
+                                        .segments   = &items});
+    call->net->kernels->gemm(&(pq_gemm){.m          = c->items,
+                                        .n          = c->r,
+                                        .a          = from,
+                                        .a_row      = c->columns,
+                                        .a_col      = 1,
+                                        .b          = c->transposed,
+                                        .b_row      = c->panel_back,
+                                        .b_panel    = c->columns * c->panel_back,
+                                        .panel      = c->panel_back,
+                                        .c          = to,
+                                        .c_row      = c->r,
+                                        .n_segments = 1,
+                                        .segments   = &columns});
 }
 
 void pq_tt_kernel_spread(const pq_net_call *c, const pq_tt_kernel *k, float *scratch)

@@ -82,7 +82,7 @@ static void compare(pq_graph *g, size_t n, pq_isa isa, size_t threads)
             "isa %d, output %zu: %g, not %g", (int)isa, i, b.out[i], o.value[last][i]);
     }
     for (size_t c = 1; c * net->chunk < n; c++) {
-        net->simd->add(net->n_flat, net->gradients + c * net->n_flat, net->gradients);
+        net->kernels->add(net->n_flat, net->gradients + c * net->n_flat, net->gradients);
     }
     for (size_t k = 0; k < net->n_weights; k++) {
         const pq_net_weight *w = &net->weights[k];

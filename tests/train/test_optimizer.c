@@ -1,7 +1,7 @@
 /* Steps of the optimisers against their formulas in double, and courses of the rate. */
+#include "kernels/kernels.h"
 #include "support.h"
 #include "train/optimizer.h"
-#include "train/simd.h"
 
 enum { N = 37 };
 
@@ -72,9 +72,9 @@ Test(optimizer, steps_follow_their_formulas_on_every_instruction_set)
             draw(&before);
             x = before;
             if (form < 2) {
-                pq_simd_find(isa)->sgd(&k, N, x.g, x.w, x.a);
+                pq_kernels_find(isa)->sgd(&k, N, x.g, x.w, x.a);
             } else {
-                pq_simd_find(isa)->adam(&k, N, x.g, x.w, x.a, x.b);
+                pq_kernels_find(isa)->adam(&k, N, x.g, x.w, x.a, x.b);
             }
             for (size_t i = 0; i < N; i++) {
                 const double due =

@@ -113,8 +113,8 @@ static void step(bench *b)
     pq_net_prepare(b->net);
     pq_net_train(b->net, &(pq_net_batch){EVENTS, 1, fill, pull, b});
     for (size_t c = 1; c < chunks; c++) {
-        b->net->simd->add(b->net->n_flat, b->net->gradients + c * b->net->n_flat,
-                          b->net->gradients);
+        b->net->kernels->add(b->net->n_flat, b->net->gradients + c * b->net->n_flat,
+                             b->net->gradients);
     }
     pq_grids_backward(b->net);
 }

@@ -1,6 +1,12 @@
-#include "exec/kernels.h"
+#include "kernels/kernels.h"
 
 #include <math.h>
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+const pq_clip pq_clip_relu = {0.0f, INFINITY};
 
 double pq_words_doubt(double scale)
 {
@@ -31,4 +37,25 @@ const pq_kernels *pq_kernels_find(pq_isa isa)
         break;
     }
     return NULL;
+}
+
+unsigned pq_flush_denormals(void)
+{
+#if defined(__x86_64__)
+    const unsigned before = _mm_getcsr();
+
+    _mm_setcsr(before | 0x8040U); /* FTZ and DAZ */
+    return before;
+#else
+    return 0;
+#endif
+}
+
+void pq_restore_denormals(unsigned state)
+{
+#if defined(__x86_64__)
+    _mm_setcsr(state);
+#else
+    (void)state;
+#endif
 }

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "exec/cpu.h"
+#include "kernels/cpu.h"
 
 Test(cpu, the_instruction_set_is_among_the_features)
 {

@@ -5,8 +5,8 @@
  * our kernels, of oneDNN's and of OpenBLAS's, so that a machine gives what a
  * lesser one would.
  */
-#ifndef PQ_EXEC_CPU_H
-#define PQ_EXEC_CPU_H
+#ifndef PQ_KERNELS_CPU_H
+#define PQ_KERNELS_CPU_H
 
 #include <stdbool.h>
 #include <stddef.h>

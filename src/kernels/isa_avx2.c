@@ -1,4 +1,4 @@
-#include "exec/kernels.h"
+#include "kernels/kernels.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -10,6 +10,9 @@
 #define VEC       __m256
 #define TARGET    __attribute__((target("avx2,fma")))
 #define ROWS      6
+#define ROWS1     8
+#define ROWS2     6
+#define ROWS3     4
 #define INTS      __m256i
 #define REALS_VEC __m256d
 enum { LANES = 8, REALS = 4 };
@@ -43,6 +46,16 @@ static inline TARGET __m256 at_least(float lo, __m256 v)
 static inline TARGET __m256 at_most(float hi, __m256 v)
 {
     return _mm256_min_ps(spread(hi), v);
+}
+
+static inline TARGET __m256 root(__m256 v)
+{
+    return _mm256_sqrt_ps(v);
+}
+
+static inline TARGET __m256 one_where_less(__m256 a, __m256 b)
+{
+    return _mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ), spread(1.0f));
 }
 
 static inline TARGET __m256 load_part(const float *from, size_t n)
@@ -165,5 +178,5 @@ static inline TARGET void store_bytes(uint8_t *to, __m256 v)
     _mm_storel_epi64((void *)to, _mm_packus_epi16(words, words));
 }
 
-#include "exec/kernels_body.h"
+#include "kernels/isa.inc"
 #endif

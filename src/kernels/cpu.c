@@ -1,4 +1,4 @@
-#include "exec/cpu.h"
+#include "kernels/cpu.h"
 
 #include <cblas.h>
 #include <pthread.h>

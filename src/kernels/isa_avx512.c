@@ -1,4 +1,4 @@
-#include "exec/kernels.h"
+#include "kernels/kernels.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -8,8 +8,11 @@
 #define ISA       PQ_ISA_AVX512
 #define KERNELS   pq_kernels_avx512
 #define VEC       __m512
-#define TARGET    __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma")))
+#define TARGET    __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")))
 #define ROWS      8
+#define ROWS1     8
+#define ROWS2     8
+#define ROWS3     8
 #define INTS      __m512i
 #define REALS_VEC __m512d
 enum { LANES = 16, REALS = 8 };
@@ -43,6 +46,16 @@ static inline TARGET __m512 at_least(float lo, __m512 v)
 static inline TARGET __m512 at_most(float hi, __m512 v)
 {
     return _mm512_min_ps(spread(hi), v);
+}
+
+static inline TARGET __m512 root(__m512 v)
+{
+    return _mm512_sqrt_ps(v);
+}
+
+static inline TARGET __m512 one_where_less(__m512 a, __m512 b)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), spread(1.0f));
 }
 
 static inline TARGET __m512 load_part(const float *from, size_t n)
@@ -148,5 +161,5 @@ static inline TARGET void store_bytes(uint8_t *to, __m512 v)
     _mm_storeu_si128((void *)to, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v)));
 }
 
-#include "exec/kernels_body.h"
+#include "kernels/isa.inc"
 #endif

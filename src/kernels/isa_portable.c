@@ -2,7 +2,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "exec/kernels.h"
+#include "kernels/kernels.h"
 
 typedef float    vector4 __attribute__((vector_size(16)));
 typedef unsigned bits4 __attribute__((vector_size(16)));
@@ -13,6 +13,9 @@ typedef int      mask4 __attribute__((vector_size(16)));
 #define VEC     vector4
 #define TARGET
 #define ROWS      4
+#define ROWS1     8
+#define ROWS2     4
+#define ROWS3     2
 #define INTS      mask4
 #define REALS_VEC double
 enum { LANES = 4, REALS = 1 };
@@ -54,6 +57,16 @@ static inline vector4 at_least(float lo, vector4 v)
 static inline vector4 at_most(float hi, vector4 v)
 {
     return choose(v > spread(hi), spread(hi), v);
+}
+
+static inline vector4 root(vector4 v)
+{
+    return (vector4){sqrtf(v[0]), sqrtf(v[1]), sqrtf(v[2]), sqrtf(v[3])};
+}
+
+static inline vector4 one_where_less(vector4 a, vector4 b)
+{
+    return choose(a < b, spread(1.0f), spread(0.0f));
 }
 
 static inline vector4 load_part(const float *from, size_t n)
@@ -173,4 +186,4 @@ static inline void store_bytes(uint8_t *to, vector4 v)
     }
 }
 
-#include "exec/kernels_body.h"
+#include "kernels/isa.inc"
