@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -189,6 +190,24 @@ cleanup:
     return st;
 }
 
+/* The label of the row at hand. Whole numbers that a program wrote as reals, "1.0" and
+ * "1.000e+00", are the class "1"; declared classes are taken by their letters. */
+static const char *label_of(const pq_table *t)
+{
+    char  *text = t->cells[t->label], whole[24];
+    double value;
+
+    if (t->sorted && strpbrk(text, ".eE") != NULL &&
+        pq_parse_real(text, PQ_UNIT_NONE, &value) && value == floor(value) &&
+        fabs(value) <= 0x1p53) {
+        (void)snprintf(whole, sizeof whole, "%.0f", value + 0.0);
+        if (strlen(whole) <= strlen(text)) {
+            strcpy(text, whole);
+        }
+    }
+    return text;
+}
+
 static size_t class_of(const pq_table *t, const char *text)
 {
     for (size_t i = 0; i < t->n_classes; i++) {
@@ -254,7 +273,7 @@ pq_status pq_table_scan(pq_source *s, pq_table *t, pq_err *err)
         if (!there) {
             break;
         }
-        PQ_TRY(meet_class(t, t->cells[t->label], err));
+        PQ_TRY(meet_class(t, label_of(t), err));
         PQ_TRY(pq_lines_mark(&t->lines, place, err));
     }
     PQ_CHECK(t->lines.n_rows > 0, PQ_ERR_FORMAT, "%s: holds no events", s->path);
@@ -327,7 +346,7 @@ static pq_status read_row(pq_source *s, size_t row, size_t at, const pq_raw *out
         out->x[at * t->n_inputs + i] = (float)value;
     }
     if (out->y != NULL) {
-        out->y[at] = (double)class_of(t, t->cells[t->label]);
+        out->y[at] = (double)class_of(t, label_of(t));
     }
     if (out->weight != NULL) {
         value = 1.0;

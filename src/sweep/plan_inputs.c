@@ -272,11 +272,13 @@ static pq_status choose_calib(pq_cells *c, pq_dataset *dataset, pq_err *err)
             calib = usual[i];
         }
     }
-    PQ_CHECK(
-        calib != NULL, PQ_ERR_CONFIG,
-        "%s: a stage needs calibration events, and %s has no split calib, train or val; "
-        "set dataset.calib",
-        c->config->path, c->data);
+    PQ_CHECK(calib != NULL, PQ_ERR_CONFIG,
+             "%s: a stage needs calibration events, and %s has no %s", c->config->path,
+             c->data,
+             pq_dataset_describe(dataset)->n_splits > 1
+                 ? "split calib, train or val; set dataset.calib"
+                 : "splits: name another file by dataset.calib, or cut this one by "
+                   "`pquant data import --splits`");
     PQ_STRDUP(c->calib, calib);
     PQ_STRDUP(c->calib_data, c->data);
 cleanup:

@@ -65,6 +65,34 @@ Test(tables, classes_that_are_numbers_are_sorted_as_numbers)
     pq_dataset_close(&d);
 }
 
+Test(tables, whole_numbers_written_as_reals_are_the_classes_they_are)
+{
+    pq_dataset *d;
+    int32_t     y[7];
+
+    text("a.csv", "a,label\n1,1.000000000000000000e+00\n1,1\n1,-0.0\n1,1.0\n1,0\n1,0.5\n"
+                  "1,1e9\n");
+    d                           = open_with(NULL);
+    const pq_dataset_info *info = pq_dataset_describe(d);
+    cr_assert_eq(info->n_classes, 4);
+    cr_expect_str_eq(info->class_names[0], "0");
+    cr_expect_str_eq(info->class_names[1], "0.5");
+    cr_expect_str_eq(info->class_names[2], "1");
+    cr_expect_str_eq(info->class_names[3], "1e9");
+    OK(pq_dataset_read(d, 0, 0, 7, &(pq_batch){.y = y}, err));
+    static const int32_t right[] = {2, 2, 0, 2, 0, 1, 3};
+    for (size_t i = 0; i < 7; i++) {
+        cr_expect_eq(y[i], right[i], "event %zu is of class %d", i, y[i]);
+    }
+    pq_dataset_close(&d);
+    /* Declared classes are texts. */
+    text("a.arff", "@attribute a real\n@attribute class {1.0, 1}\n@data\n1,1\n1,1.0\n");
+    d = open_with(NULL);
+    OK(pq_dataset_read(d, 0, 0, 2, &(pq_batch){.y = y}, err));
+    cr_expect(y[0] == 1 && y[1] == 0);
+    pq_dataset_close(&d);
+}
+
 /* OpenML's header, as 42468 has it. */
 static const char arff[] = "% a comment\n@RELATION hls4ml_lhc_jets_hlf\n\n"
                            "@ATTRIBUTE zlogz REAL\n@attribute 'c1 b0' numeric\n"
