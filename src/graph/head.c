@@ -287,15 +287,6 @@ pq_head_norm pq_head_normalise(pq_head head, size_t width, const float *row)
     return norm;
 }
 
-double pq_head_score(size_t width, const float *row, pq_head_norm norm,
-                     size_t class_index)
-{
-    if (width == 1) {
-        return class_index == 1 ? (double)row[0] : -(double)row[0];
-    }
-    return (double)row[class_index] - norm.top - norm.rest;
-}
-
 static double logistic(double z)
 {
     return 1.0 / (1.0 + exp(-z));

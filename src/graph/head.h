@@ -107,8 +107,14 @@ pq_head_norm pq_head_normalise(pq_head head, size_t width, const float *row);
  * What events are ranked by for a class: rises with its probability, in double, and
  * without the ties of a float probability near 1.
  */
-double pq_head_score(size_t width, const float *row, pq_head_norm norm,
-                     size_t class_index);
+static inline double pq_head_score(size_t width, const float *row, pq_head_norm norm,
+                                   size_t class_index)
+{
+    if (width == 1) {
+        return class_index == 1 ? (double)row[0] : -(double)row[0];
+    }
+    return (double)row[class_index] - norm.top - norm.rest;
+}
 
 /** Probability of a class; only where there is one. */
 double pq_head_probability(pq_head head, size_t width, const float *row,

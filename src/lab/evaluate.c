@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/threads.h"
 #include "exec/integer.h"
 #include "exec/rescale.h"
 
@@ -78,6 +79,14 @@ cleanup:
     return st;
 }
 
+enum { BLOCK = 16384 /* events that a thread takes at a time */ };
+
+static size_t threads_of(const pq_evaluate_options *options)
+{
+    return options->predict.threads > 0 ? options->predict.threads
+                                        : pq_threads_available();
+}
+
 /* What the outputs that are kept are: those of a model with its softmax open are logits.
  */
 static pq_head ranked_by(const pq_evaluated *e)
@@ -126,32 +135,58 @@ cleanup:
 
 void pq_evaluated_outputs(const pq_evaluated *e, float *out)
 {
+    const pq_head_norm none = {0};
+
     for (size_t i = 0; i < e->n; i++) {
-        const float *row = e->outputs + i * e->width;
+        const pq_head_norm norm = e->norms != NULL ? e->norms[i] : none;
+        const float       *row  = e->outputs + i * e->width;
         for (size_t c = 0; c < e->width; c++) {
             out[i * e->width + c] =
                 e->opened ? (float)pq_head_probability(PQ_HEAD_LOGITS, e->width, row,
-                                                       e->norms[i], e->width > 1 ? c : 1)
+                                                       norm, e->width > 1 ? c : 1)
                           : row[c];
         }
     }
 }
 
-/* Takes the outputs over, with what is needed to compare them. */
-static pq_status take_outputs(const pq_graph *graph, pq_predictions *p, pq_evaluated *e,
-                              pq_err *err)
-{
-    pq_status st;
+typedef struct {
+    const pq_graph *graph;
+    pq_evaluated   *e;
+} outputs_job;
 
-    PQ_TRY(pq_head_check_outputs(graph, p->n, p->outputs, err));
+static pq_status take_block(void *context, size_t piece, size_t thread, pq_err *err)
+{
+    const outputs_job *j     = context;
+    pq_evaluated      *e     = j->e;
+    const size_t       first = piece * BLOCK;
+    const size_t       n     = e->n - first < BLOCK ? e->n - first : BLOCK;
+    pq_status          st;
+
+    (void)thread;
+    PQ_TRY(pq_head_check_outputs(j->graph, n, e->outputs + first * e->width, err));
+    for (size_t i = first; e->norms != NULL && i < first + n; i++) {
+        e->norms[i] =
+            pq_head_normalise(ranked_by(e), e->width, e->outputs + i * e->width);
+    }
+cleanup:
+    return st;
+}
+
+/* Takes the outputs over, with what is needed to compare them. */
+static pq_status take_outputs(const pq_graph *graph, size_t threads, pq_predictions *p,
+                              pq_evaluated *e, pq_err *err)
+{
+    outputs_job j = {graph, e};
+    pq_status   st;
+
     e->outputs = p->outputs;
     p->outputs = NULL;
-    if (ranked_by(e) == PQ_HEAD_LOGITS) {
+    if (ranked_by(e) == PQ_HEAD_LOGITS && e->width > 1) {
         PQ_NEW(e->norms, p->n);
-        for (size_t i = 0; i < p->n; i++) {
-            e->norms[i] =
-                pq_head_normalise(ranked_by(e), e->width, e->outputs + i * e->width);
-        }
+    }
+    st = pq_threads_run(threads, (e->n + BLOCK - 1) / BLOCK, take_block, &j, NULL);
+    if (st == PQ_ERR_CONFIG || st == PQ_ERR_NUMERIC) { /* again, for the event's number */
+        st = pq_head_check_outputs(graph, e->n, e->outputs, err);
     }
 cleanup:
     return st;
@@ -255,20 +290,37 @@ cleanup:
     return st;
 }
 
+/* Every metric of events would look at all of them again. */
+static pq_status check_once(const pq_metric *metric, pq_evaluation *view, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    if (!metric->eventless) {
+        PQ_TRY(pq_evaluation_check(view, err));
+        view->checked = true;
+    }
+cleanup:
+    return st;
+}
+
 static pq_status compute_metrics(const pq_graph            *graph,
                                  const pq_evaluate_options *options, pq_evaluated *e,
                                  pq_err *err)
 {
-    const pq_evaluation view = pq_evaluated_view(e, graph, options->file_bytes);
-    pq_status           st   = PQ_OK;
+    pq_evaluation view = pq_evaluated_view(e, graph, options->file_bytes);
+    pq_status     st   = PQ_OK;
 
+    view.threads  = threads_of(options);
+    view.progress = options->predict.progress;
     PQ_TRY(pq_evaluate_metrics_check(graph, options->n_metrics, options->metrics, err));
     for (size_t i = 0; i < options->n_metrics; i++) {
         const pq_metric_choice *m = &options->metrics[i];
+        PQ_TRY(check_once(m->metric, &view, err));
         PQ_TRY(m->usual ? compute_usual(m->metric, m->params, &view, e, err)
                         : m->metric->compute(&view, m->params, &e->values, err));
     }
     for (size_t i = 0; options->n_metrics == 0 && pq_metrics[i] != NULL; i++) {
+        PQ_TRY(check_once(pq_metrics[i], &view, err));
         PQ_TRY(compute_default(pq_metrics[i], &view, e, err));
     }
 cleanup:
@@ -377,7 +429,7 @@ pq_status pq_evaluate(pq_graph *graph, pq_dataset *dataset, size_t split,
     p.kernels = NULL;
     PQ_TRY(list_fallbacks(graph, options->predict.engine, &e, err));
     PQ_TRY(relabel(data, &e, err));
-    PQ_TRY(take_outputs(e.opened ? open : graph, &p, &e, err));
+    PQ_TRY(take_outputs(e.opened ? open : graph, threads_of(options), &p, &e, err));
     PQ_TRY(describe_inputs(graph, &p, &e, err));
     count_correct(&e);
     PQ_TRY(compute_metrics(graph, options, &e, err));

@@ -35,7 +35,7 @@ typedef struct {
     bool opened; /**< outputs are what the softmax, or the sigmoid of one output, at the
                     model's end is given: as
                     floats, probabilities near 1 would tie (pq_evaluated_outputs) */
-    pq_head_norm *norms;   /**< [n] pq_head_normalise of logits, or NULL */
+    pq_head_norm *norms;   /**< [n] pq_head_normalise of several logits, or NULL */
     int32_t      *labels;  /**< [n], the model's order */
     float        *weights; /**< [n] */
     pq_values     values;

@@ -1,4 +1,7 @@
 /* Fraction of events that are decided for their label. */
+#include <string.h>
+
+#include "metrics/blocks.h"
 #include "metrics/fraction.h"
 #include "metrics/metric.h"
 
@@ -20,6 +23,19 @@ static const pq_param params[] = {
     {0},
 };
 
+static void add_block(const pq_evaluation *e, const void *context, size_t first,
+                      size_t end, double *sums)
+{
+    pq_fraction f = {0};
+
+    (void)context;
+    for (size_t i = first; i < end; i++) {
+        pq_fraction_add(&f, pq_evaluation_weight(e, i),
+                        pq_evaluation_decision(e, i) == (size_t)e->labels[i]);
+    }
+    memcpy(sums, &f, sizeof f);
+}
+
 static pq_status compute(const pq_evaluation *e, const void *values, pq_values *out,
                          pq_err *err)
 {
@@ -29,10 +45,7 @@ static pq_status compute(const pq_evaluation *e, const void *values, pq_values *
     pq_status              st;
 
     PQ_TRY(pq_evaluation_check(e, err));
-    for (size_t i = 0; i < e->n; i++) {
-        pq_fraction_add(&f, pq_evaluation_weight(e, i),
-                        pq_evaluation_decision(e, i) == (size_t)e->labels[i]);
-    }
+    PQ_TRY(pq_blocks_sum(e, add_block, NULL, PQ_FRACTION_SUMS, (double *)&f, err));
     interval = p != NULL && p->interval == CLOPPER_PEARSON
                    ? pq_fraction_clopper_pearson(&f)
                    : pq_fraction_wilson(&f);

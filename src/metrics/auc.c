@@ -4,112 +4,41 @@
  * counted half. Intervals by DeLong's structural components, which weights and
  * the mean over classes (correlated: same events) generalise to.
  */
+#include "metrics/auc.h"
+
 #include <math.h>
-#include <stdlib.h>
 
 #include "core/memory.h"
 #include "metrics/interval.h"
-#include "metrics/metric.h"
 
-typedef struct {
-    double score;
-    size_t event;
-} ranked;
-
-/** One class: its area, the effective events of its smaller side, and the sums of the
- * squares and fourth powers of the events' influence on it. */
-typedef struct {
-    double value, smaller, variance, fourths;
-    bool   lone; /* one event of the class or of the rest: no spread to be seen */
-} area;
-
-/** Scratch for all classes. */
-typedef struct {
-    ranked *order;     /* [n], by score, ascending */
-    double *component; /* [n], weighted fraction of the other side that the event beats */
-    double
-        *total; /* [n], influence of the event on the mean over classes, times classes */
-} scratch;
-
-static int by_score(const void *a, const void *b)
+pq_auc_area pq_auc_mean(const pq_evaluation *e, const pq_auc_area *areas,
+                        const double *total)
 {
-    const double x = ((const ranked *)a)->score, y = ((const ranked *)b)->score;
+    pq_auc_area mean    = {.smaller = HUGE_VAL};
+    size_t      defined = 0;
 
-    return (x > y) - (x < y);
-}
-
-static bool is_positive(const pq_evaluation *e, size_t event, size_t class_index)
-{
-    return (size_t)e->labels[event] == class_index;
-}
-
-/* component = weight of the other side beaten (ties half), not yet divided by its sum. */
-static void compare_sides(const pq_evaluation *e, size_t c, const double sum[2],
-                          scratch *s)
-{
-    double below[2] = {0.0, 0.0}; /* weight of rest and class under the current score */
-
-    for (size_t first = 0, end; first < e->n; first = end) {
-        double tied[2] = {0.0, 0.0};
-        for (end = first; end < e->n && s->order[end].score == s->order[first].score;
-             end++) {
-            const size_t i = s->order[end].event;
-            tied[is_positive(e, i, c)] += pq_evaluation_weight(e, i);
+    for (size_t c = 0; c < e->classes; c++) {
+        if (!isnan(areas[c].value)) {
+            mean.value += areas[c].value;
+            mean.smaller = fmin(mean.smaller, areas[c].smaller);
+            mean.lone    = mean.lone || areas[c].lone;
+            defined++;
         }
-        for (size_t k = first; k < end; k++) {
-            const size_t i  = s->order[k].event;
-            s->component[i] = is_positive(e, i, c)
-                                  ? below[0] + tied[0] / 2.0
-                                  : sum[1] - below[1] - tied[1] + tied[1] / 2.0;
-        }
-        below[0] += tied[0];
-        below[1] += tied[1];
     }
-}
-
-/* Area of one class; every event's influence is added to s->total. */
-static area one_class(const pq_evaluation *e, size_t c, scratch *s)
-{
-    pq_weight_sum side[2] = {{0.0, 0.0}, {0.0, 0.0}};
-    area          a       = {.value = (double)NAN};
-    double        n[2], sum[2], value = 0.0;
-
+    mean.value = defined > 0 ? mean.value / (double)defined : (double)NAN;
     for (size_t i = 0; i < e->n; i++) {
-        pq_weight_add(&side[is_positive(e, i, c)], pq_evaluation_weight(e, i));
-        s->order[i] = (ranked){pq_evaluation_score(e, i, c), i};
+        const double influence = total[i] / (double)defined;
+        const double square    = influence * influence;
+        mean.variance += square;
+        mean.fourths += square * square;
     }
-    for (int k = 0; k < 2; k++) {
-        n[k]   = pq_weight_effective(side[k]);
-        sum[k] = side[k].sum;
-    }
-    if (!(sum[0] > 0.0 && sum[1] > 0.0)) {
-        return a;
-    }
-    qsort(s->order, e->n, sizeof *s->order, by_score);
-    compare_sides(e, c, sum, s);
-    for (size_t i = 0; i < e->n; i++) {
-        value +=
-            is_positive(e, i, c) ? pq_evaluation_weight(e, i) * s->component[i] : 0.0;
-    }
-    a = (area){.value   = value / (sum[0] * sum[1]),
-               .smaller = fmin(n[0], n[1]),
-               .lone    = !(n[0] > 1.0 && n[1] > 1.0)};
-    for (size_t i = 0; i < e->n; i++) {
-        const int    k         = is_positive(e, i, c);
-        const double influence = pq_evaluation_weight(e, i) *
-                                 (s->component[i] / sum[!k] - a.value) / sum[k] *
-                                 (n[k] > 1.0 ? sqrt(n[k] / (n[k] - 1.0)) : (double)NAN);
-        a.variance += influence * influence;
-        a.fourths += pow(influence, 4.0);
-        s->total[i] += influence;
-    }
-    return a;
+    return mean;
 }
 
 /* One standard deviation to each side, as many standard errors as Student's t asks for
  * where few events rule; where the estimate is 0 (all separated), Wilson for the smaller
  * side. */
-static pq_value number_of(const pq_evaluation *e, const area *a, double n)
+static pq_value number_of(const pq_evaluation *e, const pq_auc_area *a, double n)
 {
     const double error =
         sqrt(a->variance) * pq_student_sigma(pq_freedom(a->variance, a->fourths));
@@ -135,48 +64,30 @@ static pq_value number_of(const pq_evaluation *e, const area *a, double n)
 static pq_status compute(const pq_evaluation *e, const void *params, pq_values *out,
                          pq_err *err)
 {
-    scratch       s       = {0};
-    pq_weight_sum all     = {0};
-    area          macro   = {.smaller = HUGE_VAL};
-    size_t        defined = 0;
+    pq_auc_area  *areas = NULL;
+    pq_weight_sum all   = {0};
     pq_value      mean;
+    double        n;
     pq_status     st;
 
     (void)params;
     PQ_TRY(pq_evaluation_check(e, err));
-    PQ_NEW(s.order, e->n);
-    PQ_NEW(s.component, e->n);
-    PQ_NEW(s.total, e->n);
+    PQ_NEW(areas, e->classes + 1);
+    PQ_TRY(pq_auc_ranked(e, areas, err));
     for (size_t i = 0; i < e->n; i++) {
         pq_weight_add(&all, pq_evaluation_weight(e, i));
     }
-    const double n = pq_weight_effective(all);
-
+    n = pq_weight_effective(all);
     for (size_t c = 0; c < e->classes; c++) {
-        const area a = one_class(e, c, &s);
-        PQ_TRY(
-            pq_values_add_class(out, "auc", e->class_names[c], number_of(e, &a, n), err));
-        if (!isnan(a.value)) {
-            macro.value += a.value;
-            macro.smaller = fmin(macro.smaller, a.smaller);
-            macro.lone    = macro.lone || a.lone;
-            defined++;
-        }
+        PQ_TRY(pq_values_add_class(out, "auc", e->class_names[c],
+                                   number_of(e, &areas[c], n), err));
     }
-    macro.value = defined > 0 ? macro.value / (double)defined : (double)NAN;
-    for (size_t i = 0; i < e->n; i++) {
-        const double influence = s.total[i] / (double)defined;
-        macro.variance += influence * influence;
-        macro.fourths += pow(influence, 4.0);
-    }
-    mean = number_of(e, &macro, n);
+    mean = number_of(e, &areas[e->classes], n);
     PQ_TRY(pq_values_add(out, "auc.macro", mean.value, mean.lo, mean.hi, mean.n, "",
                          mean.better, err));
     out->items[out->n - 1].note = mean.note;
 cleanup:
-    pq_free(s.order);
-    pq_free(s.component);
-    pq_free(s.total);
+    pq_free(areas);
     return st;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "metrics/blocks.h"
 #include "metrics/fraction.h"
 
 void pq_confusion(const pq_evaluation *e, double *counts)
@@ -12,6 +13,22 @@ void pq_confusion(const pq_evaluation *e, double *counts)
     for (size_t i = 0; i < e->n; i++) {
         counts[(size_t)e->labels[i] * e->classes + pq_evaluation_decision(e, i)] +=
             pq_evaluation_weight(e, i);
+    }
+}
+
+/* sums: a pq_fraction of each class. */
+static void add_recalls(const pq_evaluation *e, const void *context, size_t first,
+                        size_t end, double *sums)
+{
+    (void)context;
+    for (size_t i = first; i < end; i++) {
+        const size_t label = (size_t)e->labels[i];
+        double      *of    = sums + label * PQ_FRACTION_SUMS;
+        pq_fraction  recall;
+        memcpy(&recall, of, sizeof recall);
+        pq_fraction_add(&recall, pq_evaluation_weight(e, i),
+                        pq_evaluation_decision(e, i) == label);
+        memcpy(of, &recall, sizeof recall);
     }
 }
 
@@ -24,11 +41,8 @@ static pq_status compute(const pq_evaluation *e, const void *params, pq_values *
     (void)params;
     PQ_TRY(pq_evaluation_check(e, err));
     PQ_NEW(recall, e->classes);
-    for (size_t i = 0; i < e->n; i++) {
-        const size_t label = (size_t)e->labels[i];
-        pq_fraction_add(&recall[label], pq_evaluation_weight(e, i),
-                        pq_evaluation_decision(e, i) == label);
-    }
+    PQ_TRY(pq_blocks_sum(e, add_recalls, NULL, e->classes * PQ_FRACTION_SUMS,
+                         (double *)recall, err));
     for (size_t c = 0; c < e->classes; c++) {
         const pq_interval interval = pq_fraction_wilson(&recall[c]);
         const pq_value    value    = {.value  = pq_fraction_value(&recall[c]),

@@ -28,6 +28,9 @@ typedef struct {
     double pass, pass_squares;               /**< sum of w, w^2 of those that pass */
 } pq_fraction;
 
+/** A fraction is so many numbers, all sums. */
+enum { PQ_FRACTION_SUMS = sizeof(pq_fraction) / sizeof(double) };
+
 /** Adds an event of a weight >= 0. */
 void pq_fraction_add(pq_fraction *f, double weight, bool passes);
 

@@ -30,17 +30,32 @@ const pq_metric *pq_metric_find(const char *name)
     return NULL;
 }
 
+/* Room for one more: it doubles, so a full list is as long as a power of two. */
+static pq_status make_room(pq_values *values, pq_err *err)
+{
+    const size_t n = values->n;
+    pq_value    *grown;
+    pq_status    st = PQ_OK;
+
+    if (n > 0 && (n & (n - 1)) != 0) {
+        return PQ_OK;
+    }
+    grown = pq_recalloc(values->items, n, n == 0 ? 1 : 2 * n, sizeof *grown);
+    PQ_CHECK(grown != NULL, PQ_ERR_NOMEM, "cannot allocate %zu values", n + 1);
+    values->items = grown;
+cleanup:
+    return st;
+}
+
 pq_status pq_values_add(pq_values *values, const char *name, double value, double lo,
                         double hi, double n, const char *unit, pq_better better,
                         pq_err *err)
 {
-    pq_value *grown = pq_recalloc(values->items, values->n, values->n + 1, sizeof *grown);
     pq_value *item;
     pq_status st;
 
-    PQ_CHECK(grown != NULL, PQ_ERR_NOMEM, "cannot allocate %zu values", values->n + 1);
-    values->items = grown;
-    item          = &grown[values->n++];
+    PQ_TRY(make_room(values, err));
+    item  = &values->items[values->n++];
     *item = (pq_value){.value = value, .lo = lo, .hi = hi, .n = n, .better = better};
     PQ_STRDUP(item->name, name);
     snprintf(item->unit, sizeof item->unit, "%s", unit);
@@ -87,6 +102,9 @@ pq_status pq_evaluation_check(const pq_evaluation *e, pq_err *err)
     double    sum = 0.0;
     pq_status st;
 
+    if (e->checked) {
+        return PQ_OK;
+    }
     PQ_CHECK(e->n > 0 && e->classes > 0, PQ_ERR_CONFIG,
              "nothing to evaluate: %zu events of %zu classes", e->n, e->classes);
     for (size_t i = 0; i < e->n; i++) {
@@ -128,11 +146,6 @@ static pq_head_norm norm_of(const pq_evaluation *e, size_t event)
 size_t pq_evaluation_decision(const pq_evaluation *e, size_t event)
 {
     return pq_head_decide(e->head, e->width, row_of(e, event));
-}
-
-double pq_evaluation_score(const pq_evaluation *e, size_t event, size_t class_index)
-{
-    return pq_head_score(e->width, row_of(e, event), norm_of(e, event), class_index);
 }
 
 double pq_evaluation_probability(const pq_evaluation *e, size_t event, size_t class_index)

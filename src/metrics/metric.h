@@ -7,6 +7,7 @@
 #define PQ_METRICS_METRIC_H
 
 #include "core/param.h"
+#include "core/progress.h"
 #include "graph/head.h"
 
 /** Which direction is an improvement. */
@@ -65,6 +66,9 @@ typedef struct {
     const char *const  *class_names; /**< [classes] */
     const pq_graph     *graph;       /**< checked; for sizes and operations */
     size_t              file_bytes;  /**< size of the saved model, 0 if not saved */
+    size_t              threads;  /**< that metrics may use, 0 = 1; changes no result */
+    const pq_progress  *progress; /**< or NULL */
+    bool                checked;  /**< pq_evaluation_check found nothing: not again */
 } pq_evaluation;
 
 /**
@@ -81,7 +85,16 @@ pq_status pq_evaluation_check(const pq_evaluation *e, pq_err *err);
 size_t pq_evaluation_decision(const pq_evaluation *e, size_t event);
 
 /** What an event is ranked by for a class: pq_head_score. */
-double pq_evaluation_score(const pq_evaluation *e, size_t event, size_t class_index);
+static inline double pq_evaluation_score(const pq_evaluation *e, size_t event,
+                                         size_t class_index)
+{
+    const float *row = e->outputs + event * e->width;
+
+    return pq_head_score(e->width, row,
+                         e->norms != NULL ? e->norms[event]
+                                          : pq_head_normalise(e->head, e->width, row),
+                         class_index);
+}
 
 /** Probability of a class: pq_head_probability. */
 double pq_evaluation_probability(const pq_evaluation *e, size_t event,

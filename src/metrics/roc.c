@@ -1,20 +1,41 @@
 #include "metrics/roc.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 #include "core/memory.h"
+#include "metrics/rank.h"
 
 typedef struct {
     double score, signal,
         background; /* first of one event, then summed over all scores >= */
 } point;
 
-static int descending(const void *a, const void *b)
+/* The events by falling score, those of one score in their order. */
+static pq_status make_points(const pq_evaluation *e, size_t class_index, point *p,
+                             pq_err *err)
 {
-    const double x = ((const point *)a)->score, y = ((const point *)b)->score;
+    pq_ranked *list = NULL, *spare = NULL;
+    pq_status  st;
 
-    return (x < y) - (x > y);
+    PQ_CHECK(e->n <= UINT32_MAX, PQ_ERR_RANGE, "%zu events are more than a curve takes",
+             e->n);
+    PQ_NEW(list, e->n);
+    PQ_NEW(spare, e->n);
+    for (size_t i = 0; i < e->n; i++) {
+        list[i] = pq_ranked_make(pq_rank_key(-pq_evaluation_score(e, i, class_index)), i);
+    }
+    pq_rank_sort(list, spare, e->n);
+    for (size_t k = 0; k < e->n; k++) {
+        const size_t i        = list[k].event;
+        const double w        = pq_evaluation_weight(e, i);
+        const bool   positive = (size_t)e->labels[i] == class_index;
+        p[k] = (point){pq_evaluation_score(e, i, class_index), positive ? w : 0.0,
+                       positive ? 0.0 : w};
+    }
+cleanup:
+    pq_free(list);
+    pq_free(spare);
+    return st;
 }
 
 /* Turns sorted events into the exact curve, one point a distinct score; returns how many.
@@ -81,13 +102,7 @@ pq_status pq_roc(const pq_evaluation *e, size_t class_index, size_t max_points,
     PQ_CHECK(max_points >= 8, PQ_ERR_RANGE, "max_points = %zu is less than 8",
              max_points);
     PQ_NEW(p, e->n);
-    for (size_t i = 0; i < e->n; i++) {
-        const double w        = pq_evaluation_weight(e, i);
-        const bool   positive = (size_t)e->labels[i] == class_index;
-        p[i] = (point){pq_evaluation_score(e, i, class_index), positive ? w : 0.0,
-                       positive ? 0.0 : w};
-    }
-    qsort(p, e->n, sizeof *p, descending);
+    PQ_TRY(make_points(e, class_index, p, err));
     points = accumulate(p, e->n);
     if (isnan(p[0].signal) || isnan(p[0].background)) {
         points = 0; /* one side is empty: no curve */

@@ -26,7 +26,7 @@ typedef struct {
  * @param[out] out          caller frees; n = 0 when the class or the rest has no events
  * @retval others  As pq_evaluation_check.
  *
- * Cost: O(n log n) time, 16 n bytes of scratch.
+ * Cost: O(n log n) time, 48 n bytes of scratch.
  */
 pq_status pq_roc(const pq_evaluation *e, size_t class_index, size_t max_points,
                  pq_roc_curve *out, pq_err *err);

@@ -2,8 +2,9 @@
  * Each class at one cut of its own: which part of its events, and of all others, has a
  * probability of the class of at least the cut. For outputs that stand for themselves.
  */
+#include "core/memory.h"
+#include "metrics/blocks.h"
 #include "metrics/fraction.h"
-#include "metrics/metric.h"
 
 typedef struct {
     double cut;
@@ -37,25 +38,44 @@ static pq_status add(pq_values *out, const char *what, const char *name,
     return pq_values_add_class(out, what, name, value, err);
 }
 
+typedef struct {
+    const pq_evaluation *e;
+    double               cut;
+    pq_fraction (*sides)[2]; /* [classes]: the rest, the class */
+} job;
+
+static pq_status count_class(void *context, size_t c, size_t thread, pq_err *err)
+{
+    const job *j = context;
+
+    (void)thread;
+    (void)err;
+    for (size_t i = 0; i < j->e->n; i++) {
+        pq_fraction_add(&j->sides[c][(size_t)j->e->labels[i] == c],
+                        pq_evaluation_weight(j->e, i),
+                        pq_evaluation_probability(j->e, i, c) >= j->cut);
+    }
+    return PQ_OK;
+}
+
 static pq_status compute(const pq_evaluation *e, const void *values, pq_values *out,
                          pq_err *err)
 {
-    const thresholds_params *p   = values;
-    const double             cut = p != NULL ? p->cut : usual_cut;
+    const thresholds_params *p = values;
+    job                      j = {e, p != NULL ? p->cut : usual_cut, NULL};
     pq_status                st;
 
     PQ_TRY(pq_evaluation_check(e, err));
+    PQ_NEW(j.sides, e->classes);
+    PQ_TRY(pq_threads_run(pq_evaluation_threads(e), e->classes, count_class, &j, err));
     for (size_t c = 0; c < e->classes; c++) {
-        pq_fraction sides[2] = {0}; /* the rest, the class */
-        for (size_t i = 0; i < e->n; i++) {
-            pq_fraction_add(&sides[(size_t)e->labels[i] == c], pq_evaluation_weight(e, i),
-                            pq_evaluation_probability(e, i, c) >= cut);
-        }
+        PQ_TRY(add(out, "efficiency", e->class_names[c], &j.sides[c][1], PQ_BETTER_HIGHER,
+                   err));
         PQ_TRY(
-            add(out, "efficiency", e->class_names[c], &sides[1], PQ_BETTER_HIGHER, err));
-        PQ_TRY(add(out, "mistag", e->class_names[c], &sides[0], PQ_BETTER_LOWER, err));
+            add(out, "mistag", e->class_names[c], &j.sides[c][0], PQ_BETTER_LOWER, err));
     }
 cleanup:
+    pq_free(j.sides);
     return st;
 }
 
