@@ -10,11 +10,46 @@ passed=0 failed=0 skipped=0
 failures=()
 only=${1:-}
 
-# step NAME COMMAND…: runs it, shows its output only when it fails, counts it. 77: skipped.
+# What is built: a step each, and before the first step that needs it where a pattern left that out.
+declare -A made=()
+make_build() {
+  case $1 in
+  gcc) build "$root/build-gcc" ;;
+  sanitizers) build "$root/build-asan" -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Dwerror=false ;;
+  clang) env CC=clang bash -c "$(declare -f build need); root='$root'; build '$root/build-clang'" ;;
+  "thread sanitizer") build "$root/build-tsan" -Db_sanitize=thread -Dbuildtype=debugoptimized -Dtests=false -Dwerror=false ;;
+  esac
+}
+# builds NAME: what a step of this name runs.
+builds() {
+  case $1 in
+  "build "*) ;;
+  "fuzz configurations" | *", sanitizers") echo sanitizers ;;
+  "cli races") printf 'gcc\nthread sanitizer\n' ;;
+  "cli "* | "unit tests, "*) echo gcc ;;
+  esac
+}
+
+need_builds() {
+  local what names
+  mapfile -t names < <(builds "$1")
+  for what in "${names[@]}"; do
+    [ -n "${made[$what]:-}" ] || run_step "build $what" make_build "$what"
+  done
+}
+
+# step NAME COMMAND…: runs it if the pattern is in its name.
 step() {
+  [[ -z $only || $1 == *$only* ]] || return 0
+  need_builds "$1"
+  run_step "$@"
+}
+
+# run_step NAME COMMAND…: shows its output only when it fails, counts it. 77: skipped.
+run_step() {
   local name=$1 log start code=0
   shift
-  [[ -z $only || $name == *$only* ]] || return 0
+  [[ $name != "build "* ]] || made[${name#build }]=1
   log=$(mktemp)
   start=$SECONDS
   ("$@") >"$log" 2>&1 || code=$?
@@ -36,6 +71,7 @@ step() {
 unit() {
   local folder=$1 name=$2 log n ok bad skip
   [[ -z $only || $name == *$only* ]] || return 0
+  need_builds "$name"
   log=$(mktemp)
   local start=$SECONDS whole=1
   rm -f "$folder"/meson-logs/testlog*.txt
@@ -96,16 +132,16 @@ clang_format=$(command -v clang-format-14 || command -v clang-format)
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 step "format" check_format
 step "layering" python3 tests/layering.py src $(cat build/src/rooms.txt)
-step "build gcc" build "$root/build-gcc"
-step "build sanitizers" build "$root/build-asan" -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Dwerror=false
-step "build clang" env CC=clang bash -c "$(declare -f build need); root='$root'; build '$root/build-clang'"
+for what in gcc sanitizers clang; do
+  step "build $what" make_build "$what"
+done
 unit build-gcc "unit tests, gcc"
 unit build-asan "unit tests, sanitizers"
 step "fuzz configurations" build-asan/tests/mutate_configs "${PQ_FUZZ_SECONDS:-20}" "${PQ_FUZZ_SEED:-1}" configs/*.yaml
 for set in $(lesser_sets); do
   step "unit tests, $set" capped "$set"
 done
-step "build thread sanitizer" build "$root/build-tsan" -Db_sanitize=thread -Dbuildtype=debugoptimized -Dtests=false -Dwerror=false
+step "build thread sanitizer" make_build "thread sanitizer"
 for script in tests/cli/*.sh; do
   [ "$script" = tests/cli/common.sh ] && continue
   step "cli $(basename "$script" .sh)" bash "$script"

@@ -224,7 +224,7 @@ static json_t *cell_json(const pq_cells *cells, const pq_cell *cell)
 
     for (size_t s = 0; s < cell->variant->n_stages; s++) {
         pq_text text = {0};
-        pq_stage_print(&cell->variant->stages[s], &text);
+        pq_stage_print(cell->variant->stages[s], &text);
         (void)json_array_append_new(stages,
                                     json_string(text.text != NULL ? text.text : ""));
         pq_text_free(&text);

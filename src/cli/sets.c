@@ -122,6 +122,12 @@ const pq_verb pq_verb_data_list = {
     .run       = list,
 };
 
+static const pq_option fetch_options[] = {
+    {"local", 0, NULL, false, NULL,
+     "let the manifest name files of this computer (file:///…)"},
+    {0},
+};
+
 static pq_status fetch(const pq_args *args, int *exit_code, pq_err *err)
 {
     const pq_progress progress = pq_args_progress(args);
@@ -137,6 +143,7 @@ static pq_status fetch(const pq_args *args, int *exit_code, pq_err *err)
         PQ_TRY(pq_folder_shipped("datasets/sets", "sets", &folder, err));
         PQ_TRY(pq_set_find(folder, pq_args_get(args, 0), &set, err));
     }
+    set.local = pq_args_flag(args, "local");
     PQ_TRY(pq_set_fetch(&set, &progress, &path, &notes, err));
     pq_progress_done();
     if (notes.length > 0) {
@@ -156,6 +163,7 @@ const pq_verb pq_verb_data_fetch = {
     .summary =
         "download a public dataset, resuming and checking it; prints where it lies",
     .arguments = "NAME|MANIFEST.yaml",
+    .options   = fetch_options,
     .min_args  = 1,
     .max_args  = 1,
     .example   = "pquant data fetch cifar-10",

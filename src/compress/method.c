@@ -57,7 +57,7 @@ pq_status pq_stage_create(const char *method, pq_stage *out, pq_err *err)
     if (stage.method == NULL) {
         return unknown_method(method, err);
     }
-    stage.params = pq_calloc(1, stage.method->params_size);
+    stage.params = pq_calloc_packed(1, stage.method->params_size);
     PQ_CHECK(stage.params != NULL, PQ_ERR_NOMEM, "cannot allocate parameters");
     PQ_TRY(pq_params_default(stage.method->params, stage.params, err));
     *out  = stage;

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <malloc.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -81,20 +82,22 @@ static void give_back(size_t bytes)
     }
 }
 
-void *pq_calloc(size_t count, size_t size)
+/* A zeroed block; alignment 0: as malloc aligns. */
+static void *allocate(size_t count, size_t size, size_t alignment)
 {
-    size_t bytes;
-    void  *block;
+    const size_t unit = alignment > 0 ? alignment : 1;
+    size_t       bytes;
+    void        *block;
 
     if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 2 ||
         !may_allocate()) {
         return NULL;
     }
-    bytes = bytes == 0 ? ALIGNMENT : (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    bytes = bytes == 0 ? unit : (bytes + unit - 1) / unit * unit;
     if (!fits(bytes)) {
         return NULL;
     }
-    block = aligned_alloc(ALIGNMENT, bytes);
+    block = alignment > 0 ? aligned_alloc(alignment, bytes) : malloc(bytes);
     if (block != NULL) {
         memset(block, 0, bytes);
         note_block(block);
@@ -104,6 +107,16 @@ void *pq_calloc(size_t count, size_t size)
         }
     }
     return block;
+}
+
+void *pq_calloc(size_t count, size_t size)
+{
+    return allocate(count, size, ALIGNMENT);
+}
+
+void *pq_calloc_packed(size_t count, size_t size)
+{
+    return allocate(count, size, 0);
 }
 
 void *pq_recalloc(void *block, size_t old_count, size_t count, size_t size)
@@ -129,7 +142,7 @@ char *pq_strdup(const char *text)
         return NULL;
     }
     n    = strlen(text) + 1;
-    copy = pq_calloc(n, 1);
+    copy = pq_calloc_packed(n, 1);
     if (copy != NULL) {
         memcpy(copy, text, n);
     }
@@ -171,6 +184,13 @@ void pq_memory_fail_after(size_t n)
     atomic_store(&allowed, n);
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SLOWER 10.0 /* than without sanitizers */
+#else
+#define SLOWER 1.0
+#endif
+#define FREE_S 2.0 /* as in io/hdf5_child.c */
+
 /* PQUANT_READ_LIMIT, e.g. 8GB, or 0. */
 static size_t wanted_limit(void)
 {
@@ -206,15 +226,35 @@ void pq_budget_start(pq_budget *b, const char *path)
     const size_t n     = bytes_of(path);
     const size_t least = (size_t)64 << 20, wanted = wanted_limit();
     const size_t usual  = n < (SIZE_MAX >> 7) ? least + 64 * n : SIZE_MAX >> 1;
-    const double most_s = 10.0 + (double)n / 1e6;
+    const double most_s = SLOWER * (FREE_S + (double)n / 1e6);
 
-    *b = (pq_budget){.bytes   = wanted > usual ? wanted : usual,
-                     .until_s = thread_s() + (wanted > usual ? 100.0 : 1.0) * most_s,
-                     .n       = n,
+    pq_budget_start_bytes(b, wanted > usual ? wanted : usual);
+    b->until_s = thread_s() + (wanted > usual ? 100.0 : 1.0) * most_s;
+    b->n       = n;
+}
+
+void pq_budget_start_bytes(pq_budget *b, size_t bytes)
+{
+    *b = (pq_budget){.bytes   = bytes,
+                     .given   = bytes,
+                     .until_s = (double)INFINITY,
                      .inner   = budget != NULL};
     if (!b->inner) {
         budget = b;
     }
+}
+
+void pq_budget_regive(pq_budget *b, size_t bytes)
+{
+    const size_t used = b->given - (b->bytes < b->given ? b->bytes : b->given);
+
+    b->given = bytes;
+    b->bytes = bytes > used ? bytes - used : 0;
+}
+
+bool pq_budget_out_of_bytes(const pq_budget *b)
+{
+    return b->broken == OUT_OF_BYTES && !b->inner;
 }
 
 pq_status pq_budget_end(pq_budget *b, const char *path, pq_status st, pq_err *err)
@@ -235,7 +275,7 @@ pq_status pq_budget_end(pq_budget *b, const char *path, pq_status st, pq_err *er
             ? "%s: reading it takes more memory than its %zu bytes are worth "
               "(64 MB, and 64 bytes for each)"
             : "%s: reading it takes more time than its %zu bytes are worth "
-              "(10 s, and 1 s for each MB)",
+              "(2 s, and 1 s for each MB)",
         path, b->n);
     pq_err_hint(err, "if you trust it, PQUANT_READ_LIMIT=8GB lets it have so much");
     return PQ_ERR_FORMAT;

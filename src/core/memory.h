@@ -1,7 +1,7 @@
 /**
  * @file
- * The only door to the heap. Blocks are zeroed and 64-byte aligned; sizes are
- * checked for overflow; the calls are counted, so that tests can make the n-th
+ * The only door to the heap. Blocks are zeroed and, unless packed, 64-byte aligned; sizes
+ * are checked for overflow; the calls are counted, so that tests can make the n-th
  * allocation fail and see that nothing is left behind.
  */
 #ifndef PQ_CORE_MEMORY_H
@@ -14,6 +14,10 @@
 /** Zeroed, 64-byte aligned block of count * size bytes, or NULL. Zero bytes give a valid
  * block. */
 void *pq_calloc(size_t count, size_t size);
+
+/** The same, aligned only as malloc aligns: for texts and small objects of which there
+ * are many, where 64-byte alignment would double what each takes. */
+void *pq_calloc_packed(size_t count, size_t size);
 
 /** Grows or shrinks a block of pq_calloc from old_count to count items; new items are
  * zero. NULL on failure, old block kept. */

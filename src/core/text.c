@@ -46,20 +46,56 @@ void pq_text_add_bytes(pq_text *t, const char *bytes, size_t n)
     }
 }
 
+/* Whether texts alone are put in. */
+static bool is_texts(const char *fmt)
+{
+    while ((fmt = strchr(fmt, '%')) != NULL) {
+        if (fmt[1] != 's') {
+            return false;
+        }
+        fmt += 2;
+    }
+    return true;
+}
+
+static void add_texts(pq_text *t, const char *fmt, va_list args)
+{
+    for (const char *end; (end = strchr(fmt, '%')) != NULL; fmt = end + 2) {
+        const char *text = va_arg(args, const char *);
+        pq_text_add_bytes(t, fmt, (size_t)(end - fmt));
+        pq_text_add_bytes(t, text, strlen(text));
+    }
+    pq_text_add_bytes(t, fmt, strlen(fmt));
+}
+
 void pq_text_add(pq_text *t, const char *fmt, ...)
 {
     va_list args, again;
+    size_t  room;
     int     n;
 
+    if (is_texts(fmt)) { /* most are, and printf is slow once libquadmath is loaded */
+        va_start(args, fmt);
+        add_texts(t, fmt, args);
+        va_end(args);
+        return;
+    }
+    if (!reserve(t, 0)) {
+        return;
+    }
+    room = t->capacity - t->length;
     va_start(args, fmt);
     va_copy(again, args);
-    n = vsnprintf(NULL, 0, fmt, args);
+    n = vsnprintf(t->text + t->length, room, fmt, args);
     va_end(args);
-    if (n >= 0 && reserve(t, (size_t)n)) {
+    if (n >= 0 && (size_t)n >= room && reserve(t, (size_t)n)) {
         (void)vsnprintf(t->text + t->length, (size_t)n + 1, fmt, again);
-        t->length += (size_t)n;
     }
     va_end(again);
+    if (n >= 0 && !t->failed) {
+        t->length += (size_t)n;
+    }
+    t->text[t->length] = '\0'; /* where it did not fit */
 }
 
 void pq_base64_add(pq_text *t, const char *bytes, size_t n)
@@ -94,15 +130,20 @@ cleanup:
 char *pq_format(const char *fmt, ...)
 {
     va_list args, again;
+    char    small[256];
     int     n;
     char   *out = NULL;
 
     va_start(args, fmt);
     va_copy(again, args);
-    n = vsnprintf(NULL, 0, fmt, args);
+    n = vsnprintf(small, sizeof small, fmt, args);
     va_end(args);
-    if (n >= 0 && (out = pq_calloc((size_t)n + 1, 1)) != NULL) {
-        (void)vsnprintf(out, (size_t)n + 1, fmt, again);
+    if (n >= 0 && (out = pq_calloc_packed((size_t)n + 1, 1)) != NULL) {
+        if ((size_t)n < sizeof small) {
+            memcpy(out, small, (size_t)n);
+        } else {
+            (void)vsnprintf(out, (size_t)n + 1, fmt, again);
+        }
     }
     va_end(again);
     return out;
@@ -356,14 +397,14 @@ const char *pq_nearest(const char *word, const char *const *candidates, size_t n
 
 char *pq_real_text(double value, char *buffer, size_t size)
 {
-    const locale_t old = decimal_point();
+    locale_t old;
 
     if (fabs(value) < 1e15 && value == floor(value) &&
         !(value == 0.0 && signbit(value))) {
-        (void)snprintf(buffer, size, "%.0f", value);
-        (void)uselocale(old);
+        (void)snprintf(buffer, size, "%lld", (long long)value);
         return buffer;
     }
+    old = decimal_point();
     for (int digits = 1; digits <= 17; digits++) {
         (void)snprintf(buffer, size, "%.*g", digits, value);
         if (!isfinite(value) || strtod(buffer, NULL) == value) {

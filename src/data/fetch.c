@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 /* One download. */
 typedef struct {
     const pq_set_file *file;
+    bool               local; /* file URLs are followed */
     const pq_progress *progress;
     FILE              *out;
     uint64_t           had; /* bytes of an earlier attempt, at most file->bytes */
@@ -26,13 +28,18 @@ typedef struct {
     char               why[CURL_ERROR_SIZE];
 } transfer;
 
+static uint64_t most_bytes(const pq_set_file *file)
+{
+    return file->bytes > 0 ? file->bytes : PQ_FETCH_UNKNOWN_MAX;
+}
+
 static size_t receive(char *bytes, size_t one, size_t n, void *context)
 {
     transfer *t = context;
 
     (void)one; /* always 1 */
     t->got += n;
-    if (t->file->bytes > 0 && t->got > t->file->bytes - t->had) {
+    if (t->had > most_bytes(t->file) || t->got > most_bytes(t->file) - t->had) {
         t->too_much = true;
         return 0; /* ends the transfer */
     }
@@ -56,7 +63,8 @@ static int report(void *context, curl_off_t total, curl_off_t now, curl_off_t up
 static void set_options(CURL *curl, transfer *t)
 {
     (void)curl_easy_setopt(curl, CURLOPT_URL, t->file->url);
-    (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https,file");
+    (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR,
+                           t->local ? "http,https,file" : "http,https");
     (void)curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     (void)curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 10L);
@@ -72,10 +80,9 @@ static void set_options(CURL *curl, transfer *t)
     (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, report);
     (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, t);
-    if (t->file->bytes > 0) { /* where the server says how much comes */
-        (void)curl_easy_setopt(curl, CURLOPT_MAXFILESIZE_LARGE,
-                               (curl_off_t)t->file->bytes);
-    }
+    /* where the server says how much comes */
+    (void)curl_easy_setopt(curl, CURLOPT_MAXFILESIZE_LARGE,
+                           (curl_off_t)most_bytes(t->file));
     (void)curl_easy_setopt(curl, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)t->had);
 }
 
@@ -110,8 +117,11 @@ static pq_status failed(const transfer *t, CURLcode code, const char *part, pq_e
     if (t->too_much || code == CURLE_FILESIZE_EXCEEDED) {
         (void)unlink(part);
         return pq_err_set(err, PQ_ERR_FORMAT, __FILE__, __LINE__,
-                          "%s: sends more than the %llu bytes that the manifest says",
-                          t->file->url, (unsigned long long)t->file->bytes);
+                          "%s: sends more than the %llu bytes that %s", t->file->url,
+                          (unsigned long long)most_bytes(t->file),
+                          t->file->bytes > 0
+                              ? "the manifest says"
+                              : "a file may have whose manifest says bytes: unknown");
     }
     if (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_CONNECT ||
         code == CURLE_COULDNT_RESOLVE_PROXY) {
@@ -145,10 +155,10 @@ static bool refuses_range(const transfer *t, CURLcode code)
             t->answer == RANGE_NOT_SATISFIABLE);
 }
 
-static pq_status download(const pq_set_file *file, const char *part,
+static pq_status download(const pq_set_file *file, bool local, const char *part,
                           const pq_progress *progress, pq_err *err)
 {
-    transfer  t    = {.file = file, .progress = progress};
+    transfer  t    = {.file = file, .local = local, .progress = progress};
     CURL     *curl = NULL;
     CURLcode  code = CURLE_OK;
     pq_status st;
@@ -199,7 +209,7 @@ cleanup:
     return st;
 }
 
-static pq_status get_file(const pq_set_file *file, const char *path,
+static pq_status get_file(const pq_set_file *file, bool local, const char *path,
                           const pq_progress *progress, pq_text *notes, pq_err *err)
 {
     char      sum[PQ_HASH_TEXT] = "";
@@ -207,7 +217,7 @@ static pq_status get_file(const pq_set_file *file, const char *path,
     pq_status st;
 
     PQ_CHECK(part != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(download(file, part, progress, err));
+    PQ_TRY(download(file, local, part, progress, err));
     st = pq_set_file_verify(file, part, file->url, sum, err);
     if (st != PQ_OK) {
         (void)unlink(part);
@@ -221,7 +231,7 @@ cleanup:
 }
 
 /* Downloaded, checked, unpacked, and stamped when all that is done. */
-static pq_status fetch_file(const pq_set_file *file, const char *folder,
+static pq_status fetch_file(const pq_set_file *file, bool local, const char *folder,
                             const pq_progress *progress, pq_text *notes, pq_err *err)
 {
     char     *path = pq_path_join(folder, file->name);
@@ -234,7 +244,7 @@ static pq_status fetch_file(const pq_set_file *file, const char *folder,
     if (pq_file_exists(path)) {
         PQ_TRY(take_file(file, path, notes, err));
     } else {
-        PQ_TRY(get_file(file, path, progress, notes, err));
+        PQ_TRY(get_file(file, local, path, progress, notes, err));
     }
     if (file->unpack) {
         PQ_TRY(pq_untar(path, folder, err));
@@ -265,6 +275,21 @@ cleanup:
     return st;
 }
 
+/* A manifest of somebody else copies no file of this computer into the cache unasked. */
+static pq_status check_urls(const pq_set *set, pq_err *err)
+{
+    for (size_t i = 0; i < set->n_files && !set->local; i++) {
+        if (strncasecmp(set->files[i].url, "file:", strlen("file:")) == 0) {
+            (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
+                             "%s: the manifest names a file of this computer",
+                             set->files[i].url);
+            pq_err_hint(err, "if you trust the manifest, --local lets it");
+            return PQ_ERR_CONFIG;
+        }
+    }
+    return PQ_OK;
+}
+
 pq_status pq_set_fetch(const pq_set *set, const pq_progress *progress, char **path,
                        pq_text *notes, pq_err *err)
 {
@@ -283,13 +308,14 @@ pq_status pq_set_fetch(const pq_set *set, const pq_progress *progress, char **pa
         pq_err_hint(err, "%s", set->note != NULL ? set->note : set->title);
         goto cleanup;
     }
+    PQ_TRY(check_urls(set, err));
     PQ_TRY(pq_data_home(&home, err));
     folder = pq_path_join(home, set->name);
     PQ_CHECK(folder != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(pq_folder_make(folder, err));
     PQ_TRY(lock_folder(folder, &lock, err));
     for (size_t i = 0; i < set->n_files; i++) {
-        PQ_TRY(fetch_file(&set->files[i], folder, progress, notes, err));
+        PQ_TRY(fetch_file(&set->files[i], set->local, folder, progress, notes, err));
     }
     PQ_TRY(pq_set_where(set, path, err));
 cleanup:

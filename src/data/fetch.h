@@ -17,7 +17,7 @@
  *     note: …
  *     files:
  *       - url: https://…/cifar-10-binary.tar.gz
- *         bytes: 170052171           # or unknown
+ *         bytes: 170052171           # or unknown: then at most 16 GB
  *         sha256: …                  # or md5, adler32; or checksum: unknown
  *         unpack: true               # a tar, plain or gzip
  */
@@ -49,7 +49,11 @@ typedef struct {
     size_t       n_classes;
     pq_set_file *files; /**< [n_files] */
     size_t       n_files;
+    bool local; /**< file URLs are followed; false after reading: the caller's to say */
 } pq_set;
+
+/** Most bytes of a download whose manifest does not say them. */
+#define PQ_FETCH_UNKNOWN_MAX ((uint64_t)16000000000)
 
 /** Reads a manifest. @retval PQ_ERR_CONFIG  With file:line:column. */
 pq_status pq_set_read(const char *manifest, pq_set *out, pq_err *err);
@@ -87,13 +91,14 @@ pq_status pq_data_resolve(const char *name, pq_set *set, char **path, pq_err *er
  * Gets what is missing of a set into its folder under pq_data_home. A download that
  * broke off is resumed; size and checksum are checked before a file gets its name;
  * archives are unpacked. A file put there by hand is checked and unpacked too. Two at a
- * time: the second waits. http, https and file URLs.
+ * time: the second waits. http and https URLs, and file URLs where `set->local`.
  *
  * @param[out] path   what to open, as pq_set_where
  * @param[out] notes  one line for each file that the manifest has no checksum of, with
  * its SHA-256; or NULL
  * @retval PQ_ERR_IO      No network, a server's refusal, a broken-off download (run
  * again), a full disk.
+ * @retval PQ_ERR_CONFIG  A file URL where they are not followed.
  * @retval PQ_ERR_FORMAT  Size or checksum differ from the manifest: a download is not
  * kept, a file put there by hand is left alone.
  */

@@ -26,7 +26,8 @@ static pq_status node_create(pq_yaml_kind kind, const char *file, yaml_mark_t ma
     pq_yaml  *node = NULL;
     pq_status st;
 
-    PQ_NEW(node, 1);
+    node = pq_calloc_packed(1, sizeof *node);
+    PQ_CHECK(node != NULL, PQ_ERR_NOMEM, "cannot allocate a node");
     PQ_STRDUP(node->file, file);
     node->kind       = kind;
     node->line       = mark.line + 1;
@@ -313,7 +314,8 @@ pq_status pq_yaml_clone(const pq_yaml *node, pq_yaml **out, pq_err *err)
     pq_yaml  *copy = NULL, *item = NULL;
     pq_status st;
 
-    PQ_NEW(copy, 1);
+    copy = pq_calloc_packed(1, sizeof *copy);
+    PQ_CHECK(copy != NULL, PQ_ERR_NOMEM, "cannot allocate a node");
     *copy       = *node;
     copy->n     = 0;
     copy->items = NULL;

@@ -250,7 +250,8 @@ static const pq_param limits_params[] = {
      .min    = 1e6,
      .max    = 1e15,
      .unit   = PQ_UNIT_BYTES,
-     .help   = "most address space a cell may take, bytes; none = no limit"},
+     .help   = "most address space a cell may take, bytes, and most memory of the plan; "
+               "none = no limit, and 64 MB for the plan"},
     {0},
 };
 

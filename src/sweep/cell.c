@@ -98,7 +98,7 @@ static pq_status note_changes(work *w, const pq_layer_change *changes, size_t n,
         const pq_layer_change *c   = &changes[i];
         json_t                *one = json_pack(
                            "{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I}", "stage",
-                           w->cell->variant->stages[w->done].method->name, "layer", c->layer, "what",
+                           w->cell->variant->stages[w->done]->method->name, "layer", c->layer, "what",
                            c->what, "error", number_or_null(c->error), "bytes_before",
                            (json_int_t)c->bytes_before, "bytes_after", (json_int_t)c->bytes_after,
                            "macs_before", (json_int_t)c->macs_before, "macs_after",
@@ -277,7 +277,7 @@ static pq_status compress(work *w, pq_err *err)
     }
     PQ_TRY(pq_cache_open(folder, &w->cache, err));
     while (w->done < variant->n_stages) {
-        PQ_TRY(apply_stage(w, &variant->stages[w->done], err));
+        PQ_TRY(apply_stage(w, variant->stages[w->done], err));
     }
 cleanup:
     pq_free(folder);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/budget.h"
 #include "core/file.h"
 #include "core/memory.h"
 #include "formats/model.h"
@@ -285,7 +286,16 @@ cleanup:
     return st;
 }
 
-static pq_status read_tree(pq_problems *p, pq_config *config, pq_err *err)
+/* From here on, `limits.memory` says what the plan may cost. */
+static void apply_limit(const pq_config *config, pq_budget *budget)
+{
+    if (config->limits.memory_bytes > 0.0) {
+        pq_budget_regive(budget, (size_t)config->limits.memory_bytes);
+    }
+}
+
+static pq_status read_tree(pq_problems *p, pq_config *config, pq_budget *budget,
+                           pq_err *err)
 {
     const pq_yaml *tree      = config->tree;
     const pq_yaml *pipelines = pq_yaml_find(tree, "pipelines");
@@ -296,6 +306,7 @@ static pq_status read_tree(pq_problems *p, pq_config *config, pq_err *err)
     }
     PQ_TRY(read_name(p, tree, config, err));
     PQ_TRY(read_blocks(p, tree, config, err));
+    apply_limit(config, budget);
     PQ_TRY(read_metrics(p, pq_yaml_find(tree, "metrics"), config, err));
     check_whole(p, tree, config);
     PQ_TRY(pq_read_bounds(p, tree, config, err));
@@ -306,20 +317,55 @@ cleanup:
     return st;
 }
 
+/* Blames the cells, where there are any, instead of the file. */
+static pq_status blame_cells(const pq_config *config, const pq_budget *budget,
+                             pq_status st, pq_err *err)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; config != NULL && i < config->n_pipelines; i++) {
+        n += config->pipelines[i].expanded;
+    }
+    if (st == PQ_OK || n == 0 || !pq_budget_out_of_bytes(budget)) {
+        return st;
+    }
+    *err = (pq_err){0};
+    return pq_config_too_large(config, n, (double)budget->given, err);
+}
+
+pq_status pq_config_too_large(const pq_config *config, size_t n, double bytes,
+                              pq_err *err)
+{
+    char limit[32];
+
+    (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
+                     "%s: planning its %zu cells takes more memory than %s%s",
+                     config->path, n,
+                     config->limits.memory_bytes > 0.0 ? "limits.memory = " : "",
+                     pq_bytes_text(bytes, limit, sizeof limit));
+    pq_err_hint(err,
+                "raise it by limits.memory (--set limits.memory=1GB), or sweep less");
+    return PQ_ERR_CONFIG;
+}
+
 pq_status pq_config_read(const char *path, const pq_config_changes *changes,
                          pq_config **out, pq_text *problems, pq_err *err)
 {
     pq_problems p      = {0};
     pq_config  *config = NULL;
+    pq_budget   budget;
+    pq_err      why = {0};
     pq_status   st;
 
+    err = err != NULL ? err : &why;
+    pq_budget_start(&budget, path);
     PQ_NEW(config, 1);
     PQ_STRDUP(config->path, path);
     PQ_TRY(pq_source_read(path, &config->tree, err));
     if (changes != NULL) {
         PQ_TRY(pq_source_change(&p, changes, config->tree, err));
     }
-    PQ_TRY(read_tree(&p, config, err));
+    PQ_TRY(read_tree(&p, config, &budget, err));
     if (problems != NULL && p.n > 0) {
         pq_problems_list(&p, problems);
     }
@@ -327,6 +373,8 @@ pq_status pq_config_read(const char *path, const pq_config_changes *changes,
     *out   = config;
     config = NULL;
 cleanup:
+    st = pq_budget_end(&budget, path, st, err);
+    st = blame_cells(config, &budget, st, err);
     pq_text_free(&p.lines);
     pq_config_free(&config);
     return st;

@@ -72,7 +72,7 @@ typedef struct {
 /** `limits:` of one cell. */
 typedef struct {
     double cell_timeout_s; /**< s */
-    double memory_bytes;   /**< of address space, NAN = no limit */
+    double memory_bytes;   /**< of address space, and of the plan; NAN = none */
 } pq_config_limits;
 
 /** `output:` */
@@ -85,24 +85,37 @@ typedef struct {
 
 /** Value of an axis in one case. */
 typedef struct {
-    char *name, *value; /**< "rank", "8" */
+    const char *name, *value; /**< "rank", "8" */
 } pq_setting;
 
-/** A pipeline with its `$names` filled in. */
+/** A pipeline with its `$names` filled in; owns the label, the rest is the pipeline's. */
 typedef struct {
-    char       *label; /**< "svd rank=8" */
-    size_t      n_axes;
-    pq_setting *axes; /**< [n_axes], sweep's first, then zip's */
-    size_t      n_stages;
-    pq_stage   *stages; /**< [n_stages] */
+    char                  *label; /**< "svd rank=8" */
+    size_t                 n_axes;
+    pq_setting            *axes; /**< [n_axes], sweep's first, then zip's */
+    size_t                 n_stages;
+    const pq_stage *const *stages; /**< [n_stages], shared with other cases */
 } pq_case;
 
+/** One stage of a pipeline, for each combination of the axes that it names. */
 typedef struct {
-    char    *name;
-    size_t   n_cases;
-    size_t   expanded; /**< cases before exclusion */
-    size_t   room;     /**< most of them, so that all pipelines keep their limit */
-    pq_case *cases;    /**< last axis fastest */
+    size_t    n;
+    pq_stage *stage; /**< [n]; without a method where no case has it */
+} pq_stage_variants;
+
+/** Owns everything but the names of its axes, which are the configuration's tree's. */
+typedef struct {
+    char              *name;
+    size_t             n_cases;
+    size_t             expanded; /**< cases before exclusion */
+    size_t             room;  /**< most of them, so that all pipelines keep their limit */
+    pq_case           *cases; /**< last axis fastest */
+    pq_setting        *axes_of_cases;
+    const pq_stage   **stages_of_cases;
+    size_t             n_stages;
+    pq_stage_variants *stages; /**< [n_stages] */
+    size_t             n_texts;
+    char             **texts; /**< [n_texts] of the axes' values */
 } pq_pipeline;
 
 /** `constraints:` a metric's bounds; "<metric>_loss" is the reference's value minus the
@@ -166,12 +179,17 @@ typedef struct {
  *
  * @retval PQ_ERR_NOT_FOUND  No such file.
  * @retval PQ_ERR_CONFIG     Anything wrong; err holds the first problem and how many more
- * there are.
+ * there are. Or the cells take more memory than limits.memory, without which 64 MB and 64
+ * bytes for each of the file.
  */
 pq_status pq_config_read(const char *path, const pq_config_changes *changes,
                          pq_config **out, pq_text *problems, pq_err *err);
 
 void pq_config_free(pq_config **config);
+
+/** Fails since planning n cells takes more than so many bytes. @return PQ_ERR_CONFIG */
+pq_status pq_config_too_large(const pq_config *config, size_t n, double bytes,
+                              pq_err *err);
 
 /** Appends the configuration as YAML with every default; reading that gives the same
  * cells. */

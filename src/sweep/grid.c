@@ -257,27 +257,6 @@ cleanup:
     return st;
 }
 
-static void check_exclude(pq_problems *p, const pq_grid *grid, const pq_yaml *exclude)
-{
-    for (size_t i = 0; i < exclude->n; i++) {
-        const pq_yaml *entry = exclude->items[i];
-        for (size_t k = 0; k < entry->n && entry->kind == PQ_YAML_MAP; k++) {
-            bool known = false;
-            for (size_t a = 0; a < grid->n_axes; a++) {
-                known =
-                    known || strcmp(grid->axes[a].key->key, entry->items[k]->key) == 0;
-            }
-            if (!known) {
-                pq_problem_key(p, entry->items[k], "exclude: there is no axis '%s'",
-                               entry->items[k]->key);
-            }
-        }
-        if (entry->kind != PQ_YAML_MAP || entry->n == 0) {
-            pq_problem(p, entry, "exclude: a map of axes to values is due here");
-        }
-    }
-}
-
 pq_status pq_grid_read(pq_problems *p, const pq_yaml *pipeline, pq_grid *out, pq_err *err)
 {
     const size_t before = p->met;
@@ -295,8 +274,7 @@ pq_status pq_grid_read(pq_problems *p, const pq_yaml *pipeline, pq_grid *out, pq
     if (grid.exclude != NULL && grid.exclude->kind != PQ_YAML_LIST) {
         pq_problem(p, grid.exclude, "exclude: a list of maps is due here");
     } else if (grid.exclude != NULL && p->met == before) {
-        check_exclude(p, &grid, grid.exclude);
-        PQ_NEW(grid.excluded_some, grid.exclude->n);
+        pq_exclusions_check(p, &grid);
     }
     *out = grid;
     grid = (pq_grid){0};
@@ -307,11 +285,11 @@ cleanup:
 
 void pq_grid_free(pq_grid *grid)
 {
+    pq_exclusions_free(grid);
     for (size_t i = 0; i < grid->n_axes; i++) {
         pq_yaml_free(&grid->axes[i].values);
     }
     pq_free(grid->axes);
-    pq_free(grid->excluded_some);
     *grid = (pq_grid){0};
 }
 
@@ -329,7 +307,7 @@ size_t pq_grid_count(const pq_grid *grid)
     return count;
 }
 
-void pq_grid_case(const pq_grid *grid, size_t i, pq_substitute *values)
+void pq_grid_rows(const pq_grid *grid, size_t i, size_t *rows)
 {
     size_t row = 0;
 
@@ -338,51 +316,35 @@ void pq_grid_case(const pq_grid *grid, size_t i, pq_substitute *values)
         i /= grid->axes[grid->n_swept].values->n;
     }
     for (size_t a = grid->n_swept; a < grid->n_axes; a++) {
-        values[a] =
-            (pq_substitute){grid->axes[a].key->key, grid->axes[a].values->items[row]};
+        rows[a] = row;
     }
     for (size_t a = grid->n_swept; a-- > 0;) {
-        const pq_yaml *list = grid->axes[a].values;
-        values[a] = (pq_substitute){grid->axes[a].key->key, list->items[i % list->n]};
-        i /= list->n;
+        rows[a] = i % grid->axes[a].values->n;
+        i /= grid->axes[a].values->n;
     }
 }
 
-/* 8 and 8.0 are the same value. */
-static bool same_value(const pq_yaml *a, const pq_yaml *b)
+void pq_grid_values(const pq_grid *grid, const size_t *rows, pq_substitute *values)
 {
-    double x, y;
-
-    if (a->kind != b->kind || a->n != b->n) {
-        return false;
+    for (size_t a = 0; a < grid->n_axes; a++) {
+        values[a] =
+            (pq_substitute){grid->axes[a].key->key, grid->axes[a].values->items[rows[a]]};
     }
-    for (size_t i = 0; i < a->n; i++) {
-        if (!same_value(a->items[i], b->items[i])) {
-            return false;
-        }
-    }
-    if (a->kind != PQ_YAML_SCALAR || strcmp(a->text, b->text) == 0) {
-        return true;
-    }
-    return pq_parse_real(a->text, PQ_UNIT_NONE, &x) &&
-           pq_parse_real(b->text, PQ_UNIT_NONE, &y) && x == y;
 }
 
-bool pq_grid_excludes(pq_grid *grid, const pq_substitute *values)
+size_t pq_grid_strides(const pq_grid *grid, const bool *uses, size_t *strides)
 {
-    bool excluded = false;
+    size_t count = 1;
+    bool   zips  = false;
 
-    for (size_t e = 0; grid->excluded_some != NULL && e < grid->exclude->n; e++) {
-        const pq_yaml *entry = grid->exclude->items[e];
-        bool           match = true;
-        for (size_t a = 0; a < grid->n_axes; a++) {
-            const pq_yaml *want = pq_yaml_find(entry, values[a].name);
-            match = match && (want == NULL || same_value(want, values[a].value));
-        }
-        grid->excluded_some[e] = grid->excluded_some[e] || match;
-        excluded               = excluded || match;
+    for (size_t a = 0; a < grid->n_axes; a++) {
+        const bool zipped = a >= grid->n_swept;
+        const bool counts = uses[a] && !(zipped && zips); /* one speaks for all of them */
+        strides[a]        = counts ? count : 0;
+        count *= counts ? grid->axes[a].values->n : 1;
+        zips = zips || (zipped && uses[a]);
     }
-    return excluded;
+    return count;
 }
 
 /* An axis whose values are wrong is named all the same. */
@@ -434,9 +396,5 @@ void pq_grid_check_unused(pq_problems *p, const pq_grid *grid)
                            grid->axes[a].key->key, grid->axes[a].key->key);
         }
     }
-    for (size_t e = 0; grid->excluded_some != NULL && e < grid->exclude->n; e++) {
-        if (!grid->excluded_some[e]) {
-            pq_problem(p, grid->exclude->items[e], "exclude: no cell is like this");
-        }
-    }
+    pq_exclusions_check_met(p, grid);
 }

@@ -64,7 +64,7 @@ void pq_key_artifact(const pq_cells *cells, const pq_cell *cell, size_t stages,
         pq_text_add(out, "model %s\n", cells->model_hash);
         return;
     }
-    stage = &cell->variant->stages[stages - 1];
+    stage = cell->variant->stages[stages - 1];
     pq_text_add(out, "from %s\nstage ", cell->artifact[stages - 1]);
     pq_stage_print(stage, out);
     pq_text_add(out, "\nversion %s\n", stage->method->version);

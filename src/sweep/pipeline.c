@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "sweep/grid.h"
+#include "sweep/expand.h"
 
-enum { NAME_BYTES = 200, EXCLUSIONS_MAX = 10000000 };
+enum { NAME_BYTES = 200 };
 
 static const char *const pipeline_keys[] = {"stages", "sweep", "zip", "exclude", NULL};
 static const char *const stage_keys[]    = {"layers", NULL};
@@ -120,140 +120,6 @@ cleanup:
     return st;
 }
 
-/* Whether the parameters of a whole stage fit each other. */
-static void check_stage(pq_problems *p, const pq_yaml *node, const char *what,
-                        const pq_stage *stage)
-{
-    pq_err why = {0};
-
-    if (pq_stage_check(stage, &why) != PQ_OK) {
-        pq_problem_key(p, node->kind == PQ_YAML_SCALAR ? node : node->items[0], "%s: %s",
-                       what, why.message);
-    }
-}
-
-static void free_case(pq_case *c)
-{
-    for (size_t i = 0; i < c->n_axes; i++) {
-        pq_free(c->axes[i].name);
-        pq_free(c->axes[i].value);
-    }
-    for (size_t i = 0; i < c->n_stages; i++) {
-        pq_stage_free(&c->stages[i]);
-    }
-    pq_free(c->axes);
-    pq_free(c->stages);
-    pq_free(c->label);
-    *c = (pq_case){0};
-}
-
-/* "8", "[8, 4]": the value of an axis for labels and tables. */
-static void add_value(pq_text *t, const pq_yaml *node)
-{
-    if (node->kind == PQ_YAML_SCALAR) {
-        pq_text_add(t, "%s", node->text);
-        return;
-    }
-    pq_text_add(t, "[");
-    for (size_t i = 0; i < node->n; i++) {
-        pq_text_add(t, "%s", i == 0 ? "" : ", ");
-        add_value(t, node->items[i]);
-    }
-    pq_text_add(t, "]");
-}
-
-static pq_status name_case(const char *pipeline, size_t n, const pq_substitute *values,
-                           pq_case *c, pq_err *err)
-{
-    pq_text   label = {0}, value = {0};
-    pq_status st;
-
-    pq_text_add(&label, "%s", pipeline);
-    PQ_NEW(c->axes, n);
-    for (size_t i = 0; i < n; i++) {
-        c->n_axes = i + 1;
-        PQ_STRDUP(c->axes[i].name, values[i].name);
-        add_value(&value, values[i].value);
-        PQ_TRY(pq_text_take(&value, &c->axes[i].value, err));
-        pq_text_add(&label, " %s=%s", values[i].name, c->axes[i].value);
-    }
-    PQ_TRY(pq_text_take(&label, &c->label, err));
-cleanup:
-    pq_text_free(&label);
-    pq_text_free(&value);
-    return st;
-}
-
-/* The stages of a case, the values being put in. */
-static pq_status read_stages(pq_problems *p, const pq_yaml *tree, const char *pipeline,
-                             pq_case *out, pq_err *err)
-{
-    const size_t before = p->met;
-    char         what[NAME_BYTES + 16];
-    pq_status    st;
-
-    (void)snprintf(what, sizeof what, "pipeline '%s'", pipeline);
-    PQ_NEW(out->stages, tree->n);
-    for (size_t i = 0; i < tree->n; i++) {
-        pq_stage *stage = &out->stages[out->n_stages];
-        PQ_TRY(pq_read_stage(p, tree->items[i], what, stage, err));
-        if (stage->method != NULL) {
-            out->n_stages++;
-        }
-        if (p->met == before) {
-            check_stage(p, tree->items[i], what, stage);
-        }
-    }
-cleanup:
-    return st;
-}
-
-static pq_status expand(pq_problems *p, const pq_yaml *stages, pq_grid *grid,
-                        pq_pipeline *out, pq_err *err)
-{
-    const size_t   n      = pq_grid_count(grid);
-    pq_substitute *values = NULL;
-    pq_yaml       *tree   = NULL;
-    pq_status      st;
-
-    if (n == 0) {
-        pq_problem_key(p, grid->axes[0].key, "pipeline '%s': has more than %d cells",
-                       out->name, PQ_CASES_MAX);
-        return PQ_OK;
-    }
-    if (grid->exclude != NULL && grid->exclude->n > EXCLUSIONS_MAX / n) {
-        pq_problem(p, grid->exclude,
-                   "pipeline '%s': %zu entries to exclude, each compared with %zu cells, "
-                   "are more than %d comparisons",
-                   out->name, grid->exclude->n, n, EXCLUSIONS_MAX);
-        return PQ_OK;
-    }
-    if (n > out->room) {
-        pq_problem(p, stages, "pipelines: more than %d cells up to here", PQ_CASES_MAX);
-        return PQ_OK;
-    }
-    out->expanded = n;
-    PQ_NEW(values, grid->n_axes);
-    PQ_NEW(out->cases, n);
-    for (size_t i = 0; i < n; i++) {
-        pq_case *next = &out->cases[out->n_cases];
-        pq_grid_case(grid, i, values);
-        if (pq_grid_excludes(grid, values)) {
-            continue;
-        }
-        out->n_cases++;
-        PQ_TRY(name_case(out->name, grid->n_axes, values, next, err));
-        PQ_TRY(pq_yaml_clone(stages, &tree, err));
-        PQ_TRY(pq_substitute_names(tree, grid->n_axes, values, err));
-        PQ_TRY(read_stages(p, tree, out->name, next, err));
-        pq_yaml_free(&tree);
-    }
-cleanup:
-    pq_yaml_free(&tree);
-    pq_free(values);
-    return st;
-}
-
 static void drop_names(pq_yaml *map)
 {
     for (size_t i = map->n; i-- > 0;) {
@@ -316,7 +182,7 @@ static pq_status read_pipeline(pq_problems *p, const pq_yaml *node, pq_pipeline 
     }
     pq_grid_check_names(p, &grid, stages);
     if (p->met == before) {
-        PQ_TRY(expand(p, stages, &grid, out, err));
+        PQ_TRY(pq_expand(p, stages, &grid, out, err));
         pq_grid_check_unused(p, &grid);
     } else {
         PQ_TRY(check_stages(p, stages, what, err));
@@ -356,10 +222,7 @@ void pq_pipelines_free(pq_config *config)
 {
     for (size_t i = 0; i < config->n_pipelines; i++) {
         pq_pipeline *pipeline = &config->pipelines[i];
-        for (size_t k = 0; pipeline->cases != NULL && k < pipeline->n_cases; k++) {
-            free_case(&pipeline->cases[k]);
-        }
-        pq_free(pipeline->cases);
+        pq_expand_free(pipeline);
         pq_free(pipeline->name);
     }
     pq_free(config->pipelines);

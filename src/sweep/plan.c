@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/budget.h"
 #include "core/memory.h"
 #include "core/rng.h"
 #include "formats/zoo.h"
@@ -13,18 +14,34 @@
 
 enum { CELLS_MAX = 1000000 };
 
+/* Whether the cell's stage `i` and all before it are those of another cell, which has its
+ * keys: neighbours of a sweep mostly differ in their last stages. */
+static bool same_prefix(const pq_cell *cell, const pq_cell *other, size_t i)
+{
+    return other != NULL && i <= other->variant->n_stages && cell->seed == other->seed &&
+           (i == 0 ||
+            (cell->variant->stages[i - 1] == other->variant->stages[i - 1] &&
+             memcmp(cell->artifact[i - 1], other->artifact[i - 1], PQ_HASH_TEXT) == 0));
+}
+
 static pq_status make_keys(const pq_cells *c, pq_cell *cell, pq_err *err)
 {
-    const size_t n    = cell->variant->n_stages;
-    pq_text      text = {0};
-    pq_status    st;
+    const size_t   n     = cell->variant->n_stages;
+    const pq_cell *other = cell->order > 0 ? &c->cells[cell->order - 1] : NULL;
+    pq_text        text  = {0};
+    pq_status      st;
 
     PQ_NEW(cell->artifact, n + 1);
     for (size_t i = 0; i <= n; i++) {
+        if (same_prefix(cell, other, i)) {
+            memcpy(cell->artifact[i], other->artifact[i], PQ_HASH_TEXT);
+            continue;
+        }
+        text.length = 0;
         pq_key_artifact(c, cell, i, &text);
         PQ_TRY(pq_key_of(&text, cell->artifact[i], err));
-        pq_text_free(&text);
     }
+    text.length = 0;
     pq_key_eval(c, cell, &text);
     PQ_TRY(pq_key_of(&text, cell->eval, err));
 cleanup:
@@ -51,7 +68,7 @@ cleanup:
 static size_t repeats_of(const pq_config *config, const pq_case *variant)
 {
     for (size_t s = 0; s < variant->n_stages; s++) {
-        if (pq_stage_draws(&variant->stages[s])) {
+        if (pq_stage_draws(variant->stages[s])) {
             return (size_t)config->seeds.repeats;
         }
     }
@@ -71,16 +88,23 @@ static uint64_t seed_of(const pq_config *config, size_t repeat)
     return seed;
 }
 
-static pq_status list_cells(pq_cells *c, pq_err *err)
+static size_t count_cells(const pq_config *config)
 {
-    size_t    n = 0;
-    pq_status st;
+    size_t n = 0;
 
-    for (size_t p = 0; p < c->config->n_pipelines; p++) {
-        for (size_t k = 0; k < c->config->pipelines[p].n_cases; k++) {
-            n += repeats_of(c->config, &c->config->pipelines[p].cases[k]);
+    for (size_t p = 0; p < config->n_pipelines; p++) {
+        for (size_t k = 0; k < config->pipelines[p].n_cases; k++) {
+            n += repeats_of(config, &config->pipelines[p].cases[k]);
         }
     }
+    return n;
+}
+
+static pq_status list_cells(pq_cells *c, pq_err *err)
+{
+    const size_t n = count_cells(c->config);
+    pq_status    st;
+
     PQ_CHECK(n <= CELLS_MAX, PQ_ERR_CONFIG,
              "%s: %zu cells with seeds.repeats = %lld; at most %d are run",
              c->config->path, n, (long long)c->config->seeds.repeats, CELLS_MAX);
@@ -127,6 +151,34 @@ cleanup:
     return st;
 }
 
+/* Lists the cells within `limits.memory`, of which the configuration and what was read
+ * have had their part. */
+static pq_status list_within(pq_cells *c, bool latency, pq_err *err)
+{
+    const double limit = c->config->limits.memory_bytes;
+    const size_t used  = pq_memory_bytes();
+    pq_budget    budget;
+    pq_status    st;
+
+    pq_budget_start_bytes(&budget, !(limit > 0.0)         ? SIZE_MAX / 2
+                                   : (size_t)limit > used ? (size_t)limit - used
+                                                          : 0);
+    PQ_TRY(list_cells(c, err));
+    PQ_TRY(check_reference(c, err));
+    for (size_t i = 0; latency && i < c->n; i++) {
+        PQ_TRY(make_latency_keys(c, &c->cells[i], err));
+    }
+cleanup:
+    st = pq_budget_end(&budget, c->config->path, st, err);
+    if (st != PQ_OK && pq_budget_out_of_bytes(&budget)) {
+        if (err != NULL) {
+            *err = (pq_err){0};
+        }
+        st = pq_config_too_large(c->config, count_cells(c->config), limit, err);
+    }
+    return st;
+}
+
 pq_status pq_cells_plan(const pq_config *config, const char *dir, pq_cells *out,
                         pq_err *err)
 {
@@ -138,11 +190,7 @@ pq_status pq_cells_plan(const pq_config *config, const char *dir, pq_cells *out,
     PQ_CHECK(c.dir != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(pq_hash_memo_open(c.dir, &memo, err));
     PQ_TRY(pq_cells_find_inputs(&c, &memo, err));
-    PQ_TRY(list_cells(&c, err));
-    PQ_TRY(check_reference(&c, err));
-    for (size_t i = 0; config->latency.wanted && i < c.n; i++) {
-        PQ_TRY(make_latency_keys(&c, &c.cells[i], err));
-    }
+    PQ_TRY(list_within(&c, config->latency.wanted, err));
     *out = c;
     c    = (pq_cells){0};
 cleanup:
@@ -179,8 +227,7 @@ pq_status pq_cells_check(const pq_config *config, pq_err *missing, pq_err *err)
         return PQ_OK;
     }
     PQ_TRY(pq_cells_find_inputs(&c, NULL, err));
-    PQ_TRY(list_cells(&c, err));
-    PQ_TRY(check_reference(&c, err));
+    PQ_TRY(list_within(&c, false, err));
 cleanup:
     pq_cells_free(&c);
     return st;

@@ -1,6 +1,7 @@
 /* plan.json: names and order of cells for those who read results. */
 #include <jansson.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/file.h"
@@ -88,34 +89,62 @@ static json_t *output_json(const pq_config *config)
     return json_object();
 }
 
-pq_status pq_cells_write(const pq_cells *cells, pq_err *err)
+/* Everything but the cells. */
+static json_t *head_json(const pq_cells *cells)
 {
     const pq_config *config = cells->config;
-    char            *path   = pq_path_join(cells->dir, "plan.json");
-    json_t          *list = json_array(), *plan = NULL;
-    pq_text          text = {0}, shown = {0};
-    pq_status        st;
+    pq_text          shown  = {0};
+    json_t          *head   = NULL;
 
-    for (size_t i = 0; i < cells->n; i++) {
-        (void)json_array_append_new(list, cell_json(cells, &cells->cells[i]));
-    }
     pq_config_show(config, &shown);
-    plan = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s?, s:O}", "schema",
-                     PQ_PLAN_SCHEMA, "name", config->name, "config", config->path,
-                     "resolved", shown.failed ? "" : shown.text, "assumed",
-                     pq_note_json(cells->note), "output", output_json(config),
-                     "constraints", constraints_json(config), "gates", gates_json(config),
-                     "baseline", config->baseline, "cells", list);
-    PQ_CHECK(path != NULL && plan != NULL && json_array_size(list) == cells->n &&
-                 pq_json_add(plan, &text),
-             PQ_ERR_NOMEM, "cannot allocate the plan");
+    if (!shown.failed) {
+        head = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s?}", "schema",
+                         PQ_PLAN_SCHEMA, "name", config->name, "config", config->path,
+                         "resolved", shown.text, "assumed", pq_note_json(cells->note),
+                         "output", output_json(config), "constraints",
+                         constraints_json(config), "gates", gates_json(config),
+                         "baseline", config->baseline);
+    }
+    pq_text_free(&shown);
+    return head;
+}
+
+/* A cell a line, and each is forgotten once it is written: there may be 100,000. */
+static bool add_cells(const pq_cells *cells, pq_text *out)
+{
+    bool fine = true;
+
+    for (size_t i = 0; fine && i < cells->n; i++) {
+        json_t *cell = cell_json(cells, &cells->cells[i]);
+        char   *line = cell != NULL ? json_dumps(cell, JSON_COMPACT) : NULL;
+        fine         = line != NULL;
+        pq_text_add(out, "%s\n  %s", i == 0 ? "" : ",", fine ? line : "");
+        free(line);
+        json_decref(cell);
+    }
+    return fine && !out->failed;
+}
+
+pq_status pq_cells_write(const pq_cells *cells, pq_err *err)
+{
+    char     *path = pq_path_join(cells->dir, "plan.json");
+    json_t   *head = head_json(cells);
+    pq_text   text = {0};
+    pq_status st;
+
+    PQ_CHECK(path != NULL && head != NULL && pq_json_add(head, &text), PQ_ERR_NOMEM,
+             "cannot allocate the plan");
+    text.length -= strlen("\n}"); /* goes on */
+    pq_text_add(&text, ",\n \"cells\": [");
+    PQ_CHECK(add_cells(cells, &text), PQ_ERR_NOMEM, "cannot allocate a plan of %zu cells",
+             cells->n);
+    pq_text_add(&text, "\n ]\n}");
+    PQ_CHECK(!text.failed, PQ_ERR_NOMEM, "cannot allocate the plan");
     PQ_TRY(pq_folder_make(cells->dir, err));
     PQ_TRY(pq_file_write(path, text.text, text.length, err));
 cleanup:
-    json_decref(list);
-    json_decref(plan);
+    json_decref(head);
     pq_text_free(&text);
-    pq_text_free(&shown);
     pq_free(path);
     return st;
 }

@@ -244,7 +244,7 @@ static bool any_needs(const pq_config *config, unsigned what)
         for (size_t k = 0; k < config->pipelines[p].n_cases; k++) {
             const pq_case *v = &config->pipelines[p].cases[k];
             for (size_t s = 0; s < v->n_stages; s++) {
-                if ((pq_stage_needs(&v->stages[s]) & what) != 0) {
+                if ((pq_stage_needs(v->stages[s]) & what) != 0) {
                     return true;
                 }
             }

@@ -31,7 +31,7 @@ static json_t *stages_json(const pq_case *variant)
     pq_text text   = {0};
 
     for (size_t i = 0; i < variant->n_stages; i++) {
-        pq_stage_print(&variant->stages[i], &text);
+        pq_stage_print(variant->stages[i], &text);
         (void)json_array_append_new(stages, json_string(text.text));
         pq_text_free(&text);
     }

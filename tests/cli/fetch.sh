@@ -21,32 +21,32 @@ url=file://$work/server/tiny.tar.gz
 nothing_left() { [ -z "$(find "$work/data" -type f ! -name .lock 2>/dev/null)" ] || fault "$1 left $(find "$work/data" -type f)"; }
 
 manifest "$bytes" "${sum/[0-9a-f]/$([ "${sum:0:1}" = 0 ] && echo 1 || echo 0)}" "$url"
-expect 2 "sha256" "$pquant" data fetch "$work/tiny.yaml" -q
+expect 2 "sha256" "$pquant" data fetch "$work/tiny.yaml" --local -q
 nothing_left "a wrong checksum"
 manifest $((bytes + 1)) "$sum" "$url"
-expect 2 "has $bytes bytes, the manifest says $((bytes + 1))" "$pquant" data fetch "$work/tiny.yaml" -q
+expect 2 "has $bytes bytes, the manifest says $((bytes + 1))" "$pquant" data fetch "$work/tiny.yaml" --local -q
 nothing_left "a wrong size"
 manifest "$bytes" "$sum" "file://$work/server/none.tar.gz"
-expect 75 "none.tar.gz" "$pquant" data fetch "$work/tiny.yaml" -q
+expect 75 "none.tar.gz" "$pquant" data fetch "$work/tiny.yaml" --local -q
 manifest "$bytes" "$sum" "http://127.0.0.1:9/none.tar.gz"
-expect 75 "127.0.0.1" "$pquant" data fetch "$work/tiny.yaml" -q
+expect 75 "127.0.0.1" "$pquant" data fetch "$work/tiny.yaml" --local -q
 [ ! -e "$work/data/tiny/tiny" ] || fault "a failed fetch left a set behind"
 manifest "$bytes" "$sum" "$url"
-expect 0 "$work/data" "$pquant" data fetch "$work/tiny.yaml" -q
-expect 0 "$work/data" "$pquant" data fetch "$work/tiny.yaml" -q # a second time: nothing to do
+expect 0 "$work/data" "$pquant" data fetch "$work/tiny.yaml" --local -q
+expect 0 "$work/data" "$pquant" data fetch "$work/tiny.yaml" --local -q # a second time: nothing to do
 # An archive put there by hand is checked and unpacked.
 rm -r "$work/data/tiny"
 mkdir "$work/data/tiny"
 printf broken >"$work/data/tiny/tiny.tar.gz"
-expect 2 "hint: remove it" "$pquant" data fetch "$work/tiny.yaml" -q
+expect 2 "hint: remove it" "$pquant" data fetch "$work/tiny.yaml" --local -q
 cp "$work/server/tiny.tar.gz" "$work/data/tiny/"
 manifest "$bytes" "$sum" "http://127.0.0.1:9/tiny.tar.gz"
-expect 0 "$work/data/tiny" "$pquant" data fetch "$work/tiny.yaml" -q
+expect 0 "$work/data/tiny" "$pquant" data fetch "$work/tiny.yaml" --local -q
 [ -e "$work/data/tiny/tiny/test_batch.bin" ] || fault "an archive put there by hand was not unpacked"
 [ ! -e "$work/data/tiny/.unpacking" ] || fault "the folder for unpacking stayed"
 printf 'name: bare\ntitle: no checksum\nlayout: cifar\nlicence: none\nsource: this test\nfiles:\n  - url: %s\n    bytes: unknown\n    checksum: unknown\n' "$url" >"$work/bare.yaml"
-expect 0 "not verified, the manifest has no checksum; sha256 is $sum" "$pquant" data fetch "$work/bare.yaml" -q
-where=$("$pquant" data fetch "$work/tiny.yaml" -q)
+expect 0 "not verified, the manifest has no checksum; sha256 is $sum" "$pquant" data fetch "$work/bare.yaml" --local -q
+where=$("$pquant" data fetch "$work/tiny.yaml" --local -q)
 expect 0 "train             20 events" "$pquant" data info "$where"
 expect 2 "did you mean 'cifar-10'?" "$pquant" data fetch cifar-1
 expect 0 "jsc-openml" "$pquant" data list

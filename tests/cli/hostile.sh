@@ -102,13 +102,15 @@ export PQUANT_DATA_DIR=$work/data
 head -c 3000000 /dev/zero >"$work/large"
 printf 'name: s\ntitle: t\nlayout: csv\nlicence: l\nsource: s\nfiles: [{url: "file://%s", as: f, bytes: 10, checksum: unknown}]\n' \
   "$work/large" >"$work/s.yaml"
-expect 2 "sends more than the 10 bytes that the manifest says" "$pquant" data fetch "$work/s.yaml"
+expect 2 "the manifest names a file of this computer" "$pquant" data fetch "$work/s.yaml"
+[ ! -e "$work/data/s" ] || fault "what is refused left a folder"
+expect 2 "sends more than the 10 bytes that the manifest says" "$pquant" data fetch "$work/s.yaml" --local
 [ ! -e "$work/data/s/f.part" ] || fault "what was too much is kept"
 mkdir "$work/bomb" && head -c 200000000 /dev/zero >"$work/bomb/zeros" && tar -C "$work/bomb" -czf "$work/b.tar.gz" zeros
 rm "$work/bomb/zeros"
 printf 'name: b\ntitle: t\nlayout: csv\nlicence: l\nsource: s\nfiles: [{url: "file://%s", as: b.tar.gz, bytes: %d, checksum: unknown, unpack: true}]\n' \
   "$work/b.tar.gz" "$(stat -c %s "$work/b.tar.gz")" >"$work/b.yaml"
-expect 2 "it is not unpacked" "$pquant" data fetch "$work/b.yaml"
+expect 2 "it is not unpacked" "$pquant" data fetch "$work/b.yaml" --local
 [ ! -e "$work/data/b/zeros" ] || fault "the bomb went off"
 
 # Names in a dataset are shown, not obeyed; a pipe is not waited for.

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <time.h>
+
 #include "core/budget.h"
 #include "core/memory.h"
 
@@ -100,4 +102,58 @@ Test(memory, a_file_costs_no_more_than_it_is_worth)
     pq_free(more);
     pq_free(kept);
     (void)unlink(path);
+}
+
+static double thread_s(void)
+{
+    struct timespec now;
+
+    cr_assert_eq(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now), 0);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Two seconds, which sanitizers make ten times as many. */
+Test(memory, a_file_takes_no_more_time_than_it_is_worth)
+{
+    const double start = thread_s();
+    double       took;
+    pq_budget    budget;
+    pq_err       err = {0};
+    void        *p;
+
+    pq_budget_start(&budget, "/no/such/file");
+    while ((p = pq_calloc(1, 100)) != NULL) {
+        pq_free(p);
+    }
+    took = thread_s() - start;
+    cr_expect_eq(pq_budget_end(&budget, "/no/such/file", PQ_ERR_NOMEM, &err),
+                 PQ_ERR_FORMAT);
+    cr_expect_not_null(strstr(err.message,
+                              "reading it takes more time than its 0 bytes are "
+                              "worth (2 s, and 1 s for each MB)"),
+                       "%s", err.message);
+    cr_expect(took >= 2.0 && took < 25.0, "%g s", took);
+#ifndef __SANITIZE_ADDRESS__
+    cr_expect_lt(took, 2.5);
+#endif
+}
+
+Test(memory, budgets_of_bytes_alone_are_given_anew)
+{
+    pq_budget budget;
+    void     *a, *b;
+
+    pq_budget_start_bytes(&budget, 1000);
+    a = pq_calloc(1, 640);
+    cr_expect_not_null(a);
+    cr_expect_not(pq_budget_fits(640));
+    pq_budget_regive(&budget, 2000);
+    cr_expect(pq_budget_fits(640));
+    pq_budget_regive(&budget, 100); /* less than is in use */
+    b = pq_calloc_packed(1, 1);
+    cr_expect_null(b);
+    cr_expect_eq(pq_budget_end(&budget, "x", PQ_OK, NULL), PQ_OK);
+    cr_expect(pq_budget_out_of_bytes(&budget));
+    pq_free(a);
+    pq_free(b);
 }

@@ -47,7 +47,8 @@ static pq_set one(pq_set_file *file, const char *url, const char *sum, uint64_t 
                     .source  = none,
                     .path    = none,
                     .files   = file,
-                    .n_files = 1};
+                    .n_files = 1,
+                    .local   = true};
 }
 
 static bool is_content(const char *name)
@@ -82,6 +83,45 @@ static void sums(char sha[80], char adler[24])
     OK(pq_hash_file(path, hex, err));
     snprintf(sha, 80, "sha256:%s", hex);
     snprintf(adler, 24, "adler32:%08lx", adler32(adler32(0, NULL, 0), content, BYTES));
+}
+
+Test(fetch, a_file_url_is_refused_unless_asked_for)
+{
+    static const char *const urls[] = {"file:///etc/hostname", "FILE:///etc/hostname",
+                                       "file:/etc/hostname"};
+
+    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
+        char       *where = NULL;
+        pq_set_file file;
+        pq_err      err = {0};
+        pq_set      set = one(&file, urls[i], NULL, 0);
+        set.local       = false;
+        cr_expect_eq(pq_set_fetch(&set, NULL, &where, NULL, &err), PQ_ERR_CONFIG);
+        cr_expect_not_null(strstr(err.message, "names a file of this computer"));
+        cr_expect_not_null(strstr(err.hint, "--local"));
+        cr_expect_not(pq_folder_exists(home), "something was made");
+    }
+}
+
+/* What says that it is larger than any such file may be, without being it. */
+Test(fetch, a_file_of_unknown_size_is_not_endless)
+{
+    char        url[200], *where = NULL;
+    pq_set_file file;
+    pq_err      err = {0};
+
+    snprintf(path, sizeof path, "%s/holes", folder);
+    fclose(fopen(path, "wb"));
+    cr_assert_eq(truncate(path, (off_t)PQ_FETCH_UNKNOWN_MAX + 1), 0);
+    snprintf(url, sizeof url, "file://%s", path);
+    pq_set set = one(&file, url, NULL, 0);
+    cr_expect_eq(pq_set_fetch(&set, NULL, &where, NULL, &err), PQ_ERR_FORMAT);
+    cr_expect_not_null(strstr(err.message, "sends more than the 16000000000 bytes that a "
+                                           "file may have whose manifest says bytes: "
+                                           "unknown"),
+                       "%s", err.message);
+    cr_expect_not(there("f.bin"));
+    cr_expect_not(there("f.bin.part"));
 }
 
 Test(fetch, a_file_url_is_copied_and_checked)

@@ -386,8 +386,8 @@ Test(config, names_of_any_text_are_shown_as_they_read_back)
         OK(pq_config_read("shown.yaml", NULL, &b, NULL, ERR));
         cr_expect_str_eq(a->pipelines[0].name, b->pipelines[0].name);
         cr_expect_str_eq(a->pipelines[0].cases[0].label, b->pipelines[0].cases[0].label);
-        cr_expect_str_eq(a->pipelines[0].cases[0].stages[0].layers,
-                         b->pipelines[0].cases[0].stages[0].layers);
+        cr_expect_str_eq(a->pipelines[0].cases[0].stages[0]->layers,
+                         b->pipelines[0].cases[0].stages[0]->layers);
         pq_text_free(&shown);
         pq_config_free(&a);
         pq_config_free(&b);

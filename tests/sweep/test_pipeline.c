@@ -77,7 +77,7 @@ Test(pipeline, values_reach_the_stages)
                     "sweep: {r: [2, 4]}}\n",
                     NULL);
     cr_assert_eq(c->pipelines[0].cases[1].n_stages, 1);
-    pq_stage_print(&c->pipelines[0].cases[1].stages[0], &text);
+    pq_stage_print(c->pipelines[0].cases[1].stages[0], &text);
     cr_expect(strstr(text.text, "rank=4") != NULL && strstr(text.text, "fc*") != NULL,
               "%s", text.text);
     pq_text_free(&text);
@@ -123,4 +123,119 @@ Test(pipeline, grids_without_end_are_refused)
     cr_expect_eq(pq_config_read("c.yaml", NULL, &c, &problems, NULL), PQ_ERR_CONFIG);
     cr_expect(strstr(problems.text, "range: has more than 100000 values\n") != NULL);
     pq_text_free(&problems);
+}
+
+/* Every stage of every case, as it is when each case is read on its own: of the axes, one
+ * value each is left. */
+Test(pipeline, shared_stages_are_those_of_each_case_alone)
+{
+    char *all = pq_format("pipelines:\n  p: {%s,\n    sweep: {b: [4, 8], s: [0.1, 0.2, "
+                          "0.3]}, zip: {r: [2, 4, 3], l: [fc1, fc2, fc1]}, exclude: "
+                          "[{b: 4.0, r: 4}]}\n",
+                          "stages: [{svd: {rank: $r, layers: $l}}, {prune: "
+                          "{target_sparsity: 0.5}}, {quantize: {bits: $b}}, {prune: "
+                          "{target_sparsity: $s}}]");
+    pq_config *c;
+
+    enter_folder();
+    c                    = read_config(all, NULL);
+    const pq_pipeline *p = &c->pipelines[0];
+    cr_assert_eq(p->n_cases, 15);
+    for (size_t i = 0; i < p->n_cases; i++) {
+        const pq_setting *v    = p->cases[i].axes;
+        char             *text = pq_format(
+                        "pipelines:\n  p: [{svd: {rank: %s, layers: %s}}, {prune: {target_sparsity: "
+                                    "0.5}}, {quantize: {bits: %s}}, {prune: {target_sparsity: %s}}]\n",
+                        v[2].value, v[3].value, v[0].value, v[1].value);
+        pq_config *one = read_config(text, NULL);
+        for (size_t s = 0; s < 4; s++) {
+            pq_text is = {0}, due = {0};
+            pq_stage_print(p->cases[i].stages[s], &is);
+            pq_stage_print(one->pipelines[0].cases[0].stages[s], &due);
+            cr_expect_str_eq(is.text, due.text, "%s", p->cases[i].label);
+            pq_text_free(&is);
+            pq_text_free(&due);
+        }
+        pq_config_free(&one);
+        pq_free(text);
+    }
+    cr_expect_eq(p->cases[0].stages[1], p->cases[14].stages[1], "one stage, made twice");
+    pq_config_free(&c);
+    pq_free(all);
+}
+
+/* 100,000 cells, every one with parameters of its own, and one with shared ones. */
+static const char *const large[] = {
+    "{stages: [{finetune: {epochs: $a, batch: $b, seed: $c}}],",
+    "{stages: [{svd: {rank: $a}}, {svd: {rank: $b}}, {svd: {rank: $c}}],"};
+
+static void write_large(size_t i, const char *limits)
+{
+    char *text = pq_format(
+        HEAD "%spipelines:\n  p: %s\n    sweep: {a: {range: [1, 100, 1]}, b: {range: [1, "
+             "100, 1]}, c: {range: [1, 10, 1]}}}\n",
+        limits, large[i]);
+
+    write_text("c.yaml", text);
+    pq_free(text);
+}
+
+Test(pipeline, cells_as_many_as_there_may_be_fit_into_what_a_file_may_take)
+{
+    enter_folder();
+    for (size_t i = 0; i < 2; i++) {
+        pq_config *c      = NULL;
+        size_t     before = pq_memory_bytes();
+        write_large(i, "");
+        pq_memory_peak_start();
+        OK(pq_config_read("c.yaml", NULL, &c, NULL, ERR));
+        cr_expect_eq(c->pipelines[0].n_cases, 100000);
+        cr_expect_lt(pq_memory_peak() - before, i == 0 ? 64 << 20 : 24 << 20, "%zu bytes",
+                     pq_memory_peak() - before);
+        pq_config_free(&c);
+    }
+}
+
+Test(pipeline, the_limit_of_memory_holds_what_is_planned)
+{
+    pq_err     err = {0};
+    pq_config *c   = NULL;
+
+    enter_folder();
+    write_large(0, "limits: {memory: 20MB}\n");
+    cr_expect_eq(pq_config_read("c.yaml", NULL, &c, NULL, &err), PQ_ERR_CONFIG);
+    cr_expect_str_eq(err.message,
+                     "c.yaml: planning its 100000 cells takes more memory than "
+                     "limits.memory = 20.0 MB");
+    cr_expect_not_null(strstr(err.hint, "limits.memory"));
+    write_large(1, "limits: {memory: 20MB}\n"); /* shares its stages */
+    OK(pq_config_read("c.yaml", NULL, &c, NULL, ERR));
+    pq_config_free(&c);
+}
+
+/* What a value becomes where it is put in is held too, with a limit or without. */
+Test(pipeline, values_that_multiply_are_held)
+{
+    static const char *const limits[] = {"", "limits: {memory: 30MB}\n"};
+    pq_text                  text     = {0};
+
+    enter_folder();
+    for (size_t i = 0; i < 2; i++) {
+        pq_err     err = {0};
+        pq_config *c   = NULL;
+        pq_text_free(&text);
+        pq_text_add(&text, HEAD "%spipelines:\n  p:\n    sweep: {x: [[", limits[i]);
+        for (size_t k = 0; k < 4000; k++) {
+            pq_text_add(&text, "%s12345678", k == 0 ? "" : ",");
+        }
+        pq_text_add(&text, "], [1]]}\n    stages: [");
+        for (size_t k = 0; k < 2000; k++) {
+            pq_text_add(&text, "%s{svd: {layers: $x, rank: $x}}", k == 0 ? "" : ",");
+        }
+        pq_text_add(&text, "]\n");
+        write_text("c.yaml", text.text);
+        cr_expect_eq(pq_config_read("c.yaml", NULL, &c, NULL, &err), PQ_ERR_CONFIG);
+        cr_expect_lt(pq_memory_peak(), (size_t)100 << 20);
+    }
+    pq_text_free(&text);
 }

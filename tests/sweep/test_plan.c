@@ -388,3 +388,55 @@ Test(plan, inputs_are_found_beside_the_configuration_and_in_the_data_folder)
     pq_cells_free(&cells);
     pq_config_free(&config);
 }
+
+/* Neighbours share the keys of what they begin with; each is still that of its own text.
+ */
+Test(plan, shared_prefixes_have_the_keys_of_their_texts)
+{
+    pq_config *config;
+    pq_cells   cells;
+
+    enter_inputs(100);
+    plan(
+        "seeds: {repeats: 2}\npipelines:\n  p: {stages: [{svd: {rank: $r}}, {svd: {rank: "
+        "2, layers: $l}}, {finetune: {epochs: $e}}], sweep: {e: [1, 2], r: [2, 3], l: "
+        "[a, "
+        "b]}}\n",
+        &config, &cells);
+    cr_assert_eq(cells.n, 16);
+    for (size_t i = 0; i < cells.n; i++) {
+        for (size_t s = 0; s <= 3; s++) {
+            pq_text text = {0};
+            char    due[PQ_HASH_TEXT];
+            pq_key_artifact(&cells, &cells.cells[i], s, &text);
+            OK(pq_key_of(&text, due, ERR));
+            cr_expect_str_eq(cells.cells[i].artifact[s], due, "cell %zu, stage %zu", i,
+                             s);
+            pq_text_free(&text);
+        }
+    }
+    pq_cells_free(&cells);
+    pq_config_free(&config);
+}
+
+Test(plan, the_limit_of_memory_holds_the_cells)
+{
+    const char *rest = "pipelines:\n  p: {stages: [{svd: {rank: $a}}, {svd: {rank: $b}}, "
+                       "{svd: {rank: $c}}],"
+                       "\n    sweep: {a: {range: [1, 100, 1]}, b: {range: [1, 100, 1]}, "
+                       "c: {range: [1, 10, "
+                       "1]}}}\n";
+    char       *text = pq_format("limits: {memory: 40MB}\n%s", rest);
+    pq_config  *config;
+    pq_cells    cells = {0};
+    pq_err      err   = {0};
+
+    enter_inputs(100);
+    config = read_config(text, NULL);
+    cr_expect_eq(pq_cells_plan(config, NULL, &cells, &err), PQ_ERR_CONFIG);
+    cr_expect_str_eq(err.message,
+                     "c.yaml: planning its 100000 cells takes more memory than "
+                     "limits.memory = 40.0 MB");
+    pq_config_free(&config);
+    pq_free(text);
+}
