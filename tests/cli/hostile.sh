@@ -118,7 +118,8 @@ expect 2 "it is not unpacked" "$pquant" data fetch "$work/b.yaml" --local
 expect 0 'a\u001b[31m' "$pquant" data info "$work/corpus/escapes_in_names.h5"
 expect 2 "is a pipe, a device or a socket, not a file" timeout 20 "$pquant" data info "$work/corpus/pipe.h5"
 
-# What opening each file of the corpus costs, and mutations of a file of each format: PQUANT_MUTATIONS of each.
+# What opening each file of the corpus costs, and mutations of a file of each format: PQUANT_MUTATIONS of each, the
+# first of those that PQUANT_MUTATIONS=10000 ./pquant.sh test "cli hostile" runs whole (an hour and more).
 opener=$(dirname "$pquant")/../../tests/hostile_open
 [ -x "$opener" ] || { echo "skipped: hostile_open is not built"; done_testing; }
 budget=

@@ -2,7 +2,8 @@
 """Opens hostile files by hostile_open and holds what each costs against what it is worth.
 
 usage: check.py OPENER corpus FOLDER            the files of make.py, each with its message
-       check.py OPENER mutations FOLDER COUNT   COUNT structured mutations of a file of each format
+       check.py OPENER mutations FOLDER COUNT [FIRST]   COUNT structured mutations of a file of each format, from
+                                                seed FIRST on; the same seed is the same file
        (--no-budget: only that nothing crashes, for a build with sanitizers)
 """
 import json
@@ -60,15 +61,20 @@ def corpus(opener, folder, budget):
             yield f"{kind} {name} is not refused"
 
 
-def mutations(opener, folder, count, budget):
-    slowest = largest = 0.0
-    for kind, path, seed in mutate.all_files(pathlib.Path(folder), count):
+def mutations(opener, folder, first, count, budget):
+    rows = {}
+    for name, kind, path, seed in mutate.all_files(pathlib.Path(folder), first, count):
         answer = opener.ask(kind, path)
-        slowest, largest = max(slowest, answer["cpu_s"]), max(largest, answer["memory_bytes"])
-        bad = list(faults_of(answer, budget))
-        for fault in bad:
+        row = rows.setdefault(name, [0, 0, 0.0, 0.0])
+        if seed is None and answer["exit"] != 0:
+            yield f"{kind} {name} is refused before it is changed: {answer['message']}"
+        row[0], row[1] = row[0] + 1, row[1] + (answer["exit"] == 1)
+        row[2], row[3] = max(row[2], answer["cpu_s"]), max(row[3], answer["memory_bytes"])
+        for fault in faults_of(answer, budget):
             yield f"{kind} {pathlib.Path(path).name} (seed {seed}) {fault}: {answer['message']}"
-    print(f"slowest {slowest:.2f} s, largest {largest / 1e6:.0f} MB")
+    for name, row in rows.items():
+        print(f"{name:16} {row[0]:6} opened, {row[1]:6} refused, slowest {row[2]:.2f} s, largest {row[3] / 1e6:3.0f} MB")
+    print(f"{sum(row[0] for row in rows.values())} mutations of {len(rows)} formats")
 
 
 def main(program, what, folder, *rest):
@@ -78,7 +84,9 @@ def main(program, what, folder, *rest):
     if what == "corpus":
         faults = list(corpus(opener, folder, budget))
     else:
-        faults = list(mutations(opener, folder, int(rest[0]), budget))
+        mutate.OPENER = program
+        numbers = [int(n) for n in rest if n.isdigit()]
+        faults = list(mutations(opener, folder, numbers[1] if len(numbers) > 1 else 0, numbers[0], budget))
     for fault in faults[:40]:
         print("FAULT:", fault)
     print(f"{what}: {len(faults)} faults, {time.time() - start:.0f} s")

@@ -1,10 +1,17 @@
 """Structured mutations: what a file of each format says is changed, not its bytes, so that most get past the
 parsers. Every mutation is a function of its seed."""
+import gzip
+import hashlib
+import io
 import json
 import pathlib
 import random
 import shutil
 import struct
+import subprocess
+import tarfile
+import warnings
+import zipfile
 
 import h5py
 import numpy as np
@@ -172,17 +179,108 @@ def change_lines(path, r):
     path.write_text("\n".join(lines), errors="surrogatepass")
 
 
-def change_binary(path, r):
-    """Formats of fixed fields: a whole field at a time, and cuts."""
-    data = bytearray(path.read_bytes())
+def changed_bytes(data, r):
+    """A whole field at a time, and cuts."""
+    data = bytearray(data)
     for _ in range(r.choice([1, 1, 2, 4])):
         size = r.choice([1, 2, 4, 8])
-        at = r.randrange(max(1, min(len(data), 4096) - size)) if r.random() < 0.7 else r.randrange(max(1, len(data) - size))
+        most = min(len(data), 4096) if r.random() < 0.7 else len(data)
+        at = r.randrange(max(1, most - size))
         field = r.choice([0, 1, 2**(8 * size) - 1, 2**(8 * size - 1), r.getrandbits(8 * size)])
         data[at:at + size] = field.to_bytes(size, r.choice(["little", "big"]))
+    return bytes(data[:r.randrange(len(data))] if data and r.random() < 0.1 else data)
+
+
+def change_binary(path, r):
+    """Formats of fixed fields."""
+    path.write_bytes(changed_bytes(path.read_bytes(), r))
+
+
+def change_checkpoint(path, r):
+    """Fields of 8 bytes, mostly of the counts and the history, under a sum that fits."""
+    data = bytearray(path.read_bytes()[:-64])
+    head = len(b"pquant-train-2\n")
+    for _ in range(r.choice([1, 1, 2, 4])):
+        first, last = r.choice([(0, head + 64), (head + 64, head + 104), (head + 104, head + 500), (0, len(data) - 8)])
+        at = r.randrange(first, last)
+        old = struct.unpack_from("<Q", data, at)[0]
+        new = r.choice([0, 1, old + 1, old - 1, old * 2, 2**32, 2**63, 2**64 - 1, 0x7ff8000000000000, r.getrandbits(64)])
+        struct.pack_into("<Q", data, at, new % 2**64)
+    if r.random() < 0.2:
+        data = data[:r.randrange(len(data))] if r.random() < 0.5 else data + bytes(r.choice([1, 8, 100000]))
+    path.write_bytes(bytes(data) + hashlib.sha256(data).hexdigest().encode())
+
+
+def change_cache(path, r):
+    """As any HDF5 file, with the attribute that covers the arrays made anew."""
+    change_hdf5(path, r)
+    with h5py.File(path, "r+") as f:
+        h = hashlib.sha256()
+        for name in ("0", "1", "2"):
+            a = np.asarray(f[name][()], "f8")
+            h.update(struct.pack("<9Q", a.ndim, *(a.shape + (0,) * 8)[:8]) + a.tobytes())
+        if "content" in f.attrs and r.random() < 0.95:
+            f.attrs["content"] = h.hexdigest()
+
+
+def change_zip(path, r):
+    """The members, packed again with sums that fit; then, at times, the directory itself."""
+    with zipfile.ZipFile(path) as z:
+        members = [(i.filename, z.read(i)) for i in z.infolist()]
+    for _ in range(r.choice([1, 1, 2])):
+        i, how = r.randrange(len(members)), r.randrange(5)
+        name, data = members[i]
+        if how == 0:
+            members[i] = (r.choice(TEXTS) or "x", data)
+        elif how == 1:
+            members.insert(i, members[i])
+        elif how == 2 and len(members) > 1:
+            del members[i]
+        else:
+            members[i] = (name, changed_bytes(data, r))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with zipfile.ZipFile(path, "w", r.choice([zipfile.ZIP_STORED] * 3 + [zipfile.ZIP_DEFLATED])) as z:
+            for name, data in members:
+                z.writestr(name, data)
+    if r.random() < 0.3:
+        change_binary(path, r)
+
+
+def change_tar(path, r):
+    """A header's fields under a sum that fits; plain or packed."""
+    data = bytearray(gzip.decompress(path.read_bytes()))
+    headers = [0, 1024, 2048]
+    for _ in range(r.choice([1, 1, 2])):
+        at, how = r.choice(headers), r.randrange(6)
+        if how == 0:
+            data[at:at + 100] = r.choice(TEXTS + ["../x", "/x", "a/../../x", "a" * 99, "./././x"]).encode("utf8", "replace")[:100].ljust(100, b"\0")
+        elif how == 1:
+            data[at + 124:at + 136] = r.choice([b"7" * 11 + b"\0", b"\x80" + b"\xff" * 11, b"0" * 12, b" " * 12, b"00000000777\0"])
+        elif how == 2:
+            data[at + 156] = r.choice(b"01234567LKxgVMSND\0")
+        elif how == 3:
+            data[at + 345:at + 500] = r.choice(TEXTS).encode("utf8", "replace")[:155].ljust(155, b"\0")
+        elif how == 4:
+            data[at:at] = data[at:at + 1024] * r.choice([1, 30])
+        else:
+            data[at + r.randrange(512)] = r.randrange(256)
+        if r.random() < 0.95:
+            data[at + 148:at + 156] = b"%06o\0 " % (sum(data[at:at + 148]) + 256 + sum(data[at + 156:at + 512]))
+    path.write_bytes(gzip.compress(bytes(data), 1) if r.random() < 0.8 else bytes(data))
     if r.random() < 0.1:
-        data = data[:r.randrange(len(data))]
-    path.write_bytes(data)
+        change_binary(path, r)
+
+
+def change_one_file(pattern):
+    def change(path, r):
+        change_hdf5(r.choice(sorted(path.glob(pattern))), r)
+    return change
+
+
+def change_memo(path, r):
+    file = path / "hashes.json"
+    file.write_text(change_text(file.read_text(), r))
 
 
 def change_results(path, r):
@@ -219,13 +317,41 @@ def small_results(path):
          "quantization": {"events": 1, "agree": 1, "layers": [{"layer": "a", "error": 0.1, "largest": 1, "signal": 1}]}}))
 
 
+#: tensors of a state dict of the zoo's jsc-mlp
+STATE = [(f"{2 * i}.{what}", (m, n) if what == "weight" else (m,))
+         for i, (m, n) in enumerate([(64, 16), (32, 64), (32, 32), (5, 32)]) for what in ("weight", "bias")]
+
+
+def pickled_state(legacy_storages):
+    """The dict as torch.save pickles it, written opcode by opcode: no PyTorch is needed."""
+    def string(t):
+        return b"X" + struct.pack("<I", len(t)) + t.encode()
+
+    def number(n):
+        return b"J" + struct.pack("<i", n)
+
+    out = b"\x80\x02}("
+    for i, (name, shape) in enumerate(STATE):
+        count = int(np.prod(shape))
+        strides = [int(np.prod(shape[k + 1:])) for k in range(len(shape))]
+        out += (string(name) + b"ctorch._utils\n_rebuild_tensor_v2\n((" + string("storage") + b"ctorch\nFloatStorage\n"
+                + string(str(i)) + string("cpu") + number(count) + (b"N" if legacy_storages else b"") + b"tQ" + number(0)
+                + b"(" + b"".join(map(number, shape)) + b"t(" + b"".join(map(number, strides)) + b"t\x89"
+                + b"ccollections\nOrderedDict\n)RtR")
+    return out + b"u."
+
+
+def tensor_bytes(i):
+    return np.linspace(-1, 1, int(np.prod(STATE[i][1])), dtype="<f4").tobytes()
+
+
 def legacy(path):
-    """{"w": tensor [2]} as torch.save wrote it before 1.6."""
-    path.write_bytes(
-        b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}(X\x0d\0\0\0little_endian\x88u."
-        b"\x80\x02}X\1\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0aX\3\0\0\0"
-        b"cpuJ\2\0\0\0tQK\0(J\2\0\0\0t(J\1\0\0\0t\x89ccollections\nOrderedDict\n)RtRs.\x80\x02](X\1\0\0\0ae."
-        + struct.pack("<Qff", 2, 1.0, 2.0))
+    """As torch.save wrote it before 1.6."""
+    head = (b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03."
+            b"\x80\x02}(X\x0d\0\0\0little_endian\x88u.")
+    keys = b"\x80\x02](" + b"".join(b"X\1\0\0\0%d" % i for i in range(len(STATE))) + b"e."
+    data = b"".join(struct.pack("<Q", int(np.prod(shape))) + tensor_bytes(i) for i, (_, shape) in enumerate(STATE))
+    path.write_bytes(head + pickled_state(True) + keys + data)
 
 
 def idx(path):
@@ -263,36 +389,161 @@ ARFF = "@relation r\n@attribute 'a b' real\n@attribute class {g,q}\n@data\n" + "
 MANIFEST = ("name: a\ntitle: t\nlayout: csv\nlicence: l\nsource: s\npath: x.csv\nfiles:\n  - url: http://x/y\n    as: x.csv\n"
             "    bytes: 10\n    checksum: unknown\n    unpack: false\n")
 
-#: name of the file, kind, how it is made, how it is changed
+def torch_zip(path):
+    """As torch.save writes it."""
+    with zipfile.ZipFile(path, "w") as z:
+        z.writestr("a/data.pkl", pickled_state(False))
+        z.writestr("a/byteorder", "little")
+        for i in range(len(STATE)):
+            z.writestr(f"a/data/{i}", tensor_bytes(i))
+        z.writestr("a/version", "3\n")
+
+
+def keras_model(path):
+    """Architecture and weights in one file."""
+    arch = json.loads((ROOT / "datasets/models/jsc-mlp.json").read_text())
+    with h5py.File(ROOT / "datasets/models/jsc-mlp.weights.h5") as source, h5py.File(path, "w") as f:
+        weights = f.create_group("model_weights")
+        for key in source:
+            source.copy(key, weights)
+        for key, value in source.attrs.items():
+            weights.attrs[key] = value
+        f.attrs["keras_version"], f.attrs["backend"] = "2.1.3", "tensorflow"
+        f.attrs["model_config"] = json.dumps({"class_name": arch["class_name"], "config": arch["config"]})
+
+
+def change_json_file(path, r):
+    path.write_text(change_text(path.read_text(), r))
+
+
+HLF = ["zlogz", "c1_b0_mmdt", "c1_b1_mmdt", "c1_b2_mmdt", "c2_b1_mmdt", "c2_b2_mmdt", "d2_b1_mmdt", "d2_b2_mmdt",
+       "d2_a1_b1_mmdt", "d2_a1_b2_mmdt", "m2_b1_mmdt", "m2_b2_mmdt", "n2_b1_mmdt", "n2_b2_mmdt", "mass_mmdt", "multiplicity"]
+LABELS = ["g", "q", "w", "z", "t"]
+
+
+def jet_columns(n):
+    x = np.arange(n * 21, dtype="f4").reshape(n, 21)
+    x[:, 16:] = np.eye(5)[np.arange(n) % 5]
+    return x
+
+
+def zenodo(path):
+    with h5py.File(path, "w") as f:
+        f["jets"] = jet_columns(20)
+        f["jetFeatureNames"] = np.array([f"j_{n}" for n in HLF + LABELS], "S")
+        f["jetConstituentList"] = np.ones((20, 4, 3), "f4")
+
+
+def cernbox(path):
+    rows = np.zeros(20, [(f"j_{n}", "f4") for n in HLF + LABELS])
+    for i, name in enumerate(rows.dtype.names):
+        rows[name] = jet_columns(20)[:, i]
+    with h5py.File(path, "w") as f:
+        f["t_allpar_new"] = rows
+
+
+def jetnet(path):
+    path.mkdir(exist_ok=True)
+    for name in LABELS:
+        with h5py.File(path / f"{name}.hdf5", "w") as f:
+            f["particle_features"] = np.ones((6, 5, 4), "f4")
+            f["jet_features"] = np.ones((6, 4), "f4")
+
+
+def ftag(path):
+    jets = np.zeros(20, [("pt", "f4"), ("eta", "f4"), ("eventNumber", "u8"), ("HadronConeExclTruthLabelID", "i4")])
+    jets["HadronConeExclTruthLabelID"] = np.array([0, 4, 5, 15] * 5)
+    jets["eventNumber"] = np.arange(20)
+    with h5py.File(path, "w") as f:
+        f["jets"] = jets
+        f["tracks"] = np.ones((20, 4), [("d0", "f4"), ("valid", "?")])
+        f["jets"].attrs["flavour_label"] = ["a", "b"]
+
+
+GUEST = "".join(json.dumps([50.0 + i, 0.5, [0, 4, 5][i % 3], [1.0] * 8, [2.0] * 6, [[1.0, 2.0]]]) + "\n" for i in range(20))
+
+
+def tar(path):
+    with tarfile.open(path, "w:gz", format=tarfile.USTAR_FORMAT) as t:
+        for name in ("a.bin", "b/c.bin", "d.bin"):
+            info = tarfile.TarInfo(name)
+            info.size = 300
+            t.addfile(info, io.BytesIO(b"x" * 300))
+
+
+def made_by_opener(kind):
+    """A file that hostile_open makes where it is not there."""
+    def make(path):
+        path.unlink(missing_ok=True)
+        subprocess.run([OPENER], input=f"{kind} {path}\n", text=True, check=True, stdout=subprocess.DEVNULL)
+    return make
+
+
+def memo(path):
+    path.mkdir(exist_ok=True)
+    (path / "hashes.json").write_text(json.dumps({"ab" * 32: "cd" * 32, "12" * 32: "34" * 32}))
+
+
+def curves(path):
+    small_results(path)
+    (path / "arrays").mkdir()
+    with h5py.File(path / "arrays/ab.h5", "w") as f:
+        for name in ("a", "b"):
+            for what in ("signal_efficiency", "background_efficiency"):
+                f[f"roc/{name}/{what}"] = np.linspace(0, 1, 50)
+
+
+OPENER = None  # the program, for what it makes itself
+
+#: name of the file, kind, how it is made, how it is changed. What the program writes and never reads again (tables,
+#: pages, plots, scores, the SQLite index) is not here.
 FORMATS = [
     ("pquant.h5", "model", copy("datasets/models/jsc-mlp.h5"), change_hdf5),
-    ("keras.h5", "model", copy("datasets/models/jsc-mlp.weights.h5"), change_hdf5),
+    ("keras.h5", "model", keras_model, change_hdf5),
+    ("keras.weights.h5", "weights", copy("datasets/models/jsc-mlp.weights.h5"), change_hdf5),
+    ("keras.json", "arch", copy("datasets/models/jsc-mlp.json"), change_json_file),
     ("torch.pth", "state", legacy, change_binary),
+    ("torch_zip.pth", "state", torch_zip, change_zip),
     ("dataset.h5", "data", small_dataset, change_hdf5),
+    ("zenodo.h5", "data", zenodo, change_hdf5),
+    ("cernbox.h5", "data", cernbox, change_hdf5),
+    ("jetnet", "data", jetnet, change_one_file("*.hdf5")),
+    ("ftag.h5", "data", ftag, change_hdf5),
+    ("guest.json", "data", text(GUEST), change_lines),
     ("table.csv", "data", text(CSV), change_lines),
     ("table.arff", "data", text(ARFF), change_lines),
     ("idx", "data", idx, change_idx),
     ("cifar", "data", cifar, change_cifar),
     ("sweep.yaml", "config", copy("configs/quickstart.yaml"), change_lines),
+    ("training.yaml", "training", copy("configs/train-jsc.yaml"), change_lines),
     ("set.yaml", "manifest", text(MANIFEST), change_lines),
+    ("set.tar.gz", "archive", tar, change_tar),
     ("results", "results", small_results, change_results),
+    ("curves", "curves", curves, change_one_file("arrays/*.h5")),
+    ("memo", "hashes", memo, change_memo),
+    ("abcd.h5", "cache", made_by_opener("cache"), change_cache),
+    ("checkpoint.bin", "checkpoint", made_by_opener("checkpoint"), change_checkpoint),
 ]
 
 
-def all_files(folder, count):
-    """Makes `count` mutations of each format, one after the other: kind, path, seed."""
+def all_files(folder, first, count):
+    """Makes `count` mutations of each format, one after the other, from seed `first` on: name, kind, path, seed.
+    First the file itself, without a seed, which is to be read."""
     for name, kind, make, change in FORMATS:
-        original = folder / f"seed_{name}"
-        if original.is_dir():
-            shutil.rmtree(original)
+        original, path = folder / f"seed_{name}", folder / name
+        for old in (original, path):
+            if old.is_dir():
+                shutil.rmtree(old)
         make(original)
-        for seed in range(count):
-            r, path = random.Random(f"{name} {seed}"), folder / name
+        yield name, kind, original, None
+        for seed in range(first, first + count):
+            r = random.Random(f"{name} {seed}")
             if path.is_dir():
                 shutil.rmtree(path)
             (shutil.copytree if original.is_dir() else shutil.copy)(original, path)
             try:
                 change(path, r)
-            except (ValueError, TypeError, KeyError, RuntimeError, OSError, OverflowError, UnicodeError, IndexError):
+            except (ValueError, TypeError, KeyError, RuntimeError, OSError, OverflowError, UnicodeError, IndexError,
+                    struct.error):
                 pass  # what libhdf5 or numpy refuse to write; what was changed before is opened
-            yield kind, path, f"{name} {seed}"
+            yield name, kind, path, f"{name} {seed}"

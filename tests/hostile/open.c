@@ -1,8 +1,10 @@
 /*
  * Opens files as the program does, each in a child, and tells what that cost.
  *
- *   hostile_open <LIST     lines "KIND PATH"; KIND: model state data config manifest
- * results
+ *   hostile_open <LIST     lines "KIND PATH"; KIND: model state weights arch data config
+ * training manifest archive cache checkpoint curves hashes results
+ *
+ * A cache entry or a checkpoint that is not there is made.
  *
  * For each a line of JSON: path, kind, bytes (of the file), exit (0 read, 1 refused, or
  * -signal), memory_bytes, cpu_s, message.
@@ -19,17 +21,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "compress/cache.h"
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/memory.h"
 #include "data/dataset.h"
 #include "data/fetch.h"
+#include "data/untar.h"
 #include "exec/plan.h"
 #include "formats/model.h"
+#include "formats/zoo.h"
 #include "report/report.h"
 #include "store/results.h"
 #include "store/table.h"
 #include "sweep/config.h"
+#include "sweep/inputs.h"
+#include "sweep/train_config.h"
+#include "train/train.h"
 
 enum { CHUNK = 256, SLOWEST_S = 60 };
 
@@ -58,7 +66,20 @@ static pq_status open_model(const char *path, pq_err *err)
 /* A state dict, beside an architecture. */
 static pq_status open_state(const char *path, pq_err *err)
 {
-    return open_as(path, "resnet20", err);
+    return open_as(path, "jsc-mlp", err);
+}
+
+/* Weights of Keras beside an architecture, and the other way round. */
+#define JETS PQ_TEST_SOURCE_ROOT "/datasets/models/jsc-mlp"
+
+static pq_status open_weights(const char *path, pq_err *err)
+{
+    return open_as(path, JETS ".json", err);
+}
+
+static pq_status open_arch(const char *path, pq_err *err)
+{
+    return open_as(JETS ".weights.h5", path, err);
 }
 
 static pq_status open_data(const char *path, pq_err *err)
@@ -111,10 +132,136 @@ static pq_status open_manifest(const char *path, pq_err *err)
     return st;
 }
 
+static int remove_one(const char *path, const struct stat *info, int kind,
+                      struct FTW *where)
+{
+    (void)info;
+    (void)kind;
+    (void)where;
+    return remove(path);
+}
+
+static pq_status open_training(const char *path, pq_err *err)
+{
+    pq_train_config *config   = NULL;
+    pq_text          problems = {0};
+    pq_status        st = pq_train_config_read(path, NULL, NULL, &config, &problems, err);
+
+    pq_train_config_free(&config);
+    pq_text_free(&problems);
+    return st;
+}
+
+/* Unpacked into a folder beside it, which is removed. */
+static pq_status open_archive(const char *path, pq_err *err)
+{
+    char     *folder = pq_format("%s.unpacked", path);
+    pq_status st     = pq_folder_make(folder, err);
+
+    st = st == PQ_OK ? pq_untar(path, folder, err) : st;
+    (void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    pq_free(folder);
+    return st;
+}
+
+/* The factors of an SVD, 6 x 3 of any rank: what svd.c asks for. */
+static pq_status open_cache(const char *path, pq_err *err)
+{
+    const pq_shape due[]  = {PQ_SHAPE(6, 0), PQ_SHAPE(0), PQ_SHAPE(0, 3)};
+    pq_tensor     *got[3] = {0};
+    char          *folder = pq_format("%.*s", (int)(strrchr(path, '/') - path), path);
+    char          *key    = pq_format("%.*s", (int)strlen(strrchr(path, '/') + 1) - 3,
+                                      strrchr(path, '/') + 1);
+    pq_cache      *cache  = NULL;
+    pq_status      st;
+
+    PQ_TRY(pq_cache_open(folder, &cache, err));
+    if (!pq_file_exists(path)) {
+        PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(6, 2), &got[0], err));
+        PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(2), &got[1], err));
+        PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(2, 3), &got[2], err));
+        pq_cache_put(cache, key, 3, got);
+    } else {
+        PQ_CHECK(pq_cache_get(cache, key, 3, due, got), PQ_ERR_FORMAT, "is not taken");
+    }
+cleanup:
+    for (size_t i = 0; i < 3; i++) {
+        pq_tensor_free(&got[i]);
+    }
+    pq_cache_close(&cache);
+    pq_free(folder);
+    pq_free(key);
+    return st;
+}
+
+/* A training of three epochs, which goes on from the checkpoint; events lie beside it. */
+static pq_status open_checkpoint(const char *path, pq_err *err)
+{
+    static const char *const classes[] = {"g", "q", "w", "z", "t"};
+    char                    *events    = pq_format("%s.events.csv", path);
+    pq_graph                *graph     = NULL;
+    pq_dataset              *data      = NULL;
+    pq_train_params          params    = {0};
+    pq_train_summary         summary   = {0};
+    pq_train_options         options   = {.threads = 1, .checkpoint = path};
+    pq_text                  text      = {0};
+    pq_status                st;
+
+    if (!pq_file_exists(events)) {
+        for (int i = -1; i < 40; i++) {
+            for (int k = 0; k < 16; k++) {
+                pq_text_add(&text, i < 0 ? "f%d," : "%d,",
+                            i < 0 ? k : (i + 1) * (k + 3) % 11);
+            }
+            pq_text_add(&text, "%s\n", i < 0 ? "class" : classes[i % 5]);
+        }
+        PQ_TRY(pq_file_write(events, text.text, text.length, err));
+    }
+    PQ_TRY(pq_zoo_build("jsc-mlp", 1, &graph, err));
+    PQ_TRY(pq_dataset_open(events, NULL, &data, err));
+    PQ_TRY(pq_params_default(pq_train_param_table, &params, err));
+    params.epochs = 3;
+    PQ_TRY(pq_train(graph, &(pq_train_data){data, 0, SIZE_MAX}, &params, &options,
+                    &summary, err));
+cleanup:
+    pq_text_free(&text);
+    pq_free(events);
+    pq_graph_free(&graph);
+    pq_dataset_close(&data);
+    pq_params_free(pq_train_param_table, &params);
+    pq_train_summary_free(&summary);
+    return st;
+}
+
+/* What a results folder remembers of its inputs; damaged, it is an empty memo. */
+static pq_status open_hashes(const char *path, pq_err *err)
+{
+    pq_hash_memo memo = {0};
+    pq_status    st   = pq_hash_memo_open(path, &memo, err);
+
+    (void)pq_hash_memo_get(&memo, "ab");
+    pq_hash_memo_close(&memo);
+    return st;
+}
+
+static pq_status report_on(const char *path, bool plots, pq_err *err);
+
+/* The page with plots, which read the curves; gnuplot is not found, so none is drawn. */
+static pq_status open_curves(const char *path, pq_err *err)
+{
+    (void)setenv("PATH", "/none", 1);
+    return report_on(path, true, err);
+}
+
 /* A folder of results: the tables and the page, without plots. */
 static pq_status open_results(const char *path, pq_err *err)
 {
-    const pq_report_options options = {.no_plots = true};
+    return report_on(path, false, err);
+}
+
+static pq_status report_on(const char *path, bool plots, pq_err *err)
+{
+    const pq_report_options options = {.no_plots = !plots};
     json_t                 *results = NULL;
     pq_report_summary       summary;
     pq_text                 text = {0};
@@ -133,8 +280,12 @@ static const struct {
     const char *name;
     pq_status (*open)(const char *path, pq_err *err);
 } kinds[] = {{"model", open_model},       {"state", open_state},
+             {"weights", open_weights},   {"arch", open_arch},
              {"data", open_data},         {"config", open_config},
-             {"manifest", open_manifest}, {"results", open_results}};
+             {"manifest", open_manifest}, {"results", open_results},
+             {"training", open_training}, {"archive", open_archive},
+             {"cache", open_cache},       {"checkpoint", open_checkpoint},
+             {"hashes", open_hashes},     {"curves", open_curves}};
 
 static void child(const char *kind, const char *path, pq_err *shared, size_t *peak)
 {
