@@ -76,12 +76,18 @@ size_t pq_rng_below(pq_rng *rng, size_t n)
     return (size_t)(draw % n);
 }
 
-void pq_rng_shuffle(pq_rng *rng, size_t *index, size_t n)
+size_t pq_rng_shuffle_part(pq_rng *rng, size_t *index, size_t left, size_t swaps)
 {
-    for (size_t i = n; i > 1; i--) {
-        const size_t j    = pq_rng_below(rng, i);
-        const size_t keep = index[i - 1];
-        index[i - 1]      = index[j];
+    for (; left > 1 && swaps > 0; left--, swaps--) {
+        const size_t j    = pq_rng_below(rng, left);
+        const size_t keep = index[left - 1];
+        index[left - 1]   = index[j];
         index[j]          = keep;
     }
+    return left;
+}
+
+void pq_rng_shuffle(pq_rng *rng, size_t *index, size_t n)
+{
+    (void)pq_rng_shuffle_part(rng, index, n, n);
 }

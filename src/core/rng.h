@@ -37,4 +37,8 @@ size_t pq_rng_below(pq_rng *rng, size_t n);
 /** Fisher-Yates shuffle of n indices. */
 void pq_rng_shuffle(pq_rng *rng, size_t *index, size_t n);
 
+/** The same, some swaps at a time: of n indices the first `left` are still to be
+ * shuffled, n at first. Returns how many are left then; done at 1 or 0. */
+size_t pq_rng_shuffle_part(pq_rng *rng, size_t *index, size_t left, size_t swaps);
+
 #endif

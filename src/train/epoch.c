@@ -26,22 +26,59 @@ void pq_trainer_fill(void *trainer, size_t first, size_t rows, float *x)
     }
 }
 
-/* Labels and weights of a batch, and what its loss is divided by. */
-static void start_batch(pq_trainer *t, const pq_events *events, const size_t *index,
-                        size_t n, const float *class_weight)
+/* Labels and weights of the next batch: they lie anywhere in memory. */
+static void gather_next(pq_trainer *t, const pq_events *events, const float *class_weight)
 {
     double sum = 0.0;
 
-    t->events = events;
-    t->index  = index;
-    for (size_t i = 0; i < n; i++) {
-        t->y[i] = events->y[index[i]];
-        t->w[i] = events->weight[index[i]] *
-                  (class_weight != NULL ? class_weight[t->y[i]] : 1.0F);
-        sum += (double)t->w[i];
+    for (size_t i = 0; i < t->next_n; i++) {
+        const size_t event = t->next_index[i];
+        t->next_y[i]       = events->y[event];
+        t->next_w[i]       = events->weight[event] *
+                       (class_weight != NULL ? class_weight[t->next_y[i]] : 1.0F);
+        sum += (double)t->next_w[i];
     }
-    t->weight = sum;
-    t->scale  = sum > 0.0 ? 1.0 / sum : 0.0; /* 0: no event of the batch counts */
+    t->next_weight = sum;
+}
+
+static void prepare_aside(void *trainer)
+{
+    pq_trainer *t = trainer;
+
+    gather_next(t, &t->train_events, t->class_weight);
+    pq_order_go_on(&t->ordering, t->swaps);
+}
+
+/* The next batch becomes the one at work; its loss is divided by its weight. */
+static void take_next(pq_trainer *t, const pq_events *events)
+{
+    int32_t *y = t->y;
+    float   *w = t->w;
+
+    t->events = events;
+    t->index  = t->next_index;
+    t->y      = t->next_y;
+    t->w      = t->next_w;
+    t->next_y = y;
+    t->next_w = w;
+    t->weight = t->next_weight;
+    t->scale  = t->weight > 0.0 ? 1.0 / t->weight : 0.0; /* 0: no event counts */
+    t->next_n = 0;
+}
+
+static void announce(pq_trainer *t, const size_t *index, size_t n)
+{
+    t->next_index = index;
+    t->next_n     = n;
+}
+
+/* A batch that nothing was done for before. */
+static void start_batch(pq_trainer *t, const pq_events *events, const size_t *index,
+                        size_t n)
+{
+    announce(t, index, n);
+    gather_next(t, events, NULL);
+    take_next(t, events);
 }
 
 static pq_loss_chunk chunk_of(const pq_trainer *t, const pq_net_call *c, size_t first)
@@ -146,7 +183,19 @@ static pq_status order_epoch(pq_trainer *t, size_t epoch, pq_err *err)
         return pq_order_balanced(seed, epoch, &t->train_events, t->classes,
                                  t->train_index, t->n_train, t->order, err);
     }
-    pq_order_uniform(seed, epoch, t->train_index, t->n_train, t->order);
+    if (t->ordering.epoch != epoch) {
+        pq_order_start(seed, epoch, t->train_index, t->n_train, t->next_order,
+                       &t->ordering);
+    }
+    pq_order_go_on(&t->ordering, t->n_train);
+    t->next_order = t->order;
+    t->order      = t->ordering.out;
+    t->ordering   = (pq_order){0};
+    if (epoch < (size_t)t->params->epochs) {
+        pq_order_start(seed, epoch + 1, t->train_index, t->n_train, t->next_order,
+                       &t->ordering);
+        t->swaps = (size_t)t->params->batch;
+    }
     return PQ_OK;
 }
 
@@ -176,16 +225,24 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
     t->augment          = t->how.height > 0;
     t->net->norms_fixed = t->params->fold_norm_after != PQ_UNSET &&
                           (int64_t)epoch > t->params->fold_norm_after;
+    announce(t, t->order, most);
+    gather_next(t, &t->train_events, t->class_weight);
     for (size_t i = 0; i < t->n_train; i += most, number++) {
         const size_t    n  = t->n_train - i < most ? t->n_train - i : most;
         const pq_course at = course_of(t, epoch, i, most);
         double          loss, now;
         PQ_CHECK(t->options->stop == NULL || *t->options->stop == 0, PQ_ERR_INTERRUPTED,
                  "interrupted in epoch %zu of %zu", epoch, (size_t)t->params->epochs);
-        start_batch(t, &t->train_events, t->order + i, n, t->class_weight);
-        t->key = pq_rng_bits(&keys);
+        const size_t       left  = t->n_train - i - n;
+        const pq_net_batch batch = {.n    = n,
+                                    .step = t->key = pq_rng_bits(&keys),
+                                    .fill          = pq_trainer_fill,
+                                    .loss          = training_loss,
+                                    .context       = t,
+                                    .aside         = left > 0 ? prepare_aside : NULL};
+        take_next(t, &t->train_events);
+        announce(t, t->order + i + n, left < most ? left : most);
         pq_teacher_run(t, &t->teacher, n);
-        const pq_net_batch batch = {n, t->key, pq_trainer_fill, training_loss, t};
         pq_net_train(t->net, &batch);
         loss    = sum_results(t, n) + pq_grids_penalty(t->net);
         out->lr = pq_learning_rate(t->params, &at);
@@ -222,8 +279,9 @@ static const char *run_validation(pq_trainer *t, double *loss)
     memset(t->seen, 0, t->net->chunks * t->classes * sizeof *t->seen);
     for (size_t i = 0; i < t->n_valid; i += most) {
         const size_t       n     = t->n_valid - i < most ? t->n_valid - i : most;
-        const pq_net_batch batch = {n, 0, pq_trainer_fill, validation_loss, t};
-        start_batch(t, t->valid_events, t->valid_index + i, n, NULL);
+        const pq_net_batch batch = {
+            .n = n, .fill = pq_trainer_fill, .loss = validation_loss, .context = t};
+        start_batch(t, t->valid_events, t->valid_index + i, n);
         memset(t->results, 0, t->net->chunks * sizeof *t->results);
         pq_net_infer(t->net, &batch);
         sum += sum_results(t, n) * t->weight;
@@ -289,7 +347,7 @@ void pq_trainer_recalls(pq_trainer *t, pq_teacher *other, double *recall)
     memset(t->seen, 0, t->classes * sizeof *t->seen);
     for (size_t i = 0; i < t->n_valid; i += most) {
         const size_t n = t->n_valid - i < most ? t->n_valid - i : most;
-        start_batch(t, t->valid_events, t->valid_index + i, n, NULL);
+        start_batch(t, t->valid_events, t->valid_index + i, n);
         pq_teacher_run(t, other, n);
         for (size_t k = 0; k < n; k++) {
             const float *logits = other->logits + k * t->loss.width;

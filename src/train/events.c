@@ -183,13 +183,25 @@ static pq_rng epoch_stream(uint64_t seed, size_t epoch)
     return pq_rng_stream(seed, purpose);
 }
 
+void pq_order_start(uint64_t seed, size_t epoch, const size_t *index, size_t n,
+                    size_t *out, pq_order *order)
+{
+    memcpy(out, index, n * sizeof *out);
+    *order = (pq_order){epoch, epoch_stream(seed, epoch), n, out};
+}
+
+void pq_order_go_on(pq_order *order, size_t swaps)
+{
+    order->left = pq_rng_shuffle_part(&order->rng, order->out, order->left, swaps);
+}
+
 void pq_order_uniform(uint64_t seed, size_t epoch, const size_t *index, size_t n,
                       size_t *out)
 {
-    pq_rng rng = epoch_stream(seed, epoch);
+    pq_order order;
 
-    memcpy(out, index, n * sizeof *out);
-    pq_rng_shuffle(&rng, out, n);
+    pq_order_start(seed, epoch, index, n, out, &order);
+    pq_order_go_on(&order, n);
 }
 
 pq_status pq_order_balanced(uint64_t seed, size_t epoch, const pq_events *events,

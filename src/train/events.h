@@ -40,6 +40,20 @@ pq_status pq_events_standardize(pq_events *e, pq_graph *graph, pq_err *err);
 void pq_order_uniform(uint64_t seed, size_t epoch, const size_t *index, size_t n,
                       size_t *out);
 
+/** Such an order in the making. */
+typedef struct {
+    size_t  epoch; /**< 0 = none */
+    pq_rng  rng;
+    size_t  left; /**< of `out`, still to be shuffled */
+    size_t *out;  /**< borrowed */
+} pq_order;
+
+/** Makes it some swaps at a time, so that it can be done beside other work; n swaps make
+ * it whole. */
+void pq_order_start(uint64_t seed, size_t epoch, const size_t *index, size_t n,
+                    size_t *out, pq_order *order);
+void pq_order_go_on(pq_order *order, size_t swaps);
+
 /**
  * Order of one epoch in which every class that occurs is drawn equally often;
  * within a class all events come before any comes again.

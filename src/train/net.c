@@ -170,6 +170,18 @@ static void run_chunk(void *context, size_t piece, size_t thread)
     }
 }
 
+/* The first phase, before whose chunks comes what is done beside them. */
+static void run_aside_or_chunk(void *context, size_t piece, size_t thread)
+{
+    const phase *p = context;
+
+    if (piece == 0) {
+        p->batch->aside(p->batch->context);
+    } else {
+        run_chunk(context, piece - 1, thread);
+    }
+}
+
 static void run_program(pq_net *net, const pq_net_batch *batch, bool training)
 {
     assert(batch->n >= 1 && batch->n <= net->batch);
@@ -183,7 +195,11 @@ static void run_program(pq_net *net, const pq_net_batch *batch, bool training)
     for (p.first = 0; p.first < n; p.first = p.last) {
         for (p.last = p.first + 1; p.last < n && !p.steps[p.last].meets; p.last++) {
         }
-        pq_pool_run(net->pool, chunks, run_chunk, &p);
+        if (p.first == 0 && batch->aside != NULL) {
+            pq_pool_run(net->pool, chunks + 1, run_aside_or_chunk, &p);
+        } else {
+            pq_pool_run(net->pool, chunks, run_chunk, &p);
+        }
     }
 }
 

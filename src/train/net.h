@@ -180,6 +180,9 @@ typedef struct {
     void (*fill)(void *context, size_t first, size_t rows, float *x);
     pq_net_loss loss;
     void       *context;
+    /** Done once beside the first chunks, on whichever thread is free, e.g. to make the
+     * next batch ready; NULL = nothing. */
+    void (*aside)(void *context);
 } pq_net_batch;
 
 /** Forward, loss, backward; leaves the gradients of each chunk in `gradients`. */

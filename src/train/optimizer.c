@@ -238,7 +238,7 @@ bool pq_optimizer_step(pq_optimizer *o, pq_net *net, size_t chunks, double lr)
     step   s      = {.o = o, .net = net, .chunks = chunks};
     double square = 0.0;
 
-    pq_pool_run_small(net->pool, net->n_flat, o->n_tiles, reduce, &s);
+    pq_pool_run_small(net->pool, chunks * net->n_flat, o->n_tiles, reduce, &s);
     if (net->n_grids > 0) {
         pq_grids_backward(net);
         pq_pool_run_small(net->pool, net->n_flat, o->n_tiles, measure, &s);

@@ -225,7 +225,9 @@ void pq_teacher_run(pq_trainer *t, pq_teacher *d, size_t n)
     lesson l = {t, d};
 
     if (d->net != NULL) {
-        pq_net_infer(d->net, &(pq_net_batch){n, 0, fill, keep_outputs, &l});
+        pq_net_infer(
+            d->net,
+            &(pq_net_batch){.n = n, .fill = fill, .loss = keep_outputs, .context = &l});
     }
 }
 

@@ -95,6 +95,7 @@ static pq_status split_events(pq_trainer *t, const pq_train_data *data, pq_err *
     PQ_NEW(t->train_index, n);
     PQ_NEW(t->valid_index, t->valid_events->n);
     PQ_NEW(t->order, n);
+    PQ_NEW(t->next_order, n);
     PQ_NEW(mixed, n);
     for (size_t i = 0; i < n; i++) {
         mixed[i] = t->train_index[i] = i;
@@ -214,6 +215,8 @@ static pq_status make_buffers(pq_trainer *t, size_t batch, pq_err *err)
 
     PQ_NEW(t->y, batch);
     PQ_NEW(t->w, batch);
+    PQ_NEW(t->next_y, batch);
+    PQ_NEW(t->next_w, batch);
     PQ_NEW(t->results, t->net->chunks);
     PQ_NEW(t->hits, cells);
     PQ_NEW(t->seen, cells);
@@ -278,10 +281,13 @@ void pq_trainer_free(pq_trainer *t)
     pq_free(t->train_index);
     pq_free(t->valid_index);
     pq_free(t->order);
+    pq_free(t->next_order);
     pq_free(t->class_weight);
     pq_free(t->floors);
     pq_free(t->y);
     pq_free(t->w);
+    pq_free(t->next_y);
+    pq_free(t->next_w);
     pq_free(t->results);
     pq_free(t->hits);
     pq_free(t->seen);

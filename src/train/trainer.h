@@ -51,6 +51,9 @@ typedef struct {
     const pq_events *valid_events; /**< of the two above */
     size_t           n_train, n_valid;
     size_t          *train_index, *valid_index, *order;
+    size_t          *next_order; /**< of the next epoch, in the making beside this one */
+    pq_order         ordering;
+    size_t           swaps;        /**< of it, in each batch */
     float           *class_weight; /**< [classes] */
     double          *floors;       /**< [classes] under the recalls, or NULL */
 
@@ -64,8 +67,14 @@ typedef struct {
     int32_t         *y;      /**< [batch] */
     float           *w;      /**< [batch], event times class weight */
     double           weight; /**< sum of w */
-    double           scale;  /**< 1 / weight, 0 where that is 0 */
-    uint64_t         key;    /**< of random draws in this batch */
+    /* the one after it, gathered beside it */
+    const size_t    *next_index;
+    size_t           next_n; /**< 0 = none */
+    int32_t         *next_y;
+    float           *next_w;
+    double           next_weight;
+    double           scale; /**< 1 / weight, 0 where that is 0 */
+    uint64_t         key;   /**< of random draws in this batch */
     pq_chunk_result *results;
     double          *hits, *seen; /**< [chunks, classes] weights of validation events */
     float           *aside;       /**< [n_flat] */

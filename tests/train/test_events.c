@@ -14,6 +14,15 @@ Test(events, an_epoch_visits_every_event_once_and_another_order_the_next_time)
     pq_order_uniform(5, 1, index, N, first);
     pq_order_uniform(5, 1, index, N, again);
     pq_order_uniform(5, 2, index, N, next);
+    for (size_t swaps = 1; swaps <= N; swaps += 7) { /* in parts it is the same */
+        static size_t parts[N];
+        pq_order      order;
+        pq_order_start(5, 1, index, N, parts, &order);
+        while (order.left > 1) {
+            pq_order_go_on(&order, swaps);
+        }
+        cr_expect_arr_eq(parts, first, sizeof first, "%zu swaps at a time", swaps);
+    }
     for (size_t i = 0; i < N; i++) {
         cr_assert_eq(first[i], again[i]);
         seen[first[i]]++;

@@ -75,7 +75,7 @@ static void compare(pq_graph *g, size_t n, pq_isa isa, size_t threads)
                      &net, err));
     b.chunk = net->chunk;
     oracle_run(g, n, x, last, p, &o);
-    pq_net_train(net, &(pq_net_batch){n, 1, fill, pull, &b});
+    pq_net_train(net, &(pq_net_batch){n, 1, fill, pull, &b, NULL});
     for (size_t i = 0; i < n * b.width; i++) {
         cr_assert_float_eq(
             b.out[i], o.value[last][i], 2e-5 * (1.0 + fabs(o.value[last][i])),

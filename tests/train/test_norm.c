@@ -109,7 +109,7 @@ Test(norm, the_variance_is_that_of_two_passes_in_double_however_far_the_mean)
         &(pq_net_options){
             .batch = EVENTS, .training = true, .norm_momentum = 1.0, .pool = pool},
         &net, err));
-    pq_net_train(net, &(pq_net_batch){EVENTS, 1, fill, no_pull, x});
+    pq_net_train(net, &(pq_net_batch){EVENTS, 1, fill, no_pull, x, NULL});
     pq_net_store(net, net->flat, g);
     for (size_t j = 0; j < FEATURES; j++) {
         double mean = 0.0, square = 0.0;

@@ -111,7 +111,7 @@ static void step(bench *b)
     const size_t chunks = (EVENTS + b->net->chunk - 1) / b->net->chunk;
 
     pq_net_prepare(b->net);
-    pq_net_train(b->net, &(pq_net_batch){EVENTS, 1, fill, pull, b});
+    pq_net_train(b->net, &(pq_net_batch){EVENTS, 1, fill, pull, b, NULL});
     for (size_t c = 1; c < chunks; c++) {
         b->net->kernels->add(b->net->n_flat, b->net->gradients + c * b->net->n_flat,
                              b->net->gradients);
@@ -124,7 +124,7 @@ static double loss(bench *b)
     double sum = 0.0;
 
     pq_net_prepare(b->net);
-    pq_net_train(b->net, &(pq_net_batch){EVENTS, 1, fill, pull, b});
+    pq_net_train(b->net, &(pq_net_batch){EVENTS, 1, fill, pull, b, NULL});
     for (size_t i = 0; i < EVENTS * 3; i++) {
         sum += (double)b->out[i] * (double)b->pull[i];
     }
