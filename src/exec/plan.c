@@ -1,12 +1,12 @@
 #include "exec/plan.h"
 
-#include <cblas.h>
 #include <string.h>
 
 #include "core/memory.h"
 #include "exec/engine.h"
 #include "exec/program.h"
 #include "exec/quantize.h"
+#include "linalg/gemm.h"
 
 struct pq_plan {
     pq_graph   *graph;   /* a copy of the caller's, checked; owned unless forked */
@@ -46,7 +46,7 @@ pq_status pq_plan_create(const pq_graph *graph, const pq_plan_options *options,
     PQ_CHECK(graph->n_nodes >= 1, PQ_ERR_SHAPE, "the graph has no layers");
     /* Parallelism is one plan a thread; threads inside BLAS would only compete with it.
      */
-    openblas_set_num_threads(1);
+    pq_blas_alone();
     PQ_NEW(plan, 1);
     plan->batch = options->batch;
     PQ_TRY(pq_graph_clone(graph, &plan->graph, err));

@@ -44,6 +44,13 @@ cleanup:
     return st;
 }
 
+void pq_blas_alone(void)
+{
+    if (openblas_get_num_threads() != 1) {
+        openblas_set_num_threads(1);
+    }
+}
+
 pq_status pq_gemm(pq_operand a, pq_operand b, double beta, pq_tensor *c, pq_err *err)
 {
     pq_status st;
@@ -55,8 +62,7 @@ pq_status pq_gemm(pq_operand a, pq_operand b, double beta, pq_tensor *c, pq_err 
     const int m = (int)rows(a), n = (int)columns(b), k = (int)columns(a);
     const int lda = (int)a.matrix->shape.dim[1], ldb = (int)b.matrix->shape.dim[1];
 
-    openblas_set_num_threads(
-        1); /* the order of summation must not depend on the machine */
+    pq_blas_alone();
     if (c->dtype == PQ_DTYPE_F32) {
         cblas_sgemm(CblasRowMajor, order(a), order(b), m, n, k, 1.0F, pq_f32(a.matrix),
                     lda > 0 ? lda : 1, pq_f32(b.matrix), ldb > 0 ? ldb : 1, (float)beta,

@@ -1,9 +1,9 @@
 #include "linalg/lapack.h"
 
-#include <cblas.h>
 #include <math.h>
 
 #include "core/memory.h"
+#include "linalg/gemm.h"
 
 pq_status pq_lapack_input(const pq_tensor *a, const char *what, pq_tensor **copy,
                           pq_err *err)
@@ -13,8 +13,7 @@ pq_status pq_lapack_input(const pq_tensor *a, const char *what, pq_tensor **copy
     size_t       bad;
     pq_status    st;
 
-    openblas_set_num_threads(
-        1); /* the order of summation must not depend on the machine */
+    pq_blas_alone();
     pq_shape_text(&a->shape, shape, sizeof shape);
     PQ_CHECK(a->shape.ndim == 2, PQ_ERR_SHAPE, "%s needs a matrix, not %s", what, shape);
     PQ_CHECK(a->count > 0, PQ_ERR_SHAPE, "%s needs a matrix that is not empty, not %s",

@@ -234,7 +234,7 @@ static pq_status smaller_gram(const pq_tensor *a, pq_tensor **out, pq_err *err)
     PQ_CHECK(m <= INT32_MAX && n <= INT32_MAX, PQ_ERR_SHAPE,
              "BLAS takes at most %d rows and columns, not %zu by %zu", INT32_MAX, m, n);
     PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(k, k), out, err));
-    openblas_set_num_threads(1);
+    pq_blas_alone();
     g = pq_f64(*out);
     cblas_dsyrk(CblasRowMajor, CblasUpper, m > n ? CblasTrans : CblasNoTrans, (int)k,
                 (int)(m > n ? m : n), 1.0, pq_f64(a), (int)n, 0.0, g, (int)k);

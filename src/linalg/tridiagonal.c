@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "linalg/gemm.h"
 #include "linalg/lapack.h"
 
 enum { LANES = 8 }; /* eigenvalues worked on side by side */
@@ -96,7 +97,7 @@ static double residual(const double *d, const double *e, size_t n, double lambda
 /* Makes rows that are nearly orthonormal so; false where they are not near enough. */
 static bool orthonormalise(double *vectors, size_t top, size_t n, double *gram)
 {
-    openblas_set_num_threads(1);
+    pq_blas_alone();
     cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, (int)top, (int)n, 1.0, vectors,
                 (int)n, 0.0, gram, (int)top);
     /* 'U' in column order is the lower triangle of our row order */

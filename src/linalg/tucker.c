@@ -3,6 +3,7 @@
 #include <cblas.h>
 #include <math.h>
 
+#include "linalg/gemm.h"
 #include "linalg/subspace.h"
 
 void pq_tucker_free(pq_tucker *t)
@@ -43,7 +44,7 @@ pq_status pq_mode_product(const pq_tensor *t, size_t axis, const pq_tensor *fact
     assert(factor->shape.dim[transposed ? 0 : 1] == v.n);
     shape.dim[axis] = to;
     PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, shape, &product, err));
-    openblas_set_num_threads(1);
+    pq_blas_alone();
     if (v.inner == 1) {
         cblas_dgemm(CblasRowMajor, CblasNoTrans, transposed ? CblasNoTrans : CblasTrans,
                     (int)v.outer, (int)to, (int)v.n, 1.0, pq_f64(t), (int)v.n,
@@ -67,7 +68,7 @@ pq_status pq_fibre_gram(const pq_tensor *t, size_t axis, pq_tensor **out, pq_err
     pq_status  st;
 
     PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(v.n, v.n), &g, err));
-    openblas_set_num_threads(1);
+    pq_blas_alone();
     if (v.inner == 1) {
         cblas_dsyrk(CblasRowMajor, CblasUpper, CblasTrans, (int)v.n, (int)v.outer, 1.0,
                     pq_f64(t), (int)v.n, 0.0, pq_f64(g), (int)v.n);
