@@ -1,13 +1,12 @@
 #include "compress/cache.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/memory.h"
-#include "io/hdf5.h"
+#include "core/text.h"
 
 /* One stored set of arrays, in memory. */
 typedef struct entry {
@@ -97,59 +96,107 @@ static entry *find(const pq_cache *cache, const char *key)
     return e;
 }
 
-/* "<folder>/<key>.h5", or NULL when out of memory. */
+/* "<folder>/<key>.bin", or NULL when out of memory. */
 static char *entry_path(const pq_cache *cache, const char *key)
 {
-    return pq_format("%s/%s.h5", cache->folder, key);
+    return pq_format("%s/%s.bin", cache->folder, key);
 }
 
-static void hash_arrays(pq_tensor *const *arrays, size_t n, char out[PQ_HASH_TEXT])
+/* An entry as a file, in whole words of this machine: MARK and the number of arrays; of
+ * each array PQ_MAX_DIMS lengths, 0 behind its last axis; the items of all; their
+ * SHA-256. No container format: a sweep reads a few of them for every cell, and what
+ * libhdf5 needs to open one, in a process of its own, takes a hundred times longer than
+ * the arrays. */
+#define MARK UINT64_C(0x3165686361637170)
+
+static size_t head_words(size_t n)
+{
+    return 2 + n * PQ_MAX_DIMS;
+}
+
+static void hash_bytes(const void *bytes, size_t n, char out[PQ_HASH_TEXT])
 {
     pq_hash hash;
 
     pq_hash_start(&hash);
-    for (size_t i = 0; i < n; i++) {
-        pq_hash_bytes(&hash, &arrays[i]->shape, sizeof arrays[i]->shape);
-        pq_hash_bytes(&hash, arrays[i]->data, arrays[i]->count * sizeof(double));
-    }
+    pq_hash_bytes(&hash, bytes, n);
     pq_hash_end(&hash, out);
 }
 
-/* Whether an array has the axes that are due, where 0 is any length, and finite items. */
-static bool fits(const pq_tensor *t, const pq_shape *due)
+/* Shape of an array in the head, if it has the axes that are due, where 0 is any length;
+ * takes its items off those that are left. */
+static bool take_shape(const uint64_t *lengths, const pq_shape *due, size_t *left,
+                       pq_shape *out)
 {
-    bool same = t->shape.ndim == due->ndim && t->count > 0;
+    size_t count = 1;
 
-    for (size_t k = 0; same && k < due->ndim; k++) {
-        same = due->dim[k] == 0 || due->dim[k] == t->shape.dim[k];
+    *out = (pq_shape){.ndim = due->ndim};
+    for (size_t k = 0; k < PQ_MAX_DIMS; k++) {
+        const uint64_t is = lengths[k];
+        if (k >= due->ndim ? is != 0
+                           : is == 0 || (due->dim[k] != 0 && is != due->dim[k])) {
+            return false;
+        }
+        if (k < due->ndim) {
+            if (is > *left / count) {
+                return false;
+            }
+            out->dim[k] = (size_t)is;
+            count *= (size_t)is;
+        }
     }
-    return same && pq_tensor_first_nonfinite(t) == SIZE_MAX;
+    *left -= count;
+    return true;
 }
 
-/* Arrays are "/0", "/1", …; the attribute "content" is their hash, so that damage is
- * seen. A hash is no trust: whoever wrote the file could compute it, so shapes and items
- * are checked as those of any other input. */
+/* A hash is no trust: whoever wrote the file could compute it, so shapes and items are
+ * checked as those of any other input. */
+static pq_status parse(const char *bytes, size_t size, size_t n, const pq_shape *due,
+                       pq_tensor **arrays, const char *path, pq_err *err)
+{
+    const size_t head = head_words(n) * sizeof(uint64_t), tail = PQ_HASH_TEXT - 1;
+    uint64_t     words[2 + PQ_CACHE_ARRAYS * PQ_MAX_DIMS];
+    pq_shape     shapes[PQ_CACHE_ARRAYS];
+    char         hash[PQ_HASH_TEXT];
+    size_t       left;
+    bool         fine = size >= head + tail && (size - tail) % sizeof(double) == 0;
+    pq_status    st;
+
+    left = fine ? (size - head - tail) / sizeof(double) : 0;
+    if (fine) {
+        memcpy(words, bytes, head);
+        hash_bytes(bytes, size - tail, hash);
+        fine = words[0] == MARK && words[1] == n &&
+               memcmp(hash, bytes + size - tail, tail) == 0;
+    }
+    for (size_t i = 0; i < n && fine; i++) {
+        fine = take_shape(&words[2 + i * PQ_MAX_DIMS], &due[i], &left, &shapes[i]);
+    }
+    PQ_CHECK(fine && left == 0, PQ_ERR_FORMAT, "%s is damaged or not what is due", path);
+    bytes += head;
+    for (size_t i = 0; i < n; i++) {
+        PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, shapes[i], &arrays[i], err));
+        memcpy(arrays[i]->data, bytes, arrays[i]->count * sizeof(double));
+        bytes += arrays[i]->count * sizeof(double);
+        PQ_CHECK(pq_tensor_first_nonfinite(arrays[i]) == SIZE_MAX, PQ_ERR_FORMAT,
+                 "%s holds what is not finite", path);
+    }
+cleanup:
+    return st;
+}
+
 static pq_status read_arrays(const char *path, size_t n, const pq_shape *due,
                              pq_tensor **arrays)
 {
-    const size_t most    = pq_file_bytes(path); /* nothing is stored compressed */
-    pq_err      *err     = NULL;
-    pq_h5       *file    = NULL;
-    char        *content = NULL, name[16], hash[PQ_HASH_TEXT];
-    pq_status    st;
+    pq_err   *err   = NULL;
+    char     *bytes = NULL;
+    size_t    size  = 0;
+    pq_status st;
 
-    PQ_TRY(pq_h5_open(path, &file, err));
-    for (size_t i = 0; i < n; i++) {
-        snprintf(name, sizeof name, "/%zu", i);
-        PQ_TRY(pq_h5_read(file, name, PQ_DTYPE_F64, most, &arrays[i], err));
-        PQ_CHECK(fits(arrays[i], &due[i]), PQ_ERR_FORMAT, "%s is not what is due", path);
-    }
-    PQ_TRY(pq_h5_attr_text(file, "/", "content", &content, err));
-    hash_arrays(arrays, n, hash);
-    PQ_CHECK(strcmp(content, hash) == 0, PQ_ERR_FORMAT, "%s is damaged", path);
+    PQ_TRY(pq_file_read(path, pq_file_bytes(path), &bytes, &size, err));
+    PQ_TRY(parse(bytes, size, n, due, arrays, path, err));
 cleanup:
-    pq_h5_close(&file);
-    pq_free(content);
+    pq_free(bytes);
     if (st != PQ_OK) {
         free_arrays(arrays, n);
     }
@@ -159,22 +206,29 @@ cleanup:
 static pq_status write_arrays(const char *folder, const char *path, size_t n,
                               pq_tensor *const *arrays)
 {
-    pq_err   *err  = NULL;
-    pq_h5    *file = NULL;
-    char      name[16], hash[PQ_HASH_TEXT];
+    pq_err   *err                                      = NULL;
+    uint64_t  words[2 + PQ_CACHE_ARRAYS * PQ_MAX_DIMS] = {MARK, n};
+    pq_text   text                                     = {0};
+    char      hash[PQ_HASH_TEXT];
     pq_status st;
 
-    PQ_TRY(pq_folder_make(folder, err));
-    PQ_TRY(pq_h5_create(path, &file, err));
     for (size_t i = 0; i < n; i++) {
-        snprintf(name, sizeof name, "/%zu", i);
-        PQ_TRY(pq_h5_write(file, name, arrays[i], 0, err));
+        for (size_t k = 0; k < arrays[i]->shape.ndim; k++) {
+            words[2 + i * PQ_MAX_DIMS + k] = arrays[i]->shape.dim[k];
+        }
     }
-    hash_arrays(arrays, n, hash);
-    PQ_TRY(pq_h5_set_text(file, "/", "content", hash, err));
-    PQ_TRY(pq_h5_commit(&file, err));
+    pq_text_add_bytes(&text, (const char *)words, head_words(n) * sizeof *words);
+    for (size_t i = 0; i < n; i++) {
+        pq_text_add_bytes(&text, arrays[i]->data, arrays[i]->count * sizeof(double));
+    }
+    PQ_CHECK(!text.failed, PQ_ERR_NOMEM, "cannot allocate an entry");
+    hash_bytes(text.text, text.length, hash);
+    pq_text_add_bytes(&text, hash, PQ_HASH_TEXT - 1);
+    PQ_CHECK(!text.failed, PQ_ERR_NOMEM, "cannot allocate an entry");
+    PQ_TRY(pq_folder_make(folder, err));
+    PQ_TRY(pq_file_write(path, text.text, text.length, err));
 cleanup:
-    pq_h5_close(&file);
+    pq_text_free(&text);
     return st;
 }
 

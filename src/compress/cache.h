@@ -13,8 +13,8 @@ typedef struct pq_cache pq_cache;
 
 enum { PQ_CACHE_ARRAYS = 8 };
 
-/** @param[in] folder  where entries are kept (HDF5, written atomically), or NULL = memory
- * only. Made when first written. */
+/** @param[in] folder  where entries are kept (`<key>.bin`, written atomically), or NULL =
+ * memory only. Made when first written. */
 pq_status pq_cache_open(const char *folder, pq_cache **out, pq_err *err);
 void      pq_cache_close(pq_cache **cache);
 
