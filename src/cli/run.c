@@ -71,19 +71,16 @@ cleanup:
     return st;
 }
 
-/* The table of a results folder, for people. */
-static pq_status print_table(const char *dir, pq_err *err)
+/* The table of results, for people. */
+static pq_status print_table(const json_t *results, pq_err *err)
 {
-    json_t   *results = NULL;
-    pq_text   text    = {0};
+    pq_text   text = {0};
     pq_status st;
 
-    PQ_TRY(pq_results_read(dir, &results, NULL, err));
     PQ_TRY(pq_report_print(results, terminal_width(), isatty(STDOUT_FILENO) != 0, &text,
                            err));
     pq_say_raw(stdout, text.text != NULL ? text.text : ""); /* escaped by report */
 cleanup:
-    json_decref(results);
     pq_text_free(&text);
     return st;
 }
@@ -162,20 +159,21 @@ cleanup:
 }
 
 /* Tables, plots, page and what is printed of them, while the folder is this run's. */
-static pq_status finish(void *context, const pq_sweep_summary *summary, pq_err *err)
+static pq_status finish(void *context, const pq_sweep_summary *summary,
+                        const json_t *results, const pq_results_count *count, pq_err *err)
 {
     const char       *format = context;
     pq_report_summary report = {0};
     pq_status         st;
 
     pq_progress_done();
-    PQ_TRY(pq_report_write(summary->dir, NULL, &report, err));
+    PQ_TRY(pq_report_make(summary->dir, results, count, NULL, &report, err));
     if (strcmp(format, "json") == 0) {
         print_run_json(summary);
     } else if (strcmp(format, "csv") == 0) {
         PQ_TRY(print_csv(summary->dir, err));
     } else {
-        PQ_TRY(print_table(summary->dir, err));
+        PQ_TRY(print_table(results, err));
         print_summary(summary, &report);
     }
 cleanup:
@@ -327,16 +325,18 @@ const pq_verb pq_verb_status = {
     .run       = status,
 };
 
-static pq_status report_folder(const char *dir, const char *format, pq_err *err)
+static pq_status report_folder(const char *dir, const json_t *results,
+                               const pq_results_count *count, const char *format,
+                               pq_err *err)
 {
     pq_report_summary report = {0};
     pq_status         st;
 
-    PQ_TRY(pq_report_write(dir, NULL, &report, err));
+    PQ_TRY(pq_report_make(dir, results, count, NULL, &report, err));
     if (strcmp(format, "csv") == 0) {
         PQ_TRY(print_csv(dir, err));
     } else if (strcmp(format, "table") == 0) {
-        PQ_TRY(print_table(dir, err));
+        PQ_TRY(print_table(results, err));
         print_page(dir, &report);
     }
 cleanup:
@@ -345,12 +345,14 @@ cleanup:
 
 static pq_status merge(const pq_args *args, int *exit_code, pq_err *err)
 {
-    int          lock   = -1;
-    const size_t n      = pq_args_count(args) - 1;
-    const char **from   = NULL;
-    size_t       copied = 0;
-    const char  *format;
-    pq_status    st;
+    int              lock    = -1;
+    const size_t     n       = pq_args_count(args) - 1;
+    const char     **from    = NULL;
+    json_t          *results = NULL;
+    pq_results_count count   = {0};
+    size_t           copied  = 0;
+    const char      *format;
+    pq_status        st;
 
     (void)exit_code;
     PQ_TRY(pq_args_format(args, "table csv", &format, err));
@@ -359,13 +361,14 @@ static pq_status merge(const pq_args *args, int *exit_code, pq_err *err)
         from[i] = pq_args_get(args, i + 1);
     }
     PQ_TRY(pq_results_lock(pq_args_get(args, 0), &lock, err));
-    PQ_TRY(pq_sweep_merge(pq_args_get(args, 0), n, from, &copied, err));
-    PQ_TRY(report_folder(pq_args_get(args, 0), format, err));
+    PQ_TRY(pq_sweep_merge(pq_args_get(args, 0), n, from, &copied, &results, &count, err));
+    PQ_TRY(report_folder(pq_args_get(args, 0), results, &count, format, err));
     if (!pq_args_flag(args, "quiet") && strcmp(format, "table") == 0) {
         pq_say(stdout, "%zu records copied\n", copied);
     }
 cleanup:
     pq_results_unlock(&lock);
+    json_decref(results);
     pq_free(from);
     return st;
 }
@@ -383,16 +386,19 @@ const pq_verb pq_verb_merge = {
 
 static pq_status report(const pq_args *args, int *exit_code, pq_err *err)
 {
-    const char *format;
-    int         lock = -1;
-    pq_status   st;
+    json_t          *results = NULL;
+    pq_results_count count   = {0};
+    const char      *format;
+    int              lock = -1;
+    pq_status        st;
 
     (void)exit_code;
     PQ_TRY(pq_args_format(args, "table csv", &format, err));
     PQ_TRY(pq_results_lock(pq_args_get(args, 0), &lock, err));
-    PQ_TRY(pq_sweep_collect(pq_args_get(args, 0), err));
-    PQ_TRY(report_folder(pq_args_get(args, 0), format, err));
+    PQ_TRY(pq_sweep_collect(pq_args_get(args, 0), NULL, &results, &count, err));
+    PQ_TRY(report_folder(pq_args_get(args, 0), results, &count, format, err));
 cleanup:
+    json_decref(results);
     pq_results_unlock(&lock);
     return st;
 }

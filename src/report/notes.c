@@ -71,17 +71,28 @@ static bool is_undecided(const pq_view_row *row)
     return json_array_size(json_object_get(row->cell, "undecided")) > 0;
 }
 
+/* How many cells beyond those named there are. */
+static void add_others(size_t n, const char *what, pq_text *out)
+{
+    if (n > NAMED_MAX) {
+        pq_text_add(out, "And %zu more cells %s: in their records.\n", n - NAMED_MAX,
+                    what);
+    }
+}
+
 /* Layers that an engine of whole numbers computed in double; the reference has no grids.
  */
 static void add_fallbacks(const pq_view *v, pq_text *out)
 {
+    size_t n = 0;
+
     for (size_t r = 0; r < v->n_rows; r++) {
         const json_t *record     = json_object_get(v->rows[r].cell, "record");
         const json_t *provenance = json_object_get(record, "provenance");
         const json_t *lines      = json_object_get(provenance, "fallbacks"), *line;
         size_t        i;
 
-        if (r == v->reference || json_array_size(lines) == 0) {
+        if (r == v->reference || json_array_size(lines) == 0 || n++ >= NAMED_MAX) {
             continue;
         }
         pq_text_add(out, "In double, not in whole numbers: ");
@@ -94,6 +105,7 @@ static void add_fallbacks(const pq_view *v, pq_text *out)
         }
         pq_text_add(out, "\n");
     }
+    add_others(n, "of which layers were computed in double", out);
 }
 
 /* What a record says under two keys, or NULL. */
@@ -104,31 +116,52 @@ static const json_t *said(const pq_view_row *row, const char *block, const char 
     return json_object_get(json_object_get(record, block), key);
 }
 
+/* How many cells say what, each sentence with the first row: {text: [row, cells]}. */
+static json_t *count_said(const pq_view *v, const char *block, const char *key)
+{
+    json_t *all = json_object();
+
+    for (size_t r = 0; r < v->n_rows; r++) {
+        const char *text = json_string_value(said(&v->rows[r], block, key));
+        json_t     *one  = text != NULL ? json_object_get(all, text) : NULL;
+        if (one != NULL) {
+            const json_int_t n = json_integer_value(json_array_get(one, 1));
+            (void)json_integer_set(json_array_get(one, 1), n + 1);
+        } else if (text != NULL) {
+            (void)json_object_set_new(all, text, json_pack("[I, i]", (json_int_t)r, 1));
+        }
+    }
+    return all;
+}
+
 /* A sentence of the records, once for all cells that say the same. */
 static void add_said(const pq_view *v, const char *title, const char *block,
                      const char *key, pq_text *out)
 {
-    for (size_t r = 0; r < v->n_rows; r++) {
-        const char *text = json_string_value(said(&v->rows[r], block, key));
-        size_t      same = 0, first = r;
-        for (size_t k = 0; text != NULL && k < v->n_rows; k++) {
-            const char *other = json_string_value(said(&v->rows[k], block, key));
-            const bool  equal = other != NULL && strcmp(text, other) == 0;
-            first             = equal && k < first ? k : first;
-            same += equal ? 1 : 0;
-        }
-        if (text == NULL || first < r) {
-            continue;
+    json_t     *all = count_said(v, block, key), *one;
+    size_t      n   = 0;
+    const char *text;
+
+    json_object_foreach(all, text, one)
+    {
+        const size_t row  = (size_t)json_integer_value(json_array_get(one, 0));
+        const size_t same = (size_t)json_integer_value(json_array_get(one, 1));
+        if (n++ == NAMED_MAX) {
+            pq_text_add(out, "%s: %zu more sentences, in the records\n", title,
+                        json_object_size(all) - NAMED_MAX);
+            break;
         }
         pq_text_add(out, "%s: ", title);
         pq_escape_add(out, text, PQ_STYLE_TEXT);
         if (same < v->n_rows) {
             pq_text_add(out, " (");
-            pq_escape_add(out, v->rows[r].label, PQ_STYLE_TEXT);
+            pq_escape_add(out, v->rows[row].label, PQ_STYLE_TEXT);
             pq_text_add(out, same > 1 ? ", \xe2\x80\xa6)" : ")");
         }
         pq_text_add(out, "\n");
     }
+    out->failed = out->failed || all == NULL;
+    json_decref(all);
 }
 
 /* Metrics that the outputs have no value of: of the first cell that says so. */
@@ -267,11 +300,13 @@ static void add_confusions(const pq_view *v, pq_text *out)
  */
 static void add_other_decisions(const pq_view *v, pq_text *out)
 {
+    size_t n = 0;
+
     for (size_t r = 0; r < v->n_rows; r++) {
         const json_t *record = json_object_get(v->rows[r].cell, "record");
         json_t       *others = json_object_get(record, "engines"), *other;
         const char   *name;
-        if (strchr(v->rows[r].engine, '/') == NULL) {
+        if (strchr(v->rows[r].engine, '/') == NULL || n++ >= NAMED_MAX) {
             continue;
         }
         json_object_foreach(others, name, other)
@@ -281,6 +316,7 @@ static void add_other_decisions(const pq_view *v, pq_text *out)
                         (long long)json_integer_value(json_object_get(other, "differs")));
         }
     }
+    add_others(n, "with two engines", out);
 }
 
 void pq_tables_add_notes(const pq_view *v, pq_text *out)

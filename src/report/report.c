@@ -116,7 +116,6 @@ static pq_status write_tables(const pq_view *v, const char *dir, pq_err *err)
     pq_text   text = {0};
     pq_status st;
 
-    PQ_TRY(write_csv(dir, v->results, err));
     if (wants_table(v->results, "md")) {
         pq_tables_markdown(v, &text);
         PQ_TRY(write_text(dir, "table.md", &text, err));
@@ -146,17 +145,15 @@ cleanup:
     return st;
 }
 
-pq_status pq_report_write(const char *dir, const pq_report_options *options,
-                          pq_report_summary *summary, pq_err *err)
+pq_status pq_report_make(const char *dir, const json_t *results,
+                         const pq_results_count *count, const pq_report_options *options,
+                         pq_report_summary *summary, pq_err *err)
 {
-    const pq_report_options chosen  = options != NULL ? *options : (pq_report_options){0};
-    json_t                 *results = NULL;
-    pq_results_count        count   = {0};
-    pq_view                 v       = {0};
-    pq_plots                plots   = {0};
+    const pq_report_options chosen = options != NULL ? *options : (pq_report_options){0};
+    pq_view                 v      = {0};
+    pq_plots                plots  = {0};
     pq_status               st;
 
-    PQ_TRY(pq_results_read(dir, &results, &count, err));
     PQ_TRY(pq_view_build(results, &v, err));
     PQ_TRY(write_tables(&v, dir, err));
     if (!chosen.no_plots) {
@@ -169,11 +166,11 @@ pq_status pq_report_write(const char *dir, const pq_report_options *options,
         remove_file(dir, "report.html");
     }
     if (summary != NULL) {
-        *summary = (pq_report_summary){.cells   = count.cells,
-                                       .done    = count.done,
-                                       .failed  = count.failed,
-                                       .missing = count.missing,
-                                       .damaged = count.damaged,
+        *summary = (pq_report_summary){.cells   = count->cells,
+                                       .done    = count->done,
+                                       .failed  = count->failed,
+                                       .missing = count->missing,
+                                       .damaged = count->damaged,
                                        .plots   = plots.drawn,
                                        .page    = !chosen.no_html && wants_page(results)};
         (void)snprintf(summary->note, sizeof summary->note, "%s", plots.note);
@@ -181,6 +178,20 @@ pq_status pq_report_write(const char *dir, const pq_report_options *options,
 cleanup:
     pq_plots_free(&plots);
     pq_view_free(&v);
+    return st;
+}
+
+pq_status pq_report_write(const char *dir, const pq_report_options *options,
+                          pq_report_summary *summary, pq_err *err)
+{
+    json_t          *results = NULL;
+    pq_results_count count   = {0};
+    pq_status        st;
+
+    PQ_TRY(pq_results_read(dir, &results, &count, err));
+    PQ_TRY(write_csv(dir, results, err));
+    PQ_TRY(pq_report_make(dir, results, &count, options, summary, err));
+cleanup:
     json_decref(results);
     return st;
 }

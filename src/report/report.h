@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 #include "core/text.h"
+#include "store/results.h"
 
 /** {0} makes everything but PDF. */
 typedef struct {
@@ -51,6 +52,12 @@ typedef struct {
  */
 pq_status pq_report_write(const char *dir, const pq_report_options *options,
                           pq_report_summary *summary, pq_err *err);
+
+/** The same from results that were read before, table.csv left out (sweep/merge.h makes
+ * it). @param[in] results, count  answer of pq_results_read() */
+pq_status pq_report_make(const char *dir, const json_t *results,
+                         const pq_results_count *count, const pq_report_options *options,
+                         pq_report_summary *summary, pq_err *err);
 
 /**
  * Appends the table for a terminal, UTF-8: the columns that fit, failed cells

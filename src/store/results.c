@@ -7,6 +7,7 @@
 #include "core/memory.h"
 #include "store/record.h"
 #include "store/schema.h"
+#include "store/shelf.h"
 
 enum { MAX_BYTES = 256 << 20 };
 
@@ -53,14 +54,14 @@ cleanup:
 }
 
 /* Puts the record of a key into the cell; its status becomes the cell's. */
-static pq_status join_record(const char *dir, json_t *cell, pq_results_count *count,
+static pq_status join_record(pq_shelf *shelf, json_t *cell, pq_results_count *count,
                              pq_err *err)
 {
     json_t     *record = NULL, *metrics = json_object();
     const char *status = "missing";
     pq_status   st;
 
-    st = pq_record_read(dir, text_of(cell, "eval"), &record, NULL);
+    st = pq_shelf_read(shelf, text_of(cell, "eval"), &record, NULL);
     count->damaged += st == PQ_ERR_FORMAT;
     if (st == PQ_OK) {
         status = strcmp(text_of(record, "status"), "interrupted") == 0
@@ -75,7 +76,6 @@ static pq_status join_record(const char *dir, json_t *cell, pq_results_count *co
                                 record != NULL ? json_incref(record) : json_null()) == 0,
         PQ_ERR_NOMEM, "cannot allocate results");
 cleanup:
-    json_decref(record);
     json_decref(metrics);
     return st;
 }
@@ -107,7 +107,7 @@ cleanup:
     return st;
 }
 
-static pq_status join_timings(const char *dir, json_t *cell, pq_results_count *count,
+static pq_status join_timings(pq_shelf *shelf, json_t *cell, pq_results_count *count,
                               pq_err *err)
 {
     const bool    due     = strcmp(text_of(cell, "status"), "ok") == 0;
@@ -121,7 +121,8 @@ static pq_status join_timings(const char *dir, json_t *cell, pq_results_count *c
              PQ_ERR_NOMEM, "cannot allocate results");
     json_array_foreach(keys, i, key)
     {
-        const pq_status read = pq_record_read(dir, json_string_value(key), &record, NULL);
+        const pq_status read =
+            pq_shelf_read(shelf, json_string_value(key), &record, NULL);
         const bool ok = read == PQ_OK && strcmp(text_of(record, "status"), "ok") == 0;
         count->latency++;
         count->latency_missing += due && !ok;
@@ -133,14 +134,11 @@ static pq_status join_timings(const char *dir, json_t *cell, pq_results_count *c
                          json_array_append(timings, record) == 0,
                      PQ_ERR_NOMEM, "cannot allocate results");
         }
-        json_decref(record);
-        record = NULL;
     }
     PQ_CHECK(json_object_set(cell, "timings", timings) == 0, PQ_ERR_NOMEM,
              "cannot allocate results");
 cleanup:
     json_decref(engines);
-    json_decref(record);
     json_decref(timings);
     return st;
 }
@@ -237,8 +235,8 @@ static void judge(const json_t *plan, json_t *cells, pq_results_count *count)
     }
 }
 
-pq_status pq_results_read(const char *dir, json_t **out, pq_results_count *count,
-                          pq_err *err)
+pq_status pq_results_join(const char *dir, pq_shelf *shelf, json_t **out,
+                          pq_results_count *count, pq_err *err)
 {
     pq_results_count counted = {0};
     json_t          *plan    = NULL, *cells, *cell;
@@ -251,8 +249,8 @@ pq_status pq_results_read(const char *dir, json_t **out, pq_results_count *count
     {
         PQ_CHECK(json_is_object(cell) && json_is_array(json_object_get(cell, "latency")),
                  PQ_ERR_FORMAT, "%s/plan.json: cell %zu is not complete", dir, i);
-        PQ_TRY(join_record(dir, cell, &counted, err));
-        PQ_TRY(join_timings(dir, cell, &counted, err));
+        PQ_TRY(join_record(shelf, cell, &counted, err));
+        PQ_TRY(join_timings(shelf, cell, &counted, err));
     }
     judge(plan, cells, &counted);
     if (count != NULL) {
@@ -262,5 +260,18 @@ pq_status pq_results_read(const char *dir, json_t **out, pq_results_count *count
     plan = NULL;
 cleanup:
     json_decref(plan);
+    return st;
+}
+
+pq_status pq_results_read(const char *dir, json_t **out, pq_results_count *count,
+                          pq_err *err)
+{
+    pq_shelf *shelf = NULL;
+    pq_status st;
+
+    PQ_TRY(pq_shelf_open(dir, &shelf, err));
+    PQ_TRY(pq_results_join(dir, shelf, out, count, err));
+cleanup:
+    pq_shelf_close(&shelf);
     return st;
 }

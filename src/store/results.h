@@ -17,6 +17,7 @@
 #include <stddef.h>
 
 #include "core/err.h"
+#include "store/shelf.h"
 
 #define PQ_PLAN_SCHEMA "pquant-plan/1"
 
@@ -38,13 +39,12 @@ typedef struct {
  * @param[in]  dir    results folder
  * @param[out] out    new reference, caller decrefs: the plan, with these in each cell:
  *   status   "ok", "infeasible", "missing", or the record's own;
- *   record   the eval record, or null;
- *   timings  [latency records that are there and ok];
- *   undecided  [constraints whose value was not measured], of cells that are done;
- *   metrics  {name: {value, lo, hi, n, unit, better}} of all these records, latency last;
- *            where the eval record has numbers of several engines, those of the engine of
- *            the first timing
- *   engines  {"latency.b<batch>.engine": name} of what was timed
+ *   record   the eval record without `layers` and `quantization` (store/shelf.h), or
+ * null; timings  [latency records that are there and ok]; undecided  [constraints whose
+ * value was not measured], of cells that are done; metrics  {name: {value, lo, hi, n,
+ * unit, better}} of all these records, latency last; where the eval record has numbers of
+ * several engines, those of the engine of the first timing engines
+ * {"latency.b<batch>.engine": name} of what was timed
  * @param[out] count  may be NULL
  *
  * @retval PQ_ERR_NOT_FOUND  No plan in the folder: nothing was run there.
@@ -52,5 +52,10 @@ typedef struct {
  */
 pq_status pq_results_read(const char *dir, json_t **out, pq_results_count *count,
                           pq_err *err);
+
+/** The same from an open shelf of the folder, which may be closed before the results are
+ * freed. */
+pq_status pq_results_join(const char *dir, pq_shelf *shelf, json_t **out,
+                          pq_results_count *count, pq_err *err);
 
 #endif

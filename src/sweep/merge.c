@@ -6,26 +6,36 @@
 #include "core/memory.h"
 #include "store/index.h"
 #include "store/record.h"
-#include "store/results.h"
 #include "store/table.h"
 
 enum { COPY_BYTES = 1 << 30 };
 
-pq_status pq_sweep_collect(const char *dir, pq_err *err)
+pq_status pq_sweep_collect(const char *dir, pq_shelf *shelf, json_t **results,
+                           pq_results_count *count, pq_err *err)
 {
-    json_t   *results = NULL;
-    pq_table  table   = {0};
-    char     *csv     = pq_path_join(dir, "table.csv");
-    char     *index   = pq_path_join(dir, "results.sqlite");
+    pq_shelf *own   = NULL;
+    json_t   *all   = NULL;
+    pq_table  table = {0};
+    char     *csv   = pq_path_join(dir, "table.csv");
+    char     *index = pq_path_join(dir, "results.sqlite");
     pq_status st;
 
     PQ_CHECK(csv != NULL && index != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(pq_results_read(dir, &results, NULL, err));
-    PQ_TRY(pq_table_build(results, &table, err));
+    if (shelf == NULL) {
+        PQ_TRY(pq_shelf_open(dir, &own, err));
+        shelf = own;
+    }
+    PQ_TRY(pq_results_join(dir, shelf, &all, count, err));
+    PQ_TRY(pq_table_build(all, &table, err));
     PQ_TRY(pq_table_write(&table, csv, err));
-    PQ_TRY(pq_index_write(results, index, err));
+    PQ_TRY(pq_index_write(all, index, err));
+    PQ_TRY(pq_shelf_save(shelf, err));
+    if (results != NULL) {
+        *results = json_incref(all);
+    }
 cleanup:
-    json_decref(results);
+    pq_shelf_close(&own);
+    json_decref(all);
     pq_table_free(&table);
     pq_free(csv);
     pq_free(index);
@@ -130,7 +140,8 @@ cleanup:
 }
 
 pq_status pq_sweep_merge(const char *dir, size_t n, const char *const *from,
-                         size_t *copied, pq_err *err)
+                         size_t *copied, json_t **results, pq_results_count *counted,
+                         pq_err *err)
 {
     json_t   *records = NULL, *record;
     size_t    i, count = 0;
@@ -148,7 +159,7 @@ pq_status pq_sweep_merge(const char *dir, size_t n, const char *const *from,
         json_decref(records);
         records = NULL;
     }
-    PQ_TRY(pq_sweep_collect(dir, err));
+    PQ_TRY(pq_sweep_collect(dir, NULL, results, counted, err));
     if (copied != NULL) {
         *copied = count;
     }

@@ -62,6 +62,7 @@ typedef struct {
     size_t                  n_slots;
     slot                   *slots;
     size_t                  todo, ended;
+    pq_shelf               *shelf; /* closed while cells are computed */
 } sweep;
 
 /* Between looks at the workers; a cell takes far longer. */
@@ -78,25 +79,39 @@ static bool selected(const sweep *s, const pq_cell *cell)
            pq_glob_match(s->options->only, cell->variant->label);
 }
 
+/* Opens the folder's records. */
+static pq_status open_shelf(sweep *s, pq_err *err)
+{
+    return s->shelf != NULL ? PQ_OK : pq_shelf_open(s->cells->dir, &s->shelf, err);
+}
+
 /* Marks what is done, what is to be done, and what another cell of the same key will do.
  */
-static void sort_cells(sweep *s)
+static pq_status sort_cells(sweep *s, pq_err *err)
 {
+    json_t   *keys = json_object(); /* of those that wait */
+    pq_status st;
+
+    PQ_CHECK(keys != NULL, PQ_ERR_NOMEM, "cannot allocate keys");
+    PQ_TRY(open_shelf(s, err));
     for (size_t i = 0; i < s->cells->n; i++) {
         const pq_cell *cell = &s->cells->cells[i];
-        const bool     done = pq_record_done(s->cells->dir, cell->eval);
-        bool           twin = false;
-        for (size_t k = 0; k < i; k++) {
-            twin = twin || (s->states[k] == WAITING &&
-                            strcmp(s->cells->cells[k].eval, cell->eval) == 0);
-        }
-        if (done && !(s->options->force && selected(s, cell))) {
+        if (!(s->options->force && selected(s, cell)) &&
+            pq_shelf_done(s->shelf, cell->eval)) {
             s->states[i] = CACHED;
-        } else if (selected(s, cell) && !twin) {
+        } else if (selected(s, cell) && json_object_get(keys, cell->eval) == NULL) {
+            PQ_CHECK(json_object_set_new_nocheck(keys, cell->eval, json_true()) == 0,
+                     PQ_ERR_NOMEM, "cannot allocate keys");
             s->states[i] = WAITING;
             s->todo++;
         }
     }
+    if (s->todo > 0) { /* what is on the shelf would be copied into every process */
+        pq_shelf_close(&s->shelf);
+    }
+cleanup:
+    json_decref(keys);
+    return st;
 }
 
 /* Whether a worker is just making a prefix that this cell starts with. */
@@ -258,12 +273,12 @@ static size_t find_due(const sweep *s, bool *due)
 
     for (size_t i = 0; i < s->cells->n; i++) {
         const pq_cell *cell = &s->cells->cells[i];
-        if (!selected(s, cell) || !pq_record_done(s->cells->dir, cell->eval)) {
+        if (!selected(s, cell) || !pq_shelf_done(s->shelf, cell->eval)) {
             continue;
         }
         for (size_t b = 0; b < sizes; b++) {
             due[i * sizes + b] =
-                s->options->force || !pq_record_done(s->cells->dir, cell->latency[b]);
+                s->options->force || !pq_shelf_done(s->shelf, cell->latency[b]);
             n += due[i * sizes + b];
         }
     }
@@ -310,6 +325,7 @@ static pq_status time_cells(sweep *s, pq_sweep_summary *summary, pq_err *err)
     pq_status        st;
 
     PQ_NEW(due, s->cells->n * config->latency.batch.n);
+    PQ_TRY(open_shelf(s, err));
     n = find_due(s, due);
     if (n == 0) {
         goto cleanup;
@@ -331,26 +347,28 @@ cleanup:
     return st;
 }
 
-/* Counts cells by how they stand now. */
-static void count_cells(const sweep *s, pq_sweep_summary *summary)
+/* Counts cells by how they stand now; the results are those of the plan, in its order. */
+static void count_cells(const sweep *s, const json_t *results, pq_sweep_summary *summary)
 {
-    summary->cells = s->cells->n;
+    const json_t *all = json_object_get(results, "cells");
+
+    summary->cells    = s->cells->n;
+    summary->selected = summary->cached = summary->computed = summary->failed = 0;
+    summary->missing                                                          = 0;
     for (size_t i = 0; i < s->cells->n; i++) {
-        json_t *record = NULL;
-        summary->selected += selected(s, &s->cells->cells[i]);
+        const json_t *status = json_object_get(json_array_get(all, i), "status");
+        const char   *text   = json_is_string(status) ? json_string_value(status) : "";
+        const bool    mine   = selected(s, &s->cells->cells[i]);
+        summary->selected += mine;
         if (s->states[i] == CACHED) {
             summary->cached++;
-        } else if (!selected(s, &s->cells->cells[i]) ||
-                   pq_record_read(s->cells->dir, s->cells->cells[i].eval, &record,
-                                  NULL) != PQ_OK) {
+        } else if (!mine || strcmp(text, "missing") == 0) {
             summary->missing++;
-        } else if (strcmp(json_string_value(json_object_get(record, "status")), "ok") ==
-                   0) {
+        } else if (strcmp(text, "ok") == 0 || strcmp(text, "infeasible") == 0) {
             summary->computed++;
         } else {
             summary->failed++;
         }
-        json_decref(record);
     }
 }
 
@@ -410,21 +428,28 @@ cleanup:
 }
 
 /* Tables of this run's plan: another run may have put its own there meanwhile. */
-static pq_status end_run(const pq_cells *cells, const pq_sweep_options *options,
-                         bool whole, pq_sweep_summary *done, pq_err *err)
+static pq_status end_run(sweep *s, bool whole, double start, pq_sweep_summary *done,
+                         pq_err *err)
 {
-    int       lock = -1;
-    pq_status st;
+    const pq_cells  *cells   = s->cells;
+    json_t          *results = NULL;
+    pq_results_count count   = {0};
+    int              lock    = -1;
+    pq_status        st;
 
     PQ_TRY(pq_results_lock(cells->dir, &lock, err));
     PQ_TRY(pq_cells_write(cells, err));
-    PQ_TRY(pq_sweep_collect(cells->dir, err));
-    done->table = pq_path_join(cells->dir, "table.csv");
+    PQ_TRY(open_shelf(s, err));
+    PQ_TRY(pq_sweep_collect(cells->dir, s->shelf, &results, &count, err));
+    count_cells(s, results, done);
+    done->seconds = pq_clock_wall_s() - start;
+    done->table   = pq_path_join(cells->dir, "table.csv");
     PQ_CHECK(done->table != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    if (whole && options->finish != NULL) {
-        PQ_TRY(options->finish(options->context, done, err));
+    if (whole && s->options->finish != NULL) {
+        PQ_TRY(s->options->finish(s->options->context, done, results, &count, err));
     }
 cleanup:
+    json_decref(results);
     pq_results_unlock(&lock);
     return st;
 }
@@ -443,19 +468,18 @@ static pq_status run_cells(const pq_config *config, const pq_sweep_options *opti
     tidy(cells.dir);
     (void)snprintf(done->note, sizeof done->note, "%s", cells.note);
     PQ_NEW(s.states, cells.n);
-    sort_cells(&s);
+    PQ_TRY(sort_cells(&s, err));
     ran = run_phases(&s, phases, done, err);
-    count_cells(&s, done);
-    done->seconds = pq_clock_wall_s() - start;
     tidy(cells.dir);
     if (ran == PQ_OK) {
-        PQ_TRY(end_run(&cells, options, true, done, err));
+        PQ_TRY(end_run(&s, true, start, done, err));
         PQ_TRY(check_signal(err)); /* while tables were made */
     } else if (ran == PQ_ERR_INTERRUPTED) {
-        (void)end_run(&cells, options, false, done, NULL);
+        (void)end_run(&s, false, start, done, NULL);
     }
     st = ran;
 cleanup:
+    pq_shelf_close(&s.shelf);
     pq_free(s.states);
     pq_cells_free(&cells);
     return st;

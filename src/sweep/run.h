@@ -12,6 +12,7 @@
 #define PQ_SWEEP_RUN_H
 
 #include "core/progress.h"
+#include "store/results.h"
 #include "sweep/plan.h"
 
 /** Which parts are run. */
@@ -32,9 +33,12 @@ typedef struct {
     const char
         *only; /**< glob over labels ("svd*"): the others are left alone; or NULL */
     const pq_progress *progress; /**< "cells", then "latency" */
-    /** Called at the end of a run that was not interrupted, or NULL: what it reads in the
-     * folder is of this run, whatever others do there at the same time. */
-    pq_status (*finish)(void *context, const pq_sweep_summary *summary, pq_err *err);
+    /** Called at the end of a run that was not interrupted, or NULL, with the results
+     * (pq_results_read): they, and what it reads in the folder, are of this run, whatever
+     * others do there at the same time. */
+    pq_status (*finish)(void *context, const pq_sweep_summary *summary,
+                        const json_t *results, const pq_results_count *count,
+                        pq_err *err);
     void *context;
 } pq_sweep_options;
 

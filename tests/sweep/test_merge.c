@@ -40,12 +40,12 @@ Test(merge, parts_make_the_whole_in_any_order)
     run_part("whole", NULL);
     run_part("a", "reference,*r=1");
     run_part("b", "*r=2,*r=3,reference");
-    OK(pq_sweep_merge("ab", 2, ab, &copied, ERR));
+    OK(pq_sweep_merge("ab", 2, ab, &copied, NULL, NULL, ERR));
     cr_expect_eq(copied, 4);
-    OK(pq_sweep_merge("ba", 2, ba, &copied, ERR));
+    OK(pq_sweep_merge("ba", 2, ba, &copied, NULL, NULL, ERR));
     expect_same_file("ab/table.csv", "whole/table.csv");
     expect_same_file("ba/table.csv", "whole/table.csv");
-    OK(pq_sweep_merge("ab", 2, ab, &copied, ERR));
+    OK(pq_sweep_merge("ab", 2, ab, &copied, NULL, NULL, ERR));
     cr_expect_eq(copied, 0, "nothing is lacking");
 }
 
@@ -66,7 +66,7 @@ Test(merge, two_values_of_one_key_are_a_conflict)
                  0);
     OK(pq_record_write("b", record, ERR));
     json_decref(records);
-    cr_expect_eq(pq_sweep_merge("b", 1, from, NULL, &err), PQ_ERR_NUMERIC);
+    cr_expect_eq(pq_sweep_merge("b", 1, from, NULL, NULL, NULL, &err), PQ_ERR_NUMERIC);
     cr_expect(strstr(err.message, "b and a differ in accuracy of cell 'reference'") !=
                   NULL,
               "%s", err.message);
@@ -78,6 +78,6 @@ Test(merge, a_folder_that_is_not_there_is_told)
     pq_err            err    = {0};
 
     enter_folder();
-    cr_expect_eq(pq_sweep_merge("x", 1, from, NULL, &err), PQ_ERR_NOT_FOUND);
+    cr_expect_eq(pq_sweep_merge("x", 1, from, NULL, NULL, NULL, &err), PQ_ERR_NOT_FOUND);
     cr_expect_str_eq(err.message, "nowhere: there is no such folder");
 }
