@@ -159,7 +159,8 @@ int main(int argc, char **argv)
         return PQ_EXIT_USAGE;
     }
     mend_blas(argv);
-    pq_blas_alone(); /* before any fork: the child of a process with threads starts them anew */
+    pq_blas_alone(); /* before any fork: the child of a process with threads starts them
+                        anew */
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         pq_help_program(argc < 2 ? stderr : stdout);
         return argc < 2 ? PQ_EXIT_USAGE : PQ_EXIT_OK;

@@ -30,9 +30,10 @@ typedef struct {
 pq_status pq_gemm(pq_operand a, pq_operand b, double beta, pq_tensor *c, pq_err *err);
 
 /**
- * One thread in BLAS from now on: the order of summation must not depend on the machine, and
- * our own threads would compete with BLAS's. Costs nothing where it is so already: told
- * again after a fork, OpenBLAS would start all its threads anew, and they spin for work.
+ * One thread in BLAS from now on: the order of summation must not depend on the machine,
+ * and our own threads would compete with BLAS's. Costs nothing where it is so already:
+ * told again after a fork, OpenBLAS would start all its threads anew, and they spin for
+ * work.
  */
 void pq_blas_alone(void);
 

@@ -6,7 +6,8 @@
  *
  * What is remembered counts only while the file has the same inode, size and times of
  * change, and goes into the index only if it had been left alone for two seconds when it
- * was read; a damaged index counts as none. Without the parts that only pages of single cells show
+ * was read; a damaged index counts as none. Without the parts that only pages of single
+ * cells show
  * (`layers`, `quantization`): those are read from the record (store/record.h).
  */
 #ifndef PQ_STORE_SHELF_H
