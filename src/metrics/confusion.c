@@ -59,6 +59,14 @@ cleanup:
     return st;
 }
 
+static const char *refuses(const pq_evaluation *e)
+{
+    _Static_assert(PQ_CONFUSION_CLASSES_MOST == 1024, "said in the text");
+    return e->width > PQ_CONFUSION_CLASSES_MOST
+               ? "the matrix of more than 1024 classes is not made"
+               : pq_evaluation_undecided(e);
+}
+
 static const char *const values[] = {"recall.*", NULL};
 
 const pq_metric pq_metric_confusion = {
@@ -69,6 +77,6 @@ const pq_metric pq_metric_confusion = {
         "whole matrix is in the record",
     .source  = "doi:10.1080/01621459.1927.10502953",
     .version = "2",
-    .refuses = pq_evaluation_undecided,
+    .refuses = refuses,
     .compute = compute,
 };

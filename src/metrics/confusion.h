@@ -7,6 +7,8 @@
 
 #include "metrics/metric.h"
 
+enum { PQ_CONFUSION_CLASSES_MOST = 1024 /**< of a matrix that is kept in a record */ };
+
 /**
  * Sums of weights by true class and decision (pq_evaluation_decision).
  *

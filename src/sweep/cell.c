@@ -18,7 +18,7 @@
 #include "sweep/key.h"
 #include "train/train.h"
 
-enum { LAYERS_BYTES = 64 << 20, CONFUSION_CLASSES_MAX = 1024 };
+enum { LAYERS_BYTES = 64 << 20 };
 
 /* A cell while it is computed; owns all but cells and cell. */
 typedef struct {
@@ -339,10 +339,8 @@ static pq_status add_confusion(const work *w, json_t *record, pq_err *err)
     for (size_t i = 0; i < n; i++) {
         (void)json_array_append_new(names, json_string(view.class_names[i]));
     }
-    if (pq_config_metric(w->cells->config, "confusion") && w->result.decided) {
-        PQ_CHECK(n <= CONFUSION_CLASSES_MAX, PQ_ERR_CONFIG,
-                 "metric 'confusion': a matrix of %zu classes is not made, of at most %d",
-                 n, CONFUSION_CLASSES_MAX);
+    if (pq_config_metric(w->cells->config, "confusion") && w->result.decided &&
+        n <= PQ_CONFUSION_CLASSES_MOST) {
         PQ_NEW(counts, n * n);
         pq_confusion(&view, counts);
         for (size_t i = 0; i < n; i++) {

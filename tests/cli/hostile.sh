@@ -113,6 +113,37 @@ printf 'name: b\ntitle: t\nlayout: csv\nlicence: l\nsource: s\nfiles: [{url: "fi
 expect 2 "it is not unpacked" "$pquant" data fetch "$work/b.yaml" --local
 [ ! -e "$work/data/b/zeros" ] || fault "the bomb went off"
 
+# A matrix of a million cells is not made of 1,100 classes.
+/usr/bin/python3 - "$work" <<'END'
+import json, sys
+import h5py, numpy as np
+n = 1100
+names = [f"c{i}" for i in range(n)]
+node = lambda name, kind, inputs, **more: {"name": name, "kind": kind, "inputs": inputs, "attributes": {}, "weights": [], **more}
+graph = {"nodes": [node("in", "input", [], attributes={"shape": [4]}),
+                   node("fc", "dense", ["in"], weights=[{"name": "kernel", "shape": [n, 4]}]), node("s", "softmax", ["fc"])],
+         "output": "s", "class_names": names}
+with h5py.File(f"{sys.argv[1]}/wide.h5", "w") as f:
+    f.attrs["format"], f.attrs["version"] = "pquant-model", np.int32(1)
+    f.create_dataset("graph", data=json.dumps(graph), dtype=h5py.string_dtype())
+    f["weights/fc/kernel"] = np.ones((n, 4), "f4")
+with h5py.File(f"{sys.argv[1]}/wide_data.h5", "w", libver="latest") as f:
+    f.attrs["format"] = "pquant-dataset"
+    f.attrs["class_names"] = names
+    f["test/x"], f["test/y"] = np.ones((4, 4), "f4"), np.arange(4, dtype="u2")
+END
+wide() { # METRIC CODE TEXT
+  printf 'schema: pquant/1\nname: w\nmodel: {weights: wide.h5}\ndataset: {file: wide_data.h5}\nmetrics: [%s]\npipelines: {p: []}\n' \
+    "$1" >"$work/wide.yaml"
+  expect "$2" "$3" "$pquant" run "$work/wide.yaml" -o "$work/wide" -q
+}
+wide accuracy 0 "report.html"
+wide confusion 2 "metric confusion: the matrix of more than 1024 classes is not made"
+expect 2 "metric confusion: the matrix of more than 1024 classes is not made" "$pquant" validate "$work/wide.yaml"
+sed -i '/^metrics/d' "$work/wide.yaml"
+expect 0 "report.html" "$pquant" run "$work/wide.yaml" -o "$work/wide" -q
+grep -q '"confusion"' "$work"/wide/cells/*.json && fault "a matrix of 1,100 classes in a record"
+
 # Names in a dataset are shown, not obeyed; a pipe is not waited for.
 /usr/bin/python3 tests/hostile/make.py "$work/corpus" >/dev/null 2>&1 || { mkdir -p "$work/corpus"; /usr/bin/python3 tests/hostile/make.py "$work/corpus" >/dev/null || fault "python"; }
 expect 0 'a\u001b[31m' "$pquant" data info "$work/corpus/escapes_in_names.h5"

@@ -103,27 +103,6 @@ Test(fetch, a_file_url_is_refused_unless_asked_for)
     }
 }
 
-/* What says that it is larger than any such file may be, without being it. */
-Test(fetch, a_file_of_unknown_size_is_not_endless)
-{
-    char        url[200], *where = NULL;
-    pq_set_file file;
-    pq_err      err = {0};
-
-    snprintf(path, sizeof path, "%s/holes", folder);
-    fclose(fopen(path, "wb"));
-    cr_assert_eq(truncate(path, (off_t)PQ_FETCH_UNKNOWN_MAX + 1), 0);
-    snprintf(url, sizeof url, "file://%s", path);
-    pq_set set = one(&file, url, NULL, 0);
-    cr_expect_eq(pq_set_fetch(&set, NULL, &where, NULL, &err), PQ_ERR_FORMAT);
-    cr_expect_not_null(strstr(err.message, "sends more than the 16000000000 bytes that a "
-                                           "file may have whose manifest says bytes: "
-                                           "unknown"),
-                       "%s", err.message);
-    cr_expect_not(there("f.bin"));
-    cr_expect_not(there("f.bin.part"));
-}
-
 Test(fetch, a_file_url_is_copied_and_checked)
 {
     char        sha[80], adler[24], url[200], *where = NULL;
@@ -243,6 +222,7 @@ typedef struct {
     bool   ranges;
     int    answers; /* requests to serve */
     int    refusal; /* status given instead of the content, 0 = none */
+    size_t claims;  /* bytes that it says it sends, 0 = as many as it does */
 } server;
 
 static void *serve(void *context)
@@ -274,7 +254,8 @@ static void *serve(void *context)
                      from > 0 ? "HTTP/1.1 206 Partial Content\r\nContent-Length: %zu\r\n"
                                 "Content-Range: bytes %zu-%d/%d\r\n\r\n"
                               : "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n",
-                     (size_t)BYTES - from, from, BYTES - 1, BYTES);
+                     s->claims > 0 ? s->claims : (size_t)BYTES - from, from, BYTES - 1,
+                     BYTES);
         (void)!send(client, text, n, MSG_NOSIGNAL);
         n = BYTES - from < s->limit ? BYTES - from : s->limit;
         for (size_t at = 0; at < n;) {
@@ -304,6 +285,28 @@ static void start(server *s, pthread_t *thread, char url[64])
     cr_assert_eq(getsockname(s->socket, (struct sockaddr *)&at, &size), 0);
     cr_assert_eq(pthread_create(thread, NULL, serve, s), 0);
     snprintf(url, 64, "http://127.0.0.1:%d/f.bin", ntohs(at.sin_port));
+}
+
+/* The manifest says `bytes: unknown`, and the server that it is more than that may be. */
+Test(fetch, a_file_of_unknown_size_is_not_endless)
+{
+    server      s = {.limit = BYTES, .answers = 1, .claims = PQ_FETCH_UNKNOWN_MAX + 1};
+    char        url[64], *where = NULL;
+    pthread_t   thread;
+    pq_set_file file;
+    pq_err      err = {0};
+
+    start(&s, &thread, url);
+    pq_set set = one(&file, url, NULL, 0);
+    cr_expect_eq(pq_set_fetch(&set, NULL, &where, NULL, &err), PQ_ERR_FORMAT);
+    cr_expect_not_null(strstr(err.message, "sends more than the 16000000000 bytes that a "
+                                           "file may have whose manifest says bytes: "
+                                           "unknown"),
+                       "%s", err.message);
+    cr_expect_not(there("f.bin"));
+    cr_expect_not(there("f.bin.part"));
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    (void)close(s.socket);
 }
 
 Test(fetch, a_broken_connection_is_resumed_by_range_or_from_the_start)
@@ -603,6 +606,37 @@ Test(fetch, archives_are_unpacked_inside_their_folder_only)
     OK(pq_file_write(path, content, 2000, err));
     cr_expect_eq(pq_untar(path, home, &err), PQ_ERR_FORMAT);
     cr_expect_not_null(strstr(err.message, "a.tar.gz: is damaged or no tar archive"));
+}
+
+/* 100,001 folders, which are not made; and what a few bytes of gzip become. */
+Test(fetch, archives_of_too_many_files_or_bytes_are_refused)
+{
+    static const char zeros[1 << 20];
+    gzFile            f;
+    char              block[512];
+    pq_err            err = {0};
+
+    snprintf(path, sizeof path, "%s/a.tar.gz", folder);
+    f = gzopen(path, "wb1");
+    tar_header(block, "x", 0, '5');
+    for (int i = 0; i < 100001; i++) {
+        cr_assert_eq(gzwrite(f, block, sizeof block), (int)sizeof block);
+    }
+    cr_assert_eq(gzclose(f), Z_OK);
+    cr_expect_eq(pq_untar(path, home, &err), PQ_ERR_FORMAT);
+    cr_expect_not_null(strstr(err.message, ": holds more than 100000 files"), "%s",
+                       err.message);
+    f = gzopen(path, "wb9");
+    tar_header(block, "x", 100 * sizeof zeros, '0');
+    cr_assert_eq(gzwrite(f, block, sizeof block), (int)sizeof block);
+    for (int i = 0; i < 100; i++) {
+        cr_assert_eq(gzwrite(f, zeros, sizeof zeros), (int)sizeof zeros);
+    }
+    cr_assert_eq(gzclose(f), Z_OK);
+    err = (pq_err){0};
+    cr_expect_eq(pq_untar(path, home, &err), PQ_ERR_FORMAT);
+    cr_expect_not_null(strstr(err.message, "it is not unpacked"), "%s", err.message);
+    cr_expect_not(there("x"));
 }
 
 Test(fetch, every_manifest_of_the_project_is_valid)

@@ -105,8 +105,8 @@ def keras():
     first = keras_layer("in", "InputLayer", None, batch_input_shape=[None, 4, 4, 1])
     keras_file("padding_of_two_kinds", [first, keras_layer("p", "ZeroPadding2D", "in", padding=[[1, 1], 2])], "p",
                "'padding' is not [[top, bottom], [left, right]]")
-    chain = [keras_layer(f"l{i}", "ReLU", f"l{i - 1}" if i else "in") for i in range(2000)]
-    keras_file("reversed_layers", chain[::-1] + [first], "l1999", "")
+    chain = [keras_layer(f"l{i}", "ReLU", f"l{i - 1}" if i else "in") for i in range(4000)]
+    keras_file("reversed_layers", chain[::-1] + [first], "l3999", "")
     keras_file("many_layer_names", [first], "in", "", names=[f"n{i:05}" for i in range(9000)])
 
 
