@@ -8,16 +8,19 @@
 #include "core/memory.h"
 #include "data/layout.h"
 #include "data/one_hot.h"
+#include "data/text_labels.h"
 #include "io/hdf5.h"
 
 typedef enum { LAYOUT_FEATURES, LAYOUT_NHWC, LAYOUT_NCHW } order;
 
 typedef struct {
-    pq_h5   *file;
-    order    order;
-    pq_shape stored; /* of one event in the file */
-    bool     weighted[PQ_SOURCE_SPLITS];
-    size_t   one_hot; /* columns of y, or 0: it holds indices */
+    pq_h5         *file;
+    order          order;
+    pq_shape       stored; /* of one event in the file */
+    bool           weighted[PQ_SOURCE_SPLITS];
+    size_t         one_hot; /* columns of y, or 0: it holds indices */
+    bool           texts;   /* y holds texts, which are in `labels` */
+    pq_text_labels labels;
 } own;
 
 static pq_status join(const pq_source *s, size_t split, const char *name, char **out,
@@ -176,7 +179,7 @@ static pq_status read_text(own *o, char *const places[4], const char *name, char
     return place == NULL ? PQ_OK : pq_h5_attr_text(o->file, place, name, out, err);
 }
 
-/* Labels: an index each, or one 1 among 0s. */
+/* Labels: an index each, one 1 among 0s, or a text. */
 static pq_status read_y(pq_source *s, size_t split, pq_rows rows, double *out,
                         pq_err *err)
 {
@@ -184,6 +187,12 @@ static pq_status read_y(pq_source *s, size_t split, pq_rows rows, double *out,
     char     *path = NULL;
     pq_status st;
 
+    for (size_t i = 0; o->texts && i < rows.n; i++) {
+        out[i] = (double)o->labels.class[split][rows.first + i];
+    }
+    if (o->texts) {
+        return PQ_OK;
+    }
     PQ_TRY(join(s, split, "y", &path, err));
     PQ_TRY(o->one_hot > 0
                ? pq_one_hot_read(o->file, path, s->path, rows, o->one_hot, out, err)
@@ -258,13 +267,35 @@ static pq_status read_about(pq_source *s, pq_err *err)
              s->sample.ndim);
     PQ_TRY(read_text(o, places, "licence", &s->licence, err));
     PQ_TRY(read_text(o, places, "source", &s->source, err));
-    if (s->n_classes == 0) {
+    if (o->texts) {
+        PQ_TRY(pq_text_labels_number(&o->labels, s->path, &s->class_names, &s->n_classes,
+                                     err));
+    } else if (s->n_classes == 0) {
         PQ_TRY(count_classes(s, err));
     }
 cleanup:
     for (size_t i = 0; i < 4; i++) {
         pq_free(places[i]);
     }
+    return st;
+}
+
+/* Labels of all splits are texts, or those of none. */
+static pq_status note_texts(pq_source *s, size_t split, const char *path, bool texts,
+                            pq_err *err)
+{
+    own      *o = s->state;
+    pq_status st;
+
+    PQ_CHECK(split == 0 || texts == o->texts, PQ_ERR_FORMAT,
+             "%s: %s holds %s, but that of split '%s' %s", s->path, path,
+             texts ? "texts" : "no texts", s->splits[0].name,
+             texts ? "does not" : "does");
+    o->texts = texts;
+    st       = texts ? pq_text_labels_add(&o->labels, o->file, path, s->path,
+                                          s->splits[split].n, err)
+                     : PQ_OK;
+cleanup:
     return st;
 }
 
@@ -281,6 +312,9 @@ static pq_status check_rows(pq_source *s, size_t split, const char *name, bool *
     *there = pq_h5_has(o->file, path);
     if (*there) {
         PQ_TRY(pq_h5_describe(o->file, path, &info, err));
+        if (strcmp(name, "y") == 0) {
+            PQ_TRY(note_texts(s, split, path, info.kind == PQ_H5_TEXT, err));
+        }
         if (strcmp(name, "y") == 0 && info.shape.ndim == 2 && info.shape.dim[1] > 1) {
             PQ_CHECK(split == 0 || o->one_hot == info.shape.dim[1], PQ_ERR_SHAPE,
                      "%s: %s has %zu columns, but that of split '%s' has %zu", s->path,
@@ -496,6 +530,7 @@ static void close_own(pq_source *s)
     own *o = s->state;
 
     if (o != NULL) {
+        pq_text_labels_free(&o->labels);
         pq_h5_close(&o->file);
         pq_free(o);
     }

@@ -136,6 +136,62 @@ END
 expect 0 "a 1  b 1  c 2" "$pquant" data info "$work/hot.h5"
 expect 2 "event 0: its row of y is not one 1 among 0s" "$pquant" data info "$work/warm.h5"
 
+# Labels as texts, of any length and of one, with names stated and without.
+/usr/bin/python3 - "$work" <<'END'
+import sys
+import h5py, numpy as np
+free, fixed = h5py.string_dtype(), "S8"
+cases = {  # labels of train and test, their type, class_names
+    "texts": (["b", "light", "b", "c"], ["c", "b"], free, None),
+    "fixed": (["b", "light", "b", "c"], ["c", "b"], fixed, None),
+    "stated": (["b", "light", "b", "c"], ["c", "b"], free, ["light", "c", "b", "tau"]),
+    "unknown": (["b", "light"], ["c", "B"], free, ["light", "c", "b"]),
+    "empty": (["b", ""], ["b", "b"], fixed, None),
+    "unicode": (["\u03c4", "b\u0304"], ["\u03c4", "b\u0304"], free, None),
+    "mixed": ([0, 1], ["b", "c"], None, None),
+    "matrix": ([["a", "b"], ["c", "d"]], ["a", "b"], free, None),
+    "fewer": (["a", "b", "a"], ["a"], free, None),
+}
+for name, (train, test, dtype, stated) in cases.items():
+    with h5py.File(f"{sys.argv[1]}/{name}.h5", "w") as f:
+        f.attrs.update({"format": "pquant-dataset", "layout": "features"})
+        if stated:
+            f.attrs["class_names"] = stated
+        for split, y in ("train", train), ("test", test):
+            n = 2 if name == "fewer" and split == "test" else len(y)
+            f[f"{split}/x"] = np.ones((n, 2), np.float32)
+            kind = dtype if dtype else (free if isinstance(y[0], str) else "i4")
+            f.create_dataset(f"{split}/y", data=np.array(y, dtype=object if kind is free else kind), dtype=kind)
+END
+for file in texts fixed; do
+  expect 0 "b 2  c 1  light 1" "$pquant" data info "$work/$file.h5"
+  expect 0 "b 1  c 1  light 0" "$pquant" data info "$work/$file.h5"
+done
+expect 0 "light 1  c 1  b 2  tau 0" "$pquant" data info "$work/stated.h5"
+expect 0 $'b\u0304 1  \u03c4 1' "$pquant" data info "$work/unicode.h5"
+expect 2 "unknown.h5: event 1: its label 'B' is none of the file's 3 class_names" "$pquant" data info "$work/unknown.h5"
+expect 2 "empty.h5: event 1: its label in train/y is empty" "$pquant" data info "$work/empty.h5"
+expect 2 "mixed.h5: test/y holds texts, but that of split 'train' does not" "$pquant" data info "$work/mixed.h5"
+expect 2 "matrix.h5: train/y has 4 labels, but there are 2 events" "$pquant" data info "$work/matrix.h5"
+expect 2 "fewer.h5: test/y has 1 labels, but there are 2 events" "$pquant" data info "$work/fewer.h5"
+# They train and are evaluated as numbered ones are.
+/usr/bin/python3 - "$work" <<'END'
+import sys
+import h5py, numpy as np
+with h5py.File("datasets/jets-hlf.h5") as source:
+    names = [n.decode() if isinstance(n, bytes) else str(n) for n in np.asarray(source.attrs["class_names"]).tolist()]
+    with h5py.File(f"{sys.argv[1]}/jets.h5", "w") as f:
+        f.attrs.update({"format": "pquant-dataset", "layout": "features", "class_names": names})
+        f["test/x"], y = source["test/x"][:1000], source["test/y"][:1000]
+        f.create_dataset("test/y", data=np.array([names[i] for i in y], "S"))
+        for key in "scaler_mean", "scaler_std", "feature_names":
+            if key in source.attrs:
+                f.attrs[key] = source.attrs[key]
+END
+accuracy() { "$pquant" model eval datasets/models/jsc-mlp.h5 --data "$1" --limit 1000 --format json | grep -A2 '"accuracy"' | head -4; }
+[ -n "$(accuracy "$work/jets.h5:test")" ] && [ "$(accuracy "$work/jets.h5:test")" = "$(accuracy datasets/jets-hlf.h5:test)" ] ||
+  fault "text labels: $(accuracy "$work/jets.h5:test"), numbered: $(accuracy datasets/jets-hlf.h5:test)"
+
 # What is not read says how to get in.
 /usr/bin/python3 - "$work" <<'END'
 import sys

@@ -2,8 +2,9 @@
 """Opens hostile files by hostile_open and holds what each costs against what it is worth.
 
 usage: check.py OPENER corpus FOLDER            the files of make.py, each with its message
-       check.py OPENER mutations FOLDER COUNT [FIRST]   COUNT structured mutations of a file of each format, from
-                                                seed FIRST on; the same seed is the same file
+       check.py OPENER mutations FOLDER COUNT [FIRST] [NAME]   COUNT structured mutations of a file of each format, from
+                                                seed FIRST on, or of the one called NAME; the same seed
+                                                is the same file
        (--no-budget: only that nothing crashes, for a build with sanitizers)
 """
 import json
@@ -61,9 +62,9 @@ def corpus(opener, folder, budget):
             yield f"{kind} {name} is not refused"
 
 
-def mutations(opener, folder, first, count, budget):
+def mutations(opener, folder, first, count, only, budget):
     rows = {}
-    for name, kind, path, seed in mutate.all_files(pathlib.Path(folder), first, count):
+    for name, kind, path, seed in mutate.all_files(pathlib.Path(folder), first, count, only):
         answer = opener.ask(kind, path)
         row = rows.setdefault(name, [0, 0, 0.0, 0.0])
         if seed is None and answer["exit"] != 0:
@@ -86,7 +87,9 @@ def main(program, what, folder, *rest):
     else:
         mutate.OPENER = program
         numbers = [int(n) for n in rest if n.isdigit()]
-        faults = list(mutations(opener, folder, numbers[1] if len(numbers) > 1 else 0, numbers[0], budget))
+        only = [word for word in rest if not word.isdigit() and word[0] != "-"]
+        faults = list(mutations(opener, folder, numbers[1] if len(numbers) > 1 else 0, numbers[0],
+                                only[0] if only else None, budget))
     for fault in faults[:40]:
         print("FAULT:", fault)
     print(f"{what}: {len(faults)} faults, {time.time() - start:.0f} s")

@@ -197,31 +197,21 @@ def change_binary(path, r):
     path.write_bytes(changed_bytes(path.read_bytes(), r))
 
 
-def change_checkpoint(path, r):
-    """Fields of 8 bytes, mostly of the counts and the history, under a sum that fits."""
-    data = bytearray(path.read_bytes()[:-64])
-    head = len(b"pquant-train-2\n")
-    for _ in range(r.choice([1, 1, 2, 4])):
-        first, last = r.choice([(0, head + 64), (head + 64, head + 104), (head + 104, head + 500), (0, len(data) - 8)])
-        at = r.randrange(first, last)
-        old = struct.unpack_from("<Q", data, at)[0]
-        new = r.choice([0, 1, old + 1, old - 1, old * 2, 2**32, 2**63, 2**64 - 1, 0x7ff8000000000000, r.getrandbits(64)])
-        struct.pack_into("<Q", data, at, new % 2**64)
-    if r.random() < 0.2:
-        data = data[:r.randrange(len(data))] if r.random() < 0.5 else data + bytes(r.choice([1, 8, 100000]))
-    path.write_bytes(bytes(data) + hashlib.sha256(data).hexdigest().encode())
-
-
-def change_cache(path, r):
-    """As any HDF5 file, with the attribute that covers the arrays made anew."""
-    change_hdf5(path, r)
-    with h5py.File(path, "r+") as f:
-        h = hashlib.sha256()
-        for name in ("0", "1", "2"):
-            a = np.asarray(f[name][()], "f8")
-            h.update(struct.pack("<9Q", a.ndim, *(a.shape + (0,) * 8)[:8]) + a.tobytes())
-        if "content" in f.attrs and r.random() < 0.95:
-            f.attrs["content"] = h.hexdigest()
+def change_summed(*regions):
+    """Fields of 8 bytes, mostly in the given stretches of bytes, under a SHA-256 that fits."""
+    def change(path, r):
+        data = bytearray(path.read_bytes()[:-64])
+        for _ in range(r.choice([1, 1, 2, 4])):
+            first, last = r.choice(regions + ((0, len(data) - 7),))
+            at = r.randrange(first, last)
+            old = struct.unpack_from("<Q", data, at)[0]
+            new = r.choice([0, 1, old + 1, old - 1, old * 2, 2**32, 2**63, 2**64 - 1, 0x7ff8000000000000,
+                            r.getrandbits(64)])
+            struct.pack_into("<Q", data, at, new % 2**64)
+        if r.random() < 0.2:
+            data = data[:r.randrange(len(data))] if r.random() < 0.5 else data + bytes(r.choice([1, 8, 100000]))
+        path.write_bytes(bytes(data) + hashlib.sha256(data).hexdigest().encode())
+    return change
 
 
 def change_zip(path, r):
@@ -520,15 +510,18 @@ FORMATS = [
     ("results", "results", small_results, change_results),
     ("curves", "curves", curves, change_one_file("arrays/*.h5")),
     ("memo", "hashes", memo, change_memo),
-    ("abcd.h5", "cache", made_by_opener("cache"), change_cache),
-    ("checkpoint.bin", "checkpoint", made_by_opener("checkpoint"), change_checkpoint),
+    ("factors.bin", "cache", made_by_opener("cache"), change_summed((0, 208), (0, 208))),
+    # the run's name, counts, history
+    ("checkpoint.bin", "checkpoint", made_by_opener("checkpoint"), change_summed((15, 79), (79, 119), (119, 500))),
 ]
 
 
-def all_files(folder, first, count):
+def all_files(folder, first, count, only=None):
     """Makes `count` mutations of each format, one after the other, from seed `first` on: name, kind, path, seed.
     First the file itself, without a seed, which is to be read."""
     for name, kind, make, change in FORMATS:
+        if only not in (None, name):
+            continue
         original, path = folder / f"seed_{name}", folder / name
         for old in (original, path):
             if old.is_dir():

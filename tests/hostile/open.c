@@ -170,7 +170,7 @@ static pq_status open_cache(const char *path, pq_err *err)
     const pq_shape due[]  = {PQ_SHAPE(6, 0), PQ_SHAPE(0), PQ_SHAPE(0, 3)};
     pq_tensor     *got[3] = {0};
     char          *folder = pq_format("%.*s", (int)(strrchr(path, '/') - path), path);
-    char          *key    = pq_format("%.*s", (int)strlen(strrchr(path, '/') + 1) - 3,
+    char          *key    = pq_format("%.*s", (int)strcspn(strrchr(path, '/') + 1, "."),
                                       strrchr(path, '/') + 1);
     pq_cache      *cache  = NULL;
     pq_status      st;
