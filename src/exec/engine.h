@@ -30,6 +30,7 @@ typedef struct {
     size_t          last; /**< the end of the chain: its value is the step's output */
     size_t          n_in;
     size_t in[PQ_STEP_INPUTS]; /**< nodes read; with `add`, the residual is the last */
+    bool   lean; /**< the graph's weights stay, and are packed at each run */
 } pq_step;
 
 /** A prepared step, immutable and shared between threads; engines embed it as their first

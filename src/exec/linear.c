@@ -15,6 +15,14 @@ typedef struct {
     size_t  channel; /* first output channel */
 } product;
 
+/* What weights are packed from. */
+typedef struct {
+    const pq_kernels *kernels;
+    const pq_layer   *layer; /* the step's, or what stands in for it */
+    const pq_tensor  *kernel;
+    pq_affine         affine; /* [outputs]: y = scale (kernel x) + shift */
+} recipe;
+
 typedef struct {
     pq_op             op;
     size_t            residual;            /* which input is added, 0 = none */
@@ -23,9 +31,11 @@ typedef struct {
     pq_geometry       at;
     pq_segment       *segments; /* [taps] */
     size_t            n_products;
-    product          *products; /* NULL: depthwise */
-    float            *weight, *bias;
+    product          *products;      /* NULL: depthwise */
+    float            *weight, *bias; /* weight: NULL where each run packs its own */
     pq_clip           clip;
+    recipe            recipe;      /* then */
+    size_t            frame_bytes; /* of scratch, before what is packed */
 } linear_op;
 
 static const pq_layer *layer_of(const pq_step *step, size_t node)
@@ -93,12 +103,13 @@ static const float *frame_image(const pq_geometry *g, const float *in, float *fr
     return frame;
 }
 
-static void run_product(const linear_op *l, const product *p, const float *in,
-                        const float *residual, float *out, size_t rows)
+static void run_product(const linear_op *l, const product *p, const float *weight,
+                        const float *in, const float *residual, float *out, size_t rows)
 {
     pq_gemm call = p->call;
 
     call.m = rows;
+    call.b = weight;
     for (size_t y = 0; y < l->at.lines; y++) {
         const size_t at = y * rows * l->at.outputs + p->channel;
         call.a          = in + y * l->at.line_step + p->in_at;
@@ -136,7 +147,8 @@ static void run_lines(const linear_op *l, const float *in, const float *residual
         run_depthwise(l, in, residual, out, rows);
     }
     for (size_t i = 0; i < l->n_products; i++) {
-        run_product(l, &l->products[i], in, residual, out, rows);
+        const product *p = &l->products[i];
+        run_product(l, p, p->call.b, in, residual, out, rows);
     }
 }
 
@@ -159,14 +171,6 @@ static void linear_run(const pq_op *op, size_t n, const void *const *in, void *o
                   residual != NULL ? residual + at : NULL, results + at, l->at.rows);
     }
 }
-
-/* What is known while a step is packed. */
-typedef struct {
-    const pq_kernels *kernels;
-    const pq_layer   *layer; /* the step's, or what stands in for it */
-    const pq_tensor  *kernel;
-    pq_affine         affine; /* [outputs]: y = scale (kernel x) + shift */
-} recipe;
 
 /* Bias and BatchNorm as a factor and a summand of each output channel. */
 static pq_status fold(const pq_step *step, size_t outputs, recipe *r, pq_err *err)
@@ -200,30 +204,72 @@ static pq_clip clip_of(const pq_step *step)
                      (float)((const pq_clip_params *)f->params)->hi};
 }
 
-/* The kernel [outputs, sum] with its factors. */
-static pq_status scale_kernel(const recipe *r, size_t outputs, size_t sum, float **out,
-                              pq_err *err)
+/* Rows [n, sum] of the kernel from `channel` on, with their factors: in `scaled`, or
+ * where they are if these are 1. */
+static const float *scale_rows(const recipe *r, size_t sum, size_t channel, size_t n,
+                               float *scaled)
 {
-    pq_status st;
+    const float  *from  = pq_f32(r->kernel) + channel * sum;
+    const double *scale = r->affine.scale + channel;
+    bool          plain = true;
 
-    PQ_NEW(*out, outputs * sum);
-    for (size_t i = 0; i < outputs * sum; i++) {
-        (*out)[i] = (float)(r->affine.scale[i / sum] * pq_tensor_get(r->kernel, i));
+    for (size_t c = 0; c < n; c++) {
+        plain = plain && scale[c] == 1.0;
     }
-cleanup:
-    return st;
+    for (size_t i = 0; !plain && i < n * sum; i++) {
+        scaled[i] = (float)(scale[i / sum] * (double)from[i]);
+    }
+    return plain ? from : scaled;
+}
+
+/* Weights of one product, side by side. */
+static void pack_product(const recipe *r, size_t sum, const product *p, float *scaled,
+                         float *weight)
+{
+    pq_pack_panels(sum, p->call.n, scale_rows(r, sum, p->channel, p->call.n, scaled), 1,
+                   sum, p->call.panel, weight);
+}
+
+/* All samples through one product after the other, each packed for them. */
+static void run_packing(const pq_op *op, size_t n, const void *const *in, void *out,
+                        void *scratch)
+{
+    const linear_op *l        = (const linear_op *)op;
+    const size_t     items    = l->products[0].call.panel * l->at.sum + PQ_KERNELS_SLACK;
+    const float     *residual = l->residual > 0 ? in[l->residual] : NULL;
+    float           *weight   = (float *)(void *)((char *)scratch + l->frame_bytes);
+    float           *results  = out;
+
+    for (size_t i = 0; i < l->n_products; i++) {
+        const product *p = &l->products[i];
+        pack_product(&l->recipe, l->at.sum, p, weight + items, weight);
+        if (l->at.flat) {
+            run_product(l, p, weight, in[0], residual, results, n * l->at.rows);
+            continue;
+        }
+        for (size_t s = 0; s < n; s++) {
+            const float *image = (const float *)in[0] + s * l->in_count;
+            const size_t at    = s * l->out_count;
+            run_product(
+                l, p, weight, l->at.framed ? frame_image(&l->at, image, scratch) : image,
+                residual != NULL ? residual + at : NULL, results + at, l->at.rows);
+        }
+    }
 }
 
 /* Channels side by side, tap by tap. */
-static pq_status pack_depthwise(linear_op *l, const recipe *r, const float *kernel,
-                                pq_err *err)
+static pq_status pack_depthwise(linear_op *l, const recipe *r, pq_err *err)
 {
-    const pq_geometry *g     = &l->at;
-    const size_t       width = pq_geometry_whole(g->outputs, r->kernels->lanes);
+    const pq_geometry *g      = &l->at;
+    const size_t       width  = pq_geometry_whole(g->outputs, r->kernels->lanes);
+    float             *scaled = NULL;
+    const float       *kernel;
     pq_status          st;
 
     PQ_NEW(l->weight, width * g->sum);
     PQ_NEW(l->bias, width);
+    PQ_NEW(scaled, g->outputs * g->sum);
+    kernel             = scale_rows(r, g->sum, 0, g->outputs, scaled);
     l->op.weight_bytes = width * (g->sum + 1) * sizeof(float);
     for (size_t c = 0; c < g->outputs; c++) {
         for (size_t t = 0; t < g->sum; t++) {
@@ -232,65 +278,61 @@ static pq_status pack_depthwise(linear_op *l, const recipe *r, const float *kern
         l->bias[c] = (float)r->affine.shift[c];
     }
 cleanup:
+    pq_free(scaled);
     return st;
 }
 
-/* One product for each panel of each group. */
-static pq_status pack_panels(linear_op *l, const recipe *r, const float *kernel,
-                             pq_err *err)
+/* One product for each panel of each group; lean: without its weights. */
+static pq_status pack_panels(linear_op *l, const recipe *r, bool lean, pq_err *err)
 {
-    const pq_geometry *g     = &l->at;
-    const size_t       panel = r->kernels->panel(g->group_out);
-    const size_t       width = pq_geometry_whole(g->group_out, panel);
+    const pq_geometry *g      = &l->at;
+    const size_t       panel  = r->kernels->panel(g->group_out);
+    const size_t       width  = pq_geometry_whole(g->group_out, panel);
+    float             *scaled = NULL;
     pq_status          st;
 
     l->n_products = g->groups * (width / panel);
     PQ_NEW(l->products, l->n_products);
     PQ_NEW(l->segments, g->taps);
-    PQ_NEW(l->weight, g->groups * width * g->sum);
     PQ_NEW(l->bias, g->groups * width);
-    l->op.weight_bytes = g->groups * width * (g->sum + 1) * sizeof(float);
+    if (lean) {
+        l->op.scratch_bytes =
+            l->frame_bytes + 2 * (panel * g->sum + PQ_KERNELS_SLACK) * sizeof(float);
+    } else {
+        PQ_NEW(l->weight, g->groups * width * g->sum);
+        PQ_NEW(scaled, panel * g->sum);
+        l->op.weight_bytes = g->groups * width * (g->sum + 1) * sizeof(float);
+    }
     for (size_t t = 0; t < g->taps; t++) {
         l->segments[t] = (pq_segment){g->tap[t], t * g->length * panel, g->length};
     }
     for (size_t i = 0; i < l->n_products; i++) {
         const size_t group = i / (width / panel), from = i % (width / panel) * panel;
-        const size_t left   = g->group_out - from;
-        product     *p      = &l->products[i];
-        float       *weight = l->weight + i * panel * g->sum;
-        p->in_at            = group * g->group_in;
-        p->channel          = group * g->group_out + from;
-        p->call             = (pq_gemm){.n          = left < panel ? left : panel,
-                                        .a_row      = g->row_step,
-                                        .a_col      = 1,
-                                        .b          = weight,
-                                        .b_row      = panel,
-                                        .panel      = panel,
-                                        .c_row      = g->outputs,
-                                        .n_segments = g->taps,
-                                        .segments   = l->segments,
-                                        .bias       = l->bias + i * panel,
-                                        .clip       = &l->clip};
-        pq_pack_panels(g->sum, p->call.n, kernel + p->channel * g->sum, 1, g->sum, panel,
-                       weight);
+        const size_t left = g->group_out - from;
+        product     *p    = &l->products[i];
+        p->in_at          = group * g->group_in;
+        p->channel        = group * g->group_out + from;
+        p->call           = (pq_gemm){.n          = left < panel ? left : panel,
+                                      .a_row      = g->row_step,
+                                      .a_col      = 1,
+                                      .b_row      = panel,
+                                      .panel      = panel,
+                                      .c_row      = g->outputs,
+                                      .n_segments = g->taps,
+                                      .segments   = l->segments,
+                                      .bias       = l->bias + i * panel,
+                                      .clip       = &l->clip};
+        if (!lean) {
+            float *weight = l->weight + i * panel * g->sum;
+            p->call.b     = weight;
+            pack_product(r, g->sum, p, scaled, weight);
+        }
         for (size_t c = 0; c < p->call.n; c++) {
             l->bias[i * panel + c] = (float)r->affine.shift[p->channel + c];
         }
     }
 cleanup:
-    return st;
-}
-
-static pq_status pack(linear_op *l, const recipe *r, pq_err *err)
-{
-    float    *kernel = NULL;
-    pq_status st;
-
-    PQ_TRY(scale_kernel(r, l->at.outputs, l->at.sum, &kernel, err));
-    st = l->at.depthwise ? pack_depthwise(l, r, kernel, err)
-                         : pack_panels(l, r, kernel, err);
-cleanup:
-    pq_free(kernel);
+    pq_free(scaled);
     return st;
 }
 
@@ -303,6 +345,7 @@ static void linear_release(pq_op *op)
     pq_free(l->products);
     pq_free(l->weight);
     pq_free(l->bias);
+    pq_affine_free(&l->recipe.affine);
     pq_free(l);
 }
 
@@ -314,6 +357,7 @@ pq_status pq_linear_prepare(const pq_step *step, const pq_kernels *kernels, pq_o
     recipe     r        = {.kernels = kernels, .layer = layer_of(step, step->node)};
     linear_op *l        = NULL;
     pq_layer  *stand_in = NULL;
+    bool       lean;
     pq_status  st;
 
     PQ_NEW(l, 1);
@@ -331,11 +375,18 @@ pq_status pq_linear_prepare(const pq_step *step, const pq_kernels *kernels, pq_o
     l->residual   = step->add != PQ_NO_NODE ? step->n_in - 1 : 0;
     PQ_TRY(pq_geometry_place(step, r.layer, kernels->lanes, &l->at, err));
     if (l->at.framed) {
-        l->op.scratch_bytes = l->at.frame_count * sizeof(float);
+        l->frame_bytes      = (l->at.frame_count * sizeof(float) + 63) / 64 * 64;
+        l->op.scratch_bytes = l->frame_bytes;
     }
+    lean    = step->lean && stand_in == NULL && !l->at.depthwise;
     l->clip = clip_of(step);
     PQ_TRY(fold(step, l->at.outputs, &r, err));
-    PQ_TRY(pack(l, &r, err));
+    PQ_TRY(l->at.depthwise ? pack_depthwise(l, &r, err) : pack_panels(l, &r, lean, err));
+    if (lean) {
+        l->op.run = run_packing;
+        l->recipe = r;
+        r.affine  = (pq_affine){0};
+    }
     *out = &l->op;
     l    = NULL;
 cleanup:

@@ -8,6 +8,8 @@
 #include "exec/quantize.h"
 #include "linalg/gemm.h"
 
+enum { LARGE_BYTES = 64 << 20 /* of weights as floats */ };
+
 struct pq_plan {
     pq_graph   *graph;   /* a copy of the caller's, checked; owned unless forked */
     pq_program *program; /* as fast as can be; owned unless forked */
@@ -22,22 +24,33 @@ struct pq_plan {
     float      *seen; /* values of one node as floats */
 };
 
-static pq_status make_program(pq_plan *plan, const char *engine_name, pq_err *err)
+/* Whether packed weights beside the graph's own would cost memory that matters. */
+static bool is_large(const pq_graph *graph)
+{
+    const size_t all =
+        pq_graph_parameters(graph, (pq_count_rule){true, true, true}, NULL);
+
+    return all >= LARGE_BYTES / sizeof(float);
+}
+
+static pq_status make_program(pq_plan *plan, bool lean, const char *engine_name,
+                              pq_err *err)
 {
     const pq_engine *engine = NULL;
     pq_status        st;
 
     PQ_TRY(pq_engine_find(engine_name, &engine, err));
     PQ_TRY(pq_graph_check(plan->graph, err));
-    PQ_TRY(
-        pq_program_create(plan->graph, engine, plan->batch, false, &plan->program, err));
+    PQ_TRY(pq_program_create(plan->graph, engine,
+                             (pq_program_options){.batch = plan->batch, .lean = lean},
+                             &plan->program, err));
     PQ_NEW(plan->block, plan->program->block_bytes);
 cleanup:
     return st;
 }
 
-pq_status pq_plan_create(const pq_graph *graph, const pq_plan_options *options,
-                         pq_plan **out, pq_err *err)
+static pq_status create(const pq_graph *graph, const pq_plan_options *options, bool lean,
+                        pq_plan **out, pq_err *err)
 {
     pq_plan  *plan = NULL;
     pq_status st;
@@ -49,13 +62,27 @@ pq_status pq_plan_create(const pq_graph *graph, const pq_plan_options *options,
     pq_blas_alone();
     PQ_NEW(plan, 1);
     plan->batch = options->batch;
-    PQ_TRY(pq_graph_clone(graph, &plan->graph, err));
-    PQ_TRY(make_program(plan, options->engine != NULL ? options->engine : "blas", err));
+    PQ_TRY(lean ? pq_graph_share(graph, &plan->graph, err)
+                : pq_graph_clone(graph, &plan->graph, err));
+    PQ_TRY(make_program(plan, lean && is_large(plan->graph),
+                        options->engine != NULL ? options->engine : "blas", err));
     *out = plan;
     plan = NULL;
 cleanup:
     pq_plan_free(&plan);
     return st;
+}
+
+pq_status pq_plan_create(const pq_graph *graph, const pq_plan_options *options,
+                         pq_plan **out, pq_err *err)
+{
+    return create(graph, options, false, out, err);
+}
+
+pq_status pq_plan_create_lean(const pq_graph *graph, const pq_plan_options *options,
+                              pq_plan **out, pq_err *err)
+{
+    return create(graph, options, true, out, err);
 }
 
 void pq_plan_free(pq_plan **plan)
@@ -212,8 +239,10 @@ static pq_status prepare_observation(pq_plan *plan, pq_err *err)
         return PQ_OK;
     }
     if (plan->whole == NULL) {
-        PQ_TRY(pq_program_create(plan->graph, plan->program->engine, plan->batch, true,
-                                 &plan->whole, err));
+        PQ_TRY(
+            pq_program_create(plan->graph, plan->program->engine,
+                              (pq_program_options){.batch = plan->batch, .whole = true},
+                              &plan->whole, err));
     }
     for (size_t i = 0; i < plan->graph->n_nodes; i++) {
         const size_t count = plan->whole->slots[i].count;

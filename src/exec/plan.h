@@ -42,6 +42,15 @@ pq_status pq_plan_create(const pq_graph *graph, const pq_plan_options *options,
                          pq_plan **out, pq_err *err);
 void      pq_plan_free(pq_plan **plan);
 
+/**
+ * As pq_plan_create, in little memory: the plan has the graph's own weights, so that the
+ * graph must outlive it and keep them as they are, and engine "blas" packs those of
+ * a graph of 64 MB or more at each run, not ahead. Runs give the same values;
+ * they pay from some tens of samples on.
+ */
+pq_status pq_plan_create_lean(const pq_graph *graph, const pq_plan_options *options,
+                              pq_plan **out, pq_err *err);
+
 /** Another plan over the same packed weights with memory of its own, for another thread.
  * The first must outlive it. */
 pq_status pq_plan_fork(const pq_plan *plan, pq_plan **out, pq_err *err);

@@ -157,7 +157,7 @@ static pq_status make_plans(job *j, const pq_graph *graph, size_t threads, pq_er
 
     PQ_NEW(j->plans, threads);
     PQ_NEW(j->x, threads);
-    PQ_TRY(pq_plan_create(graph, &options, &j->plans[0], err));
+    PQ_TRY(pq_plan_create_lean(graph, &options, &j->plans[0], err));
     PQ_TRY(pq_predict_check(j->plans[0], pq_dataset_describe(j->dataset), err));
     for (size_t t = 0; t < threads; t++) {
         if (t > 0) {

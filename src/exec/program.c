@@ -12,7 +12,7 @@ enum { TILE_BYTES = 256 * 1024 };
 typedef struct {
     const pq_graph  *graph;
     const pq_engine *engine;
-    bool             whole;
+    bool             whole, lean;
     bool            *needed;  /* [n_nodes] the output depends on it */
     bool            *taken;   /* [n_nodes] fused into a step */
     size_t          *readers; /* [n_nodes] edges out, and one for the output */
@@ -107,14 +107,20 @@ static void make_steps(planner *p)
     const pq_graph *g = p->graph;
 
     for (size_t i = 0; i < g->n_nodes; i++) {
-        pq_step s = {g,          i, PQ_NO_NODE,           PQ_NO_NODE,
-                     PQ_NO_NODE, i, g->nodes[i].n_inputs, {0}};
+        pq_step s = {.graph      = g,
+                     .node       = i,
+                     .norm       = PQ_NO_NODE,
+                     .add        = PQ_NO_NODE,
+                     .activation = PQ_NO_NODE,
+                     .last       = i,
+                     .n_in       = g->nodes[i].n_inputs};
         size_t  k = p->n_steps;
 
         if (!p->needed[i] || p->taken[i] || is_input(g, i) || is_alias(g, i)) {
             continue;
         }
         memcpy(s.in, g->nodes[i].inputs, sizeof g->nodes[i].inputs);
+        s.lean = p->lean;
         if (!p->whole && p->engine->fuses != NULL) {
             while (take_next(p, &s)) {
             }
@@ -251,23 +257,26 @@ cleanup:
     return st;
 }
 
-pq_status pq_program_create(const pq_graph *graph, const pq_engine *engine, size_t batch,
-                            bool whole, pq_program **out, pq_err *err)
+pq_status pq_program_create(const pq_graph *graph, const pq_engine *engine,
+                            pq_program_options options, pq_program **out, pq_err *err)
 {
-    planner     p       = {.graph = graph, .engine = engine, .whole = whole};
+    planner p = {
+        .graph = graph, .engine = engine, .whole = options.whole, .lean = options.lean};
     pq_program *program = NULL;
     pq_status   st;
 
     PQ_NEW(program, 1);
     program->engine = engine;
     program->graph  = graph;
-    program->batch  = batch;
+    program->batch  = options.batch;
     PQ_NEW(p.needed, graph->n_nodes);
     PQ_NEW(p.taken, graph->n_nodes);
     PQ_NEW(p.readers, graph->n_nodes);
     PQ_NEW(p.steps, graph->n_nodes);
     PQ_TRY(fill_slots(program, err));
-    program->tile = whole ? batch : choose_tile(graph, engine->item_bytes, batch);
+    program->tile = options.whole || options.lean
+                        ? options.batch
+                        : choose_tile(graph, engine->item_bytes, options.batch);
     mark_needed(&p);
     make_steps(&p);
     PQ_TRY(make_tasks(&p, program, err));

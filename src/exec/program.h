@@ -46,11 +46,15 @@ typedef struct {
     size_t           weight_bytes;
 } pq_program;
 
-/**
- * @param[in] whole  no fusing and no tiles: every node's value is there after its task
- */
-pq_status pq_program_create(const pq_graph *graph, const pq_engine *engine, size_t batch,
-                            bool whole, pq_program **out, pq_err *err);
+typedef struct {
+    size_t batch;
+    bool whole; /**< no fusing and no tiles: every node's value is there after its task */
+    bool lean;  /**< operations may keep to the graph's weights and pack large ones at
+                   each run, of the whole batch */
+} pq_program_options;
+
+pq_status pq_program_create(const pq_graph *graph, const pq_engine *engine,
+                            pq_program_options options, pq_program **out, pq_err *err);
 void      pq_program_free(pq_program **program);
 
 #endif

@@ -257,7 +257,8 @@ static pq_status add_functional(reader *r, const json_t *layers, pq_err *err)
 
     PQ_NEW(done, n);
     PQ_CHECK(n <= PQ_GRAPH_NODES, PQ_ERR_FORMAT,
-             "%s: has %zu layers; at most %d are read", r->path, n, PQ_GRAPH_NODES);
+             "%s: has %zu layers; at most %d are read: " PQ_GRAPH_NODES_WHY, r->path, n,
+             PQ_GRAPH_NODES);
     for (size_t turn = 0; left > 0 && added; turn++) { /* forwards, backwards, … */
         added = false;
         for (size_t step = 0; step < n; step++) {

@@ -135,9 +135,10 @@ static pq_status read_nodes(const json_t *json, pq_graph *graph, pq_err *err)
     pq_status     st;
 
     PQ_TRY(pq_json_array(json, "nodes", &nodes, err));
-    PQ_CHECK(json_array_size(nodes) >= 1 && json_array_size(nodes) <= PQ_GRAPH_NODES,
-             PQ_ERR_FORMAT, "the model has %zu layers, not 1..%d", json_array_size(nodes),
-             PQ_GRAPH_NODES);
+    PQ_CHECK(json_array_size(nodes) >= 1, PQ_ERR_FORMAT, "the model has no layers");
+    PQ_CHECK(json_array_size(nodes) <= PQ_GRAPH_NODES, PQ_ERR_FORMAT,
+             "the model has %zu layers, more than %d: " PQ_GRAPH_NODES_WHY,
+             json_array_size(nodes), PQ_GRAPH_NODES);
     for (size_t i = 0; i < json_array_size(nodes); i++) {
         const json_t *node = json_array_get(nodes, i);
         PQ_CHECK(json_is_object(node), PQ_ERR_FORMAT, "nodes[%zu] is no JSON object", i);

@@ -57,7 +57,7 @@ cleanup:
     return st;
 }
 
-static pq_status clone_node(const pq_node *from, pq_node *to, pq_err *err)
+static pq_status clone_node(const pq_node *from, bool share, pq_node *to, pq_err *err)
 {
     pq_status st;
 
@@ -66,7 +66,8 @@ static pq_status clone_node(const pq_node *from, pq_node *to, pq_err *err)
     to->layer = NULL;
     to->quant = NULL;
     PQ_STRDUP(to->name, from->name);
-    PQ_TRY(pq_layer_clone(from->layer, &to->layer, err));
+    PQ_TRY(share ? pq_layer_share(from->layer, &to->layer, err)
+                 : pq_layer_clone(from->layer, &to->layer, err));
     if (from->quant != NULL) {
         PQ_TRY(pq_quant_clone(from->quant, &to->quant, err));
     }
@@ -74,7 +75,8 @@ cleanup:
     return st;
 }
 
-static pq_status clone_context(const pq_graph *from, pq_graph *to, pq_err *err)
+static pq_status clone_context(const pq_graph *from, bool share, pq_graph *to,
+                               pq_err *err)
 {
     pq_status st;
 
@@ -96,14 +98,15 @@ static pq_status clone_context(const pq_graph *from, pq_graph *to, pq_err *err)
     to->provenance = json_deep_copy(from->provenance);
     PQ_CHECK(to->provenance != NULL, PQ_ERR_NOMEM,
              "cannot allocate a copy of the provenance");
-    if (from->aside != NULL) {
+    if (from->aside != NULL && !share) {
         PQ_TRY(pq_graph_clone(from->aside, &to->aside, err));
     }
 cleanup:
     return st;
 }
 
-pq_status pq_graph_clone(const pq_graph *graph, pq_graph **out, pq_err *err)
+static pq_status copy_graph(const pq_graph *graph, bool share, pq_graph **out,
+                            pq_err *err)
 {
     pq_graph *copy = NULL;
     pq_status st;
@@ -114,14 +117,24 @@ pq_status pq_graph_clone(const pq_graph *graph, pq_graph **out, pq_err *err)
     copy->head   = graph->head;
     for (size_t i = 0; i < graph->n_nodes; i++) {
         copy->n_nodes++; /* first, so that a half-made node is freed */
-        PQ_TRY(clone_node(&graph->nodes[i], &copy->nodes[i], err));
+        PQ_TRY(clone_node(&graph->nodes[i], share, &copy->nodes[i], err));
     }
-    PQ_TRY(clone_context(graph, copy, err));
+    PQ_TRY(clone_context(graph, share, copy, err));
     *out = copy;
     copy = NULL;
 cleanup:
     pq_graph_free(&copy);
     return st;
+}
+
+pq_status pq_graph_clone(const pq_graph *graph, pq_graph **out, pq_err *err)
+{
+    return copy_graph(graph, false, out, err);
+}
+
+pq_status pq_graph_share(const pq_graph *graph, pq_graph **out, pq_err *err)
+{
+    return copy_graph(graph, true, out, err);
 }
 
 /* Puts copies of names in place of others. */
@@ -195,8 +208,8 @@ pq_status pq_graph_add(pq_graph *graph, const char *name, pq_layer *layer,
     PQ_CHECK(*name != '\0', PQ_ERR_FORMAT, "a layer has an empty name");
     PQ_CHECK(pq_graph_find(graph, name) == SIZE_MAX, PQ_ERR_FORMAT,
              "two layers have the name '%s'", name);
-    PQ_CHECK(graph->n_nodes < PQ_GRAPH_NODES, PQ_ERR_FORMAT, "more than %d layers",
-             PQ_GRAPH_NODES);
+    PQ_CHECK(graph->n_nodes < PQ_GRAPH_NODES, PQ_ERR_FORMAT,
+             "more than %d layers: " PQ_GRAPH_NODES_WHY, PQ_GRAPH_NODES);
     PQ_TRY(pq_node_arity_check(name, layer, n_inputs, err));
     for (size_t i = 0; i < n_inputs; i++) {
         node.inputs[i] = pq_graph_find(graph, inputs[i]);
@@ -204,9 +217,13 @@ pq_status pq_graph_add(pq_graph *graph, const char *name, pq_layer *layer,
                  "layer '%s' reads '%s', which is no earlier layer", name, inputs[i]);
     }
     PQ_STRDUP(node.name, name);
-    grown = pq_recalloc(graph->nodes, graph->n_nodes, graph->n_nodes + 1, sizeof *grown);
-    PQ_CHECK(grown != NULL, PQ_ERR_NOMEM, "cannot allocate a layer");
-    graph->nodes                 = grown;
+    if (graph->n_nodes >= graph->room) {
+        const size_t room = 2 * graph->n_nodes + 8;
+        grown = pq_recalloc(graph->nodes, graph->n_nodes, room, sizeof *grown);
+        PQ_CHECK(grown != NULL, PQ_ERR_NOMEM, "cannot allocate a layer");
+        graph->nodes = grown;
+        graph->room  = room;
+    }
     graph->nodes[graph->n_nodes] = node;
     graph->output                = graph->n_nodes++;
     return PQ_OK;

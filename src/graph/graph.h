@@ -14,9 +14,14 @@
 #include "layers/layer.h"
 
 enum {
-    PQ_NODE_INPUTS = 8,    /**< most inputs of a node */
-    PQ_GRAPH_NODES = 4096, /**< most nodes of a graph */
+    PQ_NODE_INPUTS = 8,     /**< most inputs of a node */
+    PQ_GRAPH_NODES = 16384, /**< most nodes of a graph */
 };
+
+/** Why not more, for messages. */
+#define PQ_GRAPH_NODES_WHY                                                               \
+    "layers are found by their names one by one, and beyond that a damaged file could "  \
+    "keep the program busy for minutes"
 
 /** One layer in its place; owns everything it points to. */
 typedef struct {
@@ -43,6 +48,7 @@ typedef enum {
 typedef struct pq_graph {
     size_t   n_nodes;
     pq_node *nodes;
+    size_t   room;   /**< nodes there is memory for, or 0: as many as there are */
     size_t   output; /**< index of the output node */
     pq_head  head;   /**< what the outputs mean: ask pq_graph_head */
 
@@ -64,6 +70,11 @@ typedef struct pq_graph {
 pq_status pq_graph_create(pq_graph **out, pq_err *err);
 void      pq_graph_free(pq_graph **graph);
 pq_status pq_graph_clone(const pq_graph *graph, pq_graph **out, pq_err *err);
+
+/** A copy whose weights are the graph's own (pq_layer_share), without what was set aside:
+ * to run it, or another wiring of the same layers. The graph must outlive it and keep its
+ * weights as they are. */
+pq_status pq_graph_share(const pq_graph *graph, pq_graph **out, pq_err *err);
 
 /**
  * Appends a node and makes it the output. Takes the layer, also on failure.

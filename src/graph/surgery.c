@@ -13,7 +13,7 @@ static pq_status check_chain(const pq_graph *graph, size_t node, size_t n,
     pq_status      st;
 
     PQ_CHECK(graph->n_nodes + n - 1 <= PQ_GRAPH_NODES, PQ_ERR_FORMAT,
-             "more than %d layers", PQ_GRAPH_NODES);
+             "more than %d layers: " PQ_GRAPH_NODES_WHY, PQ_GRAPH_NODES);
     for (size_t i = 0; i < n; i++) {
         PQ_TRY(pq_node_arity_check(i + 1 < n ? names[i] : old->name, layers[i],
                                    i == 0 ? old->n_inputs : 1, err));
@@ -79,6 +79,7 @@ pq_status pq_graph_replace(pq_graph *graph, size_t node, size_t n,
     graph->output += graph->output >= node ? n - 1 : 0;
     pq_free(graph->nodes);
     graph->nodes   = fresh;
+    graph->room    = 0;
     graph->n_nodes = total;
     return PQ_OK;
 cleanup:
@@ -98,8 +99,8 @@ static pq_status check_fresh(const pq_graph *graph, size_t node, size_t n,
 {
     pq_status st;
 
-    PQ_CHECK(graph->n_nodes + n <= PQ_GRAPH_NODES, PQ_ERR_FORMAT, "more than %d layers",
-             PQ_GRAPH_NODES);
+    PQ_CHECK(graph->n_nodes + n <= PQ_GRAPH_NODES, PQ_ERR_FORMAT,
+             "more than %d layers: " PQ_GRAPH_NODES_WHY, PQ_GRAPH_NODES);
     for (size_t i = 0; i < n; i++) {
         PQ_TRY(
             pq_node_arity_check(fresh[i].name, fresh[i].layer, fresh[i].n_inputs, err));
@@ -130,6 +131,7 @@ pq_status pq_graph_insert(pq_graph *graph, size_t node, size_t n, pq_node *fresh
 
     /* Nothing can fail from here on. */
     graph->nodes = grown;
+    graph->room  = 0;
     memmove(grown + node + 1 + n, grown + node + 1,
             (graph->n_nodes - node - 1) * sizeof *grown);
     memcpy(grown + node + 1, fresh, n * sizeof *grown);

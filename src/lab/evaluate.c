@@ -122,7 +122,7 @@ static pq_status open_end(const pq_graph *graph, pq_graph **out, pq_err *err)
     if (!plain) {
         return PQ_OK;
     }
-    PQ_TRY(pq_graph_clone(graph, &open, err));
+    PQ_TRY(pq_graph_share(graph, &open, err));
     PQ_TRY(pq_graph_bypass(open, at, err));
     open->head = PQ_HEAD_LOGITS;
     PQ_TRY(pq_graph_check(open, err));
@@ -357,7 +357,7 @@ pq_status pq_evaluate_check(const pq_graph *graph, const pq_dataset *dataset,
 
     PQ_CHECK(data->n_classes > 0, PQ_ERR_CONFIG, "%s: the labels are not classes",
              data->path);
-    PQ_TRY(pq_plan_create(graph, &options, &plan, err));
+    PQ_TRY(pq_plan_create_lean(graph, &options, &plan, err));
     PQ_TRY(pq_predict_check(plan, data, err));
     shape = pq_plan_output_shape(plan);
     (void)pq_shape_count(&shape, &width);

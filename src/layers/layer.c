@@ -67,6 +67,9 @@ cleanup:
 static void free_weight(pq_weight *w)
 {
     pq_free(w->name);
+    if (w->borrowed) {
+        return;
+    }
     pq_tensor_free(&w->value);
     pq_quant_free(&w->quant);
     pq_free(w->pruned);
@@ -91,32 +94,73 @@ void pq_layer_free(pq_layer **layer)
     *layer = NULL;
 }
 
-pq_status pq_layer_clone(const pq_layer *layer, pq_layer **out, pq_err *err)
+static pq_status clone_weight(const pq_weight *from, pq_layer *to, pq_err *err)
+{
+    const size_t bytes = pq_mask_bytes(from->value->count);
+    pq_tensor   *value = NULL;
+    pq_weight   *w;
+    pq_status    st;
+
+    PQ_TRY(pq_tensor_clone(from->value, &value, err));
+    PQ_TRY(pq_layer_add_weight(to, from->name, value, err));
+    w = &to->weights[to->n_weights - 1];
+    if (from->pruned != NULL) {
+        PQ_NEW(w->pruned, bytes);
+        memcpy(w->pruned, from->pruned, bytes);
+    }
+    if (from->quant != NULL) {
+        PQ_TRY(pq_quant_clone(from->quant, &w->quant, err));
+    }
+cleanup:
+    return st;
+}
+
+/* The weights are room for all of them. */
+static pq_status share_weight(const pq_weight *from, pq_layer *to, pq_err *err)
+{
+    pq_weight *w  = &to->weights[to->n_weights];
+    pq_weight  as = *from;
+    pq_status  st;
+
+    as.borrowed = true;
+    as.name     = NULL;
+    PQ_STRDUP(as.name, from->name);
+    *w = as;
+    to->n_weights++;
+cleanup:
+    return st;
+}
+
+static pq_status copy_layer(const pq_layer *layer, bool share, pq_layer **out,
+                            pq_err *err)
 {
     pq_layer *copy = NULL;
     pq_status st;
 
     PQ_TRY(pq_layer_create(layer->kind->name, &copy, err));
     PQ_TRY(pq_params_copy(layer->kind->params, layer->params, copy->params, err));
+    if (share) {
+        PQ_NEW(copy->weights, layer->n_weights);
+    }
     for (size_t i = 0; i < layer->n_weights; i++) {
-        const pq_weight *from  = &layer->weights[i];
-        pq_tensor       *value = NULL;
-        PQ_TRY(pq_tensor_clone(from->value, &value, err));
-        PQ_TRY(pq_layer_add_weight(copy, from->name, value, err));
-        if (from->pruned != NULL) {
-            PQ_NEW(copy->weights[i].pruned, pq_mask_bytes(from->value->count));
-            memcpy(copy->weights[i].pruned, from->pruned,
-                   pq_mask_bytes(from->value->count));
-        }
-        if (from->quant != NULL) {
-            PQ_TRY(pq_quant_clone(from->quant, &copy->weights[i].quant, err));
-        }
+        PQ_TRY(share ? share_weight(&layer->weights[i], copy, err)
+                     : clone_weight(&layer->weights[i], copy, err));
     }
     *out = copy;
     copy = NULL;
 cleanup:
     pq_layer_free(&copy);
     return st;
+}
+
+pq_status pq_layer_clone(const pq_layer *layer, pq_layer **out, pq_err *err)
+{
+    return copy_layer(layer, false, out, err);
+}
+
+pq_status pq_layer_share(const pq_layer *layer, pq_layer **out, pq_err *err)
+{
+    return copy_layer(layer, true, out, err);
 }
 
 pq_status pq_layer_set(pq_layer *layer, const char *attribute, const char *text,

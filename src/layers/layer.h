@@ -17,7 +17,7 @@
 #include "tensor/quant.h"
 #include "tensor/tensor.h"
 
-/** One weight of a layer; owns all it points to. */
+/** One weight of a layer; owns all it points to, unless borrowed. */
 typedef struct {
     char *name; /**< "kernel", "bias", "gamma", …; unique in the layer */
     pq_tensor
@@ -25,6 +25,7 @@ typedef struct {
     pq_quant *quant;  /**< how it is stored, or NULL = float32 */
     uint8_t  *pruned; /**< bit i is 1 where item i is 0 for good, through training too;
                          NULL = not pruned; zeros of the others are rounded ones */
+    bool borrowed;    /**< all but the name are another layer's: pq_layer_share */
 } pq_weight;
 
 typedef struct pq_layer_kind pq_layer_kind;
@@ -103,6 +104,10 @@ const pq_layer_kind *pq_layer_kind_find(const char *name);
 pq_status pq_layer_create(const char *kind, pq_layer **out, pq_err *err);
 void      pq_layer_free(pq_layer **layer);
 pq_status pq_layer_clone(const pq_layer *layer, pq_layer **out, pq_err *err);
+
+/** A copy whose weights are the layer's own, which must outlive it and stay as they are;
+ * nor may those of the copy be changed. */
+pq_status pq_layer_share(const pq_layer *layer, pq_layer **out, pq_err *err);
 
 /** Sets an attribute from text (pq_params_set). */
 pq_status pq_layer_set(pq_layer *layer, const char *attribute, const char *text,

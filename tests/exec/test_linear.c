@@ -179,10 +179,18 @@ static size_t count_of(const pq_graph *g, size_t node)
 }
 
 /* The layer on kernels of one instruction set, `at_once` samples at a time. */
-static float *run_linear(const pq_graph *g, pq_isa isa, size_t at_once, const float *x)
+static float *run_linear_so(const pq_graph *g, pq_isa isa, bool lean, size_t at_once,
+                            const float *x)
 {
     const size_t  in_count = count_of(g, 0), out_count = count_of(g, 1);
-    const pq_step step = {g, 1, PQ_NO_NODE, PQ_NO_NODE, PQ_NO_NODE, 1, 1, {0}};
+    const pq_step step = {.graph      = g,
+                          .node       = 1,
+                          .norm       = PQ_NO_NODE,
+                          .add        = PQ_NO_NODE,
+                          .activation = PQ_NO_NODE,
+                          .last       = 1,
+                          .n_in       = 1,
+                          .lean       = lean};
     float        *out  = pq_calloc(SAMPLES * out_count, sizeof *out);
     pq_op        *op   = NULL;
     void         *scratch;
@@ -198,6 +206,11 @@ static float *run_linear(const pq_graph *g, pq_isa isa, size_t at_once, const fl
     op->release(op);
     pq_free(scratch);
     return out;
+}
+
+static float *run_linear(const pq_graph *g, pq_isa isa, size_t at_once, const float *x)
+{
+    return run_linear_so(g, isa, false, at_once, x);
 }
 
 Test(linear, every_instruction_set_agrees_with_the_double_reference)
@@ -249,6 +262,36 @@ Test(linear, a_sample_does_not_depend_on_how_many_run_with_it)
         }
         pq_free(x);
         pq_free(together);
+        pq_graph_free(&g);
+    }
+}
+
+Test(linear, weights_packed_at_each_run_give_the_same_bits)
+{
+    pq_rng rng = pq_rng_stream(9, "test");
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        pq_graph    *g = case_graph(&rng, &cases[i]);
+        const size_t n = SAMPLES * count_of(g, 0), m = SAMPLES * count_of(g, 1);
+        float       *x = pq_calloc(n, sizeof *x);
+
+        fill_normal(&rng, 1.0, n, x);
+        for (size_t k = 0; k < sizeof isas / sizeof isas[0]; k++) {
+            float *ahead, *lean;
+            if (pq_kernels_find(isas[k]) == NULL) {
+                continue;
+            }
+            ahead = run_linear(g, isas[k], SAMPLES, x);
+            for (size_t at_once = 1; at_once <= SAMPLES; at_once++) {
+                lean = run_linear_so(g, isas[k], true, at_once, x);
+                cr_expect_eq(memcmp(ahead, lean, m * sizeof *x), 0,
+                             "%s, %s: %zu at once differ", cases[i].what,
+                             pq_isa_name(isas[k]), at_once);
+                pq_free(lean);
+            }
+            pq_free(ahead);
+        }
+        pq_free(x);
         pq_graph_free(&g);
     }
 }

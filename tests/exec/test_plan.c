@@ -468,3 +468,50 @@ Test(plan, a_deep_sets_tagger_sees_neither_the_order_of_tracks_nor_padding)
     pq_free(other);
     pq_graph_free(&g);
 }
+
+/* More than 64 MB: dense -> batch_norm -> relu -> dense. */
+static pq_graph *large_net(size_t side)
+{
+    pq_rng    rng = pq_rng_stream(12, "large");
+    pq_graph *g   = NULL;
+    char      shape[32];
+
+    (void)snprintf(shape, sizeof shape, "[%zu]", side);
+    OK(pq_graph_create(&g, &err));
+    add_input(g, "x", shape);
+    add_layer(g, "fc1", affine(&rng, make_layer("dense"), PQ_SHAPE(side, side), true),
+              "x");
+    add_layer(g, "bn", norm_layer(&rng, side), "fc1");
+    add_layer(g, "act", make_layer("relu"), "bn");
+    add_layer(g, "fc2", affine(&rng, make_layer("dense"), PQ_SHAPE(side, side), true),
+              "act");
+    OK(pq_graph_check(g, &err));
+    return g;
+}
+
+Test(plan, a_lean_one_gives_the_same_bits_in_a_tenth_of_the_weights_memory)
+{
+    enum { SIDE = 3000, SAMPLES = 9 };
+    const pq_plan_options options = {.engine = "blas", .batch = SAMPLES};
+    const size_t          weights = (size_t)2 * SIDE * SIDE * sizeof(float);
+    pq_graph             *g       = large_net(SIDE);
+    float                *x       = normal_values(SAMPLES * SIDE, 8), *due, *out;
+    pq_plan              *plan    = NULL;
+    size_t                before;
+
+    due    = run_graph(g, "blas", SAMPLES, SAMPLES, x);
+    out    = pq_calloc(SAMPLES * SIDE, sizeof *out);
+    before = pq_memory_bytes();
+    pq_memory_peak_start();
+    OK(pq_plan_create_lean(g, &options, &plan, &err));
+    OK(pq_plan_run(plan, SAMPLES, (const float *const[]){x}, out, &err));
+    cr_expect_lt(pq_memory_peak() - before, weights / 10,
+                 "%zu bytes beside the weights' %zu", pq_memory_peak() - before, weights);
+    cr_expect_eq(memcmp(out, due, SAMPLES * SIDE * sizeof *out), 0);
+    pq_plan_free(&plan);
+    cr_expect_eq(pq_memory_bytes(), before);
+    pq_free(x);
+    pq_free(due);
+    pq_free(out);
+    pq_graph_free(&g);
+}

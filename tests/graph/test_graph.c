@@ -92,18 +92,46 @@ Test(graph, a_clone_is_deep)
     pq_graph_free(&copy);
 }
 
+Test(graph, a_shared_copy_has_the_same_weights_and_a_wiring_of_its_own)
+{
+    pq_graph *g = residual(), *copy = NULL;
+    char      a[65], b[65];
+    size_t    n = g->n_nodes;
+
+    pq_graph_hash(g, a, NULL);
+    cr_assert_eq(pq_graph_share(g, &copy, NULL), PQ_OK);
+    pq_graph_hash(copy, b, NULL);
+    cr_expect_str_eq(a, b);
+    for (size_t i = 0; i < n; i++) {
+        const pq_layer *mine = copy->nodes[i].layer, *its = g->nodes[i].layer;
+        cr_assert_eq(mine->n_weights, its->n_weights);
+        for (size_t w = 0; w < mine->n_weights; w++) {
+            cr_expect_eq(mine->weights[w].value, its->weights[w].value);
+        }
+    }
+    cr_assert_eq(pq_graph_bypass(copy, pq_graph_find(copy, "relu1"), NULL), PQ_OK);
+    pq_graph_free(&copy);
+    cr_expect_eq(g->n_nodes, n);
+    cr_assert_eq(pq_graph_check(g, NULL), PQ_OK);
+    pq_graph_hash(g, b, NULL);
+    cr_expect_str_eq(a, b, "the original is as it was");
+    pq_graph_free(&g);
+}
+
 static pq_status build_clone_hash(void *context, pq_err *err)
 {
-    pq_graph *g = NULL, *copy = NULL;
+    pq_graph *g = NULL, *copy = NULL, *shared = NULL;
     char      hash[65];
     pq_status st;
 
     (void)context;
     PQ_TRY(build_residual(&g, err));
+    PQ_TRY(pq_graph_share(g, &shared, err));
     PQ_TRY(pq_graph_clone(g, &copy, err));
     PQ_TRY(pq_graph_check(copy, err));
     PQ_TRY(pq_graph_hash(copy, hash, err));
 cleanup:
+    pq_graph_free(&shared);
     pq_graph_free(&g);
     pq_graph_free(&copy);
     return st;
@@ -130,6 +158,6 @@ Test(graph, has_a_largest_size)
         cr_assert_eq(st, i < PQ_GRAPH_NODES ? PQ_OK : PQ_ERR_FORMAT);
         memcpy(last, name, sizeof name);
     }
-    cr_expect_str_eq(err.message, "more than 4096 layers");
+    cr_expect_str_eq(err.message, "more than 16384 layers: " PQ_GRAPH_NODES_WHY);
     pq_graph_free(&g);
 }

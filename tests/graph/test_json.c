@@ -161,8 +161,7 @@ static const struct {
 } hostile[] = {
     {"[]", PQ_ERR_FORMAT, "the model's graph is no JSON object"},
     {"{}", PQ_ERR_FORMAT, "'nodes' is missing or no array"},
-    {"{\"nodes\":[],\"output\":\"x\"}", PQ_ERR_FORMAT,
-     "the model has 0 layers, not 1..4096"},
+    {"{\"nodes\":[],\"output\":\"x\"}", PQ_ERR_FORMAT, "the model has no layers"},
     {"{\"nodez\":[]}", PQ_ERR_FORMAT,
      "unknown key 'nodez' in the model's graph; did you mean 'nodes'?"},
     {"{\"nodes\":[3]}", PQ_ERR_FORMAT, "nodes[0] is no JSON object"},
