@@ -28,7 +28,7 @@
 #include "core/memory.h"
 #include "core/rng.h"
 #include "layers/kinds.h"
-#include "linalg/svd.h"
+#include "linalg/partial.h"
 
 enum { ADD, MERGE, UNMERGE };
 enum { ZERO, PISSA, LOFTQ };
@@ -162,16 +162,18 @@ static pq_status best_product(const pq_tensor *matrix, size_t rank, double scale
                               pq_tensor **b, pq_tensor **a, pq_err *err)
 {
     const double root = 1.0 / sqrt(scale);
-    pq_svd       svd  = {0};
+    pq_svd_part  part = {0};
     pq_status    st;
 
-    PQ_TRY(pq_svd_thin(matrix, &svd, err));
+    PQ_TRY(pq_svd_leading(matrix,
+                          pq_svd_rung(matrix->shape.dim[0], matrix->shape.dim[1], rank),
+                          &part, err));
     for (size_t k = 0; k < rank; k++) {
-        pq_f64(svd.s)[k] *= root * root;
+        pq_f64(part.svd.s)[k] *= root * root;
     }
-    PQ_TRY(pq_svd_split(&svd, rank, b, a, err));
+    PQ_TRY(pq_svd_split(&part.svd, rank, b, a, err));
 cleanup:
-    pq_svd_free(&svd);
+    pq_svd_part_free(&part);
     return st;
 }
 

@@ -147,7 +147,17 @@ size_t pq_rank_down(size_t rank, int64_t step);
 typedef struct {
     size_t        m, n, full; /**< full = min(m, n) */
     const double *s;          /**< [full] descending; NULL allowed with rank and ratio */
+    size_t        known;      /**< how many of s are there if not all; 0 = all */
+    double        square;     /**< sum of all s_i^2, where not all are known */
+    double        lack;       /**< bound on what the known s_i^2, added up, lack of it */
 } pq_spectrum;
+
+/**
+ * Whether the known values tell the rank that is asked for.
+ *
+ * @param[out] more  if not: how many at least it takes, above known, at most full
+ */
+bool pq_rank_is_told(const pq_rank_params *p, const pq_spectrum *spectrum, size_t *more);
 
 /**
  * Rank of a matrix that becomes factors of r (m + n) values, in 1 .. full.

@@ -26,6 +26,7 @@
 #include "core/hash.h"
 #include "core/memory.h"
 #include "layers/kinds.h"
+#include "linalg/partial.h"
 
 typedef struct {
     pq_rank_params rank;
@@ -70,7 +71,8 @@ static const pq_param params[] = {
      .type     = PQ_PARAM_BOOL,
      .offset   = offsetof(svd_params, randomized),
      .fallback = "false",
-     .help     = "rank only, unweighted: from a random sketch; for large layers"},
+     .help     = "rank only, unweighted; changes nothing: a large layer is decomposed no "
+                 "further than its rank asks for, with a bound, in any case"},
     {0},
 };
 
@@ -138,51 +140,106 @@ cleanup:
     return st;
 }
 
-/* One factorisation serves every rank: it is looked up by what it is made of. */
-static pq_status factor(pq_cache *cache, target *t, pq_err *err)
+/* The arrays of factors as the cache holds them: the last is {square, lack}. */
+enum { STORED = 5 };
+
+static bool is_stored(const pq_tensor *const *arrays, size_t rank, size_t full)
+{
+    const size_t  r    = arrays[1]->count;
+    const double *sums = pq_f64(arrays[4]);
+
+    return (r == rank || r == full) && arrays[0]->shape.dim[1] == r &&
+           arrays[2]->shape.dim[0] == r && arrays[3]->count == r && sums[0] >= 0.0 &&
+           sums[1] >= 0.0 && pq_is_spectrum(arrays[1]) && pq_is_spectrum(arrays[3]);
+}
+
+/* Looks factors up by what they are made of; false where they are not there. */
+static bool recall(pq_cache *cache, const char *key, size_t rank, target *t)
+{
+    const pq_shape due[STORED] = {PQ_SHAPE(t->m, 0), PQ_SHAPE(0), PQ_SHAPE(0, t->n),
+                                  PQ_SHAPE(0), PQ_SHAPE(2)};
+    pq_tensor     *a[STORED]   = {NULL};
+
+    if (cache == NULL || !pq_cache_get(cache, key, STORED, due, a)) {
+        return false;
+    }
+    if (!is_stored((const pq_tensor *const *)a, rank, t->full)) {
+        for (size_t i = 0; i < STORED; i++) {
+            pq_tensor_free(&a[i]);
+        }
+        return false;
+    }
+    t->f = (pq_svd_factors){{a[0], a[1], a[2]}, a[3], pq_f64(a[4])[0], pq_f64(a[4])[1]};
+    pq_tensor_free(&a[4]);
+    return true;
+}
+
+/* At least `rank` components. They are made for one of a few counts (pq_svd_rung), so
+ * that one factorisation serves many ranks of a sweep, and is the same whichever was
+ * first. */
+static pq_status factor(pq_cache *cache, target *t, size_t rank, pq_err *err)
 {
     const pq_calib_gram *g         = t->weight.gram;
     const pq_tensor     *inputs[3] = {t->w};
-    const pq_shape       due[]     = {PQ_SHAPE(t->m, t->full), PQ_SHAPE(t->full),
-                                      PQ_SHAPE(t->full, t->n), PQ_SHAPE(t->full)};
-    pq_tensor            gram = {0}, mean = {0};
-    pq_tensor           *arrays[4] = {NULL};
-    char                 key[PQ_HASH_TEXT], what[64];
+    pq_tensor            gram = {0}, mean = {0}, sums;
+    char                 key[PQ_HASH_TEXT], what[96];
     pq_status            st;
 
+    rank = pq_svd_rung(t->m, t->n, rank);
     if (g != NULL) {
         gram      = (pq_tensor){PQ_DTYPE_F64, PQ_SHAPE(g->n, g->n), g->n * g->n, g->gram};
         mean      = (pq_tensor){PQ_DTYPE_F64, PQ_SHAPE(g->n), g->n, g->mean};
         inputs[1] = &gram;
         inputs[2] = &mean;
     }
-    (void)snprintf(what, sizeof what, "svd/2 %d %d %.17g %zu", (int)t->weight.how,
-                   t->weight.centred, t->weight.alpha, g != NULL ? g->rows : 0);
+    (void)snprintf(what, sizeof what, "svd/3 %d %d %.17g %zu %zu", (int)t->weight.how,
+                   t->weight.centred, t->weight.alpha, g != NULL ? g->rows : 0, rank);
     pq_factor_key(what, g != NULL ? 3 : 1, inputs, key);
-    if (cache != NULL && pq_cache_get(cache, key, 4, due, arrays)) {
-        t->f = (pq_svd_factors){{arrays[0], arrays[1], arrays[2]}, arrays[3]};
-        if (pq_is_spectrum(t->f.svd.s) && pq_is_spectrum(t->f.spectrum)) {
-            return PQ_OK;
-        }
-        pq_svd_factors_free(&t->f);
+    pq_svd_factors_free(&t->f);
+    if (recall(cache, key, rank, t)) {
+        return PQ_OK;
     }
-    PQ_TRY(pq_svd_factor(t->w, &t->weight, &t->f, err));
+    PQ_TRY(pq_svd_factor(t->w, &t->weight, rank, &t->f, err));
     if (cache != NULL) {
-        pq_cache_put(cache, key, 4,
-                     (pq_tensor *[]){t->f.svd.u, t->f.svd.s, t->f.svd.vt, t->f.spectrum});
+        sums =
+            (pq_tensor){PQ_DTYPE_F64, PQ_SHAPE(2), 2, (double[]){t->f.square, t->f.lack}};
+        pq_cache_put(
+            cache, key, STORED,
+            (pq_tensor *[]){t->f.svd.u, t->f.svd.s, t->f.svd.vt, t->f.spectrum, &sums});
     }
 cleanup:
     return st;
 }
 
-/* A sketch is made for one rank, so it is not remembered. */
-static pq_status sketch(target *t, size_t rank, uint64_t seed, pq_err *err)
+/* What is known of a layer's singular values, once it is factored. */
+static pq_spectrum spectrum_of(const target *t)
 {
-    const pq_svd_sketch how = {10, 2, seed};
-    pq_status           st;
+    pq_spectrum s = {.m = t->m, .n = t->n, .full = t->full};
 
-    PQ_TRY(pq_svd_randomized(t->w, rank, &how, &t->f.svd, err));
-    PQ_TRY(pq_tensor_clone(t->f.svd.s, &t->f.spectrum, err));
+    if (t->f.spectrum != NULL) {
+        s.s      = pq_f64(t->f.spectrum);
+        s.known  = t->f.spectrum->count < t->full ? t->f.spectrum->count : 0;
+        s.square = t->f.square;
+        s.lack   = t->f.lack;
+    }
+    return s;
+}
+
+/* The rank by the parameters, with as many components as it takes to tell. */
+static pq_status choose(pq_compress_task *task, target *t, size_t *rank, pq_err *err)
+{
+    const pq_rank_params *p    = &((const svd_params *)task->params)->rank;
+    size_t                more = isnan(pq_rank_epsilon(p)) ? t->full : 1;
+    pq_spectrum           s;
+    pq_status             st = PQ_OK;
+
+    if (pq_rank_needs_spectrum(p)) {
+        PQ_TRY(factor(task->cache, t, more, err));
+    }
+    for (s = spectrum_of(t); !pq_rank_is_told(p, &s, &more); s = spectrum_of(t)) {
+        PQ_TRY(factor(task->cache, t, more, err));
+    }
+    PQ_TRY(pq_rank_choose(p, &s, rank, err));
 cleanup:
     return st;
 }
@@ -320,7 +377,8 @@ static pq_status reduce(pq_compress_task *task, target *t, size_t rank, bool reb
     const pq_shape kernel =
         pq_layer_weight(task->graph->nodes[t->node].layer, "kernel")->value->shape;
     pq_tensor *a = NULL, *b = NULL, *joined = NULL, *whole = NULL;
-    double    *shift = NULL, error;
+    double    *shift     = NULL, error, excess;
+    char       bound[64] = "";
     pq_status  st;
 
     PQ_TRY(pq_svd_split(&t->f.svd, rank, &a, &b, err));
@@ -335,8 +393,13 @@ static pq_status reduce(pq_compress_task *task, target *t, size_t rank, bool reb
         a = b = NULL;
         PQ_TRY(st);
     }
-    PQ_TRY(pq_task_change(task, t->name, error, "rank %zu of %zu%s", rank, t->full,
-                          rebuilt ? ", reconstructed" : ""));
+    excess = pq_svd_excess(pq_f64(t->f.spectrum), t->f.square, t->f.lack, rank);
+    if (excess > 0.0) {
+        (void)snprintf(bound, sizeof bound, ", at most %.1g above the least error",
+                       excess);
+    }
+    PQ_TRY(pq_task_change(task, t->name, error, "rank %zu of %zu%s%s", rank, t->full,
+                          bound, rebuilt ? ", reconstructed" : ""));
 cleanup:
     pq_tensor_free(&a);
     pq_tensor_free(&b);
@@ -356,13 +419,8 @@ static pq_status apply_one(pq_compress_task *task, const char *name, size_t rank
     pq_status             st;
 
     PQ_TRY(open_target(task, name, &t, err));
-    if (!shared && pq_rank_needs_spectrum(rp)) {
-        PQ_TRY(factor(task->cache, &t, err));
-    }
-    const pq_spectrum s = {t.m, t.n, t.full,
-                           t.f.spectrum != NULL ? pq_f64(t.f.spectrum) : NULL};
     if (!shared) {
-        PQ_TRY(pq_rank_choose(rp, &s, &rank, err));
+        PQ_TRY(choose(task, &t, &rank, err));
     }
     const bool gains   = rank * (t.m + t.n) < t.m * t.n;
     const bool rebuilt = rp->run_as == PQ_RUN_RECONSTRUCTED;
@@ -373,9 +431,8 @@ static pq_status apply_one(pq_compress_task *task, const char *name, size_t rank
                               (double)t.m * (double)t.n / (double)(t.m + t.n)));
         goto cleanup;
     }
-    if (t.f.spectrum == NULL) {
-        PQ_TRY(p->randomized ? sketch(&t, rank, task->seed, err)
-                             : factor(task->cache, &t, err));
+    if (t.f.spectrum == NULL || t.f.spectrum->count < rank) {
+        PQ_TRY(factor(task->cache, &t, rank, err));
     }
     PQ_TRY(reduce(task, &t, rank, rebuilt, err));
 cleanup:
@@ -405,7 +462,7 @@ static pq_status offer(pq_compress_task *task, const char *name, pq_share *share
     pq_status     st;
 
     PQ_TRY(open_target(task, name, &t, err));
-    PQ_TRY(factor(task->cache, &t, err));
+    PQ_TRY(factor(task->cache, &t, t.full, err));
     macs = component_macs(task->graph, &t);
     s    = pq_f64(t.f.spectrum);
     for (size_t i = 0; i < t.full; i++) {
@@ -431,13 +488,6 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
     return pq_lowrank_apply(task, &((const svd_params *)task->params)->rank, &steps, err);
 }
 
-static bool draws(const void *values)
-{
-    const svd_params *p = values;
-
-    return p->randomized;
-}
-
 const pq_method pq_method_svd = {
     .name    = "svd",
     .summary = "best low-rank product in place of a dense or convolution weight",
@@ -445,10 +495,9 @@ const pq_method pq_method_svd = {
         "doi:10.1007/BF02288367, arXiv:1404.0736, arXiv:1405.3866, arXiv:1505.06798",
     .params      = params,
     .params_size = sizeof(svd_params),
-    .version     = "3",
+    .version     = "4",
     .keeps       = PQ_KEEPS_ACTIVATIONS,
     .needs       = needs,
-    .draws       = draws,
     .check       = check,
     .accepts     = pq_accepts_kernel,
     .apply       = apply,

@@ -5,6 +5,7 @@
 
 #include "linalg/eigh.h"
 #include "linalg/gemm.h"
+#include "linalg/partial.h"
 
 /* Order of axes [o, a, b, i] that makes the rows and columns of a form. */
 static const size_t form_axes[][4] = {{0, 1, 2, 3}, {0, 1, 2, 3}, {3, 1, 0, 2}};
@@ -114,17 +115,24 @@ cleanup:
     return st;
 }
 
-static pq_status whiten(const pq_tensor *w, const pq_svd_weight *weight,
+static pq_status whiten(const pq_tensor *w, const pq_svd_weight *weight, size_t k,
                         pq_svd_factors *out, pq_err *err)
 {
-    const size_t m = w->shape.dim[0], n = w->shape.dim[1], k = m < n ? m : n;
+    const size_t m = w->shape.dim[0], n = w->shape.dim[1];
     pq_tensor   *c = NULL, *mid = NULL, *values = NULL, *rows = NULL, *vt = NULL;
     pq_status    st;
 
     PQ_TRY(moments(weight, &c, err));
     PQ_TRY(response(w, c, &mid, err));
-    PQ_TRY(pq_eigh(mid, &values, &rows, err));
-    PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, w->shape, &vt, err));
+    for (size_t i = 0; i < m; i++) {
+        out->square += pq_f64(mid)[i * m + i];
+    }
+    if (k < m && k < n) {
+        PQ_TRY(pq_eigh_top(mid, k, &values, &rows, err));
+    } else {
+        PQ_TRY(pq_eigh(mid, &values, &rows, err));
+    }
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(rows->shape.dim[0], n), &vt, err));
     PQ_TRY(pq_gemm((pq_operand){rows, false}, (pq_operand){w, false}, 0.0, vt, err));
     PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(m, k), &out->svd.u, err));
     PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(k), &out->svd.s, err));
@@ -164,8 +172,24 @@ static double input_scale(const pq_svd_weight *weight, size_t i)
     return pow(rms, weight->alpha) + 1e-6;
 }
 
+/* Leading triples into out, with their spectrum. */
+static pq_status leading(const pq_tensor *w, size_t rank, pq_svd_factors *out,
+                         pq_err *err)
+{
+    pq_svd_part part = {0};
+    pq_status   st;
+
+    PQ_TRY(pq_svd_leading(w, rank, &part, err));
+    out->svd    = part.svd;
+    out->square = part.square;
+    out->lack   = part.lack;
+    PQ_TRY(pq_tensor_clone(out->svd.s, &out->spectrum, err));
+cleanup:
+    return st;
+}
+
 static pq_status scale_inputs(const pq_tensor *w, const pq_svd_weight *weight,
-                              pq_svd_factors *out, pq_err *err)
+                              size_t rank, pq_svd_factors *out, pq_err *err)
 {
     const size_t n      = w->shape.dim[1];
     pq_tensor   *scaled = NULL;
@@ -175,8 +199,7 @@ static pq_status scale_inputs(const pq_tensor *w, const pq_svd_weight *weight,
     for (size_t i = 0; i < w->count; i++) {
         pq_f64(scaled)[i] *= input_scale(weight, i % n);
     }
-    PQ_TRY(pq_svd_thin(scaled, &out->svd, err));
-    PQ_TRY(pq_tensor_clone(out->svd.s, &out->spectrum, err));
+    PQ_TRY(leading(scaled, rank, out, err));
     for (size_t i = 0; i < out->svd.vt->count; i++) {
         pq_f64(out->svd.vt)[i] /= input_scale(weight, i % n);
     }
@@ -185,7 +208,7 @@ cleanup:
     return st;
 }
 
-pq_status pq_svd_factor(const pq_tensor *w, const pq_svd_weight *weight,
+pq_status pq_svd_factor(const pq_tensor *w, const pq_svd_weight *weight, size_t rank,
                         pq_svd_factors *out, pq_err *err)
 {
     const size_t   bad = pq_tensor_first_nonfinite(w);
@@ -200,12 +223,11 @@ pq_status pq_svd_factor(const pq_tensor *w, const pq_svd_weight *weight,
         assert(weight->gram->n == w->shape.dim[1]);
     }
     if (weight->how == PQ_WEIGH_WHITENED) {
-        PQ_TRY(whiten(w, weight, &f, err));
+        PQ_TRY(whiten(w, weight, rank, &f, err));
     } else if (weight->how == PQ_WEIGH_ASVD) {
-        PQ_TRY(scale_inputs(w, weight, &f, err));
+        PQ_TRY(scale_inputs(w, weight, rank, &f, err));
     } else {
-        PQ_TRY(pq_svd_thin(w, &f.svd, err));
-        PQ_TRY(pq_tensor_clone(f.svd.s, &f.spectrum, err));
+        PQ_TRY(leading(w, rank, &f, err));
     }
     *out = f;
     f    = (pq_svd_factors){0};

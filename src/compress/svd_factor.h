@@ -37,17 +37,21 @@ typedef struct {
     const pq_calib_gram *gram;    /**< [columns of the matrix]; NULL with none */
 } pq_svd_weight;
 
-/** Factors W = sum_i u_i s_i v_i^T, best first; owns them. */
+/** Leading factors W = sum_i u_i s_i v_i^T, best first; owns them. */
 typedef struct {
     pq_svd     svd;      /**< rows of vt need not be orthonormal when weighted */
-    pq_tensor *spectrum; /**< float64 [full]: what ranks are chosen by */
+    pq_tensor *spectrum; /**< float64 [as many]: what ranks are chosen by */
+    double     square;   /**< sum of squares of the whole spectrum */
+    double     lack;     /**< bound on what the squares of spectrum, added up, lack */
 } pq_svd_factors;
 
 /**
+ * @param[in] rank  how many are wanted; where it does not pay to leave any out, all come
+ *
  * @retval PQ_ERR_CONFIG   Weighted, and no calibration event reached the layer.
  * @retval PQ_ERR_NUMERIC  NaN or infinity in the weight or the moments.
  */
-pq_status pq_svd_factor(const pq_tensor *w, const pq_svd_weight *weight,
+pq_status pq_svd_factor(const pq_tensor *w, const pq_svd_weight *weight, size_t rank,
                         pq_svd_factors *out, pq_err *err);
 void      pq_svd_factors_free(pq_svd_factors *f);
 

@@ -264,7 +264,8 @@ static pq_status ranks_of_noise(const tt_params *p, target *t, pq_err *err)
     for (size_t k = 0; k < cuts(t); k++) {
         left *= t->l.axes.dim[k];
         const size_t      right = t->t->count / left;
-        const pq_spectrum s     = {left, right, values[k]->count, pq_f64(values[k])};
+        const pq_spectrum s     = {
+                .m = left, .n = right, .full = values[k]->count, .s = pq_f64(values[k])};
         t->limit[k] =
             pq_rank_up(pq_rank_of_noise(&p->rank, &s), p->rank.align, full_rank(t, k));
     }

@@ -5,8 +5,7 @@
 #include "core/memory.h"
 #include "linalg/gemm.h"
 
-pq_status pq_lapack_input(const pq_tensor *a, const char *what, pq_tensor **copy,
-                          pq_err *err)
+pq_status pq_lapack_check(const pq_tensor *a, const char *what, pq_err *err)
 {
     const size_t limit = (size_t)INT32_MAX;
     char         shape[128];
@@ -25,6 +24,16 @@ pq_status pq_lapack_input(const pq_tensor *a, const char *what, pq_tensor **copy
     bad = pq_tensor_first_nonfinite(a);
     PQ_CHECK(bad == SIZE_MAX, PQ_ERR_NUMERIC, "%s: the matrix holds %g at [%zu, %zu]",
              what, pq_tensor_get(a, bad), bad / a->shape.dim[1], bad % a->shape.dim[1]);
+cleanup:
+    return st;
+}
+
+pq_status pq_lapack_input(const pq_tensor *a, const char *what, pq_tensor **copy,
+                          pq_err *err)
+{
+    pq_status st;
+
+    PQ_TRY(pq_lapack_check(a, what, err));
     PQ_TRY(pq_tensor_convert(a, PQ_DTYPE_F64, copy, err));
 cleanup:
     return st;

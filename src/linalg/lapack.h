@@ -11,10 +11,18 @@
 #include "tensor/tensor.h"
 
 /**
- * Checks that `a` is a non-empty finite matrix that fits LAPACK's 32-bit sizes,
- * and copies it to double.
+ * Checks that `a` is a non-empty finite matrix of floats that fits LAPACK's 32-bit sizes,
+ * and sets BLAS to one thread.
  *
  * @param[in]  what  name of the operation, for messages
+ * @retval PQ_ERR_SHAPE    Not a matrix, empty, or too large.
+ * @retval PQ_ERR_NUMERIC  NaN or infinity, with its row and column.
+ */
+pq_status pq_lapack_check(const pq_tensor *a, const char *what, pq_err *err);
+
+/**
+ * The same, and a copy in double.
+ *
  * @param[out] copy  float64 [m, n], caller frees
  * @retval PQ_ERR_SHAPE    Not a matrix, empty, or too large.
  * @retval PQ_ERR_NUMERIC  NaN or infinity, with its row and column.

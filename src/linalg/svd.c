@@ -71,7 +71,7 @@ cleanup:
     return st;
 }
 
-static void fix_signs(pq_svd *svd)
+void pq_svd_fix_signs(pq_svd *svd)
 {
     const size_t m = svd->u->shape.dim[0], k = svd->s->count, n = svd->vt->shape.dim[1];
 
@@ -96,7 +96,7 @@ pq_status pq_svd_thin(const pq_tensor *w, pq_svd *out, pq_err *err)
     }
     PQ_CHECK(info == 0, PQ_ERR_NUMERIC,
              "SVD did not converge: %d superdiagonals are left", (int)info);
-    fix_signs(&svd);
+    pq_svd_fix_signs(&svd);
     *out = svd;
     svd  = (pq_svd){0};
 cleanup:
@@ -215,7 +215,7 @@ pq_status pq_svd_thin_ref(const pq_tensor *w, pq_svd *out, pq_err *err)
         svd.s     = flipped.s;
         flipped.s = NULL;
     }
-    fix_signs(&svd);
+    pq_svd_fix_signs(&svd);
     *out = svd;
     svd  = (pq_svd){0};
 cleanup:

@@ -47,31 +47,11 @@ pq_status pq_svd_thin(const pq_tensor *w, pq_svd *out, pq_err *err);
  */
 pq_status pq_svd_thin_ref(const pq_tensor *w, pq_svd *out, pq_err *err);
 
-/** How the randomised SVD trades time for accuracy. */
-typedef struct {
-    size_t   oversample; /**< directions beyond the rank, usually 10 */
-    size_t   power;      /**< passes that sharpen them, usually 2 */
-    uint64_t seed;
-} pq_svd_sketch;
-
-/**
- * The leading `rank` singular triples of a large matrix from a random sketch of its
- * range. Pays where rank is far below both sizes and these are about 1000 or more.
- *
- * Source: Halko, Martinsson & Tropp, SIAM Review 53 (2011), doi:10.1137/090771806,
- *         algorithms 4.4 and 5.1.
- *
- * @param[out] out  u [m, rank], s [rank], vt [rank, n]
- * @retval PQ_ERR_RANGE  rank is not in 1 .. min(m, n).
- * @retval others        As pq_svd_thin.
- *
- * Cost: 2 m n (rank + oversample) (2 power + 2) operations. A function of the seed.
- */
-pq_status pq_svd_randomized(const pq_tensor *w, size_t rank, const pq_svd_sketch *sketch,
-                            pq_svd *out, pq_err *err);
-
 /** Frees the factors and zeroes the struct; harmless on a zeroed one. */
 void pq_svd_free(pq_svd *svd);
+
+/** Makes the entry of largest magnitude of each column of u positive. */
+void pq_svd_fix_signs(pq_svd *svd);
 
 /** Norm of the dropped singular values, sqrt(sum of s_i^2 for i >= rank): the error of
  * the best approximation. */
