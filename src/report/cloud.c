@@ -256,6 +256,8 @@ void pq_cloud_add_plot(pq_plot *p, const pq_cloud *c, const pq_text *before,
                        const char *with)
 {
     static const int marks[N_SHAPES] = {7, 5, 9, 13, 11, 15, 6, 4, 8, 12};
+    const bool       lines           = strcmp(with, "yerrorbars") != 0;
+    const char      *bare            = lines ? "linespoints" : "points";
     size_t           shapes[PQ_SERIES_MAX];
 
     if (c->named > ROWS_OF_WIDE_KEY) { /* else gnuplot makes two columns of it */
@@ -266,17 +268,19 @@ void pq_cloud_add_plot(pq_plot *p, const pq_cloud *c, const pq_text *before,
         pq_text_add(&p->body,
                     "'%s' index %zu:%zu using 1:2 with %s linecolor rgb '#b4b4b4' "
                     "linewidth 0.6 pointtype 7 pointsize 0.45 title '%zu others', \\\n  ",
-                    p->data_name, c->named, c->n_series - 1,
-                    strcmp(with, "yerrorbars") == 0 ? "points" : "linespoints",
+                    p->data_name, c->named, c->n_series - 1, bare,
                     c->n_series - c->named);
     }
     pq_text_add(&p->body, "%s", before->text != NULL ? before->text : "");
     for (size_t s = 0; s < c->named; s++) {
+        const bool many = c->n > PQ_BARS_MAX;
         pq_text_add(&p->body,
-                    "%s'%s' index %zu using 1:2:3:4 with %s linecolor rgb '%s' pointtype "
-                    "%d title ",
-                    s == 0 ? "" : ", \\\n  ", p->data_name, s, with,
-                    pq_plot_color(c->colors[s]), marks[shape_of(c, s, shapes)]);
+                    "%s'%s' index %zu using %s with %s linecolor rgb '%s' pointtype %d "
+                    "%stitle ",
+                    s == 0 ? "" : ", \\\n  ", p->data_name, s, many ? "1:2" : "1:2:3:4",
+                    many ? bare : with, pq_plot_color(c->colors[s]),
+                    marks[shape_of(c, s, shapes)],
+                    many ? "pointsize 0.4 linewidth 0.6 " : "");
         pq_plot_quote(&p->body, c->labels[s]);
     }
     pq_text_add(&p->body, "\n");
@@ -284,6 +288,10 @@ void pq_cloud_add_plot(pq_plot *p, const pq_cloud *c, const pq_text *before,
 
 void pq_cloud_add_caption(pq_plot *p, const pq_cloud *c)
 {
+    if (c->n > PQ_BARS_MAX) {
+        pq_text_add(&p->caption, " Of %zu points the intervals are in the table alone.",
+                    c->n);
+    }
     if (c->named < c->n_series) {
         pq_text_add(
             &p->caption,

@@ -8,6 +8,9 @@
 
 #include "report/plot.h"
 
+/** More points than this have no bars: they would hide each other. */
+enum { PQ_BARS_MAX = 150 };
+
 /** Series that a plot names; the others are grey. */
 enum { PQ_SERIES_MAX = 14 };
 

@@ -92,7 +92,7 @@ static void add_visible(pq_text *out, const char *text)
         pq_text_add_bytes(&shown, is_drawn(code) ? s : NOT_DRAWN,
                           is_drawn(code) ? bytes : sizeof NOT_DRAWN - 1);
     }
-    pq_text_add(out, "%s", seen ? shown.text : "(blank)");
+    pq_text_add(out, "%s", seen && shown.text != NULL ? shown.text : "(blank)");
     out->failed = out->failed || clean.failed || shown.failed;
     pq_text_free(&clean);
     pq_text_free(&shown);

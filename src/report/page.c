@@ -8,8 +8,13 @@
 #include "core/memory.h"
 #include "report/tables.h"
 #include "report/words.h"
+#include "store/record.h"
 
 enum { PICTURE_BYTES_MAX = 1 << 26, VALUES_SHOWN = 3, PATH_BYTES_MAX = 128 };
+
+/* A page stays below 2 MB: vectors only where they are small, pictures and what changed
+ * in each layer only as long as there is room; the rest is linked. */
+enum { VECTOR_BYTES_MAX = 200000, PICTURES_END = 1100000, LAYERS_END = 1600000 };
 
 static const char style[] =
     ":root{color-scheme:light dark;--ink:#1c2128;--soft:#59636e;--line:#d5dae0;"
@@ -25,11 +30,13 @@ static const char style[] =
     "line-height:1.25}h2{font-size:1.2rem;margin:2.2rem 0 .6rem}"
     ".sub{color:var(--soft);margin:.2rem 0 "
     ".8rem}.summary{font-size:1.06rem;max-width:62rem}\n"
-    ".scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.86rem;"
+    ".scroll{overflow:auto;max-height:46rem}@media print{.scroll{max-height:none}}\n"
+    "table{border-collapse:collapse;font-size:.86rem;"
     "font-variant-numeric:tabular-nums;overflow-wrap:normal}"
     "th,td{padding:.32rem .7rem;text-align:right;"
     "white-space:nowrap;border-bottom:1px solid var(--line)}th:first-child,td.text{"
-    "text-align:left}thead th{border-bottom:2px solid var(--ink);vertical-align:bottom}"
+    "text-align:left}thead th{border-bottom:2px solid var(--ink);vertical-align:bottom;"
+    "position:sticky;top:0;background:var(--paper);z-index:1}"
     "tr>:first-child{position:sticky;left:0;background:var(--paper)}"
     "tbody th{font-weight:400}tr.reference th,tr.reference td{font-weight:700}"
     "tr.best th,tr.best td{background:var(--good)}.pm{display:inline-flex;"
@@ -86,6 +93,26 @@ static void add_header(const pq_view *v, pq_text *out)
     pq_text_free(&words);
 }
 
+/* Where the data of the page lies, beside it. */
+static void add_data(const pq_view *v, pq_text *out)
+{
+    pq_text left_out = {0};
+    char   *rest, *line;
+
+    pq_view_add_left_out(v, &left_out);
+    rest = left_out.text;
+    while ((line = strsep(&rest, "\n")) != NULL && *line != '\0') {
+        pq_text_add(out, "<p class=\"notes\">%s</p>\n", line);
+    }
+    pq_text_add(out, "<p class=\"notes\">All numbers, beside this page: "
+                     "<a href=\"table.csv\">table.csv</a>, "
+                     "<a href=\"results.sqlite\">results.sqlite</a>, "
+                     "<a href=\"cells/\">a JSON record of each cell</a>, "
+                     "<a href=\"plots/\">data and scripts of the plots</a>.</p>\n");
+    out->failed = out->failed || left_out.failed;
+    pq_text_free(&left_out);
+}
+
 static void add_notes(const pq_view *v, const char *plots_note, pq_text *out)
 {
     pq_text notes = {0};
@@ -135,22 +162,33 @@ static void add_failed(const pq_view *v, pq_text *out)
 static pq_status add_picture(const char *dir, const pq_plot_file *file, pq_text *out,
                              pq_err *err)
 {
-    char     *path = pq_format("%s/plots/%s.svg", dir, file->name), *svg = NULL;
+    char     *path  = pq_format("%s/plots/%s.svg", dir, file->name);
+    char     *plain = pq_format("%s/plots/%s.png", dir, file->name), *bytes = NULL;
     size_t    n = 0;
+    bool      vector;
     pq_status st;
 
-    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(pq_file_read(path, PICTURE_BYTES_MAX, &svg, &n, err));
-    PQ_CHECK(strstr(svg, "<svg") != NULL, PQ_ERR_FORMAT, "%s: is not an SVG picture",
-             path);
+    PQ_CHECK(path != NULL && plain != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    vector = pq_file_bytes(path) <= VECTOR_BYTES_MAX || !pq_file_exists(plain);
+    PQ_TRY(pq_file_read(vector ? path : plain, PICTURE_BYTES_MAX, &bytes, &n, err));
+    PQ_CHECK(!vector || strstr(bytes, "<svg") != NULL, PQ_ERR_FORMAT,
+             "%s: is not an SVG picture", path);
+    if (out->length + 4 * n / 3 > PICTURES_END) {
+        pq_text_add(out,
+                    "<p>Too large for this page: <a href=\"plots/%s.svg\">SVG</a>, "
+                    "<a href=\"plots/%s.png\">PNG</a></p>\n",
+                    file->name, file->name);
+        goto cleanup;
+    }
     pq_text_add(out, "<img alt=\"");
     add_escaped(out, file->caption);
-    pq_text_add(out, "\" src=\"data:image/svg+xml;base64,");
-    pq_base64_add(out, svg, n);
+    pq_text_add(out, "\" src=\"data:image/%s;base64,", vector ? "svg+xml" : "png");
+    pq_base64_add(out, bytes, n);
     pq_text_add(out, "\">\n");
 cleanup:
     pq_free(path);
-    pq_free(svg);
+    pq_free(plain);
+    pq_free(bytes);
     return st;
 }
 
@@ -193,9 +231,8 @@ static void add_cell(pq_text *out, const json_t *layer, const char *name)
     pq_text_add(out, "</td>");
 }
 
-static void add_layers(const pq_view_row *row, pq_text *out)
+static void add_layers(const pq_view_row *row, const json_t *record, pq_text *out)
 {
-    const json_t *record = json_object_get(row->cell, "record");
     const json_t *layers = json_object_get(record, "layers");
     const json_t *layer;
     size_t        i;
@@ -229,9 +266,8 @@ static void add_layers(const pq_view_row *row, pq_text *out)
 }
 
 /* Which layer broke it: values against those of the network before any stage. */
-static void add_errors(const pq_view_row *row, pq_text *out)
+static void add_errors(const pq_view_row *row, const json_t *record, pq_text *out)
 {
-    const json_t *record = json_object_get(row->cell, "record");
     const json_t *diff   = json_object_get(record, "quantization"), *layer;
     const json_t *layers = json_object_get(diff, "layers");
     size_t        i;
@@ -257,6 +293,34 @@ static void add_errors(const pq_view_row *row, pq_text *out)
         pq_text_add(out, "</tr>\n");
     }
     pq_text_add(out, "</tbody>\n</table></div></details>\n");
+}
+
+/* What changed in each layer of the models shown: their whole records are read for it. */
+static void add_changes(const pq_view *v, const char *dir, pq_text *out)
+{
+    size_t n = 0, left_out = 0;
+
+    pq_text_add(out, "<h2>What changed in each layer</h2>\n<details><summary>Layers of "
+                     "each model</summary><div>\n");
+    for (size_t r = 0; r < v->n_rows; r++) {
+        json_t *record = NULL;
+        if (!v->rows[r].done || n++ == 0 || out->length < LAYERS_END) {
+            (void)pq_record_read(dir, pq_view_text(v->rows[r].cell, "eval"), &record,
+                                 NULL);
+            add_layers(&v->rows[r], record, out);
+            add_errors(&v->rows[r], record, out);
+            json_decref(record);
+        } else {
+            left_out++;
+        }
+    }
+    if (left_out > 0) {
+        pq_text_add(out,
+                    "<p>Of %zu models more: in their records, "
+                    "<a href=\"cells/\">cells/</a>.</p>\n",
+                    left_out);
+    }
+    pq_text_add(out, "</div></details>\n");
 }
 
 /* Flattens JSON into {"a.b": {value: null, …}}: every value that any record has. */
@@ -406,29 +470,23 @@ static void add_further(const pq_view *v, pq_text *out)
     pq_text_free(&table);
 }
 
-pq_status pq_page_add(const pq_view *v, const char *dir, const pq_plots *plots,
-                      pq_text *out, pq_err *err)
+pq_status pq_page_add(const pq_view *whole, const pq_view *v, const char *dir,
+                      const pq_plots *plots, pq_text *out, pq_err *err)
 {
     pq_status st;
 
-    add_header(v, out);
+    add_header(whole, out);
     add_failed(v, out);
     pq_text_add(out, "<h2>Results</h2>\n");
     pq_tables_add(v, PQ_TABLE_MAIN, PQ_STYLE_HTML, out);
-    add_notes(v, plots->note, out);
+    add_data(v, out);
+    add_notes(whole, plots->note, out);
     add_further(v, out);
     pq_text_add(out, "<h2>Plots</h2>\n");
     PQ_TRY(add_plots(dir, plots, out, err));
-    pq_text_add(out,
-                "<h2>What changed in each layer</h2>\n<details><summary>Layers of each "
-                "model</summary><div>\n");
-    for (size_t r = 0; r < v->n_rows; r++) {
-        add_layers(&v->rows[r], out);
-        add_errors(&v->rows[r], out);
-    }
-    pq_text_add(out, "</div></details>\n");
+    add_changes(v, dir, out);
     add_configuration(v, out);
-    PQ_TRY(add_provenance(v, out, err));
+    PQ_TRY(add_provenance(whole, out, err));
     pq_text_add(out, "</body>\n</html>\n");
     PQ_CHECK(!out->failed, PQ_ERR_NOMEM, "cannot allocate the page");
 cleanup:

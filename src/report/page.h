@@ -9,10 +9,12 @@
 
 /**
  * Appends the page.
+ * @param[in] whole  what the words and notes are about
+ * @param[in] v      the rows that are shown: `whole`, or it shortened
  * @param[in] dir    results folder: the pictures are read from its plots/
  * @param[in] plots  may be empty
  */
-pq_status pq_page_add(const pq_view *v, const char *dir, const pq_plots *plots,
-                      pq_text *out, pq_err *err);
+pq_status pq_page_add(const pq_view *whole, const pq_view *v, const char *dir,
+                      const pq_plots *plots, pq_text *out, pq_err *err);
 
 #endif

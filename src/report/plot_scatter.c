@@ -41,6 +41,12 @@ static void add_front(pq_plot *p, const pq_cloud *c, size_t column, pq_text *bef
                     "'#888888' title 'Pareto front', \\\n  ",
                     p->data_name, c->n_series);
     }
+    if (n > 1 && c->n > PQ_BARS_MAX) { /* the last point only ends the line */
+        pq_text_add(before,
+                    "'%s' index %zu every ::0::%zu using 1:2:3:4 with yerrorbars "
+                    "linecolor rgb '#444444' pointtype 7 pointsize 0.7 notitle, \\\n  ",
+                    p->data_name, c->n_series, n - 1);
+    }
 }
 
 /* The reference as a point of its own, after the front. */

@@ -111,13 +111,14 @@ static void remove_old_plots(const char *dir, const pq_plots *plots)
     pq_free(folder);
 }
 
-static pq_status write_tables(const pq_view *v, const char *dir, pq_err *err)
+static pq_status write_tables(const pq_view *whole, const pq_view *v, const char *dir,
+                              pq_err *err)
 {
     pq_text   text = {0};
     pq_status st;
 
     if (wants_table(v->results, "md")) {
-        pq_tables_markdown(v, &text);
+        pq_tables_markdown(whole, v, &text);
         PQ_TRY(write_text(dir, "table.md", &text, err));
     } else {
         remove_file(dir, "table.md");
@@ -132,13 +133,13 @@ cleanup:
     return st;
 }
 
-static pq_status write_page(const pq_view *v, const char *dir, const pq_plots *plots,
-                            pq_err *err)
+static pq_status write_page(const pq_view *whole, const pq_view *v, const char *dir,
+                            const pq_plots *plots, pq_err *err)
 {
     pq_text   page = {0};
     pq_status st;
 
-    PQ_TRY(pq_page_add(v, dir, plots, &page, err));
+    PQ_TRY(pq_page_add(whole, v, dir, plots, &page, err));
     PQ_TRY(write_text(dir, "report.html", &page, err));
 cleanup:
     pq_text_free(&page);
@@ -150,18 +151,19 @@ pq_status pq_report_make(const char *dir, const json_t *results,
                          pq_report_summary *summary, pq_err *err)
 {
     const pq_report_options chosen = options != NULL ? *options : (pq_report_options){0};
-    pq_view                 v      = {0};
-    pq_plots                plots  = {0};
+    pq_view                 v = {0}, shown = {0};
+    pq_plots                plots = {0};
     pq_status               st;
 
     PQ_TRY(pq_view_build(results, &v, err));
-    PQ_TRY(write_tables(&v, dir, err));
+    PQ_TRY(pq_view_shorten(&v, PQ_VIEW_ROWS_MAX, &shown, err));
+    PQ_TRY(write_tables(&v, &shown, dir, err));
     if (!chosen.no_plots) {
         PQ_TRY(pq_plots_make(&v, dir, &chosen, &plots, err));
         remove_old_plots(dir, &plots);
     }
     if (!chosen.no_html && wants_page(results)) {
-        PQ_TRY(write_page(&v, dir, &plots, err));
+        PQ_TRY(write_page(&v, &shown, dir, &plots, err));
     } else if (!chosen.no_html) {
         remove_file(dir, "report.html");
     }
@@ -177,6 +179,7 @@ pq_status pq_report_make(const char *dir, const json_t *results,
     }
 cleanup:
     pq_plots_free(&plots);
+    pq_view_free(&shown);
     pq_view_free(&v);
     return st;
 }
@@ -199,13 +202,15 @@ cleanup:
 pq_status pq_report_print(const json_t *results, size_t width, bool color, pq_text *out,
                           pq_err *err)
 {
-    pq_view   v = {0};
+    pq_view   v = {0}, shown = {0};
     pq_status st;
 
     PQ_TRY(pq_view_build(results, &v, err));
-    PQ_TRY(pq_tables_terminal(&v, width, color, out, err));
+    PQ_TRY(pq_view_shorten(&v, PQ_TERMINAL_ROWS_MAX, &shown, err));
+    PQ_TRY(pq_tables_terminal(&v, &shown, width, color, out, err));
     PQ_CHECK(!out->failed, PQ_ERR_NOMEM, "cannot allocate the table");
 cleanup:
+    pq_view_free(&shown);
     pq_view_free(&v);
     return st;
 }

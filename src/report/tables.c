@@ -126,7 +126,7 @@ void pq_tables_add(const pq_view *v, pq_table_part part, pq_style style, pq_text
     }
 }
 
-void pq_tables_markdown(const pq_view *v, pq_text *out)
+void pq_tables_markdown(const pq_view *whole, const pq_view *v, pq_text *out)
 {
     pq_text notes = {0};
     char   *rest, *line;
@@ -136,7 +136,8 @@ void pq_tables_markdown(const pq_view *v, pq_text *out)
     pq_escape_add(out, v->name, PQ_STYLE_MARKDOWN);
     pq_text_add(out, "\n\n");
     pq_tables_add(v, PQ_TABLE_MAIN, PQ_STYLE_MARKDOWN, out);
-    pq_tables_add_notes(v, &notes);
+    pq_view_add_left_out(v, &notes);
+    pq_tables_add_notes(whole, &notes);
     rest = notes.text;
     while ((line = strsep(&rest, "\n")) != NULL && *line != '\0') {
         pq_text_add(out, "\n");
@@ -170,11 +171,18 @@ static void add_tex_macros(const pq_text *table, pq_text *out)
 
 void pq_tables_tex(const pq_view *v, pq_text *out)
 {
-    pq_text table = {0};
+    pq_text table = {0}, left_out = {0};
+    char   *rest, *line;
 
     pq_text_add(out, "%% ");
     pq_escape_add(out, v->name, PQ_STYLE_TEX);
     pq_text_add(out, " -- needs \\usepackage{booktabs}\n");
+    pq_view_add_left_out(v, &left_out);
+    rest = left_out.text;
+    while ((line = strsep(&rest, "\n")) != NULL && *line != '\0') {
+        pq_text_add(out, "%% %s\n", line);
+    }
+    pq_text_free(&left_out);
     pq_tables_add(v, PQ_TABLE_MAIN, PQ_STYLE_TEX, &table);
     add_tex_macros(&table, out);
     if (table.length > 0) {

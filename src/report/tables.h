@@ -22,14 +22,14 @@ void pq_tables_add(const pq_view *v, pq_table_part part, pq_style style, pq_text
  * noise, gaps. */
 void pq_tables_add_notes(const pq_view *v, pq_text *out);
 
-/** Appends the whole of table.md. */
-void pq_tables_markdown(const pq_view *v, pq_text *out);
+/** Appends the whole of table.md: the rows of `v`, which may be `whole` shortened. */
+void pq_tables_markdown(const pq_view *whole, const pq_view *v, pq_text *out);
 
 /** Appends the whole of table.tex: a tabular for booktabs, to be \\input. */
 void pq_tables_tex(const pq_view *v, pq_text *out);
 
 /** Appends the table for a terminal (report.h). */
-pq_status pq_tables_terminal(const pq_view *v, size_t width, bool color, pq_text *out,
-                             pq_err *err);
+pq_status pq_tables_terminal(const pq_view *whole, const pq_view *v, size_t width,
+                             bool color, pq_text *out, pq_err *err);
 
 #endif

@@ -231,12 +231,14 @@ static void add_failed(const pq_view *v, const column *labels, size_t width,
     }
 }
 
-static void add_notes(const pq_view *v, size_t width, const palette *p, pq_text *out)
+static void add_notes(const pq_view *whole, const pq_view *v, size_t width,
+                      const palette *p, pq_text *out)
 {
     pq_text notes = {0}, clean = {0};
     char   *rest, *line;
 
-    pq_tables_add_notes(v, &notes);
+    pq_view_add_left_out(v, &notes);
+    pq_tables_add_notes(whole, &notes);
     pq_text_add(out, "%s", p->dim);
     rest = notes.text;
     while ((line = strsep(&rest, "\n")) != NULL && *line != '\0') {
@@ -258,8 +260,8 @@ static void free_column(const pq_view *v, column *c)
     pq_free(c->texts);
 }
 
-pq_status pq_tables_terminal(const pq_view *v, size_t width, bool color, pq_text *out,
-                             pq_err *err)
+pq_status pq_tables_terminal(const pq_view *whole, const pq_view *v, size_t width,
+                             bool color, pq_text *out, pq_err *err)
 {
     const palette *p       = color ? &colors : &plain;
     const size_t   limit   = width < WIDTH_MIN ? WIDTH_MIN : width;
@@ -285,7 +287,7 @@ pq_status pq_tables_terminal(const pq_view *v, size_t width, bool color, pq_text
         add_table(v, &labels, columns, used, p, out);
     }
     add_failed(v, &labels, limit, p, out);
-    add_notes(v, limit, p, out);
+    add_notes(whole, v, limit, p, out);
 cleanup:
     for (size_t c = 0; columns != NULL && c <= v->n_columns; c++) {
         free_column(v, &columns[c]);

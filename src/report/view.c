@@ -442,17 +442,19 @@ cleanup:
 
 void pq_view_free(pq_view *v)
 {
-    for (size_t r = 0; v->rows != NULL && r < v->n_rows; r++) {
+    for (size_t r = 0; !v->borrows && v->rows != NULL && r < v->n_rows; r++) {
         pq_free(v->rows[r].label);
         pq_free(v->rows[r].engine);
     }
-    for (size_t c = 0; v->columns != NULL && c < v->n_columns; c++) {
+    for (size_t c = 0; !v->borrows && v->columns != NULL && c < v->n_columns; c++) {
         pq_free(v->columns[c].name);
         pq_free(v->columns[c].title);
     }
-    pq_free(v->dataset);
+    if (!v->borrows) {
+        pq_free(v->dataset);
+        pq_free(v->columns);
+    }
     pq_free(v->rows);
-    pq_free(v->columns);
     pq_free(v->numbers);
     *v = (pq_view){0};
 }

@@ -18,6 +18,10 @@
 /** Pipelines that plots name. */
 enum { PQ_NAMED_MAX = 14 };
 
+/** Rows that every table shows; of more a terminal shows PQ_TERMINAL_ROWS_MAX, a page and
+ * documents PQ_VIEW_ROWS_MAX; and failed cells with their reasons. */
+enum { PQ_VIEW_ROWS_MAX = 200, PQ_TERMINAL_ROWS_MAX = 40, PQ_FAILURES_MAX = 20 };
+
 /** Loss of accuracy (absolute) that still counts as "as good as the reference". */
 #define PQ_VIEW_TOLERANCE 0.01
 
@@ -58,16 +62,34 @@ typedef struct {
     pq_view_row *rows;            /**< [n_rows], in the plan's order */
     pq_view_column *columns;      /**< [n_columns], in the table's order */
     pq_number      *numbers;      /**< [n_rows, n_columns] in the metric's own unit */
+    bool            borrows;      /**< names, labels and columns: shortened */
     size_t          reference;    /**< uncompressed, done */
     size_t          best, strong; /**< choice.h */
     size_t compared, aside; /**< models with size and accuracy; those of them outside the
                                constraints */
     size_t n_pipelines;     /**< without the reference */
+    size_t left_out;        /**< rows with numbers that a shortened view lacks */
+    size_t failures_left_out;
 } pq_view;
 
 /** Builds the view of pq_results_read()'s answer. */
 pq_status pq_view_build(const json_t *results, pq_view *out, pq_err *err);
 void      pq_view_free(pq_view *v);
+
+/**
+ * A view of fewer rows, in the plan's order: the reference, the best, the strongest and
+ * the front (choice.h), then the most accurate, then the smallest; and the first of the
+ * failed ones. The same rows where they are no more than PQ_VIEW_ROWS_MAX.
+ *
+ * @param[in]  v     must outlive the result
+ * @param[in]  most  rows with numbers
+ * @param[out] out   free with pq_view_free
+ */
+pq_status pq_view_shorten(const pq_view *v, size_t most, pq_view *out, pq_err *err);
+
+/** Appends which rows a shortened view shows and where the others are, a sentence a line;
+ * nothing where it shows all. */
+void pq_view_add_left_out(const pq_view *v, pq_text *out);
 
 /** Index of a column, or PQ_VIEW_NONE. */
 size_t pq_view_column_of(const pq_view *v, const char *name);

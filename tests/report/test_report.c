@@ -577,3 +577,79 @@ Test(report, failed_allocations_of_the_files_leak_nothing)
     }
     fixture_remove(dir);
 }
+
+static size_t count_lines(const char *text, const char *with)
+{
+    size_t n = 0;
+
+    for (const char *at = strstr(text, with); at != NULL; at = strstr(at + 1, with)) {
+        n++;
+    }
+    return n;
+}
+
+/* 1,000 models, of which the k-th of 25 is on the front, and 300 failures. */
+static void fill_many(fixture_cell *cells, char (*labels)[32], size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const bool   failed = i % 4 == 3;
+        const double front  = i % 52 == 2 ? 0.1 : 0.0;
+        (void)snprintf(labels[i], sizeof *labels, "svd rank=%zu", i);
+        cells[i] = (fixture_cell){"svd",
+                                  labels[i],
+                                  "rank",
+                                  labels[i] + 9,
+                                  failed ? "failed" : "ok",
+                                  failed ? (double)NAN : 0.5 + 0.0001 * (double)i + front,
+                                  failed ? (double)NAN : 1000.0 + 8.0 * (double)i,
+                                  (double)NAN,
+                                  NULL};
+    }
+    cells[0] = (fixture_cell){"reference", "reference", NULL,        NULL, "ok",
+                              0.76,        20000.0,     (double)NAN, NULL};
+}
+
+Test(report, of_many_models_the_front_and_the_best_are_shown_and_the_others_linked)
+{
+    enum { CELLS = 1300 };
+    static fixture_cell cells[CELLS];
+    static char         labels[CELLS][32];
+    fixture             many = small;
+    char               *dir = fixture_folder(), *page, *md, *tex, *csv, *shown, label[48];
+
+    fill_many(cells, labels, CELLS);
+    many.cells   = cells;
+    many.n_cells = CELLS;
+    many.arrays  = false;
+    (void)write_report(dir, &many, NULL);
+    page  = read_text(dir, "report.html");
+    md    = read_text(dir, "table.md");
+    tex   = read_text(dir, "table.tex");
+    csv   = read_text(dir, "table.csv");
+    shown = print_report(dir, 100, false);
+    cr_expect_lt(strlen(page), 2000000);
+    cr_expect_eq(count_lines(csv, "\n"), CELLS + 1, "all of them");
+    cr_expect_eq(count_lines(md, "\n| svd") + count_lines(md, "\n| reference"), 200);
+    cr_expect_eq(count_lines(shown, "\nsvd") + count_lines(shown, "\nreference"), 40);
+    cr_expect_eq(count_lines(shown, "failed: "), 20);
+    cr_expect_eq(count_lines(md, "\n- failed: "), 20);
+    for (size_t i = 2; i < CELLS; i += 52) { /* the front, everywhere */
+        (void)snprintf(label, sizeof label, "%s ", labels[i]);
+        cr_expect(cells[i].accuracy < 0.5 || strstr(md, label) != NULL, "%s", label);
+        cr_expect(cells[i].accuracy < 0.5 || strstr(shown, label) != NULL, "%s", label);
+    }
+    cr_expect_not_null(strstr(page, "Shown are 200 of 975 models: the reference, the "
+                                    "Pareto front"));
+    cr_expect_not_null(strstr(page, "<a href=\"table.csv\">"));
+    cr_expect_not_null(strstr(md, "Shown are 200 of 975 models"));
+    cr_expect_not_null(strstr(tex, "% Shown are 200 of 975 models"));
+    cr_expect_not_null(strstr(shown, "Shown are 40 of 975 models"));
+    cr_expect_not_null(strstr(shown, "Of the failed cells 305 more are not named"));
+    pq_free(page);
+    pq_free(md);
+    pq_free(tex);
+    pq_free(csv);
+    pq_free(shown);
+    fixture_remove(dir);
+    cr_expect_eq(pq_memory_live(), 0);
+}
