@@ -1,0 +1,485 @@
+/*
+ * Order of the work: chains of layers that are computed together, a place in the stack
+ * for every value, statements layer by layer, then the frame around them.
+ */
+#include "codegen/codegen.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <string.h>
+
+#include "codegen/emit.h"
+#include "codegen/frame.h"
+#include "codegen/text.h"
+#include "core/file.h"
+#include "core/memory.h"
+#include "core/rng.h"
+#include "exec/layout.h"
+#include "exec/plan.h"
+
+enum { TESTED = 8 /* events in NAME_test.c */ };
+
+static const struct {
+    const char  *kind;
+    pq_emit_kind emit;
+} kinds[] = {
+    {"dense", pq_emit_dense},
+    {"tt_dense", pq_emit_dense},
+    {"ring_dense", pq_emit_dense},
+    {"conv2d", pq_emit_conv2d},
+    {"tt_conv2d", pq_emit_conv2d},
+    {"batch_norm", pq_emit_norm},
+    {"add", pq_emit_combine},
+    {"multiply", pq_emit_combine},
+    {"softmax", pq_emit_softmax},
+    {"max_pool", pq_emit_pool},
+    {"avg_pool", pq_emit_pool},
+    {"global_max_pool", pq_emit_global_pool},
+    {"global_avg_pool", pq_emit_global_pool},
+    {"masked_pool", pq_emit_masked_pool},
+    {"concat", pq_emit_move},
+    {"pad", pq_emit_move},
+    {"slice", pq_emit_move},
+    {"subsample", pq_emit_move},
+};
+
+/* Files that a folder of ours must not hold: a compiler told to look there would take
+ * them for C's own. */
+static const char *const taken[] = {
+    "assert",      "complex",  "ctype",  "errno",     "fenv",    "float",
+    "inttypes",    "iso646",   "limits", "locale",    "math",    "setjmp",
+    "signal",      "stdalign", "stdarg", "stdatomic", "stdbool", "stddef",
+    "stdint",      "stdio",    "stdlib", "string",    "tgmath",  "threads",
+    "stdnoreturn", "time",     "uchar",  "wchar",     "wctype",  NULL};
+
+pq_status pq_codegen_check_name(const char *name, pq_err *err)
+{
+    const size_t n  = strlen(name);
+    bool         ok = n > 0 && isalpha((unsigned char)name[0]);
+    pq_status    st = PQ_OK;
+
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char c = (unsigned char)name[i];
+        ok                    = ok && c < 0x80 && (isalnum(c) || c == '_');
+    }
+    PQ_CHECK(
+        ok && n <= PQ_CODEGEN_NAME, PQ_ERR_CONFIG,
+        "'%s' is no name for C: a letter, then letters, digits and underscores, at most "
+        "%d",
+        name, PQ_CODEGEN_NAME);
+    for (size_t i = 0; taken[i] != NULL; i++) {
+        PQ_CHECK(strcmp(taken[i], name) != 0, PQ_ERR_CONFIG,
+                 "'%s' cannot be the name: C has a header %s.h of its own", name, name);
+    }
+cleanup:
+    return st;
+}
+
+size_t pq_emit_items(const pq_emitter *e, size_t node)
+{
+    size_t n = 0;
+
+    (void)pq_shape_count(&e->graph->nodes[node].shape, &n);
+    return n;
+}
+
+size_t pq_emit_width(const pq_emitter *e, size_t node)
+{
+    const pq_shape *shape = &e->graph->nodes[node].shape;
+
+    return shape->ndim == 0 ? 1 : shape->dim[shape->ndim - 1];
+}
+
+size_t pq_emit_next(const pq_emitter *e, size_t node)
+{
+    return e->reader[node];
+}
+
+/* Layers whose value is that of their input, in another shape. */
+static bool is_alias(const pq_node *node)
+{
+    const char *kind = node->layer->kind->name;
+
+    return strcmp(kind, "flatten") == 0 || strcmp(kind, "reshape") == 0 ||
+           strcmp(kind, "dropout") == 0;
+}
+
+static bool is_input(const pq_node *node)
+{
+    return strcmp(node->layer->kind->name, "input") == 0;
+}
+
+/* Node whose storage a node's value has. */
+static size_t root_of(const pq_graph *graph, size_t node)
+{
+    while (is_alias(&graph->nodes[node])) {
+        node = graph->nodes[node].inputs[0];
+    }
+    return node;
+}
+
+const char *pq_emit_input(const pq_emitter *e, const pq_emit_step *s, size_t i)
+{
+    return e->place[root_of(e->graph, e->graph->nodes[s->node].inputs[i])];
+}
+
+pq_status pq_emit_table(pq_emitter *e, size_t n, const double *values, size_t *number,
+                        pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    PQ_CHECK(
+        n <= PQ_CODEGEN_WEIGHTS - e->summary.weights, PQ_ERR_RANGE,
+        "the model's tables would hold more than %d numbers, the most for generated C",
+        PQ_CODEGEN_WEIGHTS);
+    e->summary.weights += n;
+    *number = e->n_tables++;
+    pq_text_add(&e->tables,
+                "static const float t%zu[%zu] __attribute__((aligned(64))) = {", *number,
+                n);
+    for (size_t i = 0; i < n; i++) {
+        PQ_CHECK(isfinite((float)values[i]), PQ_ERR_NUMERIC,
+                 "%g, a weight with its scales folded in, is no float32", values[i]);
+        pq_text_add(&e->tables, i % 8 == 0 ? "\n    %af," : " %af,",
+                    (double)(float)values[i]);
+    }
+    pq_text_add(&e->tables, "\n};\n");
+cleanup:
+    return st;
+}
+
+static pq_emit_kind find_kind(const pq_layer *layer)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (strcmp(kinds[i].kind, layer->kind->name) == 0) {
+            return kinds[i].emit;
+        }
+    }
+    return pq_emit_is_function(layer) ? pq_emit_values : NULL;
+}
+
+static bool has_kernel(const pq_layer *layer)
+{
+    const pq_emit_kind emit = find_kind(layer);
+
+    return emit == pq_emit_dense || emit == pq_emit_conv2d;
+}
+
+/* The step of a node: the node and what follows it alone and can be computed with it. */
+static pq_emit_step step_of(const pq_emitter *e, size_t node)
+{
+    pq_emit_step s     = {node, node};
+    bool         norms = has_kernel(e->graph->nodes[node].layer);
+
+    for (size_t next = e->reader[node]; next != SIZE_MAX; next = e->reader[s.last]) {
+        const pq_layer *layer = e->graph->nodes[next].layer;
+        norms                 = norms && strcmp(layer->kind->name, "batch_norm") == 0;
+        if (!norms && !pq_emit_is_function(layer)) {
+            break;
+        }
+        s.last = next;
+    }
+    return s;
+}
+
+/* What has no generated form is said before anything is made. */
+static pq_status check_graph(const pq_graph *graph, pq_err *err)
+{
+    size_t    inputs = 0;
+    pq_status st     = PQ_OK;
+
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const pq_node *node = &graph->nodes[i];
+        inputs += is_input(node) ? 1 : 0;
+        PQ_CHECK(
+            node->quant == NULL, PQ_ERR_UNSUPPORTED,
+            "layer '%s': its values are quantized to %d bits; generated C computes in "
+            "float32: quantize the weights alone (activation_bits: 32)",
+            node->name, node->quant->bits);
+        PQ_CHECK(is_input(node) || is_alias(node) || find_kind(node->layer) != NULL,
+                 PQ_ERR_UNSUPPORTED, "layer '%s': there is no generated form of %s",
+                 node->name, node->layer->kind->name);
+    }
+    PQ_CHECK(inputs == 1, PQ_ERR_UNSUPPORTED,
+             "the model has %zu inputs; generated C takes one", inputs);
+cleanup:
+    return st;
+}
+
+/* Which nodes the output depends on, and the only reader of each. */
+static void find_readers(pq_emitter *e, bool *used)
+{
+    const pq_graph *g = e->graph;
+
+    used[g->output] = true;
+    for (size_t i = g->n_nodes; i-- > 0;) {
+        e->reader[i] = SIZE_MAX;
+        for (size_t k = 0; used[i] && k < g->nodes[i].n_inputs; k++) {
+            used[g->nodes[i].inputs[k]] = true;
+        }
+    }
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        for (size_t k = 0; used[i] && k < g->nodes[i].n_inputs; k++) {
+            const size_t from = g->nodes[i].inputs[k];
+            if (pq_graph_readers(g, from) == 1) {
+                e->reader[from] = i;
+            }
+        }
+    }
+}
+
+/* Steps in their order. A node that an earlier step computes along begins none. */
+static pq_status make_steps(pq_emitter *e, pq_emit_step **out, size_t *n, pq_err *err)
+{
+    const pq_graph *g    = e->graph;
+    bool           *used = NULL, *taken_along = NULL;
+    pq_emit_step   *steps = NULL;
+    pq_status       st;
+
+    PQ_NEW(used, g->n_nodes);
+    PQ_NEW(taken_along, g->n_nodes);
+    PQ_NEW(steps, g->n_nodes);
+    find_readers(e, used);
+    *n = 0;
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        if (!used[i] || taken_along[i] || is_input(&g->nodes[i]) ||
+            is_alias(&g->nodes[i])) {
+            continue;
+        }
+        steps[*n] = step_of(e, i);
+        for (size_t k = i; k != steps[*n].last; k = e->reader[k]) {
+            taken_along[e->reader[k]] = true;
+        }
+        ++*n;
+    }
+    *out  = steps;
+    steps = NULL;
+cleanup:
+    pq_free(used);
+    pq_free(taken_along);
+    pq_free(steps);
+    return st;
+}
+
+/* Last step that reads the storage of a node. */
+static size_t last_reader(const pq_emitter *e, const pq_emit_step *steps, size_t n,
+                          size_t root, size_t own)
+{
+    size_t last = own;
+
+    for (size_t s = own + 1; s < n; s++) {
+        const pq_node *node = &e->graph->nodes[steps[s].node];
+        for (size_t k = 0; k < node->n_inputs; k++) {
+            last = root_of(e->graph, node->inputs[k]) == root ? s : last;
+        }
+    }
+    return last;
+}
+
+/* Every value gets its place: the caller's arrays, or one block of stack in which values
+ * that are not needed at the same time overlap. */
+static pq_status place_values(pq_emitter *e, const pq_emit_step *steps, size_t n,
+                              pq_err *err)
+{
+    const size_t output = root_of(e->graph, e->graph->output);
+    pq_span     *spans  = NULL;
+    size_t       total  = 0;
+    pq_status    st;
+
+    PQ_NEW(spans, n);
+    for (size_t s = 0; s < n; s++) {
+        spans[s].bytes =
+            steps[s].last == output ? 0 : pq_emit_items(e, steps[s].last) * sizeof(float);
+        spans[s].first = s;
+        spans[s].last  = last_reader(e, steps, n, steps[s].last, s);
+    }
+    PQ_TRY(pq_layout_place(spans, n, &total, err));
+    for (size_t s = 0; s < n; s++) {
+        e->place[steps[s].last] =
+            steps[s].last == output
+                ? pq_strdup("y")
+                : pq_format("(stack + %zu)", spans[s].offset / sizeof(float));
+        PQ_CHECK(e->place[steps[s].last] != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    }
+    e->summary.stack_bytes = total;
+cleanup:
+    pq_free(spans);
+    return st;
+}
+
+/* The input as the layers see it: the caller's array, or that through the scaler. */
+static pq_status emit_scaler(pq_emitter *e, size_t input, pq_err *err)
+{
+    const pq_graph *g    = e->graph;
+    const size_t    n    = pq_emit_items(e, input);
+    double         *mean = NULL, *inverse = NULL;
+    size_t          width, a, b;
+    pq_status       st;
+
+    if (g->scaler_mean == NULL) {
+        PQ_STRDUP(e->place[input], "x");
+        return PQ_OK;
+    }
+    width = g->scaler_mean->count;
+    PQ_NEW(mean, width);
+    PQ_NEW(inverse, width);
+    for (size_t i = 0; i < width; i++) {
+        mean[i]    = (double)pq_f32(g->scaler_mean)[i];
+        inverse[i] = 1.0 / (double)pq_f32(g->scaler_std)[i];
+    }
+    PQ_TRY(pq_emit_table(e, width, mean, &a, err));
+    PQ_TRY(pq_emit_table(e, width, inverse, &b, err));
+    pq_text_add(&e->body,
+                "    float scaled[%zu] __attribute__((aligned(64)));\n"
+                "    for (int r = 0; r < %zu; r += %zu) {\n"
+                "        for (int c = 0; c < %zu; c++) {\n"
+                "            scaled[r + c] = (x[r + c] - t%zu[c]) * t%zu[c];\n"
+                "        }\n    }\n",
+                n, n, width, width, a, b);
+    e->summary.stack_bytes += n * sizeof(float);
+    PQ_STRDUP(e->place[input], "scaled");
+cleanup:
+    pq_free(mean);
+    pq_free(inverse);
+    return st;
+}
+
+static pq_status emit_steps(pq_emitter *e, size_t input, pq_err *err)
+{
+    pq_emit_step *steps = NULL;
+    size_t        n     = 0;
+    pq_status     st;
+
+    PQ_TRY(make_steps(e, &steps, &n, err));
+    PQ_TRY(place_values(e, steps, n, err));
+    PQ_TRY(emit_scaler(e, input, err));
+    for (size_t s = 0; s < n; s++) {
+        const pq_node *node = &e->graph->nodes[steps[s].node];
+        pq_text_add(&e->body, "    /* ");
+        pq_c_comment(&e->body, node->name);
+        pq_text_add(&e->body, ": %s */\n", node->layer->kind->name);
+        st = find_kind(node->layer)(e, &steps[s], err);
+        if (st != PQ_OK) {
+            pq_err_context(err, "layer '%s'", node->name);
+            goto cleanup;
+        }
+    }
+    if (n == 0 || root_of(e->graph, e->graph->output) == input) {
+        pq_text_add(&e->body, "    memcpy(y, %s, %zu);\n", e->place[input],
+                    pq_emit_items(e, input) * sizeof(float));
+    }
+    PQ_CHECK(e->summary.stack_bytes <= PQ_CODEGEN_STACK, PQ_ERR_RANGE,
+             "one call would need %zu bytes of stack, more than %d",
+             e->summary.stack_bytes, PQ_CODEGEN_STACK);
+cleanup:
+    pq_free(steps);
+    return st;
+}
+
+/* Events of normal features, in the model's scale, and what the reference engine makes of
+ * them. */
+static pq_status make_events(const pq_emitter *e, size_t input, size_t n, float **in,
+                             float **due, pq_err *err)
+{
+    const pq_graph       *g       = e->graph;
+    const size_t          items   = pq_emit_items(e, input);
+    const pq_plan_options options = {"reference", n};
+    pq_rng                rng     = pq_rng_stream(1, "codegen");
+    pq_plan              *plan    = NULL;
+    float                *seen    = NULL;
+    pq_status             st;
+
+    PQ_NEW(*in, n * items);
+    PQ_NEW(seen, n * items);
+    PQ_NEW(*due, n * pq_emit_items(e, g->output));
+    for (size_t i = 0; i < n * items; i++) {
+        const size_t c = g->scaler_mean != NULL ? i % g->scaler_mean->count : 0;
+        const double m = g->scaler_mean != NULL ? (double)pq_f32(g->scaler_mean)[c] : 0.0;
+        const double s = g->scaler_std != NULL ? (double)pq_f32(g->scaler_std)[c] : 1.0;
+        (*in)[i]       = (float)(m + s * pq_rng_normal(&rng));
+        seen[i]        = (float)(((double)(*in)[i] - m) / s);
+    }
+    PQ_TRY(pq_plan_create(g, &options, &plan, err));
+    PQ_TRY(pq_plan_run(plan, n, (const float *const[]){seen}, *due, err));
+cleanup:
+    pq_plan_free(&plan);
+    pq_free(seen);
+    return st;
+}
+
+static pq_status write_text(const char *folder, const char *name, const char *ending,
+                            pq_text *text, pq_err *err)
+{
+    char     *file = pq_format("%s%s", name, ending), *path = NULL;
+    pq_status st = PQ_OK;
+
+    PQ_CHECK(file != NULL && !text->failed, PQ_ERR_NOMEM, "cannot allocate the source");
+    path = pq_path_join(folder, file);
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_file_write(path, text->text, text->length, err));
+cleanup:
+    pq_free(file);
+    pq_free(path);
+    return st;
+}
+
+static pq_status write_files(pq_emitter *e, size_t input, const char *folder, pq_err *err)
+{
+    const size_t items  = pq_emit_items(e, input);
+    const size_t n      = items * TESTED <= 1 << 15 ? TESTED : 1;
+    pq_text      header = {0}, source = {0}, test = {0}, cmake = {0};
+    float       *in = NULL, *due = NULL;
+    char         hash[65];
+    pq_status    st;
+
+    PQ_TRY(pq_graph_hash(e->graph, hash, err));
+    PQ_TRY(make_events(e, input, n, &in, &due, err));
+    pq_frame_header(e, hash, &header);
+    pq_frame_source(e, hash, &source);
+    pq_frame_test(e, n, in, due, &test);
+    pq_frame_cmake(e, &cmake);
+    e->summary.source_bytes = source.length;
+    PQ_TRY(pq_folder_make(folder, err));
+    PQ_TRY(write_text(folder, e->name, ".h", &header, err));
+    PQ_TRY(write_text(folder, e->name, ".c", &source, err));
+    PQ_TRY(write_text(folder, e->name, "_test.c", &test, err));
+    PQ_TRY(write_text(folder, "CMakeLists", ".txt", &cmake, err));
+cleanup:
+    pq_text_free(&header);
+    pq_text_free(&source);
+    pq_text_free(&test);
+    pq_text_free(&cmake);
+    pq_free(in);
+    pq_free(due);
+    return st;
+}
+
+pq_status pq_codegen_write(const pq_graph *graph, const char *name, pq_codegen_isa isa,
+                           const char *folder, pq_codegen_summary *out, pq_err *err)
+{
+    pq_emitter e     = {.graph = graph, .name = name, .isa = isa};
+    size_t     input = 0;
+    pq_status  st;
+
+    PQ_TRY(pq_codegen_check_name(name, err));
+    PQ_TRY(check_graph(graph, err));
+    while (!is_input(&graph->nodes[input])) {
+        input++;
+    }
+    PQ_NEW(e.place, graph->n_nodes);
+    PQ_NEW(e.reader, graph->n_nodes);
+    PQ_TRY(emit_steps(&e, input, err));
+    PQ_CHECK(!e.body.failed && !e.tables.failed, PQ_ERR_NOMEM,
+             "cannot allocate the source");
+    PQ_TRY(write_files(&e, input, folder, err));
+    *out = e.summary;
+cleanup:
+    for (size_t i = 0; e.place != NULL && i < graph->n_nodes; i++) {
+        pq_free(e.place[i]);
+    }
+    pq_free(e.place);
+    pq_free(e.reader);
+    pq_text_free(&e.tables);
+    pq_text_free(&e.body);
+    return st;
+}

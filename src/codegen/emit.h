@@ -1,0 +1,82 @@
+/**
+ * @file
+ * Inside of the generator: the source as it grows, and what each kind of layer appends.
+ * For codegen/ only.
+ */
+#ifndef PQ_CODEGEN_EMIT_H
+#define PQ_CODEGEN_EMIT_H
+
+#include "codegen/codegen.h"
+#include "core/text.h"
+
+/** Floats of a vector in the generated code. */
+enum { PQ_LANES = 16 };
+
+/** A node that is computed, and the chain of its only readers that is computed with it:
+ * batch_norm layers (behind kernels only), then functions of one value. */
+typedef struct {
+    size_t node, last; /**< alike without a chain */
+} pq_emit_step;
+
+/** The source of one model as it grows. */
+typedef struct {
+    const pq_graph    *graph; /**< checked */
+    const char        *name;  /**< of the model in C */
+    pq_codegen_isa     isa;
+    pq_text            tables; /**< constants */
+    pq_text            body;   /**< statements of the function */
+    char             **place;  /**< [n_nodes] C expression of a node's values, or NULL */
+    size_t            *reader; /**< [n_nodes] only reader of a node, or SIZE_MAX */
+    size_t             n_tables;
+    pq_codegen_summary summary;
+} pq_emitter;
+
+/** Items of a node's value. */
+size_t pq_emit_items(const pq_emitter *e, size_t node);
+
+/** Width of a node's last axis. */
+size_t pq_emit_width(const pq_emitter *e, size_t node);
+
+/** C expression of what a step reads as input i. */
+const char *pq_emit_input(const pq_emitter *e, const pq_emit_step *s, size_t i);
+
+/** Appends a table of n numbers, rounded to float32, aligned for vectors.
+ * @param[out] number  of the table: its name is t<number>
+ * @retval PQ_ERR_NUMERIC  A number is none in float32.
+ * @retval PQ_ERR_RANGE    More than PQ_CODEGEN_WEIGHTS in all. */
+pq_status pq_emit_table(pq_emitter *e, size_t n, const double *values, size_t *number,
+                        pq_err *err);
+
+/** Whether a kind is a function of one value, value by value. */
+bool pq_emit_is_function(const pq_layer *layer);
+
+/** Next node of a step's chain behind `node`. */
+size_t pq_emit_next(const pq_emitter *e, size_t node);
+
+/** Whether all functions of a step's chain behind node `from` work on vectors. */
+bool pq_emit_vectors(const pq_emitter *e, const pq_emit_step *s, size_t from);
+
+/** Appends statements that apply the functions of the chain behind `from` to the variable
+ * `v`: a vector, or a float. Nothing where there are none. */
+void pq_emit_functions(pq_emitter *e, const pq_emit_step *s, size_t from, const char *v,
+                       bool vector);
+
+/** Appends a loop that applies them to n values at `place`, where there are any. */
+void pq_emit_functions_over(pq_emitter *e, const pq_emit_step *s, size_t from,
+                            const char *place, size_t n);
+
+/** What a kind appends for a step whose node is of it. */
+typedef pq_status (*pq_emit_kind)(pq_emitter *e, const pq_emit_step *s, pq_err *err);
+
+pq_status pq_emit_dense(pq_emitter *e, const pq_emit_step *s, pq_err *err);
+pq_status pq_emit_conv2d(pq_emitter *e, const pq_emit_step *s, pq_err *err);
+pq_status pq_emit_norm(pq_emitter *e, const pq_emit_step *s, pq_err *err);
+pq_status pq_emit_values(pq_emitter *e, const pq_emit_step *s, pq_err *err);
+pq_status pq_emit_combine(pq_emitter *e, const pq_emit_step *s, pq_err *err);
+pq_status pq_emit_softmax(pq_emitter *e, const pq_emit_step *s, pq_err *err);
+pq_status pq_emit_pool(pq_emitter *e, const pq_emit_step *s, pq_err *err);
+pq_status pq_emit_global_pool(pq_emitter *e, const pq_emit_step *s, pq_err *err);
+pq_status pq_emit_masked_pool(pq_emitter *e, const pq_emit_step *s, pq_err *err);
+pq_status pq_emit_move(pq_emitter *e, const pq_emit_step *s, pq_err *err);
+
+#endif

@@ -1,0 +1,218 @@
+#include "codegen/frame.h"
+
+#include <math.h>
+
+#include "codegen/text.h"
+
+static size_t inputs_of(const pq_emitter *e)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < e->graph->n_nodes; i++) {
+        n = e->graph->nodes[i].n_inputs == 0 ? pq_emit_items(e, i) : n;
+    }
+    return n;
+}
+
+static size_t outputs_of(const pq_emitter *e)
+{
+    return pq_emit_items(e, e->graph->output);
+}
+
+static void add_origin(const pq_emitter *e, const char *hash, const char *file,
+                       pq_text *out)
+{
+    pq_text_add(out,
+                "/* %s%s: made by pquant %s from the model with the hash\n   %s. */\n",
+                e->name, file, PQ_VERSION, hash);
+}
+
+void pq_frame_header(const pq_emitter *e, const char *hash, pq_text *out)
+{
+    const char *n = e->name;
+
+    add_origin(e, hash, ".h", out);
+    pq_text_add(
+        out,
+        "#ifndef PQUANT_%s_H\n#define PQUANT_%s_H\n\n#include <stddef.h>\n\n"
+        "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n"
+        "/* Floats of one event, and of its result. */\n"
+        "enum { %s_INPUTS = %zu, %s_OUTPUTS = %zu };\n\n"
+        "/* One event: x [%zu]%s, y [%zu]; they do not overlap. Allocates nothing and\n"
+        "   may run on several threads at once; %zu bytes of stack. */\n"
+        "void %s_run1(const float *x, float *y);\n\n"
+        "/* n events: x [n, %zu], y [n, %zu]. */\n"
+        "void %s_runN(const float *x, float *y, size_t n);\n\n",
+        n, n, n, inputs_of(e), n, outputs_of(e), inputs_of(e),
+        e->graph->scaler_mean != NULL ? ", as measured: the model's scaler is inside"
+                                      : "",
+        outputs_of(e), e->summary.stack_bytes, n, inputs_of(e), outputs_of(e), n);
+    pq_text_add(
+        out,
+        "typedef struct {\n"
+        "    const char *name, *model_hash;\n"
+        "    const char *isa; /* what run1 uses here: avx512, avx2 or portable */\n"
+        "    size_t n_features; /* 0: the model does not name them */\n"
+        "    const char *const *features; /* in the order of x's last axis */\n"
+        "    size_t n_classes;\n"
+        "    const char *const *classes; /* in the order of y */\n"
+        "} %s_information;\n\n"
+        "%s_information %s_info(void);\n\n"
+        "#ifdef __cplusplus\n}\n#endif\n\n#endif\n",
+        n, n, n);
+}
+
+/* Vectors of 16 floats by GCC's extensions, which every instruction set is compiled
+ * from. */
+static const char prelude[] =
+    "#include <math.h>\n#include <string.h>\n\n"
+    "typedef float vu __attribute__((vector_size(64), aligned(4), may_alias));\n"
+    "typedef int   vi __attribute__((vector_size(64), aligned(4), may_alias));\n\n"
+    "#define SPREAD(a) ((a) - (vu){0})\n"
+    "#define SELECT(mask, a, b) ((vu)(((vi)(a) & (vi)(mask)) | ((vi)(b) & "
+    "~(vi)(mask))))\n\n";
+
+/* Variants above the portable one, best last: GCC's names of what each needs. */
+static const struct {
+    pq_codegen_isa isa;
+    const char    *name, *target, *supported;
+} variants[] = {
+    {PQ_CODEGEN_AVX2, "avx2", "avx2,fma",
+     "__builtin_cpu_supports(\"avx2\") && __builtin_cpu_supports(\"fma\")"},
+    {PQ_CODEGEN_AVX512, "avx512", "avx512f,avx512vl,avx512bw,avx512dq,fma",
+     "__builtin_cpu_supports(\"avx512f\") && __builtin_cpu_supports(\"avx512vl\") &&\n"
+     "           __builtin_cpu_supports(\"avx512bw\") && "
+     "__builtin_cpu_supports(\"avx512dq\")"},
+};
+enum { N_VARIANTS = sizeof variants / sizeof *variants };
+
+const char *const pq_codegen_isas[] = {"portable", "avx2", "avx512", NULL};
+
+/* The function once for each instruction set, and whether the processor has that. */
+static void add_variants(const pq_emitter *e, pq_text *out)
+{
+    pq_text_add(out,
+                "static void portable(const float *x, float *y)\n{\n    body(x, y);\n"
+                "}\n\n");
+    for (size_t v = 0; v < N_VARIANTS && variants[v].isa <= e->isa; v++) {
+        pq_text_add(
+            out,
+            "#if defined __x86_64__\n"
+            "static int has_%s(void)\n{\n    return %s;\n}\n\n"
+            "__attribute__((target(\"%s\"))) static void %s(const float *x, float "
+            "*y)\n{\n    body(x, y);\n}\n#endif\n\n",
+            variants[v].name, variants[v].supported, variants[v].target,
+            variants[v].name);
+    }
+}
+
+/* For each variant, best first, a line with its name: `before` NAME `middle` NAME
+ * `after`. */
+static void add_choice(const pq_emitter *e, const char *before, const char *middle,
+                       const char *after, pq_text *out)
+{
+    for (size_t v = N_VARIANTS; v-- > 0;) {
+        if (variants[v].isa <= e->isa) {
+            pq_text_add(out, "#if defined __x86_64__\n    %s%s%s%s%s\n#endif\n", before,
+                        variants[v].name, middle, variants[v].name, after);
+        }
+    }
+}
+
+void pq_frame_source(const pq_emitter *e, const char *hash, pq_text *out)
+{
+    const char     *n          = e->name;
+    const pq_graph *g          = e->graph;
+    const size_t    n_features = g->feature_names != NULL ? g->n_features : 0;
+    const size_t    n_classes  = g->class_names != NULL ? g->n_classes : 0;
+
+    add_origin(e, hash, ".c", out);
+    pq_text_add(out, "#include \"%s.h\"\n\n%s%s\n", n, prelude,
+                e->tables.text != NULL ? e->tables.text : "");
+    pq_text_add(
+        out,
+        "static inline __attribute__((always_inline)) void body(const float *x, float "
+        "*y)\n{\n    float stack[%zu] __attribute__((aligned(64)));\n%s"
+        "    (void)stack;\n}\n\n",
+        e->summary.stack_bytes / sizeof(float) + 1, e->body.text);
+    add_variants(e, out);
+    pq_text_add(out, "void %s_run1(const float *x, float *y)\n{\n", n);
+    add_choice(e, "if (has_", "()) {\n        ", "(x, y);\n        return;\n    }", out);
+    pq_text_add(out,
+                "    portable(x, y);\n}\n\n"
+                "void %s_runN(const float *x, float *y, size_t n)\n{\n"
+                "    for (size_t i = 0; i < n; i++) {\n"
+                "        %s_run1(x + i * %s_INPUTS, y + i * %s_OUTPUTS);\n    }\n}\n\n",
+                n, n, n, n);
+    pq_c_strings(out, "features", (const char *const *)g->feature_names, n_features);
+    pq_c_strings(out, "classes", (const char *const *)g->class_names, n_classes);
+    pq_text_add(
+        out,
+        "\n%s_information %s_info(void)\n{\n"
+        "    %s_information i = {\"%s\", \"%s\", \"portable\", %zu, %s, %zu, %s};\n\n",
+        n, n, n, n, hash, n_features, n_features > 0 ? "features" : "NULL", n_classes,
+        n_classes > 0 ? "classes" : "NULL");
+    add_choice(e, "if (has_", "()) {\n        i.isa = \"",
+               "\";\n        return i;\n    }", out);
+    pq_text_add(out, "    return i;\n}\n");
+}
+
+static void add_floats(pq_text *out, const char *name, const float *values, size_t n)
+{
+    pq_text_add(out, "static const float %s[] = {", name);
+    for (size_t i = 0; i < n; i++) {
+        pq_text_add(out, i % 8 == 0 ? "\n    %af," : " %af,", (double)values[i]);
+    }
+    pq_text_add(out, "\n};\n\n");
+}
+
+void pq_frame_test(const pq_emitter *e, size_t n, const float *in, const float *due,
+                   pq_text *out)
+{
+    const char *name = e->name;
+
+    pq_text_add(
+        out,
+        "/* Runs stored events through %s and compares with what pquant's reference "
+        "engine gave:\n   cc -O2 %s.c %s_test.c -o %s_test -lm && ./%s_test */\n"
+        "#include <math.h>\n#include <stdio.h>\n\n#include \"%s.h\"\n\n",
+        name, name, name, name, name, name);
+    add_floats(out, "in", in, n * inputs_of(e));
+    add_floats(out, "due", due, n * outputs_of(e));
+    pq_text_add(
+        out,
+        "int main(void)\n{\n"
+        "    static float out[%zu * %s_OUTPUTS];\n"
+        "    double largest = 1.0, apart = 0.0;\n\n"
+        "    %s_runN(in, out, %zu);\n"
+        "    for (size_t i = 0; i < sizeof out / sizeof *out; i++) {\n"
+        "        const double difference = fabs((double)out[i] - (double)due[i]);\n"
+        "        largest = fmax(largest, fabs((double)due[i]));\n"
+        "        apart   = difference <= apart ? apart : difference; /* NaN stays */\n"
+        "    }\n"
+        "    printf(\"%s (%%s): %zu events, largest difference %%.1e\\n\", "
+        "%s_info().isa, apart / largest);\n"
+        "    return apart <= 1e-5 * largest ? 0 : 1;\n}\n",
+        n, name, name, n, name, n, name);
+}
+
+void pq_frame_cmake(const pq_emitter *e, pq_text *out)
+{
+    const char *n = e->name;
+
+    pq_text_add(
+        out,
+        "# add_subdirectory() of this folder, then target_link_libraries(yours %s);\n"
+        "# as a project of its own it builds and runs the test.\n"
+        "cmake_minimum_required(VERSION 3.10)\nproject(%s C)\n"
+        "add_library(%s STATIC %s.c)\n"
+        "target_include_directories(%s PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})\n"
+        "target_compile_options(%s PRIVATE -O2)\n"
+        "target_link_libraries(%s PUBLIC m)\n"
+        "if(CMAKE_SOURCE_DIR STREQUAL CMAKE_CURRENT_SOURCE_DIR)\n"
+        "  enable_testing()\n"
+        "  add_executable(%s_test %s_test.c)\n"
+        "  target_link_libraries(%s_test %s)\n"
+        "  add_test(NAME %s COMMAND %s_test)\nendif()\n",
+        n, n, n, n, n, n, n, n, n, n, n, n, n);
+}

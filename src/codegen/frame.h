@@ -1,0 +1,23 @@
+/**
+ * @file
+ * The files around the generated statements. For codegen/ only.
+ */
+#ifndef PQ_CODEGEN_FRAME_H
+#define PQ_CODEGEN_FRAME_H
+
+#include "codegen/emit.h"
+
+/** NAME.h: what callers see. */
+void pq_frame_header(const pq_emitter *e, const char *hash, pq_text *out);
+
+/** NAME.c: tables, the function, once for each instruction set, and the choice. */
+void pq_frame_source(const pq_emitter *e, const char *hash, pq_text *out);
+
+/** NAME_test.c: n events and what `reference` gives for them. */
+void pq_frame_test(const pq_emitter *e, size_t n, const float *in, const float *due,
+                   pq_text *out);
+
+/** CMakeLists.txt: a static library of the name. */
+void pq_frame_cmake(const pq_emitter *e, pq_text *out);
+
+#endif

@@ -1,0 +1,38 @@
+#include "codegen/text.h"
+
+#include <ctype.h>
+#include <string.h>
+
+void pq_c_string(pq_text *out, const char *text)
+{
+    pq_text_add(out, "\"");
+    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
+        if (*p >= 0x20 && *p < 0x7f && strchr("\"\\?", *p) == NULL) {
+            pq_text_add(out, "%c", *p);
+        } else {
+            pq_text_add(out, "\\%03o", *p);
+        }
+    }
+    pq_text_add(out, "\"");
+}
+
+void pq_c_comment(pq_text *out, const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
+        const bool plain = *p < 0x80 && (isalnum(*p) || strchr("._-", *p) != NULL);
+        pq_text_add(out, "%c", plain ? *p : '_');
+    }
+}
+
+void pq_c_strings(pq_text *out, const char *name, const char *const *texts, size_t n)
+{
+    if (n == 0) {
+        return;
+    }
+    pq_text_add(out, "static const char *const %s[] = {", name);
+    for (size_t i = 0; i < n; i++) {
+        pq_text_add(out, i == 0 ? "" : ", ");
+        pq_c_string(out, texts[i]);
+    }
+    pq_text_add(out, "};\n");
+}

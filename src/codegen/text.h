@@ -1,0 +1,22 @@
+/**
+ * @file
+ * Foreign names in C: what a model calls its classes, features and layers may hold
+ * anything, and must end neither a string nor a comment. For codegen/ only.
+ */
+#ifndef PQ_CODEGEN_TEXT_H
+#define PQ_CODEGEN_TEXT_H
+
+#include "core/text.h"
+
+/** Appends a C string literal that holds exactly these bytes. */
+void pq_c_string(pq_text *out, const char *text);
+
+/** Appends a text for a comment: letters, digits, dots, underscores and hyphens stay, the
+ * rest becomes '_'. */
+void pq_c_comment(pq_text *out, const char *text);
+
+/** Appends an array of string literals, `static const char *const NAME[] = {…};`, or
+ * nothing where there are none. */
+void pq_c_strings(pq_text *out, const char *name, const char *const *texts, size_t n);
+
+#endif

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Generated C of the shipped models, compiled without pquant by every compiler here, and what is refused.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+for model in jsc-mlp btag-mlp dips; do
+  name=${model//-/_}
+  expect 0 "blocks of zeros left out" "$pquant" codegen "datasets/models/$model.h5" -o "$work/$name" --name "$name"
+  for cc in gcc clang clang-14; do
+    command -v "$cc" >/dev/null || continue
+    (cd "$work/$name" && "$cc" -O2 -Wall -Wextra -Werror "$name.c" "${name}_test.c" -o test -lm) ||
+      fault "$cc has something to say about $model"
+    expect 0 "$name (" "$work/$name/test"
+  done
+done
+
+# From C++, as an experiment's framework calls it.
+if command -v g++ >/dev/null; then
+  cat >"$work/call.cpp" <<'END'
+#include "jsc_mlp.h"
+int main() {
+  float x[jsc_mlp_INPUTS] = {}, y[jsc_mlp_OUTPUTS], sum = 0;
+  jsc_mlp_run1(x, y);
+  for (float p : y) sum += p;
+  return jsc_mlp_info().n_classes == jsc_mlp_OUTPUTS && sum > 0.999f && sum < 1.001f ? 0 : 1;
+}
+END
+  (cd "$work/jsc_mlp" && gcc -O2 -c jsc_mlp.c && g++ -Wall -Wextra -Werror -I. ../call.cpp jsc_mlp.o -o call -lm && ./call) ||
+    fault "a call from C++ fails"
+fi
+
+model=datasets/models/jsc-mlp.h5
+expect 0 "" "$pquant" codegen "$model" -o "$work/portable" --isa portable -q
+grep -q avx "$work/portable/model.c" && fault "--isa portable left a variant for AVX"
+
+expect 2 "-o DIR is missing" "$pquant" codegen "$model"
+expect 2 "'my net' is no name for C" "$pquant" codegen "$model" -o "$work/x" --name "my net"
+expect 2 "C has a header math.h" "$pquant" codegen "$model" -o "$work/x" --name math
+expect 2 "'sse' is none of portable, avx2, avx512" "$pquant" codegen "$model" -o "$work/x" --isa sse
+expect 2 "missing.h5" "$pquant" codegen "$work/missing.h5" -o "$work/x"
+"$pquant" compress "$model" -o "$work/int8.h5" --method quantize --calib datasets/jets-hlf.h5:val -q >/dev/null 2>&1
+if [ -f "$work/int8.h5" ]; then
+  expect 2 "are quantized to 8 bits" "$pquant" codegen "$work/int8.h5" -o "$work/x"
+fi
+[ -e "$work/x" ] && fault "something was written for what was refused"
+mkdir "$work/locked" && chmod a-w "$work/locked"
+[ "$(id -u)" = 0 ] || expect 75 "locked" "$pquant" codegen "$model" -o "$work/locked"
+: >"$work/file"
+expect 2 "file" "$pquant" codegen "$model" -o "$work/file/below"
+
+done_testing
