@@ -23,6 +23,7 @@ import threadpoolctl
 from tensorly.decomposition import parafac, partial_tucker, tensor_train, tucker
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import leading
 import turns
 
 SIZE = ctypes.c_size_t
@@ -148,6 +149,8 @@ def main():
     parser.add_argument("library")
     parser.add_argument("csv")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", choices=("tensors", "leading"), help="one half of the table")
+    parser.add_argument("--sizes", type=int, nargs="+", default=leading.SIZES, help="of the matrices for leading triples")
     a = parser.parse_args()
     random.seed(1)
     ours = Ours(a.library)
@@ -161,11 +164,16 @@ def main():
             print("rival:", pool["internal_api"], pool["version"], "kernels for", pool.get("architecture"),
                   "threads", pool["num_threads"])
     rows = []
-    for name, mine, theirs, my_error, their_error in works(ours):
+    if a.only != "tensors":
+        for row in leading.rows(ours.lib, a.rounds, a.sizes):
+            rows.append(row)
+            print(", ".join(str(x) for x in row), flush=True)
+    for name, mine, theirs, my_error, their_error in works(ours) if a.only != "leading" else ():
         rows.append(turns.row(name, 1, "tensorly", tl.__version__, *take_turns(mine, theirs, a.rounds),
                               f"error {my_error:.6f}, rival {their_error:.6f}"))
         print(", ".join(str(x) for x in rows[-1]), flush=True)
-    rows.append(layer_row(ours, a.rounds))
+    if a.only != "leading":
+        rows.append(layer_row(ours, a.rounds))
     turns.write(a.csv, rows)
 
 

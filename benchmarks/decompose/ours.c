@@ -11,6 +11,7 @@
 #include "exec/plan.h"
 #include "kernels/cpu.h"
 #include "linalg/cp.h"
+#include "linalg/partial.h"
 #include "linalg/subspace.h"
 #include "linalg/tt.h"
 #include "linalg/tucker.h"
@@ -98,6 +99,49 @@ EXPORT double bench_cp(double *data, size_t d, const size_t *dim, size_t rank,
     error = cp.error;
     pq_cp_free(&cp);
     return error;
+}
+
+/* Leading triples of a float32 matrix: seconds, or -1; the sum of their squares, and the
+ * bound on what the error is above the least. */
+EXPORT double bench_leading(float *data, size_t m, size_t n, size_t rank, double *kept,
+                            double *excess)
+{
+    const pq_tensor w     = {PQ_DTYPE_F32, PQ_SHAPE(m, n), m * n, data};
+    const double    start = pq_clock_wall_s();
+    pq_svd_part     part  = {0};
+    double          seconds;
+
+    if (pq_svd_leading(&w, pq_svd_rung(m, n, rank), &part, NULL) != PQ_OK) {
+        return -1.0;
+    }
+    seconds = pq_clock_wall_s() - start;
+    *kept   = 0.0;
+    for (size_t i = rank; i-- > 0;) {
+        *kept += pq_f64(part.svd.s)[i] * pq_f64(part.svd.s)[i];
+    }
+    *excess = pq_svd_excess(pq_f64(part.svd.s), part.square, part.lack, rank);
+    pq_svd_part_free(&part);
+    return seconds;
+}
+
+/* Seconds of reading n floats once, many at a time. */
+EXPORT double bench_read(const float *data, size_t n)
+{
+    enum { LANES = 64 };
+    const double start       = pq_clock_wall_s();
+    float        lane[LANES] = {0.0F}, sum = 0.0F;
+
+    for (size_t i = 0; i + LANES <= n; i += LANES) {
+        for (size_t k = 0; k < LANES; k++) {
+            lane[k] += data[i + k];
+        }
+    }
+    for (size_t k = 0; k < LANES; k++) {
+        sum += lane[k];
+    }
+    const double seconds = pq_clock_wall_s() - start;
+
+    return sum > -1e30F ? seconds : -1.0; /* uses the sum */
 }
 
 /* 16 -> 10 with modes (4, 4) -> (2, 5) and rank 2; seconds of one sample, or -1. */

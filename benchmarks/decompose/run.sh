@@ -12,7 +12,7 @@ fi
 for room in core tensor linalg io layers graph formats data exec; do
     set -- "$@" "$BUILD/src/libpq_$room.a"
 done
-${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -Werror -shared -fPIC -I"$root/src" \
+${CC:-cc} -std=gnu11 -O3 -Wall -Wextra -Werror -shared -fPIC -I"$root/src" \
     "$here/ours.c" -o "$library" -Wl,--start-group "$@" -Wl,--end-group \
     $(pkg-config --cflags --libs openblas lapacke jansson nettle hdf5 yaml-0.1 libcurl zlib) \
     $dnnl -lm -lpthread

@@ -7,6 +7,7 @@
 #include "core/memory.h"
 #include "core/rng.h"
 #include "linalg/eigh.h"
+#include "linalg/gemm.h"
 #include "linalg/lapack.h"
 
 enum { PANEL = 64 }; /* rows that stay in the cache between their two products */
@@ -313,9 +314,9 @@ static size_t next_look(const search *s, const finding *now, const finding *befo
     double       ahead = (double)half / 2.0;
 
     if (before->l > 0 && now->lack < 0.5 * before->lack && now->goal > 0.0) {
-        /* it falls ever faster, by about the square of the basis */
+        /* it falls ever faster: on noise the way left is half of what this slope tells */
         const double slope = log(before->lack / now->lack) / (double)(now->l - before->l);
-        ahead              = 0.6 * log(now->lack / now->goal) / slope;
+        ahead              = 0.45 * log(now->lack / now->goal) / slope;
     }
     return s->l + (ahead < (double)b ? b : ahead > (double)half ? half : (size_t)ahead);
 }
@@ -432,7 +433,7 @@ pq_status pq_krylov_leading(const pq_tensor *a, const pq_krylov_search *ask,
     pq_status  st;
 
     assert(a->shape.dim[0] >= a->shape.dim[1] && ask->width > ask->rank);
-    openblas_set_num_threads(1); /* the order of summation must not depend on it */
+    pq_blas_alone();
     PQ_TRY(open_search(a, ask, &s, err));
     append_random(&s);
     for (size_t i = 0; i < s.m; i++) {
