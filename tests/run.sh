@@ -5,7 +5,7 @@
 #   ./pquant.sh test PATTERN    only the steps whose name matches the pattern
 #   ./pquant.sh test interop [PATTERN]    against other frameworks instead: tests/interop/run.sh
 test_packages=(clang clang-format-14 libclang-rt-14-dev libcriterion-dev python3-minimal python3-venv python3-numpy
-  python3-pil python3-h5py hdf5-tools git ca-certificates util-linux)
+  python3-pil python3-h5py hdf5-tools git ca-certificates util-linux locales)
 passed=0 failed=0 skipped=0
 failures=()
 only=${1:-}

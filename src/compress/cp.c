@@ -16,6 +16,7 @@
 #include "compress/lowrank.h"
 #include "compress/wiring.h"
 #include "core/memory.h"
+#include "core/text.h"
 #include "layers/kinds.h"
 #include "linalg/cp.h"
 
@@ -333,7 +334,7 @@ static pq_status reduce(pq_compress_task *task, const char *name, const target *
     pq_status        st;
 
     if (cp->d > 0 && cp->error > epsilon) {
-        (void)snprintf(missed, sizeof missed, ", epsilon %.3g not reached", epsilon);
+        (void)pq_snprintf(missed, sizeof missed, ", epsilon %.3g not reached", epsilon);
     }
     (void)snprintf(words, sizeof words, "rank %zu", rank);
     if (p->rank.keep_dense && !gains && !rebuilt && !shared) {

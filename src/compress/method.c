@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/text.h"
 
 #define X(word) extern const pq_method pq_method_##word;
 #include "compress/methods.def"
@@ -244,7 +245,7 @@ pq_status pq_task_change(pq_compress_task *task, const char *layer, double error
     change->error = error;
     snprintf(change->layer, sizeof change->layer, "%s", layer);
     va_start(args, fmt);
-    vsnprintf(change->what, sizeof change->what, fmt, args);
+    pq_vsnprintf(change->what, sizeof change->what, fmt, args);
     va_end(args);
 cleanup:
     return st;
@@ -256,6 +257,6 @@ void pq_change_add(pq_layer_change *change, const char *fmt, ...)
     va_list      args;
 
     va_start(args, fmt);
-    vsnprintf(change->what + n, sizeof change->what - n, fmt, args);
+    pq_vsnprintf(change->what + n, sizeof change->what - n, fmt, args);
     va_end(args);
 }

@@ -25,6 +25,7 @@
 #include "compress/wiring.h"
 #include "core/hash.h"
 #include "core/memory.h"
+#include "core/text.h"
 #include "layers/kinds.h"
 #include "linalg/partial.h"
 
@@ -192,8 +193,8 @@ static pq_status factor(pq_cache *cache, target *t, size_t rank, pq_err *err)
         inputs[1] = &gram;
         inputs[2] = &mean;
     }
-    (void)snprintf(what, sizeof what, "svd/3 %d %d %.17g %zu %zu", (int)t->weight.how,
-                   t->weight.centred, t->weight.alpha, g != NULL ? g->rows : 0, rank);
+    (void)pq_snprintf(what, sizeof what, "svd/3 %d %d %.17g %zu %zu", (int)t->weight.how,
+                      t->weight.centred, t->weight.alpha, g != NULL ? g->rows : 0, rank);
     pq_factor_key(what, g != NULL ? 3 : 1, inputs, key);
     pq_svd_factors_free(&t->f);
     if (recall(cache, key, rank, t)) {

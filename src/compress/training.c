@@ -7,6 +7,7 @@
 #include "compress/lora.h"
 #include "compress/wiring.h"
 #include "core/memory.h"
+#include "core/text.h"
 #include "train/train.h"
 
 bool pq_training_accepts(const pq_graph *graph, const pq_node *node)
@@ -100,8 +101,8 @@ static void add_recalls(const pq_graph *graph, const pq_train_epoch *best, size_
     for (size_t k = 0; best->recall != NULL && k < n; k++) {
         char      one[96];
         const int length =
-            snprintf(one, sizeof one, "%s %s %.2f", k > 0 ? "," : "; recall",
-                     graph->class_names[k], best->recall[k]);
+            pq_snprintf(one, sizeof one, "%s %s %.2f", k > 0 ? "," : "; recall",
+                        graph->class_names[k], best->recall[k]);
         if (length < 0 || at + (size_t)length >= size) {
             break;
         }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/text.h"
 #include "core/visible.h"
 
 void pq_err_fill(pq_err *err, pq_status code, const char *file, int line, const char *fmt,
@@ -18,7 +19,7 @@ void pq_err_fill(pq_err *err, pq_status code, const char *file, int line, const 
     err->file = file;
     err->line = line;
     va_start(args, fmt);
-    (void)vsnprintf(err->message, sizeof err->message, fmt, args);
+    (void)pq_vsnprintf(err->message, sizeof err->message, fmt, args);
     va_end(args);
     pq_visible_fit(err->message, sizeof err->message);
 }
@@ -33,7 +34,7 @@ void pq_err_context(pq_err *err, const char *fmt, ...)
         return;
     }
     va_start(args, fmt);
-    (void)vsnprintf(head, sizeof head, fmt, args);
+    (void)pq_vsnprintf(head, sizeof head, fmt, args);
     va_end(args);
     memcpy(tail, err->message, sizeof tail);
     if (snprintf(err->message, sizeof err->message, "%s: %s", head, tail) < 0) {
@@ -50,7 +51,7 @@ void pq_err_hint(pq_err *err, const char *fmt, ...)
         return;
     }
     va_start(args, fmt);
-    (void)vsnprintf(err->hint, sizeof err->hint, fmt, args);
+    (void)pq_vsnprintf(err->hint, sizeof err->hint, fmt, args);
     va_end(args);
     pq_visible_fit(err->hint, sizeof err->hint);
 }

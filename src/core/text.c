@@ -12,6 +12,43 @@
 
 #include "core/memory.h"
 
+/* A host program may have set a locale with a decimal comma: numbers are read and
+ * written with a point in this thread for the while. */
+static locale_t decimal_point(void)
+{
+    static _Atomic(locale_t) plain;
+    locale_t                 have = plain, none = (locale_t)0;
+
+    if (have == none) {
+        have = newlocale(LC_ALL_MASK, "C", none);
+        if (!atomic_compare_exchange_strong(&plain, &none, have)) {
+            freelocale(have); /* another thread was first */
+            have = none;
+        }
+    }
+    return uselocale(have);
+}
+
+int pq_vsnprintf(char *out, size_t size, const char *fmt, va_list args)
+{
+    const locale_t old = decimal_point();
+    const int      n   = vsnprintf(out, size, fmt, args);
+
+    (void)uselocale(old);
+    return n;
+}
+
+int pq_snprintf(char *out, size_t size, const char *fmt, ...)
+{
+    va_list args;
+    int     n;
+
+    va_start(args, fmt);
+    n = pq_vsnprintf(out, size, fmt, args);
+    va_end(args);
+    return n;
+}
+
 static bool reserve(pq_text *t, size_t extra)
 {
     const size_t need = t->length + extra + 1;
@@ -86,10 +123,10 @@ void pq_text_add(pq_text *t, const char *fmt, ...)
     room = t->capacity - t->length;
     va_start(args, fmt);
     va_copy(again, args);
-    n = vsnprintf(t->text + t->length, room, fmt, args);
+    n = pq_vsnprintf(t->text + t->length, room, fmt, args);
     va_end(args);
     if (n >= 0 && (size_t)n >= room && reserve(t, (size_t)n)) {
-        (void)vsnprintf(t->text + t->length, (size_t)n + 1, fmt, again);
+        (void)pq_vsnprintf(t->text + t->length, (size_t)n + 1, fmt, again);
     }
     va_end(again);
     if (n >= 0 && !t->failed) {
@@ -136,13 +173,13 @@ char *pq_format(const char *fmt, ...)
 
     va_start(args, fmt);
     va_copy(again, args);
-    n = vsnprintf(small, sizeof small, fmt, args);
+    n = pq_vsnprintf(small, sizeof small, fmt, args);
     va_end(args);
     if (n >= 0 && (out = pq_calloc_packed((size_t)n + 1, 1)) != NULL) {
         if ((size_t)n < sizeof small) {
             memcpy(out, small, (size_t)n);
         } else {
-            (void)vsnprintf(out, (size_t)n + 1, fmt, again);
+            (void)pq_vsnprintf(out, (size_t)n + 1, fmt, again);
         }
     }
     va_end(again);
@@ -213,23 +250,6 @@ static bool unit_factor(const char *suffix, pq_unit unit, double *factor)
         }
     }
     return false;
-}
-
-/* A host program may have set a locale with a decimal comma: numbers are read and
- * written with a point in this thread for the while. */
-static locale_t decimal_point(void)
-{
-    static _Atomic(locale_t) plain;
-    locale_t                 have = plain, none = (locale_t)0;
-
-    if (have == none) {
-        have = newlocale(LC_ALL_MASK, "C", none);
-        if (!atomic_compare_exchange_strong(&plain, &none, have)) {
-            freelocale(have); /* another thread was first */
-            have = none;
-        }
-    }
-    return uselocale(have);
 }
 
 bool pq_parse_real(const char *text, pq_unit unit, double *out)
@@ -406,7 +426,7 @@ char *pq_real_text(double value, char *buffer, size_t size)
     }
     old = decimal_point();
     for (int digits = 1; digits <= 17; digits++) {
-        (void)snprintf(buffer, size, "%.*g", digits, value);
+        (void)pq_snprintf(buffer, size, "%.*g", digits, value);
         if (!isfinite(value) || strtod(buffer, NULL) == value) {
             break;
         }
@@ -424,8 +444,8 @@ char *pq_bytes_text(double bytes, char *buffer, size_t size)
         bytes /= 1000.0;
         u++;
     }
-    (void)snprintf(buffer, size, u == 0 || bytes >= 100.0 ? "%.0f %s" : "%.1f %s", bytes,
-                   unit[u]);
+    (void)pq_snprintf(buffer, size, u == 0 || bytes >= 100.0 ? "%.0f %s" : "%.1f %s",
+                      bytes, unit[u]);
     return buffer;
 }
 
@@ -434,19 +454,19 @@ char *pq_seconds_text(double seconds, char *buffer, size_t size)
     if (seconds < 0.0 || !isfinite(seconds)) {
         (void)snprintf(buffer, size, "?");
     } else if (seconds < 1e-6) {
-        (void)snprintf(buffer, size, "%.0f ns", seconds * 1e9);
+        (void)pq_snprintf(buffer, size, "%.0f ns", seconds * 1e9);
     } else if (seconds < 1e-3) {
-        (void)snprintf(buffer, size, "%.3g us", seconds * 1e6);
+        (void)pq_snprintf(buffer, size, "%.3g us", seconds * 1e6);
     } else if (seconds < 1.0) {
-        (void)snprintf(buffer, size, "%.3g ms", seconds * 1e3);
+        (void)pq_snprintf(buffer, size, "%.3g ms", seconds * 1e3);
     } else if (seconds < 100.0) {
-        (void)snprintf(buffer, size, "%.1f s", seconds);
+        (void)pq_snprintf(buffer, size, "%.1f s", seconds);
     } else if (seconds < 7200.0) {
-        (void)snprintf(buffer, size, "%.0f min %02.0f s", floor(seconds / 60.0),
-                       fmod(seconds, 60.0));
+        (void)pq_snprintf(buffer, size, "%.0f min %02.0f s", floor(seconds / 60.0),
+                          fmod(seconds, 60.0));
     } else {
-        (void)snprintf(buffer, size, "%.0f h %02.0f min", floor(seconds / 3600.0),
-                       fmod(seconds, 3600.0) / 60.0);
+        (void)pq_snprintf(buffer, size, "%.0f h %02.0f min", floor(seconds / 3600.0),
+                          fmod(seconds, 3600.0) / 60.0);
     }
     return buffer;
 }

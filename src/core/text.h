@@ -5,6 +5,7 @@
 #ifndef PQ_CORE_TEXT_H
 #define PQ_CORE_TEXT_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -31,6 +32,13 @@ void pq_base64_add(pq_text *t, const char *bytes, size_t n);
 
 /** Frees and zeroes. */
 void pq_text_free(pq_text *t);
+
+/** As snprintf, but numbers have a point also where a host program has set a locale with
+ * a decimal comma; so do all functions here. */
+int pq_snprintf(char *out, size_t size, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+int pq_vsnprintf(char *out, size_t size, const char *fmt, va_list args)
+    __attribute__((format(printf, 3, 0)));
 
 /** Moves the text out (caller frees with pq_free; "" when empty) or fails with
  * PQ_ERR_NOMEM. */

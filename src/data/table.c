@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "core/memory.h"
+#include "core/text.h"
 #include "data/split.h"
 
 static bool is_one_of(const char *name, const char *const *list, size_t n)
@@ -200,7 +201,7 @@ static const char *label_of(const pq_table *t)
     if (t->sorted && strpbrk(text, ".eE") != NULL &&
         pq_parse_real(text, PQ_UNIT_NONE, &value) && value == floor(value) &&
         fabs(value) <= 0x1p53) {
-        (void)snprintf(whole, sizeof whole, "%.0f", value + 0.0);
+        (void)pq_snprintf(whole, sizeof whole, "%.0f", value + 0.0);
         if (strlen(whole) <= strlen(text)) {
             strcpy(text, whole);
         }

@@ -8,6 +8,7 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "core/text.h"
 
 /* State of reading one text. */
 typedef struct {
@@ -442,7 +443,7 @@ static pq_status fail_at(const char *file, size_t line, size_t column, pq_err *e
 {
     char message[sizeof err->message];
 
-    (void)vsnprintf(message, sizeof message, fmt, args);
+    (void)pq_vsnprintf(message, sizeof message, fmt, args);
     return pq_err_set(err, code, __FILE__, __LINE__, "%s:%zu:%zu: %s", file, line, column,
                       message);
 }

@@ -15,6 +15,7 @@
 #include "core/clock.h"
 #include "core/memory.h"
 #include "core/rng.h"
+#include "core/text.h"
 
 /* Verdicts, from A/A measurements on small shared machines (docs/measurement.md). */
 static const double least_cpu_share     = 0.9;
@@ -279,16 +280,16 @@ static void judge(const subject *s, bool pinned, pq_timing *t)
     if (!pinned) {
         (void)snprintf(t->why, sizeof t->why, "could not pin to one core");
     } else if (cpu / wall < least_cpu_share) {
-        (void)snprintf(t->why, sizeof t->why, "cpu/wall %.2f is below %.1f", cpu / wall,
-                       least_cpu_share);
+        (void)pq_snprintf(t->why, sizeof t->why, "cpu/wall %.2f is below %.1f",
+                          cpu / wall, least_cpu_share);
     } else if (variation > most_variation) {
-        (void)snprintf(t->why, sizeof t->why,
-                       "samples vary by %.0f %%, more than %.0f %%", 100.0 * variation,
-                       100.0 * most_variation);
+        (void)pq_snprintf(t->why, sizeof t->why,
+                          "samples vary by %.0f %%, more than %.0f %%", 100.0 * variation,
+                          100.0 * most_variation);
     } else if (per_s > most_switches_per_s) {
-        (void)snprintf(t->why, sizeof t->why,
-                       "%.0f involuntary switches/s, more than %.0f", per_s,
-                       most_switches_per_s);
+        (void)pq_snprintf(t->why, sizeof t->why,
+                          "%.0f involuntary switches/s, more than %.0f", per_s,
+                          most_switches_per_s);
     }
     t->noisy = t->why[0] != '\0';
 }

@@ -1,4 +1,5 @@
 #include "report/number.h"
+#include "core/text.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -53,8 +54,8 @@ static void add_fixed(pq_text *out, double x, int decimals, pq_style style)
 {
     char digits[512];
 
-    (void)snprintf(digits, sizeof digits, "%.*f", decimals > 0 ? decimals : 0,
-                   fabs(round_at(x, decimals)));
+    (void)pq_snprintf(digits, sizeof digits, "%.*f", decimals > 0 ? decimals : 0,
+                      fabs(round_at(x, decimals)));
     if (x < 0.0 && strpbrk(digits, "123456789") != NULL) {
         pq_text_add(out, "%s", minus_of(style));
     }
@@ -137,7 +138,7 @@ void pq_count_add(pq_text *out, double count, pq_style style)
         pq_text_add(out, style == PQ_STYLE_TEX ? "--" : DASH);
         return;
     }
-    (void)snprintf(digits, sizeof digits, "%.0f", fabs(count));
+    (void)pq_snprintf(digits, sizeof digits, "%.0f", fabs(count));
     n = strlen(digits);
     if (count < 0.0 && digits[0] != '0') {
         pq_text_add(out, "%s", minus_of(style));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/text.h"
 #include "sweep/timing.h"
 
 static const char *const constraint_keys[] = {"min", "max", NULL};
@@ -99,7 +100,7 @@ static standing look_up_latency(const pq_config *config, const char *name, size_
     for (size_t i = 0; config->latency.wanted && i < batch->n; i++) {
         for (const char *const *v = pq_latency_values; *v != NULL; v++) {
             const int length =
-                snprintf(due, sizeof due, "latency.b%.0f.%s", batch->value[i], *v);
+                pq_snprintf(due, sizeof due, "latency.b%.0f.%s", batch->value[i], *v);
             if ((size_t)length == n && strncmp(due, name, n) == 0) {
                 return MEASURED;
             }

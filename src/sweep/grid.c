@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/text.h"
 
 /* Columns of the table of results that an axis cannot be called. */
 static const char *const reserved[] = {"pipeline", "label", "repeat", "status", "error"};
@@ -77,7 +78,7 @@ static pq_status expand_range(pq_problems *p, const pq_yaml *node, pq_yaml **out
             strcmp(node->key, "range") == 0 ? x[2] : (x[1] - x[0]) / (x[2] - 1.0);
         char text[32];
         /* twelve digits: 0.1 + 2 * 0.1 is to be 0.3 */
-        (void)snprintf(text, sizeof text, "%.12g", x[0] + (double)i * step);
+        (void)pq_snprintf(text, sizeof text, "%.12g", x[0] + (double)i * step);
         PQ_TRY(pq_yaml_clone(node->items[0], &item, err));
         PQ_TRY(pq_yaml_set_text(item, text, err));
         st   = pq_yaml_append(list, item, err);

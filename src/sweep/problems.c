@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/text.h"
 
 enum { LINES_MAX = 1000 };
 
@@ -34,7 +35,7 @@ static void note(pq_problems *p, const char *file, size_t line, size_t column,
 {
     char sentence[1024], whole[1400];
 
-    (void)vsnprintf(sentence, sizeof sentence, fmt, args);
+    (void)pq_vsnprintf(sentence, sizeof sentence, fmt, args);
     (void)snprintf(whole, sizeof whole, "%s:%zu:%zu: %s", file, line, column, sentence);
     pq_problem_line(p, whole);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/text.h"
 #include "train/classes.h"
 
 enum { AHEAD = 8 /* events fetched before they are copied */ };
@@ -160,12 +161,12 @@ static void report(const pq_trainer *t, size_t epoch, size_t done, double loss,
     char note[160], metric[48] = "", time[32];
 
     if (t->n_history > 0 && t->n_valid > 0) {
-        (void)snprintf(metric, sizeof metric, "accuracy %.4f, ",
-                       t->history[t->n_history - 1].accuracy);
+        (void)pq_snprintf(metric, sizeof metric, "accuracy %.4f, ",
+                          t->history[t->n_history - 1].accuracy);
     }
-    (void)snprintf(note, sizeof note, "epoch %zu, loss %.4f, %s%.3g events/s, %s left",
-                   epoch, loss, metric, rate,
-                   pq_seconds_text(rate > 0.0 ? left / rate : 0.0, time, sizeof time));
+    (void)pq_snprintf(note, sizeof note, "epoch %zu, loss %.4f, %s%.3g events/s, %s left",
+                      epoch, loss, metric, rate,
+                      pq_seconds_text(rate > 0.0 ? left / rate : 0.0, time, sizeof time));
     pq_progress_report(t->options->progress, "events", (epoch - 1) * t->n_train + done,
                        epochs * t->n_train, note);
 }
