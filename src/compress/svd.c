@@ -396,8 +396,8 @@ static pq_status reduce(pq_compress_task *task, target *t, size_t rank, bool reb
     }
     excess = pq_svd_excess(pq_f64(t->f.spectrum), t->f.square, t->f.lack, rank);
     if (excess > 0.0) {
-        (void)snprintf(bound, sizeof bound, ", at most %.1g above the least error",
-                       excess);
+        (void)pq_snprintf(bound, sizeof bound, ", at most %.1g above the least error",
+                          excess);
     }
     PQ_TRY(pq_task_change(task, t->name, error, "rank %zu of %zu%s%s", rank, t->full,
                           bound, rebuilt ? ", reconstructed" : ""));
