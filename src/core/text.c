@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/decimal.h"
 #include "core/memory.h"
 
 /* A host program may have set a locale with a decimal comma: numbers are read and
@@ -254,17 +255,20 @@ static bool unit_factor(const char *suffix, pq_unit unit, double *factor)
 
 bool pq_parse_real(const char *text, pq_unit unit, double *out)
 {
-    char  *end;
-    double value, factor;
+    const char *end;
+    double      value, factor;
 
-    if (text == NULL || *text == '\0' || strchr("+-.0123456789in", *text) == NULL ||
-        strpbrk(text, "xX") != NULL) {
+    if (text == NULL || *text == '\0' || strchr("+-.0123456789in", *text) == NULL) {
         return false;
     }
-    const locale_t old = decimal_point();
-    value              = strtod(text, &end);
-    (void)uselocale(old);
-    if (end == text || !unit_factor(end, unit, &factor)) {
+    if (!pq_decimal(text, &end, &value)) {
+        const locale_t old = decimal_point();
+        char          *stop;
+        value = strtod(text, &stop);
+        (void)uselocale(old);
+        end = stop;
+    }
+    if (end == text || strpbrk(text, "xX") != NULL || !unit_factor(end, unit, &factor)) {
         return false;
     }
     *out = value * factor;

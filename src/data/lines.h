@@ -19,12 +19,18 @@ enum {
 typedef struct {
     gzFile   file;
     char    *path;
-    char    *text;   /**< the current line, without its end */
+    char    *text;   /**< the current line, without its end; within the block */
+    size_t   length; /**< of it, bytes */
     size_t   number; /**< of the current line, from 1; right when read from the start */
     size_t   n_rows; /**< rows marked so far */
     z_off_t *marks;  /**< place of rows 0, PQ_MARK_ROWS, … */
     size_t   n_marks, room;
     size_t   row; /**< row that the next line is, once rows are marked */
+    /* what was read and not yet handed out: have - at bytes of the block */
+    char   *block;
+    size_t  size, at, have;
+    z_off_t base; /**< place of the block's first byte */
+    bool    over;
 } pq_lines;
 
 pq_status pq_lines_open(const char *path, pq_lines *out, pq_err *err);

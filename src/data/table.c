@@ -118,6 +118,14 @@ pq_status pq_table_choose(pq_source *s, pq_table *t, const pq_dataset_options *o
         PQ_STRDUP(s->feature_names[i], t->names[t->inputs[i]]);
     }
     PQ_NEW(t->cells, t->n);
+    PQ_NEW(t->values, t->n);
+    PQ_NEW(t->wanted, t->n);
+    for (size_t i = 0; i < t->n_inputs; i++) {
+        t->wanted[t->inputs[i]] = true;
+    }
+    if (t->weight != SIZE_MAX) {
+        t->wanted[t->weight] = true;
+    }
 cleanup:
     return st;
 }
@@ -170,10 +178,9 @@ bool pq_table_cut(char *line, char separator, char **cells, size_t room, size_t 
     }
 }
 
-/* Next line that is a row, cut into cells. */
+/* Next line that is a row. */
 static pq_status next_row(pq_table *t, z_off_t *place, bool *there, pq_err *err)
 {
-    size_t    n = 0;
     pq_status st;
 
     do {
@@ -181,14 +188,33 @@ static pq_status next_row(pq_table *t, z_off_t *place, bool *there, pq_err *err)
         PQ_TRY(pq_lines_next(&t->lines, there, err));
     } while (*there && (t->lines.text[strspn(t->lines.text, " \t")] == '\0' ||
                         (t->comment != '\0' && t->lines.text[0] == t->comment)));
-    if (*there) {
-        PQ_CHECK(pq_table_cut(t->lines.text, t->separator, t->cells, t->n, &n) &&
-                     n == t->n,
-                 PQ_ERR_FORMAT, "%s:%zu: has %s%zu values, but there are %zu columns",
-                 t->lines.path, t->lines.number, n == t->n ? "more than " : "", n, t->n);
-    }
 cleanup:
     return st;
+}
+
+/* Cuts the line into cells. */
+static pq_status cut_row(pq_table *t, pq_err *err)
+{
+    size_t    n = 0;
+    pq_status st;
+
+    PQ_CHECK(pq_table_cut(t->lines.text, t->separator, t->cells, t->n, &n) && n == t->n,
+             PQ_ERR_FORMAT, "%s:%zu: has %s%zu values, but there are %zu columns",
+             t->lines.path, t->lines.number, n == t->n ? "more than " : "", n, t->n);
+cleanup:
+    return st;
+}
+
+/* The same, of which only the class is wanted. */
+static pq_status cut_class(pq_table *t, pq_err *err)
+{
+    char *cell = t->label + 1 == t->n ? pq_table_last_cell(t) : NULL;
+
+    if (cell == NULL) {
+        return cut_row(t, err);
+    }
+    t->cells[t->label] = cell;
+    return PQ_OK;
 }
 
 /* The label of the row at hand. Whole numbers that a program wrote as reals, "1.0" and
@@ -274,6 +300,7 @@ pq_status pq_table_scan(pq_source *s, pq_table *t, pq_err *err)
         if (!there) {
             break;
         }
+        PQ_TRY(cut_class(t, err));
         PQ_TRY(meet_class(t, label_of(t), err));
         PQ_TRY(pq_lines_mark(&t->lines, place, err));
     }
@@ -360,7 +387,7 @@ cleanup:
     return st;
 }
 
-/* Cells of row `row`, going there from wherever the file is. */
+/* The line of row `row`, going there from wherever the file is. */
 static pq_status go_to(pq_table *t, size_t row, pq_err *err)
 {
     bool      there = true;
@@ -380,6 +407,26 @@ cleanup:
     return st;
 }
 
+/* The same of a line that reads plainly. */
+static bool read_plain(pq_table *t, size_t at, const pq_raw *out)
+{
+    size_t class;
+
+    if (!pq_table_read_plain(t, t->wanted, out->y != NULL ? &class : NULL)) {
+        return false;
+    }
+    for (size_t i = 0; out->x != NULL && i < t->n_inputs; i++) {
+        out->x[at * t->n_inputs + i] = (float)t->values[t->inputs[i]];
+    }
+    if (out->y != NULL) {
+        out->y[at] = (double)class;
+    }
+    if (out->weight != NULL) {
+        out->weight[at] = t->weight != SIZE_MAX ? (float)t->values[t->weight] : 1.0F;
+    }
+    return true;
+}
+
 pq_status pq_table_read(pq_source *s, size_t split, size_t first, size_t n,
                         const pq_raw *out, pq_err *err)
 {
@@ -389,28 +436,29 @@ pq_status pq_table_read(pq_source *s, size_t split, size_t first, size_t n,
     (void)split;
     for (size_t i = 0; i < n; i++) {
         PQ_TRY(go_to(t, first + i, err));
-        PQ_TRY(read_row(s, first + i, i, out, err));
+        if (!read_plain(t, i, out)) {
+            PQ_TRY(cut_row(t, err));
+            PQ_TRY(read_row(s, first + i, i, out, err));
+        }
     }
 cleanup:
     return st;
 }
 
-static pq_status read_aux_row(const pq_source *s, size_t row, const pq_aux *aux,
-                              uint64_t *out, pq_err *err)
+static pq_status read_aux_row(pq_table *t, size_t row, const pq_aux *aux,
+                              const size_t *columns, uint64_t *out, pq_err *err)
 {
-    const pq_table *t      = s->state;
-    size_t          column = 0;
-    pq_status       st     = PQ_OK;
+    pq_status st;
 
+    PQ_TRY(cut_row(t, err));
     for (size_t k = 0; k < aux->n_names; k++) {
         double  real  = 0.0;
         int64_t whole = 0;
-        PQ_TRY(find_column(s, t, aux->names[k], &column, err));
         if (aux->dtype == PQ_DTYPE_I64) {
-            PQ_TRY(whole_number(t, row, column, &whole, err));
+            PQ_TRY(whole_number(t, row, columns[k], &whole, err));
             memcpy(&out[k], &whole, sizeof whole);
         } else {
-            PQ_TRY(number(t, row, column, &real, err));
+            PQ_TRY(number(t, row, columns[k], &real, err));
             memcpy(&out[k], &real, sizeof real);
         }
     }
@@ -418,19 +466,51 @@ cleanup:
     return st;
 }
 
+/* The same of a line that reads plainly; whole numbers where a double holds them. */
+static bool read_aux_plain(pq_table *t, const pq_aux *aux, const size_t *columns,
+                           const bool *wanted, uint64_t *out)
+{
+    bool fine = pq_table_read_plain(t, wanted, NULL);
+
+    for (size_t k = 0; fine && k < aux->n_names; k++) {
+        const double  real  = t->values[columns[k]];
+        const int64_t whole = fabs(real) <= 0x1p53 ? (int64_t)real : 0;
+        if (aux->dtype == PQ_DTYPE_I64) {
+            fine = fabs(real) <= 0x1p53;
+            memcpy(&out[k], &whole, sizeof whole);
+        } else {
+            memcpy(&out[k], &real, sizeof real);
+        }
+    }
+    return fine;
+}
+
 pq_status pq_table_read_aux(pq_source *s, size_t split, const pq_aux *aux, size_t first,
                             size_t n, void *out, pq_err *err)
 {
-    pq_table *t  = s->state;
-    uint64_t *to = out; /* of either type: both have 8 bytes */
-    pq_status st = PQ_OK;
+    pq_table *t       = s->state;
+    uint64_t *to      = out; /* of either type: both have 8 bytes */
+    size_t   *columns = NULL;
+    bool     *wanted  = NULL;
+    pq_status st;
 
     (void)split;
+    PQ_NEW(columns, aux->n_names);
+    PQ_NEW(wanted, t->n);
+    for (size_t k = 0; k < aux->n_names; k++) {
+        PQ_TRY(find_column(s, t, aux->names[k], &columns[k], err));
+        wanted[columns[k]] = true;
+    }
     for (size_t i = 0; i < n; i++) {
+        uint64_t *row = to + i * aux->n_names;
         PQ_TRY(go_to(t, first + i, err));
-        PQ_TRY(read_aux_row(s, first + i, aux, to + i * aux->n_names, err));
+        if (!read_aux_plain(t, aux, columns, wanted, row)) {
+            PQ_TRY(read_aux_row(t, first + i, aux, columns, row, err));
+        }
     }
 cleanup:
+    pq_free(columns);
+    pq_free(wanted);
     return st;
 }
 
@@ -468,6 +548,8 @@ void pq_table_close(pq_source *s)
         pq_texts_free(&t->classes, t->n_classes);
         pq_free(t->inputs);
         pq_free(t->cells);
+        pq_free(t->values);
+        pq_free(t->wanted);
         pq_free(t);
     }
 }

@@ -26,6 +26,8 @@ typedef struct {
     char     separator; /**< between cells */
     char     comment;   /**< lines that start with it are skipped, or NUL */
     char   **cells;     /**< [n] of the current row, into lines.text */
+    bool    *wanted;    /**< [n] columns of inputs and weight */
+    double  *values;    /**< [n] numbers of the current row, where they were read */
 } pq_table;
 
 /**
@@ -42,6 +44,20 @@ pq_status pq_table_scan(pq_source *s, pq_table *t, pq_err *err);
 /** Cuts a line at its separators, quotes taken off (two in a row are one inside), in
  * place; false when there are more than `room` cells. */
 bool pq_table_cut(char *line, char separator, char **cells, size_t room, size_t *n);
+
+/**
+ * Reads the current line, which stays as it is.
+ *
+ * @param[in]  wanted  [n] columns whose numbers go into t->values
+ * @param[out] class   or NULL
+ * @return  false where it has quotes, other values there than decimal numbers, another
+ *          number of columns, or a class that is not known.
+ */
+bool pq_table_read_plain(pq_table *t, const bool *wanted, size_t *class);
+
+/** The last cell of the current line, cut out in place, or NULL where the line has quotes
+ * or another number of columns. */
+char *pq_table_last_cell(const pq_table *t);
 
 /* Functions of a layout whose state is a pq_table. */
 pq_status pq_table_read(pq_source *s, size_t split, size_t first, size_t n,

@@ -285,3 +285,111 @@ Test(tables, a_cell_that_is_no_number_is_said_with_its_event)
     cr_expect_eq(x[1], 2.0F);
     pq_dataset_close(&d);
 }
+
+/* A number in one of the shapes that files have; quoted ones are cut into cells, the
+ * others are read from the line as it is. */
+static void add_number(pq_text *to, size_t shape, bool quoted, double value)
+{
+    static const char *const formats[] = {"%.9g", "%.17g", "%.3e",  "%+.6f",
+                                          "%g",   "%g",    "%.25f", "%G"};
+
+    pq_text_add(to, "%s%s", shape % 8 == 4 ? "  " : "", quoted ? "\"" : "");
+    pq_text_add(to, formats[shape % 8], value);
+    pq_text_add(to, "%s%s", quoted ? "\"" : "", shape % 8 == 5 ? " " : "");
+}
+
+/* Every shape of numbers, line ends, separators, places of the class, unused columns, and
+ * lines longer than what is read at a time: quoted and plain files hold the same. */
+Test(tables, plain_rows_and_rows_cut_into_cells_hold_the_same)
+{
+    enum { ROWS = 700, WIDE = 60 };
+    static const char separators[] = {',', ';', '\t'};
+    static float      x[2][ROWS * (WIDE + 2)], w[2][ROWS];
+    static int32_t    y[2][ROWS];
+    static double     aux[2][ROWS];
+
+    for (size_t variant = 0; variant < 9; variant++) {
+        const char   cut    = separators[variant % 3];
+        const size_t label  = variant / 3 * (WIDE / 2);
+        const char  *ending = variant % 2 == 0 ? "\r\n" : "\n";
+        for (int quoted = 0; quoted < 2; quoted++) {
+            pq_text     t = {0};
+            pq_dataset *d;
+            for (size_t c = 0; c <= WIDE; c++) {
+                if (c == label) {
+                    pq_text_add(&t, "class%c", cut);
+                } else {
+                    pq_text_add(&t, "f%zu%c", c, cut);
+                }
+            }
+            pq_text_add(&t, "weight%s", ending);
+            for (size_t r = 0; r < ROWS; r++) {
+                for (size_t c = 0; c <= WIDE; c++) {
+                    if (c == label) {
+                        pq_text_add(&t, quoted == 1 ? "'k %zu'" : "k %zu", r * 7 % 3);
+                    } else {
+                        add_number(&t, r + c, quoted == 1 && (r + c) % 3 == 0,
+                                   sin((double)(r * WIDE + c)) * exp((double)(c % 40)));
+                    }
+                    pq_text_add(&t, "%c", cut);
+                }
+                add_number(&t, r % 4, quoted == 1, 0.5 + (double)(r % 5));
+                pq_text_add(&t, "%s", r + 1 == ROWS ? "" : ending);
+            }
+            text("a.csv", t.text);
+            pq_text_free(&t);
+            d = open_with(NULL);
+            cr_assert_eq(pq_dataset_describe(d)->splits[0].n, ROWS);
+            cr_assert_eq(pq_dataset_describe(d)->n_classes, 3);
+            cr_assert_eq(pq_dataset_describe(d)->sample.dim[0], WIDE);
+            OK(pq_dataset_read(d, 0, 0, ROWS,
+                               &(pq_batch){x[quoted], y[quoted], w[quoted]}, err));
+            OK(pq_dataset_read_aux(d, 0, "f3", 0, ROWS, aux[quoted], err));
+            pq_dataset_close(&d);
+        }
+        for (size_t r = 0; r < ROWS; r++) {
+            cr_assert_eq(y[0][r], (int32_t)(r * 7 % 3));
+            cr_assert_eq(y[1][r], y[0][r]);
+        }
+        cr_expect_eq(memcmp(w[0], w[1], sizeof w[0]), 0);
+        cr_expect_eq(memcmp(x[0], x[1], ROWS * WIDE * sizeof **x), 0, "variant %zu",
+                     variant);
+        cr_expect_eq(memcmp(aux[0], aux[1], sizeof aux[0]), 0);
+    }
+}
+
+/* One line of more than what is read at a time, and one that is too long. */
+Test(tables, long_lines_are_read_and_too_long_ones_refused)
+{
+    enum { COLUMNS = 4000 };
+    static float x[2 * COLUMNS];
+    pq_text      t = {0};
+    pq_dataset  *d;
+
+    for (size_t c = 0; c < COLUMNS; c++) {
+        pq_text_add(&t,
+                    "feature_with_a_long_name_so_that_the_line_is_long_%zu_"
+                    "and_longer_than_a_block_of_the_file,",
+                    c);
+    }
+    pq_text_add(&t, "class\n");
+    for (size_t r = 0; r < 2; r++) {
+        for (size_t c = 0; c < COLUMNS; c++) {
+            pq_text_add(&t, "%zu.%090d,", r * COLUMNS + c, 0);
+        }
+        pq_text_add(&t, "k%zu\n", r);
+    }
+    text("a.csv", t.text);
+    d = open_with(NULL);
+    OK(pq_dataset_read(d, 0, 0, 2, &(pq_batch){.x = x}, err));
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++) {
+        cr_assert_eq(x[i], (float)i);
+    }
+    pq_dataset_close(&d);
+    for (size_t i = 0; i < 50000; i++) {
+        pq_text_add(&t, "%0100d", 1);
+    }
+    text("a.csv", t.text);
+    pq_text_free(&t);
+    refused(NULL, PQ_ERR_FORMAT, ":4: the line is longer than 4194304 bytes");
+}
