@@ -197,7 +197,7 @@ pq_status pq_stage_apply(const pq_stage *stage, const pq_graph *graph,
     task.layers = stage->layers;
     PQ_TRY(stage->method->apply(&task, err));
     PQ_TRY(pq_graph_check(task.graph, err));
-    PQ_TRY(pq_note_undone(before, &task, err));
+    PQ_TRY(pq_note_undone(before, stage->method->keeps, &task, err));
     for (size_t i = 0; i < task.n_changes; i++) {
         measure(before, task.graph, task.changes, i);
     }

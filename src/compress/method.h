@@ -107,6 +107,8 @@ enum {
     PQ_KEEPS_ACTIVATIONS = 1 << 2, /**< activations stay on a grid */
     PQ_KEEPS_ALL         = PQ_KEEPS_GRIDS | PQ_KEEPS_ZEROS | PQ_KEEPS_ACTIVATIONS,
     PQ_KEEPS_REFUSES     = 1 << 3, /**< refuses layers that have grids */
+    PQ_KEEPS_REST = 1 << 4, /**< zeros leave with the channels that it takes out: those of
+                                 the rest stay */
 };
 
 typedef struct {

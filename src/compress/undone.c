@@ -107,7 +107,8 @@ cleanup:
     return st;
 }
 
-pq_status pq_note_undone(const pq_graph *before, pq_compress_task *task, pq_err *err)
+pq_status pq_note_undone(const pq_graph *before, unsigned keeps, pq_compress_task *task,
+                         pq_err *err)
 {
     pq_text   gone = {0};
     pq_status st   = PQ_OK;
@@ -124,6 +125,9 @@ pq_status pq_note_undone(const pq_graph *before, pq_compress_task *task, pq_err 
             if (pq_came_from(before, task->graph->nodes[k].name, name)) {
                 add_up(&task->graph->nodes[k], &is);
             }
+        }
+        if ((keeps & PQ_KEEPS_REST) != 0) {
+            is.pruned = was.pruned;
         }
         list_gone(&was, &is, pq_graph_find(task->graph, name) != SIZE_MAX, &gone);
         PQ_CHECK(!gone.failed, PQ_ERR_NOMEM, "cannot allocate a text");

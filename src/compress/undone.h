@@ -16,7 +16,10 @@ bool pq_came_from(const pq_graph *before, const char *name, const char *layer);
  * task's graph does not: grids of kernels and biases, pruned zeros, grids of activations.
  *
  * @param[in] before  checked
+ * @param[in] keeps   the method's PQ_KEEPS_…: zeros that leave with channels are not
+ *                    undone
  */
-pq_status pq_note_undone(const pq_graph *before, pq_compress_task *task, pq_err *err);
+pq_status pq_note_undone(const pq_graph *before, unsigned keeps, pq_compress_task *task,
+                         pq_err *err);
 
 #endif

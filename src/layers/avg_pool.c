@@ -2,6 +2,7 @@
  * Mean under each window: over the inputs there (count_padding false, as
  * Keras), or over the whole kernel with zeros in the padding (as PyTorch).
  */
+#include "layers/channels.h"
 #include "layers/pool.h"
 
 static const pq_param params[] = {
@@ -59,6 +60,7 @@ const pq_layer_kind pq_layer_kind_avg_pool = {
     .params_size = sizeof(pq_pool_params),
     .min_inputs  = 1,
     .max_inputs  = 1,
+    .channels    = &pq_channels_same,
     .shape       = pq_pool_shape,
     .forward     = forward,
     .backward    = backward,

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "layers/channels.h"
 #include "layers/common.h"
 #include "layers/kinds.h"
 
@@ -122,6 +123,7 @@ const pq_layer_kind pq_layer_kind_batch_norm = {
     .min_inputs  = 1,
     .max_inputs  = 1,
     .role        = role,
+    .channels    = &pq_channels_vector,
     .shape       = shape,
     .forward     = forward,
     .backward    = backward,

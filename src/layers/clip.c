@@ -1,6 +1,7 @@
 /*
  * y = min(max(x, lo), hi).
  */
+#include "layers/channels.h"
 #include "layers/common.h"
 #include "layers/kinds.h"
 
@@ -54,6 +55,7 @@ const pq_layer_kind pq_layer_kind_clip = {
     .params_size = sizeof(pq_clip_params),
     .min_inputs  = 1,
     .max_inputs  = 1,
+    .channels    = &pq_channels_same,
     .shape       = shape,
     .forward     = forward,
     .backward    = backward,

@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "layers/channels.h"
 #include "layers/common.h"
 #include "layers/kinds.h"
 
@@ -100,6 +101,7 @@ const pq_layer_kind pq_layer_kind_concat = {
     .params_size = sizeof(pq_concat_params),
     .min_inputs  = 1,
     .max_inputs  = 8,
+    .channels    = &pq_channels_concat,
     .shape       = shape,
     .forward     = forward,
     .backward    = backward,

@@ -3,6 +3,7 @@
  *              x[p stride - top + a dilation, q stride - left + b dilation, g (in /
  * groups) + i] with g the group of output channel o; cells outside the input are 0.
  */
+#include "layers/channels.h"
 #include "layers/common.h"
 #include "layers/kinds.h"
 
@@ -190,6 +191,7 @@ const pq_layer_kind pq_layer_kind_conv2d = {
     .min_inputs  = 1,
     .max_inputs  = 1,
     .role        = pq_role_affine,
+    .channels    = &pq_channels_conv2d,
     .shape       = shape,
     .macs        = macs,
     .forward     = forward,

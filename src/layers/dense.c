@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "layers/channels.h"
 #include "layers/common.h"
 
 typedef struct {
@@ -97,6 +98,7 @@ const pq_layer_kind pq_layer_kind_dense = {
     .min_inputs = 1,
     .max_inputs = 1,
     .role       = pq_role_affine,
+    .channels   = &pq_channels_dense,
     .shape      = shape,
     .macs       = macs,
     .forward    = forward,

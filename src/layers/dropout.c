@@ -1,6 +1,7 @@
 /*
  * The identity: random zeros belong to training alone.
  */
+#include "layers/channels.h"
 #include "layers/common.h"
 #include "layers/kinds.h"
 
@@ -18,6 +19,7 @@ const pq_layer_kind pq_layer_kind_dropout = {
     .params_size = sizeof(pq_dropout_params),
     .min_inputs  = 1,
     .max_inputs  = 1,
+    .channels    = &pq_channels_same,
     .shape       = pq_shape_same,
     .forward     = pq_copy_forward,
     .backward    = pq_copy_backward,

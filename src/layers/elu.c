@@ -3,6 +3,7 @@
  */
 #include <math.h>
 
+#include "layers/channels.h"
 #include "layers/common.h"
 #include "layers/kinds.h"
 
@@ -42,6 +43,7 @@ const pq_layer_kind pq_layer_kind_elu = {
     .params_size = sizeof(pq_elu_params),
     .min_inputs  = 1,
     .max_inputs  = 1,
+    .channels    = &pq_channels_same,
     .shape       = pq_shape_same,
     .forward     = forward,
     .backward    = backward,

@@ -1,6 +1,7 @@
 /*
  * Same items, one axis.
  */
+#include "layers/channels.h"
 #include "layers/common.h"
 
 static pq_status shape(const pq_layer *layer, size_t n_in, const pq_shape *in,
@@ -19,6 +20,7 @@ const pq_layer_kind pq_layer_kind_flatten = {
     .source     = "",
     .min_inputs = 1,
     .max_inputs = 1,
+    .channels   = &pq_channels_flat,
     .shape      = shape,
     .forward    = pq_copy_forward,
     .backward   = pq_copy_backward,

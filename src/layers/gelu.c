@@ -4,6 +4,7 @@
  */
 #include <math.h>
 
+#include "layers/channels.h"
 #include "layers/common.h"
 #include "layers/kinds.h"
 
@@ -70,6 +71,7 @@ const pq_layer_kind pq_layer_kind_gelu = {
     .params_size = sizeof(pq_gelu_params),
     .min_inputs  = 1,
     .max_inputs  = 1,
+    .channels    = &pq_channels_same,
     .shape       = pq_shape_same,
     .forward     = forward,
     .backward    = backward,

@@ -1,6 +1,7 @@
 /*
  * y[c] = mean of x[..., c] over all axes but the last.
  */
+#include "layers/channels.h"
 #include "layers/common.h"
 
 static pq_status shape(const pq_layer *layer, size_t n_in, const pq_shape *in,
@@ -45,6 +46,7 @@ const pq_layer_kind pq_layer_kind_global_avg_pool = {
     .source     = "Lin et al., arXiv:1312.4400",
     .min_inputs = 1,
     .max_inputs = 1,
+    .channels   = &pq_channels_same,
     .shape      = shape,
     .forward    = forward,
     .backward   = backward,

@@ -2,6 +2,7 @@
  * y[c] = max of x[..., c] over all axes but the last; the gradient goes to the first of
  * equal largest values.
  */
+#include "layers/channels.h"
 #include "layers/common.h"
 
 static pq_status shape(const pq_layer *layer, size_t n_in, const pq_shape *in,
@@ -46,6 +47,7 @@ const pq_layer_kind pq_layer_kind_global_max_pool = {
     .source     = "",
     .min_inputs = 1,
     .max_inputs = 1,
+    .channels   = &pq_channels_same,
     .shape      = shape,
     .forward    = forward,
     .backward   = backward,

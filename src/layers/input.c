@@ -1,5 +1,6 @@
 #include <math.h>
 
+#include "layers/channels.h"
 #include "layers/common.h"
 #include "layers/kinds.h"
 
@@ -42,5 +43,6 @@ const pq_layer_kind pq_layer_kind_input = {
     .params_size = sizeof(pq_input_params),
     .min_inputs  = 0,
     .max_inputs  = 0,
+    .channels    = &pq_channels_input,
     .shape       = shape,
 };

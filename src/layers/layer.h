@@ -83,6 +83,9 @@ struct pq_layer_kind {
     pq_status (*shape)(const pq_layer *layer, size_t n_in, const pq_shape *in,
                        pq_shape *out, pq_err *err);
 
+    /** How it hands on channels (layers/channels.h); NULL = it needs all of them. */
+    const struct pq_channel_rule *channels;
+
     /** Multiply-accumulates for one sample; NULL = 0. */
     uint64_t (*macs)(const pq_layer *layer, size_t n_in, const pq_shape *in,
                      const pq_shape *out);

@@ -1,6 +1,7 @@
 /*
  * y = x for x > 0, slope x otherwise.
  */
+#include "layers/channels.h"
 #include "layers/common.h"
 #include "layers/kinds.h"
 
@@ -40,6 +41,7 @@ const pq_layer_kind pq_layer_kind_leaky_relu = {
     .params_size = sizeof(pq_leaky_relu_params),
     .min_inputs  = 1,
     .max_inputs  = 1,
+    .channels    = &pq_channels_same,
     .shape       = pq_shape_same,
     .forward     = forward,
     .backward    = backward,

@@ -2,6 +2,7 @@
  * y[c] = mean, sum or maximum of x[i, c] over the rows i with mask[i] > 0; 0 where there
  * are none. The mask gets no gradient, equal largest values give theirs to the first.
  */
+#include "layers/channels.h"
 #include "layers/common.h"
 #include "layers/kinds.h"
 
@@ -113,6 +114,7 @@ const pq_layer_kind pq_layer_kind_masked_pool = {
     .params_size = sizeof(pq_masked_pool_params),
     .min_inputs  = 2,
     .max_inputs  = 2,
+    .channels    = &pq_channels_masked_pool,
     .shape       = shape,
     .forward     = forward,
     .backward    = backward,

@@ -2,6 +2,7 @@
  * Largest value under each window; padding is no value. The gradient goes to
  * the first of equal largest values.
  */
+#include "layers/channels.h"
 #include "layers/pool.h"
 
 static const pq_param params[] = {PQ_POOL_ROWS, {0}};
@@ -50,6 +51,7 @@ const pq_layer_kind pq_layer_kind_max_pool = {
     .params_size = sizeof(pq_pool_params),
     .min_inputs  = 1,
     .max_inputs  = 1,
+    .channels    = &pq_channels_same,
     .shape       = pq_pool_shape,
     .forward     = forward,
     .backward    = backward,

@@ -1,6 +1,7 @@
 /*
  * y = x_1 x_2 …, item by item.
  */
+#include "layers/channels.h"
 #include "layers/common.h"
 
 static void forward(const pq_layer_call *call)
@@ -37,6 +38,7 @@ const pq_layer_kind pq_layer_kind_multiply = {
     .source     = "",
     .min_inputs = 2,
     .max_inputs = 8,
+    .channels   = &pq_channels_same,
     .shape      = pq_shape_same,
     .forward    = forward,
     .backward   = backward,

@@ -2,6 +2,7 @@
  * A constant around an image, in rows, columns and channels. Channels are what the
  * parameter-free shortcut of CIFAR ResNets needs (option A).
  */
+#include "layers/channels.h"
 #include "layers/common.h"
 #include "layers/kinds.h"
 
@@ -82,6 +83,7 @@ const pq_layer_kind pq_layer_kind_pad = {
     .params_size = sizeof(pq_pad_params),
     .min_inputs  = 1,
     .max_inputs  = 1,
+    .channels    = &pq_channels_pad,
     .shape       = shape,
     .forward     = forward,
     .backward    = backward,

@@ -1,6 +1,7 @@
 /*
  * y = max(0, x); the slope at 0 is taken as 0.
  */
+#include "layers/channels.h"
 #include "layers/common.h"
 
 static void forward(const pq_layer_call *call)
@@ -29,6 +30,7 @@ const pq_layer_kind pq_layer_kind_relu = {
     .source     = "Nair & Hinton, ICML 2010",
     .min_inputs = 1,
     .max_inputs = 1,
+    .channels   = &pq_channels_same,
     .shape      = pq_shape_same,
     .forward    = forward,
     .backward   = backward,

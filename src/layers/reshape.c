@@ -3,6 +3,7 @@
  */
 #include <math.h>
 
+#include "layers/channels.h"
 #include "layers/common.h"
 #include "layers/kinds.h"
 
@@ -62,6 +63,7 @@ const pq_layer_kind pq_layer_kind_reshape = {
     .params_size = sizeof(pq_reshape_params),
     .min_inputs  = 1,
     .max_inputs  = 1,
+    .channels    = &pq_channels_reshape,
     .shape       = shape,
     .forward     = pq_copy_forward,
     .backward    = pq_copy_backward,

@@ -1,6 +1,7 @@
 /*
  * y = factor x
  */
+#include "layers/channels.h"
 #include "layers/common.h"
 #include "layers/kinds.h"
 
@@ -38,6 +39,7 @@ const pq_layer_kind pq_layer_kind_scale = {
     .params_size = sizeof(pq_scale_params),
     .min_inputs  = 1,
     .max_inputs  = 1,
+    .channels    = &pq_channels_same,
     .shape       = pq_shape_same,
     .forward     = forward,
     .backward    = backward,

@@ -3,6 +3,7 @@
  */
 #include <math.h>
 
+#include "layers/channels.h"
 #include "layers/common.h"
 
 static void forward(const pq_layer_call *call)
@@ -30,6 +31,7 @@ const pq_layer_kind pq_layer_kind_sigmoid = {
     .source     = "",
     .min_inputs = 1,
     .max_inputs = 1,
+    .channels   = &pq_channels_same,
     .shape      = pq_shape_same,
     .forward    = forward,
     .backward   = backward,

@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "layers/channels.h"
 #include "layers/common.h"
 #include "layers/kinds.h"
 
@@ -73,6 +74,7 @@ const pq_layer_kind pq_layer_kind_slice = {
     .params_size = sizeof(pq_slice_params),
     .min_inputs  = 1,
     .max_inputs  = 1,
+    .channels    = &pq_channels_slice,
     .shape       = shape,
     .forward     = forward,
     .backward    = backward,

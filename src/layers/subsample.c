@@ -1,6 +1,7 @@
 /*
  * y[p, q] = x[p stride_h, q stride_w]: the parameter-free shortcut of CIFAR ResNets.
  */
+#include "layers/channels.h"
 #include "layers/common.h"
 #include "layers/kinds.h"
 
@@ -64,6 +65,7 @@ const pq_layer_kind pq_layer_kind_subsample = {
     .params_size = sizeof(pq_subsample_params),
     .min_inputs  = 1,
     .max_inputs  = 1,
+    .channels    = &pq_channels_same,
     .shape       = shape,
     .forward     = forward,
     .backward    = backward,
