@@ -157,6 +157,41 @@ cleanup:
     return st;
 }
 
+/* Files that this process opens itself, under the lock of HDF5. */
+enum { TRUSTED_MAX = 64 };
+static const char *trusted[TRUSTED_MAX];
+static size_t      n_trusted;
+
+void pq_h5_trust(const char *path)
+{
+    pq_h5_enter();
+    if (n_trusted < TRUSTED_MAX) {
+        trusted[n_trusted++] = path;
+    }
+    pq_h5_leave();
+}
+
+static void distrust(const char *path)
+{
+    pq_h5_enter();
+    for (size_t i = 0; i < n_trusted; i++) {
+        if (trusted[i] == path) {
+            trusted[i] = trusted[--n_trusted];
+        }
+    }
+    pq_h5_leave();
+}
+
+static bool is_trusted(const char *path)
+{
+    for (size_t i = 0; i < n_trusted; i++) {
+        if (strcmp(trusted[i], path) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A fuzzing build looks for what crashes, in this process. */
 static pq_status open_somewhere(const char *path, pq_h5 **out, pq_err *err)
 {
@@ -166,6 +201,9 @@ static pq_status open_somewhere(const char *path, pq_h5 **out, pq_err *err)
     pq_h5    *file = NULL;
     pq_status st;
 
+    if (is_trusted(path)) {
+        return pq_h5_local_open(path, out, err);
+    }
     PQ_TRY(file_new(path, &file, err));
     PQ_TRY(pq_h5_reader_start(path, &file->reader, err));
     *out = file;
@@ -278,8 +316,11 @@ pq_status pq_h5_commit_checked(pq_h5 **file, pq_h5_look look, const void *contex
     pq_status st;
 
     PQ_TRY(finish(*file, err));
-    if (look != NULL) {
-        PQ_TRY(look((*file)->temporary, context, err));
+    if (look != NULL) { /* what this process wrote cannot be worse than writing it was */
+        pq_h5_trust((*file)->temporary);
+        st = look((*file)->temporary, context, err);
+        distrust((*file)->temporary);
+        PQ_TRY(st);
     }
     PQ_TRY(pq_file_commit((*file)->temporary, (*file)->path, err));
 cleanup:

@@ -9,6 +9,7 @@
 #include "core/memory.h"
 #include "exec/plan.h"
 #include "formats/model.h"
+#include "io/hdf5.h"
 #include "lab/compress.h"
 #include "metrics/confusion.h"
 #include "store/record.h"
@@ -465,6 +466,10 @@ pq_status pq_cell_compute(const pq_cells *cells, const pq_cell *cell,
     work w = {.cells = cells, .cell = cell, .options = options, .changes = json_array()};
     pq_status st;
 
+    PQ_TRY(pq_cells_unchanged(cells, err));
+    for (size_t i = 0; i < cells->n_inputs; i++) { /* the plan has read them whole */
+        pq_h5_trust(cells->inputs[i].path);
+    }
     if (cells->data != NULL) {
         PQ_TRY(pq_input_dataset(cells->config, cells->data, &w.data, err));
         PQ_TRY(pq_cells_same_files(cells, w.data, err));
