@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "store/record.h"
 #include "store/results.h"
 #include "sweep/run.h"
 #include "sweep/train_config.h"
@@ -78,9 +79,11 @@ static json_t *history_of(const char *dir)
     OK(pq_results_read(dir, &results, NULL, ERR));
     json_array_foreach(json_object_get(results, "cells"), i, cell)
     {
-        json_t *layers = json_object_get(json_object_get(cell, "record"), "layers"), *one;
+        json_t *record = NULL, *one;
         size_t  k;
-        json_array_foreach(layers, k, one)
+        OK(pq_record_read(dir, json_string_value(json_object_get(cell, "eval")), &record,
+                          ERR));
+        json_array_foreach(json_object_get(record, "layers"), k, one)
         {
             if (json_object_get(one, "history") != NULL) {
                 cr_expect_str_eq(json_string_value(json_object_get(one, "stage")),
@@ -88,6 +91,7 @@ static json_t *history_of(const char *dir)
                 found = json_incref(json_object_get(one, "history"));
             }
         }
+        json_decref(record);
     }
     json_decref(results);
     cr_assert_not_null(found);
