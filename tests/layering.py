@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks that rooms of src/ include only what src/meson.build's table allows.
+"""Checks that rooms of src/ include only what src/meson.build's table allows, and that layer
+kinds are named in few files.
 
 usage: layering.py SRC ROOM:USED,USED… …     ("cli:*" may use every room)
 """
@@ -12,10 +13,25 @@ SOLE = {"hdf5.h": "io cli", "yaml.h": "io", "cblas.h": "linalg kernels exec", "l
         "sqlite3.h": "store cli", "oneapi/": "exec", "curl/": "data cli", "nettle/": "core cli data"}
 
 
+# What a layer kind is stands in its entry: its file, the list of words, and one that makes or reads it.
+# Not counted: the structs of its attributes (layers/kinds.h), and its translation to C (codegen).
+KINDS, MOST_FILES = ("gelu", "masked_pool", "tt_dense"), 3
+
+
+def named_too_often(src):
+    files = [p for p in sorted(src.rglob("*")) if p.suffix in (".c", ".h", ".inc", ".build")
+             and p.parent.name != "codegen" and p.name != "kinds.h"]
+    for kind in KINDS:
+        where = [str(p) for p in files if kind in p.read_text()]
+        if len(where) > MOST_FILES:
+            yield f"kind '{kind}' is named in {len(where)} files, not {MOST_FILES}: {', '.join(where)}"
+
+
 def main(src, edges):
+    src = pathlib.Path(src)
     allowed = {room: set(used.split(",")) | {room} for room, used in (e.split(":") for e in edges)}
     faults = []
-    for path in sorted(pathlib.Path(src).glob("*/*.[ch]")):
+    for path in sorted(src.glob("*/*.[ch]")):
         room = path.parent.name
         for number, line in enumerate(path.read_text().splitlines(), 1):
             own = re.match(r'\s*#\s*include\s+"(\w+)/', line)
@@ -25,6 +41,7 @@ def main(src, edges):
             for name, users in SOLE.items():
                 if lib and lib.group(1).startswith(name) and room not in users.split():
                     faults.append(f"{path}:{number}: <{lib.group(1)}> belongs to {users}")
+    faults += named_too_often(src)
     print("\n".join(faults) or f"layering holds in {len(allowed)} rooms")
     return 1 if faults else 0
 

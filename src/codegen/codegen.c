@@ -98,10 +98,7 @@ size_t pq_emit_next(const pq_emitter *e, size_t node)
 /* Layers whose value is that of their input, in another shape. */
 static bool is_alias(const pq_node *node)
 {
-    const char *kind = node->layer->kind->name;
-
-    return strcmp(kind, "flatten") == 0 || strcmp(kind, "reshape") == 0 ||
-           strcmp(kind, "dropout") == 0;
+    return pq_layer_is(node->layer, PQ_TRAIT_ALIAS);
 }
 
 static bool is_input(const pq_node *node)

@@ -28,17 +28,7 @@
 
 enum { MOST_ROUNDS = 50 };
 
-/* Kinds f with f(x / s) = f(x) / s, channel by channel. */
-static const char *const homogeneous[] = {
-    "relu",      "leaky_relu",      "dropout",         "max_pool", "avg_pool",
-    "subsample", "global_avg_pool", "global_max_pool", NULL};
-
 enum { ALL, FACTORS };
-
-/* Those of them with f(x + c) = f(x) + c, a relu's values being above -c. */
-static const char *const shifting[] = {
-    "relu",      "dropout",         "max_pool",        "avg_pool",
-    "subsample", "global_avg_pool", "global_max_pool", NULL};
 
 typedef struct {
     int  pairs;
@@ -76,7 +66,7 @@ static size_t partner(const pq_graph *graph, size_t node, int pairs)
     do {
         node = pq_sole_reader(graph, node);
     } while (node != SIZE_MAX && pairs == ALL &&
-             pq_node_in(&graph->nodes[node], homogeneous) &&
+             pq_layer_is(graph->nodes[node].layer, PQ_TRAIT_HOMOGENEOUS) &&
              graph->nodes[node].quant == NULL);
     return node != SIZE_MAX && accepts(graph, &graph->nodes[node]) ? node : SIZE_MAX;
 }
@@ -184,9 +174,7 @@ static const char *obstacle(const pq_graph *graph, size_t node, size_t next,
     for (size_t i = pq_sole_reader(graph, node); i != next;
          i        = pq_sole_reader(graph, i)) {
         const pq_node *n = &graph->nodes[i];
-        if (!pq_node_in(n, shifting) ||
-            (pq_node_is(n, "avg_pool") &&
-             ((const pq_pool_params *)n->layer->params)->count_padding)) {
+        if (!pq_layer_is(n->layer, PQ_TRAIT_SHIFTS)) {
             return n->layer->kind->name;
         }
         relu = relu || pq_node_is(n, "relu");

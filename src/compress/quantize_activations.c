@@ -23,18 +23,6 @@
 #include "compress/wiring.h"
 #include "core/memory.h"
 
-static const char *const fused[]   = {"relu", "clip", NULL};
-static const char *const handed[]  = {"max_pool", "global_max_pool", "flatten",
-                                      "reshape",  "subsample",       "slice",
-                                      "pad",      "dropout",         NULL};
-static const char *const integer[] = {
-    "add",         "multiply", "concat", "avg_pool",   "global_avg_pool",
-    "masked_pool", "relu",     "clip",   "leaky_relu", "elu",
-    "gelu",        "sigmoid",  "tanh",   "scale",      NULL};
-static const char *const last[] = {"softmax", "sigmoid", "tanh",       "relu",  "clip",
-                                   "elu",     "gelu",    "leaky_relu", "scale", "flatten",
-                                   "reshape", "dropout", NULL};
-
 /* Nodes by index: which carry a quantizer, and which end the model and stay float. */
 typedef struct {
     pq_graph *graph;
@@ -45,7 +33,7 @@ typedef struct {
 /* Whose grid the values of a node lie on: the node that is not just handing codes on. */
 static size_t source(const pq_graph *graph, size_t node)
 {
-    while (pq_node_in(&graph->nodes[node], handed)) {
+    while (pq_layer_is(graph->nodes[node].layer, PQ_TRAIT_KEEPS_GRID)) {
         node = graph->nodes[node].inputs[0];
     }
     return node;
@@ -61,7 +49,9 @@ static size_t sink(const pq_graph *graph, size_t node)
     node   = norm != SIZE_MAX ? norm : node;
     reader = pq_sole_reader(graph, node);
 
-    return reader != SIZE_MAX && pq_node_in(&graph->nodes[reader], fused) ? reader : node;
+    return reader != SIZE_MAX && pq_layer_is(graph->nodes[reader].layer, PQ_TRAIT_CLIPS)
+               ? reader
+               : node;
 }
 
 static void mark_output(plan *p, size_t node)
@@ -88,7 +78,8 @@ static void mark(plan *p, const pq_compress_task *task)
     size_t          end   = graph->output;
 
     p->ending[end] = true;
-    while (pq_node_in(&graph->nodes[end], last)) {
+    while (pq_layer_is(graph->nodes[end].layer, PQ_TRAIT_ITEMWISE) ||
+           pq_layer_is(graph->nodes[end].layer, PQ_TRAIT_PROBABILITY)) {
         end            = graph->nodes[end].inputs[0];
         p->ending[end] = true;
     }
@@ -98,7 +89,7 @@ static void mark(plan *p, const pq_compress_task *task)
         mark_output(p, node);
     }
     for (size_t i = 0; i < graph->n_nodes; i++) { /* inputs come before their readers */
-        if (pq_node_in(&graph->nodes[i], integer) && !p->marked[i] &&
+        if (pq_layer_is(graph->nodes[i].layer, PQ_TRAIT_ROUNDED) && !p->marked[i] &&
             inputs_are_marked(p, &graph->nodes[i])) {
             mark_output(p, i);
         }

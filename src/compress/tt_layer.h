@@ -4,9 +4,9 @@
  * only.
  *
  * Dense, and convolutions in Garipov's form: axes (window,) n_1 m_1, …, n_d m_d of the
- * kernel [n_1 … n_d, window, m_1 … m_d]; they become tt_dense (a ring: ring_dense) and
- * tt_conv2d. Naive
- * convolutions: axes in, height, width, out; they become 1 x 1, h x 1, 1 x w, 1 x 1.
+ * kernel [n_1 … n_d, window, m_1 … m_d]; they become dense layers of cores (trains or
+ * rings) and tt_conv2d. Naive convolutions: axes in, height, width, out; they become 1 x
+ * 1, h x 1, 1 x w, 1 x 1.
  */
 #ifndef PQ_COMPRESS_TT_LAYER_H
 #define PQ_COMPRESS_TT_LAYER_H
@@ -35,7 +35,7 @@ typedef struct {
 } pq_tt_wish;
 
 /**
- * Reads the geometry of a dense, conv2d, tt_dense or tt_conv2d node (of trains: their
+ * Reads the geometry of a dense or conv2d node, or one of their trains (of trains: their
  * own).
  * @retval PQ_ERR_SHAPE  Modes that do not multiply to the channels.
  */
@@ -46,7 +46,7 @@ pq_status pq_tt_layer_of(const pq_graph *graph, size_t node, const pq_tt_wish *w
 pq_status pq_tt_layer_tensor(const pq_graph *graph, const pq_tt_layer *l, pq_tensor **out,
                              pq_err *err);
 
-/** The train of a tt_dense or tt_conv2d node, float64. */
+/** The train of a node that is one, float64. */
 pq_status pq_tt_layer_train(const pq_graph *graph, const pq_tt_layer *l, pq_tt *out,
                             pq_err *err);
 

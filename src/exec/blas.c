@@ -1,32 +1,19 @@
-#include <string.h>
-
-#include "exec/elements.h"
 #include "exec/linear.h"
-#include "exec/pools.h"
-#include "exec/rows.h"
+#include "exec/plain.h"
 #include "exec/tt.h"
 
 static pq_status prepare(const pq_step *step, size_t tile, pq_op **out, pq_err *err)
 {
-    const pq_kernels *kernels = pq_kernels_find(pq_cpu_isa());
-    const char       *kind    = step->graph->nodes[step->node].layer->kind->name;
+    const pq_layer *layer = step->graph->nodes[step->node].layer;
 
-    if (pq_linear_has(kind)) {
-        return pq_linear_prepare(step, kernels, out, err);
+    if (pq_linear_has(layer)) {
+        return pq_linear_prepare(step, pq_kernels_find(pq_cpu_isa()), out, err);
     }
-    if (pq_elements_has(kind)) {
-        return pq_elements_prepare(step, kernels, out, err);
-    }
-    if (pq_pools_has(kind)) {
-        return pq_pools_prepare(step, out, err);
-    }
-    if (pq_rows_has(kind)) {
-        return pq_rows_prepare(step, out, err);
-    }
-    if (strcmp(kind, "tt_dense") == 0 || strcmp(kind, "ring_dense") == 0) {
+    if (layer->kind->form == PQ_FORM_CORES) {
         return pq_tt_prepare(step, out, err);
     }
-    return pq_forward_prepare(step, tile, sizeof(float), out, err);
+    return pq_plain_has(layer) ? pq_plain_prepare(step, out, err)
+                               : pq_forward_prepare(step, tile, sizeof(float), out, err);
 }
 
 const pq_engine pq_engine_blas = {

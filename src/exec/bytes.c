@@ -134,15 +134,15 @@ static void byte_release(pq_op *op)
 
 bool pq_bytes_has(const pq_step *step)
 {
-    const pq_graph *g    = step->graph;
-    const char     *kind = g->nodes[step->node].layer->kind->name;
+    const pq_graph *g     = step->graph;
+    const pq_layer *layer = g->nodes[step->node].layer;
 
     if (pq_byte_grid(g, step->in[0]) == NULL || pq_byte_grid(g, step->last) == NULL) {
         return false;
     }
-    return (strcmp(kind, "add") == 0 && step->n_in == 2 &&
+    return (layer->kind->form == PQ_FORM_SUM && step->n_in == 2 &&
             pq_byte_grid(g, step->in[1]) != NULL) ||
-           strcmp(kind, "global_avg_pool") == 0;
+           strcmp(layer->kind->name, "global_avg_pool") == 0;
 }
 
 pq_status pq_bytes_prepare(const pq_step *step, pq_op **out, pq_err *err)

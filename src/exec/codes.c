@@ -4,27 +4,11 @@
 
 #include "exec/engine.h"
 #include "exec/quantize.h"
-#include "layers/kinds.h"
-
-/* Kinds that hand the values of their input on. */
-static bool hands_on(const pq_layer *layer)
-{
-    static const char *const kinds[] = {"flatten",        "reshape",   "dropout",
-                                        "slice",          "subsample", "max_pool",
-                                        "global_max_pool"};
-
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (strcmp(layer->kind->name, kinds[i]) == 0) {
-            return true;
-        }
-    }
-    return strcmp(layer->kind->name, "pad") == 0 &&
-           ((const pq_pad_params *)layer->params)->value == 0.0;
-}
 
 const pq_quant *pq_code_grid(const pq_graph *graph, size_t node)
 {
-    while (graph->nodes[node].quant == NULL && hands_on(graph->nodes[node].layer)) {
+    while (graph->nodes[node].quant == NULL &&
+           pq_layer_is(graph->nodes[node].layer, PQ_TRAIT_KEEPS_GRID)) {
         node = graph->nodes[node].inputs[0];
     }
     const pq_quant *q = graph->nodes[node].quant;

@@ -10,7 +10,7 @@
 #include "core/memory.h"
 #include "exec/codes.h"
 #include "exec/integer_ops.h"
-#include "layers/kinds.h"
+#include "layers/moves.h"
 
 pq_int_out pq_int_out_of(const pq_step *step)
 {
@@ -146,19 +146,10 @@ static void table_release(pq_op *op)
 
 static bool is_table(const pq_step *step)
 {
-    static const char *const kinds[] = {"relu",    "clip",    "leaky_relu", "elu",
-                                        "gelu",    "sigmoid", "tanh",       "flatten",
-                                        "reshape", "dropout", "scale"};
-    const char              *kind    = step->graph->nodes[step->node].layer->kind->name;
-
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (strcmp(kind, kinds[i]) == 0) {
-            return pq_code_grid(step->graph, step->in[0]) != NULL &&
-                   (pq_code_grid(step->graph, step->last) != NULL ||
-                    step->graph->nodes[step->last].quant == NULL);
-        }
-    }
-    return false;
+    return pq_layer_is(step->graph->nodes[step->node].layer, PQ_TRAIT_ITEMWISE) &&
+           pq_code_grid(step->graph, step->in[0]) != NULL &&
+           (pq_code_grid(step->graph, step->last) != NULL ||
+            step->graph->nodes[step->last].quant == NULL);
 }
 
 /* The values of all codes, through the layer's own forward, one sample at a time. */
@@ -226,83 +217,56 @@ cleanup:
 /* --- codes that move --- */
 
 typedef struct {
-    pq_op   op;
-    size_t  in_count, count;
-    int32_t zero;
-    size_t *from; /* [count] place in the input + 1, or 0: the zero point; owned */
+    pq_op    op;
+    pq_moves moves;
+    int32_t  zero; /* code of what comes from nowhere */
 } move_op;
 
 static void move_run(const pq_op *op, size_t n, const void *const *in, void *out,
                      void *scratch)
 {
-    const move_op *m     = (const move_op *)op;
-    const int32_t *codes = in[0];
-    int32_t       *to    = out;
+    const move_op *m = (const move_op *)op;
 
     (void)scratch;
-    for (size_t s = 0; s < n; s++, codes += m->in_count, to += m->count) {
-        for (size_t i = 0; i < m->count; i++) {
-            to[i] = m->from[i] == 0 ? m->zero : codes[m->from[i] - 1];
-        }
-    }
+    pq_moves_run(&m->moves, n, sizeof(int32_t), in, &m->zero, out);
 }
 
 static void move_release(pq_op *op)
 {
-    pq_free(((move_op *)op)->from);
+    pq_moves_free(&((move_op *)op)->moves);
     pq_free(op);
 }
 
+/* Codes of all inputs mean the same as those of the output. */
 static bool is_move(const pq_step *step)
 {
-    const char *kind = step->graph->nodes[step->node].layer->kind->name;
+    const pq_layer *layer = step->graph->nodes[step->node].layer;
 
-    return (strcmp(kind, "pad") == 0 || strcmp(kind, "subsample") == 0 ||
-            strcmp(kind, "slice") == 0) &&
+    return pq_layer_is(layer, PQ_TRAIT_MOVES | PQ_TRAIT_KEEPS_GRID) &&
            pq_code_grid(step->graph, step->in[0]) != NULL &&
            pq_code_grid(step->graph, step->in[0]) ==
                pq_code_grid(step->graph, step->last);
 }
 
-/* The layer's own forward moves the numbers of places. */
 static pq_status prepare_move(const pq_step *step, pq_op **out, pq_err *err)
 {
-    move_op    *m = NULL;
-    double     *x = NULL, *y = NULL;
-    pq_op      *inner = NULL;
-    const void *in[1];
-    pq_status   st;
+    const pq_node *node = &step->graph->nodes[step->node];
+    move_op       *m    = NULL;
+    pq_status      st;
 
     PQ_NEW(m, 1);
     m->op.run     = move_run;
     m->op.release = move_release;
     m->op.kernel  = "codes moved";
-    m->in_count   = pq_node_count(step->graph, step->in[0]);
-    m->count      = pq_node_count(step->graph, step->last);
     m->zero       = pq_code_grid(step->graph, step->in[0])->zero_point[0];
-    PQ_NEW(m->from, m->count);
-    PQ_NEW(x, m->in_count);
-    PQ_NEW(y, m->count);
-    PQ_TRY(pq_forward_prepare(step, 1, sizeof(double), &inner, err));
-    for (size_t i = 0; i < m->in_count; i++) {
-        x[i] = (double)(i + 1);
-    }
-    in[0] = x;
-    inner->run(inner, 1, in, y, NULL);
-    for (size_t i = 0; i < m->count; i++) {
-        m->from[i] = (size_t)y[i];
-    }
+    PQ_TRY(pq_moves_create(node->layer, 1, &step->graph->nodes[step->in[0]].shape,
+                           &node->shape, &m->moves, err));
     *out = &m->op;
     m    = NULL;
 cleanup:
-    if (inner != NULL) {
-        inner->release(inner);
-    }
     if (m != NULL) {
         move_release(&m->op);
     }
-    pq_free(x);
-    pq_free(y);
     return st;
 }
 

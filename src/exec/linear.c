@@ -10,9 +10,9 @@
 
 /* A product whose weights stay in the first cache: one panel of a group. */
 typedef struct {
-    pq_gemm call;    /* all but m, a, c, add */
-    size_t  in_at;   /* first input channel of its group */
-    size_t  channel; /* first output channel */
+    pq_matmul call;    /* all but m, a, c, add */
+    size_t    in_at;   /* first input channel of its group */
+    size_t    channel; /* first output channel */
 } product;
 
 /* What weights are packed from. */
@@ -48,10 +48,12 @@ static bool is_kind(const pq_layer *layer, const char *kind)
     return strcmp(layer->kind->name, kind) == 0;
 }
 
-bool pq_linear_has(const char *kind)
+bool pq_linear_has(const pq_layer *layer)
 {
-    return strcmp(kind, "dense") == 0 || strcmp(kind, "conv2d") == 0 ||
-           strcmp(kind, "tt_conv2d") == 0;
+    const pq_layer_form form = layer->kind->form;
+
+    return form == PQ_FORM_DENSE || form == PQ_FORM_CONVOLUTION ||
+           form == PQ_FORM_WINDOW_CORES;
 }
 
 pq_fusion pq_linear_fuses(const pq_step *step, size_t next)
@@ -59,19 +61,19 @@ pq_fusion pq_linear_fuses(const pq_step *step, size_t next)
     const pq_node  *nodes = step->graph->nodes;
     const pq_layer *first = layer_of(step, step->node), *then = nodes[next].layer;
 
-    if (!pq_linear_has(first->kind->name) || step->activation != PQ_NO_NODE) {
+    if (!pq_linear_has(first) || step->activation != PQ_NO_NODE) {
         return PQ_FUSE_NOT;
     }
-    if (is_kind(then, "relu") || is_kind(then, "clip")) {
+    if (pq_layer_is(then, PQ_TRAIT_CLIPS)) {
         return PQ_FUSE_ACTIVATION;
     }
     if (step->add != PQ_NO_NODE) {
         return PQ_FUSE_NOT;
     }
-    if (is_kind(then, "batch_norm")) {
+    if (then->kind->form == PQ_FORM_NORM) {
         return step->norm == PQ_NO_NODE ? PQ_FUSE_NORM : PQ_FUSE_NOT;
     }
-    if (is_kind(then, "add") && nodes[next].n_inputs == 2 &&
+    if (then->kind->form == PQ_FORM_SUM && nodes[next].n_inputs == 2 &&
         pq_shape_equal(&nodes[nodes[next].inputs[0]].shape,
                        &nodes[nodes[next].inputs[1]].shape)) {
         return PQ_FUSE_ADD;
@@ -106,7 +108,7 @@ static const float *frame_image(const pq_geometry *g, const float *in, float *fr
 static void run_product(const linear_op *l, const product *p, const float *weight,
                         const float *in, const float *residual, float *out, size_t rows)
 {
-    pq_gemm call = p->call;
+    pq_matmul call = p->call;
 
     call.m = rows;
     call.b = weight;
@@ -312,16 +314,16 @@ static pq_status pack_panels(linear_op *l, const recipe *r, bool lean, pq_err *e
         product     *p    = &l->products[i];
         p->in_at          = group * g->group_in;
         p->channel        = group * g->group_out + from;
-        p->call           = (pq_gemm){.n          = left < panel ? left : panel,
-                                      .a_row      = g->row_step,
-                                      .a_col      = 1,
-                                      .b_row      = panel,
-                                      .panel      = panel,
-                                      .c_row      = g->outputs,
-                                      .n_segments = g->taps,
-                                      .segments   = l->segments,
-                                      .bias       = l->bias + i * panel,
-                                      .clip       = &l->clip};
+        p->call           = (pq_matmul){.n          = left < panel ? left : panel,
+                                        .a_row      = g->row_step,
+                                        .a_col      = 1,
+                                        .b_row      = panel,
+                                        .panel      = panel,
+                                        .c_row      = g->outputs,
+                                        .n_segments = g->taps,
+                                        .segments   = l->segments,
+                                        .bias       = l->bias + i * panel,
+                                        .clip       = &l->clip};
         if (!lean) {
             float *weight = l->weight + i * panel * g->sum;
             p->call.b     = weight;
@@ -361,7 +363,7 @@ pq_status pq_linear_prepare(const pq_step *step, const pq_kernels *kernels, pq_o
     pq_status  st;
 
     PQ_NEW(l, 1);
-    if (is_kind(r.layer, "tt_conv2d")) {
+    if (r.layer->kind->form == PQ_FORM_WINDOW_CORES) {
         PQ_TRY(pq_tt_conv_rebuild(r.layer, &stand_in, err));
         r.layer = stand_in;
     }

@@ -11,7 +11,7 @@
 #include "kernels/kernels.h"
 
 /** Whether a layer kind has kernels here. */
-bool pq_linear_has(const char *kind);
+bool pq_linear_has(const pq_layer *layer);
 
 /** Whether `next` can be computed along with such a step (pq_engine.fuses). */
 pq_fusion pq_linear_fuses(const pq_step *step, size_t next);

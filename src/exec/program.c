@@ -28,15 +28,9 @@ static bool is_input(const pq_graph *graph, size_t node)
 /* Nodes whose value is their input's, item for item. */
 static bool is_alias(const pq_graph *graph, size_t node)
 {
-    static const char *const kinds[] = {"flatten", "reshape", "dropout"};
-    const pq_node           *n       = &graph->nodes[node];
+    const pq_node *n = &graph->nodes[node];
 
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (strcmp(n->layer->kind->name, kinds[i]) == 0) {
-            return n->quant == NULL;
-        }
-    }
-    return false;
+    return pq_layer_is(n->layer, PQ_TRAIT_ALIAS) && n->quant == NULL;
 }
 
 static void mark_needed(planner *p)

@@ -1,6 +1,6 @@
 /**
  * @file
- * tt_dense in float32: one core after the other, sample by sample.
+ * Dense layers of cores in float32: one core after the other, sample by sample.
  *
  * Step k takes z [r_{k-1}, m_k, p], p counting all modes not at work, to
  * z' [r_k, p, n_k] = sum over (r, m) of z[r, m, p] core[r, n, m, r_k]; after the last
@@ -11,7 +11,7 @@
 
 #include "exec/engine.h"
 
-/** Prepares a tt_dense step (pq_engine.prepare). */
+/** Prepares a step of PQ_FORM_CORES (pq_engine.prepare). */
 pq_status pq_tt_prepare(const pq_step *step, pq_op **out, pq_err *err);
 
 #endif

@@ -6,24 +6,10 @@
 
 enum { PLAIN_BITS = 32 };
 
-static bool hands_on(const char *kind)
-{
-    static const char *const kinds[] = {
-        "flatten", "reshape",   "dropout",         "pad",
-        "slice",   "subsample", "global_max_pool", "max_pool"};
-
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (strcmp(kind, kinds[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 size_t pq_activation_source(const pq_graph *graph, size_t node)
 {
     while (graph->nodes[node].quant == NULL &&
-           hands_on(graph->nodes[node].layer->kind->name)) {
+           pq_layer_is(graph->nodes[node].layer, PQ_TRAIT_KEEPS_GRID)) {
         node = graph->nodes[node].inputs[0];
     }
     return node;

@@ -14,7 +14,7 @@
 #include "layers/layer.h"
 
 enum {
-    PQ_NODE_INPUTS = 8,     /**< most inputs of a node */
+    PQ_NODE_INPUTS = PQ_LAYER_INPUTS,
     PQ_GRAPH_NODES = 16384, /**< most nodes of a graph */
 };
 

@@ -13,16 +13,9 @@ static const double half = 0.5, sum_tolerance = 0.01, least_log = -69.0; /* ln 1
 const char *const pq_head_names[] = {"auto",   "softmax", "logits", "sigmoid",
                                      "binary", "none",    NULL};
 
-static const char *const unchanged[] = {"flatten", "reshape", "dropout", NULL};
-static const char *const linear[] = {"batch_norm", "scale", "avg_pool", "global_avg_pool",
-                                     NULL};
-
-static bool is_in(const pq_node *node, const char *const *kinds)
+static bool has_trait(const pq_node *node, unsigned trait)
 {
-    while (*kinds != NULL && strcmp(node->layer->kind->name, *kinds) != 0) {
-        kinds++;
-    }
-    return *kinds != NULL && node->n_inputs == 1;
+    return node->n_inputs == 1 && pq_layer_is(node->layer, trait);
 }
 
 const char *pq_head_name(pq_head head)
@@ -34,7 +27,7 @@ size_t pq_head_node(const pq_graph *graph)
 {
     size_t node = graph->output;
 
-    while (is_in(&graph->nodes[node], unchanged)) {
+    while (has_trait(&graph->nodes[node], PQ_TRAIT_ALIAS)) {
         node = graph->nodes[node].inputs[0];
     }
     return node;
@@ -68,7 +61,8 @@ pq_head pq_head_derive(const pq_graph *graph)
     if (strcmp(kind, "sigmoid") == 0) {
         return pq_graph_width(graph) == 1 ? PQ_HEAD_BINARY : PQ_HEAD_SIGMOID;
     }
-    while (is_in(&graph->nodes[node], linear) || is_in(&graph->nodes[node], unchanged)) {
+    while (has_trait(&graph->nodes[node], PQ_TRAIT_LINE) ||
+           has_trait(&graph->nodes[node], PQ_TRAIT_ALIAS)) {
         node = graph->nodes[node].inputs[0];
     }
     return has_kernel(graph->nodes[node].layer) ? PQ_HEAD_LOGITS : PQ_HEAD_NONE;

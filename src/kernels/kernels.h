@@ -62,7 +62,7 @@ typedef struct {
     const float      *bias; /**< [n, readable to a whole panel] or NULL */
     const float      *add;  /**< as C, added before the clip, or NULL; C itself: to it */
     const pq_clip    *clip; /**< or NULL */
-} pq_gemm;
+} pq_matmul;
 
 /** What one optimiser step does to n values; `scale` multiplies the gradient first
  * (clipping). */
@@ -167,7 +167,7 @@ typedef struct {
     size_t lanes; /**< floats of a vector */
     /** Columns of a panel that suits n columns. */
     size_t (*panel)(size_t n);
-    void (*gemm)(const pq_gemm *g);
+    void (*gemm)(const pq_matmul *g);
     void (*depthwise)(const pq_depthwise *d);
     /** dy = 0 where y <= 0. */
     void (*relu_grad)(size_t n, const float *y, float *dy);

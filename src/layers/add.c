@@ -27,6 +27,16 @@ static void backward(const pq_layer_call *call)
     }
 }
 
+static void forward32(const pq_float_call *call)
+{
+    const size_t n = pq_float_items(call);
+
+    call->kernels->add2(n, call->in[0], call->in[1], false, call->out);
+    for (size_t k = 2; k < call->n_in; k++) {
+        call->kernels->add(n, call->in[k], call->out);
+    }
+}
+
 const pq_layer_kind pq_layer_kind_add = {
     .name       = "add",
     .summary    = "sum of inputs of one shape",
@@ -37,4 +47,7 @@ const pq_layer_kind pq_layer_kind_add = {
     .shape      = pq_shape_same,
     .forward    = forward,
     .backward   = backward,
+    .form       = PQ_FORM_SUM,
+    .traits     = PQ_TRAIT_ROUNDED,
+    .forward32  = forward32,
 };

@@ -52,6 +52,26 @@ static void backward(const pq_layer_call *call)
     }
 }
 
+/* Padded zeros that count are not shifted. */
+static unsigned lacks(const pq_layer *layer)
+{
+    return ((const pq_pool_params *)layer->params)->count_padding ? PQ_TRAIT_SHIFTS : 0U;
+}
+
+static void forward32(const pq_float_call *call)
+{
+    const pq_pool_float p = pq_pool_window32(call, true);
+
+    pq_pool_forward32(call, &p);
+}
+
+static void backward32(const pq_float_call *call)
+{
+    const pq_pool_float p = pq_pool_window32(call, true);
+
+    pq_pool_backward32(call, &p);
+}
+
 const pq_layer_kind pq_layer_kind_avg_pool = {
     .name        = "avg_pool",
     .summary     = "mean under a sliding window",
@@ -64,4 +84,8 @@ const pq_layer_kind pq_layer_kind_avg_pool = {
     .shape       = pq_pool_shape,
     .forward     = forward,
     .backward    = backward,
+    .traits = PQ_TRAIT_ROUNDED | PQ_TRAIT_HOMOGENEOUS | PQ_TRAIT_SHIFTS | PQ_TRAIT_LINE,
+    .lacks  = lacks,
+    .forward32  = forward32,
+    .backward32 = backward32,
 };

@@ -127,4 +127,6 @@ const pq_layer_kind pq_layer_kind_batch_norm = {
     .shape       = shape,
     .forward     = forward,
     .backward    = backward,
+    .form        = PQ_FORM_NORM,
+    .traits      = PQ_TRAIT_LINE,
 };

@@ -268,16 +268,6 @@ static void cut_slice(pq_layer *layer, const pq_channel_cut *cut)
 
 const pq_channel_rule pq_channels_slice = {.tie = tie_slice, .cut = cut_slice};
 
-static void tie_masked_pool(const pq_layer *layer, size_t n_in, const pq_shape *in,
-                            const pq_shape *out, const pq_channel_sink *to)
-{
-    (void)n_in;
-    tie_same(layer, 1, in, out, to);
-    to->lock(to->context, 1, "takes it as a mask");
-}
-
-const pq_channel_rule pq_channels_masked_pool = {.tie = tie_masked_pool};
-
 static pq_status keep_arrays(pq_quant *q, const bool *kept, pq_err *err)
 {
     size_t    n  = 0;

@@ -53,7 +53,7 @@ extern const pq_channel_rule pq_channels_vector;
 extern const pq_channel_rule pq_channels_flat, pq_channels_reshape;
 /** Rules of one kind each. */
 extern const pq_channel_rule pq_channels_input, pq_channels_dense, pq_channels_conv2d,
-    pq_channels_concat, pq_channels_pad, pq_channels_slice, pq_channels_masked_pool;
+    pq_channels_concat, pq_channels_pad, pq_channels_slice;
 
 /** Size of the last axis; 1 without axes. */
 size_t pq_channels_of(const pq_shape *shape);

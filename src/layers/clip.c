@@ -47,6 +47,35 @@ static void backward(const pq_layer_call *call)
     }
 }
 
+/* Two loops, as gcc does not vectorize two comparisons in a row. */
+static void forward32(const pq_float_call *call)
+{
+    const pq_clip_params *p  = call->layer->params;
+    const float           lo = (float)p->lo, hi = (float)p->hi;
+    const float          *x = call->in[0];
+    float                *y = call->out;
+    const size_t          n = pq_float_items(call);
+
+    for (size_t i = 0; i < n; i++) {
+        y[i] = x[i] < lo ? lo : x[i];
+    }
+    for (size_t i = 0; i < n; i++) {
+        y[i] = y[i] > hi ? hi : y[i];
+    }
+}
+
+static void backward32(const pq_float_call *call)
+{
+    const pq_clip_params *p  = call->layer->params;
+    const float           lo = (float)p->lo, hi = (float)p->hi;
+    const float          *y = call->out;
+    const size_t          n = pq_float_items(call);
+
+    for (size_t i = 0; i < n; i++) {
+        call->grad_out[i] *= y[i] > lo && y[i] < hi ? 1.0f : 0.0f;
+    }
+}
+
 const pq_layer_kind pq_layer_kind_clip = {
     .name        = "clip",
     .summary     = "x limited to lo..hi; ReLU6 is 0..6",
@@ -59,4 +88,7 @@ const pq_layer_kind pq_layer_kind_clip = {
     .shape       = shape,
     .forward     = forward,
     .backward    = backward,
+    .traits = PQ_TRAIT_ITEMWISE | PQ_TRAIT_ROUNDED | PQ_TRAIT_CLIPS | PQ_TRAIT_READS_OUT,
+    .forward32  = forward32,
+    .backward32 = backward32,
 };

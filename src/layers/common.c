@@ -124,6 +124,11 @@ size_t pq_items(const pq_shape *shape)
     return n;
 }
 
+size_t pq_float_items(const pq_float_call *call)
+{
+    return call->batch * pq_items(&call->out_shape);
+}
+
 size_t pq_call_items(const pq_layer_call *call)
 {
     return call->batch * pq_items(&call->out_shape);

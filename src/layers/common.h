@@ -41,6 +41,9 @@ double       *pq_call_grad(const pq_layer_call *call, const char *name);
 /** Items of a shape known to be sound. */
 size_t pq_items(const pq_shape *shape);
 
+/** The same of a call in float32. */
+size_t pq_float_items(const pq_float_call *call);
+
 /** Items of the whole output, [batch, out_shape]. */
 size_t pq_call_items(const pq_layer_call *call);
 

@@ -105,4 +105,5 @@ const pq_layer_kind pq_layer_kind_concat = {
     .shape       = shape,
     .forward     = forward,
     .backward    = backward,
+    .traits      = PQ_TRAIT_MOVES | PQ_TRAIT_ROUNDED,
 };

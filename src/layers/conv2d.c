@@ -196,4 +196,5 @@ const pq_layer_kind pq_layer_kind_conv2d = {
     .macs        = macs,
     .forward     = forward,
     .backward    = backward,
+    .form        = PQ_FORM_CONVOLUTION,
 };

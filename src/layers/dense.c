@@ -103,4 +103,5 @@ const pq_layer_kind pq_layer_kind_dense = {
     .macs       = macs,
     .forward    = forward,
     .backward   = backward,
+    .form       = PQ_FORM_DENSE,
 };

@@ -11,6 +11,11 @@ static const pq_param params[] = {
     {0},
 };
 
+static unsigned lacks(const pq_layer *layer)
+{
+    return ((const pq_dropout_params *)layer->params)->rate <= 0.0 ? PQ_TRAIT_RANDOM : 0U;
+}
+
 const pq_layer_kind pq_layer_kind_dropout = {
     .name        = "dropout",
     .summary     = "identity in inference",
@@ -23,4 +28,7 @@ const pq_layer_kind pq_layer_kind_dropout = {
     .shape       = pq_shape_same,
     .forward     = pq_copy_forward,
     .backward    = pq_copy_backward,
+    .traits = PQ_TRAIT_ALIAS | PQ_TRAIT_MOVES | PQ_TRAIT_KEEPS_GRID | PQ_TRAIT_ITEMWISE |
+              PQ_TRAIT_HOMOGENEOUS | PQ_TRAIT_SHIFTS | PQ_TRAIT_RANDOM,
+    .lacks = lacks,
 };

@@ -2,6 +2,7 @@
  * y = x for x > 0, alpha (exp(x) - 1) otherwise.
  */
 #include <math.h>
+#include <string.h>
 
 #include "layers/channels.h"
 #include "layers/common.h"
@@ -35,6 +36,32 @@ static void backward(const pq_layer_call *call)
     }
 }
 
+static void forward32(const pq_float_call *call)
+{
+    const float  alpha = (float)((const pq_elu_params *)call->layer->params)->alpha;
+    const float *x     = call->in[0];
+    float       *y     = call->out;
+    const size_t n     = pq_float_items(call);
+
+    memcpy(y, x, n * sizeof *y);
+    call->kernels->exponentials(n, y);
+    for (size_t i = 0; i < n; i++) {
+        const float below = alpha * (y[i] - 1.0f);
+        y[i]              = x[i] > 0.0f ? x[i] : below;
+    }
+}
+
+static void backward32(const pq_float_call *call)
+{
+    const float  alpha = (float)((const pq_elu_params *)call->layer->params)->alpha;
+    const float *y     = call->out;
+    const size_t n     = pq_float_items(call);
+
+    for (size_t i = 0; i < n; i++) {
+        call->grad_out[i] *= y[i] > 0.0f ? 1.0f : y[i] + alpha;
+    }
+}
+
 const pq_layer_kind pq_layer_kind_elu = {
     .name        = "elu",
     .summary     = "x, or alpha (exp(x) - 1) below 0",
@@ -47,4 +74,7 @@ const pq_layer_kind pq_layer_kind_elu = {
     .shape       = pq_shape_same,
     .forward     = forward,
     .backward    = backward,
+    .traits      = PQ_TRAIT_ITEMWISE | PQ_TRAIT_ROUNDED | PQ_TRAIT_READS_OUT,
+    .forward32   = forward32,
+    .backward32  = backward32,
 };

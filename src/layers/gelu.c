@@ -63,6 +63,52 @@ static void backward(const pq_layer_call *call)
     }
 }
 
+static inline float tanh32(float x)
+{
+    return tanhf(0.797884560802865356f * (x + 0.044715f * x * x * x));
+}
+
+static inline float share32(int form, float x)
+{
+    return form == PQ_GELU_EXACT ? 0.5f * erfcf(-x * (float)M_SQRT1_2)
+                                 : 0.5f * (1.0f + tanh32(x));
+}
+
+static inline float slope32(int form, float x)
+{
+    const float root = 0.797884560802865356f; /* sqrt(2 / pi) */
+    float       t;
+
+    if (form == PQ_GELU_EXACT) {
+        return share32(form, x) + 0.5f * x * expf(-0.5f * x * x) * root;
+    }
+    t = tanh32(x);
+    return 0.5f * (1.0f + t) +
+           0.5f * x * (1.0f - t * t) * root * (1.0f + 3.0f * 0.044715f * x * x);
+}
+
+static void forward32(const pq_float_call *call)
+{
+    const int    form = ((const pq_gelu_params *)call->layer->params)->form;
+    const float *x    = call->in[0];
+    const size_t n    = pq_float_items(call);
+
+    for (size_t i = 0; i < n; i++) {
+        call->out[i] = x[i] * share32(form, x[i]);
+    }
+}
+
+static void backward32(const pq_float_call *call)
+{
+    const int    form = ((const pq_gelu_params *)call->layer->params)->form;
+    const float *x    = call->in[0];
+    const size_t n    = pq_float_items(call);
+
+    for (size_t i = 0; i < n; i++) {
+        call->grad_out[i] *= slope32(form, x[i]);
+    }
+}
+
 const pq_layer_kind pq_layer_kind_gelu = {
     .name        = "gelu",
     .summary     = "x times the normal distribution function of x",
@@ -75,4 +121,7 @@ const pq_layer_kind pq_layer_kind_gelu = {
     .shape       = pq_shape_same,
     .forward     = forward,
     .backward    = backward,
+    .traits      = PQ_TRAIT_ITEMWISE | PQ_TRAIT_ROUNDED | PQ_TRAIT_READS_IN,
+    .forward32   = forward32,
+    .backward32  = backward32,
 };

@@ -2,7 +2,7 @@
  * y[c] = mean of x[..., c] over all axes but the last.
  */
 #include "layers/channels.h"
-#include "layers/common.h"
+#include "layers/pool.h"
 
 static pq_status shape(const pq_layer *layer, size_t n_in, const pq_shape *in,
                        pq_shape *out, pq_err *err)
@@ -40,6 +40,20 @@ static void backward(const pq_layer_call *call)
     }
 }
 
+static void forward32(const pq_float_call *call)
+{
+    const pq_pool_float p = pq_pool_whole32(call, true);
+
+    pq_pool_forward32(call, &p);
+}
+
+static void backward32(const pq_float_call *call)
+{
+    const pq_pool_float p = pq_pool_whole32(call, true);
+
+    pq_pool_backward32(call, &p);
+}
+
 const pq_layer_kind pq_layer_kind_global_avg_pool = {
     .name       = "global_avg_pool",
     .summary    = "mean of each channel over all positions",
@@ -50,4 +64,7 @@ const pq_layer_kind pq_layer_kind_global_avg_pool = {
     .shape      = shape,
     .forward    = forward,
     .backward   = backward,
+    .traits = PQ_TRAIT_ROUNDED | PQ_TRAIT_HOMOGENEOUS | PQ_TRAIT_SHIFTS | PQ_TRAIT_LINE,
+    .forward32  = forward32,
+    .backward32 = backward32,
 };

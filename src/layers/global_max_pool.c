@@ -3,7 +3,7 @@
  * equal largest values.
  */
 #include "layers/channels.h"
-#include "layers/common.h"
+#include "layers/pool.h"
 
 static pq_status shape(const pq_layer *layer, size_t n_in, const pq_shape *in,
                        pq_shape *out, pq_err *err)
@@ -41,6 +41,20 @@ static void backward(const pq_layer_call *call)
     }
 }
 
+static void forward32(const pq_float_call *call)
+{
+    const pq_pool_float p = pq_pool_whole32(call, false);
+
+    pq_pool_forward32(call, &p);
+}
+
+static void backward32(const pq_float_call *call)
+{
+    const pq_pool_float p = pq_pool_whole32(call, false);
+
+    pq_pool_backward32(call, &p);
+}
+
 const pq_layer_kind pq_layer_kind_global_max_pool = {
     .name       = "global_max_pool",
     .summary    = "largest value of each channel over all positions",
@@ -51,4 +65,8 @@ const pq_layer_kind pq_layer_kind_global_max_pool = {
     .shape      = shape,
     .forward    = forward,
     .backward   = backward,
+    .traits =
+        PQ_TRAIT_KEEPS_GRID | PQ_TRAIT_HOMOGENEOUS | PQ_TRAIT_SHIFTS | PQ_TRAIT_READS_IN,
+    .forward32  = forward32,
+    .backward32 = backward32,
 };

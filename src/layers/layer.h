@@ -3,8 +3,8 @@
  * What a layer is: a kind (one file each), its attributes and its weights.
  *
  * A kind defines shapes, operation counts, and forward and backward in double
- * precision, plainly written: the mathematical definition and the oracle. Fast
- * float32 kernels live in exec.
+ * precision, plainly written: the mathematical definition and the oracle. What else is
+ * known of it, and how it runs in float32, stands in its entry too, and nowhere else.
  *
  * Activations are batch-first; images are NHWC, one sample [height, width,
  * channels]. Dense kernels are [out, in], convolutions [out, height, width,
@@ -14,6 +14,7 @@
 #define PQ_LAYERS_LAYER_H
 
 #include "core/param.h"
+#include "kernels/kernels.h"
 #include "tensor/quant.h"
 #include "tensor/tensor.h"
 
@@ -38,6 +39,8 @@ typedef struct {
     pq_weight           *weights;
 } pq_layer;
 
+enum { PQ_LAYER_INPUTS = 8 /**< most inputs of a layer */ };
+
 /** Arguments of forward and backward, all in double. Shapes are of one sample. */
 typedef struct {
     const pq_layer      *layer;
@@ -53,6 +56,65 @@ typedef struct {
     double *const *grad_in;     /**< [n_in]; added to; an entry may be NULL */
     double *const *grad_weight; /**< [n_weights]; added to; an entry may be NULL */
 } pq_layer_call;
+
+/** Arguments of forward and backward in float32. Shapes are of one sample. */
+typedef struct {
+    const pq_kernels   *kernels; /**< of the instruction set in use */
+    const pq_layer     *layer;
+    size_t              batch;
+    size_t              n_in;
+    const pq_shape     *in_shape; /**< [n_in] */
+    const float *const *in;       /**< [n_in], each [batch, in_shape] */
+    pq_shape            out_shape;
+    float *out; /**< [batch, out_shape]; written by forward; backward may overwrite it */
+    /* backward only */
+    float        *grad_out; /**< [batch, out_shape]; may be overwritten */
+    float *const *grad_in;  /**< [n_in]; added to; an entry may be NULL */
+} pq_float_call;
+
+/** What holds for a layer whatever its weights, as bits. */
+enum {
+    /** Gives its input item for item, in another shape; out of training. */
+    PQ_TRAIT_ALIAS = 1 << 0,
+    /** Every item is one of the inputs', or a constant, by its place alone. */
+    PQ_TRAIT_MOVES = 1 << 1,
+    /** Every item is one of the input's, or 0: a grid of the input is one of the output.
+     */
+    PQ_TRAIT_KEEPS_GRID = 1 << 2,
+    /** Each item is the same function of the input's item in its place. */
+    PQ_TRAIT_ITEMWISE = 1 << 3,
+    /** Gives values on a grid of its own where its inputs lie on grids. */
+    PQ_TRAIT_ROUNDED = 1 << 4,
+    /** Limits values, and is done in one go with what gives them: one grid for both. */
+    PQ_TRAIT_CLIPS = 1 << 5,
+    /** f(s x) = s f(x) for s > 0, channel by channel. */
+    PQ_TRAIT_HOMOGENEOUS = 1 << 6,
+    /** f(x + c) = f(x) + c, channel by channel; of a relu where x is above -c. */
+    PQ_TRAIT_SHIFTS = 1 << 7,
+    /** A line for each channel or mean of values: what comes out of logits still ranks.
+     */
+    PQ_TRAIT_LINE = 1 << 8,
+    /** Makes probabilities of logits. */
+    PQ_TRAIT_PROBABILITY = 1 << 9,
+    /** Draws random numbers in training. */
+    PQ_TRAIT_RANDOM = 1 << 10,
+    /** forward32 and backward32 are the plain ones: backward32 reads the inputs. */
+    PQ_TRAIT_READS_IN = 1 << 11,
+    /** backward32 reads or overwrites the output. */
+    PQ_TRAIT_READS_OUT = 1 << 12,
+};
+
+/** How a layer is computed where that takes weights, or is done along with others:
+ * engines have code for a form, whatever kinds have it. */
+typedef enum {
+    PQ_FORM_PLAIN,        /**< by forward32 and backward32, or what its traits say */
+    PQ_FORM_DENSE,        /**< kernel [out, in] along the last axis */
+    PQ_FORM_CONVOLUTION,  /**< kernel [out, height, width, in / groups] */
+    PQ_FORM_CORES,        /**< layers/tt.h, along the last axis */
+    PQ_FORM_WINDOW_CORES, /**< layers/tt.h, with a window */
+    PQ_FORM_NORM,         /**< gamma, beta, mean, variance */
+    PQ_FORM_SUM,          /**< of its inputs */
+} pq_layer_form;
 
 /** What a weight is for; decides which methods may touch it and which papers count it. */
 typedef enum {
@@ -94,7 +156,26 @@ struct pq_layer_kind {
      * outside. */
     void (*forward)(const pq_layer_call *call);
     void (*backward)(const pq_layer_call *call);
+
+    pq_layer_form form;
+    unsigned      traits; /**< PQ_TRAIT_… */
+    /** Those of the traits that the attributes of a layer take away; NULL = none. */
+    unsigned (*lacks)(const pq_layer *layer);
+    /** The same as forward and backward in float32, for kinds without weights; that of a
+     * PQ_TRAIT_ITEMWISE kind multiplies grad_out by its slope instead. NULL: there is
+     * code for the form or the traits, else forward and backward are run. */
+    void (*forward32)(const pq_float_call *call);
+    void (*backward32)(const pq_float_call *call);
 };
+
+/** Whether a layer has all these traits. */
+static inline bool pq_layer_is(const pq_layer *layer, unsigned traits)
+{
+    const pq_layer_kind *kind  = layer->kind;
+    const unsigned       lacks = kind->lacks != NULL ? kind->lacks(layer) : 0U;
+
+    return (kind->traits & ~lacks & traits) == traits;
+}
 
 /** All kinds in a fixed order, NULL-terminated (from the list in layers/meson.build). */
 extern const pq_layer_kind *const pq_layer_kinds[];

@@ -33,6 +33,28 @@ static void backward(const pq_layer_call *call)
     }
 }
 
+static void forward32(const pq_float_call *call)
+{
+    const float slope = (float)((const pq_leaky_relu_params *)call->layer->params)->slope;
+    const float *x    = call->in[0];
+    const size_t n    = pq_float_items(call);
+
+    for (size_t i = 0; i < n; i++) {
+        call->out[i] = x[i] > 0.0f ? x[i] : slope * x[i];
+    }
+}
+
+static void backward32(const pq_float_call *call)
+{
+    const float slope = (float)((const pq_leaky_relu_params *)call->layer->params)->slope;
+    const float *x    = call->in[0];
+    const size_t n    = pq_float_items(call);
+
+    for (size_t i = 0; i < n; i++) {
+        call->grad_out[i] *= x[i] > 0.0f ? 1.0f : slope;
+    }
+}
+
 const pq_layer_kind pq_layer_kind_leaky_relu = {
     .name        = "leaky_relu",
     .summary     = "x, or slope times x below 0",
@@ -45,4 +67,8 @@ const pq_layer_kind pq_layer_kind_leaky_relu = {
     .shape       = pq_shape_same,
     .forward     = forward,
     .backward    = backward,
+    .traits =
+        PQ_TRAIT_ITEMWISE | PQ_TRAIT_ROUNDED | PQ_TRAIT_HOMOGENEOUS | PQ_TRAIT_READS_IN,
+    .forward32  = forward32,
+    .backward32 = backward32,
 };

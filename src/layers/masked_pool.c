@@ -2,6 +2,8 @@
  * y[c] = mean, sum or maximum of x[i, c] over the rows i with mask[i] > 0; 0 where there
  * are none. The mask gets no gradient, equal largest values give theirs to the first.
  */
+#include <string.h>
+
 #include "layers/channels.h"
 #include "layers/common.h"
 #include "layers/kinds.h"
@@ -106,6 +108,102 @@ static void backward(const pq_layer_call *call)
     }
 }
 
+/* One more row of a sample; the first is copied. */
+static void take32(int mode, size_t channels, const float *x, bool first, float *y)
+{
+    if (first) {
+        memcpy(y, x, channels * sizeof *y);
+    } else if (mode == PQ_MASKED_MAX) {
+        for (size_t c = 0; c < channels; c++) {
+            y[c] = x[c] > y[c] ? x[c] : y[c];
+        }
+    } else {
+        for (size_t c = 0; c < channels; c++) {
+            y[c] += x[c];
+        }
+    }
+}
+
+static void forward32(const pq_float_call *call)
+{
+    const int    mode = ((const pq_masked_pool_params *)call->layer->params)->mode;
+    const size_t rows = call->in_shape[0].dim[0], channels = call->in_shape[0].dim[1];
+    const float *x = call->in[0], *mask = call->in[1];
+    float       *y = call->out;
+
+    for (size_t s = 0; s < call->batch; s++, y += channels, mask += rows) {
+        size_t taken = 0;
+        memset(y, 0, channels * sizeof *y);
+        for (size_t i = 0; i < rows; i++, x += channels) {
+            if (mask[i] > 0.0f) {
+                take32(mode, channels, x, taken == 0, y);
+                taken++;
+            }
+        }
+        for (size_t c = 0; mode == PQ_MASKED_MEAN && taken > 1 && c < channels; c++) {
+            y[c] /= (float)taken;
+        }
+    }
+}
+
+/* Row of the largest value of a channel, or SIZE_MAX. */
+static size_t largest32(const pq_shape *in, const float *x, const float *mask)
+{
+    size_t best = SIZE_MAX;
+
+    for (size_t i = 0; i < in->dim[0]; i++) {
+        if (mask[i] > 0.0f &&
+            (best == SIZE_MAX || x[i * in->dim[1]] > x[best * in->dim[1]])) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+static void spread32(const pq_float_call *call, size_t sample)
+{
+    const int    mode = ((const pq_masked_pool_params *)call->layer->params)->mode;
+    const size_t rows = call->in_shape[0].dim[0], channels = call->in_shape[0].dim[1];
+    const size_t at = sample * rows * channels;
+    const float *x = call->in[0] + at, *mask = call->in[1] + sample * rows;
+    const float *dy = call->grad_out + sample * channels;
+    float       *dx = call->grad_in[0] + at;
+    size_t       n  = 0;
+
+    for (size_t c = 0; mode == PQ_MASKED_MAX && c < channels; c++) {
+        const size_t best = largest32(&call->in_shape[0], x + c, mask);
+        if (best != SIZE_MAX) {
+            dx[best * channels + c] += dy[c];
+        }
+    }
+    for (size_t i = 0; i < rows; i++) {
+        n += mask[i] > 0.0f ? 1 : 0;
+    }
+    const float part = mode == PQ_MASKED_MEAN && n > 0 ? 1.0f / (float)n : 1.0f;
+    for (size_t i = 0; mode != PQ_MASKED_MAX && i < rows; i++) {
+        for (size_t c = 0; mask[i] > 0.0f && c < channels; c++) {
+            dx[i * channels + c] += dy[c] * part;
+        }
+    }
+}
+
+static void backward32(const pq_float_call *call)
+{
+    for (size_t s = 0; call->grad_in[0] != NULL && s < call->batch; s++) {
+        spread32(call, s);
+    }
+}
+
+static void tie(const pq_layer *layer, size_t n_in, const pq_shape *in,
+                const pq_shape *out, const pq_channel_sink *to)
+{
+    (void)n_in;
+    pq_channels_same.tie(layer, 1, in, out, to);
+    to->lock(to->context, 1, "takes it as a mask");
+}
+
+static const pq_channel_rule channels = {.tie = tie};
+
 const pq_layer_kind pq_layer_kind_masked_pool = {
     .name        = "masked_pool",
     .summary     = "mean, sum or maximum over those rows that a mask says are there",
@@ -114,8 +212,11 @@ const pq_layer_kind pq_layer_kind_masked_pool = {
     .params_size = sizeof(pq_masked_pool_params),
     .min_inputs  = 2,
     .max_inputs  = 2,
-    .channels    = &pq_channels_masked_pool,
+    .channels    = &channels,
     .shape       = shape,
     .forward     = forward,
     .backward    = backward,
+    .traits      = PQ_TRAIT_ROUNDED | PQ_TRAIT_READS_IN,
+    .forward32   = forward32,
+    .backward32  = backward32,
 };

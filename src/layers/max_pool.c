@@ -43,6 +43,20 @@ static void backward(const pq_layer_call *call)
     }
 }
 
+static void forward32(const pq_float_call *call)
+{
+    const pq_pool_float p = pq_pool_window32(call, false);
+
+    pq_pool_forward32(call, &p);
+}
+
+static void backward32(const pq_float_call *call)
+{
+    const pq_pool_float p = pq_pool_window32(call, false);
+
+    pq_pool_backward32(call, &p);
+}
+
 const pq_layer_kind pq_layer_kind_max_pool = {
     .name        = "max_pool",
     .summary     = "largest value under a sliding window",
@@ -55,4 +69,8 @@ const pq_layer_kind pq_layer_kind_max_pool = {
     .shape       = pq_pool_shape,
     .forward     = forward,
     .backward    = backward,
+    .traits =
+        PQ_TRAIT_KEEPS_GRID | PQ_TRAIT_HOMOGENEOUS | PQ_TRAIT_SHIFTS | PQ_TRAIT_READS_IN,
+    .forward32  = forward32,
+    .backward32 = backward32,
 };

@@ -75,6 +75,12 @@ static void backward(const pq_layer_call *call)
     }
 }
 
+static unsigned lacks(const pq_layer *layer)
+{
+    return ((const pq_pad_params *)layer->params)->value != 0.0 ? PQ_TRAIT_KEEPS_GRID
+                                                                : 0U;
+}
+
 const pq_layer_kind pq_layer_kind_pad = {
     .name        = "pad",
     .summary     = "constant border around an image, and extra channels",
@@ -87,4 +93,6 @@ const pq_layer_kind pq_layer_kind_pad = {
     .shape       = shape,
     .forward     = forward,
     .backward    = backward,
+    .traits      = PQ_TRAIT_MOVES | PQ_TRAIT_KEEPS_GRID,
+    .lacks       = lacks,
 };

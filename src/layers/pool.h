@@ -53,4 +53,17 @@ static inline size_t pq_pool_offset(const pq_pool_at *at, size_t k)
     return at->base + (row * at->w.in_w + column) * at->w.channels;
 }
 
+/** A pool in float32: all channels of a position together. */
+typedef struct {
+    pq_window w; /**< global pools have one as large as the image */
+    bool      mean, count_padding;
+} pq_pool_float;
+
+/** Of a pool with a window, or over whole samples. */
+pq_pool_float pq_pool_window32(const pq_float_call *call, bool mean);
+pq_pool_float pq_pool_whole32(const pq_float_call *call, bool mean);
+
+void pq_pool_forward32(const pq_float_call *call, const pq_pool_float *p);
+void pq_pool_backward32(const pq_float_call *call, const pq_pool_float *p);
+
 #endif

@@ -67,4 +67,5 @@ const pq_layer_kind pq_layer_kind_reshape = {
     .shape       = shape,
     .forward     = pq_copy_forward,
     .backward    = pq_copy_backward,
+    .traits = PQ_TRAIT_ALIAS | PQ_TRAIT_MOVES | PQ_TRAIT_KEEPS_GRID | PQ_TRAIT_ITEMWISE,
 };

@@ -31,6 +31,27 @@ static void backward(const pq_layer_call *call)
     }
 }
 
+static void forward32(const pq_float_call *call)
+{
+    const float  factor = (float)((const pq_scale_params *)call->layer->params)->factor;
+    const float *x      = call->in[0];
+    const size_t n      = pq_float_items(call);
+
+    for (size_t i = 0; i < n; i++) {
+        call->out[i] = factor * x[i];
+    }
+}
+
+static void backward32(const pq_float_call *call)
+{
+    const float  factor = (float)((const pq_scale_params *)call->layer->params)->factor;
+    const size_t n      = pq_float_items(call);
+
+    for (size_t i = 0; i < n; i++) {
+        call->grad_out[i] *= factor;
+    }
+}
+
 const pq_layer_kind pq_layer_kind_scale = {
     .name        = "scale",
     .summary     = "a constant times the input, not trained",
@@ -43,4 +64,7 @@ const pq_layer_kind pq_layer_kind_scale = {
     .shape       = pq_shape_same,
     .forward     = forward,
     .backward    = backward,
+    .traits      = PQ_TRAIT_ITEMWISE | PQ_TRAIT_ROUNDED | PQ_TRAIT_LINE,
+    .forward32   = forward32,
+    .backward32  = backward32,
 };

@@ -25,6 +25,31 @@ static void backward(const pq_layer_call *call)
     }
 }
 
+static void forward32(const pq_float_call *call)
+{
+    const float *x = call->in[0];
+    float       *y = call->out;
+    const size_t n = pq_float_items(call);
+
+    for (size_t i = 0; i < n; i++) {
+        y[i] = -x[i];
+    }
+    call->kernels->exponentials(n, y);
+    for (size_t i = 0; i < n; i++) {
+        y[i] = 1.0f / (1.0f + y[i]);
+    }
+}
+
+static void backward32(const pq_float_call *call)
+{
+    const float *y = call->out;
+    const size_t n = pq_float_items(call);
+
+    for (size_t i = 0; i < n; i++) {
+        call->grad_out[i] *= y[i] * (1.0f - y[i]);
+    }
+}
+
 const pq_layer_kind pq_layer_kind_sigmoid = {
     .name       = "sigmoid",
     .summary    = "1 / (1 + exp(-x))",
@@ -35,4 +60,8 @@ const pq_layer_kind pq_layer_kind_sigmoid = {
     .shape      = pq_shape_same,
     .forward    = forward,
     .backward   = backward,
+    .traits =
+        PQ_TRAIT_ITEMWISE | PQ_TRAIT_ROUNDED | PQ_TRAIT_PROBABILITY | PQ_TRAIT_READS_OUT,
+    .forward32  = forward32,
+    .backward32 = backward32,
 };

@@ -78,4 +78,5 @@ const pq_layer_kind pq_layer_kind_slice = {
     .shape       = shape,
     .forward     = forward,
     .backward    = backward,
+    .traits      = PQ_TRAIT_MOVES | PQ_TRAIT_KEEPS_GRID,
 };

@@ -55,6 +55,53 @@ static void backward(const pq_layer_call *call)
     }
 }
 
+/* Exponentials of the whole batch in one go: rows are often shorter than a vector. */
+static void forward32(const pq_float_call *call)
+{
+    const size_t n     = pq_float_items(call);
+    const size_t width = call->out_shape.dim[call->out_shape.ndim - 1];
+    float       *y     = call->out;
+
+    for (size_t row = 0; row < n; row += width) {
+        const float *x    = call->in[0] + row;
+        float        most = x[0];
+        for (size_t i = 1; i < width; i++) {
+            most = x[i] > most ? x[i] : most;
+        }
+        for (size_t i = 0; i < width; i++) {
+            y[row + i] = x[i] - most;
+        }
+    }
+    call->kernels->exponentials(n, y);
+    for (size_t row = 0; row < n; row += width) {
+        float sum = 0.0f;
+        for (size_t i = 0; i < width; i++) {
+            sum += y[row + i];
+        }
+        sum = 1.0f / sum;
+        for (size_t i = 0; i < width; i++) {
+            y[row + i] *= sum;
+        }
+    }
+}
+
+static void backward32(const pq_float_call *call)
+{
+    const size_t n     = pq_float_items(call);
+    const size_t width = call->out_shape.dim[call->out_shape.ndim - 1];
+
+    for (size_t row = 0; call->grad_in[0] != NULL && row < n; row += width) {
+        const float *y = call->out + row, *g = call->grad_out + row;
+        float        mean = 0.0f;
+        for (size_t i = 0; i < width; i++) {
+            mean += g[i] * y[i];
+        }
+        for (size_t i = 0; i < width; i++) {
+            call->grad_in[0][row + i] += y[i] * (g[i] - mean);
+        }
+    }
+}
+
 const pq_layer_kind pq_layer_kind_softmax = {
     .name       = "softmax",
     .summary    = "exponentials that sum to 1 along the last axis",
@@ -64,4 +111,7 @@ const pq_layer_kind pq_layer_kind_softmax = {
     .shape      = shape,
     .forward    = forward,
     .backward   = backward,
+    .traits     = PQ_TRAIT_PROBABILITY | PQ_TRAIT_READS_OUT,
+    .forward32  = forward32,
+    .backward32 = backward32,
 };

@@ -69,4 +69,6 @@ const pq_layer_kind pq_layer_kind_subsample = {
     .shape       = shape,
     .forward     = forward,
     .backward    = backward,
+    .traits =
+        PQ_TRAIT_MOVES | PQ_TRAIT_KEEPS_GRID | PQ_TRAIT_HOMOGENEOUS | PQ_TRAIT_SHIFTS,
 };

@@ -69,7 +69,7 @@ pq_status pq_tt_modes_of(const pq_layer *layer, pq_tt_modes *out, pq_err *err)
     char             name[32];
     pq_status        st = PQ_OK;
 
-    t.windowed = strcmp(layer->kind->name, "tt_conv2d") == 0;
+    t.windowed = layer->kind->form == PQ_FORM_WINDOW_CORES;
     if (t.windowed) {
         PQ_TRY(read_window(layer, &t, err));
     }

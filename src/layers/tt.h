@@ -1,6 +1,6 @@
 /**
  * @file
- * Kernels held as tensor trains and rings: what tt_dense, ring_dense and tt_conv2d share.
+ * Kernels held as tensor trains and rings: what the kinds of cores share.
  * For layers, and for rooms that run or count them.
  *
  * Weights "core1" … "core<d>" [r_{k-1}, n_k, m_k, r_k], r_0 = r_d = 1 (with a window: the

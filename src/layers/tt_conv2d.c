@@ -136,4 +136,5 @@ const pq_layer_kind pq_layer_kind_tt_conv2d = {
     .macs        = macs,
     .forward     = forward,
     .backward    = backward,
+    .form        = PQ_FORM_WINDOW_CORES,
 };

@@ -12,4 +12,5 @@ const pq_layer_kind pq_layer_kind_tt_dense = {
     .macs       = pq_tt_rows_macs,
     .forward    = pq_tt_rows_forward,
     .backward   = pq_tt_rows_backward,
+    .form       = PQ_FORM_CORES,
 };

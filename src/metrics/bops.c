@@ -63,7 +63,6 @@ static double bops_of_node(const pq_graph *graph, size_t node)
 {
     const pq_layer  *layer  = graph->nodes[node].layer;
     const pq_weight *kernel = pq_layer_weight(layer, "kernel");
-    const char      *kind   = layer->kind->name;
     double           b_x;
 
     if (graph->nodes[node].n_inputs == 0) {
@@ -75,10 +74,9 @@ static double bops_of_node(const pq_graph *graph, size_t node)
             kernel, (double)kernel->value->count / (double)kernel->value->shape.dim[0],
             (double)pq_node_macs(graph, node) / (double)kernel->value->count, b_x);
     }
-    return strcmp(kind, "tt_dense") == 0 || strcmp(kind, "ring_dense") == 0
-               ? bops_of_cores(graph, node, b_x)
-           : strcmp(kind, "tt_conv2d") == 0 ? bops_of_whole(graph, node, b_x)
-                                            : 0.0;
+    return layer->kind->form == PQ_FORM_CORES          ? bops_of_cores(graph, node, b_x)
+           : layer->kind->form == PQ_FORM_WINDOW_CORES ? bops_of_whole(graph, node, b_x)
+                                                       : 0.0;
 }
 
 static pq_status compute(const pq_evaluation *e, const void *params, pq_values *out,

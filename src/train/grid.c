@@ -169,10 +169,8 @@ static void look_around(const pq_net *net, const pq_graph *graph, around *at)
 /* The loss does what ends a graph, unrounded: its quantizer has no operation. */
 static bool is_link(const pq_graph *graph, size_t node)
 {
-    const char *kind = graph->nodes[node].layer->kind->name;
-
     return node == graph->output &&
-           (strcmp(kind, "softmax") == 0 || strcmp(kind, "sigmoid") == 0);
+           pq_layer_is(graph->nodes[node].layer, PQ_TRAIT_PROBABILITY);
 }
 
 /* The grid of an output is trained where a layer is that the output comes from; that of

@@ -37,7 +37,7 @@ typedef struct {
 
 /** How one kind of layer is trained: a row of the table in net.c. */
 typedef struct {
-    const char *kind;
+    const char *kernel; /**< what computes it, for `model info` */
     /** Fills op->state, op->scratch_bytes; NULL = nothing. */
     pq_status (*setup)(pq_net *net, pq_op *op, pq_err *err);
     /** Brings what depends on the weights up to date (packed panels); NULL = nothing. */
@@ -47,8 +47,6 @@ typedef struct {
     void (*forward)(const pq_net_call *c);
     void (*backward_sums)(const pq_net_call *c);
     void (*backward)(const pq_net_call *c);
-    /** Whether a layer of the kind fits this code; NULL = always. */
-    bool (*accepts)(const pq_node *node);
     bool needs_in, needs_out; /**< backward reads the inputs, the output */
     bool takes_relu;          /**< a following relu is done in the same pass */
 } pq_op_class;
@@ -243,10 +241,16 @@ static inline float *pq_net_gradient_to_add(const pq_net_call *c, size_t input)
 void pq_net_pass_on(const pq_net_call *c, size_t input, size_t n, const float *dy);
 
 extern const pq_op_class pq_op_dense, pq_op_conv2d, pq_op_taps, pq_op_batch_norm,
-    pq_op_relu, pq_op_leaky_relu, pq_op_turning_relu, pq_op_gelu, pq_op_clip, pq_op_elu,
-    pq_op_sigmoid, pq_op_tanh, pq_op_add, pq_op_multiply, pq_op_concat, pq_op_max_pool,
-    pq_op_avg_pool, pq_op_global_max_pool, pq_op_global_avg_pool, pq_op_dropout,
-    pq_op_slice, pq_op_masked_pool, pq_op_tt_dense, pq_op_tt_conv2d, pq_op_round,
-    pq_op_kind;
+    pq_op_add, pq_op_dropout, pq_op_moves, pq_op_plain, pq_op_plain_of_in,
+    pq_op_plain_of_out, pq_op_plain_of_both, pq_op_cores, pq_op_round, pq_op_kind;
+
+/** Code for a layer in training. */
+const pq_op_class *pq_op_class_of(const pq_layer *layer);
+
+/** Whether pq_op_conv2d can take a convolution; pq_op_taps takes all but trains. */
+bool pq_op_conv2d_accepts(const pq_layer *layer);
+
+/** Whether pq_op_cores can take a layer of cores. */
+bool pq_op_cores_accepts(const pq_layer *layer);
 
 #endif

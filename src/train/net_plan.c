@@ -4,48 +4,44 @@
 
 #include "core/memory.h"
 #include "graph/head.h"
-#include "layers/kinds.h"
 
-/* Kinds with code of their own; every other kind runs through its own double
-   precision forward and backward. */
-static const pq_op_class *const classes[] = {
-    &pq_op_dense,
-    &pq_op_conv2d,
-    &pq_op_taps,
-    &pq_op_batch_norm,
-    &pq_op_relu,
-    &pq_op_leaky_relu,
-    &pq_op_turning_relu,
-    &pq_op_gelu,
-    &pq_op_clip,
-    &pq_op_elu,
-    &pq_op_sigmoid,
-    &pq_op_tanh,
-    &pq_op_add,
-    &pq_op_multiply,
-    &pq_op_concat,
-    &pq_op_max_pool,
-    &pq_op_avg_pool,
-    &pq_op_global_max_pool,
-    &pq_op_global_avg_pool,
-    &pq_op_dropout,
-    &pq_op_slice,
-    &pq_op_masked_pool,
-    &pq_op_tt_dense,
-    &pq_op_tt_conv2d,
-};
-
-static const pq_op_class *class_of(const pq_node *node)
+/* By what its backward32 reads. */
+static const pq_op_class *plain_class(const pq_layer *layer)
 {
-    const char *kind = node->layer->kind->name;
+    const bool in  = pq_layer_is(layer, PQ_TRAIT_READS_IN);
+    const bool out = pq_layer_is(layer, PQ_TRAIT_READS_OUT);
 
-    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
-        if (strcmp(classes[i]->kind, kind) == 0 &&
-            (classes[i]->accepts == NULL || classes[i]->accepts(node))) {
-            return classes[i];
-        }
+    return in && out ? &pq_op_plain_of_both
+           : in      ? &pq_op_plain_of_in
+           : out     ? &pq_op_plain_of_out
+                     : &pq_op_plain;
+}
+
+/* What there is no code for runs through its own double precision forward and backward.
+ */
+const pq_op_class *pq_op_class_of(const pq_layer *layer)
+{
+    switch (layer->kind->form) {
+    case PQ_FORM_DENSE:
+        return &pq_op_dense;
+    case PQ_FORM_CONVOLUTION:
+        return pq_op_conv2d_accepts(layer) ? &pq_op_conv2d : &pq_op_taps;
+    case PQ_FORM_WINDOW_CORES:
+        return pq_op_conv2d_accepts(layer) ? &pq_op_conv2d : &pq_op_kind;
+    case PQ_FORM_CORES:
+        return pq_op_cores_accepts(layer) ? &pq_op_cores : &pq_op_kind;
+    case PQ_FORM_NORM:
+        return &pq_op_batch_norm;
+    case PQ_FORM_SUM:
+        return &pq_op_add;
+    case PQ_FORM_PLAIN:
+        break;
     }
-    return &pq_op_kind;
+    return pq_layer_is(layer, PQ_TRAIT_RANDOM)  ? &pq_op_dropout
+           : pq_layer_is(layer, PQ_TRAIT_MOVES) ? &pq_op_moves
+           : layer->kind->forward32 != NULL && layer->kind->backward32 != NULL
+               ? plain_class(layer)
+               : &pq_op_kind;
 }
 
 static bool is_kind(const pq_node *node, const char *kind)
@@ -56,10 +52,8 @@ static bool is_kind(const pq_node *node, const char *kind)
 /* Kinds that only rename their input's items. */
 static bool is_alias(const pq_node *node)
 {
-    return is_kind(node, "flatten") || is_kind(node, "reshape") ||
-           is_kind(node, "identity") ||
-           (is_kind(node, "dropout") &&
-            ((const pq_dropout_params *)node->layer->params)->rate <= 0.0);
+    return pq_layer_is(node->layer, PQ_TRAIT_ALIAS) &&
+           !pq_layer_is(node->layer, PQ_TRAIT_RANDOM);
 }
 
 static size_t items(const pq_shape *shape)
@@ -183,7 +177,7 @@ static pq_status add_node(pq_net *net, const pq_graph *graph, size_t i,
     if (is_kind(node, "input")) {
         PQ_TRY(add_input(net, graph, i, err));
     } else if (i == pq_head_node(graph) && ends_in_aliases(graph) &&
-               (is_kind(node, "softmax") || is_kind(node, "sigmoid"))) {
+               pq_layer_is(node->layer, PQ_TRAIT_PROBABILITY)) {
         net->link        = node->layer->kind->name;
         net->value_of[i] = net->value_of[node->inputs[0]];
         goto cleanup; /* the loss does it, unrounded */
@@ -194,7 +188,7 @@ static pq_status add_node(pq_net *net, const pq_graph *graph, size_t i,
         relu->name       = node->name;
         net->value_of[i] = relu->out;
     } else {
-        add_op(net, graph, i, class_of(node));
+        add_op(net, graph, i, pq_op_class_of(node->layer));
     }
     if (node->quant != NULL) {
         add_rounding(net, graph, i);

@@ -34,12 +34,12 @@ typedef struct {
     pq_tt_kernel *tt; /* the kernel is rebuilt from a tensor train, or NULL */
 } state;
 
-static bool accepts(const pq_node *node)
+bool pq_op_conv2d_accepts(const pq_layer *layer)
 {
-    const pq_conv2d_params *p = node->layer->params;
+    const pq_conv2d_params *p = layer->params;
 
-    const pq_weight *kernel = pq_layer_weight(node->layer, "kernel");
-    const pq_weight *w = kernel != NULL ? kernel : pq_layer_weight(node->layer, "window");
+    const pq_weight *kernel = pq_layer_weight(layer, "kernel");
+    const pq_weight *w      = kernel != NULL ? kernel : pq_layer_weight(layer, "window");
 
     return p->groups == 1 && p->dilation_h == 1 && p->dilation_w == 1 &&
            w->value->shape.dim[1] <= KERNEL_ROWS;
@@ -196,7 +196,7 @@ static void forward(const pq_net_call *c)
     const size_t row = s->x.columns * s->w.channels, pixels = s->w.out_h * s->w.out_w;
     const float *image = pq_net_value(c, c->op->in[0]);
     float       *out   = pq_net_value(c, c->op->out);
-    pq_gemm      g     = {.m          = s->pixel ? c->rows * pixels : s->w.out_w,
+    pq_matmul    g     = {.m          = s->pixel ? c->rows * pixels : s->w.out_w,
                           .n          = s->out,
                           .a          = image,
                           .a_row      = s->w.stride_w * s->w.channels,
@@ -243,20 +243,21 @@ static void kernel_gradient(const pq_net_call *c, const float *x, const float *d
     const size_t row = s->w.kernel_w * s->w.channels;
 
     for (size_t ky = 0; ky < s->w.kernel_h; ky++) {
-        c->net->kernels->gemm(&(pq_gemm){.m       = s->out,
-                                         .n       = row,
-                                         .a       = dy,
-                                         .a_row   = 1,
-                                         .a_col   = s->out,
-                                         .b       = x + ky * s->x.columns * s->w.channels,
-                                         .b_row   = s->w.stride_w * s->w.channels,
-                                         .b_panel = s->panel_weight,
-                                         .panel   = s->panel_weight,
-                                         .c       = change_of(c) + ky * row,
-                                         .c_row   = s->taps * s->w.channels,
-                                         .n_segments = s->w.out_h,
-                                         .segments   = s->rows_w,
-                                         .add = first ? NULL : change_of(c) + ky * row});
+        c->net->kernels->gemm(
+            &(pq_matmul){.m          = s->out,
+                         .n          = row,
+                         .a          = dy,
+                         .a_row      = 1,
+                         .a_col      = s->out,
+                         .b          = x + ky * s->x.columns * s->w.channels,
+                         .b_row      = s->w.stride_w * s->w.channels,
+                         .b_panel    = s->panel_weight,
+                         .panel      = s->panel_weight,
+                         .c          = change_of(c) + ky * row,
+                         .c_row      = s->taps * s->w.channels,
+                         .n_segments = s->w.out_h,
+                         .segments   = s->rows_w,
+                         .add        = first ? NULL : change_of(c) + ky * row});
     }
 }
 
@@ -301,20 +302,20 @@ static void image_row_gradient(const pq_net_call *c, const float *dy, size_t y,
     const size_t at = (first + w->pad_left) / w->stride_w + s->dy.left - (taps - 1);
     float       *to = dx + (y * w->in_w + first) * w->channels;
     c->net->kernels->gemm(
-        &(pq_gemm){.m          = (w->in_w - first + w->stride_w - 1) / w->stride_w,
-                   .n          = w->channels,
-                   .a          = dy + at * s->out,
-                   .a_row      = s->out,
-                   .a_col      = 1,
-                   .b          = s->backward,
-                   .b_row      = s->panel_backward,
-                   .b_panel    = s->taps * s->out * s->panel_backward,
-                   .panel      = s->panel_backward,
-                   .c          = to,
-                   .c_row      = w->stride_w * w->channels,
-                   .n_segments = n,
-                   .segments   = list,
-                   .add        = c->op->accumulate[0] ? to : NULL});
+        &(pq_matmul){.m          = (w->in_w - first + w->stride_w - 1) / w->stride_w,
+                     .n          = w->channels,
+                     .a          = dy + at * s->out,
+                     .a_row      = s->out,
+                     .a_col      = 1,
+                     .b          = s->backward,
+                     .b_row      = s->panel_backward,
+                     .b_panel    = s->taps * s->out * s->panel_backward,
+                     .panel      = s->panel_backward,
+                     .c          = to,
+                     .c_row      = w->stride_w * w->channels,
+                     .n_segments = n,
+                     .segments   = list,
+                     .add        = c->op->accumulate[0] ? to : NULL});
 }
 
 static void backward(const pq_net_call *c)
@@ -355,20 +356,10 @@ static void backward(const pq_net_call *c)
     }
 }
 
-const pq_op_class pq_op_conv2d = {.kind       = "conv2d",
-                                  .accepts    = accepts,
+const pq_op_class pq_op_conv2d = {.kernel     = "float32:products",
                                   .setup      = setup,
                                   .prepare    = prepare,
                                   .forward    = forward,
                                   .backward   = backward,
                                   .needs_in   = true,
                                   .takes_relu = true};
-
-const pq_op_class pq_op_tt_conv2d = {.kind       = "tt_conv2d",
-                                     .accepts    = accepts,
-                                     .setup      = setup,
-                                     .prepare    = prepare,
-                                     .forward    = forward,
-                                     .backward   = backward,
-                                     .needs_in   = true,
-                                     .takes_relu = true};

@@ -60,21 +60,21 @@ static void forward(const pq_net_call *c)
     const pq_segment all = {.k = s->in};
 
     c->net->kernels->gemm(
-        &(pq_gemm){.m          = c->rows * s->per_event,
-                   .n          = s->out,
-                   .a          = pq_net_value(c, c->op->in[0]),
-                   .a_row      = s->in,
-                   .a_col      = 1,
-                   .b          = s->forward,
-                   .b_row      = s->panel_forward,
-                   .b_panel    = s->in * s->panel_forward,
-                   .panel      = s->panel_forward,
-                   .c          = pq_net_value(c, c->op->out),
-                   .c_row      = s->out,
-                   .n_segments = 1,
-                   .segments   = &all,
-                   .bias       = s->bias != SIZE_MAX ? c->net->used + s->bias : NULL,
-                   .clip       = pq_net_clip(c)});
+        &(pq_matmul){.m          = c->rows * s->per_event,
+                     .n          = s->out,
+                     .a          = pq_net_value(c, c->op->in[0]),
+                     .a_row      = s->in,
+                     .a_col      = 1,
+                     .b          = s->forward,
+                     .b_row      = s->panel_forward,
+                     .b_panel    = s->in * s->panel_forward,
+                     .panel      = s->panel_forward,
+                     .c          = pq_net_value(c, c->op->out),
+                     .c_row      = s->out,
+                     .n_segments = 1,
+                     .segments   = &all,
+                     .bias       = s->bias != SIZE_MAX ? c->net->used + s->bias : NULL,
+                     .clip       = pq_net_clip(c)});
 }
 
 /* dW = dY^T X */
@@ -84,19 +84,19 @@ static void weight_gradient(const pq_net_call *c, const float *dy)
     const size_t     rows = c->rows * s->per_event;
     const pq_segment all  = {.k = rows};
 
-    c->net->kernels->gemm(&(pq_gemm){.m          = s->out,
-                                     .n          = s->in,
-                                     .a          = dy,
-                                     .a_row      = 1,
-                                     .a_col      = s->out,
-                                     .b          = pq_net_value(c, c->op->in[0]),
-                                     .b_row      = s->in,
-                                     .b_panel    = s->panel_backward,
-                                     .panel      = s->panel_backward,
-                                     .c          = c->gradients + s->kernel,
-                                     .c_row      = s->in,
-                                     .n_segments = 1,
-                                     .segments   = &all});
+    c->net->kernels->gemm(&(pq_matmul){.m          = s->out,
+                                       .n          = s->in,
+                                       .a          = dy,
+                                       .a_row      = 1,
+                                       .a_col      = s->out,
+                                       .b          = pq_net_value(c, c->op->in[0]),
+                                       .b_row      = s->in,
+                                       .b_panel    = s->panel_backward,
+                                       .panel      = s->panel_backward,
+                                       .c          = c->gradients + s->kernel,
+                                       .c_row      = s->in,
+                                       .n_segments = 1,
+                                       .segments   = &all});
     if (s->bias != SIZE_MAX) {
         memset(c->gradients + s->bias, 0, s->out * sizeof(float));
         c->net->kernels->column_sum(rows, s->out, dy, c->gradients + s->bias);
@@ -118,24 +118,24 @@ static void backward(const pq_net_call *c)
     }
     if (c->op->wants[0]) {
         float *dx = pq_net_gradient(c, c->op->in[0]);
-        c->net->kernels->gemm(&(pq_gemm){.m          = rows,
-                                         .n          = s->in,
-                                         .a          = dy,
-                                         .a_row      = s->out,
-                                         .a_col      = 1,
-                                         .b          = s->backward,
-                                         .b_row      = s->panel_backward,
-                                         .b_panel    = s->out * s->panel_backward,
-                                         .panel      = s->panel_backward,
-                                         .c          = dx,
-                                         .c_row      = s->in,
-                                         .n_segments = 1,
-                                         .segments   = &all,
-                                         .add        = c->op->accumulate[0] ? dx : NULL});
+        c->net->kernels->gemm(&(pq_matmul){.m          = rows,
+                                           .n          = s->in,
+                                           .a          = dy,
+                                           .a_row      = s->out,
+                                           .a_col      = 1,
+                                           .b          = s->backward,
+                                           .b_row      = s->panel_backward,
+                                           .b_panel    = s->out * s->panel_backward,
+                                           .panel      = s->panel_backward,
+                                           .c          = dx,
+                                           .c_row      = s->in,
+                                           .n_segments = 1,
+                                           .segments   = &all,
+                                           .add = c->op->accumulate[0] ? dx : NULL});
     }
 }
 
-const pq_op_class pq_op_dense = {.kind       = "dense",
+const pq_op_class pq_op_dense = {.kernel     = "float32:products",
                                  .setup      = setup,
                                  .prepare    = prepare,
                                  .forward    = forward,

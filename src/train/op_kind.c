@@ -148,7 +148,7 @@ static void backward(const pq_net_call *c)
     }
 }
 
-const pq_op_class pq_op_kind = {.kind      = "",
+const pq_op_class pq_op_kind = {.kernel    = "plain loops in double",
                                 .setup     = setup,
                                 .forward   = forward,
                                 .backward  = backward,

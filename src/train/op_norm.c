@@ -321,7 +321,7 @@ static void backward(const pq_net_call *c)
     }
 }
 
-const pq_op_class pq_op_batch_norm = {.kind          = "batch_norm",
+const pq_op_class pq_op_batch_norm = {.kernel        = "float32:sums and lines",
                                       .setup         = setup,
                                       .forward_sums  = forward_sums,
                                       .forward       = forward,

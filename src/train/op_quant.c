@@ -97,7 +97,7 @@ static void backward(const pq_net_call *c)
     pq_net_pass_on(c, 0, items(c), dy);
 }
 
-const pq_op_class pq_op_round = {.kind     = "",
+const pq_op_class pq_op_round = {.kernel   = "float32:rounding",
                                  .setup    = setup,
                                  .forward  = forward,
                                  .backward = backward,

@@ -159,21 +159,21 @@ static void forward_group(const pq_net_call *c, const float *x, size_t row, size
     const float *bias = s->bias != SIZE_MAX ? c->net->used + s->bias : NULL;
 
     c->net->kernels->gemm(
-        &(pq_gemm){.m          = s->w.out_w,
-                   .n          = s->group_out,
-                   .a          = x + corner(s, row, 0) + g * s->group_in,
-                   .a_row      = s->w.stride_w * s->w.channels,
-                   .a_col      = 1,
-                   .b          = s->forward + g * s->packed,
-                   .b_row      = s->panel_forward,
-                   .b_panel    = s->taps * s->group_in * s->panel_forward,
-                   .panel      = s->panel_forward,
-                   .c          = y + g * s->group_out,
-                   .c_row      = s->out,
-                   .n_segments = s->taps,
-                   .segments   = s->taps_x,
-                   .bias       = bias != NULL ? bias + g * s->group_out : NULL,
-                   .clip       = pq_net_clip(c)});
+        &(pq_matmul){.m          = s->w.out_w,
+                     .n          = s->group_out,
+                     .a          = x + corner(s, row, 0) + g * s->group_in,
+                     .a_row      = s->w.stride_w * s->w.channels,
+                     .a_col      = 1,
+                     .b          = s->forward + g * s->packed,
+                     .b_row      = s->panel_forward,
+                     .b_panel    = s->taps * s->group_in * s->panel_forward,
+                     .panel      = s->panel_forward,
+                     .c          = y + g * s->group_out,
+                     .c_row      = s->out,
+                     .n_segments = s->taps,
+                     .segments   = s->taps_x,
+                     .bias       = bias != NULL ? bias + g * s->group_out : NULL,
+                     .clip       = pq_net_clip(c)});
 }
 
 static void forward_alone(const pq_net_call *c, const float *x, size_t row, float *y)
@@ -229,20 +229,20 @@ static void kernel_gradient(const pq_net_call *c, const float *x, const float *d
     for (size_t i = 0; i < s->groups * s->taps; i++) {
         const size_t g = i / s->taps, t = i % s->taps;
         float *to = c->gradients + s->kernel + g * s->group_out * k + t * s->group_in;
-        c->net->kernels->gemm(&(pq_gemm){.m       = s->group_out,
-                                         .n       = s->group_in,
-                                         .a       = dy + g * s->group_out,
-                                         .a_row   = 1,
-                                         .a_col   = s->out,
-                                         .b       = x + s->taps_x[t].a + g * s->group_in,
-                                         .b_row   = s->w.stride_w * s->w.channels,
-                                         .b_panel = s->panel_weight,
-                                         .panel   = s->panel_weight,
-                                         .c       = to,
-                                         .c_row   = k,
-                                         .n_segments = s->w.out_h,
-                                         .segments   = s->rows_w,
-                                         .add        = first ? NULL : to});
+        c->net->kernels->gemm(&(pq_matmul){.m     = s->group_out,
+                                           .n     = s->group_in,
+                                           .a     = dy + g * s->group_out,
+                                           .a_row = 1,
+                                           .a_col = s->out,
+                                           .b     = x + s->taps_x[t].a + g * s->group_in,
+                                           .b_row = s->w.stride_w * s->w.channels,
+                                           .b_panel    = s->panel_weight,
+                                           .panel      = s->panel_weight,
+                                           .c          = to,
+                                           .c_row      = k,
+                                           .n_segments = s->w.out_h,
+                                           .segments   = s->rows_w,
+                                           .add        = first ? NULL : to});
     }
 }
 
@@ -256,19 +256,19 @@ static void image_gradient(const pq_net_call *c, const float *dy, size_t row, fl
 
     for (size_t g = 0; g < s->groups; g++) {
         c->net->kernels->gemm(
-            &(pq_gemm){.m          = s->w.out_w,
-                       .n          = k,
-                       .a          = dy + g * s->group_out,
-                       .a_row      = s->out,
-                       .a_col      = 1,
-                       .b          = c->net->used + s->kernel + g * s->group_out * k,
-                       .b_row      = k,
-                       .b_panel    = s->panel_backward,
-                       .panel      = s->panel_backward,
-                       .c          = back,
-                       .c_row      = k,
-                       .n_segments = 1,
-                       .segments   = &all});
+            &(pq_matmul){.m          = s->w.out_w,
+                         .n          = k,
+                         .a          = dy + g * s->group_out,
+                         .a_row      = s->out,
+                         .a_col      = 1,
+                         .b          = c->net->used + s->kernel + g * s->group_out * k,
+                         .b_row      = k,
+                         .b_panel    = s->panel_backward,
+                         .panel      = s->panel_backward,
+                         .c          = back,
+                         .c_row      = k,
+                         .n_segments = 1,
+                         .segments   = &all});
         for (size_t i = 0; i < s->w.out_w * s->taps; i++) {
             c->net->kernels->add(s->group_in, back + i * s->group_in,
                                  dx + corner(s, row, i / s->taps) +
@@ -363,7 +363,7 @@ static void backward(const pq_net_call *c)
     }
 }
 
-const pq_op_class pq_op_taps = {.kind       = "conv2d",
+const pq_op_class pq_op_taps = {.kernel     = "float32:products",
                                 .setup      = setup,
                                 .prepare    = prepare,
                                 .forward    = forward,

@@ -157,19 +157,19 @@ static void prepare(const pq_net *net, pq_op *op)
 
 static void apply(const pq_net_call *c, const core *k, const float *x, float *y)
 {
-    c->net->kernels->gemm(&(pq_gemm){.m          = k->others,
-                                     .n          = k->n * k->r2,
-                                     .a          = x,
-                                     .a_row      = k->r,
-                                     .a_col      = k->r == 1 ? k->others : 1,
-                                     .b          = k->forward,
-                                     .b_row      = k->panel_forward,
-                                     .b_panel    = k->m * k->r * k->panel_forward,
-                                     .panel      = k->panel_forward,
-                                     .c          = y,
-                                     .c_row      = k->n * k->r2,
-                                     .n_segments = k->n_segments,
-                                     .segments   = k->segments});
+    c->net->kernels->gemm(&(pq_matmul){.m          = k->others,
+                                       .n          = k->n * k->r2,
+                                       .a          = x,
+                                       .a_row      = k->r,
+                                       .a_col      = k->r == 1 ? k->others : 1,
+                                       .b          = k->forward,
+                                       .b_row      = k->panel_forward,
+                                       .b_panel    = k->m * k->r * k->panel_forward,
+                                       .panel      = k->panel_forward,
+                                       .c          = y,
+                                       .c_row      = k->n * k->r2,
+                                       .n_segments = k->n_segments,
+                                       .segments   = k->segments});
 }
 
 /* Runs the first `n` cores; the value behind the last of them goes to y. */
@@ -211,20 +211,20 @@ static void core_gradient(const pq_net_call *c, const core *k, const float *x,
     const pq_segment all     = {.k = k->others};
 
     for (size_t i = 0; i < k->n_segments; i++) {
-        c->net->kernels->gemm(&(pq_gemm){.m          = k->r == 1 ? k->m : k->r,
-                                         .n          = columns,
-                                         .a          = x + i * k->others * k->r,
-                                         .a_row      = k->r == 1 ? k->others : 1,
-                                         .a_col      = k->r,
-                                         .b          = dy,
-                                         .b_row      = columns,
-                                         .b_panel    = k->panel_forward,
-                                         .panel      = k->panel_forward,
-                                         .c          = change + i * k->r * columns,
-                                         .c_row      = columns,
-                                         .n_segments = 1,
-                                         .segments   = &all,
-                                         .add        = change + i * k->r * columns});
+        c->net->kernels->gemm(&(pq_matmul){.m          = k->r == 1 ? k->m : k->r,
+                                           .n          = columns,
+                                           .a          = x + i * k->others * k->r,
+                                           .a_row      = k->r == 1 ? k->others : 1,
+                                           .a_col      = k->r,
+                                           .b          = dy,
+                                           .b_row      = columns,
+                                           .b_panel    = k->panel_forward,
+                                           .panel      = k->panel_forward,
+                                           .c          = change + i * k->r * columns,
+                                           .c_row      = columns,
+                                           .n_segments = 1,
+                                           .segments   = &all,
+                                           .add        = change + i * k->r * columns});
     }
 }
 
@@ -235,19 +235,19 @@ static void value_gradient(const pq_net_call *c, const core *k, const float *dy,
     const size_t     columns = k->m * k->r;
     const pq_segment all     = {.k = k->n * k->r2};
 
-    c->net->kernels->gemm(&(pq_gemm){.m          = k->others,
-                                     .n          = columns,
-                                     .a          = dy,
-                                     .a_row      = all.k,
-                                     .a_col      = 1,
-                                     .b          = k->backward,
-                                     .b_row      = k->panel_backward,
-                                     .b_panel    = all.k * k->panel_backward,
-                                     .panel      = k->panel_backward,
-                                     .c          = part,
-                                     .c_row      = columns,
-                                     .n_segments = 1,
-                                     .segments   = &all});
+    c->net->kernels->gemm(&(pq_matmul){.m          = k->others,
+                                       .n          = columns,
+                                       .a          = dy,
+                                       .a_row      = all.k,
+                                       .a_col      = 1,
+                                       .b          = k->backward,
+                                       .b_row      = k->panel_backward,
+                                       .b_panel    = all.k * k->panel_backward,
+                                       .panel      = k->panel_backward,
+                                       .c          = part,
+                                       .c_row      = columns,
+                                       .n_segments = 1,
+                                       .segments   = &all});
     for (size_t p = 0; p < k->others; p++) {
         for (size_t m = 0; m < k->m; m++, part += k->r) {
             float *to = dx + (m * k->others + p) * k->r;
@@ -332,10 +332,17 @@ static void backward(const pq_net_call *c)
     }
 }
 
-const pq_op_class pq_op_tt_dense = {.kind       = "tt_dense",
-                                    .setup      = setup,
-                                    .prepare    = prepare,
-                                    .forward    = forward,
-                                    .backward   = backward,
-                                    .needs_in   = true,
-                                    .takes_relu = true};
+bool pq_op_cores_accepts(const pq_layer *layer)
+{
+    pq_tt_modes t;
+
+    return pq_tt_modes_of(layer, &t, NULL) == PQ_OK && t.ring == 1;
+}
+
+const pq_op_class pq_op_cores = {.kernel     = "float32:products of cores",
+                                 .setup      = setup,
+                                 .prepare    = prepare,
+                                 .forward    = forward,
+                                 .backward   = backward,
+                                 .needs_in   = true,
+                                 .takes_relu = true};

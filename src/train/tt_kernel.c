@@ -121,19 +121,19 @@ const float *pq_tt_kernel_rebuild(const pq_net *net, pq_tt_kernel *k)
         const core      *c   = &k->cores[i];
         const float     *w   = net->used + c->weight;
         const pq_segment all = {.k = c->r};
-        net->kernels->gemm(&(pq_gemm){.m          = c->items,
-                                      .n          = c->columns,
-                                      .a          = before(net, k, i),
-                                      .a_row      = c->r,
-                                      .a_col      = 1,
-                                      .b          = w,
-                                      .b_row      = c->columns,
-                                      .b_panel    = c->panel,
-                                      .panel      = c->panel,
-                                      .c          = c->behind,
-                                      .c_row      = c->columns,
-                                      .n_segments = 1,
-                                      .segments   = &all});
+        net->kernels->gemm(&(pq_matmul){.m          = c->items,
+                                        .n          = c->columns,
+                                        .a          = before(net, k, i),
+                                        .a_row      = c->r,
+                                        .a_col      = 1,
+                                        .b          = w,
+                                        .b_row      = c->columns,
+                                        .b_panel    = c->panel,
+                                        .panel      = c->panel,
+                                        .c          = c->behind,
+                                        .c_row      = c->columns,
+                                        .n_segments = 1,
+                                        .segments   = &all});
         pq_pack_panels(c->columns, c->r, w, 1, c->columns, c->panel_back, c->transposed);
     }
     whole = k->cores[k->d - 1].behind;
@@ -150,32 +150,32 @@ static void step_back(const pq_net_call *call, const pq_tt_kernel *k, size_t i,
     const core      *c     = &k->cores[i];
     const pq_segment items = {.k = c->items}, columns = {.k = c->columns};
 
-    call->net->kernels->gemm(&(pq_gemm){.m          = c->r,
-                                        .n          = c->columns,
-                                        .a          = before(call->net, k, i),
-                                        .a_row      = 1,
-                                        .a_col      = c->r,
-                                        .b          = from,
-                                        .b_row      = c->columns,
-                                        .b_panel    = c->panel,
-                                        .panel      = c->panel,
-                                        .c          = call->gradients + c->weight,
-                                        .c_row      = c->columns,
-                                        .n_segments = 1,
-                                        .segments   = &items});
-    call->net->kernels->gemm(&(pq_gemm){.m          = c->items,
-                                        .n          = c->r,
-                                        .a          = from,
-                                        .a_row      = c->columns,
-                                        .a_col      = 1,
-                                        .b          = c->transposed,
-                                        .b_row      = c->panel_back,
-                                        .b_panel    = c->columns * c->panel_back,
-                                        .panel      = c->panel_back,
-                                        .c          = to,
-                                        .c_row      = c->r,
-                                        .n_segments = 1,
-                                        .segments   = &columns});
+    call->net->kernels->gemm(&(pq_matmul){.m          = c->r,
+                                          .n          = c->columns,
+                                          .a          = before(call->net, k, i),
+                                          .a_row      = 1,
+                                          .a_col      = c->r,
+                                          .b          = from,
+                                          .b_row      = c->columns,
+                                          .b_panel    = c->panel,
+                                          .panel      = c->panel,
+                                          .c          = call->gradients + c->weight,
+                                          .c_row      = c->columns,
+                                          .n_segments = 1,
+                                          .segments   = &items});
+    call->net->kernels->gemm(&(pq_matmul){.m          = c->items,
+                                          .n          = c->r,
+                                          .a          = from,
+                                          .a_row      = c->columns,
+                                          .a_col      = 1,
+                                          .b          = c->transposed,
+                                          .b_row      = c->panel_back,
+                                          .b_panel    = c->columns * c->panel_back,
+                                          .panel      = c->panel_back,
+                                          .c          = to,
+                                          .c_row      = c->r,
+                                          .n_segments = 1,
+                                          .segments   = &columns});
 }
 
 void pq_tt_kernel_spread(const pq_net_call *c, const pq_tt_kernel *k, float *scratch)

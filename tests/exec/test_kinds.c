@@ -140,3 +140,31 @@ Test(kinds, every_kind_on_grids_runs_in_every_engine)
 {
     walk(true);
 }
+
+/* No step of a float engine that no grid asks for something else runs in double. */
+Test(kinds, every_kind_has_float_code_in_the_float_engines)
+{
+    static const char *const engines[] = {"blas", "onednn"};
+    pq_rng                   rng       = pq_rng_stream(13, "kinds");
+
+    for (size_t i = 0; i < N_LAYER_CASES; i++) {
+        pq_graph *g = graph_of(&layer_cases[i], &rng);
+        for (size_t e = 0; pq_engine_names[e] != NULL; e++) {
+            const pq_plan_options options = {pq_engine_names[e], 4};
+            pq_plan              *plan    = NULL;
+            pq_text               kernels = {0};
+            if (strcmp(options.engine, engines[0]) != 0 &&
+                strcmp(options.engine, engines[1]) != 0) {
+                continue;
+            }
+            OK(pq_plan_create(g, &options, &plan, &err));
+            pq_plan_kernels(plan, &kernels);
+            cr_expect(kernels.text == NULL || strstr(kernels.text, "double") == NULL,
+                      "%s (%s) in %s: %s", layer_cases[i].kind, layer_cases[i].attributes,
+                      options.engine, kernels.text);
+            pq_text_free(&kernels);
+            pq_plan_free(&plan);
+        }
+        pq_graph_free(&g);
+    }
+}

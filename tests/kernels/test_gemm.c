@@ -32,7 +32,7 @@ static void fill(pq_rng *r, float *x)
 }
 
 /* The plain loops that the kernel stands for. */
-static void reference(const pq_gemm *g)
+static void reference(const pq_matmul *g)
 {
     for (size_t i = 0; i < g->m * g->n; i++) {
         const size_t row = i / g->n, j = i % g->n;
@@ -56,19 +56,19 @@ static void reference(const pq_gemm *g)
 /* Products of random shape: rows that overlap or lie apart, a transposed A, segments,
    a last panel that is not full, sums onto C or onto another array, clips. */
 static void draw(pq_rng *r, const pq_kernels *k, pq_segment *segments, pq_clip *clip,
-                 pq_gemm *g)
+                 pq_matmul *g)
 {
     size_t rows = 0;
 
     *clip    = (pq_clip){-(float)pq_rng_uniform(r), (float)pq_rng_uniform(r)};
-    *g       = (pq_gemm){.m          = 1 + below(r, MOST_ROWS),
-                         .n          = 1 + below(r, MOST_COLUMNS),
-                         .a          = a,
-                         .b          = b,
-                         .segments   = segments,
-                         .n_segments = below(r, MOST_SEGMENTS + 1),
-                         .bias       = below(r, 2) ? bias : NULL,
-                         .clip       = below(r, 2) ? clip : NULL};
+    *g       = (pq_matmul){.m          = 1 + below(r, MOST_ROWS),
+                           .n          = 1 + below(r, MOST_COLUMNS),
+                           .a          = a,
+                           .b          = b,
+                           .segments   = segments,
+                           .n_segments = below(r, MOST_SEGMENTS + 1),
+                           .bias       = below(r, 2) ? bias : NULL,
+                           .clip       = below(r, 2) ? clip : NULL};
     g->panel = k->panel(g->n);
     g->c_row = g->n + below(r, 5);
     g->b_row = g->panel;
@@ -87,7 +87,7 @@ static void check(const pq_kernels *k, uint64_t seed, float *out)
     pq_rng     r = pq_rng_stream(seed, "gemm");
     pq_segment segments[MOST_SEGMENTS];
     pq_clip    clip;
-    pq_gemm    g;
+    pq_matmul  g;
     bool       onto = below(&r, 2) == 1;
 
     draw(&r, k, segments, &clip, &g);
@@ -146,19 +146,19 @@ Test(gemm, has_the_same_bits_on_avx2_and_avx512)
             static float packed[FLOATS];
             const size_t panel = k[i]->panel(5);
             pq_pack_panels(40, 5, b, 1, 40, panel, packed);
-            k[i]->gemm(&(pq_gemm){.m          = rows,
-                                  .n          = 5,
-                                  .a          = a,
-                                  .a_row      = 40,
-                                  .a_col      = 1,
-                                  .b          = packed,
-                                  .b_row      = panel,
-                                  .panel      = panel,
-                                  .c          = c[i],
-                                  .c_row      = 5,
-                                  .n_segments = 1,
-                                  .segments   = &(pq_segment){.k = 40},
-                                  .bias       = bias});
+            k[i]->gemm(&(pq_matmul){.m          = rows,
+                                    .n          = 5,
+                                    .a          = a,
+                                    .a_row      = 40,
+                                    .a_col      = 1,
+                                    .b          = packed,
+                                    .b_row      = panel,
+                                    .panel      = panel,
+                                    .c          = c[i],
+                                    .c_row      = 5,
+                                    .n_segments = 1,
+                                    .segments   = &(pq_segment){.k = 40},
+                                    .bias       = bias});
         }
         cr_assert_arr_eq(c[0], c[1], rows * 5 * sizeof(float), "%zu rows", rows);
     }
@@ -172,19 +172,19 @@ Test(gemm, keeps_a_nan_through_its_clip)
     for (int isa = 0; isa < PQ_ISA_COUNT; isa++) {
         const pq_kernels *k = pq_kernels_find((pq_isa)isa);
         for (size_t n = 1; k != NULL && n < MOST_COLUMNS; n++) {
-            k->gemm(&(pq_gemm){.m          = 1,
-                               .n          = n,
-                               .a          = in,
-                               .a_col      = 1,
-                               .b          = b,
-                               .b_row      = k->panel(n),
-                               .b_panel    = k->panel(n),
-                               .panel      = k->panel(n),
-                               .c          = c[0],
-                               .c_row      = n,
-                               .n_segments = 1,
-                               .segments   = &(pq_segment){.k = 1},
-                               .clip       = &pq_clip_relu});
+            k->gemm(&(pq_matmul){.m          = 1,
+                                 .n          = n,
+                                 .a          = in,
+                                 .a_col      = 1,
+                                 .b          = b,
+                                 .b_row      = k->panel(n),
+                                 .b_panel    = k->panel(n),
+                                 .panel      = k->panel(n),
+                                 .c          = c[0],
+                                 .c_row      = n,
+                                 .n_segments = 1,
+                                 .segments   = &(pq_segment){.k = 1},
+                                 .clip       = &pq_clip_relu});
             for (size_t j = 0; j < n; j++) {
                 cr_assert(isnan(c[0][j]), "%s, %zu of %zu", pq_isa_name(k->isa), j, n);
             }

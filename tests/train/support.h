@@ -186,12 +186,18 @@ typedef struct {
     double  *weight[512], *change[512]; /* by node * 8 + index */
 } oracle;
 
+static inline double norm_weight(const pq_layer *layer, const char *name, size_t c,
+                                 double absent)
+{
+    const pq_weight *w = pq_layer_weight(layer, name);
+
+    return w != NULL ? (double)pq_f32(w->value)[c] : absent;
+}
+
 static inline void norm_forward(const pq_layer *layer, size_t rows, size_t channels,
                                 const double *x, double *y)
 {
-    const double eps   = ((const pq_batch_norm_params *)layer->params)->epsilon;
-    const float *gamma = pq_f32(pq_layer_weight(layer, "gamma")->value);
-    const float *beta  = pq_f32(pq_layer_weight(layer, "beta")->value);
+    const double eps = ((const pq_batch_norm_params *)layer->params)->epsilon;
 
     for (size_t c = 0; c < channels; c++) {
         double mean = 0.0, var = 0.0;
@@ -203,9 +209,9 @@ static inline void norm_forward(const pq_layer *layer, size_t rows, size_t chann
             var += d * d / (double)rows;
         }
         for (size_t r = 0; r < rows; r++) {
-            y[r * channels + c] =
-                (double)gamma[c] * (x[r * channels + c] - mean) / sqrt(var + eps) +
-                (double)beta[c];
+            y[r * channels + c] = norm_weight(layer, "gamma", c, 1.0) *
+                                      (x[r * channels + c] - mean) / sqrt(var + eps) +
+                                  norm_weight(layer, "beta", c, 0.0);
         }
     }
 }
@@ -214,8 +220,7 @@ static inline void norm_backward(const pq_layer *layer, size_t rows, size_t chan
                                  const double *x, const double *dy, double *dx,
                                  double *dgamma, double *dbeta)
 {
-    const double eps   = ((const pq_batch_norm_params *)layer->params)->epsilon;
-    const float *gamma = pq_f32(pq_layer_weight(layer, "gamma")->value);
+    const double eps = ((const pq_batch_norm_params *)layer->params)->epsilon;
 
     for (size_t c = 0; c < channels; c++) {
         double mean = 0.0, var = 0.0, s1 = 0.0, s2 = 0.0;
@@ -231,12 +236,14 @@ static inline void norm_backward(const pq_layer *layer, size_t rows, size_t chan
             s1 += dy[r * channels + c];
             s2 += dy[r * channels + c] * (x[r * channels + c] - mean) * inv;
         }
-        dgamma[c] += s2;
+        if (dgamma != NULL) {
+            dgamma[c] += s2;
+        }
         dbeta[c] += s1;
         for (size_t r = 0; r < rows; r++) {
             const double z = (x[r * channels + c] - mean) * inv;
             dx[r * channels + c] +=
-                (double)gamma[c] * inv *
+                norm_weight(layer, "gamma", c, 1.0) * inv *
                 (dy[r * channels + c] - s1 / (double)rows - z * s2 / (double)rows);
         }
     }
@@ -309,10 +316,13 @@ static inline void oracle_run(const pq_graph *g, size_t n, const float *x, size_
         pq_layer_call  c    = call_of(g, i, n, o, in, grad_in, shapes);
         if (strcmp(node->layer->kind->name, "batch_norm") == 0) {
             const size_t ch = node->layer->weights[0].value->count;
-            norm_backward(node->layer, n * items(&node->shape) / ch, ch, in[0],
-                          c.grad_out, grad_in[0],
-                          o->change[8 * i + pq_layer_weight_index(node->layer, "gamma")],
-                          o->change[8 * i + pq_layer_weight_index(node->layer, "beta")]);
+            norm_backward(
+                node->layer, n * items(&node->shape) / ch, ch, in[0], c.grad_out,
+                grad_in[0],
+                pq_layer_weight(node->layer, "gamma") == NULL
+                    ? NULL
+                    : o->change[8 * i + pq_layer_weight_index(node->layer, "gamma")],
+                o->change[8 * i + pq_layer_weight_index(node->layer, "beta")]);
         } else {
             node->layer->kind->backward(&c);
         }

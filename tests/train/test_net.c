@@ -1,4 +1,5 @@
 /* Gradients of whole nets in float32 against the kinds' own backward in double. */
+#include "layers/cases.h"
 #include "support.h"
 #include "train/net.h"
 
@@ -457,4 +458,79 @@ Test(net, every_failed_allocation_leaves_nothing_behind)
     }
     pq_pool_free(&pool);
     pq_graph_free(&g);
+}
+
+/* Kinds whose training runs in double: their rarity is not worth code of their own. */
+static const char *const in_double[] = {"ring_dense"};
+
+static bool is_in_double(const char *kind)
+{
+    for (size_t i = 0; i < sizeof in_double / sizeof *in_double; i++) {
+        if (strcmp(in_double[i], kind) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Parts of a dense layer's output, each in the shape of an input of the case, into the
+   layer, and a factor behind it, so that it is not what the loss does. */
+static pq_graph *graph_of(const layer_case *c, uint64_t seed)
+{
+    size_t    total = 0, from      = 0;
+    char      text[160], names[64] = "";
+    pq_layer *layer = run_layer(c->kind, c->attributes);
+    pq_graph *g;
+
+    for (size_t k = 0; k < c->n_in; k++) {
+        total += run_items(&c->in[k]);
+    }
+    (void)snprintf(text, sizeof text, "%zu", total);
+    g = start(text);
+    add_dense(g, "mixed", total, total);
+    for (size_t k = 0; k < c->n_in; k++) {
+        char shape[64], part[16], name[16];
+        (void)snprintf(part, sizeof part, "part%zu", k);
+        (void)snprintf(name, sizeof name, "in%zu", k);
+        (void)snprintf(text, sizeof text, "slice from=%zu to=%zu", from,
+                       from + run_items(&c->in[k]));
+        add(g, part, layer_of(text), "mixed");
+        from += run_items(&c->in[k]);
+        (void)pq_shape_text(&c->in[k], shape, sizeof shape);
+        for (char *s = shape; (s = strchr(s, ' ')) != NULL;) {
+            memmove(s, s + 1, strlen(s));
+        }
+        (void)snprintf(text, sizeof text, "reshape shape=%s", shape);
+        add(g, name, layer_of(text), part);
+        (void)snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s",
+                       k > 0 ? "," : "", name);
+    }
+    for (size_t k = 0; k < RUN_MAX && c->weights[k].name != NULL; k++) {
+        weigh(layer, c->weights[k].name, c->weights[k].shape);
+    }
+    add(g, "layer", layer, names);
+    add(g, "flat", layer_of("flatten"), NULL);
+    add(g, "factor", layer_of("scale factor=1.5"), NULL);
+    finish(g, seed);
+    return g;
+}
+
+/* Forward, and backward to weights of its own and to those before it. */
+Test(net, every_kind_in_all_its_variants_has_the_gradients_of_the_double_code)
+{
+    for (size_t i = 0; i < N_LAYER_CASES; i++) {
+        const layer_case *c = &layer_cases[i];
+        pq_graph         *g;
+        pq_layer         *layer = run_layer(c->kind, c->attributes);
+        const bool        drawn = pq_layer_is(layer, PQ_TRAIT_RANDOM);
+        pq_layer_free(&layer);
+        if (drawn || c->n_in == 0) {
+            continue; /* random zeros have no gradient to compare with */
+        }
+        g = graph_of(c, 50 + i);
+        if (!is_in_double(c->kind)) {
+            expect_float_code(g);
+        }
+        compare_all(g, 11);
+    }
 }
