@@ -20,7 +20,7 @@ static const pq_option info_options[] = {
 static pq_status count_classes(pq_dataset *dataset, size_t split, size_t *counts,
                                pq_err *err)
 {
-    enum { CHUNK_BYTES = 16 << 20 };
+    enum { CHUNK_BYTES = 4 << 20 };
     const pq_dataset_info *info = pq_dataset_describe(dataset);
     const size_t           n    = info->splits[split].n;
     size_t                 item = 0, chunk;

@@ -12,7 +12,7 @@
 
 enum {
     PQ_BLOCK_EVENTS = 4096,
-    PQ_BLOCK_BYTES  = 32 << 20 /**< limits of one pass over a source */
+    PQ_BLOCK_BYTES  = 8 << 20 /**< limits of one pass over a source */
 };
 
 struct pq_dataset {

@@ -9,7 +9,7 @@
 enum {
     MAX_EXPANSION   = 1100,
     FREE_BYTES      = 1 << 20,
-    MIN_CACHE_BYTES = 32 << 20,
+    MIN_CACHE_BYTES = 8 << 20,   /* what is read in its order needs one row of chunks */
     MAX_CACHE_BYTES = 256 << 20, /* in a file that is written */
     RESERVED_BYTES  = 24 << 20   /* of a reader's memory, for all but chunks */
 };
