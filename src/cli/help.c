@@ -174,7 +174,8 @@ bool pq_help_topic(const char *name, FILE *out)
         topic("method", name, method->summary, method->source, method->params, out);
         (void)fprintf(
             out, "  %-18s %s\n", "layers",
-            "glob of layer names it is for; in a config, all it accepts by default");
+            "glob of layer names it is for, by default all it accepts; ranks and "
+            "ratios hold for each of them, a budget for all together");
         found = true;
     }
     if (kind != NULL) {

@@ -236,7 +236,16 @@ static void print_markdown(FILE *out)
     (void)fprintf(
         out,
         "\n## Methods\nStages of a pipeline, and `--method NAME:key=value,...`. Every "
-        "method also takes `layers`, a glob of layer names.\n");
+        "method also takes `layers`, a glob of layer names: what is asked of a rank "
+        "holds "
+        "for each of them, a budget for all together. Out of reach is no error: of "
+        "`ratio`, `target_sparsity` and `budget` the smallest ranks are taken, of "
+        "`epsilon` "
+        "and `energy` the largest, and the layer's row, `unreached` in the record and "
+        "the "
+        "column `unreached` of table.csv say what was reached. `ratio` and "
+        "`target_sparsity` of a method that is run as reconstructed count the "
+        "factors.\n");
     for (size_t i = 0; pq_methods[i] != NULL; i++) {
         markdown_entry(pq_methods[i]->name, pq_methods[i]->summary, pq_methods[i]->source,
                        pq_methods[i]->params, out);

@@ -1,7 +1,6 @@
 #include "compress/budget.h"
 
 #include <assert.h>
-#include <math.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -71,22 +70,18 @@ static double step_cost(const pq_share *s)
     return s->option[s->next].cost - s->option[s->at].cost;
 }
 
-pq_status pq_share_out(pq_share *shares, size_t n, double all, double budget,
-                       const char *unit, pq_err *err)
+double pq_share_out(pq_share *shares, size_t n, double all, double budget)
 {
-    const int decimals = all == floor(all) ? 0 : 2; /* times have fractions */
     double    left = all / budget, least = 0.0;
     pq_share *best;
-    pq_status st;
 
     for (size_t i = 0; i < n; i++) {
         assert(shares[i].n > 0);
         least += shares[i].option[0].cost;
     }
-    PQ_CHECK(least <= left, PQ_ERR_RANGE,
-             "budget = %g is out of reach: the smallest ranks take %.*f of %.*f %s, "
-             "%.4g times fewer",
-             budget, decimals, least, decimals, all, unit, all / least);
+    if (least > left) {
+        return all / least;
+    }
     left -= least;
     for (size_t i = 0; i < n; i++) {
         look_ahead(&shares[i], left);
@@ -107,6 +102,5 @@ pq_status pq_share_out(pq_share *shares, size_t n, double all, double budget,
             look_ahead(best, left);
         }
     } while (best != NULL);
-cleanup:
-    return st;
+    return budget;
 }

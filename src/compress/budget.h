@@ -43,10 +43,9 @@ pq_status pq_share_end(pq_share *share, pq_err *err);
  * Chooses the options of n layers, whose cost is `all` as they are.
  *
  * @param[in] budget  all over what may be spent
- * @param[in] unit    for messages
- * @retval PQ_ERR_RANGE  Even the cheapest options cost more.
+ * @return the budget that was reached: `budget` itself, or less where even the cheapest
+ *         options, which are chosen then, cost more
  */
-pq_status pq_share_out(pq_share *shares, size_t n, double all, double budget,
-                       const char *unit, pq_err *err);
+double pq_share_out(pq_share *shares, size_t n, double all, double budget);
 
 #endif

@@ -330,12 +330,10 @@ static pq_status reduce(pq_compress_task *task, const char *name, const target *
     const double     epsilon = pq_rank_epsilon(&p->rank);
     const bool       gains   = after < t->t->count;
     const bool       rebuilt = p->rank.run_as == PQ_RUN_RECONSTRUCTED;
-    char             words[64], missed[48] = "";
+    const bool       misses  = cp->d > 0 && cp->error > epsilon;
+    char             words[64];
     pq_status        st;
 
-    if (cp->d > 0 && cp->error > epsilon) {
-        (void)pq_snprintf(missed, sizeof missed, ", epsilon %.3g not reached", epsilon);
-    }
     (void)snprintf(words, sizeof words, "rank %zu", rank);
     if (p->rank.keep_dense && !gains && !rebuilt && !shared) {
         return pq_note_dense(task, name, words, t->t->count, after, err);
@@ -345,9 +343,16 @@ static pq_status reduce(pq_compress_task *task, const char *name, const target *
     }
     PQ_TRY(rebuilt ? rebuild(task->graph, t->node, cp, err)
                    : replace(task->graph, t->node, cp, err));
-    PQ_TRY(pq_task_change(task, name, cp->error, "%s, swell %.2g%s%s%s", words, cp->swell,
-                          cp->corrected ? " corrected" : "", missed,
+    PQ_TRY(pq_task_change(task, name, cp->error, "%s, swell %.2g%s%s", words, cp->swell,
+                          cp->corrected ? " corrected" : "",
                           rebuilt ? ", reconstructed" : ""));
+    if (misses && isnan(p->rank.energy)) {
+        pq_change_miss(&task->changes[task->n_changes - 1], "epsilon", epsilon,
+                       cp->error);
+    } else if (misses) {
+        pq_change_miss(&task->changes[task->n_changes - 1], "energy", p->rank.energy,
+                       1.0 - cp->error * cp->error);
+    }
 cleanup:
     return st;
 }

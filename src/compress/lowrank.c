@@ -207,7 +207,8 @@ static double cost_of(const pq_graph *graph, size_t node, int unit)
 typedef struct {
     pq_share share;
     double   dense, cost;
-    size_t   rank; /* 0 = dense, or without a budget: by the parameters */
+    size_t   rank;    /* 0 = dense, or without a budget: by the parameters */
+    double   reached; /* of all layers' budget */
 } plan;
 
 static pq_status open_plan(pq_compress_task *task, const pq_rank_params *p,
@@ -235,7 +236,7 @@ static pq_status share_budget(pq_compress_task *task, const pq_rank_params *p,
                               const pq_lowrank_steps *steps, plan *plans, pq_err *err)
 {
     pq_share *shares = NULL;
-    double    all    = 0.0;
+    double    all    = 0.0, reached;
     pq_status st;
 
     PQ_NEW(shares, task->n_nodes);
@@ -248,11 +249,11 @@ static pq_status share_budget(pq_compress_task *task, const pq_rank_params *p,
         }
         all += plans[i].dense;
     }
-    PQ_TRY(pq_share_out(shares, task->n_nodes, all, p->budget,
-                        pq_budget_unit_names[p->budget_unit], err));
+    reached = pq_share_out(shares, task->n_nodes, all, p->budget);
     for (size_t i = 0; i < task->n_nodes; i++) {
-        plans[i].rank = shares[i].option[shares[i].at].rank;
-        plans[i].cost = shares[i].option[shares[i].at].cost;
+        plans[i].rank    = shares[i].option[shares[i].at].rank;
+        plans[i].cost    = shares[i].option[shares[i].at].cost;
+        plans[i].reached = reached;
     }
 cleanup:
     for (size_t i = 0; shares != NULL && i < task->n_nodes; i++) {
@@ -273,7 +274,8 @@ static size_t all_values(const pq_graph *graph)
     return n;
 }
 
-/* A ratio that a layer cannot reach is no error, but stands in its row. */
+/* What is out of reach is no error, whatever was asked for: the smallest ranks are taken,
+ * and what they reach stands in the layer's row. Ratios are each layer's own. */
 static void note_ratio(const pq_rank_params *p, size_t before, size_t after,
                        pq_layer_change *change)
 {
@@ -281,8 +283,13 @@ static void note_ratio(const pq_rank_params *p, size_t before, size_t after,
 
     if (!isnan(asked) && p->run_as != PQ_RUN_RECONSTRUCTED &&
         (double)after * asked > (double)before * (1.0 + 1e-9)) {
-        pq_change_add(change, "; ratio %.4g not reached: %.4g", asked,
-                      (double)before / (double)after);
+        const double reached = (double)before / (double)after;
+        if (isnan(p->target_sparsity)) {
+            pq_change_miss(change, "ratio", asked, reached);
+        } else {
+            pq_change_miss(change, "target_sparsity", p->target_sparsity,
+                           1.0 - 1.0 / reached);
+        }
     }
 }
 
@@ -302,6 +309,9 @@ static pq_status apply_plan(pq_compress_task *task, const pq_rank_params *p,
 
     if (st == PQ_OK && shared && p->budget_unit == PQ_BUDGET_MICROSECONDS) {
         pq_change_add(&task->changes[first], "; %.3g of %.3g us", of->cost, of->dense);
+    }
+    if (st == PQ_OK && shared && of->reached < p->budget) {
+        pq_change_miss(&task->changes[first], "budget", p->budget, of->reached);
     }
     if (st == PQ_OK && task->n_changes > first) {
         note_ratio(p, before, before + all_values(task->graph) - whole,

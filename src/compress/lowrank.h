@@ -74,20 +74,22 @@ extern const char *const pq_run_as_names[], *const pq_budget_unit_names[];
          .min    = 1,                                                                    \
          .max    = 1000000,                                                              \
          .help   = "each layer's values before over after: the largest rank that "       \
-                   "reaches it"},                                                          \
+                   "reaches it, else rank 1, and what that reaches is told"},              \
         {.name   = "target_sparsity",                                                    \
          .type   = PQ_PARAM_REAL,                                                        \
          .offset = offsetof(owner, m.target_sparsity),                                   \
          .min    = 0,                                                                    \
          .max    = 0.999999,                                                             \
-         .help   = "part of each layer's values that is saved: ratio = 1 / (1 - it)"},     \
+         .help   = "part of each layer's values that is saved: ratio = 1 / (1 - it), "   \
+                   "with the same answer to what is out of reach"},                        \
         {.name   = "budget",                                                             \
          .type   = PQ_PARAM_REAL,                                                        \
          .offset = offsetof(owner, m.budget),                                            \
          .min    = 1,                                                                    \
          .max    = 1000000,                                                              \
          .help   = "values (or operations, or time) of all selected layers before over " \
-                   "after; ranks are shared out greedily"},                                \
+                   "after; ranks are shared out greedily; out of reach all get the "     \
+                   "smallest, and what that reaches is told"},                             \
         {.name     = "budget_unit",                                                      \
          .type     = PQ_PARAM_CHOICE,                                                    \
          .offset   = offsetof(owner, m.budget_unit),                                     \

@@ -260,3 +260,11 @@ void pq_change_add(pq_layer_change *change, const char *fmt, ...)
     pq_vsnprintf(change->what + n, sizeof change->what - n, fmt, args);
     va_end(args);
 }
+
+void pq_change_miss(pq_layer_change *change, const char *asked, double due,
+                    double reached)
+{
+    (void)pq_snprintf(change->missed, sizeof change->missed, "%s %.6g not reached: %.4g",
+                      asked, due, reached);
+    pq_change_add(change, "; %s", change->missed);
+}

@@ -19,9 +19,11 @@
 /** What happened to one layer; for the record and the per-layer report. */
 typedef struct {
     char layer[64];
-    char what[256]; /**< "rank 8 of 32", "dense kept: rank 20 is not below
-                       break-even 12.8" */
-    double error;   /**< |W - W'|_F / |W|_F of the kernel, or of all cores; NAN */
+    char what[256];  /**< "rank 8 of 32", "dense kept: rank 20 is not below
+                        break-even 12.8" */
+    char missed[64]; /**< what was asked for and is out of reach, and what was reached:
+                        "ratio 1000 not reached: 12.3"; or "" */
+    double error;    /**< |W - W'|_F / |W|_F of the kernel, or of all cores; NAN */
     size_t bytes_before,
         bytes_after; /**< stored, of all factors; filled by pq_stage_apply; 0 in further
                         changes of a layer */
@@ -216,6 +218,11 @@ pq_status pq_stage_apply(const pq_stage *stage, const pq_graph *graph,
 /** Appends a change to the task. For methods. */
 pq_status pq_task_change(pq_compress_task *task, const char *layer, double error,
                          const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+/** Notes what was asked for and not reached, also in what the change says. For methods.
+ */
+void pq_change_miss(pq_layer_change *change, const char *asked, double due,
+                    double reached);
 
 /** Appends to what a change says. For methods. */
 void pq_change_add(pq_layer_change *change, const char *fmt, ...)

@@ -66,6 +66,13 @@ static bool is_infeasible(const pq_view_row *row)
     return strcmp(row->status, "infeasible") == 0;
 }
 
+static bool is_unreached(const pq_view_row *row)
+{
+    const json_t *record = json_object_get(row->cell, "record");
+
+    return json_array_size(json_object_get(record, "unreached")) > 0;
+}
+
 static bool is_undecided(const pq_view_row *row)
 {
     return json_array_size(json_object_get(row->cell, "undecided")) > 0;
@@ -354,6 +361,10 @@ void pq_tables_add_notes(const pq_view *v, pq_text *out)
     }
     add_other_decisions(v, out);
     add_list(v, "Noisy timing", is_noisy, out);
+    add_list(v,
+             "Not as small or exact as was asked for, which is out of reach; table.csv, "
+             "column unreached, says what was reached",
+             is_unreached, out);
     add_list(v, "Outside the constraints", is_infeasible, out);
     add_list(v, "Not judged by every constraint, for want of a value", is_undecided, out);
     add_fallbacks(v, out);

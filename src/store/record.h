@@ -12,9 +12,10 @@
  *   stages [canonical text of each stage, defaults filled in],
  *   keys {artifact, eval, latency},
  *   metrics {name: {value, lo, hi, n, unit, better}}; an undefined number is null,
- *   layers [{layer, what, error, bytes_before, bytes_after, macs_before, macs_after}],
- *   confusion [[counts; row = true class]], class_names,
- *   model_file, arrays_file (relative to the results folder; the HDF5 file holds
+ *   unreached ["fc1: ratio 1000 not reached: 12.3"], where there is any,
+ *   layers [{layer, what, missed?, error, bytes_before, bytes_after, macs_before,
+ * macs_after}], confusion [[counts; row = true class]], class_names, model_file,
+ * arrays_file (relative to the results folder; the HDF5 file holds
  *   /roc/<class>/signal_efficiency and background_efficiency),
  *   events (evaluated), assumed (of the inputs: order of classes, events left out, or
  *   ""), timing {raw samples} for latency, seeds, provenance (versions, CPU, ISA,

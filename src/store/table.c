@@ -8,7 +8,14 @@
 #include "core/text.h"
 
 /* What a column is made from. */
-typedef enum { FROM_CELL, FROM_AXIS, FROM_ERROR, FROM_ENGINE, FROM_METRIC } origin;
+typedef enum {
+    FROM_CELL,
+    FROM_AXIS,
+    FROM_ERROR,
+    FROM_UNREACHED,
+    FROM_ENGINE,
+    FROM_METRIC
+} origin;
 
 typedef struct {
     origin      from;
@@ -33,7 +40,8 @@ static const char *text_of(const json_t *object, const char *name)
 
 static bool is_ours(const char *name)
 {
-    static const char *const ours[] = {"pipeline", "label", "repeat", "status", "error"};
+    static const char *const ours[] = {"pipeline", "label", "repeat",
+                                       "status",   "error", "unreached"};
 
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
         if (strcmp(ours[i], name) == 0) {
@@ -210,6 +218,26 @@ static bool any_repeats(const json_t *cells)
     return false;
 }
 
+static const json_t *unreached(const json_t *cell)
+{
+    return json_object_get(json_object_get(cell, "record"), "unreached");
+}
+
+/* Whether what was asked for was out of reach anywhere. */
+static bool any_unreached(const json_t *cells)
+{
+    const json_t *cell;
+    size_t        i;
+
+    json_array_foreach(cells, i, cell)
+    {
+        if (json_array_size(unreached(cell)) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static pq_status add_columns(builder *b, const json_t *cells, pq_err *err)
 {
     pq_status st;
@@ -222,6 +250,9 @@ static pq_status add_columns(builder *b, const json_t *cells, pq_err *err)
     }
     PQ_TRY(add_column(b, (source){FROM_CELL, "status", NULL}, "", NULL, err));
     PQ_TRY(add_column(b, (source){FROM_ERROR, "error", NULL}, "", NULL, err));
+    if (any_unreached(cells)) {
+        PQ_TRY(add_column(b, (source){FROM_UNREACHED, "unreached", NULL}, "", NULL, err));
+    }
     PQ_TRY(add_metrics(b, cells, false, err));
     PQ_TRY(add_names(b, cells, "engines", FROM_ENGINE, err));
     PQ_TRY(add_metrics(b, cells, true, err));
@@ -239,6 +270,8 @@ static const json_t *find_value(const json_t *cell, source from)
     case FROM_ERROR:
         return json_object_get(json_object_get(json_object_get(cell, "record"), "error"),
                                "message");
+    case FROM_UNREACHED:
+        return unreached(cell);
     case FROM_ENGINE:
         return json_object_get(json_object_get(cell, "engines"), from.name);
     case FROM_METRIC:
@@ -246,6 +279,30 @@ static const json_t *find_value(const json_t *cell, source from)
             json_object_get(json_object_get(cell, "metrics"), from.name), from.field);
     }
     return NULL;
+}
+
+/* Texts in one, the first three of them. */
+static pq_status join_texts(const json_t *list, char **out, pq_err *err)
+{
+    enum { NAMED_MAX = 3 };
+    const json_t *one;
+    pq_text       text = {0};
+    size_t        i;
+    pq_status     st;
+
+    json_array_foreach((json_t *)list, i, one)
+    {
+        if (i < NAMED_MAX && json_is_string(one)) {
+            pq_text_add(&text, "%s%s", i > 0 ? "; " : "", json_string_value(one));
+        }
+    }
+    if (i > NAMED_MAX) {
+        pq_text_add(&text, "; and %zu more", i - NAMED_MAX);
+    }
+    PQ_TRY(pq_text_take(&text, out, err));
+cleanup:
+    pq_text_free(&text);
+    return st;
 }
 
 static pq_status fill(pq_entry *entry, const json_t *value, pq_err *err)
@@ -257,7 +314,9 @@ static pq_status fill(pq_entry *entry, const json_t *value, pq_err *err)
     if (value == NULL) {
         return PQ_OK;
     }
-    if (json_is_string(value)) {
+    if (json_is_array(value)) {
+        PQ_TRY(join_texts(value, &entry->text, err));
+    } else if (json_is_string(value)) {
         PQ_STRDUP(entry->text, json_string_value(value));
     } else {
         entry->value = json_is_number(value) ? json_number_value(value) : (double)NAN;

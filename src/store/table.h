@@ -3,7 +3,8 @@
  * Results as one table: a row a cell in the order of the plan.
  *
  * Columns: pipeline, label, one for each axis, repeat (only where there is more
- * than one), status, error, then for each metric `<metric>`, `<metric>_lo` and
+ * than one), status, error, unreached (only where something asked for was: which layers
+ * reached what), then for each metric `<metric>`, `<metric>_lo` and
  * `<metric>_hi` (the two only if any cell has an interval). Latency comes last:
  * `latency.b1.engine`, then `latency.b1.throughput_s`, …, `latency.b1.ratio` (b = batch
  * size). Names are unique: an axis with the name of another column is `axis.<name>`.

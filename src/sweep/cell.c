@@ -104,6 +104,9 @@ static pq_status note_changes(work *w, const pq_layer_change *changes, size_t n,
                            (json_int_t)c->bytes_before, "bytes_after", (json_int_t)c->bytes_after,
                            "macs_before", (json_int_t)c->macs_before, "macs_after",
                            (json_int_t)c->macs_after);
+        if (*c->missed != '\0') {
+            (void)json_object_set_new(one, "missed", json_string(c->missed));
+        }
         if (i == 0 && w->history != NULL) {
             (void)json_object_set(one, "history", w->history);
         }
@@ -423,6 +426,7 @@ static pq_status write_record(const work *w, double seconds, pq_err *err)
     PQ_CHECK(record != NULL && model != NULL &&
                  json_object_set_new(record, "metrics", json_object()) == 0 &&
                  json_object_set(record, "layers", w->changes) == 0 &&
+                 pq_record_unreached(record, w->changes) &&
                  json_object_set_new(record, "model_file", json_string(model)) == 0 &&
                  json_object_set_new(
                      record, "provenance",

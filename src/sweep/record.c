@@ -104,6 +104,29 @@ cleanup:
     return st;
 }
 
+bool pq_record_unreached(json_t *record, const json_t *changes)
+{
+    json_t       *all = json_array();
+    const json_t *one;
+    size_t        i;
+    bool          fine = all != NULL;
+
+    json_array_foreach((json_t *)changes, i, one)
+    {
+        const char *missed = json_string_value(json_object_get(one, "missed"));
+        const char *layer  = json_string_value(json_object_get(one, "layer"));
+        if (missed != NULL && layer != NULL) {
+            fine = fine &&
+                   json_array_append_new(all, json_sprintf("%s: %s", layer, missed)) == 0;
+        }
+    }
+    if (fine && json_array_size(all) > 0) {
+        fine = json_object_set(record, "unreached", all) == 0;
+    }
+    json_decref(all);
+    return fine;
+}
+
 pq_status pq_record_kernels(json_t *record, const pq_evaluated *e, pq_err *err)
 {
     json_t   *provenance = json_object_get(record, "provenance");

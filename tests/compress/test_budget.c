@@ -49,7 +49,7 @@ Test(budget, greedy_is_the_best_of_all_pairs_up_to_the_last_step)
         pq_share     s[2] = {list(8, a, 100), list(12, b, 90)};
         double       cost = 0.0;
         const double best = least_loss(&s[0], &s[1], 190 / budget, &cost);
-        OK(pq_share_out(s, 2, 190, budget, "values", &err));
+        cr_expect_eq(pq_share_out(s, 2, 190, budget), budget);
         const double mine = s[0].option[s[0].at].loss + s[1].option[s[1].at].loss;
         const double used = s[0].option[s[0].at].cost + s[1].option[s[1].at].cost;
         cr_expect_leq(used, 190 / budget);
@@ -70,7 +70,7 @@ Test(budget, a_step_may_skip_options_that_are_worth_less)
     static const pq_option steep[] = {{1, 10, 1.0}, {2, 20, 0.98}};
     pq_share               s[2]    = {list(3, flat, 100), list(2, steep, 100)};
 
-    OK(pq_share_out(s, 2, 200, 5, "values", &err)); /* 40: 20 above the least */
+    cr_expect_eq(pq_share_out(s, 2, 200, 5), 5.0); /* 40: 20 above the least */
     cr_expect_eq(s[0].option[s[0].at].rank, 3);
     cr_expect_eq(s[1].option[s[1].at].rank, 1);
     pq_free(s[0].option);
@@ -97,16 +97,24 @@ Test(budget, a_budget_of_one_leaves_all_layers_as_they_are)
     pq_graph_free(&g);
 }
 
-Test(budget, one_that_is_out_of_reach_is_refused_with_what_there_is)
+Test(budget, one_that_is_out_of_reach_gives_the_smallest_ranks_and_says_so)
 {
-    pq_graph *g = net_mlp(3);
-    pq_err    err;
+    pq_graph *g = net_mlp(3), *out;
 
     /* rank 1: 16+64, 64+32, 32+32, 32+5 = 277 of 1024+2048+1024+160 = 4256 */
-    cr_expect_eq(net_refusal("svd:budget=16", g, NULL, &err), PQ_ERR_RANGE);
-    cr_expect_str_eq(err.message,
-                     "budget = 16 is out of reach: the smallest ranks take 277 of 4256 "
-                     "parameters, 15.36 times fewer");
+    out = net_apply("svd:budget=16", g, NULL, &changes, &n_changes);
+    cr_expect_eq(pq_graph_parameters(out, (pq_count_rule){0}, NULL), 277);
+    cr_expect_eq(n_changes, 4);
+    for (size_t i = 0; i < n_changes; i++) {
+        cr_expect_str_eq(changes[i].missed, "budget 16 not reached: 15.36");
+        cr_expect_not_null(strstr(changes[i].what, "; budget 16 not reached: 15.36"));
+    }
+    pq_free(changes);
+    pq_graph_free(&out);
+    out = net_apply("svd:budget=15.3", g, NULL, &changes, &n_changes);
+    cr_expect_str_eq(changes[0].missed, "");
+    pq_free(changes);
+    pq_graph_free(&out);
     pq_graph_free(&g);
 }
 

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# A size that is out of reach is no error: the row of the table, the record and the notes say what was
+# reached; the same on the command line.
+. "$(dirname "$0")/common.sh"
+root_of=$root
+cd "$work" || exit 1
+make_jets d.csv
+cat >c.yaml <<'END2'
+schema: pquant/1
+model: {zoo: jsc-mlp}
+dataset: {file: d.csv, splits: {train: [0, 0.5], test: [0.5, 1]}}
+metrics: [accuracy, size]
+pipelines:
+  reference: []
+  ratio: {stages: [{svd: {ratio: $r}}], sweep: {r: [2, 1000]}}
+  sparse: [{tensor_train: {target_sparsity: 0.9999}}, {prune: {target_sparsity: 0.5}}]
+  budget: [{svd: {budget: 500}}]
+output: {dir: out}
+END2
+expect 0 "Not as small or exact as was asked for, which is out of reach; table.csv, column unreached" "$pquant" run c.yaml --format table
+/usr/bin/python3 - <<'P' || fault "the table or the records"
+import csv, glob, json
+rows = {r["label"]: r for r in csv.DictReader(open("out/table.csv"))}
+for label, due in {"reference": "", "ratio r=2": "", "ratio r=1000": "ratio 1000 not reached: ",
+                   "sparse": "target_sparsity 0.9999 not reached: ", "budget": "budget 500 not reached: "}.items():
+    assert (due in rows[label]["unreached"]) if due else rows[label]["unreached"] == "", (label, rows[label])
+    assert rows[label]["status"] == "ok"
+reached = float(rows["budget"]["unreached"].split("; and")[0].split("reached: ")[1].split(";")[0])
+whole, left = (float(rows[k]["parameters"]) for k in ("reference", "budget"))
+biases = 64 + 32 + 32 + 5
+assert abs((whole - biases) / (left - biases) / reached - 1) < 1e-3, (whole, left, reached)
+records = [json.load(open(f)) for f in glob.glob("out/cells/*.json")]
+assert sum("unreached" in r for r in records) == 3
+assert all("missed" in l for r in records if r["label"] == "budget" for l in r["layers"])
+P
+expect 0 "budget 500 not reached: " "$pquant" compress "$root_of/datasets/models/jsc-mlp.h5" -o small.h5 --method svd:budget=500
+done_testing
