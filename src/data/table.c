@@ -525,7 +525,7 @@ pq_status pq_table_list_aux(pq_source *s, size_t split, char ***names, size_t *n
     (void)split;
     PQ_NEW(list, t->n);
     for (size_t i = 0; i < t->n; i++) {
-        if (i != t->label) {
+        if (i != t->label && t->names[i][0] != '\0') { /* the index that pandas writes */
             PQ_STRDUP(list[count], t->names[i]);
             count++;
         }

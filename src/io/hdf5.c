@@ -192,16 +192,20 @@ static bool is_trusted(const char *path)
     return false;
 }
 
-/* A fuzzing build looks for what crashes, in this process. */
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+bool pq_h5_in_this_process;
+#else
+static const bool pq_h5_in_this_process = false;
+#endif
+
+/* By a child, except what this process wrote itself, and in fuzzing files that libhdf5
+ * wrote, where time counts. */
 static pq_status open_somewhere(const char *path, pq_h5 **out, pq_err *err)
 {
-#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
-    return pq_h5_local_open(path, out, err);
-#else
     pq_h5    *file = NULL;
     pq_status st;
 
-    if (is_trusted(path)) {
+    if (pq_h5_in_this_process || is_trusted(path)) {
         return pq_h5_local_open(path, out, err);
     }
     PQ_TRY(file_new(path, &file, err));
@@ -211,7 +215,6 @@ static pq_status open_somewhere(const char *path, pq_h5 **out, pq_err *err)
 cleanup:
     pq_h5_close(&file);
     return st;
-#endif
 }
 
 pq_status pq_h5_open(const char *path, pq_h5 **out, pq_err *err)

@@ -27,6 +27,11 @@ struct pq_h5 {
     bool   has_lost; /**< a kept dataset could not be written whole */
 };
 
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+/** Whether foreign files are opened here and not by a child, which costs more time. */
+extern bool pq_h5_in_this_process;
+#endif
+
 /** Takes and gives back the lock; every public call does, calls may nest. */
 void pq_h5_enter(void);
 void pq_h5_leave(void);

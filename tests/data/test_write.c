@@ -142,6 +142,20 @@ Test(write, importing_our_own_file_changes_nothing_that_is_read)
     }
 }
 
+/* The index that pandas writes is a column without a name. */
+Test(write, a_column_without_a_name_is_left_out)
+{
+    pq_dataset *d;
+    double      pt[2];
+
+    text("a.csv", ",pt,class,weight\n0,1.5,x,2\n1,2.5,y,2\n");
+    d = import(NULL, 0);
+    cr_expect_eq(pq_dataset_describe(d)->sample.dim[0], 1);
+    OK(pq_dataset_read_aux(d, 0, "pt", 0, 2, pt, err));
+    cr_expect_eq(pt[1], 2.5);
+    pq_dataset_close(&d);
+}
+
 Test(write, pixels_stay_bytes)
 {
     uint8_t     record[3073 * 3];

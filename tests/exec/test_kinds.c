@@ -1,6 +1,7 @@
 /* Every kind of layer, in every engine of this build, as floats and on grids. */
 #include "exec/engine.h"
 #include "layers/cases.h"
+#include "layers/run.h"
 #include "models.h"
 
 /* Largest difference to `reference`, of values of the size of 1; on grids, in steps. */

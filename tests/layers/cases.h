@@ -3,7 +3,11 @@
 #ifndef PQ_TESTS_LAYERS_CASES_H
 #define PQ_TESTS_LAYERS_CASES_H
 
-#include "layers/run.h"
+#include <stddef.h>
+
+#include "tensor/tensor.h"
+
+enum { RUN_MAX = 4 /* inputs, or weights */ };
 
 typedef struct {
     const char *kind, *attributes;

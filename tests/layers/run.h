@@ -7,10 +7,9 @@
 
 #include "core/memory.h"
 #include "core/rng.h"
+#include "layers/cases.h"
 #include "layers/kinds.h"
 #include "layers/layer.h"
-
-enum { RUN_MAX = 4 };
 
 typedef struct {
     pq_layer *layer;

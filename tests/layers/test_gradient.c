@@ -1,5 +1,6 @@
 /* Every kind's backward against central differences of its forward, in double. */
 #include "layers/cases.h"
+#include "layers/run.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,0 +1,25 @@
+/* The table of targets: whoever adds a parser adds a row. */
+#include "targets.h"
+
+const fuzz_target fuzz_targets[] = {
+    {"model", "model files of our own (HDF5)", fuzz_model},
+    {"keras", "models of Keras: HDF5 with the layers in it or in a file of JSON beside",
+     fuzz_model},
+    {"torch", "state dicts of PyTorch, both containers", fuzz_torch},
+    {"events", "datasets: every layout", fuzz_events},
+    {"hdf5", "HDF5, whatever is in it, as the rooms above read it", fuzz_hdf5},
+    {"hdf5_bytes", "HDF5 files with damaged bytes, read by a child process",
+     fuzz_hdf5_bytes},
+    {"hdf5_told", "what a child that went astray may tell of its file", fuzz_hdf5_told},
+    {"yaml", "trees of YAML", fuzz_yaml},
+    {"config", "configurations of sweeps and trainings, with their includes",
+     fuzz_config},
+    {"set", "manifests of sets, with files put where they belong", fuzz_set},
+    {"archive", "tar archives, plain or gzip", fuzz_archive},
+    {"results",
+     "folders of results: plan, records, arrays, hashes; tables, page and merge",
+     fuzz_results},
+    {"cache", "kept factorisations (HDF5)", fuzz_cache},
+    {"checkpoint", "states of a training", fuzz_checkpoint},
+    {0},
+};
