@@ -139,7 +139,7 @@ unit build-gcc "unit tests, gcc"
 unit build-asan "unit tests, sanitizers"
 step "fuzz configurations" build-asan/tests/mutate_configs "${PQ_FUZZ_SECONDS:-20}" "${PQ_FUZZ_SEED:-1}" configs/*.yaml
 # Each target on its seeds, which all have to load, and for two seconds more.
-step "fuzz targets" tests/fuzz/run.sh "${PQ_FUZZ_TARGET_SECONDS:-2}"
+step "fuzz targets" tests/fuzz/run.sh test
 for set in $(lesser_sets); do
   step "unit tests, $set" capped "$set"
 done

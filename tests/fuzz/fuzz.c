@@ -33,7 +33,12 @@ int    LLVMFuzzerInitialize(int *argc, char ***argv);
 int    LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t n, size_t room, unsigned seed);
 
-enum { FREE_BYTES = 64 << 20, BYTES_FOR_A_BYTE = 64 };
+enum {
+    FREE_BYTES       = 64 << 20,
+    BYTES_FOR_A_BYTE = 64,
+    SECONDS          = 10, /* and one for each megabyte; sanitizers take their time */
+    SLOWER           = 3
+};
 
 static struct {
     const fuzz_target *target;
@@ -138,11 +143,21 @@ static _Noreturn void fall(const char *what, double value, double allowed)
     abort();
 }
 
+static double cpu_used(int who)
+{
+    struct rusage u;
+
+    (void)getrusage(who, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
+
 /* Files, read, and what that cost. */
 static pq_status run(const uint8_t *bytes, size_t n, pq_err *err)
 {
     char         first[512], folder[96];
     const size_t live = pq_memory_live(), had = pq_memory_bytes();
+    const double start = cpu_used(RUSAGE_SELF);
     pq_status    st;
 
     (void)snprintf(folder, sizeof folder, "%s/in", now.folder);
@@ -162,17 +177,13 @@ static pq_status run(const uint8_t *bytes, size_t n, pq_err *err)
     if ((double)(pq_memory_peak() - had) > allowed) {
         fall("bytes of memory", (double)(pq_memory_peak() - had), allowed);
     }
+    const double used = cpu_used(RUSAGE_SELF) - start;
+    if (used > SLOWER * (SECONDS + bytes_below / (1 << 20))) {
+        fall("seconds of the processor", used,
+             SLOWER * (SECONDS + bytes_below / (1 << 20)));
+    }
     (void)nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return st;
-}
-
-static double cpu_used(int who)
-{
-    struct rusage u;
-
-    (void)getrusage(who, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-           1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)

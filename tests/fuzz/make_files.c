@@ -16,6 +16,8 @@
 #include "io/hdf5_inside.h"
 #include "io/hdf5_wire.h"
 #include "lab/compress.h"
+#include "store/record.h"
+#include "store/shelf.h"
 #include "targets.h"
 
 /* Saves a graph as <folder>/<name>.h5, and frees it. */
@@ -329,6 +331,33 @@ cleanup:
     return st;
 }
 
+/* The index of a folder with one record, which has to lie still for a while before. */
+static pq_status make_index(const char *folder, pq_err *err)
+{
+    char      key[65];
+    char     *results = pq_path_join(folder, "r");
+    json_t   *record = NULL, *read = NULL;
+    pq_shelf *shelf = NULL;
+    pq_status st;
+
+    memset(key, 'a', sizeof key - 1);
+    key[64] = '\0';
+    record =
+        json_pack("{s:s, s:s, s:s, s:s, s:{}, s:[i, f, b, n, s], s:{s:{s:f}}}", "schema",
+                  PQ_RECORD_SCHEMA, "key", key, "phase", "eval", "status", "ok", "axes",
+                  "list", 1, 0.5, 1, "text", "metrics", "accuracy", "value", 0.5);
+    PQ_TRY(pq_record_write(results, record, err));
+    (void)sleep(3);
+    PQ_TRY(pq_shelf_open(results, &shelf, err));
+    PQ_TRY(pq_shelf_read(shelf, key, &read, err));
+    PQ_TRY(pq_shelf_save(shelf, err));
+cleanup:
+    pq_shelf_close(&shelf);
+    json_decref(record);
+    pq_free(results);
+    return st;
+}
+
 pq_status fuzz_make_files(const char *folder, pq_err *err)
 {
     char     *models = pq_path_join(folder, "models");
@@ -344,6 +373,7 @@ pq_status fuzz_make_files(const char *folder, pq_err *err)
     PQ_TRY(make_schemes(models, err));
     PQ_TRY(make_with_aside(models, err));
     PQ_TRY(make_kept(folder, err));
+    PQ_TRY(make_index(folder, err));
     PQ_TRY(make_told(folder, "aside", err));
     PQ_TRY(make_told(folder, "scheme_fixed_2", err));
 cleanup:

@@ -4,6 +4,7 @@
 #   tests/fuzz/run.sh [SECONDS [TARGET…]]   each target, or those named: every seed has to load, then SECONDS of the
 #                                           processor (600; 0: seeds only); what is found stays in
 #                                           build-fuzz/corpus/
+#   tests/fuzz/run.sh test [SECONDS]        the same for 2 seconds each, from the seeds alone, as ./pquant.sh test does
 #   tests/fuzz/run.sh coverage              lines of src/formats, src/data and src/io that the seeds and all that was
 #                                           found reach
 #   tests/fuzz/run.sh again FILE            runs one input that fell: build-fuzz/faults/TARGET-…
@@ -16,6 +17,7 @@ common="-fsanitize=fuzzer-no-link -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION"
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:allocator_may_return_null=1:handle_abort=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 fuzz=build-fuzz/tests/fuzz/fuzz
+corpora=build-fuzz/corpus
 
 # made FOLDER OPTION…: the program of the targets.
 made() {
@@ -36,13 +38,13 @@ seeds() {
 
 # run TARGET SECONDS
 run() {
-  local log=build-fuzz/$1.log corpus=build-fuzz/corpus/$1 code=0
+  local log=build-fuzz/$1.log corpus=$corpora/$1 code=0
   mkdir -p "$corpus" build-fuzz/faults
   if [ "$2" = 0 ]; then
     "$fuzz" --target="$1" --check "build-fuzz/seeds/$1"
     return
   fi
-  "$fuzz" --target="$1" --seeds="build-fuzz/seeds/$1" --cpu="$2" -max_total_time=$(($2 * 20)) -timeout=30 -rss_limit_mb=2500 \
+  "$fuzz" --target="$1" --seeds="build-fuzz/seeds/$1" --cpu="$2" -max_total_time=$(($2 * 20)) -timeout=1200 -rss_limit_mb=2500 \
     -malloc_limit_mb=700 -max_len=300000 -detect_leaks=0 -print_final_stats=1 -artifact_prefix="build-fuzz/faults/$1-" \
     "$corpus" "build-fuzz/seeds/$1" >"$log" 2>&1 || code=$?
   # What was kept, once more, for leaks of libraries' blocks: ours are counted for each input.
@@ -57,7 +59,7 @@ run() {
 
 coverage() {
   local cover=build-cover/tests/fuzz/fuzz target
-  made build-cover -Doptimization=1 -Dc_args="$common -fprofile-instr-generate -fcoverage-mapping -mllvm -runtime-counter-relocation" \
+  made build-cover -Doptimization=0 -Dc_args="$common -fprofile-instr-generate -fcoverage-mapping -mllvm -runtime-counter-relocation" \
     -Dc_link_args=-fprofile-instr-generate
   rm -rf build-cover/profiles
   mkdir -p build-cover/profiles
@@ -82,6 +84,11 @@ again)
   ;;
 *)
   seeds
+  if [ "${1:-}" = test ]; then
+    corpora=build-fuzz/short
+    rm -rf $corpora
+    set -- "${2:-2}"
+  fi
   seconds=${1:-600} fell=0
   shift || true
   for target in ${*:-$("$fuzz" --list | cut -d' ' -f1)}; do

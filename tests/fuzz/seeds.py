@@ -421,7 +421,7 @@ def bytes_of_hdf5():
         seed("hdf5_bytes", name, plain("a.h5", path.read_bytes()))
     frames = b"".join(struct.pack("<QQ", ord("f"), n) + bytes(n) for n in (0, 8, 24, 64, 128, 12, 6))
     for path in sorted((WORK / "made").glob("told_*")):
-        seed("hdf5_told", path.stem, plain("a.bin", path.read_bytes() + frames), hdf5("b.h5", WORK / "made/a.h5"))
+        seed("hdf5_told", path.stem, plain("a.bin", path.read_bytes() + frames), written("b.h5", own()))
 
     def odd(f):
         f["half"], f["big"] = np.ones((3, 2), "f2"), np.arange(6, dtype=">i4").reshape(2, 3)
@@ -444,7 +444,9 @@ def bytes_of_hdf5():
 def states():
     for path in sorted((WORK / "made").glob("checkpoint_*")):
         seed("checkpoint", path.stem, *([option("optimizer", "sgd")] if path.stem.endswith("1") else []), plain("c", path.read_bytes()))
-    seed("cache", "svd", hdf5("a.h5", WORK / "made/a.h5"))
+    seed("cache", "svd", plain("a.bin", (WORK / "made/a.bin").read_bytes()))
+    index = (WORK / "made/r/records.index").read_bytes()
+    seed("index", "one", plain("r/records.index", index), plain("nodes", index))
 
 
 if __name__ == "__main__":

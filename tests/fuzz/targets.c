@@ -19,7 +19,8 @@ const fuzz_target fuzz_targets[] = {
     {"results",
      "folders of results: plan, records, arrays, hashes; tables, page and merge",
      fuzz_results},
-    {"cache", "kept factorisations (HDF5)", fuzz_cache},
+    {"index", "what is remembered of records", fuzz_index},
+    {"cache", "kept factorisations", fuzz_cache},
     {"checkpoint", "states of a training", fuzz_checkpoint},
     {0},
 };
