@@ -474,9 +474,9 @@ static bool read_aux_plain(pq_table *t, const pq_aux *aux, const size_t *columns
 
     for (size_t k = 0; fine && k < aux->n_names; k++) {
         const double  real  = t->values[columns[k]];
-        const int64_t whole = fabs(real) <= 0x1p53 ? (int64_t)real : 0;
+        const int64_t whole = fabs(real) < 0x1p53 ? (int64_t)real : 0;
         if (aux->dtype == PQ_DTYPE_I64) {
-            fine = fabs(real) <= 0x1p53;
+            fine = fabs(real) < 0x1p53;
             memcpy(&out[k], &whole, sizeof whole);
         } else {
             memcpy(&out[k], &real, sizeof real);
