@@ -2,7 +2,7 @@
 
 #include "core/memory.h"
 #include "exec/engine.h"
-#include "kernels/cpu.h"
+#include "kernels/bytes.h"
 
 /* Whether an engine multiplies whole numbers in any layer. */
 static pq_status is_whole(const pq_graph *graph, const char *engine, bool *whole,
@@ -55,6 +55,7 @@ void pq_engine_describe(const char *engine, pq_text *out)
         (void)pq_engine_find("onednn", &found, NULL);
     }
     if (found != NULL && found->isa != NULL) {
-        pq_text_add(out, "%s%s", any ? ", oneDNN " : "oneDNN ", found->isa());
+        pq_text_add(out, "%s%s%s", any ? ", oneDNN " : "oneDNN ", found->isa(),
+                    pq_bytes_find() != NULL ? ", bytes vnni" : "");
     }
 }

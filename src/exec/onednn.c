@@ -14,6 +14,7 @@
 
 #include "core/memory.h"
 #include "exec/bytes.h"
+#include "exec/bytes_dense.h"
 #include "exec/codes.h"
 #include "exec/onednn_primitive.h"
 #include "exec/words.h"
@@ -262,7 +263,10 @@ static pq_status prepare(const pq_step *step, size_t tile, pq_op **out, pq_err *
     pq_status st;
 
     PQ_TRY(units_of(step, &units, err));
-    if (units != NULL && pq_dnnl_start() && weights_fit(units)) {
+    if (units != NULL) {
+        PQ_TRY(pq_bytes_dense_prepare(step, units, &op, err));
+    }
+    if (units != NULL && op == NULL && pq_dnnl_start() && weights_fit(units)) {
         PQ_TRY(prepare_units(step, tile, units, &op, err));
     }
     if (units != NULL && op == NULL) {

@@ -4,6 +4,7 @@
 
 #include "exec/bytes.h"
 #include "exec/codes.h"
+#include "kernels/bytes.h"
 
 static pq_quant *grid(pq_rng *rng, int bits, bool is_signed, double lo, double hi)
 {
@@ -220,6 +221,51 @@ Test(onednn, dense_layers_on_rows_and_what_stays_float)
     g->nodes[3].quant = grid(&rng, 8, true, -2.0, 2.0);
     (void)compare(g, &rng, 5, 48);
     pq_graph_free(&g);
+}
+
+/* Sizes of jets' networks and odd ones, at every batch size of a block of rows. */
+Test(onednn, dense_layers_by_our_own_kernel_have_the_bits_of_the_integer_engine)
+{
+    static const size_t sizes[][4] = {
+        {16, 64, 32, 5}, {7, 33, 17, 3}, {1, 1, 1, 1}, {130, 100, 66, 48}};
+    pq_rng rng = pq_rng_stream(13, "onednn");
+
+    if (pq_bytes_find() == NULL) {
+        cr_skip_test("this processor has no products of bytes");
+    }
+    for (size_t c = 0; c < 16; c++) {
+        const size_t *size = sizes[c % 4];
+        pq_graph     *g    = NULL;
+        char          shape[16], name[8], last[8] = "in";
+
+        OK(pq_graph_create(&g, &err));
+        (void)snprintf(shape, sizeof shape, "[%zu]", size[0]);
+        add_input(g, "in", shape);
+        g->nodes[0].quant = grid(&rng, 8, c % 2 == 0, -2.0, 2.5);
+        for (size_t i = 1; i < 4; i++) {
+            pq_layer *l = make_layer("dense");
+            affine(&rng, l, PQ_SHAPE(size[i], size[i - 1]), true);
+            quantize_kernel(l, 8, c % 3 != 0);
+            (void)snprintf(name, sizeof name, "fc%zu", i);
+            add_layer(g, name, l, last);
+            (void)snprintf(last, sizeof last, "%s", name);
+            if (i == 3 && c < 8) {
+                break; /* logits in float */
+            }
+            if (i < 3) {
+                (void)snprintf(name, sizeof name, "r%zu", i);
+                add_layer(g, name, make_layer("relu"), last);
+                (void)snprintf(last, sizeof last, "%s", name);
+            }
+            g->nodes[g->n_nodes - 1].quant =
+                grid(&rng, 8, c % 4 == 1, i < 3 ? 0.0 : -3.0, 3.0);
+        }
+        for (size_t n = 1; n <= 20; n += n < 14 ? 1 : 6) {
+            cr_expect_eq(compare(g, &rng, n, size[0]), 0, "case %zu, batch %zu", c, n);
+        }
+        cr_expect(has_kernel(g, "bytes:avx512 vnni, native"));
+        pq_graph_free(&g);
+    }
 }
 
 Test(onednn, every_failed_allocation_leaves_nothing_behind)
