@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Checks that rooms of src/ include only what src/meson.build's table allows, and that layer
-kinds are named in few files.
+"""Checks that rooms of src/ include only what src/meson.build's table allows, that no files
+of `exec` and `train` need each other in a circle, and that layer kinds are named in few files.
 
 usage: layering.py SRC ROOM:USED,USED… …     ("cli:*" may use every room)
 """
@@ -16,6 +16,35 @@ SOLE = {"hdf5.h": "io cli", "yaml.h": "io", "cblas.h": "linalg kernels exec", "l
 # What a layer kind is stands in its entry: its file, the list of words, and one that makes or reads it.
 # Not counted: the structs of its attributes (layers/kinds.h), and its translation to C (codegen).
 KINDS, MOST_FILES = ("gelu", "masked_pool", "tt_dense"), 3
+
+
+def without_comments(text):
+    return re.sub(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\])*\"", " ", text, flags=re.S)
+
+
+def uses_of(src, room):
+    """Which .c file of a room calls or names what another of them defines."""
+    text = {p.name: without_comments(p.read_text()) for p in sorted((src / room).glob("*.c"))}
+    home = {}
+    for name, body in text.items():
+        flat = re.sub(r"\{[^{}]*\}", "{}", body)
+        while flat != body:
+            body, flat = flat, re.sub(r"\{[^{}]*\}", "{}", flat)
+        for m in re.finditer(r"^(?!static|typedef|extern|#|\s)[^;={}#]*?\b(pq_\w+)\s*(?:\([^;{}]*\)\s*\{|(?:\[[^\]]*\])?\s*=)", body, re.M):
+            home[m.group(1)] = name
+    return {name: {home[w] for w in re.findall(r"\bpq_\w+", body) if w in home} - {name}
+            for name, body in text.items()}
+
+
+def circles(src, room):
+    """Files from which one comes back to themselves."""
+    uses = uses_of(src, room)
+    reach = {u: set(v) for u, v in uses.items()}
+    for _ in uses:
+        for u in reach:
+            reach[u] = reach[u].union(*(uses[v] for v in reach[u]))
+    rings = {frozenset(v for v in reach[u] if u in reach[v]) for u in reach if u in reach[u]}
+    return [f"src/{room}: {', '.join(sorted(ring))} need each other in a circle" for ring in rings]
 
 
 def named_too_often(src):
@@ -41,6 +70,7 @@ def main(src, edges):
             for name, users in SOLE.items():
                 if lib and lib.group(1).startswith(name) and room not in users.split():
                     faults.append(f"{path}:{number}: <{lib.group(1)}> belongs to {users}")
+    faults += [f for room in ("exec", "train") for f in circles(src, room)]
     faults += named_too_often(src)
     print("\n".join(faults) or f"layering holds in {len(allowed)} rooms")
     return 1 if faults else 0

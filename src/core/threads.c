@@ -5,77 +5,55 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-#include "core/memory.h"
+#include "core/pool.h"
 
 typedef struct {
     pq_piece        run;
     void           *context;
-    size_t          pieces;
-    atomic_size_t   next;
     atomic_int      status; /* first failure */
     pthread_mutex_t lock;   /* guards err */
     pq_err         *err;
 } job;
 
-typedef struct {
-    job      *shared;
-    size_t    thread;
-    pthread_t handle;
-    int       started;
-} worker;
-
-static void *work(void *argument)
+static void run_piece(void *context, size_t piece, size_t thread)
 {
-    const worker *me = argument;
-    job          *j  = me->shared;
-    size_t        piece;
+    job      *j    = context;
+    pq_err    err  = {0};
+    int       none = PQ_OK;
+    pq_status st;
 
-    while (atomic_load(&j->status) == PQ_OK &&
-           (piece = atomic_fetch_add(&j->next, 1)) < j->pieces) {
-        pq_err          err = {0};
-        const pq_status st  = j->run(j->context, piece, me->thread, &err);
-        if (st == PQ_OK) {
-            continue;
-        }
-        (void)pthread_mutex_lock(&j->lock);
-        if (atomic_load(&j->status) == PQ_OK) {
-            atomic_store(&j->status, (int)st);
-            if (j->err != NULL && j->err->code == PQ_OK) {
-                *j->err = err;
-            }
-        }
-        (void)pthread_mutex_unlock(&j->lock);
+    if (atomic_load(&j->status) != PQ_OK) {
+        return;
     }
-    return NULL;
+    st = j->run(j->context, piece, thread, &err);
+    if (st == PQ_OK) {
+        return;
+    }
+    (void)pthread_mutex_lock(&j->lock);
+    if (atomic_compare_exchange_strong(&j->status, &none, (int)st) && j->err != NULL &&
+        j->err->code == PQ_OK) {
+        *j->err = err;
+    }
+    (void)pthread_mutex_unlock(&j->lock);
 }
 
 pq_status pq_threads_run(size_t threads, size_t pieces, pq_piece run, void *context,
                          pq_err *err)
 {
-    job       j       = {.run = run, .context = context, .pieces = pieces, .err = err};
-    worker   *workers = NULL;
+    job       j    = {.run = run, .context = context, .err = err};
+    pq_pool  *pool = NULL;
     pq_status st;
 
     threads = threads > pieces ? pieces : threads;
     threads = threads == 0 ? 1 : threads;
     (void)pthread_mutex_init(&j.lock, NULL);
-    PQ_NEW(workers, threads);
-    for (size_t t = 0; t < threads; t++) {
-        workers[t] = (worker){.shared = &j, .thread = t};
-        if (t > 0) {
-            workers[t].started =
-                pthread_create(&workers[t].handle, NULL, work, &workers[t]) == 0;
-        }
+    if (pq_pool_create(threads, &pool, NULL) != PQ_OK) { /* fewer do as well */
+        PQ_TRY(pq_pool_create(1, &pool, err));
     }
-    (void)work(&workers[0]);
-    for (size_t t = 1; t < threads; t++) {
-        if (workers[t].started) {
-            (void)pthread_join(workers[t].handle, NULL);
-        }
-    }
+    pq_pool_run(pool, pieces, run_piece, &j);
     st = (pq_status)atomic_load(&j.status);
 cleanup:
-    pq_free(workers);
+    pq_pool_free(&pool);
     (void)pthread_mutex_destroy(&j.lock);
     return st;
 }

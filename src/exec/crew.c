@@ -1,200 +1,76 @@
 #include "exec/crew.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "core/memory.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "core/pool.h"
 
 enum {
-    SPINS  = 4000, /* looks at a counter, some ten microseconds, before a thread sleeps */
-    SHARES = 4,    /* of each thread: who is held up leaves some to the others */
-    ROWS   = 8,    /* shares are multiples of what kernels take at once */
+    SHARES      = 4, /* of each thread: who is held up leaves some to the others */
+    ROWS        = 8, /* shares are multiples of what kernels take at once */
     MOST_INPUTS = 32,
-    RUN_BIT     = 32, /* `state`: number of the run above, shares not yet taken below */
 };
-
-typedef struct {
-    pq_crew  *crew;
-    pthread_t handle;
-    bool      started;
-    pq_plan  *plan;
-} member;
 
 struct pq_crew {
-    size_t  threads;
-    member *members; /* [threads]; the first is the caller */
-    size_t  n_inputs, out_count;
-    size_t *in_count; /* [n_inputs] values of a sample */
-    /* The run. Who has taken a share may read these: the run does not end before it is
-     * done. */
-    size_t               n, share, shares;
-    const float *const  *in;
-    float               *out;
-    atomic_uint_fast64_t state;
-    atomic_size_t        done; /* shares */
-    atomic_int           status;
-    pq_err               err; /* of the first failure */
-    atomic_bool          stop;
-    pthread_mutex_t      lock; /* for sleeping, and err */
-    pthread_cond_t       wake, finished;
+    size_t    threads;
+    pq_plan **plans; /* [threads]; the first is the caller's */
+    pq_pool  *pool;
+    size_t    n_inputs, out_count;
+    size_t   *in_count; /* [n_inputs] values of a sample */
+    /* the run */
+    size_t              n, share;
+    const float *const *in;
+    float              *out;
+    atomic_int          status;
+    pq_err              err; /* of the first failure */
 };
 
-static void relax(void)
+static void run_share(void *context, size_t share, size_t thread)
 {
-#if defined(__x86_64__)
-    _mm_pause();
-#endif
-}
-
-static void fail(pq_crew *c, pq_status st, const pq_err *err)
-{
-    int none = PQ_OK;
-
-    (void)pthread_mutex_lock(&c->lock);
-    if (atomic_compare_exchange_strong(&c->status, &none, (int)st)) {
-        c->err = *err;
-    }
-    (void)pthread_mutex_unlock(&c->lock);
-}
-
-static void run_share(pq_crew *c, pq_plan *plan, size_t share)
-{
-    const size_t first = share * c->share, shares = c->shares;
-    const size_t n = c->n - first < c->share ? c->n - first : c->share;
+    pq_crew     *c     = context;
+    const size_t first = share * c->share;
+    const size_t n     = c->n - first < c->share ? c->n - first : c->share;
     const float *in[MOST_INPUTS];
-    pq_err       err = {0};
+    pq_err       err  = {0};
+    int          none = PQ_OK;
     pq_status    st;
 
     for (size_t i = 0; i < c->n_inputs; i++) {
         in[i] = c->in[i] + first * c->in_count[i];
     }
-    st = pq_plan_run(plan, n, in, c->out + first * c->out_count, &err);
-    if (st != PQ_OK) {
-        fail(c, st, &err);
+    st = pq_plan_run(c->plans[thread], n, in, c->out + first * c->out_count, &err);
+    if (st != PQ_OK && atomic_compare_exchange_strong(&c->status, &none, (int)st)) {
+        c->err = err; /* read once all shares are done */
     }
-    if (atomic_fetch_add_explicit(&c->done, 1, memory_order_acq_rel) + 1 == shares) {
-        (void)pthread_mutex_lock(&c->lock);
-        (void)pthread_cond_signal(&c->finished);
-        (void)pthread_mutex_unlock(&c->lock);
-    }
-}
-
-/* Takes and runs shares until none is left. */
-static void run_shares(pq_crew *c, pq_plan *plan)
-{
-    uint_fast64_t state = atomic_load_explicit(&c->state, memory_order_acquire);
-
-    while ((uint32_t)state > 0) {
-        if (atomic_compare_exchange_weak_explicit(&c->state, &state, state - 1,
-                                                  memory_order_acquire,
-                                                  memory_order_acquire)) {
-            run_share(c, plan, c->shares - (uint32_t)state);
-            state = atomic_load_explicit(&c->state, memory_order_acquire);
-        }
-    }
-}
-
-static bool is_idle(pq_crew *c)
-{
-    return (uint32_t)atomic_load_explicit(&c->state, memory_order_acquire) == 0 &&
-           !atomic_load_explicit(&c->stop, memory_order_acquire);
-}
-
-static void wait_for_shares(pq_crew *c)
-{
-    for (size_t i = 0; i < SPINS; i++) {
-        if (!is_idle(c)) {
-            return;
-        }
-        relax();
-    }
-    (void)pthread_mutex_lock(&c->lock);
-    while (is_idle(c)) {
-        (void)pthread_cond_wait(&c->wake, &c->lock);
-    }
-    (void)pthread_mutex_unlock(&c->lock);
-}
-
-static void *work(void *argument)
-{
-    member  *m = argument;
-    pq_crew *c = m->crew;
-
-    while (!atomic_load_explicit(&c->stop, memory_order_acquire)) {
-        run_shares(c, m->plan);
-        wait_for_shares(c);
-    }
-    return NULL;
-}
-
-static void wake_all(pq_crew *c)
-{
-    (void)pthread_mutex_lock(&c->lock);
-    (void)pthread_cond_broadcast(&c->wake);
-    (void)pthread_mutex_unlock(&c->lock);
-}
-
-static void start_run(pq_crew *c)
-{
-    const uint_fast64_t run = (atomic_load(&c->state) >> RUN_BIT) + 1;
-
-    c->share  = (c->n + SHARES * c->threads - 1) / (SHARES * c->threads);
-    c->share  = c->share > ROWS ? (c->share + ROWS - 1) / ROWS * ROWS : c->share;
-    c->shares = (c->n + c->share - 1) / c->share;
-    atomic_store(&c->status, PQ_OK);
-    atomic_store(&c->done, 0);
-    atomic_store_explicit(&c->state, run << RUN_BIT | c->shares, memory_order_release);
-    wake_all(c);
-}
-
-static bool is_over(pq_crew *c)
-{
-    return atomic_load_explicit(&c->done, memory_order_acquire) == c->shares;
-}
-
-static void wait_for_end(pq_crew *c)
-{
-    for (size_t i = 0; i < SPINS; i++) {
-        if (is_over(c)) {
-            return;
-        }
-        relax();
-    }
-    (void)pthread_mutex_lock(&c->lock);
-    while (!is_over(c)) {
-        (void)pthread_cond_wait(&c->finished, &c->lock);
-    }
-    (void)pthread_mutex_unlock(&c->lock);
 }
 
 pq_status pq_crew_run(pq_crew *crew, size_t n, const float *const *in, float *out,
                       pq_err *err)
 {
-    pq_plan     *plan  = crew->members[0].plan;
-    const size_t batch = pq_plan_batch(plan);
+    const size_t pieces = SHARES * crew->threads;
+    pq_status    st;
 
-    if (crew->threads == 1 || n < 1 || n > batch) {
-        return pq_plan_run(plan, n, in, out, err);
+    if (crew->threads == 1 || n < 1 || n > pq_plan_batch(crew->plans[0])) {
+        return pq_plan_run(crew->plans[0], n, in, out, err);
     }
-    crew->n   = n;
-    crew->in  = in;
-    crew->out = out;
-    start_run(crew);
-    run_shares(crew, plan);
-    wait_for_end(crew);
-    if (atomic_load(&crew->status) != PQ_OK && err != NULL && err->code == PQ_OK) {
+    crew->n     = n;
+    crew->in    = in;
+    crew->out   = out;
+    crew->share = (n + pieces - 1) / pieces;
+    crew->share =
+        crew->share > ROWS ? (crew->share + ROWS - 1) / ROWS * ROWS : crew->share;
+    atomic_store(&crew->status, PQ_OK);
+    pq_pool_run(crew->pool, (n + crew->share - 1) / crew->share, run_share, crew);
+    st = (pq_status)atomic_load(&crew->status);
+    if (st != PQ_OK && err != NULL && err->code == PQ_OK) {
         *err = crew->err;
     }
-    return (pq_status)atomic_load(&crew->status);
+    return st;
 }
 
 static pq_status set_counts(pq_crew *c, pq_err *err)
 {
-    const pq_plan *plan  = c->members[0].plan;
+    const pq_plan *plan  = c->plans[0];
     pq_shape       shape = pq_plan_output_shape(plan);
     pq_status      st;
 
@@ -212,29 +88,6 @@ cleanup:
     return st;
 }
 
-static pq_status start_members(pq_crew *c, const pq_graph *graph,
-                               const pq_plan_options *options, pq_err *err)
-{
-    pq_status st;
-
-    PQ_TRY(pq_plan_create(graph, options, &c->members[0].plan, err));
-    PQ_TRY(set_counts(c, err));
-    for (size_t t = 0; t < c->threads; t++) {
-        c->members[t].crew = c;
-        if (t > 0) {
-            PQ_TRY(pq_plan_fork(c->members[0].plan, &c->members[t].plan, err));
-        }
-    }
-    for (size_t t = 1; t < c->threads; t++) {
-        member *m  = &c->members[t];
-        m->started = pthread_create(&m->handle, NULL, work, m) == 0;
-        PQ_CHECK(m->started, PQ_ERR_IO, "cannot start thread %zu of %zu", t + 1,
-                 c->threads);
-    }
-cleanup:
-    return st;
-}
-
 pq_status pq_crew_create(const pq_graph *graph, const pq_plan_options *options,
                          size_t threads, pq_crew **out, pq_err *err)
 {
@@ -243,12 +96,14 @@ pq_status pq_crew_create(const pq_graph *graph, const pq_plan_options *options,
 
     PQ_CHECK(threads >= 1, PQ_ERR_RANGE, "0 threads are not at least 1");
     PQ_NEW(c, 1);
-    (void)pthread_mutex_init(&c->lock, NULL);
-    (void)pthread_cond_init(&c->wake, NULL);
-    (void)pthread_cond_init(&c->finished, NULL);
-    PQ_NEW(c->members, threads);
+    PQ_NEW(c->plans, threads);
     c->threads = threads;
-    PQ_TRY(start_members(c, graph, options, err));
+    PQ_TRY(pq_plan_create(graph, options, &c->plans[0], err));
+    PQ_TRY(set_counts(c, err));
+    for (size_t t = 1; t < threads; t++) {
+        PQ_TRY(pq_plan_fork(c->plans[0], &c->plans[t], err));
+    }
+    PQ_TRY(pq_pool_create(threads, &c->pool, err));
     *out = c;
     c    = NULL;
 cleanup:
@@ -263,18 +118,11 @@ void pq_crew_free(pq_crew **crew)
     if (c == NULL) {
         return;
     }
-    atomic_store(&c->stop, true);
-    wake_all(c);
-    for (size_t t = c->threads; t-- > 0;) {
-        if (c->members[t].started) {
-            (void)pthread_join(c->members[t].handle, NULL);
-        }
-        pq_plan_free(&c->members[t].plan); /* forks go before the plan they share */
+    pq_pool_free(&c->pool);
+    for (size_t t = c->threads; t-- > 0;) { /* forks go before the plan they share */
+        pq_plan_free(&c->plans[t]);
     }
-    (void)pthread_cond_destroy(&c->wake);
-    (void)pthread_cond_destroy(&c->finished);
-    (void)pthread_mutex_destroy(&c->lock);
-    pq_free(c->members);
+    pq_free(c->plans);
     pq_free(c->in_count);
     pq_free(c);
     *crew = NULL;
@@ -282,5 +130,5 @@ void pq_crew_free(pq_crew **crew)
 
 const pq_plan *pq_crew_plan(const pq_crew *crew)
 {
-    return crew->members[0].plan;
+    return crew->plans[0];
 }

@@ -18,7 +18,7 @@ typedef struct pq_crew pq_crew;
  * @param[out] out      Freed with pq_crew_free.
  *
  * @retval PQ_ERR_RANGE  No threads.
- * @retval PQ_ERR_IO     The system starts no further thread.
+ * @retval PQ_ERR_NOMEM  The system starts no further thread.
  * @retval others        As pq_plan_create.
  */
 pq_status pq_crew_create(const pq_graph *graph, const pq_plan_options *options,

@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "exec/plan.h"
+#include "exec/crew.h"
 #include "formats/model.h"
+#include "kernels/kernels.h"
 #include "store/record.h"
 #include "sweep/cell.h"
 #include "sweep/engines.h"
@@ -15,12 +16,12 @@
 
 enum { DISTINCT_EVENTS = 1024, INPUT_BYTES = 64 << 20 };
 
-/* A model ready to be timed; owns plan and out. */
+/* A model ready to be timed; owns crew and out. */
 typedef struct {
     const pq_cell *cell;
     const char    *engine;
     double         race_s[PQ_FAST_ENGINES]; /* of the engines it was chosen from */
-    pq_plan       *plan;
+    pq_crew       *crew;
     float         *out;
     const float   *events; /* borrowed: [n_events, item] */
     size_t         n_inputs, batch, item;
@@ -44,8 +45,8 @@ static float run_once(void *context, size_t input)
     runner            *r  = context;
     const float *const in = r->events + (input % r->n_inputs) * r->batch * r->item;
 
-    /* a plan that has run once does not fail: sizes were checked when it was made */
-    return pq_plan_run(r->plan, r->batch, &in, r->out, NULL) == PQ_OK ? r->out[0] : 0.0F;
+    /* what has run once does not fail: sizes were checked when it was made */
+    return pq_crew_run(r->crew, r->batch, &in, r->out, NULL) == PQ_OK ? r->out[0] : 0.0F;
 }
 
 /* Distinct inputs to go round, taken from the test events, again from the start if there
@@ -80,6 +81,11 @@ cleanup:
     return st;
 }
 
+static size_t threads_of(const session *s)
+{
+    return (size_t)s->task->cells->config->latency.threads;
+}
+
 /* A model on an engine, run once. */
 static pq_status start(const session *s, const pq_graph *graph, const char *engine,
                        runner *r, pq_err *err)
@@ -88,25 +94,31 @@ static pq_status start(const session *s, const pq_graph *graph, const char *engi
     const float *const    in      = s->events;
     pq_shape              shape;
     size_t                width = 0;
+    unsigned              mode;
     pq_status             st;
 
-    *r = (runner){.engine   = engine,
-                  .events   = s->events,
-                  .n_inputs = s->n_inputs,
-                  .batch    = s->batch,
-                  .item     = s->item};
-    PQ_TRY(pq_plan_create(graph, &options, &r->plan, err));
-    shape = pq_plan_output_shape(r->plan);
+    *r   = (runner){.engine   = engine,
+                    .events   = s->events,
+                    .n_inputs = s->n_inputs,
+                    .batch    = s->batch,
+                    .item     = s->item};
+    mode = pq_flush_denormals(); /* as the calling thread, when it is timed */
+    st   = pq_crew_create(graph, &options, threads_of(s), &r->crew, err);
+    pq_restore_denormals(mode);
+    if (st != PQ_OK) {
+        goto cleanup;
+    }
+    shape = pq_plan_output_shape(pq_crew_plan(r->crew));
     PQ_CHECK(pq_shape_count(&shape, &width), PQ_ERR_SHAPE, "outputs are too large");
     PQ_NEW(r->out, width * s->batch);
-    PQ_TRY(pq_plan_run(r->plan, s->batch, &in, r->out, err));
+    PQ_TRY(pq_crew_run(r->crew, s->batch, &in, r->out, err));
 cleanup:
     return st;
 }
 
 static void stop(runner *r)
 {
-    pq_plan_free(&r->plan);
+    pq_crew_free(&r->crew);
     pq_free(r->out);
     r->out = NULL;
 }
@@ -114,17 +126,17 @@ static void stop(runner *r)
 /* Times the engines of one model in turns, shortly; the fastest stays. */
 static pq_status race(session *s, runner *runners, size_t n, runner *winner, pq_err *err)
 {
-    static const pq_latency_options brief = {.warmup_s      = 0.01,
-                                             .samples       = 9,
-                                             .sample_time_s = 0.002,
-                                             .rounds        = 3,
-                                             .max_s         = 1.0,
-                                             .pin           = true};
-    pq_variant                      variants[PQ_FAST_ENGINES];
-    pq_timing                       times[PQ_FAST_ENGINES] = {{0}};
-    size_t                          best                   = 0;
-    double                          timer_s;
-    pq_status                       st;
+    const pq_latency_options brief = {.warmup_s      = 0.01,
+                                      .samples       = 9,
+                                      .sample_time_s = 0.002,
+                                      .rounds        = 3,
+                                      .max_s         = 1.0,
+                                      .pin           = threads_of(s) == 1};
+    pq_variant               variants[PQ_FAST_ENGINES];
+    pq_timing                times[PQ_FAST_ENGINES] = {{0}};
+    size_t                   best                   = 0;
+    double                   timer_s;
+    pq_status                st;
 
     for (size_t i = 0; i < n; i++) {
         variants[i] = (pq_variant){run_once, &runners[i]};
@@ -277,7 +289,7 @@ static pq_status write_record(const session *s, size_t i, double timer_s, pq_err
     pq_text   kernels = {0};
     pq_status st;
 
-    pq_plan_kernels(s->runners[i].plan, &kernels);
+    pq_plan_kernels(pq_crew_plan(s->runners[i].crew), &kernels);
 
     PQ_CHECK(record != NULL &&
                  json_object_set_new(record, "metrics", json_object()) == 0 &&
@@ -315,14 +327,15 @@ static pq_status time_batch(const pq_timing_task *task, size_t size, pq_err *err
     const pq_config *config = task->cells->config;
     session          s      = {
                       .task = task, .size = size, .batch = (size_t)config->latency.batch.value[size]};
-    double    timer_s;
-    pq_status st;
+    pq_latency_options how = config->latency.options;
+    double             timer_s;
+    pq_status          st;
 
+    how.pin = how.pin && threads_of(&s) == 1; /* threads would share the one core */
     PQ_TRY(read_events(&s, err));
     PQ_TRY(prepare_all(&s, err));
-    PQ_TRY(pq_latency_measure(s.variants, s.n, &config->latency.options,
-                              (uint64_t)config->seeds.base, task->progress, s.results,
-                              &timer_s, err));
+    PQ_TRY(pq_latency_measure(s.variants, s.n, &how, (uint64_t)config->seeds.base,
+                              task->progress, s.results, &timer_s, err));
     PQ_TRY(pq_cells_unchanged(task->cells, err));
     for (size_t i = 0; i < s.n; i++) {
         if (is_due(&s, s.runners[i].cell->order)) {

@@ -135,6 +135,31 @@ cleanup:
     return st;
 }
 
+/* Recalls of another network on the validation events; NAN where a class has none. */
+static void find_recalls(pq_trainer *t, pq_teacher *other, double *recall)
+{
+    const size_t most = t->net->batch;
+
+    t->augment = false;
+    memset(t->hits, 0, t->classes * sizeof *t->hits);
+    memset(t->seen, 0, t->classes * sizeof *t->seen);
+    for (size_t i = 0; i < t->n_valid; i += most) {
+        const size_t n = t->n_valid - i < most ? t->n_valid - i : most;
+        pq_batch_start(t, t->valid_events, t->valid_index + i, n);
+        pq_teacher_run(t, other, n);
+        for (size_t k = 0; k < n; k++) {
+            const float *logits = other->logits + k * t->loss.width;
+            const double mine   = (double)t->w[k];
+            t->seen[t->y[k]] += mine;
+            t->hits[t->y[k]] +=
+                pq_loss_decision(&t->loss, logits) == t->y[k] ? mine : 0.0;
+        }
+    }
+    for (size_t k = 0; k < t->classes; k++) {
+        recall[k] = t->seen[k] > 0.0 ? t->hits[k] / t->seen[k] : (double)NAN;
+    }
+}
+
 /* Floors below the recalls of the network to compare with. */
 static pq_status compare(pq_trainer *t, double loss, double *floors, pq_err *err)
 {
@@ -148,7 +173,7 @@ static pq_status compare(pq_trainer *t, double loss, double *floors, pq_err *err
              "there are no validation events to compare recalls on");
     PQ_NEW(recall, t->classes);
     PQ_TRY(pq_teacher_create(t, t->options->reference, 0, NULL, &other, err));
-    pq_trainer_recalls(t, &other, recall);
+    find_recalls(t, &other, recall);
     for (size_t k = 0; k < t->classes; k++) {
         floors[k] = fmax(floors[k], recall[k] - loss); /* a NAN counts for nothing */
     }

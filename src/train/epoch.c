@@ -6,82 +6,6 @@
 #include "core/text.h"
 #include "train/classes.h"
 
-enum { AHEAD = 8 /* events fetched before they are copied */ };
-
-void pq_trainer_fill(void *trainer, size_t first, size_t rows, float *x)
-{
-    const pq_trainer *t     = trainer;
-    const size_t      count = t->events->count;
-    const size_t     *index = t->index + first;
-
-    for (size_t i = 0; i < rows; i++) {
-        const float *from = t->events->x + index[i] * count;
-        if (t->augment) {
-            pq_augment_image(&t->how, t->key, index[i], from, x + i * count);
-            continue;
-        }
-        if (i + AHEAD < rows) {
-            __builtin_prefetch(t->events->x + index[i + AHEAD] * count);
-        }
-        memcpy(x + i * count, from, count * sizeof *x);
-    }
-}
-
-/* Labels and weights of the next batch: they lie anywhere in memory. */
-static void gather_next(pq_trainer *t, const pq_events *events, const float *class_weight)
-{
-    double sum = 0.0;
-
-    for (size_t i = 0; i < t->next_n; i++) {
-        const size_t event = t->next_index[i];
-        t->next_y[i]       = events->y[event];
-        t->next_w[i]       = events->weight[event] *
-                       (class_weight != NULL ? class_weight[t->next_y[i]] : 1.0F);
-        sum += (double)t->next_w[i];
-    }
-    t->next_weight = sum;
-}
-
-static void prepare_aside(void *trainer)
-{
-    pq_trainer *t = trainer;
-
-    gather_next(t, &t->train_events, t->class_weight);
-    pq_order_go_on(&t->ordering, t->swaps);
-}
-
-/* The next batch becomes the one at work; its loss is divided by its weight. */
-static void take_next(pq_trainer *t, const pq_events *events)
-{
-    int32_t *y = t->y;
-    float   *w = t->w;
-
-    t->events = events;
-    t->index  = t->next_index;
-    t->y      = t->next_y;
-    t->w      = t->next_w;
-    t->next_y = y;
-    t->next_w = w;
-    t->weight = t->next_weight;
-    t->scale  = t->weight > 0.0 ? 1.0 / t->weight : 0.0; /* 0: no event counts */
-    t->next_n = 0;
-}
-
-static void announce(pq_trainer *t, const size_t *index, size_t n)
-{
-    t->next_index = index;
-    t->next_n     = n;
-}
-
-/* A batch that nothing was done for before. */
-static void start_batch(pq_trainer *t, const pq_events *events, const size_t *index,
-                        size_t n)
-{
-    announce(t, index, n);
-    gather_next(t, events, NULL);
-    take_next(t, events);
-}
-
 static pq_loss_chunk chunk_of(const pq_trainer *t, const pq_net_call *c, size_t first)
 {
     return (pq_loss_chunk){.rows    = c->rows,
@@ -200,6 +124,14 @@ static pq_status order_epoch(pq_trainer *t, size_t epoch, pq_err *err)
     return PQ_OK;
 }
 
+static void prepare_aside(void *trainer)
+{
+    pq_trainer *t = trainer;
+
+    pq_batch_gather(t, &t->train_events, t->class_weight);
+    pq_order_go_on(&t->ordering, t->swaps);
+}
+
 /* Before the batch that starts with event `first` of an epoch, counted from 1. */
 static pq_course course_of(const pq_trainer *t, size_t epoch, size_t first, size_t most)
 {
@@ -226,8 +158,8 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
     t->augment          = t->how.height > 0;
     t->net->norms_fixed = t->params->fold_norm_after != PQ_UNSET &&
                           (int64_t)epoch > t->params->fold_norm_after;
-    announce(t, t->order, most);
-    gather_next(t, &t->train_events, t->class_weight);
+    pq_batch_announce(t, t->order, most);
+    pq_batch_gather(t, &t->train_events, t->class_weight);
     for (size_t i = 0; i < t->n_train; i += most, number++) {
         const size_t    n  = t->n_train - i < most ? t->n_train - i : most;
         const pq_course at = course_of(t, epoch, i, most);
@@ -241,8 +173,8 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
                                     .loss          = training_loss,
                                     .context       = t,
                                     .aside         = left > 0 ? prepare_aside : NULL};
-        take_next(t, &t->train_events);
-        announce(t, t->order + i + n, left < most ? left : most);
+        pq_batch_take(t, &t->train_events);
+        pq_batch_announce(t, t->order + i + n, left < most ? left : most);
         pq_teacher_run(t, &t->teacher, n);
         pq_net_train(t->net, &batch);
         loss    = sum_results(t, n) + pq_grids_penalty(t->net);
@@ -282,7 +214,7 @@ static const char *run_validation(pq_trainer *t, double *loss)
         const size_t       n     = t->n_valid - i < most ? t->n_valid - i : most;
         const pq_net_batch batch = {
             .n = n, .fill = pq_trainer_fill, .loss = validation_loss, .context = t};
-        start_batch(t, t->valid_events, t->valid_index + i, n);
+        pq_batch_start(t, t->valid_events, t->valid_index + i, n);
         memset(t->results, 0, t->net->chunks * sizeof *t->results);
         pq_net_infer(t->net, &batch);
         sum += sum_results(t, n) * t->weight;
@@ -337,28 +269,4 @@ cleanup:
         pq_err_hint(err, "try a lower lr, or clip_norm");
     }
     return st;
-}
-
-void pq_trainer_recalls(pq_trainer *t, pq_teacher *other, double *recall)
-{
-    const size_t most = t->net->batch;
-
-    t->augment = false;
-    memset(t->hits, 0, t->classes * sizeof *t->hits);
-    memset(t->seen, 0, t->classes * sizeof *t->seen);
-    for (size_t i = 0; i < t->n_valid; i += most) {
-        const size_t n = t->n_valid - i < most ? t->n_valid - i : most;
-        start_batch(t, t->valid_events, t->valid_index + i, n);
-        pq_teacher_run(t, other, n);
-        for (size_t k = 0; k < n; k++) {
-            const float *logits = other->logits + k * t->loss.width;
-            const double mine   = (double)t->w[k];
-            t->seen[t->y[k]] += mine;
-            t->hits[t->y[k]] +=
-                pq_loss_decision(&t->loss, logits) == t->y[k] ? mine : 0.0;
-        }
-    }
-    for (size_t k = 0; k < t->classes; k++) {
-        recall[k] = t->seen[k] > 0.0 ? t->hits[k] / t->seen[k] : (double)NAN;
-    }
 }

@@ -13,9 +13,9 @@
 
 #include <string.h>
 
+#include "core/pool.h"
 #include "kernels/kernels.h"
 #include "train/grid.h"
-#include "train/pool.h"
 
 typedef struct pq_op pq_op;
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "exec/layout.h"
 
 /* Which values depend on a trained weight, and which lead to the loss. */
 typedef struct {
@@ -107,20 +108,15 @@ cleanup:
     return st;
 }
 
-/* A block of a slot and the steps, first and last, between which it is alive. */
-typedef struct {
-    size_t  floats, first, last;
-    size_t *offset;
-} block;
-
-static void touch(block *b, size_t step)
+static void touch(pq_span *b, size_t step)
 {
     b->first = b->first < step ? b->first : step;
     b->last  = b->last > step ? b->last : step;
 }
 
 /* Lifetimes: values are blocks 0 .. n-1, their gradients n .. 2n-1. */
-static void live_forward(const pq_net *net, block *b, const pq_net_step *step, size_t at)
+static void live_forward(const pq_net *net, pq_span *b, const pq_net_step *step,
+                         size_t at)
 {
     const pq_op *op = &net->ops[step->op];
 
@@ -130,7 +126,8 @@ static void live_forward(const pq_net *net, block *b, const pq_net_step *step, s
     touch(&b[op->out], at);
 }
 
-static void live_backward(const pq_net *net, block *b, const pq_net_step *step, size_t at)
+static void live_backward(const pq_net *net, pq_span *b, const pq_net_step *step,
+                          size_t at)
 {
     const pq_op *op = &net->ops[step->op];
 
@@ -148,7 +145,7 @@ static void live_backward(const pq_net *net, block *b, const pq_net_step *step, 
     touch(&b[net->n_values + op->out], at);
 }
 
-static void live(const pq_net *net, block *b, bool training)
+static void live(const pq_net *net, pq_span *b, bool training)
 {
     const pq_net_step *steps = training ? net->train : net->infer;
     const size_t       n     = training ? net->n_train : net->n_infer;
@@ -172,64 +169,33 @@ static void live(const pq_net *net, block *b, bool training)
     }
 }
 
-/* Lowest place where a block meets no placed one that lives at the same time. */
-static size_t lowest_gap(const block *b, size_t n, const bool *placed, const block *mine)
-{
-    size_t at = 0;
-
-    for (size_t i = 0; i < n;) {
-        const bool meets = placed[i] && b[i].first <= mine->last &&
-                           mine->first <= b[i].last && *b[i].offset < at + mine->floats &&
-                           at < *b[i].offset + b[i].floats;
-        if (meets) {
-            at = *b[i].offset + b[i].floats;
-            i  = 0;
-        } else {
-            i++;
-        }
-    }
-    return at;
-}
-
-/* Greedy by size, largest first. Source: Pisarchyk & Lee, arXiv:2001.03288, section 5. */
-static void place(pq_net *net, block *b, size_t n, bool *placed)
-{
-    for (size_t done = 0; done < n; done++) {
-        size_t big = SIZE_MAX;
-        for (size_t i = 0; i < n; i++) {
-            if (!placed[i] && (big == SIZE_MAX || b[i].floats > b[big].floats)) {
-                big = i;
-            }
-        }
-        if (b[big].first <= b[big].last) {
-            *b[big].offset   = lowest_gap(b, n, placed, &b[big]);
-            const size_t end = *b[big].offset + b[big].floats;
-            net->slot_floats = net->slot_floats > end ? net->slot_floats : end;
-        } else {
-            b[big].floats = 0; /* never alive */
-        }
-        placed[big] = true;
-    }
-}
-
 pq_status pq_net_plan_memory(pq_net *net, bool training, pq_err *err)
 {
-    const size_t n      = 2 * net->n_values;
-    block       *b      = NULL;
-    bool        *placed = NULL;
+    const size_t n     = 2 * net->n_values;
+    pq_span     *spans = NULL;
+    size_t       bytes = 0;
     pq_status    st;
 
-    PQ_NEW(b, n);
-    PQ_NEW(placed, n);
-    for (size_t v = 0; v < net->n_values; v++) {
-        const size_t floats  = (net->values[v].count * net->chunk + 15) / 16 * 16;
-        b[v]                 = (block){floats, SIZE_MAX, 0, &net->values[v].offset};
-        b[net->n_values + v] = (block){floats, SIZE_MAX, 0, &net->values[v].gradient};
+    PQ_NEW(spans, n);
+    for (size_t i = 0; i < n; i++) {
+        spans[i] = (pq_span){.first = SIZE_MAX};
     }
-    live(net, b, training);
-    place(net, b, n, placed);
+    live(net, spans, training);
+    for (size_t i = 0; i < n; i++) {
+        const bool alive = spans[i].first <= spans[i].last;
+        spans[i].bytes =
+            alive ? net->values[i % net->n_values].count * net->chunk * sizeof(float) : 0;
+    }
+    PQ_TRY(pq_layout_place(spans, n, &bytes, err));
+    net->slot_floats = bytes / sizeof(float);
+    for (size_t v = 0; v < net->n_values; v++) {
+        const pq_span *gradient = &spans[net->n_values + v];
+        net->values[v].offset   = spans[v].offset / sizeof(float);
+        if (gradient->first <= gradient->last) {
+            net->values[v].gradient = gradient->offset / sizeof(float);
+        }
+    }
 cleanup:
-    pq_free(b);
-    pq_free(placed);
+    pq_free(spans);
     return st;
 }

@@ -90,6 +90,20 @@ typedef struct {
 pq_status pq_trainer_create(pq_trainer *t, const pq_train_data *data, pq_err *err);
 void      pq_trainer_free(pq_trainer *t);
 
+/** Says which events the next batch has. */
+void pq_batch_announce(pq_trainer *t, const size_t *index, size_t n);
+
+/** Labels and weights of the next batch: they lie anywhere in memory.
+ * @param[in] class_weight  or NULL */
+void pq_batch_gather(pq_trainer *t, const pq_events *events, const float *class_weight);
+
+/** The next batch becomes the one at work; its loss is divided by its weight. */
+void pq_batch_take(pq_trainer *t, const pq_events *events);
+
+/** All three, for a batch that nothing was done for before. */
+void pq_batch_start(pq_trainer *t, const pq_events *events, const size_t *index,
+                    size_t n);
+
 /** One epoch of training: its mean loss. */
 pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_err *err);
 
@@ -99,9 +113,6 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
  */
 pq_status pq_trainer_validate(pq_trainer *t, const float *flat, pq_train_epoch *out,
                               pq_err *err);
-
-/** Recalls of another network on the validation events; NAN where a class has none. */
-void pq_trainer_recalls(pq_trainer *t, pq_teacher *other, double *recall);
 
 /** Names of the layers whose outputs are compared; caller frees with pq_free. */
 pq_status pq_teacher_names(const pq_graph *student, const pq_graph *teacher,

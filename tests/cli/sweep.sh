@@ -49,4 +49,12 @@ expect 0 "table.csv" "$pquant" run $config -P rank=8 --phase eval -o "$work/axis
 for file in table.csv table.md table.tex report.html plots/roc.svg plots/roc.png plots/accuracy_bytes.svg; do
   [ -s "$work/one/$file" ] || fault "no $file"
 done
+
+# A latency with two threads is measured on unpinned threads, and the record says so.
+expect 5 "cells are missing" "$pquant" run $config --only 'reference*' -S latency.threads=2 -S latency.batch=[64] -o "$work/threads" -q
+/usr/bin/python3 - "$work/threads" <<'EOF' || fault "no latency with two threads in the records"
+import glob, json, sys
+found = [t for f in glob.glob(sys.argv[1] + "/cells/*.json") for t in [json.load(open(f))] if '"threads": 2' in json.dumps(t)]
+sys.exit(0 if found and "latency.b64.throughput_s" in json.dumps(found) else 1)
+EOF
 done_testing

@@ -1,4 +1,4 @@
-#include "train/pool.h"
+#include "core/pool.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -7,7 +7,6 @@
 #include <stdint.h>
 
 #include "core/memory.h"
-#include "kernels/kernels.h"
 
 enum {
     SPINS = 3000,   /* some 50 us: longer than the gap between two phases of a step */
@@ -88,7 +87,6 @@ static void *work(void *argument)
     pq_pool      *p    = me->pool;
     uint64_t      seen = 0;
 
-    (void)pq_flush_denormals();
     for (;;) {
         seen = next_generation(p, seen);
         if (atomic_load(&p->stop)) {

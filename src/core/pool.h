@@ -1,10 +1,12 @@
 /**
  * @file
- * Worker threads that stay: a training step lasts tens of microseconds, less
- * than starting a thread. They spin briefly for the next work, then sleep.
+ * Threads that stay, for prediction, training and timing: work of tens of microseconds
+ * takes less than starting a thread. They spin briefly for the next work, then sleep.
+ * Denormals are handled as by the thread that makes the pool (POSIX: a new thread
+ * inherits the floating-point environment).
  */
-#ifndef PQ_TRAIN_POOL_H
-#define PQ_TRAIN_POOL_H
+#ifndef PQ_CORE_POOL_H
+#define PQ_CORE_POOL_H
 
 #include <stddef.h>
 
