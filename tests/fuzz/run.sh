@@ -72,7 +72,7 @@ coverage() {
     done
   done < <("$fuzz" --list)
   llvm-profdata-14 merge -o build-cover/all.profdata build-cover/profiles/*.profraw
-  python3 tests/fuzz/lines.py <(llvm-cov-14 export "$cover" -instr-profile build-cover/all.profdata -format=lcov src/formats src/data src/io)
+  python3 tests/fuzz/lines.py <(llvm-cov-14 export "$cover" -instr-profile build-cover/all.profdata -format=lcov)
 }
 
 made build-fuzz -Doptimization=1 -Dc_args="$common" -Db_sanitize=address,undefined

@@ -196,6 +196,15 @@ def own_others():
     def one_hot(f):
         f["x"], f["y"] = rng.normal(size=(9, 4)).astype("f8"), np.eye(3)[np.arange(9) % 3].astype("f4")
 
+    def texts(f):
+        f["train/x"] = rng.integers(0, 99, (8, 4)).astype("i2")
+        f.create_dataset("train/y", data=np.array(["b", "c"] * 4, object), dtype=h5py.string_dtype())
+        f["test/x"], f["test/y"] = np.ones((2, 4), "i2"), np.array([b"c", b"b"])
+
+    def fixed_texts(f):
+        f["x"], f["y"] = np.ones((4, 2), ">f4"), np.array([b"g", b"q"] * 2)
+        f.attrs["class_names"] = ["q", "g"]
+
     def padded(f):
         own(features=4)(f)
         for split in ("train", "test"):
@@ -209,7 +218,8 @@ def own_others():
         f["train/y"] = np.arange(6).astype("i8") % 2
         f["validation/x"], f["validation/y"] = np.zeros((2, 5, 4, 3), "u1"), np.arange(2).astype("i4")
 
-    return {"one_hot": one_hot, "images": images, "padded": padded, "standardized": own(standardized=1)}
+    return {"one_hot": one_hot, "texts": texts, "fixed_texts": fixed_texts, "images": images, "padded": padded,
+            "standardized": own(standardized=1)}
 
 
 def ftag_files():
