@@ -312,6 +312,8 @@ static pq_status check_rows(pq_source *s, size_t split, const char *name, bool *
     *there = pq_h5_has(o->file, path);
     if (*there) {
         PQ_TRY(pq_h5_describe(o->file, path, &info, err));
+        PQ_CHECK(info.kind != PQ_H5_GROUP, PQ_ERR_FORMAT,
+                 "%s: %s is a group, not a dataset", s->path, path);
         if (strcmp(name, "y") == 0) {
             PQ_TRY(note_texts(s, split, path, info.kind == PQ_H5_TEXT, err));
         }

@@ -204,6 +204,13 @@ cleanup:
     return st;
 }
 
+/* Whether HDF5 can hold a quantity by its name: "/" leads into a group, and "." is one.
+ */
+static bool can_be_named(const char *name)
+{
+    return name[0] != '\0' && strcmp(name, ".") != 0 && strchr(name, '/') == NULL;
+}
+
 /* All auxiliary quantities, event numbers as whole numbers, the file read through once.
  */
 static pq_status copy_aux(job *j, size_t split, pq_err *err)
@@ -213,7 +220,7 @@ static pq_status copy_aux(job *j, size_t split, pq_err *err)
     const size_t n     = d->splits.items[split].n;
     char       **names = NULL;
     const char **list  = NULL;
-    size_t       count = 0, whole = 0;
+    size_t       count = 0, whole = 0, listed = 0;
     pq_status    st = PQ_OK;
 
     if (s->layout->list_aux == NULL) {
@@ -226,16 +233,17 @@ static pq_status copy_aux(job *j, size_t split, pq_err *err)
             list[whole++] = names[i];
         }
     }
-    for (size_t i = 0, at = whole; i < count; i++) {
-        if (!pq_is_event_name(names[i])) {
-            list[at++] = names[i];
+    listed = whole;
+    for (size_t i = 0; i < count; i++) {
+        if (!pq_is_event_name(names[i]) && can_be_named(names[i])) {
+            list[listed++] = names[i];
         }
     }
     PQ_NEW(j->aux, d->block * count);
     for (size_t first = 0; first < n; first += d->block) {
         const pq_rows rows = {first, n - first < d->block ? n - first : d->block};
         PQ_TRY(write_aux(j, split, &(pq_aux){whole, list, PQ_DTYPE_I64}, rows, err));
-        PQ_TRY(write_aux(j, split, &(pq_aux){count - whole, list + whole, PQ_DTYPE_F64},
+        PQ_TRY(write_aux(j, split, &(pq_aux){listed - whole, list + whole, PQ_DTYPE_F64},
                          rows, err));
     }
 cleanup:

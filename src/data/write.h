@@ -11,7 +11,8 @@
 /**
  * Copies a dataset into a file of our own layout, split by split in bounded
  * memory: x as in the source (pixels as bytes, else float32, not scaled), y in
- * the dataset's class order, weights, and every auxiliary quantity. Options the
+ * the dataset's class order, weights, and every auxiliary quantity whose name HDF5 can
+ * hold (not those with a "/"). Options the
  * dataset was opened with (inputs, labels, splits, nonfinite) are followed.
  *
  * The scaler is the source's; where it has none and events are lists of

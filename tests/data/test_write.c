@@ -142,18 +142,26 @@ Test(write, importing_our_own_file_changes_nothing_that_is_read)
     }
 }
 
-/* The index that pandas writes is a column without a name. */
-Test(write, a_column_without_a_name_is_left_out)
+/* The index that pandas writes has no name; "/" and "." are no names in HDF5. */
+Test(write, quantities_that_hdf5_cannot_name_are_left_out_and_stay_features)
 {
-    pq_dataset *d;
-    double      pt[2];
+    pq_dataset            *d;
+    const pq_dataset_info *info;
+    double                 pt[2];
+    float                  x[8];
 
-    text("a.csv", ",pt,class,weight\n0,1.5,x,2\n1,2.5,y,2\n");
-    d = import(NULL, 0);
-    cr_expect_eq(pq_dataset_describe(d)->sample.dim[0], 1);
-    OK(pq_dataset_read_aux(d, 0, "pt", 0, 2, pt, err));
-    cr_expect_eq(pt[1], 2.5);
-    pq_dataset_close(&d);
+    text("a.csv", ",pt,a,a/b,.,class,weight\n0,1.5,2,3,4,x,2\n1,2.5,3,4,5,y,2\n");
+    for (int again = 0; again < 2; again++) {
+        d    = import(NULL, 0);
+        info = pq_dataset_describe(d);
+        cr_assert_eq(info->sample.dim[0], 4);
+        cr_expect_str_eq(info->feature_names[2], "a/b");
+        OK(pq_dataset_read_unscaled(d, 0, 0, 2, &(pq_batch){.x = x}, err));
+        cr_expect_eq(x[6], 4.0F);
+        OK(pq_dataset_read_aux(d, 0, "pt", 0, 2, pt, err));
+        cr_expect_eq(pt[1], 2.5);
+        pq_dataset_close(&d);
+    }
 }
 
 Test(write, pixels_stay_bytes)
