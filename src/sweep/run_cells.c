@@ -1,0 +1,160 @@
+/* Cells, a process each. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/file.h"
+#include "core/memory.h"
+#include "core/threads.h"
+#include "sweep/key.h"
+#include "sweep/run_inside.h"
+
+/* Whether a worker is just making a prefix that this cell starts with. */
+static bool prefix_at_work(const sweep *s, const pq_cell *cell)
+{
+    for (size_t i = 0; i < s->n_slots; i++) {
+        const pq_cell *other = &s->cells->cells[s->slots[i].cell];
+        const size_t   n     = cell->variant->n_stages < other->variant->n_stages
+                                   ? cell->variant->n_stages
+                                   : other->variant->n_stages;
+        bool           made  = true;
+        for (size_t k = n; k > 0 && s->slots[i].worker.pid != 0 && made; k--) {
+            if (strcmp(cell->artifact[k], other->artifact[k]) == 0) {
+                char *path = pq_artifact_path(s->cells, cell->artifact[k]);
+                made       = pq_file_exists(path);
+                pq_free(path);
+                break;
+            }
+        }
+        if (!made) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pq_status cell_work(void *context, pq_err *err)
+{
+    slot             *at       = context;
+    const pq_progress progress = pq_worker_progress(&at->worker);
+
+    at->options.progress = &progress;
+    return pq_cell_compute(at->cells, &at->cells->cells[at->cell], &at->options, err);
+}
+
+static pq_status start_cell(sweep *s, slot *at, pq_err *err)
+{
+    const pq_config_limits *limits = &s->cells->config->limits;
+    const size_t            cores  = pq_threads_available();
+
+    while (s->first < s->cells->n && s->states[s->first] != WAITING) {
+        s->first++;
+    }
+    for (size_t i = s->first; i < s->cells->n; i++) {
+        if (s->states[i] != WAITING || prefix_at_work(s, &s->cells->cells[i])) {
+            continue;
+        }
+        at->cell  = i;
+        at->cells = s->cells;
+        at->options =
+            (pq_cell_options){.threads = cores > s->n_slots ? cores / s->n_slots : 1,
+                              .fresh   = s->options->force};
+        s->states[i] = AT_WORK;
+        s->started_s = pq_clock_wall_s();
+        return pq_worker_start(
+            &at->worker, cell_work, at,
+            (pq_worker_limits){limits->cell_timeout_s, limits->memory_bytes}, err);
+    }
+    return PQ_OK;
+}
+
+/* A worker has ended: its cell succeeded or its failure is recorded. */
+static pq_status end_cell(sweep *s, const slot *at, pq_worker_state state,
+                          const pq_err *why, double seconds, pq_err *err)
+{
+    const pq_cell *cell = &s->cells->cells[at->cell];
+    pq_status      st   = PQ_OK;
+
+    s->states[at->cell] = state == PQ_WORKER_OK ? COMPUTED : FAILED;
+    s->ended++;
+    pq_progress_report(s->options->progress, "cells", s->ended, s->todo,
+                       cell->variant->label);
+    if (state == PQ_WORKER_OK) {
+        return PQ_OK;
+    }
+    if (state == PQ_WORKER_FAILED &&
+        (why->code == PQ_ERR_IO || why->code == PQ_ERR_ACCESS)) {
+        /* a full or unwritable disk is not the cell's fault: the sweep stops */
+        return pq_err_set(err, why->code, __FILE__, __LINE__, "%s", why->message);
+    }
+    PQ_TRY(pq_cell_record_failure(s->cells, cell, pq_worker_state_name(state), why,
+                                  seconds, err));
+cleanup:
+    return st;
+}
+
+/* Looks at one slot: ends what has ended, starts what can start. */
+static pq_status tend(sweep *s, slot *at, bool *busy, pq_err *err)
+{
+    const double    start = at->worker.start_s;
+    pq_err          why   = {0};
+    pq_worker_state state = pq_worker_poll(&at->worker, &why);
+    pq_status       st    = PQ_OK;
+
+    if (state == PQ_WORKER_RUNNING) {
+        *busy = true;
+        return PQ_OK;
+    }
+    if (state != PQ_WORKER_IDLE) {
+        PQ_TRY(end_cell(s, at, state, &why, pq_clock_wall_s() - start, err));
+    }
+    PQ_TRY(start_cell(s, at, err));
+    *busy = *busy || at->worker.pid != 0;
+cleanup:
+    return st;
+}
+
+/* Shows what the first worker with something to tell is at. */
+static void show_note(const sweep *s)
+{
+    char note[PQ_WORKER_NOTE], text[2 * PQ_WORKER_NOTE];
+
+    for (size_t i = 0; i < s->n_slots; i++) {
+        const slot *at = &s->slots[i];
+        if (pq_worker_note(&at->worker, note)) {
+            (void)snprintf(text, sizeof text, "%s: %s",
+                           s->cells->cells[at->cell].variant->label, note);
+            pq_progress_report(s->options->progress, "cells", s->ended, s->todo, text);
+            return;
+        }
+    }
+}
+
+pq_status pq_sweep_compute(sweep *s, pq_err *err)
+{
+    bool      busy = s->todo > 0;
+    pq_status st   = PQ_OK;
+
+    s->n_slots = s->options->jobs > 1 ? s->options->jobs : 1;
+    PQ_NEW(s->slots, s->n_slots);
+    pq_progress_report(s->options->progress, "cells", 0, s->todo, NULL);
+    while (busy) {
+        PQ_TRY(pq_sweep_check_signal(err));
+        busy = false;
+        for (size_t i = 0; i < s->n_slots; i++) {
+            PQ_TRY(tend(s, &s->slots[i], &busy, err));
+        }
+        if (busy) {
+            show_note(s);
+            pq_sweep_pause(s->started_s);
+        }
+    }
+cleanup:
+    for (size_t i = 0; s->slots != NULL && i < s->n_slots; i++) {
+        pq_worker_stop(&s->slots[i].worker);
+    }
+    pq_free(s->slots);
+    s->slots = NULL;
+    return st;
+}

@@ -1,0 +1,94 @@
+/* Latency, in one process. */
+#include <string.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "sweep/key.h"
+#include "sweep/run_inside.h"
+#include "sweep/timing.h"
+
+static pq_status timing_work(void *context, pq_err *err)
+{
+    return pq_cells_time(context, err);
+}
+
+/* Which cells lack which latency records. Those without a model cannot have any. */
+static size_t find_due(const sweep *s, bool *due)
+{
+    const size_t sizes = s->cells->config->latency.batch.n;
+    size_t       n     = 0;
+
+    for (size_t i = 0; i < s->cells->n; i++) {
+        const pq_cell *cell = &s->cells->cells[i];
+        if (!pq_sweep_selects(s, cell) || !pq_shelf_done(s->shelf, cell->eval)) {
+            continue;
+        }
+        for (size_t b = 0; b < sizes; b++) {
+            due[i * sizes + b] =
+                s->options->force || !pq_shelf_done(s->shelf, cell->latency[b]);
+            n += due[i * sizes + b];
+        }
+    }
+    return n;
+}
+
+/* The models that are timed must be there; who cleared them away computes the cell again.
+ */
+static pq_status check_models(const sweep *s, const bool *due, pq_err *err)
+{
+    const size_t sizes = s->cells->config->latency.batch.n;
+    pq_status    st    = PQ_OK;
+
+    for (size_t i = 0; i < s->cells->n; i++) {
+        const pq_cell *cell = &s->cells->cells[i];
+        char          *path;
+        bool           there;
+        if (i != s->cells->reference && memchr(&due[i * sizes], true, sizes) == NULL) {
+            continue;
+        }
+        path  = pq_artifact_path(s->cells, pq_cell_artifact(cell));
+        there = pq_file_exists(path);
+        pq_free(path);
+        PQ_CHECK(there, PQ_ERR_CONFIG,
+                 "cell '%s' cannot be timed: its model is not in %s/models; run with "
+                 "--force or "
+                 "without --only and --phase first",
+                 cell->variant->label, s->cells->dir);
+    }
+cleanup:
+    return st;
+}
+
+/* The latency of what is due, in one process beside nothing else. */
+pq_status pq_sweep_time(sweep *s, pq_sweep_summary *summary, pq_err *err)
+{
+    const pq_config *config = s->cells->config;
+    bool            *due    = NULL;
+    pq_timing_task   task   = {.cells = s->cells};
+    pq_worker        worker = {0};
+    pq_worker_state  state;
+    pq_err           why = {0};
+    size_t           n   = 0;
+    pq_status        st;
+
+    PQ_NEW(due, s->cells->n * config->latency.batch.n);
+    PQ_TRY(pq_sweep_open_shelf(s, err));
+    n = find_due(s, due);
+    if (n == 0) {
+        goto cleanup;
+    }
+    PQ_TRY(check_models(s, due, err));
+    task.due      = due;
+    task.progress = s->options->progress;
+    PQ_TRY(pq_worker_start(&worker, timing_work, &task, (pq_worker_limits){0}, err));
+    while ((state = pq_worker_poll(&worker, &why)) == PQ_WORKER_RUNNING) {
+        PQ_TRY(pq_sweep_check_signal(err));
+        pq_sweep_pause(0.0);
+    }
+    PQ_CHECK(state == PQ_WORKER_OK, why.code, "latency: %s", why.message);
+    summary->timed = n;
+cleanup:
+    pq_worker_stop(&worker);
+    pq_free(due);
+    return st;
+}
