@@ -1,4 +1,5 @@
 /* pquant: finds the verb, runs it, and turns what happened into text and an exit code. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,8 @@ static int run_verb(const pq_verb *verb, int argc, char *const *argv, int used)
     return code;
 }
 
+enum { LARGE_BLOCK_BYTES = 2 << 20 };
+
 int main(int argc, char **argv)
 {
     const pq_verb *verb;
@@ -158,6 +161,9 @@ int main(int argc, char **argv)
         print_failure(argc, argv, PQ_EXIT_USAGE, &err);
         return PQ_EXIT_USAGE;
     }
+    /* Large blocks go back to the system when they are freed: in the heap each would
+     * leave a hole that the next of its size, which is aligned, does not fit. */
+    (void)mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
     mend_blas(argv);
     pq_blas_alone(); /* before any fork: the child of a process with threads starts them
                         anew */
