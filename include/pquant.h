@@ -37,7 +37,7 @@ PQUANT_API const char *pquant_version(void);
 PQUANT_API const char *pquant_error(void);
 
 /**
- * Loads a model file: our own, or Keras HDF5.
+ * Loads a model file of any format that `pquant formats` lists.
  * @param[in] path  model file
  * @param[in] arch  architecture JSON beside a weights-only file, or NULL
  * @return the model, or NULL
@@ -72,6 +72,28 @@ PQUANT_API size_t pquant_model_parameters(const pquant_model *model);
 
 /** Multiply-accumulates of one sample. */
 PQUANT_API unsigned long long pquant_model_macs(const pquant_model *model);
+
+/** How many inputs the model has. */
+PQUANT_API size_t pquant_model_inputs(const pquant_model *model);
+
+/**
+ * Shape of one sample of input `input`, or with SIZE_MAX of the output; images are
+ * [height, width, channels].
+ * @param[out] dims  [8]
+ * @return how many axes there are; 0: no such input
+ */
+PQUANT_API size_t pquant_model_shape(const pquant_model *model, size_t input,
+                                     size_t *dims);
+
+/**
+ * Runs n samples as they are: a scaler of the model is not applied.
+ * @param[in]  engine  "blas", "reference", …, or NULL for the first
+ * @param[in]  inputs  one a graph input, each [n, shape]
+ * @param[out] output  [n, output's shape]
+ * @return 0, or non-zero on failure
+ */
+PQUANT_API int pquant_predict(const pquant_model *model, const char *engine, size_t n,
+                              const float *const *inputs, float *output);
 
 /**
  * Opens a split of a dataset.

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "exec/plan.h"
 #include "exec/rescale.h"
 #include "formats/model.h"
 #include "graph/head.h"
@@ -113,6 +114,54 @@ size_t pquant_model_parameters(const pquant_model *model)
 unsigned long long pquant_model_macs(const pquant_model *model)
 {
     return pq_graph_macs(model->graph);
+}
+
+/* Node of input k, or SIZE_MAX; those beyond the last are none. */
+static size_t input_node(const pq_graph *graph, size_t k)
+{
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        if (graph->nodes[i].n_inputs == 0 && k-- == 0) {
+            return i;
+        }
+    }
+    return SIZE_MAX;
+}
+
+size_t pquant_model_inputs(const pquant_model *model)
+{
+    size_t n = 0;
+
+    while (input_node(model->graph, n) != SIZE_MAX) {
+        n++;
+    }
+    return n;
+}
+
+size_t pquant_model_shape(const pquant_model *model, size_t input, size_t *dims)
+{
+    const size_t node =
+        input == SIZE_MAX ? model->graph->output : input_node(model->graph, input);
+
+    if (node == SIZE_MAX) {
+        return 0;
+    }
+    memcpy(dims, model->graph->nodes[node].shape.dim, sizeof(size_t[PQ_MAX_DIMS]));
+    return model->graph->nodes[node].shape.ndim;
+}
+
+int pquant_predict(const pquant_model *model, const char *engine, size_t n,
+                   const float *const *inputs, float *output)
+{
+    pq_err   *err  = begin();
+    pq_plan  *plan = NULL;
+    pq_status st;
+
+    PQ_CHECK(n >= 1, PQ_ERR_RANGE, "there are no samples");
+    PQ_TRY(pq_plan_create(model->graph, &(pq_plan_options){engine, n}, &plan, err));
+    PQ_TRY(pq_plan_run(plan, n, inputs, output, err));
+cleanup:
+    pq_plan_free(&plan);
+    return st != PQ_OK;
 }
 
 pquant_data *pquant_data_open(const char *spec)

@@ -46,6 +46,10 @@ bool pq_budget_out_of_bytes(const pq_budget *b);
  * @return the status: PQ_ERR_FORMAT then, else st */
 pq_status pq_budget_end(pq_budget *b, const char *path, pq_status st, pq_err *err);
 
+/** Adds what another file of n bytes, which the first one names, is worth: 64 n bytes and
+ * 1 s for each MB. */
+void pq_budget_add(size_t n);
+
 /** Whether so many bytes more fit into the budget at work; true without one. */
 bool pq_budget_fits(size_t bytes);
 

@@ -281,6 +281,14 @@ pq_status pq_budget_end(pq_budget *b, const char *path, pq_status st, pq_err *er
     return PQ_ERR_FORMAT;
 }
 
+void pq_budget_add(size_t n)
+{
+    if (budget != NULL && n < (SIZE_MAX >> 8) && budget->bytes < SIZE_MAX >> 1) {
+        budget->bytes += 64 * n;
+        budget->until_s += (double)n / 1e6;
+    }
+}
+
 bool pq_budget_fits(size_t bytes)
 {
     return budget == NULL || bytes <= budget->bytes;

@@ -1,0 +1,466 @@
+/*
+ * ONNX: a graph of standard operators, opset 6 to 25, as layers of ours. Weights are
+ * turned while they are read; nothing of a file is run.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "formats/model.h"
+#include "formats/onnx_import.h"
+
+static const pq_onnx_operation *const tables[] = {
+    pq_onnx_linear, pq_onnx_pointwise, pq_onnx_arithmetic, pq_onnx_shapes,
+    pq_onnx_parts,  pq_onnx_pools,     pq_onnx_quantizers};
+
+enum { HEAD_BYTES = 64 };
+
+/* ModelProto begins with ir_version, field 1, or opset_import, field 8; what it names
+ * must be a graph somewhere: that is for the reader to say. */
+static bool recognises(const char *path)
+{
+    uint8_t      start[HEAD_BYTES] = {0};
+    FILE        *f                 = pq_file_stream(path);
+    const size_t n                 = f != NULL ? fread(start, 1, sizeof start, f) : 0;
+    const size_t name              = strlen(path);
+
+    if (f != NULL) {
+        (void)fclose(f);
+    }
+    return (name > 5 && strcmp(path + name - 5, ".onnx") == 0) ||
+           (n > 4 && start[0] == 0x08 && start[1] >= 1 && start[1] <= 32 &&
+            (start[2] == 0x12 || start[2] == 0x3a || start[2] == 0x42));
+}
+
+static const pq_onnx_operation *find_operation(const pq_onnx_node *node)
+{
+    if (*node->domain != '\0' && strcmp(node->domain, "qonnx.custom_op.general") != 0 &&
+        strcmp(node->domain, "finn.custom_op.general") != 0 &&
+        strcmp(node->domain, "onnx.brevitas") != 0) {
+        return NULL;
+    }
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
+        for (const pq_onnx_operation *o = tables[t]; o->name != NULL; o++) {
+            if (strcmp(o->name, node->op) == 0) {
+                return o;
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool is_listed(const char *list, const char *name)
+{
+    const size_t n = strlen(name);
+
+    for (const char *at = list; n > 0 && at != NULL && (at = strstr(at, name)) != NULL;
+         at += n) {
+        if ((at == list || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pq_status convert(pq_onnx_import *im, pq_err *err)
+{
+    const pq_onnx_node      *n = im->node;
+    const pq_onnx_operation *o;
+    bool                     done = false;
+    pq_status                st;
+
+    PQ_TRY(pq_onnx_fold(im, &done, err));
+    if (done) {
+        return PQ_OK;
+    }
+    o = find_operation(n);
+    PQ_CHECK(o != NULL, PQ_ERR_UNSUPPORTED, "the operator is not read");
+    PQ_CHECK(n->n_in >= o->min_in && n->n_in <= o->max_in, PQ_ERR_FORMAT,
+             "it has %zu inputs, not %zu..%zu", n->n_in, o->min_in, o->max_in);
+    for (size_t i = 0; i < n->n_attributes; i++) {
+        PQ_CHECK(is_listed(o->attributes, n->attributes[i].name), PQ_ERR_UNSUPPORTED,
+                 "attribute '%s' is not known", n->attributes[i].name);
+    }
+    PQ_TRY(o->convert(im, err));
+cleanup:
+    return st;
+}
+
+/* Says which node of which operator. */
+static void name_node(const pq_onnx_import *im, pq_err *err)
+{
+    const pq_onnx_node *n    = im->node;
+    const char         *name = *n->name != '\0' ? n->name
+                               : n->n_out > 0   ? im->model->names[n->out[0]]
+                                                : "";
+
+    pq_err_context(err, "node '%s': %s%s%s", name, n->domain,
+                   *n->domain != '\0' ? "." : "", n->op);
+}
+
+/* Marks the nodes that the output needs, from the last to the first. */
+static void mark(const pq_onnx_import *im, size_t output, bool *live, bool *wanted)
+{
+    const pq_onnx_model *m = im->model;
+
+    wanted[output] = true;
+    for (size_t i = m->n_nodes; i-- > 0;) {
+        for (size_t k = 0; k < m->nodes[i].n_out; k++) {
+            live[i] = live[i] ||
+                      (m->nodes[i].out[k] != PQ_ONNX_NONE && wanted[m->nodes[i].out[k]]);
+        }
+        for (size_t k = 0; live[i] && k < m->nodes[i].n_in; k++) {
+            wanted[m->nodes[i].in[k]] = true;
+            im->values[m->nodes[i].in[k]].readers++;
+        }
+    }
+    im->values[output].readers++;
+}
+
+/* Where the axes of an input stand in a value made of it. */
+typedef struct {
+    bool   known;
+    size_t axis[PQ_MAX_DIMS];
+} track;
+
+static const char *const image_operators[] = {"Conv",
+                                              "MaxPool",
+                                              "AveragePool",
+                                              "GlobalAveragePool",
+                                              "GlobalMaxPool",
+                                              "BatchNormalization",
+                                              NULL};
+static const char *const same_axes[]       = {"Relu",
+                                              "LeakyRelu",
+                                              "Elu",
+                                              "Gelu",
+                                              "Sigmoid",
+                                              "Tanh",
+                                              "Softmax",
+                                              "Clip",
+                                              "Add",
+                                              "Mul",
+                                              "Sub",
+                                              "Div",
+                                              "HardSigmoid",
+                                              "HardSwish",
+                                              "Neg",
+                                              "PRelu",
+                                              "Pad",
+                                              "Identity",
+                                              "Dropout",
+                                              "Cast",
+                                              "QuantizeLinear",
+                                              "DequantizeLinear",
+                                              "Quant",
+                                              "IntQuant",
+                                              "BipolarQuant",
+                                              NULL};
+
+static bool is_in(const char *const *list, const char *name)
+{
+    while (*list != NULL && strcmp(*list, name) != 0) {
+        list++;
+    }
+    return *list != NULL;
+}
+
+/* Follows an input of 4 axes to the first operator of images. @return the input's axes
+ * that are height, width and channels there, or false */
+static bool find_image(const pq_onnx_model *m, size_t input, track *tracks, int *axis)
+{
+    tracks[input] = (track){true, {0, 1, 2, 3}};
+    for (size_t i = 0; i < m->n_nodes; i++) {
+        const pq_onnx_node *n    = &m->nodes[i];
+        const track        *from = NULL;
+        track               to   = {true, {0}};
+        int64_t             perm[PQ_MAX_DIMS];
+        size_t              n_perm = 0;
+        for (size_t k = 0; from == NULL && k < n->n_in; k++) {
+            from = tracks[n->in[k]].known && n->in[k] != 0 ? &tracks[n->in[k]] : NULL;
+        }
+        if (from == NULL || n->n_out == 0) {
+            continue;
+        }
+        if (is_in(image_operators, n->op)) {
+            axis[0] = (int)from->axis[2];
+            axis[1] = (int)from->axis[3];
+            axis[2] = (int)from->axis[1];
+            return from->axis[0] == 0;
+        }
+        to = *from;
+        if (strcmp(n->op, "Transpose") == 0) {
+            to.known =
+                pq_onnx_ints(n, "perm", PQ_MAX_DIMS, perm, &n_perm, NULL) == PQ_OK &&
+                n_perm == 4;
+            for (size_t k = 0; to.known && k < 4; k++) {
+                to.known   = perm[k] >= 0 && perm[k] < 4;
+                to.axis[k] = to.known ? from->axis[perm[k]] : 0;
+            }
+        } else {
+            to.known = is_in(same_axes, n->op);
+        }
+        tracks[n->out[0]] = to;
+    }
+    return false;
+}
+
+/* Images are held [height, width, channels]: which axes those are, the file's first
+ * operator of images says; without one, who wrote it. */
+static pq_status choose_axes(pq_onnx_import *im, const pq_onnx_port *port,
+                             pq_onnx_value *v, pq_err *err)
+{
+    const bool torch   = strcmp(im->model->producer, "pytorch") == 0;
+    track     *tracks  = NULL;
+    int        axis[3] = {2, 3, 1};
+    pq_status  st;
+
+    v->n_axes = port->ndim - 1;
+    for (size_t i = 0; i < v->n_axes; i++) {
+        v->axis[i] = (int)i + 1;
+    }
+    if (port->ndim == 1) { /* one number an event */
+        v->n_axes  = 1;
+        v->axis[0] = PQ_ONNX_NO_AXIS;
+    }
+    PQ_NEW(tracks, im->model->n_names);
+    if (port->ndim == 4 && (find_image(im->model, port->name, tracks, axis) || torch)) {
+        memcpy(v->axis, axis, sizeof axis);
+    } else if (port->ndim == 3) {
+        bool sequence = false; /* [batch, channels, length] where a Conv reads it */
+        for (size_t i = 0; i < im->model->n_nodes; i++) {
+            const pq_onnx_node *n = &im->model->nodes[i];
+            sequence              = sequence || (n->n_in > 0 && n->in[0] == port->name &&
+                                    is_in(image_operators, n->op));
+        }
+        v->axis[0] = sequence ? 2 : 1;
+        v->axis[1] = sequence ? 1 : 2;
+    }
+    im->images = im->images || !pq_onnx_is_straight(v);
+cleanup:
+    pq_free(tracks);
+    return st;
+}
+
+static pq_status add_input(pq_onnx_import *im, const pq_onnx_port *port, pq_err *err)
+{
+    const pq_onnx_node none  = {.name  = im->model->names[port->name],
+                                .op    = "input",
+                                .n_out = 1,
+                                .out   = &port->name};
+    pq_onnx_value      v     = {.active = true, .ndim = port->ndim};
+    pq_layer          *layer = NULL, *taken;
+    pq_shape           shape;
+    char               text[192];
+    pq_status          st;
+
+    im->node = &none;
+    PQ_CHECK(port->type == PQ_ONNX_FLOAT || port->type == PQ_ONNX_DOUBLE ||
+                 port->type == PQ_ONNX_FLOAT16,
+             PQ_ERR_UNSUPPORTED, "its items are %s; floats are read",
+             pq_onnx_type_name(port->type));
+    PQ_CHECK(port->shaped && port->ndim >= 1, PQ_ERR_UNSUPPORTED,
+             "it has no axes; a batch and those of each event are read");
+    for (size_t i = 1; i < port->ndim; i++) {
+        PQ_CHECK(port->dim[i] > 0, PQ_ERR_UNSUPPORTED,
+                 "axis %zu is not fixed; only the batch may be open", i);
+        v.dim[i] = (size_t)port->dim[i];
+    }
+    v.dim[0]  = 1;
+    im->batch = port->dim[0] > 0 ? (size_t)port->dim[0] : 0;
+    PQ_TRY(choose_axes(im, port, &v, err));
+    shape.ndim = v.n_axes;
+    for (size_t i = 0; i < v.n_axes; i++) {
+        shape.dim[i] = v.axis[i] >= 0 ? v.dim[v.axis[i]] : 1;
+    }
+    PQ_TRY(pq_layer_create("input", &layer, err));
+    PQ_TRY(pq_layer_set(layer, "shape", pq_shape_text(&shape, text, sizeof text), err));
+    taken = layer;
+    layer = NULL;
+    PQ_TRY(pq_onnx_add(im, "", taken, 0, NULL, &v.node, err));
+    PQ_TRY(pq_onnx_give(im, 0, &v, err));
+cleanup:
+    pq_layer_free(&layer);
+    if (st != PQ_OK) {
+        pq_err_context(err, "input '%s'", none.name);
+    }
+    im->node = NULL;
+    return st;
+}
+
+static pq_status add_constants(pq_onnx_import *im, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < im->model->n_tensors; i++) {
+        const pq_onnx_tensor *t = &im->model->tensors[i];
+        PQ_CHECK(t->name != PQ_ONNX_NONE && im->values[t->name].raw == NULL,
+                 PQ_ERR_FORMAT, "constant '%s' is there twice, or has no name",
+                 im->model->names[t->name]);
+        im->values[t->name].raw = t;
+    }
+cleanup:
+    return st;
+}
+
+static pq_status add_nodes(pq_onnx_import *im, const bool *live, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < im->model->n_nodes; i++) {
+        if (!live[i]) {
+            continue;
+        }
+        im->node = &im->model->nodes[i];
+        st       = convert(im, err);
+        if (st != PQ_OK) {
+            name_node(im, err);
+            goto cleanup;
+        }
+    }
+cleanup:
+    return st;
+}
+
+/* Takes away nodes that were made for what is now said otherwise. */
+static pq_status drop_unread(pq_graph *graph, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = graph->n_nodes; i-- > 0;) {
+        if (pq_graph_readers(graph, i) == 0 && graph->nodes[i].n_inputs == 1) {
+            PQ_TRY(pq_graph_bypass(graph, i, err));
+        }
+    }
+cleanup:
+    return st;
+}
+
+/* Whether a value stands as we hold images: the channels, ONNX's axis 1, last. */
+static bool is_image(const pq_onnx_import *im, const pq_onnx_value *v)
+{
+    static const char *const kinds[] = {"conv2d", "max_pool", "avg_pool", NULL};
+    bool                     found   = im->images;
+
+    for (size_t i = 0; i < im->graph->n_nodes; i++) {
+        found = found || is_in(kinds, im->graph->nodes[i].layer->kind->name);
+    }
+    for (size_t i = 0; i < v->n_axes; i++) {
+        found = found && v->axis[i] == (i + 1 < v->n_axes ? (int)i + 2 : 1);
+    }
+    return found && v->n_axes + 1 == v->ndim;
+}
+
+static pq_status set_output(pq_onnx_import *im, size_t output, pq_err *err)
+{
+    const pq_onnx_value *v    = &im->values[output];
+    const char          *name = im->model->names[output];
+    pq_status            st;
+
+    PQ_CHECK(v->active && v->part == PQ_ONNX_WHOLE && v->quant == NULL,
+             PQ_ERR_UNSUPPORTED, "output '%s' is no activations that its input makes",
+             name);
+    PQ_CHECK(v->batch == 0, PQ_ERR_UNSUPPORTED,
+             "output '%s' has its batch on axis %zu, not the first", name, v->batch);
+    PQ_CHECK(v->order == NULL, PQ_ERR_UNSUPPORTED,
+             "output '%s' is an image flattened channel by channel, which pquant holds "
+             "row by row",
+             name);
+    PQ_CHECK(pq_onnx_is_straight(v) || is_image(im, v), PQ_ERR_UNSUPPORTED,
+             "output '%s' would have to be transposed, for which there is no layer",
+             name);
+    im->graph->output = v->node;
+    PQ_TRY(drop_unread(im->graph, err));
+cleanup:
+    return st;
+}
+
+static pq_status note_origin(pq_onnx_import *im, pq_err *err)
+{
+    const pq_onnx_model *m    = im->model;
+    json_t              *note = json_pack("{s:s, s:I, s:I}", "read", "onnx", "ir_version",
+                                          (json_int_t)m->ir_version, "opset", (json_int_t)m->opset);
+    pq_status            st;
+
+    PQ_CHECK(note != NULL, PQ_ERR_NOMEM, "cannot allocate a note");
+    (void)json_object_set_new(note, "producer", json_string(m->producer));
+    (void)json_object_set_new(note, "producer_version", json_string(m->producer_version));
+    if (json_object_get(m->metadata, "pquant.provenance") != NULL) {
+        (void)json_object_set(note, "provenance",
+                              json_object_get(m->metadata, "pquant.provenance"));
+    }
+    PQ_TRY(pq_graph_note(im->graph, note, err));
+cleanup:
+    return st;
+}
+
+static pq_status build(pq_onnx_import *im, pq_err *err)
+{
+    const pq_onnx_model *m    = im->model;
+    bool                *live = NULL, *wanted = NULL;
+    pq_status            st;
+
+    PQ_NEW(im->values, m->n_names);
+    PQ_NEW(live, m->n_nodes);
+    PQ_NEW(wanted, m->n_names);
+    PQ_CHECK(m->n_outputs == 1, PQ_ERR_UNSUPPORTED,
+             "the model has %zu outputs; one is read", m->n_outputs);
+    mark(im, m->outputs[0].name, live, wanted);
+    PQ_TRY(add_constants(im, err));
+    for (size_t i = 0; i < m->n_inputs; i++) { /* constants may stand among them */
+        if (im->values[m->inputs[i].name].raw == NULL && wanted[m->inputs[i].name]) {
+            PQ_TRY(add_input(im, &m->inputs[i], err));
+        }
+    }
+    PQ_CHECK(im->graph->n_nodes > 0, PQ_ERR_FORMAT,
+             "the output depends on no input of the model");
+    PQ_TRY(add_nodes(im, live, err));
+    PQ_TRY(set_output(im, m->outputs[0].name, err));
+    PQ_TRY(note_origin(im, err));
+cleanup:
+    pq_free(live);
+    pq_free(wanted);
+    return st;
+}
+
+static void free_values(pq_onnx_import *im)
+{
+    for (size_t i = 0; im->values != NULL && i < im->model->n_names; i++) {
+        pq_tensor_free(&im->values[i].folded);
+        pq_free(im->values[i].order);
+        pq_quant_free(&im->values[i].quant);
+    }
+    pq_free(im->values);
+}
+
+static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err *err)
+{
+    pq_onnx_model  model = {0};
+    pq_onnx_import im    = {.model = &model};
+    pq_status      st;
+
+    PQ_CHECK(arch == NULL, PQ_ERR_CONFIG,
+             "an ONNX file holds its architecture; --arch is not for it");
+    PQ_TRY(pq_onnx_open(path, &model, err));
+    PQ_TRY(pq_graph_create(&im.graph, err));
+    PQ_TRY(build(&im, err));
+    *out     = im.graph;
+    im.graph = NULL;
+cleanup:
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s", path);
+    }
+    free_values(&im);
+    pq_graph_free(&im.graph);
+    pq_onnx_close(&model);
+    return st;
+}
+
+const pq_model_format pq_model_format_onnx = {
+    .name       = "onnx",
+    .summary    = "ONNX graph of standard operators, opset 6 to 25, one output",
+    .source     = "onnx.ai, onnx.proto and Operators.md",
+    .recognises = recognises,
+    .load       = load,
+};

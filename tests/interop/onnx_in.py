@@ -1,0 +1,151 @@
+"""Nets of PyTorch (both exporters), scikit-learn and files of others, through ONNX: outputs as ONNX Runtime's."""
+import contextlib
+import glob
+import io
+import logging
+import os
+import warnings
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from common import Cases
+from library import Model, Refused
+
+TOLERANCE = 1e-5
+MODELS = os.environ.get("PQUANT_SAMPLES", "/work/shared/data/models")
+logging.disable(logging.WARNING)
+warnings.simplefilter("ignore")
+torch.manual_seed(3)
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.second, self.out = nn.Conv2d(8, 8, 3, padding=1), nn.Linear(8 * 4 * 4, 5)
+
+    def forward(self, x):
+        x = F.relu(self.norm(self.first(x)))
+        return self.out(F.max_pool2d(F.relu(x + self.second(x)), 2).flatten(1))
+
+
+class OptionA(nn.Module):
+    """The shortcut of CIFAR ResNets: every other pixel, and channels of zeros."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.out = nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.Linear(16, 4)
+
+    def forward(self, x):
+        x = F.relu(self.conv(x) + F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 5, 8)))
+        x = F.avg_pool2d(x, x.size(3))
+        return self.out(x.view(x.size(0), -1))
+
+
+class Branches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return torch.cat([F.elu(self.b(F.gelu(self.a(x)))), torch.tanh(x) * 3, x - 0.5], 1)
+
+
+def mlp(activation):
+    return nn.Sequential(nn.Linear(16, 20), nn.BatchNorm1d(20), activation, nn.Linear(20, 5), nn.Softmax(1))
+
+
+NETS = {
+    **{f"mlp {type(a).__name__}": (mlp(a), (16,)) for a in (
+        nn.ReLU(), nn.LeakyReLU(0.2), nn.GELU(), nn.Hardswish(), nn.ReLU6(), nn.SiLU(), nn.Hardsigmoid(),
+        nn.ELU(0.7), nn.Sigmoid(), nn.Tanh(), nn.PReLU(), nn.Identity(), nn.Dropout(0.3), nn.Hardtanh(-0.5, 2))},
+    "mlp GELU tanh": (mlp(nn.GELU("tanh")), (16,)),
+    "residual": (Residual(), (3, 8, 8)),
+    "option A": (OptionA(), (3, 8, 8)),
+    "branches": (Branches(), (6,)),
+    "groups": (nn.Sequential(
+        nn.Conv2d(6, 6, 3, groups=6), nn.ReLU6(), nn.Conv2d(6, 12, 1, groups=2), nn.AvgPool2d(2, padding=1),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(12, 3)), (6, 9, 9)),
+    "strides": (nn.Sequential(
+        nn.ZeroPad2d((1, 2, 0, 1)), nn.Conv2d(2, 5, (3, 2), stride=(2, 1), dilation=(1, 2)), nn.BatchNorm2d(5),
+        nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(5, 3)), (2, 11, 9)),
+    "flatten": (nn.Sequential(nn.Flatten(), nn.Linear(60, 7), nn.ReLU(), nn.Linear(7, 2)), (3, 5, 4)),
+    "flatten norm": (nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.Flatten(), nn.BatchNorm1d(36), nn.ReLU(), nn.Linear(36, 3)), (3, 5, 5)),
+    "conv1d": (nn.Sequential(
+        nn.Conv1d(4, 6, 3, padding=1), nn.ReLU(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(30, 3)), (4, 10)),
+    "rows": (nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), (10, 4)),
+}
+
+
+def ready(net):
+    for module in net.modules():
+        if hasattr(module, "running_mean"):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return net.eval()
+
+
+def check(cases, what, path, x):
+    """x in ONNX's order."""
+    session = onnxruntime.InferenceSession(path)
+    due = session.run(None, {session.get_inputs()[0].name: x})[0]
+    model = Model(path)
+    ours = x if model.inputs[0] == x.shape[1:] else np.moveaxis(x, 1, -1)
+    for engine in ("reference", "blas"):
+        cases.add(f"{what}, {engine}", model(ours, engine=engine).reshape(due.shape), due, TOLERANCE)
+
+
+def export(net, x, dynamo):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        if dynamo:
+            torch.onnx.export(net, (x,), "net.onnx", dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch")},))
+        else:
+            torch.onnx.export(net, (x,), "net.onnx", dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "batch"}})
+
+
+def torch_nets(cases):
+    for name, (net, shape) in NETS.items():
+        x = torch.randn(7, *shape)
+        for dynamo in (False, True):
+            export(ready(net), x, dynamo)
+            check(cases, f"{name}, {'dynamo' if dynamo else 'classic'}", "net.onnx", x.numpy())
+
+
+def samples(cases):
+    """Files of others; each as ONNX Runtime, which refuses the same one."""
+    for path in sorted(glob.glob(f"{MODELS}/*.onnx")):
+        net = onnx.load(path)  # with its batch open
+        net.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+        net.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+        name, path = os.path.basename(path), "sample.onnx"
+        onnx.save(net, path)
+        port = onnxruntime.InferenceSession(path).get_inputs()[0]
+        x = np.random.default_rng(5).normal(size=(1, *port.shape[1:])).astype(np.float32)
+        try:
+            session = onnxruntime.InferenceSession(path)
+            session.run(None, {port.name: x})
+        except Exception:
+            try:
+                Model(path)
+            except Refused as said:
+                print(f"{name}: refused by ONNX Runtime, and here: {str(said).split(': ', 1)[1]}")
+                continue
+            raise
+        check(cases, name, path, x)
+
+
+def main():
+    cases = Cases()
+    torch_nets(cases)
+    samples(cases)
+    cases.finish()
+
+
+if __name__ == "__main__":
+    main()
