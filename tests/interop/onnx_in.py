@@ -120,9 +120,11 @@ def torch_nets(cases):
 def samples(cases):
     """Files of others; each as ONNX Runtime, which refuses the same one."""
     for path in sorted(glob.glob(f"{MODELS}/*.onnx")):
-        net = onnx.load(path)  # with its batch open
-        net.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
-        net.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+        net = onnx.load(path)
+        for port in (net.graph.input[0], net.graph.output[0]):
+            batch = port.type.tensor_type.shape.dim[0]
+            if batch.dim_value > 1:  # of the events that it was traced with
+                batch.dim_param = "batch"
         name, path = os.path.basename(path), "sample.onnx"
         onnx.save(net, path)
         port = onnxruntime.InferenceSession(path).get_inputs()[0]
