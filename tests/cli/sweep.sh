@@ -40,7 +40,7 @@ took=$((($(date +%s%N) - start) / 1000000))
 echo "second run: $took ms, the first $whole ms"
 [ "$took" -lt $((whole / 3)) ] || fault "a run with nothing to do took $took ms, the whole one $whole ms"
 
-expect 5 "26 cells: 26 done, 0 failed, 0 missing; latency: 0 of 52" "$pquant" status "$work/one"
+expect 5 "30 cells: 30 done, 0 failed, 0 missing; latency: 0 of 60" "$pquant" status "$work/one"
 expect 5 "cells are missing" "$pquant" run $config --phase eval -o "$work/part" --only 'svd*' -q
 expect 4 "no cell was selected" "$pquant" run $config --phase eval -o "$work/none" --only 'nothing*' -q
 expect 0 "records copied" "$pquant" merge "$work/part" "$work/one"
