@@ -19,9 +19,11 @@ static void expect_text(const char *text, const char *canonical)
 
 Test(stage, canonical_text_holds_every_default_and_reads_back)
 {
-    expect_text("prune", "prune: layers=*, target_sparsity=0.5, scope=global");
+    expect_text("prune", "prune: layers=*, target_sparsity=0.5, scope=global, "
+                         "criterion=magnitude, N=none, M=none");
     expect_text("prune: scope = per_layer , target_sparsity=25%",
-                "prune: layers=*, target_sparsity=0.25, scope=per_layer");
+                "prune: layers=*, target_sparsity=0.25, scope=per_layer, "
+                "criterion=magnitude, N=none, M=none");
 }
 
 Test(stage, every_method_prints_all_its_parameters_and_reads_them_back)
@@ -86,7 +88,8 @@ Test(stage, what_cannot_be_read_is_named)
                    "svd: layers is given twice");
     expect_refused("svd:layers=,rank=3", PQ_ERR_CONFIG, "svd: layers is empty");
     expect_refused("prune:scope=globl", PQ_ERR_CONFIG,
-                   "prune: scope = 'globl' is not one of global, per_layer; did you mean "
+                   "prune: scope = 'globl' is not one of global, per_layer, per_channel; "
+                   "did you mean "
                    "'global'?");
     expect_refused("quantize:bits=17", PQ_ERR_RANGE,
                    "quantize: bits = 17 is not in 2..16");
@@ -144,7 +147,8 @@ Test(stage, input_graph_is_unchanged_and_the_step_is_noted)
     cr_expect_str_eq(json_string_value(json_object_get(last, "method")), "prune");
     cr_expect_str_eq(json_string_value(json_object_get(last, "input")), between);
     cr_expect_str_eq(json_string_value(json_object_get(last, "params")),
-                     "target_sparsity=0.25, scope=global");
+                     "target_sparsity=0.25, scope=global, criterion=magnitude, "
+                     "N=none, M=none");
     pq_graph_free(&twice);
     pq_graph_free(&once);
     pq_graph_free(&g);
