@@ -236,7 +236,9 @@ static void print_markdown(FILE *out)
     (void)fprintf(
         out,
         "\n## Methods\nStages of a pipeline, and `--method NAME:key=value,...`. Every "
-        "method also takes `layers`, a glob of layer names: what is asked of a rank "
+        "method also takes `layers`, a glob of layer names (`*` is any run of "
+        "characters, "
+        "`?` one, `[1-3]` one of these, `[!1-3]` one other): what is asked of a rank "
         "holds "
         "for each of them, a budget for all together. Out of reach is no error: of "
         "`ratio`, `target_sparsity` and `budget` the smallest ranks are taken, of "

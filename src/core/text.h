@@ -71,8 +71,9 @@ bool pq_parse_bool(const char *text, bool *out);
 pq_status pq_text_split(const char *text, char separator, char ***out, size_t *n,
                         pq_err *err);
 
-/** Matches `*` (any run) and `?` (one character); a comma separates alternatives:
- * "dense_*,fc?". */
+/** Matches `*` (any run), `?` (one character) and `[a-c]` or `[!a-c]` (one of these, one
+ * that is none of them; a `[` that is not closed stands for itself); a comma separates
+ * alternatives: "dense_*,fc?,block[1-3].*". */
 bool pq_glob_match(const char *pattern, const char *name);
 
 /** Index of the first of n names that stands earlier already, or SIZE_MAX, in n log n

@@ -163,7 +163,7 @@ static pq_status open_calib(work *w, pq_dataset **dataset, size_t *split, pq_err
     pq_status       st = PQ_OK;
 
     if (strcmp(c->calib_data, c->data) != 0 && w->calib == NULL) {
-        PQ_TRY(pq_input_dataset(c->config, c->calib_data, &w->calib, err));
+        PQ_TRY(pq_cells_dataset(c, c->calib_data, &w->calib, err));
         PQ_TRY(pq_cells_same_files(c, w->calib, err));
     }
     *dataset = w->calib != NULL ? w->calib : w->data;
@@ -475,7 +475,7 @@ pq_status pq_cell_compute(const pq_cells *cells, const pq_cell *cell,
         pq_h5_trust(cells->inputs[i].path);
     }
     if (cells->data != NULL) {
-        PQ_TRY(pq_input_dataset(cells->config, cells->data, &w.data, err));
+        PQ_TRY(pq_cells_dataset(cells, cells->data, &w.data, err));
         PQ_TRY(pq_cells_same_files(cells, w.data, err));
     }
     PQ_TRY(compress(&w, err));

@@ -148,7 +148,9 @@ static pq_status take_scaler(const pq_config *config, pq_graph *graph, pq_err *e
     PQ_CHECK(config->dataset.file != NULL, PQ_ERR_CONFIG,
              "%s: model: scaler = dataset needs a dataset", config->path);
     PQ_TRY(pq_input_find(config, "dataset", config->dataset.file, &path, err));
-    PQ_TRY(pq_input_dataset(config, path, &dataset, err));
+    PQ_TRY(pq_input_dataset(config, graph->n_features,
+                            (const char *const *)graph->feature_names, path, &dataset,
+                            err));
     PQ_TRY(pq_scaler_take(graph, pq_dataset_describe(dataset), err));
     PQ_TRY(pq_graph_check(graph, err));
 cleanup:
@@ -190,7 +192,8 @@ cleanup:
     return st;
 }
 
-pq_status pq_input_dataset(const pq_config *config, const char *path, pq_dataset **out,
+pq_status pq_input_dataset(const pq_config *config, size_t n_wanted,
+                           const char *const *wanted, const char *path, pq_dataset **out,
                            pq_err *err)
 {
     const pq_config_dataset *d       = &config->dataset;
@@ -200,6 +203,8 @@ pq_status pq_input_dataset(const pq_config *config, const char *path, pq_dataset
                                         .weight    = d->weight,
                                         .labels    = d->labels,
                                         .splits    = d->splits,
+                                        .wanted    = wanted,
+                                        .n_wanted  = n_wanted,
                                         .nonfinite = (pq_nonfinite)d->nonfinite};
 
     return pq_dataset_open(path, &options, out, err);

@@ -27,8 +27,13 @@ pq_status pq_input_find(const pq_config *config, const char *what, const char *n
 pq_status pq_input_model(const pq_config *config, const char *weights, const char *arch,
                          pq_graph **out, pq_err *err);
 
-/** Opens a dataset with the options of a configuration. */
-pq_status pq_input_dataset(const pq_config *config, const char *path, pq_dataset **out,
+/**
+ * Opens a dataset with the options of a configuration.
+ * @param[in] wanted  [n_wanted] the model's features, picked by name where the file has
+ *                    more of them; n_wanted = 0 where the model names none
+ */
+pq_status pq_input_dataset(const pq_config *config, size_t n_wanted,
+                           const char *const *wanted, const char *path, pq_dataset **out,
                            pq_err *err);
 
 /** Content hashes by the stamps of their files; kept in `<dir>/hashes.json`. */

@@ -7,6 +7,7 @@
 #include "core/budget.h"
 #include "core/memory.h"
 #include "core/rng.h"
+#include "data/layout.h"
 #include "formats/zoo.h"
 #include "sweep/bounds.h"
 #include "sweep/key.h"
@@ -253,6 +254,7 @@ void pq_cells_free(pq_cells *cells)
     pq_free(cells->calib);
     pq_free(cells->train);
     pq_free(cells->validation);
+    pq_texts_free(&cells->features, cells->n_features);
     *cells = (pq_cells){0};
 }
 

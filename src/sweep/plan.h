@@ -66,6 +66,8 @@ typedef struct {
     size_t          reference; /**< index of the first cell without stages, or SIZE_MAX */
     pq_head         head;      /**< what the model's outputs mean */
     size_t          width;     /**< and how many they are */
+    size_t          n_features;
+    char          **features;   /**< [n_features] the model's, or NULL */
     char            note[1024]; /**< what is assumed about the inputs, or "" */
 } pq_cells;
 
@@ -99,6 +101,10 @@ pq_status pq_cells_check(const pq_config *config, pq_err *missing, pq_err *err);
  * then be written under keys made of the hash. @retval PQ_ERR_CONFIG  Replaced or
  * changed. */
 pq_status pq_cells_unchanged(const pq_cells *cells, pq_err *err);
+
+/** Opens a dataset as all cells see it: the model's features picked by name. */
+pq_status pq_cells_dataset(const pq_cells *cells, const char *path, pq_dataset **out,
+                           pq_err *err);
 
 /** Fails when a dataset that was opened again reads a file that the plan has not seen. */
 pq_status pq_cells_same_files(const pq_cells *cells, const pq_dataset *dataset,

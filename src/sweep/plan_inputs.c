@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "core/memory.h"
+#include "data/layout.h"
 #include "exec/rescale.h"
 #include "formats/zoo.h"
 #include "lab/evaluate.h"
@@ -134,6 +135,9 @@ static void add_how(const pq_cells *c, const pq_dataset_info *info, const char *
     }
     for (size_t i = 0; i < info->n_classes; i++) {
         pq_text_add(out, "|%s", info->class_names[i]);
+    }
+    for (size_t i = 0; i < c->n_features; i++) { /* picked by name, where they are */
+        pq_text_add(out, "|%s", c->features[i]);
     }
 }
 
@@ -294,7 +298,7 @@ static pq_status hash_calib(pq_cells *c, pq_dataset *dataset, pq_hash_memo *memo
 
     PQ_TRY(choose_calib(c, dataset, err));
     if (strcmp(c->calib_data, c->data) != 0) {
-        PQ_TRY(pq_input_dataset(c->config, c->calib_data, &other, err));
+        PQ_TRY(pq_cells_dataset(c, c->calib_data, &other, err));
     }
     st = hash_split(c, other != NULL ? other : dataset, c->calib, memo, c->calib_hash,
                     err);
@@ -452,7 +456,7 @@ static pq_status find_events(pq_cells *c, const pq_graph *graph, pq_hash_memo *m
     pq_dataset *dataset = NULL;
     pq_status   st;
 
-    PQ_TRY(pq_input_dataset(c->config, c->data, &dataset, err));
+    PQ_TRY(pq_cells_dataset(c, c->data, &dataset, err));
     PQ_TRY(check_fit(c, graph, dataset, err));
     PQ_TRY(check_bounds(c, graph, pq_dataset_describe(dataset), err));
     PQ_TRY(choose_test(c, dataset, err));
@@ -468,6 +472,13 @@ static pq_status find_events(pq_cells *c, const pq_graph *graph, pq_hash_memo *m
 cleanup:
     pq_dataset_close(&dataset);
     return st;
+}
+
+pq_status pq_cells_dataset(const pq_cells *cells, const char *path, pq_dataset **out,
+                           pq_err *err)
+{
+    return pq_input_dataset(cells->config, cells->n_features,
+                            (const char *const *)cells->features, path, out, err);
 }
 
 pq_status pq_cells_find_inputs(pq_cells *c, pq_hash_memo *memo, pq_err *err)
@@ -494,6 +505,11 @@ pq_status pq_cells_find_inputs(pq_cells *c, pq_hash_memo *memo, pq_err *err)
     PQ_TRY(pq_input_model(config, c->weights, c->arch, &graph, err));
     c->head  = pq_graph_head(graph);
     c->width = pq_graph_width(graph);
+    if (graph->feature_names != NULL) {
+        PQ_TRY(pq_texts_copy((const char *const *)graph->feature_names, graph->n_features,
+                             &c->features, err));
+        c->n_features = graph->n_features;
+    }
     PQ_TRY(hash_model(c, graph, memo, err));
     PQ_TRY(note_inputs(c, c->weights != NULL, (const char *const *)&c->weights, err));
     PQ_TRY(note_inputs(c, c->arch != NULL && !pq_zoo_has(c->arch),

@@ -59,7 +59,7 @@ static pq_status read_events(session *s, pq_err *err)
     size_t                 split = 0, most, n;
     pq_status              st;
 
-    PQ_TRY(pq_input_dataset(c->config, c->data, &dataset, err));
+    PQ_TRY(pq_cells_dataset(c, c->data, &dataset, err));
     PQ_TRY(pq_dataset_split(dataset, c->test, &split, err));
     info = pq_dataset_describe(dataset);
     PQ_CHECK(pq_shape_count(&info->sample, &s->item), PQ_ERR_SHAPE,

@@ -57,6 +57,26 @@ expect 0 "features $first," "$pquant" model info "$work/c.h5"
 [ "$("$pquant" model diff "$work/c.h5" "$work/d.h5" --data "$work/turned.csv" | awk 'NF == 4 && $2 != 0' | wc -l)" = 0 ] ||
   fault "two models of the same features differ"
 
+# A sweep takes them by name too, calibration and times included.
+for file in plain turned more; do
+  cat >"$work/sweep.yaml" <<END
+schema: pquant/1
+name: names
+model: {weights: $work/m.h5}
+dataset: {file: $work/$file.csv, splits: {calib: [0, 0.2], test: [0.2, 1]}}
+metrics: [accuracy]
+latency: {batch: [1], samples: {count: 3, sample_time: 1ms}}
+pipelines: {reference: [], int8: [quantize: {bits: 6, activation_bits: 6}]}
+END
+  expect 0 "report.html" "$pquant" run "$work/sweep.yaml" -o "$work/sweep_$file" -q
+  /usr/bin/python3 -c 'import csv, sys
+print([(r["label"], r["accuracy"]) for r in csv.DictReader(open(sys.argv[1]))])' "$work/sweep_$file/table.csv" >"$work/sweep_$file.txt"
+  cmp "$work/sweep_plain.txt" "$work/sweep_$file.txt" ||
+    fault "a sweep over $file.csv: $(cat "$work/sweep_$file.txt"), not $(cat "$work/sweep_plain.txt")"
+done
+sed -i 's|/more.csv|/fewer.csv|' "$work/sweep.yaml"
+expect 2 "fewer.csv are [15], but the model's input is [16]" "$pquant" run "$work/sweep.yaml" -o "$work/sweep_fewer" -q
+
 # Training on from a model: its features, in its order, whatever the file's.
 train "$work/on.h5" "$work/turned.csv" "{weights: $work/m.h5}" || fault "training on failed"
 expect 0 "features $first," "$pquant" model info "$work/on.h5"

@@ -50,6 +50,12 @@ grep -q "^again: pquant train" "$work/cutINT.h5.err" || fault "no command to go 
 echo nonsense >"$work/other.h5.checkpoint"
 expect 2 "hint: remove $work/other.h5.checkpoint to begin anew" train "$work/other.h5"
 
+# Another model's name gives the log another one: those of the project are left alone.
+sums=$(sha256sum datasets/models/*)
+"$pquant" train configs/train-jsc.yaml -o "$work/own.h5" -S train.epochs=1 -q >/dev/null || fault "a training to another place"
+[ -f "$work/own.log.json" ] || fault "no log beside the model: $(ls "$work")"
+[ "$sums" = "$(sha256sum datasets/models/*)" ] || fault "-o wrote over a file of the project"
+
 # A run that diverges keeps its last good epoch, and says so in the log.
 diverge=(-S train.optimizer=sgd -S train.schedule=constant -S train.warmup_epochs=12 -S train.lr=0.8
   -S train.momentum=0 -S train.weight_decay=10 -S train.epochs=12) # from lr 0.2 on, decay overshoots
