@@ -3,6 +3,9 @@
 # the test run: for the hand before a release, as root, where debootstrap and a mirror are at hand:
 #
 #   tests/bare.sh                     the first command
+#   tests/bare.sh cheap               and of the second the steps that take no more than minutes: format, layering,
+#                                     the messages of the command line, and `cli generate`, which skips itself
+#                                     without a network to fetch from
 #   tests/bare.sh test [PATTERN]      and the second, whole or only the steps that match
 #
 # FOLDER=… keeps the root there; MIRROR=… names another mirror than debootstrap's own.
@@ -32,6 +35,11 @@ inside() { # NAME COMMAND…
 }
 inside "install and build" ./pquant.sh build
 inside "first command" ./pquant.sh run configs/quickstart.yaml -q
-if [ "${1:-}" = test ]; then
-  inside "second command" ./pquant.sh test "${2:-}"
-fi
+case ${1:-} in
+cheap)
+  for pattern in format layering "cli usage" "cli generate"; do
+    inside "second command, $pattern" ./pquant.sh test "'$pattern'"
+  done
+  ;;
+test) inside "second command" ./pquant.sh test "'${2:-}'" ;;
+esac
