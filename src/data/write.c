@@ -22,7 +22,16 @@ typedef struct {
     uint64_t          *aux;    /* [block, quantities], 8 bytes of either type */
     uint64_t          *column; /* [block] */
     float             *fill;   /* [features] for values that are not finite, or NULL */
+    pq_hash            hash;   /* of all events as they were handed over */
 } job;
+
+/* x, y and weights of the block at work. */
+static void hash_block(job *j, pq_hash *hash, size_t n)
+{
+    pq_hash_bytes(hash, j->x, n * j->d->items * sizeof *j->x);
+    pq_hash_bytes(hash, j->y, n * sizeof *j->y);
+    pq_hash_bytes(hash, j->weight, n * sizeof *j->weight);
+}
 
 static bool is_bytes(const job *j)
 {
@@ -161,6 +170,7 @@ static pq_status copy_block(job *j, size_t split, pq_rows rows, pq_err *err)
 
     PQ_TRY(pq_dataset_read_unscaled(d, split, rows.first, rows.n,
                                     &(pq_batch){j->x, j->y, j->weight}, err));
+    hash_block(j, &j->hash, rows.n);
     if (is_bytes(j)) {
         uint8_t *bytes = (uint8_t *)j->x; /* in place: a byte never overtakes its float */
         for (size_t i = 0; i < rows.n * d->items; i++) {
@@ -276,6 +286,54 @@ cleanup:
     return st;
 }
 
+/* The events of one split, read back. */
+static pq_status hash_split(job *j, pq_dataset *back, size_t split, pq_hash *hash,
+                            pq_err *err)
+{
+    const pq_split *due = &j->d->splits.items[split];
+    size_t          at  = 0;
+    pq_status       st;
+
+    PQ_TRY(pq_dataset_split(back, due->name, &at, err));
+    PQ_CHECK(pq_dataset_describe(back)->splits[at].n == due->n &&
+                 pq_shape_equal(&pq_dataset_describe(back)->sample, &j->d->info.sample),
+             PQ_ERR_FORMAT, "split '%s' has another shape than was written", due->name);
+    for (size_t first = 0; first < due->n; first += j->d->block) {
+        const size_t   n = due->n - first < j->d->block ? due->n - first : j->d->block;
+        const pq_batch batch = {j->x, j->y, j->weight};
+        PQ_TRY(pq_dataset_read_unscaled(back, at, first, n, &batch, err));
+        hash_block(j, hash, n);
+    }
+cleanup:
+    return st;
+}
+
+/* A file that cannot be read back, or as other events, gets no name. */
+static pq_status check_written(const char *path, const void *context, pq_err *err)
+{
+    job        *j    = (job *)(uintptr_t)context; /* its buffers are free by now */
+    pq_dataset *back = NULL;
+    pq_hash     hash;
+    char        due[PQ_HASH_TEXT], is[PQ_HASH_TEXT];
+    pq_status   st;
+
+    pq_hash_start(&hash);
+    PQ_TRY(pq_dataset_open(path, &(pq_dataset_options){.layout = "pquant"}, &back, err));
+    for (size_t i = 0; i < j->d->splits.n; i++) {
+        PQ_TRY(hash_split(j, back, i, &hash, err));
+    }
+    pq_hash_end(&hash, is);
+    pq_hash_end(&j->hash, due);
+    PQ_CHECK(strcmp(is, due) == 0, PQ_ERR_FORMAT,
+             "%s: what was written are not the events that were to be", path);
+cleanup:
+    if (st != PQ_OK && st != PQ_ERR_NOMEM) {
+        pq_err_context(err, "the file is not kept, as it cannot be read back");
+    }
+    pq_dataset_close(&back);
+    return st;
+}
+
 pq_status pq_data_import(pq_dataset *dataset, const char *path, int gzip,
                          const pq_progress *progress, pq_err *err)
 {
@@ -289,12 +347,13 @@ pq_status pq_data_import(pq_dataset *dataset, const char *path, int gzip,
     for (size_t i = 0; i < dataset->splits.n; i++) {
         j.total += dataset->splits.items[i].n;
     }
+    pq_hash_start(&j.hash);
     PQ_TRY(pq_h5_create(path, &j.file, err));
     PQ_TRY(write_about(&j, err));
     for (size_t i = 0; i < dataset->splits.n; i++) {
         PQ_TRY(copy_split(&j, i, err));
     }
-    PQ_TRY(pq_h5_commit(&j.file, err));
+    PQ_TRY(pq_h5_commit_checked(&j.file, check_written, &j, err));
 cleanup:
     pq_h5_close(&j.file);
     pq_free(j.x);

@@ -97,4 +97,9 @@ for run in first second; do
 done
 grep -q '"nonfinite_events": *1' "$work"/results/cells/*.json || fault "the record does not count the events that are not finite"
 expect 0 "3 events" "$pquant" data info "$work/t.h5"
+# A file that would not be read back as it was written gets no name: a split called x hides the events.
+printf 'a,b,class\n1,2,u\n3,4,v\n5,6,u\n7,8,v\n' >"$work/a.csv"
+expect 2 "the file is not kept, as it cannot be read back" "$pquant" data import "$work/a.csv" -o "$work/o.h5" --splits x=0:0.5,y=0.5:1
+[ -z "$(ls "$work" | grep '^o\.h5')" ] || fault "import left $(ls "$work" | grep '^o\.h5')"
+expect 0 "o.h5" "$pquant" data import "$work/a.csv" -o "$work/o.h5" --splits p=0:0.5,q=0.5:1
 done_testing
