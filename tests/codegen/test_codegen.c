@@ -7,7 +7,7 @@
 #include "codegen/codegen.h"
 #include "core/file.h"
 #include "exec/models.h"
-#include "layers/cases.h"
+#include "layers/run.h"
 
 static char           folder[64];
 static pq_codegen_isa isa = PQ_CODEGEN_AVX512;

@@ -1,5 +1,5 @@
 /* Gradients of whole nets in float32 against the kinds' own backward in double. */
-#include "layers/cases.h"
+#include "layers/run.h"
 #include "support.h"
 #include "train/net.h"
 
