@@ -10,11 +10,13 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "core/threads.h"
+#include "exec/engine.h"
 #include "exec/integer.h"
 #include "exec/rescale.h"
 #include "formats/model.h"
 #include "io/hdf5.h"
 #include "lab/evaluate.h"
+#include "train/train.h"
 
 static const pq_count_rule all_values = {true, true, true};
 
@@ -49,10 +51,12 @@ static json_t *layer_json(const pq_graph *graph, size_t i)
         macs = node->layer->kind->macs(node->layer, node->n_inputs, in, &node->shape);
     }
     (void)pq_integer_describe(graph, i, way, sizeof way, NULL);
-    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:s}", "name", node->name, "kind",
-                     node->layer->kind->name, "output", shape, "parameters",
+    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:s, s:s, s:s}", "name", node->name,
+                     "kind", node->layer->kind->name, "output", shape, "parameters",
                      (json_int_t)values, "stored_bytes", (json_int_t)bytes, "macs",
-                     (json_int_t)macs, "integer", way);
+                     (json_int_t)macs, "integer", way, "float32",
+                     pq_float_kernel(node->layer), "training",
+                     pq_train_kernel(node->layer));
 }
 
 static json_t *info_json(const pq_graph *graph, const char *path)
@@ -112,6 +116,19 @@ static void integer_table(const pq_graph *graph)
     }
 }
 
+/* What computes each layer where nothing is in whole numbers. */
+static void kernels_table(const pq_graph *graph)
+{
+    pq_say(stdout, "\nin float32: predicted by, trained by\n");
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const pq_layer *layer = graph->nodes[i].layer;
+        if (pq_train_kernel(layer)[0] != '\0') {
+            pq_say(stdout, "%-24s %-24s %s\n", graph->nodes[i].name,
+                   pq_float_kernel(layer), pq_train_kernel(layer));
+        }
+    }
+}
+
 static void info_table(const pq_graph *graph, const char *path)
 {
     char    a[32], b[32], shape[128];
@@ -154,6 +171,7 @@ static void info_table(const pq_graph *graph, const char *path)
         pq_say(stdout, "step %zu: %s\n", s + 1, text != NULL ? text : "");
         free(text);
     }
+    kernels_table(graph);
     if (is_quantized(graph)) {
         integer_table(graph);
     }

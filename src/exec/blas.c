@@ -16,6 +16,17 @@ static pq_status prepare(const pq_step *step, size_t tile, pq_op **out, pq_err *
                                : pq_forward_prepare(step, tile, sizeof(float), out, err);
 }
 
+const char *pq_float_kernel(const pq_layer *layer)
+{
+    if (layer->kind->forward == NULL || pq_layer_is(layer, PQ_TRAIT_ALIAS)) {
+        return "";
+    }
+    return pq_linear_has(layer) ? pq_linear_kernel(pq_kernels_find(pq_cpu_isa()))
+           : layer->kind->form == PQ_FORM_CORES ? PQ_TT_KERNEL
+           : pq_plain_has(layer)                ? pq_plain_kernel(layer)
+                                 : "plain loops in double: the kind has no float32 code";
+}
+
 const pq_engine pq_engine_blas = {
     .name       = "blas",
     .summary    = "float32, kernels for this processor, layers fused",

@@ -94,6 +94,10 @@ pq_status pq_engine_find(const char *name, const pq_engine **out, pq_err *err);
 pq_status pq_forward_prepare(const pq_step *step, size_t tile, size_t item_bytes,
                              pq_op **out, pq_err *err);
 
+/** What computes a layer in the float32 engine, for messages: "float32:moves", …; with
+ * the reason where it runs in double; "" for inputs and what only renames its input. */
+const char *pq_float_kernel(const pq_layer *layer);
+
 /** Items of one sample of a node's value. */
 static inline size_t pq_node_count(const pq_graph *graph, size_t node)
 {

@@ -56,6 +56,14 @@ bool pq_linear_has(const pq_layer *layer)
            form == PQ_FORM_WINDOW_CORES;
 }
 
+const char *pq_linear_kernel(const pq_kernels *kernels)
+{
+    static const char *const names[PQ_ISA_COUNT] = {"float32:portable", "float32:avx2",
+                                                    "float32:avx512"};
+
+    return names[kernels->isa];
+}
+
 pq_fusion pq_linear_fuses(const pq_step *step, size_t next)
 {
     const pq_node  *nodes = step->graph->nodes;
@@ -354,8 +362,6 @@ static void linear_release(pq_op *op)
 pq_status pq_linear_prepare(const pq_step *step, const pq_kernels *kernels, pq_op **out,
                             pq_err *err)
 {
-    static const char *const names[PQ_ISA_COUNT] = {"float32:portable", "float32:avx2",
-                                                    "float32:avx512"};
     recipe     r        = {.kernels = kernels, .layer = layer_of(step, step->node)};
     linear_op *l        = NULL;
     pq_layer  *stand_in = NULL;
@@ -370,7 +376,7 @@ pq_status pq_linear_prepare(const pq_step *step, const pq_kernels *kernels, pq_o
     l->kernels    = kernels;
     l->op.run     = linear_run;
     l->op.release = linear_release;
-    l->op.kernel  = names[kernels->isa];
+    l->op.kernel  = pq_linear_kernel(kernels);
     r.kernel      = pq_layer_weight(r.layer, "kernel")->value;
     l->in_count   = pq_node_count(step->graph, step->in[0]);
     l->out_count  = pq_node_count(step->graph, step->node);

@@ -13,6 +13,9 @@
 /** Whether a layer kind has kernels here. */
 bool pq_linear_has(const pq_layer *layer);
 
+/** What computes them, for records. */
+const char *pq_linear_kernel(const pq_kernels *kernels);
+
 /** Whether `next` can be computed along with such a step (pq_engine.fuses). */
 pq_fusion pq_linear_fuses(const pq_step *step, size_t next);
 

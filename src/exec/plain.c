@@ -72,6 +72,13 @@ bool pq_plain_has(const pq_layer *layer)
            layer->kind->forward32 != NULL;
 }
 
+const char *pq_plain_kernel(const pq_layer *layer)
+{
+    return pq_layer_is(layer, PQ_TRAIT_MOVES)  ? "float32:moves"
+           : layer->kind->form == PQ_FORM_NORM ? "float32:plain lines"
+                                               : "float32:plain loops";
+}
+
 /* Chooses what runs. */
 static pq_status choose(const pq_step *step, plain_op *p, pq_err *err)
 {
@@ -81,21 +88,19 @@ static pq_status choose(const pq_step *step, plain_op *p, pq_err *err)
                                 : p->call.out_shape.dim[p->call.out_shape.ndim - 1];
     pq_status       st    = PQ_OK;
 
+    p->op.kernel = pq_plain_kernel(layer);
     if (pq_layer_is(layer, PQ_TRAIT_MOVES)) {
-        p->op.run    = run_moves;
-        p->op.kernel = "float32:moves";
+        p->op.run = run_moves;
         PQ_TRY(pq_moves_create(layer, step->n_in, p->in_shape, &p->call.out_shape,
                                &p->moves, err));
         p->constant = (float)p->moves.constant;
     } else if (layer->kind->form == PQ_FORM_NORM) {
-        p->op.run    = run_norm;
-        p->op.kernel = "float32:plain lines";
+        p->op.run = run_norm;
         PQ_TRY(pq_affine_create(width, &p->norm, err));
         pq_affine_normalise(&p->norm, layer);
         p->op.weight_bytes = 2 * width * sizeof(double);
     } else {
-        p->op.run    = run_kind;
-        p->op.kernel = "float32:plain loops";
+        p->op.run = run_kind;
     }
 cleanup:
     return st;

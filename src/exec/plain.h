@@ -11,6 +11,9 @@
 /** Whether a step is one of them. */
 bool pq_plain_has(const pq_layer *layer);
 
+/** What computes it, for records. */
+const char *pq_plain_kernel(const pq_layer *layer);
+
 /** Prepares such a step (pq_engine.prepare). */
 pq_status pq_plain_prepare(const pq_step *step, pq_op **out, pq_err *err);
 

@@ -145,7 +145,7 @@ pq_status pq_tt_prepare(const pq_step *step, pq_op **out, pq_err *err)
     PQ_NEW(o, 1);
     o->op.run     = tt_run;
     o->op.release = tt_release;
-    o->op.kernel  = "float32:plain cores";
+    o->op.kernel  = PQ_TT_KERNEL;
     PQ_TRY(pq_tt_modes_of(layer, &o->t, err));
     o->t.r[0] = o->t.r[o->t.d] = 1; /* of each train */
     o->rows                    = pq_node_count(step->graph, step->node) / o->t.outputs;

@@ -11,6 +11,9 @@
 
 #include "exec/engine.h"
 
+/** What computes it, for records. */
+#define PQ_TT_KERNEL "float32:plain cores"
+
 /** Prepares a step of PQ_FORM_CORES (pq_engine.prepare). */
 pq_status pq_tt_prepare(const pq_step *step, pq_op **out, pq_err *err);
 

@@ -47,16 +47,25 @@ cleanup:
 pq_status pq_layer_create(const char *kind, pq_layer **out, pq_err *err)
 {
     const pq_layer_kind *k;
-    pq_layer            *layer = NULL;
     pq_status            st;
 
     PQ_TRY(kind_of(kind, &k, err));
+    st = pq_layer_of_kind(k, out, err);
+cleanup:
+    return st;
+}
+
+pq_status pq_layer_of_kind(const pq_layer_kind *kind, pq_layer **out, pq_err *err)
+{
+    pq_layer *layer = NULL;
+    pq_status st;
+
     PQ_NEW(layer, 1);
-    layer->kind   = k;
-    layer->params = pq_calloc(1, k->params_size);
+    layer->kind   = kind;
+    layer->params = pq_calloc(1, kind->params_size);
     PQ_CHECK(layer->params != NULL, PQ_ERR_NOMEM,
              "cannot allocate the attributes of a layer");
-    PQ_TRY(pq_params_default(k->params, layer->params, err));
+    PQ_TRY(pq_params_default(kind->params, layer->params, err));
     *out  = layer;
     layer = NULL;
 cleanup:
@@ -137,7 +146,7 @@ static pq_status copy_layer(const pq_layer *layer, bool share, pq_layer **out,
     pq_layer *copy = NULL;
     pq_status st;
 
-    PQ_TRY(pq_layer_create(layer->kind->name, &copy, err));
+    PQ_TRY(pq_layer_of_kind(layer->kind, &copy, err));
     PQ_TRY(pq_params_copy(layer->kind->params, layer->params, copy->params, err));
     if (share) {
         PQ_NEW(copy->weights, layer->n_weights);

@@ -186,6 +186,8 @@ const pq_layer_kind *pq_layer_kind_find(const char *name);
 /** Layer with default attributes and no weights. @retval PQ_ERR_UNSUPPORTED  Unknown
  * kind, with "did you mean". */
 pq_status pq_layer_create(const char *kind, pq_layer **out, pq_err *err);
+/** The same of a kind at hand. */
+pq_status pq_layer_of_kind(const pq_layer_kind *kind, pq_layer **out, pq_err *err);
 void      pq_layer_free(pq_layer **layer);
 pq_status pq_layer_clone(const pq_layer *layer, pq_layer **out, pq_err *err);
 

@@ -4,6 +4,7 @@
 
 #include "core/memory.h"
 #include "graph/head.h"
+#include "train/train.h"
 
 /* By what its backward32 reads. */
 static const pq_op_class *plain_class(const pq_layer *layer)
@@ -42,6 +43,15 @@ const pq_op_class *pq_op_class_of(const pq_layer *layer)
            : layer->kind->forward32 != NULL && layer->kind->backward32 != NULL
                ? plain_class(layer)
                : &pq_op_kind;
+}
+
+const char *pq_train_kernel(const pq_layer *layer)
+{
+    if (layer->kind->forward == NULL ||
+        (pq_layer_is(layer, PQ_TRAIT_ALIAS) && !pq_layer_is(layer, PQ_TRAIT_RANDOM))) {
+        return "";
+    }
+    return pq_op_class_of(layer)->kernel;
 }
 
 static bool is_kind(const pq_node *node, const char *kind)

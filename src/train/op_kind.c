@@ -148,9 +148,10 @@ static void backward(const pq_net_call *c)
     }
 }
 
-const pq_op_class pq_op_kind = {.kernel    = "plain loops in double",
-                                .setup     = setup,
-                                .forward   = forward,
-                                .backward  = backward,
-                                .needs_in  = true,
-                                .needs_out = true};
+const pq_op_class pq_op_kind = {
+    .kernel    = "plain loops in double: training has no float32 code for it",
+    .setup     = setup,
+    .forward   = forward,
+    .backward  = backward,
+    .needs_in  = true,
+    .needs_out = true};

@@ -162,4 +162,8 @@ void      pq_train_summary_free(pq_train_summary *s);
  */
 json_t *pq_train_history_json(const pq_train_summary *s, const pq_graph *graph);
 
+/** What computes a layer in training, for messages; with the reason where that is its
+ * double code; "" for inputs and what only renames its input. */
+const char *pq_train_kernel(const pq_layer *layer);
+
 #endif

@@ -2,6 +2,7 @@
 #include "exec/engine.h"
 #include "layers/cases.h"
 #include "layers/run.h"
+#include "layers/toy.h"
 #include "models.h"
 
 /* Largest difference to `reference`, of values of the size of 1; on grids, in steps. */
@@ -166,6 +167,30 @@ Test(kinds, every_kind_has_float_code_in_the_float_engines)
             pq_text_free(&kernels);
             pq_plan_free(&plan);
         }
+        pq_graph_free(&g);
+    }
+}
+
+/* Predicted in every engine, as floats and on grids, without a line elsewhere. */
+Test(kinds, a_new_kind_runs_in_every_engine)
+{
+    pq_rng rng = pq_rng_stream(14, "kinds");
+
+    for (size_t i = 0; i < 2 * TOY_KINDS; i++) {
+        const layer_case c     = {toy_kinds[i / 2].name, "", 1, {S(3, 5)}, {{0}}};
+        const char      *from  = "a";
+        pq_layer        *layer = NULL;
+        pq_graph        *g     = NULL;
+        OK(pq_graph_create(&g, &err));
+        add_input(g, "a", "[3, 5]");
+        OK(pq_layer_of_kind(&toy_kinds[i / 2], &layer, &err));
+        OK(pq_graph_add(g, "layer", layer, 1, &from, &err));
+        OK(pq_graph_check(g, &err));
+        if (i % 2 == 1) {
+            put_on_grids(g);
+        }
+        compare_engines(&c, g, 7, &rng, i % 2 == 1 ? most_steps * step : most_difference);
+        cr_expect_eq(strstr(pq_float_kernel(g->nodes[1].layer), "double") != NULL, i < 2);
         pq_graph_free(&g);
     }
 }

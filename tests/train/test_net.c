@@ -1,5 +1,7 @@
 /* Gradients of whole nets in float32 against the kinds' own backward in double. */
+#include "layers/cases.h"
 #include "layers/run.h"
+#include "layers/toy.h"
 #include "support.h"
 #include "train/net.h"
 
@@ -532,5 +534,22 @@ Test(net, every_kind_in_all_its_variants_has_the_gradients_of_the_double_code)
             expect_float_code(g);
         }
         compare_all(g, 11);
+    }
+}
+
+Test(net, a_new_kind_is_trained_without_a_line_elsewhere)
+{
+    for (size_t i = 0; i < TOY_KINDS; i++) {
+        pq_graph *g     = start("6");
+        pq_layer *layer = NULL;
+        OK(pq_layer_of_kind(&toy_kinds[i], &layer, err));
+        add_dense(g, "before", 6, 9);
+        add(g, "toy", layer, NULL);
+        add_dense(g, "behind", 9, 3);
+        finish(g, 70 + i);
+        if (i > 0) {
+            expect_float_code(g);
+        }
+        compare_all(g, 21);
     }
 }
