@@ -16,6 +16,7 @@
 #include "store/results.h"
 #include "store/table.h"
 #include "sweep/config.h"
+#include "sweep/made.h"
 #include "sweep/merge.h"
 #include "sweep/plan.h"
 #include "sweep/run.h"
@@ -158,6 +159,15 @@ cleanup:
     return st;
 }
 
+static bool has_page(const char *dir)
+{
+    char      *path = pq_path_join(dir, "report.html");
+    const bool has  = path != NULL && pq_file_exists(path);
+
+    pq_free(path);
+    return has;
+}
+
 /* Tables, plots, page and what is printed of them, while the folder is this run's. */
 static pq_status finish(void *context, const pq_sweep_summary *summary,
                         const json_t *results, const pq_results_count *count, pq_err *err)
@@ -167,7 +177,14 @@ static pq_status finish(void *context, const pq_sweep_summary *summary,
     pq_status         st;
 
     pq_progress_done();
-    PQ_TRY(pq_report_make(summary->dir, results, count, NULL, &report, err));
+    if (summary->made) {
+        report.page = has_page(summary->dir);
+    } else {
+        PQ_TRY(pq_report_make(summary->dir, results, count, NULL, &report, err));
+    }
+    if (!summary->made && report.note[0] == '\0') { /* else there is more to be made */
+        pq_made_note(summary->dir, summary->made_of);
+    }
     if (strcmp(format, "json") == 0) {
         print_run_json(summary);
     } else if (strcmp(format, "csv") == 0) {
@@ -395,7 +412,7 @@ static pq_status report(const pq_args *args, int *exit_code, pq_err *err)
     (void)exit_code;
     PQ_TRY(pq_args_format(args, "table csv", &format, err));
     PQ_TRY(pq_results_lock(pq_args_get(args, 0), &lock, err));
-    PQ_TRY(pq_sweep_collect(pq_args_get(args, 0), NULL, &results, &count, err));
+    PQ_TRY(pq_sweep_collect(pq_args_get(args, 0), NULL, false, &results, &count, err));
     PQ_TRY(report_folder(pq_args_get(args, 0), results, &count, format, err));
 cleanup:
     json_decref(results);

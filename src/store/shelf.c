@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "core/file.h"
-#include "core/hash.h"
 #include "core/memory.h"
 #include "store/pack.h"
 #include "store/record.h"
@@ -331,6 +330,17 @@ bool pq_shelf_done(pq_shelf *s, const char *key)
     book *b;
 
     return fetch(s, key, &b, NULL) == PQ_OK && b->ok;
+}
+
+bool pq_shelf_stamp(pq_shelf *s, const char *key, pq_hash *hash)
+{
+    stamp      now     = {0};
+    bool       settled = true;
+    const bool there   = look(s, key, &now, &settled);
+
+    pq_hash_text(hash, key);
+    pq_hash_bytes(hash, &now, sizeof now);
+    return !there || settled;
 }
 
 size_t pq_shelf_parsed(const pq_shelf *s)

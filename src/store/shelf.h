@@ -16,7 +16,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "core/err.h"
+#include "core/hash.h"
 
 typedef struct pq_shelf pq_shelf;
 
@@ -34,6 +34,12 @@ pq_status pq_shelf_read(pq_shelf *shelf, const char *key, json_t **out, pq_err *
 
 /** Whether the record of a key is there, valid and ok. */
 bool pq_shelf_done(pq_shelf *shelf, const char *key);
+
+/**
+ * Adds to a hash how the file of a key is now, whether or not it is there.
+ * @return whether it has been left alone for two seconds; true where there is none
+ */
+bool pq_shelf_stamp(pq_shelf *shelf, const char *key, pq_hash *hash);
 
 /** How many record files were parsed since the shelf was opened. */
 size_t pq_shelf_parsed(const pq_shelf *shelf);

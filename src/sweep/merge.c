@@ -10,7 +10,7 @@
 
 enum { COPY_BYTES = 1 << 30 };
 
-pq_status pq_sweep_collect(const char *dir, pq_shelf *shelf, json_t **results,
+pq_status pq_sweep_collect(const char *dir, pq_shelf *shelf, bool made, json_t **results,
                            pq_results_count *count, pq_err *err)
 {
     pq_shelf *own   = NULL;
@@ -26,9 +26,11 @@ pq_status pq_sweep_collect(const char *dir, pq_shelf *shelf, json_t **results,
         shelf = own;
     }
     PQ_TRY(pq_results_join(dir, shelf, &all, count, err));
-    PQ_TRY(pq_table_build(all, &table, err));
-    PQ_TRY(pq_table_write(&table, csv, err));
-    PQ_TRY(pq_index_write(all, index, err));
+    if (!made) {
+        PQ_TRY(pq_table_build(all, &table, err));
+        PQ_TRY(pq_table_write(&table, csv, err));
+        PQ_TRY(pq_index_write(all, index, err));
+    }
     PQ_TRY(pq_shelf_save(shelf, err));
     if (results != NULL) {
         *results = json_incref(all);
@@ -159,7 +161,7 @@ pq_status pq_sweep_merge(const char *dir, size_t n, const char *const *from,
         json_decref(records);
         records = NULL;
     }
-    PQ_TRY(pq_sweep_collect(dir, NULL, results, counted, err));
+    PQ_TRY(pq_sweep_collect(dir, NULL, false, results, counted, err));
     if (copied != NULL) {
         *copied = count;
     }

@@ -14,11 +14,13 @@
  * plan and records, each of which is parsed once at most.
  *
  * @param[in]  shelf    of the folder, or NULL = opened here
+ * @param[in]  made     the files are of these records (sweep/made.h): only the results
+ * are read
  * @param[out] results  pq_results_read's answer, caller decrefs; may be NULL
  * @param[out] count    may be NULL
  * @retval PQ_ERR_NOT_FOUND  No plan in the folder.
  */
-pq_status pq_sweep_collect(const char *dir, pq_shelf *shelf, json_t **results,
+pq_status pq_sweep_collect(const char *dir, pq_shelf *shelf, bool made, json_t **results,
                            pq_results_count *count, pq_err *err);
 
 /**

@@ -10,6 +10,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "store/lock.h"
+#include "sweep/made.h"
 #include "sweep/merge.h"
 #include "sweep/run_inside.h"
 
@@ -184,7 +185,9 @@ static pq_status end_run(sweep *s, bool whole, double start, pq_sweep_summary *d
     PQ_TRY(pq_results_lock(cells->dir, &lock, err));
     PQ_TRY(pq_cells_write(cells, err));
     PQ_TRY(pq_sweep_open_shelf(s, err));
-    PQ_TRY(pq_sweep_collect(cells->dir, s->shelf, &results, &count, err));
+    PQ_TRY(pq_made_hash(cells, s->shelf, done->made_of, err));
+    done->made = pq_made_is(cells->dir, done->made_of);
+    PQ_TRY(pq_sweep_collect(cells->dir, s->shelf, done->made, &results, &count, err));
     count_cells(s, results, done);
     done->seconds = pq_clock_wall_s() - start;
     done->table   = pq_path_join(cells->dir, "table.csv");

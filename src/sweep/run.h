@@ -55,6 +55,9 @@ struct pq_sweep_summary {
     size_t missing;    /**< not done and not selected, or interrupted */
     size_t timed;      /**< latency records made now */
     size_t noisy;      /**< of them noisy */
+    bool   made;       /**< tables, plots and page are of these records already, and
+                          untouched: `finish` need not make them again */
+    char   made_of[PQ_HASH_TEXT]; /**< what they are made of, for pq_made_note */
     double seconds;
 };
 
