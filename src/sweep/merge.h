@@ -30,7 +30,8 @@ pq_status pq_sweep_collect(const char *dir, pq_shelf *shelf, bool made, json_t *
  *
  * @param[in]  from       [n] folders of the same plan
  * @param[out] copied     records copied; may be NULL
- * @param[out] results, count  as of pq_sweep_collect
+ * @param[out] results    as of pq_sweep_collect
+ * @param[out] count      as of pq_sweep_collect
  * @retval PQ_ERR_NUMERIC  Two folders give different values for the same eval key: a
  *                         determinism bug, or mixed versions; key and metric are named.
  */
