@@ -19,7 +19,7 @@ typedef struct {
     int      criterion; /**< pq_score_kind */
     int      align;     /**< index in pq_prune_aligns */
     int      form;
-    bool     normalize;
+    bool     normalize, scratch;
 } pq_structured_params;
 
 extern const char *const pq_prune_aligns[];

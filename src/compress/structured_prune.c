@@ -16,6 +16,7 @@
 #include "compress/prune_select.h"
 #include "compress/wiring.h"
 #include "core/memory.h"
+#include "graph/init.h"
 #include "layers/channels.h"
 
 enum { SHRINK, MASK };
@@ -71,6 +72,12 @@ static const pq_param params[] = {
      .choices  = forms,
      .help     = "smaller layers (shrink), or zeros in layers of the old size (mask), "
                  "which compute the same"},
+    {.name     = "scratch",
+     .type     = PQ_PARAM_BOOL,
+     .offset   = offsetof(prune_params, scratch),
+     .fallback = "false",
+     .help     = "draw all weights anew (He), to be trained from there: the control of "
+                 "whether the old ones were worth keeping"},
     {0},
 };
 
@@ -94,6 +101,11 @@ static unsigned needs(const void *values)
     const prune_params *p = values;
 
     return p->criterion == PQ_SCORE_ACTIVATION && p->channels.n == 0 ? PQ_NEEDS_GRAMS : 0;
+}
+
+static bool draws(const void *values)
+{
+    return ((const prune_params *)values)->scratch;
 }
 
 static bool accepts(const pq_graph *graph, const pq_node *node)
@@ -190,6 +202,36 @@ cleanup:
     return st;
 }
 
+/* New weights in the shape that is left; what was pruned stays 0. */
+static pq_status start_again(pq_compress_task *task, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < task->graph->n_nodes; i++) {
+        const pq_node *node = &task->graph->nodes[i];
+        for (size_t k = 0; k < node->layer->n_weights; k++) {
+            PQ_CHECK(node->layer->weights[k].quant == NULL, PQ_ERR_CONFIG,
+                     "layer '%s' is quantized already: scratch draws weights that are on "
+                     "no grid",
+                     node->name);
+        }
+    }
+    pq_graph_init_weights(task->graph, PQ_INIT_HE, task->seed);
+    for (size_t i = 0; i < task->graph->n_nodes; i++) {
+        const pq_layer *layer = task->graph->nodes[i].layer;
+        for (size_t k = 0; k < layer->n_weights; k++) {
+            pq_weight *w = &layer->weights[k];
+            for (size_t at = 0; w->pruned != NULL && at < w->value->count; at++) {
+                if (pq_weight_is_pruned(w, at)) {
+                    pq_f32(w->value)[at] = 0.0f;
+                }
+            }
+        }
+    }
+cleanup:
+    return st;
+}
+
 static pq_status apply(pq_compress_task *task, pq_err *err)
 {
     const prune_params *p = task->params;
@@ -205,6 +247,9 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
     } else {
         PQ_TRY(pq_channels_shrink(task->graph, &s.groups, s.gone, err));
     }
+    if (p->scratch) {
+        PQ_TRY(start_again(task, err));
+    }
 cleanup:
     pq_prune_selection_free(&s);
     return st;
@@ -219,6 +264,7 @@ const pq_method pq_method_structured_prune = {
     .params_size = sizeof(prune_params),
     .version     = "1",
     .keeps       = PQ_KEEPS_ALL | PQ_KEEPS_REST,
+    .draws       = draws,
     .needs       = needs,
     .check       = check,
     .accepts     = accepts,

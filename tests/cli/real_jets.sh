@@ -7,6 +7,7 @@ model=$shared/data/models/KERAS_3layer_70pruned_retrained_weights.h5
 arch=$shared/data/models/KERAS_3layer.json
 jets=$shared/data/jsc-openml-1000/jets.h5
 [ -f "$model" ] || { echo "skipped: no real data at $shared/data"; exit 77; }
+expect 0 "parameters 4389 (1338 not zero)" "$pquant" model info "$model" --arch "$arch"
 engines=$("$pquant" doctor --format json | /usr/bin/python3 -c 'import json,sys; print(*json.load(sys.stdin)["engines"])')
 for engine in $engines; do
   for batch in 1 7 64 1000 4096; do

@@ -428,3 +428,59 @@ Test(structured_prune, survives_every_failed_allocation)
     pq_graph_free(&q);
     pq_graph_free(&g);
 }
+
+/* The same shape as without, other weights, by the seed; zeros stay. */
+Test(structured_prune, scratch_draws_the_pruned_shape_anew)
+{
+    static const char *const forms[] = {"shrink", "mask"};
+    pq_graph                *g       = net_residual(12);
+
+    for (size_t f = 0; f < 2; f++) {
+        char             text[96];
+        pq_apply_options seeds[2] = {{.seed = 1}, {.seed = 2}};
+        pq_graph        *plain, *out[3];
+        (void)snprintf(text, sizeof text, "structured_prune:target_sparsity=0.5,form=%s",
+                       forms[f]);
+        plain = net_apply(text, g, NULL, NULL, NULL);
+        strcat(text, ",scratch=true");
+        for (size_t i = 0; i < 3; i++) {
+            out[i] = net_apply(text, g, &seeds[i / 2], NULL, NULL);
+        }
+        const pq_weight *w[4] = {pq_node_kernel(net_node(plain, "conv1")),
+                                 pq_node_kernel(net_node(out[0], "conv1")),
+                                 pq_node_kernel(net_node(out[1], "conv1")),
+                                 pq_node_kernel(net_node(out[2], "conv1"))};
+        size_t           same = 0;
+        for (size_t i = 0; i < w[0]->value->count; i++) {
+            cr_expect_eq(pq_f32(w[1]->value)[i], pq_f32(w[2]->value)[i]);
+            cr_expect_eq(pq_f32(w[0]->value)[i] == 0.0f, pq_f32(w[1]->value)[i] == 0.0f);
+            same += pq_f32(w[0]->value)[i] == pq_f32(w[1]->value)[i] ||
+                            pq_f32(w[1]->value)[i] == pq_f32(w[3]->value)[i]
+                        ? 1
+                        : 0;
+        }
+        cr_expect(pq_shape_equal(&w[0]->value->shape, &w[1]->value->shape));
+        cr_expect_eq(same, f == 0 ? 0 : w[0]->value->count * 3 / 4);
+        for (size_t i = 0; i < 3; i++) {
+            pq_graph_free(&out[i]);
+        }
+        pq_graph_free(&plain);
+    }
+    pq_graph_free(&g);
+}
+
+Test(structured_prune, scratch_refuses_grids)
+{
+    pq_graph *g = net_mlp(13);
+    pq_graph *q = net_apply("quantize:activations=no", g, NULL, NULL, NULL);
+    pq_err    err;
+
+    cr_expect_eq(
+        net_refusal("structured_prune:target_sparsity=0.5,scratch=true", q, NULL, &err),
+        PQ_ERR_CONFIG);
+    cr_expect_str_eq(
+        err.message,
+        "layer 'fc1' is quantized already: scratch draws weights that are on no grid");
+    pq_graph_free(&q);
+    pq_graph_free(&g);
+}

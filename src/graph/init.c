@@ -1,8 +1,9 @@
+#include "graph/init.h"
+
 #include <math.h>
 #include <string.h>
 
 #include "core/rng.h"
-#include "formats/zoo.h"
 
 static void fill(pq_weight *w, float value)
 {
