@@ -75,7 +75,7 @@ coverage() {
   python3 tests/fuzz/lines.py <(llvm-cov-14 export "$cover" -instr-profile build-cover/all.profdata -format=lcov)
 }
 
-made build-fuzz -Doptimization=1 -Dc_args="$common" -Db_sanitize=address,undefined
+made build-fuzz -Doptimization=0 -Dc_args="$common" -Db_sanitize=address,undefined
 case ${1:-600} in
 coverage) seeds && coverage ;;
 again)
