@@ -300,7 +300,7 @@ static pq_status go_on(pq_onnx_import *im, bool is_add, bool *done, pq_err *err)
     const pq_onnx_value *p = at == 0 ? a : b, *other = at == 0 ? b : a;
     pq_onnx_part         next = PQ_ONNX_WHOLE;
     size_t               node = p->node, x = SIZE_MAX;
-    double               c  = NAN;
+    double               c  = (double)NAN;
     pq_status            st = PQ_OK;
 
     *done = p->active && p->part != PQ_ONNX_WHOLE;

@@ -114,8 +114,8 @@ static pq_status cut(pq_onnx_import *im, size_t k, const pq_onnx_value *v, size_
         PQ_TRY(pq_onnx_set(layer, "to", (double)to, err));
         taken = layer;
         layer = NULL;
-        (void)snprintf(suffix, sizeof suffix, k == 0 ? "" : ".part%zu", k);
-        PQ_TRY(pq_onnx_add(im, suffix, taken, 1, &v->node, &node, err));
+        (void)snprintf(suffix, sizeof suffix, ".part%zu", k);
+        PQ_TRY(pq_onnx_add(im, k > 0 ? suffix : "", taken, 1, &v->node, &node, err));
     }
     PQ_TRY(pq_onnx_give_like(im, k, v, node, err));
 cleanup:
@@ -123,24 +123,30 @@ cleanup:
     return st;
 }
 
-/* x[:, :, ::s, ::t]: every s-th row and t-th column. */
+/* x[:, :, ::s, ::t]: every s-th row and t-th column of an image, in whatever order. */
 static pq_status subsample(pq_onnx_import *im, const pq_onnx_value *v,
                            const int64_t *step, pq_err *err)
 {
     pq_layer *layer = NULL, *taken;
-    size_t    input, node;
+    size_t    node;
+    bool      held = v->n_axes == 3 && v->order == NULL;
     pq_status st;
 
-    PQ_TRY(pq_onnx_want_image(im, v, &input, err));
-    PQ_CHECK(v->ndim == 4 && step[1] == 1, PQ_ERR_UNSUPPORTED,
+    for (size_t d = 0; d < v->ndim; d++) {
+        const size_t at = pq_onnx_held(v, d);
+        held            = held && (step[d] == 1 || at < 2);
+    }
+    PQ_CHECK(held, PQ_ERR_UNSUPPORTED,
              "steps are read along height and width of an image");
     PQ_TRY(pq_layer_create("subsample", &layer, err));
-    PQ_TRY(pq_onnx_set(layer, "stride_h", (double)step[2], err));
-    PQ_TRY(pq_onnx_set(layer, "stride_w", (double)step[3], err));
+    PQ_TRY(pq_onnx_set(layer, "stride_h",
+                       v->axis[0] >= 0 ? (double)step[v->axis[0]] : 1.0, err));
+    PQ_TRY(pq_onnx_set(layer, "stride_w",
+                       v->axis[1] >= 0 ? (double)step[v->axis[1]] : 1.0, err));
     taken = layer;
     layer = NULL;
-    PQ_TRY(pq_onnx_add(im, "", taken, 1, &input, &node, err));
-    PQ_TRY(pq_onnx_give_image(im, v, node, err));
+    PQ_TRY(pq_onnx_add(im, "", taken, 1, &v->node, &node, err));
+    PQ_TRY(pq_onnx_give_like(im, 0, v, node, err));
 cleanup:
     pq_layer_free(&layer);
     return st;

@@ -185,6 +185,44 @@ Test(onnx, every_failed_allocation_is_told_and_nothing_is_left)
     }
 }
 
+Test(onnx, what_is_written_is_read_again_and_failed_allocations_write_nothing)
+{
+    pq_graph              *g = NULL, *again = NULL;
+    const pq_model_format *onnx = NULL;
+    char                   out[200];
+    double                 x[C * H * W], y[2][CLASSES];
+    pq_status              st = PQ_ERR_NOMEM;
+
+    snprintf(path, sizeof path, "%s/net.onnx", folder);
+    snprintf(out, sizeof out, "%s/out.onnx", folder);
+    write_net();
+    free_net();
+    for (size_t i = 0; pq_formats[i] != NULL; i++) {
+        onnx = strcmp(pq_formats[i]->name, "onnx") == 0 ? pq_formats[i] : onnx;
+    }
+    OK(pq_model_load(path, NULL, &g, err));
+    const size_t live = pq_memory_live();
+    for (size_t n = 0; st != PQ_OK; n++) {
+        pq_memory_fail_after(n);
+        st = onnx->save(g, out, NULL);
+        pq_memory_fail_after(SIZE_MAX);
+        cr_assert_eq(pq_memory_live(), live, "after %zu", n);
+        cr_assert_eq(pq_file_exists(out), st == PQ_OK, "after %zu", n);
+        cr_assert_lt(n, 4096);
+    }
+    OK(pq_model_load(out, NULL, &again, err));
+    for (int i = 0; i < C * H * W; i++) {
+        x[i] = sin(1.0 + i);
+    }
+    run_graph(g, x, y[0]);
+    run_graph(again, x, y[1]);
+    for (int n = 0; n < CLASSES; n++) {
+        cr_assert_float_eq(y[0][n], y[1][n], 1e-12);
+    }
+    pq_graph_free(&g);
+    pq_graph_free(&again);
+}
+
 /* Loads what was put, over an input x of [batch, n]; the message of the failure. */
 static const char *refusal(int64_t opset, const int64_t *in, size_t axes)
 {

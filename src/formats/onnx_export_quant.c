@@ -1,0 +1,143 @@
+/* Quantizers as QuantizeLinear and DequantizeLinear. */
+#include <math.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "formats/onnx_export.h"
+
+/* Whether codes of a grid fit int8 or uint8 with its scales. */
+static bool has_bytes(const pq_quant *q)
+{
+    return q != NULL && q->scheme == PQ_QUANT_INTEGER && q->bits <= 8 &&
+           (q->axis == PQ_QUANT_PER_TENSOR || q->axis == 0);
+}
+
+/* Scales and zero points as constants. */
+static pq_status put_steps(pq_onnx_export *ex, const pq_quant *q, bool single,
+                           char *names[2], pq_err *err)
+{
+    const pq_shape shape = single ? (pq_shape){0} : PQ_SHAPE(q->n);
+    int8_t        *zero  = NULL;
+    pq_status      st;
+
+    PQ_NEW(zero, q->n);
+    for (size_t i = 0; i < q->n; i++) { /* of unsigned ones the same bits */
+        zero[i] = (int8_t)(uint8_t)(uint32_t)q->zero_point[i];
+    }
+    names[0] = pq_onnx_name(ex, "scale");
+    names[1] = pq_onnx_name(ex, "zero");
+    PQ_CHECK(names[0] != NULL && names[1] != NULL, PQ_ERR_NOMEM,
+             "cannot allocate a name");
+    pq_onnx_put_constant(ex, names[0], PQ_ONNX_FLOAT, &shape, q->scale, 4 * q->n);
+    pq_onnx_put_constant(ex, names[1], q->is_signed ? PQ_ONNX_INT8 : PQ_ONNX_UINT8,
+                         &shape, zero, q->n);
+cleanup:
+    pq_free(zero);
+    return st;
+}
+
+/* Scale of item i where index of the outputs' axis is found in it. */
+static size_t scale_index(const pq_quant *q, const pq_shape *s, size_t axis, size_t i)
+{
+    size_t after = 1;
+
+    for (size_t d = axis + 1; d < s->ndim; d++) {
+        after *= s->dim[d];
+    }
+    return q->axis == PQ_QUANT_PER_TENSOR ? 0 : i / after % s->dim[axis];
+}
+
+pq_status pq_onnx_put_kernel(pq_onnx_export *ex, const pq_weight *w, const pq_tensor *t,
+                             size_t axis, char **name, pq_err *err)
+{
+    const pq_quant *q        = w != NULL ? w->quant : NULL;
+    char           *steps[2] = {NULL}, *codes = NULL;
+    uint8_t        *bytes = NULL;
+    pq_status       st;
+
+    if (!has_bytes(q)) { /* the values lie on their grid all the same */
+        return pq_onnx_put_floats(ex, "kernel", t, name, err);
+    }
+    PQ_NEW(bytes, t->count);
+    for (size_t i = 0; i < t->count; i++) {
+        bytes[i] = (uint8_t)(uint32_t)pq_quant_code(q, scale_index(q, &t->shape, axis, i),
+                                                    pq_f32(t)[i]);
+    }
+    PQ_TRY(put_steps(ex, q, q->axis == PQ_QUANT_PER_TENSOR, steps, err));
+    codes = pq_onnx_name(ex, "codes");
+    *name = pq_onnx_name(ex, "kernel");
+    PQ_CHECK(codes != NULL && *name != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    pq_onnx_put_constant(ex, codes, q->is_signed ? PQ_ONNX_INT8 : PQ_ONNX_UINT8,
+                         &t->shape, bytes, t->count);
+    pq_onnx_begin(ex, "DequantizeLinear", 3,
+                  (const char *const[]){codes, steps[0], steps[1]}, *name);
+    pq_onnx_put_int(ex, "axis", (int64_t)axis);
+    pq_onnx_end(ex);
+cleanup:
+    pq_free(bytes);
+    pq_free(codes);
+    pq_free(steps[0]);
+    pq_free(steps[1]);
+    return st;
+}
+
+/* Fewer codes than a byte has: values beyond them are limited before. */
+static pq_status put_limits(pq_onnx_export *ex, const pq_quant *q, const char **value,
+                            char **made, pq_err *err)
+{
+    char     *limits[2] = {NULL};
+    pq_status st;
+
+    PQ_TRY(pq_onnx_put_number(ex, "least", (float)pq_quant_value(q, 0, pq_quant_lo(q)),
+                              &limits[0], err));
+    PQ_TRY(pq_onnx_put_number(ex, "most", (float)pq_quant_value(q, 0, pq_quant_hi(q)),
+                              &limits[1], err));
+    *made = pq_onnx_name(ex, "limited");
+    PQ_CHECK(*made != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    pq_onnx_begin(ex, "Clip", 3, (const char *const[]){*value, limits[0], limits[1]},
+                  *made);
+    pq_onnx_end(ex);
+    *value = *made;
+cleanup:
+    pq_free(limits[0]);
+    pq_free(limits[1]);
+    return st;
+}
+
+pq_status pq_onnx_put_grid(pq_onnx_export *ex, pq_err *err)
+{
+    const pq_quant *q        = ex->graph->nodes[ex->at].quant;
+    char          **have     = ex->value[ex->at];
+    const int       layout   = have[PQ_ONNX_OURS] != NULL ? PQ_ONNX_OURS : PQ_ONNX_IMAGE;
+    const char     *value    = have[layout];
+    char           *steps[2] = {NULL}, *limited = NULL, *codes = NULL, *out = NULL;
+    pq_status       st;
+
+    PQ_CHECK(has_bytes(q) && q->n == 1, PQ_ERR_UNSUPPORTED,
+             "its activations are %s of %d bits; whole numbers of up to 8 bits with one "
+             "scale are written",
+             pq_quant_scheme_names[q->scheme], q->bits);
+    if (q->bits < 8 || q->narrow) {
+        PQ_TRY(put_limits(ex, q, &value, &limited, err));
+    }
+    PQ_TRY(put_steps(ex, q, true, steps, err));
+    codes = pq_onnx_name(ex, "codes");
+    out   = pq_onnx_name(ex, "");
+    PQ_CHECK(codes != NULL && out != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    pq_onnx_begin(ex, "QuantizeLinear", 3,
+                  (const char *const[]){value, steps[0], steps[1]}, codes);
+    pq_onnx_end(ex);
+    pq_onnx_begin(ex, "DequantizeLinear", 3,
+                  (const char *const[]){codes, steps[0], steps[1]}, out);
+    pq_onnx_end(ex);
+    pq_free(have[layout]);
+    have[layout] = out;
+    out          = NULL;
+cleanup:
+    pq_free(steps[0]);
+    pq_free(steps[1]);
+    pq_free(limited);
+    pq_free(codes);
+    pq_free(out);
+    return st;
+}
