@@ -295,7 +295,8 @@ static pq_status rank_few(job *j, pq_err *err)
         PQ_TRY(pq_threads_run(threads, blocks, score_block, j, err));
         PQ_TRY(pq_threads_run(threads, group_size(j), run_class, j, err));
         PQ_TRY(pq_threads_run(threads, blocks, add_block, j, err));
-        pq_progress_report(j->e->progress, "areas of classes", j->first, classes, NULL);
+        pq_progress_report(j->e->progress, "areas of classes", j->first + group_size(j),
+                           classes, NULL);
     }
 cleanup:
     return st;
@@ -464,10 +465,11 @@ static pq_status rank_many(job *j, pq_err *err)
     PQ_NEW(j->cuts, j->n_slices);
     PQ_NEW(j->counts, j->n_slices);
     for (size_t c = 0; c < j->e->classes; c++) {
-        pq_progress_report(j->e->progress, "areas of classes", c, j->e->classes, NULL);
         if (weigh(j, c, &j->now, &j->areas[c])) {
             PQ_TRY(rank_class(j, &j->areas[c], err));
         }
+        pq_progress_report(j->e->progress, "areas of classes", c + 1, j->e->classes,
+                           NULL);
     }
 cleanup:
     return st;

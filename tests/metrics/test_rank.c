@@ -295,7 +295,7 @@ Test(rank, survives_every_failed_allocation)
             cr_assert_eq(pq_memory_live(), live, "allocation %zu left something", n);
             cr_assert_lt(n, 1000);
         }
-        cr_expect_gt(n, 8);
+        cr_expect_gt(n, 7); /* as many buffers, and the run that goes well */
         drop(&l);
     }
 }
