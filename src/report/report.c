@@ -53,7 +53,11 @@ static pq_status write_csv(const char *dir, const json_t *results, pq_err *err)
     pq_status st;
 
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(pq_table_build(results, &table, err));
+    st = pq_table_build(results, &table, err);
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s", path);
+        goto cleanup;
+    }
     PQ_TRY(pq_table_write(&table, path, err));
 cleanup:
     pq_table_free(&table);

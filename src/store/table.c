@@ -25,11 +25,13 @@ typedef struct {
 
 /* A table while it is built. */
 typedef struct {
-    pq_table     *table;
-    source       *sources; /* [n_columns] */
-    size_t        room;
-    const json_t *cells;
+    pq_table *table;
+    source   *sources; /* [n_columns] */
+    size_t    room;
+    json_t   *known; /* names as keys, a letter in front: see knows() */
 } builder;
+
+enum { COLUMNS_MAX = 16384 };
 
 static const char *text_of(const json_t *object, const char *name)
 {
@@ -51,27 +53,53 @@ static bool is_ours(const char *name)
     return false;
 }
 
-/* Whether a metric of any cell, or an end of its interval, has the name. */
-static bool is_metric(const json_t *cells, const char *name)
+/* Whether a name is known to be: of a column (t), a metric or an end of its interval (m),
+ * a metric with an interval (i), or what a column is made from (its origin as a digit).
+ */
+static bool knows(const builder *b, char what, const char *name)
 {
-    const json_t *cell;
+    char *key = pq_format("%c%s", what, name);
+    bool  yes = key == NULL || json_object_get(b->known, key) != NULL;
+
+    pq_free(key);
+    return yes;
+}
+
+static pq_status learn(builder *b, char what, const char *name, const char *end,
+                       pq_err *err)
+{
+    char     *key = pq_format("%c%s%s", what, name, end);
+    pq_status st;
+
+    PQ_CHECK(key != NULL && json_object_set_new(b->known, key, json_true()) == 0,
+             PQ_ERR_NOMEM, "cannot allocate a name");
+cleanup:
+    pq_free(key);
+    return st;
+}
+
+static pq_status learn_metrics(builder *b, const json_t *cells, pq_err *err)
+{
+    const json_t *cell, *metric;
+    const char   *name;
     size_t        i;
+    pq_status     st = PQ_OK;
 
     json_array_foreach(cells, i, cell)
     {
-        const char *metric;
-        json_t     *value;
-        json_object_foreach(json_object_get(cell, "metrics"), metric, value)
+        json_object_foreach(json_object_get(cell, "metrics"), name, metric)
         {
-            const size_t n = strlen(metric);
-            if (strncmp(metric, name, n) == 0 &&
-                (name[n] == '\0' || strcmp(name + n, "_lo") == 0 ||
-                 strcmp(name + n, "_hi") == 0)) {
-                return true;
+            PQ_TRY(learn(b, 'm', name, "", err));
+            PQ_TRY(learn(b, 'm', name, "_lo", err));
+            PQ_TRY(learn(b, 'm', name, "_hi", err));
+            if (json_is_number(json_object_get(metric, "lo")) ||
+                json_is_number(json_object_get(metric, "hi"))) {
+                PQ_TRY(learn(b, 'i', name, "", err));
             }
         }
     }
-    return false;
+cleanup:
+    return st;
 }
 
 /* Names of axes and classes are the user's: an axis that has the name of another column
@@ -79,15 +107,14 @@ static bool is_metric(const json_t *cells, const char *name)
 static pq_status name_column(const builder *b, source from, const char *suffix,
                              char **out, pq_err *err)
 {
-    const pq_table *t = b->table;
-    const char     *prefix =
-        from.from == FROM_AXIS && (is_ours(from.name) || is_metric(b->cells, from.name))
-                ? "axis."
-                : "";
+    const char *prefix =
+        from.from == FROM_AXIS && (is_ours(from.name) || knows(b, 'm', from.name))
+            ? "axis."
+            : "";
     char     *name = pq_format("%s%s%s", prefix, from.name, suffix);
     pq_status st   = PQ_OK;
 
-    for (size_t i = 2; name != NULL && pq_table_column(t, name) != SIZE_MAX; i++) {
+    for (size_t i = 2; name != NULL && knows(b, 't', name); i++) {
         pq_free(name);
         name = pq_format("%s%s%s#%zu", prefix, from.name, suffix, i);
     }
@@ -106,6 +133,11 @@ static pq_status add_column(builder *b, source from, const char *suffix,
     const char *better = text_of(metric, "better");
     pq_status   st;
 
+    PQ_CHECK(
+        t->n_columns < COLUMNS_MAX, PQ_ERR_FORMAT,
+        "the axes and metrics of all cells are more than %d columns: no table is made "
+        "of them",
+        COLUMNS_MAX);
     if (t->n_columns == b->room) {
         columns = pq_recalloc(t->columns, b->room, 2 * b->room + 16, sizeof *columns);
         PQ_CHECK(columns != NULL, PQ_ERR_NOMEM, "cannot allocate columns");
@@ -123,35 +155,15 @@ static pq_status add_column(builder *b, source from, const char *suffix,
                                                     : 0;
     strncpy(column->unit, text_of(metric, "unit"), sizeof column->unit - 1);
     b->sources[t->n_columns++] = from;
+    PQ_TRY(learn(b, 't', column->name, "", err));
+    PQ_TRY(learn(b, (char)('0' + (int)from.from), from.name, "", err));
 cleanup:
     return st;
 }
 
 static bool has_column(const builder *b, origin from, const char *name)
 {
-    for (size_t i = 0; i < b->table->n_columns; i++) {
-        if (b->sources[i].from == from && strcmp(b->sources[i].name, name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Whether any cell has an interval for a metric. */
-static bool has_interval(const json_t *cells, const char *name)
-{
-    const json_t *cell;
-    size_t        i;
-
-    json_array_foreach(cells, i, cell)
-    {
-        const json_t *metric = json_object_get(json_object_get(cell, "metrics"), name);
-        if (json_is_number(json_object_get(metric, "lo")) ||
-            json_is_number(json_object_get(metric, "hi"))) {
-            return true;
-        }
-    }
-    return false;
+    return knows(b, (char)('0' + (int)from), name);
 }
 
 static pq_status add_metrics(builder *b, const json_t *cells, bool latency, pq_err *err)
@@ -170,7 +182,7 @@ static pq_status add_metrics(builder *b, const json_t *cells, bool latency, pq_e
                 continue;
             }
             PQ_TRY(add_column(b, (source){FROM_METRIC, name, "value"}, "", metric, err));
-            if (has_interval(cells, name)) {
+            if (knows(b, 'i', name)) {
                 PQ_TRY(
                     add_column(b, (source){FROM_METRIC, name, "lo"}, "_lo", metric, err));
                 PQ_TRY(
@@ -354,15 +366,17 @@ pq_status pq_table_build(const json_t *results, pq_table *out, pq_err *err)
 {
     const json_t *cells = json_object_get(results, "cells");
     pq_table      table = {.reference = SIZE_MAX};
-    builder       b     = {.table = &table, .cells = cells};
+    builder       b     = {.table = &table, .known = json_object()};
     pq_status     st;
 
+    PQ_TRY(learn_metrics(&b, cells, err));
     PQ_TRY(add_columns(&b, cells, err));
     PQ_TRY(add_rows(&b, cells, err));
     *out  = table;
     table = (pq_table){0};
 cleanup:
     pq_free(b.sources);
+    json_decref(b.known);
     pq_table_free(&table);
     return st;
 }
