@@ -9,7 +9,7 @@ dnnl= # where this build has it
 if echo 'int main(void){return 0;}' | ${CC:-cc} -x c - -ldnnl -o /dev/null 2>/dev/null; then
     dnnl=-ldnnl
 fi
-for room in core tensor linalg io layers graph formats data exec; do
+for room in core tensor linalg io layers graph formats data kernels exec; do
     set -- "$@" "$BUILD/src/libpq_$room.a"
 done
 ${CC:-cc} -std=gnu11 -O3 -Wall -Wextra -Werror -shared -fPIC -I"$root/src" \

@@ -10,7 +10,7 @@ if [ ! -f "$weights" ]; then
     echo "benchmarks/quantize: no $weights; set PQUANT_RESNET8 to MLPerf Tiny's pretrainedResnet.h5" >&2
     exit 75
 fi
-for room in core tensor io layers graph formats data exec; do
+for room in core tensor io layers graph formats data kernels exec; do
     set -- "$@" "$BUILD/src/libpq_$room.a"
 done
 # The two sides of oneDNN live in one library, so that both have its instruction set capped.

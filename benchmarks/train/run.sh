@@ -5,7 +5,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 library=$BUILD/benchmark_train.so
 
-for room in core tensor linalg io layers graph formats data exec train; do
+for room in core tensor linalg io layers graph formats data kernels exec train; do
     set -- "$@" "$BUILD/src/libpq_$room.a"
 done
 ${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -Werror -shared -fPIC -I"$root/src" \

@@ -18,7 +18,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "exec/engine.h"
-#include "kernels/cpu.h"
+#include "kernels/bf16.h"
 
 static const pq_option options[] = {
     {"format", 0, "table|json", false, "table", "how to print"},
@@ -95,8 +95,8 @@ static json_t *gather(void)
         (void)json_array_append_new(engines, json_string(pq_engine_names[i]));
     }
     return json_pack(
-        "{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:s, "
-        "s:s, s:b, s:b, s:f}",
+        "{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s, "
+        "s:s, s:s, s:b, s:b, s:f}",
         "pquant", PQ_VERSION, "system", host.release, "cpu", pq_cpu_name(cpu, sizeof cpu),
         "cores", (json_int_t)pq_threads_available(), "isa", pq_isa_name(pq_cpu_isa()),
         "isa_of_cpu", pq_isa_name(pq_cpu_isa_whole()), "pquant_isa",
@@ -106,10 +106,11 @@ static json_t *gather(void)
         wanted != NULL     ? wanted
         : coretype != NULL ? coretype
                            : "",
-        "onednn_isa", onednn_isa(), "engines", engines, "hdf5", hdf5, "jansson",
-        JANSSON_VERSION, "sqlite", sqlite3_libversion(), "curl", LIBCURL_VERSION,
-        "gnuplot", have_program("gnuplot"), "c_compiler", have_program("cc"),
-        "timing_spread", timing_spread());
+        "onednn_isa", onednn_isa(), "bf16",
+        pq_bf16_find() != NULL ? pq_bf16_find()->name : "", "engines", engines, "hdf5",
+        hdf5, "jansson", JANSSON_VERSION, "sqlite", sqlite3_libversion(), "curl",
+        LIBCURL_VERSION, "gnuplot", have_program("gnuplot"), "c_compiler",
+        have_program("cc"), "timing_spread", timing_spread());
 }
 
 static void advise(const json_t *facts)

@@ -225,7 +225,7 @@ static const pq_option eval_options[] = {
     PQ_COLUMN_OPTIONS,
     PQ_SCALER_OPTION,
     {"engine", 0, "NAME", false, "blas",
-     "reference, blas, integer, onednn: see pquant doctor"},
+     "reference, blas, integer, bf16, onednn: see pquant doctor"},
     {"batch", 0, "N", false, "1024", "events read at a time; does not change the result"},
     {"threads", 0, "N", false, "0", "threads, 0 = all cores; does not change the result"},
     {"limit", 0, "N", false, "0", "at most so many events, 0 = all"},

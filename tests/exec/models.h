@@ -5,10 +5,12 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "core/memory.h"
 #include "core/rng.h"
 #include "exec/plan.h"
+#include "kernels/bf16.h"
 
 /* Asserts that a call goes well, with its message. */
 #define OK(call)                                                                         \
@@ -16,6 +18,12 @@
         pq_err err = {0};                                                                \
         cr_assert_eq((call), PQ_OK, "%s: %s", #call, err.message);                       \
     } while (0)
+
+/* Whether this processor has what an engine needs. */
+static inline bool engine_runs(const char *engine)
+{
+    return strcmp(engine, "bf16") != 0 || pq_bf16_find() != NULL;
+}
 
 static inline void fill_normal(pq_rng *rng, double scale, size_t n, float *values)
 {

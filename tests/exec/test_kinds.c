@@ -87,9 +87,24 @@ static float *run_engine(const pq_graph *g, const char *engine, bool whole, size
     return out;
 }
 
-static void compare_engines(const layer_case *c, const pq_graph *g, size_t n, pq_rng *rng,
-                            double allowed)
+static float nearest_bf16(float x)
 {
+    uint16_t half;
+    uint32_t bits;
+
+    pq_bf16_plain.round(1, &x, &half);
+    bits = (uint32_t)half << 16;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Every engine beside the reference, on numbers that are bfloat16 already where
+ * `rounded`; bf16 on none others, but for grids of few bits. */
+static void compare_engines(const layer_case *c, const pq_graph *g, size_t n, pq_rng *rng,
+                            double allowed, bool rounded)
+{
+    const bool grids = g->nodes[g->output].quant != NULL;
+
     float       *in[RUN_MAX] = {NULL};
     const size_t width       = run_items(&g->nodes[g->output].shape);
 
@@ -97,9 +112,16 @@ static void compare_engines(const layer_case *c, const pq_graph *g, size_t n, pq
         const size_t items = n * run_items(&c->in[k]);
         in[k]              = pq_calloc(items, sizeof(float));
         fill_normal(rng, 1.0, items, in[k]);
+        for (size_t i = 0; rounded && i < items; i++) {
+            in[k][i] = nearest_bf16(in[k][i]);
+        }
     }
     float *due = run_engine(g, "reference", false, n, (const float *const *)in, width);
     for (size_t e = 0; pq_engine_names[e] != NULL; e++) {
+        const bool bf16 = strcmp(pq_engine_names[e], "bf16") == 0;
+        if (!engine_runs(pq_engine_names[e]) || (bf16 && !rounded && !grids)) {
+            continue;
+        }
         for (int whole = 0; whole < 2; whole++) {
             float       *out = run_engine(g, pq_engine_names[e], whole == 1, n,
                                           (const float *const *)in, width);
@@ -115,7 +137,7 @@ static void compare_engines(const layer_case *c, const pq_graph *g, size_t n, pq
     }
 }
 
-static void walk(bool on_grids)
+static void walk(bool on_grids, bool rounded)
 {
     static const size_t samples[] = {1, 3, 64, 65};
     pq_rng              rng       = pq_rng_stream(12, "kinds");
@@ -125,9 +147,13 @@ static void walk(bool on_grids)
         if (on_grids) {
             put_on_grids(g);
         }
+        pq_weight *kernel = pq_layer_weight(g->nodes[g->output].layer, "kernel");
+        for (size_t k = 0; rounded && kernel != NULL && k < kernel->value->count; k++) {
+            pq_f32(kernel->value)[k] = nearest_bf16(pq_f32(kernel->value)[k]);
+        }
         for (size_t s = 0; s < sizeof samples / sizeof *samples; s++) {
             compare_engines(&layer_cases[i], g, samples[s], &rng,
-                            on_grids ? most_steps * step : most_difference);
+                            on_grids ? most_steps * step : most_difference, rounded);
         }
         pq_graph_free(&g);
     }
@@ -135,12 +161,78 @@ static void walk(bool on_grids)
 
 Test(kinds, every_kind_runs_in_every_engine_and_gives_what_the_reference_gives)
 {
-    walk(false);
+    walk(false, false);
 }
 
 Test(kinds, every_kind_on_grids_runs_in_every_engine)
 {
-    walk(true);
+    walk(true, false);
+}
+
+/* Products of bfloat16 are exact in float32: so nothing is lost but by rounding to it. */
+Test(kinds, every_kind_on_bfloat16_runs_in_every_engine)
+{
+    walk(false, true);
+}
+
+/* On other numbers both factors of a product are off by 2^-9 at most. */
+Test(kinds, bf16_is_off_by_the_rounding_of_its_factors)
+{
+    static const size_t samples[] = {1, 7, 8, 9, 64};
+    pq_rng              rng       = pq_rng_stream(14, "kinds");
+
+    for (size_t i = 0; engine_runs("bf16") && i < N_LAYER_CASES; i++) {
+        const layer_case *c     = &layer_cases[i];
+        pq_graph         *g     = graph_of(c, &rng);
+        const pq_weight  *w     = pq_layer_weight(g->nodes[g->output].layer, "kernel");
+        const size_t      width = run_items(&g->nodes[g->output].shape);
+        double            sum   = 0.0; /* of an output's products, with inputs below 5 */
+
+        for (size_t k = 0; w != NULL && k < w->value->count; k++) {
+            sum +=
+                5.0 * fabs((double)pq_f32(w->value)[k]) / (double)w->value->shape.dim[0];
+        }
+        for (size_t s = 0; s < sizeof samples / sizeof *samples; s++) {
+            float *in[RUN_MAX] = {NULL}, *due, *out;
+            for (size_t k = 0; k < c->n_in; k++) {
+                const size_t items = samples[s] * run_items(&c->in[k]);
+                in[k]              = pq_calloc(items, sizeof(float));
+                fill_normal(&rng, 1.0, items, in[k]);
+            }
+            due = run_engine(g, "reference", false, samples[s], (const float *const *)in,
+                             width);
+            out =
+                run_engine(g, "bf16", false, samples[s], (const float *const *)in, width);
+            cr_expect_leq(largest_difference(out, due, samples[s] * width),
+                          most_difference + 2.0 * 0x1p-8 * sum, "%s (%s), %zu samples",
+                          c->kind, c->attributes, samples[s]);
+            pq_free(due);
+            pq_free(out);
+            for (size_t k = 0; k < c->n_in; k++) {
+                pq_free(in[k]);
+            }
+        }
+        pq_graph_free(&g);
+    }
+}
+
+Test(kinds, bf16_is_refused_with_the_reason_where_the_processor_has_none)
+{
+    const pq_plan_options options = {"bf16", 1};
+    pq_rng                rng     = pq_rng_stream(15, "kinds");
+    pq_graph             *g       = graph_of(&layer_cases[0], &rng);
+    pq_plan              *plan    = NULL;
+    pq_err                err     = {0};
+
+    if (engine_runs("bf16")) {
+        OK(pq_plan_create(g, &options, &plan, &err));
+    } else {
+        cr_expect_eq(pq_plan_create(g, &options, &plan, &err), PQ_ERR_UNSUPPORTED);
+        cr_expect_not_null(strstr(err.message, "engine 'bf16' needs AVX-512 BF16"), "%s",
+                           err.message);
+    }
+    pq_plan_free(&plan);
+    pq_graph_free(&g);
 }
 
 /* No step of a float engine that no grid asks for something else runs in double. */
@@ -152,6 +244,9 @@ Test(kinds, every_kind_has_float_code_in_the_float_engines)
     for (size_t i = 0; i < N_LAYER_CASES; i++) {
         pq_graph *g = graph_of(&layer_cases[i], &rng);
         for (size_t e = 0; pq_engine_names[e] != NULL; e++) {
+            if (!engine_runs(pq_engine_names[e])) {
+                continue;
+            }
             const pq_plan_options options = {pq_engine_names[e], 4};
             pq_plan              *plan    = NULL;
             pq_text               kernels = {0};
@@ -189,7 +284,8 @@ Test(kinds, a_new_kind_runs_in_every_engine)
         if (i % 2 == 1) {
             put_on_grids(g);
         }
-        compare_engines(&c, g, 7, &rng, i % 2 == 1 ? most_steps * step : most_difference);
+        compare_engines(&c, g, 7, &rng, i % 2 == 1 ? most_steps * step : most_difference,
+                        false);
         cr_expect_eq(strstr(pq_float_kernel(g->nodes[1].layer), "double") != NULL, i < 2);
         pq_graph_free(&g);
     }
