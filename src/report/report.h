@@ -53,8 +53,8 @@ typedef struct {
 pq_status pq_report_write(const char *dir, const pq_report_options *options,
                           pq_report_summary *summary, pq_err *err);
 
-/** The same from results that were read before, table.csv left out (sweep/merge.h makes
- * it). @param[in] results, count  answer of pq_results_read() */
+/** The same from results that were read before, the answer of pq_results_read();
+ * table.csv is left out (sweep/merge.h makes it). */
 pq_status pq_report_make(const char *dir, const json_t *results,
                          const pq_results_count *count, const pq_report_options *options,
                          pq_report_summary *summary, pq_err *err);

@@ -27,7 +27,11 @@ pq_status pq_sweep_collect(const char *dir, pq_shelf *shelf, bool made, json_t *
     }
     PQ_TRY(pq_results_join(dir, shelf, &all, count, err));
     if (!made) {
-        PQ_TRY(pq_table_build(all, &table, err));
+        st = pq_table_build(all, &table, err);
+        if (st != PQ_OK) {
+            pq_err_context(err, "%s", dir);
+            goto cleanup;
+        }
         PQ_TRY(pq_table_write(&table, csv, err));
         PQ_TRY(pq_index_write(all, index, err));
     }

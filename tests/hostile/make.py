@@ -270,7 +270,7 @@ def results():
                    {"ab": record_of("ab")}, "at most 256 are read")
     keys = [f"{i:04x}" for i in range(60)]
     results_folder("columns_of_axes", plan_of([cell_of(k, order=i, reference=i == 0, axes={f"a{i}_{j}": "1" for j in range(1000)})
-                   for i, k in enumerate(keys)]), {k: record_of(k) for k in keys}, "are more than 16384 columns")
+                   for i, k in enumerate(keys)]), {k: record_of(k) for k in keys}, "the axes and metrics of all cells are more than 16384 columns")
     results_folder("columns_of_metrics", plan_of([cell_of(k, order=i, reference=i == 0) for i, k in enumerate(keys)]),
                    {k: record_of(k, metrics={f"m{k}.{j}": {"value": 1.0} for j in range(270)}) for k in keys}, "")
     results_folder("large_confusion", plan_of([cell_of("ab")]), {"ab": record_of("ab", confusion=[[1.0] * 300] * 300,
