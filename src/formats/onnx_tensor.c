@@ -177,6 +177,34 @@ static void copy_floats(sink *s, pq_span raw)
     s->at = s->count;
 }
 
+/* Whether a matrix of floats only changes rows and columns. */
+static bool is_turned_matrix(const sink *s)
+{
+    return s->ndim == 2 && !s->straight && s->type == PQ_ONNX_FLOAT &&
+           s->to->dtype == PQ_DTYPE_F32;
+}
+
+/* Such a matrix in panels of some rows, whose items lie together in the result. */
+static void turn_floats(sink *s, pq_span raw)
+{
+    enum { ROWS = 16 };
+    const size_t rows = s->dim[0], columns = s->dim[1];
+    float       *to = pq_f32(s->to), x;
+
+    for (size_t r = 0; r < rows; r += ROWS) {
+        const size_t   n     = rows - r < ROWS ? rows - r : ROWS;
+        const uint8_t *panel = raw.at + 4 * r * columns;
+        for (size_t c = 0; c < columns; c++) {
+            for (size_t i = 0; i < n; i++) {
+                memcpy(&x, panel + 4 * (i * columns + c), sizeof x);
+                to[c * rows + r + i] = x;
+            }
+        }
+        pq_map_release(panel, 4 * n * columns);
+    }
+    s->at = s->count;
+}
+
 static pq_status put_raw(sink *s, pq_span raw, pq_err *err)
 {
     const size_t width = s->bits / 8, n = s->count;
@@ -190,6 +218,10 @@ static pq_status put_raw(sink *s, pq_span raw, pq_err *err)
              "has %zu bytes, but its shape means %zu", raw.n, bytes);
     if (s->straight && s->type == PQ_ONNX_FLOAT && s->to->dtype == PQ_DTYPE_F32) {
         copy_floats(s, raw);
+        return PQ_OK;
+    }
+    if (is_turned_matrix(s)) {
+        turn_floats(s, raw);
         return PQ_OK;
     }
     for (size_t i = 0; s->at < n; i++) {
