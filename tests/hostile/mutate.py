@@ -536,6 +536,6 @@ def all_files(folder, first, count, only=None):
             try:
                 change(path, r)
             except (ValueError, TypeError, KeyError, RuntimeError, OSError, OverflowError, UnicodeError, IndexError,
-                    struct.error):
+                    MemoryError, struct.error):
                 pass  # what libhdf5 or numpy refuse to write; what was changed before is opened
             yield name, kind, path, f"{name} {seed}"
