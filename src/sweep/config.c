@@ -326,7 +326,8 @@ static pq_status blame_cells(const pq_config *config, const pq_budget *budget,
     for (size_t i = 0; config != NULL && i < config->n_pipelines; i++) {
         n += config->pipelines[i].expanded;
     }
-    if (st == PQ_OK || n == 0 || !pq_budget_out_of_bytes(budget)) {
+    if (st == PQ_OK || !pq_budget_out_of_bytes(budget) || config == NULL ||
+        (n == 0 && !(config->limits.memory_bytes > 0.0))) {
         return st;
     }
     *err = (pq_err){0};
@@ -336,12 +337,14 @@ static pq_status blame_cells(const pq_config *config, const pq_budget *budget,
 pq_status pq_config_too_large(const pq_config *config, size_t n, double bytes,
                               pq_err *err)
 {
-    char limit[32];
+    char limit[32], cells[32] = ""; /* how many is not known while axes are read */
 
+    if (n > 0) {
+        (void)snprintf(cells, sizeof cells, "%zu ", n);
+    }
     (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
-                     "%s: planning its %zu cells takes more memory than %s%s",
-                     config->path, n,
-                     config->limits.memory_bytes > 0.0 ? "limits.memory = " : "",
+                     "%s: planning its %scells takes more memory than %s%s", config->path,
+                     cells, config->limits.memory_bytes > 0.0 ? "limits.memory = " : "",
                      pq_bytes_text(bytes, limit, sizeof limit));
     pq_err_hint(err,
                 "raise it by limits.memory (--set limits.memory=1GB), or sweep less");

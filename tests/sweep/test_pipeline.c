@@ -208,6 +208,13 @@ Test(pipeline, the_limit_of_memory_holds_what_is_planned)
                      "c.yaml: planning its 100000 cells takes more memory than "
                      "limits.memory = 20.0 MB");
     cr_expect_not_null(strstr(err.hint, "limits.memory"));
+    err = (pq_err){0};
+    write_text("c.yaml", HEAD
+               "limits: {memory: 1MB}\npipelines:\n  p: {stages: [{prune: "
+               "{target_sparsity: $s}}], sweep: {s: {range: [0.1, 0.9, 0.0001]}}}\n");
+    cr_expect_eq(pq_config_read("c.yaml", NULL, &c, NULL, &err), PQ_ERR_CONFIG);
+    cr_expect_str_eq(err.message, "c.yaml: planning its cells takes more memory than "
+                                  "limits.memory = 1.0 MB");
     write_large(1, "limits: {memory: 20MB}\n"); /* shares its stages */
     OK(pq_config_read("c.yaml", NULL, &c, NULL, ERR));
     pq_config_free(&c);
