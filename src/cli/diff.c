@@ -11,7 +11,8 @@
 
 static const pq_option options[] = {
     {"data", 0, "FILE[:SPLIT]", false, NULL,
-     "dataset file or folder, and which split of it"},
+     "dataset file or folder, and which split of it; without: random inputs, standard "
+     "normal after the scaler"},
     PQ_COLUMN_OPTIONS,
     {"arch", 0, "FILE", false, NULL, "architecture beside a weights-only first model"},
     PQ_HEAD_OPTION,
@@ -80,25 +81,26 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     json_t            *json    = NULL;
     char              *path = NULL, *split_name = NULL;
     const char        *format, *data            = pq_args_value(args, "data");
-    size_t             split;
+    size_t             split   = 0;
     pq_dataset_options columns = {0};
     pq_status          st;
 
     (void)exit_code;
-    PQ_CHECK(data != NULL, PQ_ERR_CONFIG, "model diff: --data FILE[:SPLIT] is missing");
     PQ_TRY(pq_args_format(args, "table json", &format, err));
     PQ_TRY(pq_args_size(args, "limit", 1, 4096, &how.events, err));
     PQ_TRY(pq_model_load(pq_args_get(args, 0), pq_args_value(args, "arch"), &first, err));
     PQ_TRY(pq_model_load(pq_args_get(args, 1), NULL, &second, err));
     PQ_TRY(pq_args_head(args, first, err));
     PQ_TRY(pq_args_head(args, second, err));
-    PQ_TRY(pq_dataset_spec(data, &path, &split_name, err));
-    pq_args_columns(args, first, &columns);
-    PQ_TRY(pq_dataset_open(path, &columns, &dataset, err));
-    PQ_TRY(pq_dataset_split(dataset, split_name, &split, err));
-    PQ_TRY(pq_args_scaler(args, first, pq_dataset_describe(dataset), err));
-    PQ_TRY(pq_args_scaler(args, second, pq_dataset_describe(dataset), err));
-    pq_args_note_scaler(args, first, pq_dataset_describe(dataset));
+    if (data != NULL) {
+        PQ_TRY(pq_dataset_spec(data, &path, &split_name, err));
+        pq_args_columns(args, first, &columns);
+        PQ_TRY(pq_dataset_open(path, &columns, &dataset, err));
+        PQ_TRY(pq_dataset_split(dataset, split_name, &split, err));
+        PQ_TRY(pq_args_scaler(args, first, pq_dataset_describe(dataset), err));
+        PQ_TRY(pq_args_scaler(args, second, pq_dataset_describe(dataset), err));
+        pq_args_note_scaler(args, first, pq_dataset_describe(dataset));
+    }
     PQ_TRY(pq_diff_models(first, second, dataset, split, &how, &diff, err));
     if (strcmp(format, "json") == 0) {
         json = diff_json(&diff);
@@ -120,7 +122,7 @@ cleanup:
 const pq_verb pq_verb_model_diff = {
     .name      = "model diff",
     .summary   = "two models on the same events, layer by layer: which layer broke it?",
-    .arguments = "MODEL MODEL --data FILE[:SPLIT]",
+    .arguments = "MODEL MODEL [--data FILE[:SPLIT]]",
     .min_args  = 2,
     .max_args  = 2,
     .options   = options,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/rng.h"
 #include "exec/predict.h"
 #include "exec/rescale.h"
 
@@ -55,8 +56,10 @@ static pq_status open_side(const pq_graph *graph, const char *engine,
     PQ_TRY(pq_graph_clone(graph, &s->checked, err));
     PQ_TRY(pq_graph_check(s->checked, err));
     PQ_TRY(pq_plan_create(graph, &(pq_plan_options){engine, BATCH}, &s->plan, err));
-    PQ_TRY(pq_predict_check(s->plan, info, err));
-    PQ_TRY(pq_rescale_make(graph, info, &s->scale, err));
+    if (info != NULL) {
+        PQ_TRY(pq_predict_check(s->plan, info, err));
+        PQ_TRY(pq_rescale_make(graph, info, &s->scale, err));
+    }
     PQ_NEW(s->values, graph->n_nodes);
     for (size_t i = 0; i < graph->n_nodes; i++) {
         PQ_NEW(s->values[i], BATCH * count_of(s->checked, i));
@@ -140,6 +143,32 @@ cleanup:
     return st;
 }
 
+/* Random inputs in place of events: standard normal once they are scaled, be it by the
+ * scaler of the model or, for one without, by that of the other (NULL: by none). */
+static pq_status run_random(side *s, const pq_graph *scaled, size_t first, size_t n,
+                            pq_err *err)
+{
+    const size_t     count = count_of(s->checked, 0);
+    const pq_tensor *mean =
+        s->graph->scaler_mean == NULL && scaled != NULL ? scaled->scaler_mean : NULL;
+    const pq_tensor *std = mean != NULL ? scaled->scaler_std : NULL;
+    pq_status        st;
+
+    for (size_t i = 0; i < n; i++) {
+        pq_rng rng = pq_rng_stream(first + i, "diff");
+        for (size_t k = 0; k < count; k++) {
+            const double z = pq_rng_normal(&rng);
+            s->x[i * count + k] =
+                (float)(mean == NULL ? z
+                                     : pq_tensor_get(mean, k % mean->count) +
+                                           pq_tensor_get(std, k % std->count) * z);
+        }
+    }
+    PQ_TRY(pq_plan_run(s->plan, n, (const float *const[]){s->x}, s->y, err));
+cleanup:
+    return st;
+}
+
 static void finish(const side *b, const size_t *matches, pq_diff *out)
 {
     size_t layer = 0;
@@ -166,8 +195,13 @@ static pq_status compare(side *a, side *b, pq_dataset *dataset, size_t split,
     PQ_TRY(list_layers(a, b, matches, out, err));
     for (size_t first = 0; first < out->events; first += BATCH) {
         const size_t n = out->events - first < BATCH ? out->events - first : BATCH;
-        PQ_TRY(run_batch(a, dataset, split, first, n, err));
-        PQ_TRY(run_batch(b, dataset, split, first, n, err));
+        if (dataset != NULL) {
+            PQ_TRY(run_batch(a, dataset, split, first, n, err));
+            PQ_TRY(run_batch(b, dataset, split, first, n, err));
+        } else {
+            PQ_TRY(run_random(a, b->graph, first, n, err));
+            PQ_TRY(run_random(b, a->graph, first, n, err));
+        }
         add_batch(a, b, matches, n, out);
         for (size_t i = 0; i < n; i++) {
             out->agree +=
@@ -185,20 +219,27 @@ pq_status pq_diff_models(const pq_graph *first, const pq_graph *second,
                          pq_dataset *dataset, size_t split,
                          const pq_diff_options *options, pq_diff *out, pq_err *err)
 {
-    const pq_dataset_info *info = pq_dataset_describe(dataset);
-    const size_t           n    = info->splits[split].n;
+    const pq_dataset_info *info = dataset != NULL ? pq_dataset_describe(dataset) : NULL;
+    const size_t           n    = info != NULL ? info->splits[split].n : MOST_EVENTS;
     size_t    events            = options->events == 0 ? DEFAULT_EVENTS : options->events;
     side      a = {.graph = first}, b = {.graph = second};
     pq_diff   diff = {0};
     char      x[128], y[128];
     pq_status st;
 
-    PQ_CHECK(n > 0, PQ_ERR_CONFIG, "%s: split '%s' has no events", info->path,
-             info->splits[split].name);
+    PQ_CHECK(n > 0, PQ_ERR_CONFIG, "%s: split '%s' has no events",
+             info != NULL ? info->path : "",
+             info != NULL ? info->splits[split].name : "");
     events      = events < MOST_EVENTS ? events : MOST_EVENTS;
     diff.events = events < n ? events : n;
     PQ_TRY(open_side(first, options->first_engine, info, &a, err));
     PQ_TRY(open_side(second, options->second_engine, info, &b, err));
+    PQ_CHECK(info != NULL ||
+                 (pq_plan_inputs(a.plan) == 1 && pq_plan_inputs(b.plan) == 1 &&
+                  pq_shape_equal(&a.checked->nodes[0].shape, &b.checked->nodes[0].shape)),
+             PQ_ERR_SHAPE, "one model takes %s, the other %s, or one has several inputs",
+             pq_shape_text(&a.checked->nodes[0].shape, x, sizeof x),
+             pq_shape_text(&b.checked->nodes[0].shape, y, sizeof y));
     const pq_shape *of_a = &a.checked->nodes[a.checked->output].shape;
     const pq_shape *of_b = &b.checked->nodes[b.checked->output].shape;
     PQ_CHECK(pq_shape_equal(of_a, of_b), PQ_ERR_SHAPE, "one model gives %s, the other %s",

@@ -35,7 +35,8 @@ typedef struct {
 
 /**
  * Compares the values of layers of one name and shape. Both models must take the
- * dataset's samples.
+ * dataset's samples; without one (NULL) they get random inputs, the same for both,
+ * standard normal after the scaler.
  *
  * @retval PQ_ERR_SHAPE  The models' outputs have different shapes, or do not fit the
  * samples.

@@ -40,6 +40,19 @@ expect 0 "classes a,b,c" "$pquant" model info "$work/again.h5"
 expect 0 '"producer":"pquant"' "$pquant" model info "$work/net.onnx"
 expect 0 "pquant, " "$pquant" model convert "$work/net.onnx" -o "$work/named" --to pquant
 
+# Two formats on random inputs: the same to rounding, and not the same where a weight differs.
+expect 0 "256 of 256 events" "$pquant" model diff "$work/net.h5" "$work/net.onnx"
+"$pquant" model diff "$work/net.h5" "$work/net.onnx" --format json | python3 -c '
+import json, sys
+d = json.load(sys.stdin)
+sys.exit(not (d["agree"] == 256 and d["layers"] and all(l["error"] < 1e-5 and l["signal"] > 0 for l in d["layers"])))' ||
+  fault "the model and its ONNX file differ"
+expect 0 "" "$pquant" compress "$work/net.h5" -o "$work/bits.h5" --method quantize:bits=3,activations=false --quiet
+"$pquant" model diff "$work/net.h5" "$work/bits.h5" --format json | python3 -c '
+import json, sys
+sys.exit(not max(l["error"] for l in json.load(sys.stdin)["layers"]) > 1e-3)' || fault "weights of 3 bits make no difference"
+expect 2 "one model takes [6, 5, 3], the other [6, 3]" "$pquant" model diff "$work/net.h5" "$work/sets.h5"
+
 # A layer that ONNX lacks is named, and nothing is written.
 expect 2 "layer 'pool' (masked_pool) cannot be written as ONNX: no operator of ONNX does what it does" \
   "$pquant" model convert "$work/sets.h5" -o "$work/sets.onnx"
