@@ -4,53 +4,58 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "kernels/kernels.h"
 #include "layers/tt.h"
 
 typedef struct {
-    pq_op       op;
-    pq_tt_modes t;
-    size_t      rows;                /* of one sample: all axes but the last */
-    size_t      largest;             /* floats of the largest z */
-    size_t      others[PQ_MAX_DIMS]; /* p of each step */
-    float      *core[PQ_MAX_DIMS];   /* [(r, m), (r', n)], at the ends for each train */
-    float      *bias;                /* [outputs] */
+    pq_op             op;
+    pq_tt_modes       t;
+    size_t            rows; /* of one sample: all axes but the last */
+    const pq_kernels *kernels;
+    size_t            largest;             /* floats of the largest z */
+    size_t            others[PQ_MAX_DIMS]; /* p of each step */
+    size_t            panel[PQ_MAX_DIMS];
+    size_t            packed[PQ_MAX_DIMS]; /* floats of a train's panels */
+    float
+        *core[PQ_MAX_DIMS]; /* panels of [(r, m), (r', n)], at the ends for each train */
+    float *bias;            /* [outputs] */
 } tt_op;
 
-/* One core: z [rm, p] to next [r', p, n]. */
-static void apply_core(const float *restrict z, const float *restrict core, size_t rm,
-                       size_t others, size_t r2, size_t n, float *restrict sum,
-                       float *restrict next)
+/* Core k of train a: z [rm, p] to [p, (r', n)], put in order as next [r', p, n]. */
+static void apply_core(const tt_op *o, size_t k, size_t a, const float *z, float *part,
+                       float *next)
 {
-    const size_t q = r2 * n;
+    const size_t     rm = o->t.r[k] * o->t.m[k], n = o->t.n[k], r2 = o->t.r[k + 1];
+    const size_t     others = o->others[k], q = r2 * n;
+    const bool       ends = k == 0 || k + 1 == o->t.d;
+    const pq_segment all  = {.k = rm};
 
-    for (size_t p = 0; p < others; p++) {
-        for (size_t j = 0; j < q; j++) {
-            sum[j] = 0.0f;
-        }
-        for (size_t k = 0; k < rm; k++) {
-            const float  x = z[k * others + p];
-            const float *c = core + k * q;
-            for (size_t j = 0; j < q; j++) {
-                sum[j] += x * c[j];
-            }
-        }
-        for (size_t r = 0; r < r2; r++) {
-            memcpy(next + (r * others + p) * n, sum + r * n, n * sizeof *next);
-        }
+    o->kernels->gemm(&(pq_matmul){.m       = others,
+                                  .n       = q,
+                                  .a       = z,
+                                  .a_row   = 1,
+                                  .a_col   = others,
+                                  .b       = o->core[k] + (ends ? a * o->packed[k] : 0),
+                                  .b_row   = o->panel[k],
+                                  .b_panel = rm * o->panel[k],
+                                  .panel   = o->panel[k],
+                                  .c       = r2 == 1 ? next : part,
+                                  .c_row   = q,
+                                  .n_segments = 1,
+                                  .segments   = &all});
+    for (size_t i = 0; r2 > 1 && i < others * r2; i++) {
+        memcpy(next + (i % r2 * others + i / r2) * n, part + i * n, n * sizeof *next);
     }
 }
 
 /* One row through train a of a ring, or the only one. */
 static void run_train(const tt_op *o, size_t a, const float *x, float *const z[2],
-                      float *sum, float *y)
+                      float *part, float *y)
 {
     const size_t d = o->t.d;
 
     for (size_t k = 0; k < d; k++) {
-        const size_t rm = o->t.r[k] * o->t.m[k], r2 = o->t.r[k + 1];
-        const size_t at = k == 0 || k + 1 == d ? a * rm * r2 * o->t.n[k] : 0;
-        apply_core(k == 0 ? x : z[k % 2], o->core[k] + at, rm, o->others[k], r2,
-                   o->t.n[k], sum, k + 1 == d ? y : z[(k + 1) % 2]);
+        apply_core(o, k, a, k == 0 ? x : z[k % 2], part, k + 1 == d ? y : z[(k + 1) % 2]);
     }
 }
 
@@ -59,7 +64,7 @@ static void tt_run(const pq_op *op, size_t n, const void *const *in, void *out,
 {
     const tt_op *o    = (const tt_op *)op;
     float       *z[2] = {scratch, (float *)scratch + o->largest};
-    float       *sum  = z[1] + o->largest;
+    float       *sum  = z[1] + o->largest; /* of one core, before it is put in order */
 
     for (size_t row = 0; row < n * o->rows; row++) {
         const float *x = (const float *)in[0] + row * o->t.inputs;
@@ -95,6 +100,7 @@ static pq_status pack_core(const pq_layer *layer, size_t k, tt_op *o, pq_err *er
 {
     char             name[32];
     const pq_tensor *core;
+    float           *turned = NULL;
     pq_status        st;
 
     (void)snprintf(name, sizeof name, "core%zu", k + 1);
@@ -102,34 +108,44 @@ static pq_status pack_core(const pq_layer *layer, size_t k, tt_op *o, pq_err *er
     const size_t r = core->shape.dim[0], n = core->shape.dim[1];
     const size_t m = core->shape.dim[2], r2 = core->shape.dim[3];
 
-    PQ_NEW(o->core[k], core->count);
+    const size_t trains = k == 0 || k + 1 == o->t.d ? o->t.ring : 1;
+    const size_t rows = o->t.r[k] * m, columns = o->t.r[k + 1] * n;
+
+    o->panel[k]  = o->kernels->panel(columns);
+    o->packed[k] = pq_panel_floats(rows, columns, o->panel[k]);
+    PQ_NEW(turned, core->count);
+    PQ_NEW(o->core[k], trains * o->packed[k]);
     for (size_t i = 0; i < core->count; i++) {
         const size_t b = i % r2, c = i / r2 % m, a = i / r2 / m % n, l = i / r2 / m / n;
         const size_t to = k + 1 == o->t.d ? ((b * r + l) * m + c) * n + a
                                           : ((l * m + c) * r2 + b) * n + a;
-        o->core[k][to]  = pq_f32(core)[i];
+        turned[to]      = pq_f32(core)[i];
     }
-    o->op.weight_bytes += core->count * sizeof(float);
+    for (size_t a = 0; a < trains; a++) {
+        pq_pack_panels(rows, columns, turned + a * rows * columns, columns, 1,
+                       o->panel[k], o->core[k] + a * o->packed[k]);
+    }
+    o->op.weight_bytes += trains * o->packed[k] * sizeof(float);
 cleanup:
+    pq_free(turned);
     return st;
 }
 
 /* Sizes of the values between the cores. */
 static pq_status plan(tt_op *o, pq_err *err)
 {
-    size_t    others = o->t.inputs, widest = 1, bytes;
+    size_t    others = o->t.inputs, bytes;
     pq_status st;
 
     for (size_t k = 0; k < o->t.d; k++) {
         others /= o->t.m[k];
         o->others[k] = others;
         others *= o->t.n[k];
-        const size_t z = others * o->t.r[k + 1], q = o->t.r[k + 1] * o->t.n[k];
-        o->largest = z > o->largest ? z : o->largest;
-        widest     = q > widest ? q : widest;
+        const size_t z = others * o->t.r[k + 1];
+        o->largest     = z > o->largest ? z : o->largest;
     }
-    PQ_CHECK(!__builtin_mul_overflow(2 * o->largest + widest, sizeof(float), &bytes),
-             PQ_ERR_RANGE, "the values between the cores do not fit into memory");
+    PQ_CHECK(!__builtin_mul_overflow(3 * o->largest, sizeof(float), &bytes), PQ_ERR_RANGE,
+             "the values between the cores do not fit into memory");
     o->op.scratch_bytes = bytes;
 cleanup:
     return st;
@@ -143,6 +159,7 @@ pq_status pq_tt_prepare(const pq_step *step, pq_op **out, pq_err *err)
     pq_status        st;
 
     PQ_NEW(o, 1);
+    o->kernels    = pq_kernels_find(pq_cpu_isa());
     o->op.run     = tt_run;
     o->op.release = tt_release;
     o->op.kernel  = PQ_TT_KERNEL;

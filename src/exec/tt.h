@@ -12,7 +12,7 @@
 #include "exec/engine.h"
 
 /** What computes it, for records. */
-#define PQ_TT_KERNEL "float32:plain cores"
+#define PQ_TT_KERNEL "float32:products of cores"
 
 /** Prepares a step of PQ_FORM_CORES (pq_engine.prepare). */
 pq_status pq_tt_prepare(const pq_step *step, pq_op **out, pq_err *err);
