@@ -17,7 +17,8 @@ from common import Cases
 from library import Model, Refused
 
 TOLERANCE = 1e-5
-MODELS = os.environ.get("PQUANT_SAMPLES", "/work/shared/data/models")
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+MODELS = os.path.join(os.environ.get("PQUANT_REAL_DATA", os.path.join(ROOT, "..", "shared", "data")), "models")
 logging.disable(logging.WARNING)
 warnings.simplefilter("ignore")
 torch.manual_seed(3)
