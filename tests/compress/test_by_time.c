@@ -190,17 +190,19 @@ Test(by_time, what_cannot_be_had_is_said)
     fake_clock             slow = {.layer = 3.0, .mac = 0.01}, broken = {.broken = true};
     const pq_stopwatch     watch = {fake_time, &slow}, dead = {fake_time, &broken};
     const pq_apply_options timing = {.stopwatch = &watch}, failing = {.stopwatch = &dead};
+    pq_layer_change       *changes = NULL;
+    size_t                 n_changes;
     pq_err                 err;
 
     cr_expect_eq(net_refusal("svd:rank=2,run_as=auto", g, NULL, &err), PQ_ERR_CONFIG);
     cr_expect_str_eq(err.message, "svd needs measured times with these parameters, and "
                                   "nothing that measures was given");
     /* all dense 12 + 42.56 = 54.56; least: fc1 6.8, fc2 6.96, fc3 6.64, out 4.6 */
-    cr_expect_eq(net_refusal("svd:budget=4,budget_unit=microseconds", g, &timing, &err),
-                 PQ_ERR_RANGE);
-    cr_expect_str_eq(err.message,
-                     "budget = 4 is out of reach: the smallest ranks take 25.00 of 54.56 "
-                     "microseconds, 2.182 times fewer");
+    pq_graph *out = net_apply("svd:budget=4,budget_unit=microseconds", g, &timing,
+                              &changes, &n_changes);
+    cr_expect_str_eq(changes[0].missed, "budget 4 not reached: 2.182");
+    pq_free(changes);
+    pq_graph_free(&out);
     cr_expect_eq(net_refusal("svd:rank=2,layers=fc1,run_as=auto", g, &failing, &err),
                  PQ_ERR_UNSUPPORTED);
     cr_expect_str_eq(err.message, "layer 'fc1': the clock stands still");

@@ -17,7 +17,8 @@ static const struct {
                 {"lora", "rank=2"},
                 {"finetune", "epochs=1"},
                 {"distill", "epochs=1"},
-                {"prune", "target_sparsity=0.5"}};
+                {"prune", "target_sparsity=0.5"},
+                {"structured_prune", "target_sparsity=0.5"}};
 
 /* What may have to be given beside a choice. */
 static const char *const partners[] = {
@@ -218,8 +219,8 @@ Test(draws, a_method_says_so_exactly_where_random_numbers_enter, .timeout = 300)
                     n.applied, n.drawn, n.differed);
         drawing += n.differed > 0;
     }
-    cr_expect_geq(drawing,
-                  7); /* svd, cp, tensor_train, lora, quantize, finetune, distill */
+    /* cp, tensor_train, lora, quantize, structured_prune, finetune, distill */
+    cr_expect_geq(drawing, 7);
     pq_graph_free(&w.graph);
     pq_calib_free(&w.calib);
     pq_dataset_close(&w.dataset);

@@ -241,7 +241,8 @@ Test(pipeline, values_that_multiply_are_held)
         }
         pq_text_add(&text, "]\n");
         write_text("c.yaml", text.text);
-        cr_expect_eq(pq_config_read("c.yaml", NULL, &c, NULL, &err), PQ_ERR_CONFIG);
+        cr_expect_eq(pq_config_read("c.yaml", NULL, &c, NULL, &err), PQ_ERR_CONFIG, "%s",
+                     err.message);
         cr_expect_lt(pq_memory_peak(), (size_t)100 << 20);
     }
     pq_text_free(&text);
