@@ -63,8 +63,8 @@ static const pq_param params[] = {
      .offset   = offsetof(prune_params, align),
      .fallback = "1",
      .choices  = pq_prune_aligns,
-     .help = "round what is left of a layer to the nearest multiple, since odd widths "
-             "waste vector lanes; auto: 16 from 32 channels on, 8 from 16 on, else 1"},
+     .help = "round what is left of a layer to the nearest multiple, as kernels work on "
+             "vectors; auto: 16 from 32 channels on, 8 from 16 on, else 1"},
     {.name     = "form",
      .type     = PQ_PARAM_CHOICE,
      .offset   = offsetof(prune_params, form),

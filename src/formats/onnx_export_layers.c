@@ -344,8 +344,7 @@ cleanup:
     return st;
 }
 
-/* gamma / sqrt(variance + epsilon) x + the rest, as Mul and Add in any layout; images as
- * BatchNormalization, which runtimes fold. */
+/* Of channels alone, or of images; what is missing of gamma and beta is filled in. */
 static pq_status batch_norm(pq_onnx_export *ex, pq_err *err)
 {
     static const char *const    names[]  = {"gamma", "beta", "mean", "variance"};
@@ -353,12 +352,10 @@ static pq_status batch_norm(pq_onnx_export *ex, pq_err *err)
     const pq_batch_norm_params *p        = layer->params;
     const size_t                ndim     = in_shape(ex, 0)->ndim;
     const size_t                channels = pq_layer_weight(layer, "mean")->value->count;
-    const size_t                turned[] = {0, 2, 1};
     pq_tensor                  *fill     = NULL;
     char                       *constants[4] = {NULL};
     pq_status                   st;
 
-    (void)turned;
     PQ_CHECK(ndim == 1 || ndim == 3, PQ_ERR_UNSUPPORTED,
              "a BatchNormalization over %zu axes is not written", ndim);
     for (size_t i = 0; i < 4; i++) {
