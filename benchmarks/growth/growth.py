@@ -134,8 +134,9 @@ class Growth:
             size = os.path.getsize(net[0])
             used = self.memory("model", "eval", *net, "--data", f"{data}:test", "--threads", 1, "-q")
             # A layer of a Keras file is there twice while it is turned; below 64 MB weights are packed ahead.
-            self.note("eval model memory", f"{mb} MB", used / MB, "MB", "of 1.3 files + 40 MB",
-                      used / (1.3 * size + 40 * MB), 1)
+            files = 1.3 if size > 64 * MB else 2.3
+            self.note("eval model memory", f"{mb} MB", used / MB, "MB", f"of {files} files + 40 MB",
+                      used / (files * size + 40 * MB), 1)
 
     # Files
 
@@ -146,10 +147,10 @@ class Growth:
                             best=3) for n in sizes]
             path = self.inputs.table(sizes[-1], form)
             self.slope(f"import of CSV {form}", sizes, cpu, "s", 1.15)
-            rival = min(self.loadtxt(path) for _ in range(3))
             more = (cpu[-1] - cpu[0]) * sizes[-1] / (sizes[-1] - sizes[0])  # without what a run costs anyway
+            rival = min(self.loadtxt(path) for _ in range(3))
             self.note(f"import of CSV {form}", sizes[-1], os.path.getsize(path) / MB / more, "MB/s", "of numpy.loadtxt's time",
-                      more / rival, limit)
+                      more / rival, None if self.short else limit)  # a short run is too much of both's start-up
 
     @staticmethod
     def loadtxt(path):

@@ -20,7 +20,8 @@
 #include "store/shelf.h"
 #include "targets.h"
 
-/* Saves a graph as <folder>/<name>.h5, and frees it. */
+/* Saves a graph as <folder>/<name>.h5, in every other format that has its layers as
+ * <folder>/<name>.<format>, and frees it. */
 static pq_status save(pq_graph **g, const char *folder, const char *name, pq_err *err)
 {
     char     *path = pq_format("%s/%s.h5", folder, name);
@@ -28,6 +29,16 @@ static pq_status save(pq_graph **g, const char *folder, const char *name, pq_err
 
     PQ_TRY(pq_graph_check(*g, err));
     PQ_TRY(pq_model_save(*g, path, err));
+    for (size_t i = 1; pq_formats[i] != NULL; i++) {
+        pq_err lacks = {0};
+        if (pq_formats[i]->save != NULL) {
+            pq_free(path);
+            path = pq_format("%s/%s.%s", folder, name, pq_formats[i]->name);
+            st   = pq_formats[i]->save(*g, path, &lacks);
+            PQ_CHECK(st == PQ_OK || st == PQ_ERR_UNSUPPORTED, st, "%s", lacks.message);
+        }
+    }
+    st = PQ_OK;
 cleanup:
     pq_free(path);
     pq_graph_free(g);
