@@ -9,6 +9,7 @@ once more alone. Where its two times are more than 15 % apart, it and ours take 
 all; if they still are, the comparison fails.
 """
 
+import copy
 import ctypes
 import json
 import os
@@ -37,8 +38,9 @@ class Contender:
 
     def fresh(self):
         """The same contender, not started and without times."""
-        script, env = self.start
-        return Contender(self.rival, self.version, self.setting, script[1], json.loads(script[2]), env)
+        again = copy.copy(self)
+        again.process, again.times, again.last = None, [], {}
+        return again
 
     def open(self):
         command, env = self.start

@@ -9,11 +9,9 @@ dnnl= # where this build has it
 if echo 'int main(void){return 0;}' | ${CC:-cc} -x c - -ldnnl -o /dev/null 2>/dev/null; then
     dnnl=-ldnnl
 fi
-for room in core tensor linalg io layers graph formats data kernels exec; do
-    set -- "$@" "$BUILD/src/libpq_$room.a"
-done
+set -- "$BUILD"/src/libpq_*.a
 ${CC:-cc} -std=gnu11 -O3 -Wall -Wextra -Werror -shared -fPIC -I"$root/src" \
-    "$here/ours.c" -o "$library" -Wl,--start-group "$@" -Wl,--end-group \
+    "$here/ours.c" -o "$library" -Wl,--no-undefined -Wl,--start-group "$@" -Wl,--end-group \
     $(pkg-config --cflags --libs openblas lapacke jansson nettle hdf5 yaml-0.1 libcurl zlib) \
     $dnnl -lm -lpthread
 

@@ -5,11 +5,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 library=$BUILD/benchmark_inference.so
 
-for room in core tensor io layers graph formats data kernels exec; do
-    set -- "$@" "$BUILD/src/libpq_$room.a"
-done
+set -- "$BUILD"/src/libpq_*.a
 ${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -Werror -shared -fPIC -I"$root/src" \
-    "$here/../plan.c" -o "$library" -Wl,--start-group "$@" -Wl,--end-group $LIBS
+    "$here/../plan.c" -o "$library" -Wl,--no-undefined -Wl,--start-group "$@" -Wl,--end-group $LIBS
 
 exec "$PYTHON" "$here/compare.py" "$library" "$CSV" \
     --weights "${PQUANT_RESNET8:-${PQUANT_REAL_DATA:-$root/../shared/data}/models/mlperf_tiny_resnet8.h5}"

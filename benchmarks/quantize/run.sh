@@ -10,12 +10,10 @@ if [ ! -f "$weights" ]; then
     echo "benchmarks/quantize: no $weights; set PQUANT_RESNET8 to MLPerf Tiny's pretrainedResnet.h5" >&2
     exit 75
 fi
-for room in core tensor io layers graph formats data kernels exec; do
-    set -- "$@" "$BUILD/src/libpq_$room.a"
-done
+set -- "$BUILD"/src/libpq_*.a
 # The two sides of oneDNN live in one library, so that both have its instruction set capped.
 ${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -Werror -shared -fPIC -I"$root/src" \
-    "$here/../plan.c" "$here/bare.c" -o "$library" -Wl,--start-group "$@" -Wl,--end-group \
+    "$here/../plan.c" "$here/bare.c" -o "$library" -Wl,--no-undefined -Wl,--start-group "$@" -Wl,--end-group \
     $(pkg-config --cflags --libs openblas jansson nettle hdf5 yaml-0.1 libcurl zlib) -lhdf5_hl \
     -ldnnl -lm -lpthread -ldl
 

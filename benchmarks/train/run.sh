@@ -5,11 +5,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 library=$BUILD/benchmark_train.so
 
-for room in core tensor linalg io layers graph formats data kernels exec train; do
-    set -- "$@" "$BUILD/src/libpq_$room.a"
-done
+set -- "$BUILD"/src/libpq_*.a
 ${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -Werror -shared -fPIC -I"$root/src" \
-    "$here/ours.c" -o "$library" -Wl,--start-group "$@" -Wl,--end-group \
+    "$here/ours.c" -o "$library" -Wl,--no-undefined -Wl,--start-group "$@" -Wl,--end-group \
     $LIBS
 
 exec "$PYTHON" "$here/compare.py" "$library" "$CSV" --pquant "$BUILD/src/cli/pquant"
