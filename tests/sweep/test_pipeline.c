@@ -241,8 +241,11 @@ Test(pipeline, values_that_multiply_are_held)
         }
         pq_text_add(&text, "]\n");
         write_text("c.yaml", text.text);
-        cr_expect_eq(pq_config_read("c.yaml", NULL, &c, NULL, &err), PQ_ERR_CONFIG, "%s",
-                     err.message);
+        const pq_status st = pq_config_read("c.yaml", NULL, &c, NULL, &err);
+        /* By memory; on a slow processor the guard of time comes first. */
+        cr_expect(st == PQ_ERR_CONFIG || (st == PQ_ERR_FORMAT &&
+                                          strstr(err.message, "more time than") != NULL),
+                  "%s", err.message);
         cr_expect_lt(pq_memory_peak(), (size_t)100 << 20);
     }
     pq_text_free(&text);
