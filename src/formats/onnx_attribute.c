@@ -28,7 +28,8 @@ static pq_status next(pq_wire *w, const char *name, unsigned field, bool *more,
     pq_status st;
 
     do {
-        PQ_TRY(pq_wire_next(w, more, err));
+        *more = pq_wire_next(w, err);
+        PQ_TRY(w->st);
         PQ_CHECK(!*more || w->field == field || w->field < FLOAT || w->field > 11,
                  PQ_ERR_FORMAT, "attribute '%s' has another type than is due", name);
     } while (*more && w->field != field);

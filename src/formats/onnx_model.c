@@ -108,17 +108,17 @@ static pq_wire message_of(const pq_onnx_model *m, pq_span message)
 static pq_status count(const pq_onnx_model *m, pq_span message, size_t n,
                        const unsigned *fields, size_t *counts, pq_err *err)
 {
-    pq_wire   w    = message_of(m, message);
-    bool      more = true;
-    pq_status st   = PQ_OK;
+    pq_wire   w  = message_of(m, message);
+    pq_status st = PQ_OK;
 
     memset(counts, 0, n * sizeof *counts);
-    while (st == PQ_OK && (st = pq_wire_next(&w, &more, err)) == PQ_OK && more) {
+    while (pq_wire_next(&w, err)) {
         for (size_t i = 0; i < n; i++) {
             counts[i] += w.field == fields[i] ? 1 : 0;
         }
     }
-    for (size_t i = 0; st == PQ_OK && i < n; i++) {
+    PQ_TRY(w.st);
+    for (size_t i = 0; i < n; i++) {
         PQ_CHECK(counts[i] <= PQ_ONNX_NODES, PQ_ERR_FORMAT,
                  "field %u is there %zu times; at most %d are read", fields[i], counts[i],
                  PQ_ONNX_NODES);
@@ -130,20 +130,16 @@ cleanup:
 static pq_status read_attribute(pq_onnx_model *m, pq_span message, pq_onnx_attribute *out,
                                 pq_err *err)
 {
-    pq_wire   w    = message_of(m, message);
-    bool      more = true;
+    pq_wire   w = message_of(m, message);
     pq_status st;
 
     *out = (pq_onnx_attribute){"", message};
-    for (;;) {
-        PQ_TRY(pq_wire_next(&w, &more, err));
-        if (!more) {
-            break;
-        }
+    while (pq_wire_next(&w, err)) {
         if (w.field == 1) {
             PQ_TRY(keep_text(m, &w, &out->name, err));
         }
     }
+    PQ_TRY(w.st);
 cleanup:
     return st;
 }
@@ -155,8 +151,7 @@ static pq_status read_node(pq_onnx_model *m, pq_span message, pq_onnx_node *out,
     const unsigned     fields[N] = {1, 2, 5};
     size_t             n[N], *in, *to;
     pq_onnx_attribute *attributes;
-    pq_wire            w    = message_of(m, message);
-    bool               more = true;
+    pq_wire            w = message_of(m, message);
     pq_status          st;
 
     *out = (pq_onnx_node){.name = "", .op = "", .domain = ""};
@@ -167,11 +162,7 @@ static pq_status read_node(pq_onnx_model *m, pq_span message, pq_onnx_node *out,
     out->in         = in;
     out->out        = to;
     out->attributes = attributes;
-    for (;;) {
-        PQ_TRY(pq_wire_next(&w, &more, err));
-        if (!more) {
-            break;
-        }
+    while (pq_wire_next(&w, err)) {
         if (w.field == 1) {
             PQ_TRY(keep_name(m, &w, &in[out->n_in++], err));
         } else if (w.field == 2) {
@@ -187,6 +178,7 @@ static pq_status read_node(pq_onnx_model *m, pq_span message, pq_onnx_node *out,
             PQ_TRY(keep_text(m, &w, &out->domain, err));
         }
     }
+    PQ_TRY(w.st);
     out->domain = strcmp(out->domain, "ai.onnx") == 0 ? "" : out->domain;
 cleanup:
     return st;
@@ -222,16 +214,11 @@ cleanup:
 pq_status pq_onnx_tensor_read(pq_onnx_model *m, pq_span message, pq_onnx_tensor *out,
                               pq_err *err)
 {
-    pq_wire   w    = message_of(m, message);
-    bool      more = true;
+    pq_wire   w = message_of(m, message);
     pq_status st;
 
     *out = (pq_onnx_tensor){.message = message};
-    for (;;) {
-        PQ_TRY(pq_wire_next(&w, &more, err));
-        if (!more) {
-            break;
-        }
+    while (pq_wire_next(&w, err)) {
         if (w.field == 1) {
             PQ_TRY(add_dims(&w, &out->shape, err));
         } else if (w.field == 2) {
@@ -246,6 +233,7 @@ pq_status pq_onnx_tensor_read(pq_onnx_model *m, pq_span message, pq_onnx_tensor 
         PQ_CHECK(w.field != 3, PQ_ERR_UNSUPPORTED,
                  "an array stands in segments, which are not read");
     }
+    PQ_TRY(w.st);
     PQ_CHECK(pq_shape_count(&out->shape, &out->count), PQ_ERR_FORMAT,
              "array '%s' has too many items", m->names[out->name]);
 cleanup:
@@ -269,21 +257,17 @@ cleanup:
 static pq_status read_dimension(const pq_onnx_model *m, pq_span message, int64_t *out,
                                 pq_err *err)
 {
-    pq_wire   w    = message_of(m, message);
-    bool      more = true;
+    pq_wire   w = message_of(m, message);
     pq_status st;
 
     *out = -1;
-    for (;;) {
-        PQ_TRY(pq_wire_next(&w, &more, err));
-        if (!more) {
-            break;
-        }
+    while (pq_wire_next(&w, err)) {
         if (w.field == 1 && w.type == PQ_WIRE_VARINT && w.value >= 1 &&
             w.value <= INT32_MAX) {
             *out = (int64_t)w.value;
         }
     }
+    PQ_TRY(w.st);
 cleanup:
     return st;
 }
@@ -295,14 +279,9 @@ static pq_status read_port(pq_onnx_model *m, pq_span message, int level,
 {
     static const unsigned inner[] = {2, 1, 2, 1};
     pq_wire               w       = message_of(m, message);
-    bool                  more    = true;
     pq_status             st;
 
-    for (;;) {
-        PQ_TRY(pq_wire_next(&w, &more, err));
-        if (!more) {
-            break;
-        }
+    while (pq_wire_next(&w, err)) {
         if (level == 0 && w.field == 1) {
             PQ_TRY(keep_name(m, &w, &out->name, err));
         } else if (level == 2 && w.field == 1 && w.type == PQ_WIRE_VARINT) {
@@ -319,6 +298,7 @@ static pq_status read_port(pq_onnx_model *m, pq_span message, int level,
             }
         }
     }
+    PQ_TRY(w.st);
 cleanup:
     return st;
 }
@@ -356,8 +336,7 @@ static pq_status read_graph(pq_onnx_model *m, pq_span message, pq_err *err)
     enum { NODE, TENSOR, INPUT, OUTPUT, N };
     const unsigned fields[N] = {1, 5, 11, 12};
     size_t         n[N];
-    pq_wire        w    = message_of(m, message);
-    bool           more = true;
+    pq_wire        w = message_of(m, message);
     pq_status      st;
 
     PQ_CHECK(m->nodes == NULL, PQ_ERR_FORMAT, "the file has more than one graph");
@@ -366,13 +345,10 @@ static pq_status read_graph(pq_onnx_model *m, pq_span message, pq_err *err)
     TAKE(m->tensors, n[TENSOR]);
     TAKE(m->inputs, n[INPUT]);
     TAKE(m->outputs, n[OUTPUT]);
-    for (;;) {
-        PQ_TRY(pq_wire_next(&w, &more, err));
-        if (!more) {
-            break;
-        }
+    while (pq_wire_next(&w, err)) {
         PQ_TRY(graph_field(m, &w, err));
     }
+    PQ_TRY(w.st);
 cleanup:
     return st;
 }
@@ -383,14 +359,9 @@ static pq_status read_opset(pq_onnx_model *m, pq_span message, pq_err *err)
     pq_wire     w       = message_of(m, message);
     const char *domain  = "";
     int64_t     version = 0;
-    bool        more    = true;
     pq_status   st;
 
-    for (;;) {
-        PQ_TRY(pq_wire_next(&w, &more, err));
-        if (!more) {
-            break;
-        }
+    while (pq_wire_next(&w, err)) {
         if (w.field == 1) {
             PQ_TRY(keep_text(m, &w, &domain, err));
         } else if (w.field == 2) {
@@ -398,6 +369,7 @@ static pq_status read_opset(pq_onnx_model *m, pq_span message, pq_err *err)
             version = (int64_t)w.value;
         }
     }
+    PQ_TRY(w.st);
     if (*domain == '\0' || strcmp(domain, "ai.onnx") == 0) {
         m->opset = version;
     }
@@ -411,14 +383,9 @@ static pq_status read_metadata(pq_onnx_model *m, pq_span message, pq_err *err)
     pq_wire     w    = message_of(m, message);
     const char *key  = "";
     pq_span     text = {0};
-    bool        more = true;
     pq_status   st;
 
-    for (;;) {
-        PQ_TRY(pq_wire_next(&w, &more, err));
-        if (!more) {
-            break;
-        }
+    while (pq_wire_next(&w, err)) {
         if (w.field == 1) {
             PQ_TRY(keep_text(m, &w, &key, err));
         } else if (w.field == 2) {
@@ -426,6 +393,7 @@ static pq_status read_metadata(pq_onnx_model *m, pq_span message, pq_err *err)
             text = w.bytes;
         }
     }
+    PQ_TRY(w.st);
     /* What is no text is no note of ours either. */
     (void)json_object_set_new(
         m->metadata, key,
@@ -470,8 +438,7 @@ cleanup:
 
 static pq_status read_model(pq_onnx_model *m, pq_err *err)
 {
-    pq_wire   w    = message_of(m, (pq_span){m->map.at, m->map.n});
-    bool      more = true;
+    pq_wire   w = message_of(m, (pq_span){m->map.at, m->map.n});
     size_t    none;
     pq_status st;
 
@@ -482,13 +449,10 @@ static pq_status read_model(pq_onnx_model *m, pq_err *err)
     PQ_CHECK(m->numbers != NULL && m->metadata != NULL && m->beside != NULL, PQ_ERR_NOMEM,
              "cannot allocate a table");
     PQ_TRY(number(m, "", &none, err));
-    for (;;) {
-        PQ_TRY(pq_wire_next(&w, &more, err));
-        if (!more) {
-            break;
-        }
+    while (pq_wire_next(&w, err)) {
         PQ_TRY(model_field(m, &w, err));
     }
+    PQ_TRY(w.st);
     PQ_CHECK(m->nodes != NULL, PQ_ERR_FORMAT, "the file holds no graph");
     PQ_CHECK(m->opset >= PQ_ONNX_OPSET_LEAST && m->opset <= PQ_ONNX_OPSET_MOST,
              PQ_ERR_UNSUPPORTED, "opset %lld of the operators is not in %d..%d",

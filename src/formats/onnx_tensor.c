@@ -293,14 +293,9 @@ static pq_status read_entry(pq_span message, place *p, pq_err *err)
     pq_wire   w            = {.rest = message};
     char      text[2][256] = {"", ""};
     int64_t   n;
-    bool      more = true;
     pq_status st;
 
-    for (;;) {
-        PQ_TRY(pq_wire_next(&w, &more, err));
-        if (!more) {
-            break;
-        }
+    while (pq_wire_next(&w, err)) {
         if (w.field == 1 || w.field == 2) {
             PQ_TRY(pq_wire_due(&w, PQ_WIRE_BYTES, err));
             PQ_CHECK(w.bytes.n < sizeof *text &&
@@ -313,6 +308,7 @@ static pq_status read_entry(pq_span message, place *p, pq_err *err)
             }
         }
     }
+    PQ_TRY(w.st);
     if (strcmp(text[0], "location") == 0) {
         memcpy(p->location, text[1], sizeof p->location);
     } else if (strcmp(text[0], "offset") == 0 || strcmp(text[0], "length") == 0) {
@@ -334,18 +330,14 @@ static pq_status put_beside(pq_onnx_model *m, const pq_onnx_tensor *t, sink *s,
     place     p      = {.length = SIZE_MAX};
     pq_map    map    = {0};
     pq_wire   w      = {.rest = t->message};
-    bool      more   = true;
     pq_status st;
 
-    for (;;) {
-        PQ_TRY(pq_wire_next(&w, &more, err));
-        if (!more) {
-            break;
-        }
+    while (pq_wire_next(&w, err)) {
         if (w.field == BESIDE && w.type == PQ_WIRE_BYTES) {
             PQ_TRY(read_entry(w.bytes, &p, err));
         }
     }
+    PQ_TRY(w.st);
     PQ_CHECK(folder != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_CHECK(pq_path_is_inside(folder, p.location), PQ_ERR_FORMAT,
              "its data are in '%s', which is not in the folder of the model", p.location);
@@ -370,15 +362,10 @@ cleanup:
 
 static pq_status put_fields(const pq_onnx_tensor *t, unsigned due, sink *s, pq_err *err)
 {
-    pq_wire   w    = {.rest = t->message};
-    bool      more = true;
+    pq_wire   w = {.rest = t->message};
     pq_status st;
 
-    for (;;) {
-        PQ_TRY(pq_wire_next(&w, &more, err));
-        if (!more) {
-            break;
-        }
+    while (pq_wire_next(&w, err)) {
         if (w.field == RAW) {
             PQ_TRY(pq_wire_due(&w, PQ_WIRE_BYTES, err));
             if (w.bytes.n > 0 || s->count == 0) { /* given empty beside typed ones */
@@ -392,6 +379,7 @@ static pq_status put_fields(const pq_onnx_tensor *t, unsigned due, sink *s, pq_e
             PQ_TRY(put_varints(s, &w, err));
         }
     }
+    PQ_TRY(w.st);
 cleanup:
     return st;
 }

@@ -75,19 +75,18 @@ cleanup:
     return st;
 }
 
-pq_status pq_wire_next(pq_wire *w, bool *more, pq_err *err)
+bool pq_wire_next(pq_wire *w, pq_err *err)
 {
     const uint8_t *at = w->rest.at;
-    pq_status      st = PQ_OK;
 
-    *more = w->rest.n > 0;
-    if (*more) {
-        st = read_field(w, err);
+    if (w->rest.n == 0) {
+        return false;
     }
-    if (st != PQ_OK && w->start != NULL) {
+    w->st = read_field(w, err);
+    if (w->st != PQ_OK && w->start != NULL) {
         pq_err_context(err, "byte %zu", (size_t)(at - w->start));
     }
-    return st;
+    return w->st == PQ_OK;
 }
 
 pq_status pq_wire_due(const pq_wire *w, pq_wire_type type, pq_err *err)

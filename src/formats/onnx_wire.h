@@ -37,14 +37,12 @@ typedef struct {
     pq_wire_type   type;
     uint64_t       value; /**< of a number */
     pq_span        bytes; /**< of a text, a message or packed numbers */
+    pq_status      st;    /**< why the last pq_wire_next found none; PQ_OK: the end */
 } pq_wire;
 
-/**
- * Goes to the next field.
- * @param[out] more  false at the end of the message
- * @retval PQ_ERR_FORMAT  With the byte of the file where it breaks.
- */
-pq_status pq_wire_next(pq_wire *w, bool *more, pq_err *err);
+/** Goes to the next field, or tells that there is none: at the end, or where the message
+ * breaks (`st`, PQ_ERR_FORMAT, with the byte of the file). */
+bool pq_wire_next(pq_wire *w, pq_err *err);
 
 /** Whether the field at hand is of this type. @retval PQ_ERR_FORMAT  With its number. */
 pq_status pq_wire_due(const pq_wire *w, pq_wire_type type, pq_err *err);
