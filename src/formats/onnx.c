@@ -252,7 +252,7 @@ static pq_status add_input(pq_onnx_import *im, const pq_onnx_port *port, pq_err 
                                 .n_out = 1,
                                 .out   = &port->name};
     pq_onnx_value      v     = {.active = true, .ndim = port->ndim};
-    pq_layer          *layer = NULL, *taken;
+    pq_layer          *layer = NULL;
     pq_shape           shape;
     char               text[192];
     pq_status          st;
@@ -278,9 +278,7 @@ static pq_status add_input(pq_onnx_import *im, const pq_onnx_port *port, pq_err 
     }
     PQ_TRY(pq_layer_create("input", &layer, err));
     PQ_TRY(pq_layer_set(layer, "shape", pq_shape_text(&shape, text, sizeof text), err));
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_onnx_add(im, "", taken, 0, NULL, &v.node, err));
+    PQ_TRY(pq_onnx_add(im, "", &layer, 0, NULL, &v.node, err));
     PQ_TRY(pq_onnx_give(im, 0, &v, err));
 cleanup:
     pq_layer_free(&layer);

@@ -56,7 +56,7 @@ static pq_status hard(pq_onnx_import *im, double alpha, double beta, bool swish,
                       pq_err *err)
 {
     const pq_onnx_value *v;
-    pq_layer            *layer = NULL, *taken;
+    pq_layer            *layer = NULL;
     size_t               node, both[2];
     pq_status            st;
 
@@ -64,16 +64,12 @@ static pq_status hard(pq_onnx_import *im, double alpha, double beta, bool swish,
     PQ_TRY(affine_same(im, ".line", v, alpha, beta, &node, err));
     PQ_TRY(pq_layer_create("clip", &layer, err));
     PQ_TRY(pq_layer_set(layer, "hi", "1", err));
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_onnx_add(im, swish ? ".gate" : "", taken, 1, &node, &both[1], err));
+    PQ_TRY(pq_onnx_add(im, swish ? ".gate" : "", &layer, 1, &node, &both[1], err));
     node = both[1];
     if (swish) {
         both[0] = v->node;
         PQ_TRY(pq_layer_create("multiply", &layer, err));
-        taken = layer;
-        layer = NULL;
-        PQ_TRY(pq_onnx_add(im, "", taken, 2, both, &node, err));
+        PQ_TRY(pq_onnx_add(im, "", &layer, 2, both, &node, err));
     }
     PQ_TRY(pq_onnx_give_like(im, 0, v, node, err));
 cleanup:
@@ -103,7 +99,7 @@ static pq_status join(pq_onnx_import *im, const char *kind, double second, pq_er
 {
     const size_t         n = im->node->n_in;
     const pq_onnx_value *v, *w;
-    pq_layer            *layer = NULL, *taken;
+    pq_layer            *layer = NULL;
     size_t               nodes[PQ_NODE_INPUTS], node;
     pq_status            st;
 
@@ -136,9 +132,7 @@ static pq_status join(pq_onnx_import *im, const char *kind, double second, pq_er
                                  &nodes[1], err));
     }
     PQ_TRY(pq_layer_create(kind, &layer, err));
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_onnx_add(im, "", taken, n, nodes, &node, err));
+    PQ_TRY(pq_onnx_add(im, "", &layer, n, nodes, &node, err));
     PQ_TRY(pq_onnx_give_like(im, 0, v, node, err));
 cleanup:
     pq_layer_free(&layer);

@@ -111,9 +111,9 @@ bool pq_onnx_is_straight(const pq_onnx_value *v);
 
 /* Outputs of the node at hand. */
 
-/** Appends a layer over nodes, named as the ONNX node (plus `suffix`). Takes the layer,
- * also on failure. */
-pq_status pq_onnx_add(pq_onnx_import *im, const char *suffix, pq_layer *layer,
+/** Appends a layer over nodes, named as the ONNX node (plus `suffix`). Takes *layer,
+ * also on failure, and makes it NULL. */
+pq_status pq_onnx_add(pq_onnx_import *im, const char *suffix, pq_layer **layer,
                       size_t n_inputs, const size_t *inputs, size_t *node, pq_err *err);
 
 /** Appends a kind with up to one attribute over a node. */

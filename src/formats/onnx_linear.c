@@ -108,7 +108,7 @@ static pq_status dense(pq_onnx_import *im, bool transposed, double alpha, double
     const size_t         turned[] = {1, 0};
     const pq_onnx_value *v;
     const pq_shape      *shape;
-    pq_layer            *layer  = NULL, *taken;
+    pq_layer            *layer  = NULL;
     pq_tensor           *kernel = NULL;
     size_t               node, out;
     pq_status            st;
@@ -137,9 +137,7 @@ static pq_status dense(pq_onnx_import *im, bool transposed, double alpha, double
         PQ_TRY(take_grid(im, 1, transposed ? 0 : 1, &layer->weights[0], err));
     }
     PQ_TRY(add_bias(im, 2, beta, out, layer, err));
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_onnx_add(im, "", taken, 1, &v->node, &node, err));
+    PQ_TRY(pq_onnx_add(im, "", &layer, 1, &v->node, &node, err));
     pq_onnx_value like = *v;
     like.order         = NULL;
     PQ_TRY(pq_onnx_give_like(im, 0, &like, node, err));
@@ -180,7 +178,7 @@ static pq_status conv(pq_onnx_import *im, pq_err *err)
     const size_t         last[]     = {0, 2, 3, 1};
     int64_t              dilation[] = {1, 1}, groups, kernel_shape[2], size[2];
     const pq_onnx_value *v;
-    pq_layer            *layer  = NULL, *taken;
+    pq_layer            *layer  = NULL;
     pq_tensor           *kernel = NULL, *flat = NULL;
     size_t               input, node, n, dims, out;
     pq_status            st;
@@ -223,9 +221,7 @@ static pq_status conv(pq_onnx_import *im, pq_err *err)
     PQ_TRY(add_weight(layer, "kernel", &kernel, err));
     PQ_TRY(take_grid(im, 1, 0, &layer->weights[0], err));
     PQ_TRY(add_bias(im, 2, 1.0, out, layer, err));
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_onnx_add(im, "", taken, 1, &input, &node, err));
+    PQ_TRY(pq_onnx_add(im, "", &layer, 1, &input, &node, err));
     PQ_TRY(pq_onnx_give_image(im, v, node, err));
 cleanup:
     pq_layer_free(&layer);
@@ -264,7 +260,7 @@ static pq_status batch_norm(pq_onnx_import *im, pq_err *err)
 {
     static const char *const names[] = {"gamma", "beta", "mean", "variance"};
     const pq_onnx_value     *v;
-    pq_layer                *layer = NULL, *taken;
+    pq_layer                *layer = NULL;
     double                   epsilon;
     int64_t                  training, spatial;
     size_t                   node;
@@ -287,9 +283,7 @@ static pq_status batch_norm(pq_onnx_import *im, pq_err *err)
     for (size_t k = 0; k < 4; k++) {
         PQ_TRY(add_norm(im, k + 1, names[k], v, layer, err));
     }
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_onnx_add(im, "", taken, 1, &v->node, &node, err));
+    PQ_TRY(pq_onnx_add(im, "", &layer, 1, &v->node, &node, err));
     PQ_TRY(pq_onnx_give_like(im, 0, v, node, err));
 cleanup:
     pq_layer_free(&layer);

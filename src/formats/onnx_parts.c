@@ -42,7 +42,7 @@ static pq_status concat(pq_onnx_import *im, pq_err *err)
     const size_t         n = im->node->n_in;
     const pq_onnx_value *v, *w;
     pq_onnx_value        like;
-    pq_layer            *layer = NULL, *taken;
+    pq_layer            *layer = NULL;
     int64_t              axis;
     size_t               at, held, nodes[PQ_NODE_INPUTS], node;
     pq_status            st;
@@ -74,9 +74,7 @@ static pq_status concat(pq_onnx_import *im, pq_err *err)
     PQ_TRY(join_orders(im, n, &like, err));
     PQ_TRY(pq_layer_create("concat", &layer, err));
     PQ_TRY(pq_onnx_set(layer, "axis", (double)held, err));
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_onnx_add(im, "", taken, n, nodes, &node, err));
+    PQ_TRY(pq_onnx_add(im, "", &layer, n, nodes, &node, err));
     size_t *order = like.order;
     like.order    = NULL;
     st            = pq_onnx_give_like(im, 0, &like, node, err);
@@ -95,7 +93,7 @@ cleanup:
 static pq_status cut(pq_onnx_import *im, size_t k, const pq_onnx_value *v, size_t at,
                      int64_t from, int64_t to, pq_err *err)
 {
-    pq_layer *layer = NULL, *taken;
+    pq_layer *layer = NULL;
     char      suffix[32];
     size_t    node = v->node;
     pq_status st;
@@ -112,10 +110,8 @@ static pq_status cut(pq_onnx_import *im, size_t k, const pq_onnx_value *v, size_
         PQ_TRY(pq_layer_create("slice", &layer, err));
         PQ_TRY(pq_onnx_set(layer, "from", (double)from, err));
         PQ_TRY(pq_onnx_set(layer, "to", (double)to, err));
-        taken = layer;
-        layer = NULL;
         (void)snprintf(suffix, sizeof suffix, ".part%zu", k);
-        PQ_TRY(pq_onnx_add(im, k > 0 ? suffix : "", taken, 1, &v->node, &node, err));
+        PQ_TRY(pq_onnx_add(im, k > 0 ? suffix : "", &layer, 1, &v->node, &node, err));
     }
     PQ_TRY(pq_onnx_give_like(im, k, v, node, err));
 cleanup:
@@ -127,7 +123,7 @@ cleanup:
 static pq_status subsample(pq_onnx_import *im, const pq_onnx_value *v,
                            const int64_t *step, pq_err *err)
 {
-    pq_layer *layer = NULL, *taken;
+    pq_layer *layer = NULL;
     size_t    node;
     bool      held = v->n_axes == 3 && v->order == NULL;
     pq_status st;
@@ -143,9 +139,7 @@ static pq_status subsample(pq_onnx_import *im, const pq_onnx_value *v,
                        v->axis[0] >= 0 ? (double)step[v->axis[0]] : 1.0, err));
     PQ_TRY(pq_onnx_set(layer, "stride_w",
                        v->axis[1] >= 0 ? (double)step[v->axis[1]] : 1.0, err));
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_onnx_add(im, "", taken, 1, &v->node, &node, err));
+    PQ_TRY(pq_onnx_add(im, "", &layer, 1, &v->node, &node, err));
     PQ_TRY(pq_onnx_give_like(im, 0, v, node, err));
 cleanup:
     pq_layer_free(&layer);
@@ -328,7 +322,7 @@ static pq_status pad(pq_onnx_import *im, pq_err *err)
                                             {"bottom", "right", "after"}};
     const pq_onnx_value     *v;
     int64_t                  pads[2][PQ_MAX_DIMS] = {{0}};
-    pq_layer                *layer                = NULL, *taken;
+    pq_layer                *layer                = NULL;
     pq_shape                 image                = {.ndim = 3}, back;
     size_t                   input, node, lead;
     double                   value;
@@ -356,9 +350,7 @@ static pq_status pad(pq_onnx_import *im, pq_err *err)
                                (double)pads[side][v->axis[i - lead]], err));
         }
     }
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_onnx_add(im, "", taken, 1, &input, &node, err));
+    PQ_TRY(pq_onnx_add(im, "", &layer, 1, &input, &node, err));
     back.ndim = v->n_axes;
     memcpy(back.dim, im->graph->nodes[node].shape.dim + lead,
            v->n_axes * sizeof *back.dim);

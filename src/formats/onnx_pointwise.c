@@ -61,7 +61,7 @@ static pq_status gelu(pq_onnx_import *im, pq_err *err)
 {
     char                 how[16];
     const pq_onnx_value *v;
-    pq_layer            *layer = NULL, *taken;
+    pq_layer            *layer = NULL;
     size_t               node;
     pq_status            st;
 
@@ -71,9 +71,7 @@ static pq_status gelu(pq_onnx_import *im, pq_err *err)
              "approximate = '%s' is not known", how);
     PQ_TRY(pq_layer_create("gelu", &layer, err));
     PQ_TRY(pq_layer_set(layer, "form", *how == 'n' ? "exact" : "tanh", err));
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_onnx_add(im, "", taken, 1, &v->node, &node, err));
+    PQ_TRY(pq_onnx_add(im, "", &layer, 1, &v->node, &node, err));
     PQ_TRY(pq_onnx_give_like(im, 0, v, node, err));
 cleanup:
     pq_layer_free(&layer);
@@ -128,7 +126,7 @@ cleanup:
 static pq_status clip_to(pq_onnx_import *im, const pq_onnx_value *v, double lo, double hi,
                          pq_err *err)
 {
-    pq_layer *layer = NULL, *taken;
+    pq_layer *layer = NULL;
     size_t    node  = v->node;
     pq_status st;
 
@@ -139,9 +137,7 @@ static pq_status clip_to(pq_onnx_import *im, const pq_onnx_value *v, double lo, 
         PQ_TRY(pq_layer_create("clip", &layer, err));
         PQ_TRY(pq_onnx_set(layer, "lo", lo, err));
         PQ_TRY(pq_onnx_set(layer, "hi", hi, err));
-        taken = layer;
-        layer = NULL;
-        PQ_TRY(pq_onnx_add(im, "", taken, 1, &v->node, &node, err));
+        PQ_TRY(pq_onnx_add(im, "", &layer, 1, &v->node, &node, err));
     }
     PQ_TRY(pq_onnx_give_like(im, 0, v, node, err));
 cleanup:

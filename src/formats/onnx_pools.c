@@ -136,7 +136,7 @@ static pq_status pool(pq_onnx_import *im, const char *kind, pq_err *err)
     const pq_onnx_value *v;
     const int64_t        one[]   = {1, 1};
     int64_t              size[2] = {0, 1}, dilation[2] = {1, 1};
-    pq_layer            *layer = NULL, *taken;
+    pq_layer            *layer = NULL;
     bool                 count = false;
     size_t               input, node, dims;
     pq_status            st;
@@ -162,9 +162,7 @@ static pq_status pool(pq_onnx_import *im, const char *kind, pq_err *err)
         PQ_TRY(check_mean(im, &count, err));
         PQ_TRY(pq_layer_set(layer, "count_padding", count ? "true" : "false", err));
     }
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_onnx_add(im, "", taken, 1, &input, &node, err));
+    PQ_TRY(pq_onnx_add(im, "", &layer, 1, &input, &node, err));
     PQ_TRY(pq_onnx_give_image(im, v, node, err));
 cleanup:
     pq_layer_free(&layer);

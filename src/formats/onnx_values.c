@@ -214,25 +214,24 @@ cleanup:
     return st;
 }
 
-pq_status pq_onnx_add(pq_onnx_import *im, const char *suffix, pq_layer *layer,
+pq_status pq_onnx_add(pq_onnx_import *im, const char *suffix, pq_layer **layer,
                       size_t n_inputs, const size_t *inputs, size_t *node, pq_err *err)
 {
     const char *names[PQ_NODE_INPUTS];
     char        name[2 * NAME_BYTES];
+    pq_layer   *taken = *layer;
     pq_status   st;
 
-    st = make_name(im, suffix, name, sizeof name, err);
-    for (size_t i = 0; st == PQ_OK && i < n_inputs; i++) {
+    PQ_TRY(make_name(im, suffix, name, sizeof name, err));
+    for (size_t i = 0; i < n_inputs; i++) {
         names[i] = im->graph->nodes[inputs[i]].name;
     }
-    if (st != PQ_OK) {
-        pq_layer_free(&layer);
-        return st;
-    }
-    PQ_TRY(pq_graph_add(im->graph, name, layer, n_inputs, names, err));
+    *layer = NULL;
+    PQ_TRY(pq_graph_add(im->graph, name, taken, n_inputs, names, err));
     *node = im->graph->n_nodes - 1;
     PQ_TRY(pq_graph_check_node(im->graph, *node, err));
 cleanup:
+    pq_layer_free(layer);
     return st;
 }
 
@@ -247,16 +246,14 @@ pq_status pq_onnx_add_plain(pq_onnx_import *im, const char *suffix, const char *
                             const char *attribute, double value, size_t input,
                             size_t *node, pq_err *err)
 {
-    pq_layer *layer = NULL, *taken;
+    pq_layer *layer = NULL;
     pq_status st;
 
     PQ_TRY(pq_layer_create(kind, &layer, err));
     if (attribute != NULL) {
         PQ_TRY(pq_onnx_set(layer, attribute, value, err));
     }
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_onnx_add(im, suffix, taken, 1, &input, node, err));
+    PQ_TRY(pq_onnx_add(im, suffix, &layer, 1, &input, node, err));
 cleanup:
     pq_layer_free(&layer);
     return st;
@@ -265,7 +262,7 @@ cleanup:
 pq_status pq_onnx_add_reshape(pq_onnx_import *im, const char *suffix, const pq_shape *to,
                               size_t input, size_t *node, pq_err *err)
 {
-    pq_layer *layer = NULL, *taken;
+    pq_layer *layer = NULL;
     char      text[192];
     pq_status st;
 
@@ -277,9 +274,7 @@ pq_status pq_onnx_add_reshape(pq_onnx_import *im, const char *suffix, const pq_s
     if (to->ndim != 1) {
         PQ_TRY(pq_layer_set(layer, "shape", pq_shape_text(to, text, sizeof text), err));
     }
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_onnx_add(im, suffix, taken, 1, &input, node, err));
+    PQ_TRY(pq_onnx_add(im, suffix, &layer, 1, &input, node, err));
 cleanup:
     pq_layer_free(&layer);
     return st;
@@ -414,7 +409,7 @@ pq_status pq_onnx_add_affine(pq_onnx_import *im, const char *suffix, pq_tensor *
                              pq_tensor *beta, size_t input, size_t *node, pq_err *err)
 {
     const pq_shape shape = gamma->shape;
-    pq_layer      *layer = NULL, *taken;
+    pq_layer      *layer = NULL;
     pq_tensor     *mean = NULL, *variance = NULL, *held;
     pq_status      st;
 
@@ -434,9 +429,7 @@ pq_status pq_onnx_add_affine(pq_onnx_import *im, const char *suffix, pq_tensor *
     GIVE("mean", mean);
     GIVE("variance", variance);
 #undef GIVE
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_onnx_add(im, suffix, taken, 1, &input, node, err));
+    PQ_TRY(pq_onnx_add(im, suffix, &layer, 1, &input, node, err));
 cleanup:
     pq_layer_free(&layer);
     pq_tensor_free(&mean);
