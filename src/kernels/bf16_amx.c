@@ -49,19 +49,7 @@ INLINE void set_shapes(size_t rows, size_t pairs_at_end)
     _tile_loadconfig(&s);
 }
 
-INLINE void give(const pq_bf16_panel *p, size_t row, size_t from, __m512 sum)
-{
-    const size_t    left = p->n > from ? p->n - from : 0, at = row * p->out_pitch + from;
-    const __mmask16 mask = (__mmask16)(left < LANES ? (1U << left) - 1U : 0xffffU);
-
-    if (p->residual != NULL) {
-        sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, p->residual + at));
-    }
-    /* a NaN stays one: these give the second operand then */
-    sum = _mm512_max_ps(_mm512_set1_ps(p->clip.lo), sum);
-    sum = _mm512_min_ps(_mm512_set1_ps(p->clip.hi), sum);
-    _mm512_mask_storeu_ps(p->out + at, mask, sum);
-}
+#include "kernels/bf16_give.inc"
 
 /* All products of a block of rows, from biases to sums; `vectors` is constant. */
 #define PRODUCTS(row_tile, weight_tile, from, weight)                                    \

@@ -32,19 +32,7 @@ INLINE __m512i spread_pair(const uint16_t *in, size_t left)
     return _mm512_set1_epi32(pair);
 }
 
-INLINE void give(const pq_bf16_panel *p, size_t row, size_t from, __m512 sum)
-{
-    const size_t    left = p->n > from ? p->n - from : 0, at = row * p->out_pitch + from;
-    const __mmask16 mask = (__mmask16)(left < LANES ? (1U << left) - 1U : 0xffffU);
-
-    if (p->residual != NULL) {
-        sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, p->residual + at));
-    }
-    /* a NaN stays one: these give the second operand then */
-    sum = _mm512_max_ps(_mm512_set1_ps(p->clip.lo), sum);
-    sum = _mm512_min_ps(_mm512_set1_ps(p->clip.hi), sum);
-    _mm512_mask_storeu_ps(p->out + at, mask, sum);
-}
+#include "kernels/bf16_give.inc"
 
 /* `rows` x `vectors` sums in registers; both are constants where this is inlined. */
 INLINE void block(const pq_bf16_panel *p, size_t row, const size_t rows,

@@ -6,8 +6,7 @@
 
 #include "codegen/codegen.h"
 #include "core/file.h"
-#include "exec/models.h"
-#include "layers/run.h"
+#include "exec/case_layer.h"
 
 static char           folder[64];
 static pq_codegen_isa isa = PQ_CODEGEN_AVX512;
@@ -90,7 +89,7 @@ static size_t add_case(pq_graph *g, size_t number, size_t from, followers after,
     const layer_case *c                  = &layer_cases[number];
     char              names[RUN_MAX][32] = {{0}}, text[128], name[32];
     const char       *inputs[RUN_MAX]    = {NULL};
-    pq_layer         *layer              = run_layer(c->kind, c->attributes);
+    pq_layer         *layer              = case_layer(c, rng);
 
     for (size_t k = 0; k < c->n_in; k++) {
         const size_t items = run_items(&c->in[k]);
@@ -107,14 +106,6 @@ static size_t add_case(pq_graph *g, size_t number, size_t from, followers after,
         add_layer(g, names[k], shaped, name);
         inputs[k] = names[k];
         from += items;
-    }
-    for (size_t k = 0; k < RUN_MAX && c->weights[k].name != NULL; k++) {
-        pq_tensor *t = normal_tensor(rng, c->weights[k].shape, 0.5);
-        for (size_t i = 0; strcmp(c->weights[k].name, "variance") == 0 && i < t->count;
-             i++) {
-            pq_f32(t)[i] = 0.3f + fabsf(pq_f32(t)[i]);
-        }
-        OK(pq_layer_add_weight(layer, c->weights[k].name, t, &err));
     }
     (void)snprintf(last, 32, "layer%zu", number);
     OK(pq_graph_add(g, last, layer, c->n_in, inputs, &err));

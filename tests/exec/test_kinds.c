@@ -1,9 +1,7 @@
 /* Every kind of layer, in every engine of this build, as floats and on grids. */
+#include "case_layer.h"
 #include "exec/engine.h"
-#include "layers/cases.h"
-#include "layers/run.h"
 #include "layers/toy.h"
-#include "models.h"
 
 /* Largest difference to `reference`, of values of the size of 1; on grids, in steps. */
 static const double most_difference = 2e-5, most_steps = 1.001, step = 0.0625;
@@ -11,21 +9,13 @@ static const double most_difference = 2e-5, most_steps = 1.001, step = 0.0625;
 static pq_graph *graph_of(const layer_case *c, pq_rng *rng)
 {
     static const char *const names[RUN_MAX] = {"a", "b", "c", "d"};
-    pq_layer                *layer          = run_layer(c->kind, c->attributes);
+    pq_layer                *layer          = case_layer(c, rng);
     pq_graph                *g              = NULL;
 
     OK(pq_graph_create(&g, &err));
     for (size_t k = 0; k < c->n_in; k++) {
         char text[128];
         add_input(g, names[k], pq_shape_text(&c->in[k], text, sizeof text));
-    }
-    for (size_t k = 0; k < RUN_MAX && c->weights[k].name != NULL; k++) {
-        pq_tensor *t = normal_tensor(rng, c->weights[k].shape, 0.5);
-        for (size_t i = 0; strcmp(c->weights[k].name, "variance") == 0 && i < t->count;
-             i++) {
-            pq_f32(t)[i] = 0.3f + fabsf(pq_f32(t)[i]);
-        }
-        OK(pq_layer_add_weight(layer, c->weights[k].name, t, &err));
     }
     OK(pq_graph_add(g, "layer", layer, c->n_in, names, &err));
     OK(pq_graph_check(g, &err));
