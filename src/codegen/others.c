@@ -126,8 +126,8 @@ pq_status pq_emit_global_pool(pq_emitter *e, const pq_emit_step *s, pq_err *err)
 /* --- values that move --- */
 
 /* Output of a node's own forward for given values of its inputs. */
-static pq_status run_forward(const pq_graph *graph, size_t index, const double *const *in,
-                             double *out)
+static void run_forward(const pq_graph *graph, size_t index, const double *const *in,
+                        double *out)
 {
     const pq_node *node                   = &graph->nodes[index];
     pq_shape       shapes[PQ_NODE_INPUTS] = {{0}};
@@ -142,7 +142,6 @@ static pq_status run_forward(const pq_graph *graph, size_t index, const double *
                                                 .in        = in,
                                                 .out_shape = node->shape,
                                                 .out       = out});
-    return PQ_OK;
 }
 
 /* A run of output items: of an input, from its item on; or constants. */
@@ -189,8 +188,8 @@ static pq_status find_runs(const pq_emitter *e, size_t index, run **out, size_t 
                 in[k][i] = (double)(base[k] + i) + (pass == 0 ? 0.0 : shift);
             }
         }
-        PQ_TRY(run_forward(e->graph, index, (const double *const *)in,
-                           pass == 0 ? first : second));
+        run_forward(e->graph, index, (const double *const *)in,
+                    pass == 0 ? first : second);
     }
     *n_runs = 0;
     for (size_t i = 0; i < n; i++) {
