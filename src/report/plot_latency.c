@@ -37,7 +37,8 @@ static const char *engine_of(const pq_plot *p, size_t row)
 /* Models with a speed-up in the plan's order, the reference aside, which begins every
  * page; of more than all pages hold, the fastest. */
 typedef struct {
-    size_t  n, left; /* left: how many more there would be */
+    size_t  n, left;         /* left: how many more there would be */
+    size_t  pages, per_page; /* pages of nearly equal length */
     size_t *rows;
     char  **labels;       /* [n], distinct */
     double  largest, end; /* speed-up, end of an interval */
@@ -87,6 +88,8 @@ static pq_status list_bars(const pq_view *v, size_t ratio, bar_list *out, pq_err
     qsort(speeds, out->n, sizeof *speeds, by_speed);
     out->left = out->n > most ? out->n - most : 0;
     out->n -= out->left;
+    out->pages    = out->n > BARS_MAX ? (out->n + BARS_MAX - 1) / BARS_MAX : 1;
+    out->per_page = (out->n + out->pages - 1) / out->pages;
     qsort(speeds, out->n, sizeof *speeds, by_row);
     for (size_t i = 0; i < out->n; i++) {
         out->rows[i] = speeds[i].row;
@@ -133,7 +136,7 @@ static void add_bar(pq_plot *p, size_t row, const char *label, size_t ratio, siz
 static size_t add_bars(pq_plot *p, const bar_list *list, size_t ratio, size_t time,
                        pq_text *times)
 {
-    const size_t first = p->page * BARS_MAX;
+    const size_t first = p->page * list->per_page;
     size_t       bars  = 0;
 
     if (first >= list->n && p->page > 0) {
@@ -142,7 +145,7 @@ static size_t add_bars(pq_plot *p, const bar_list *list, size_t ratio, size_t ti
     if (isfinite(pq_view_number(p->v, p->v->reference, ratio).value)) {
         add_bar(p, p->v->reference, "reference", ratio, time, bars++, times);
     }
-    for (size_t i = first; i < list->n && i < first + BARS_MAX; i++) {
+    for (size_t i = first; i < list->n && i < first + list->per_page; i++) {
         add_bar(p, list->rows[i], list->labels[i], ratio, time, bars++, times);
     }
     return bars;
@@ -190,9 +193,8 @@ static void add_caption(pq_plot *p, const bar_list *list)
                 "Speed-up over the reference, timed interleaved in the same run, "
                 "with 95 %% intervals; on the right the median time of a call "
                 "on this host, and the engine that was timed.");
-    if (list->n > BARS_MAX) {
-        pq_text_add(&p->caption, " Page %zu of %zu.", p->page + 1,
-                    (list->n + BARS_MAX - 1) / BARS_MAX);
+    if (list->pages > 1) {
+        pq_text_add(&p->caption, " Page %zu of %zu.", p->page + 1, list->pages);
     }
     if (list->left > 0) {
         pq_text_add(&p->caption,
