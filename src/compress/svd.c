@@ -34,7 +34,7 @@ typedef struct {
     int            form;      /* pq_svd_form */
     int            weighting; /* pq_weighting */
     double         alpha;
-    bool           bias_correction, randomized;
+    bool           bias_correction;
 } svd_params;
 
 static const char *const forms[]      = {"channel", "channel_in", "spatial", NULL};
@@ -68,12 +68,6 @@ static const pq_param params[] = {
      .offset   = offsetof(svd_params, bias_correction),
      .fallback = "true",
      .help     = "with weighting: move the mean of what is lost into the bias"},
-    {.name     = "randomized",
-     .type     = PQ_PARAM_BOOL,
-     .offset   = offsetof(svd_params, randomized),
-     .fallback = "false",
-     .help     = "rank only, unweighted; changes nothing: a large layer is decomposed no "
-                 "further than its rank asks for, with a bound, in any case"},
     {0},
 };
 
@@ -83,9 +77,6 @@ static pq_status check(const void *values, pq_err *err)
     pq_status         st;
 
     PQ_TRY(pq_rank_check(&p->rank, 0, "", err));
-    PQ_CHECK(!p->randomized ||
-                 (p->rank.rank != PQ_UNSET && p->weighting == PQ_WEIGH_NONE),
-             PQ_ERR_CONFIG, "randomized needs rank, and no weighting");
     PQ_CHECK(p->weighting == PQ_WEIGH_NONE || p->form == PQ_SVD_CHANNEL, PQ_ERR_CONFIG,
              "weighting needs form=channel");
 cleanup:

@@ -120,9 +120,6 @@ Test(svd_weighted, no_calibration_and_bad_weights_are_refused_with_their_words)
     cr_expect_eq(net_refusal("svd:rank=6,weighting=asvd,form=spatial", g, NULL, &err),
                  PQ_ERR_CONFIG);
     cr_expect_str_eq(err.message, "svd: weighting needs form=channel");
-    cr_expect_eq(net_refusal("svd:energy=0.5,randomized=yes", g, NULL, &err),
-                 PQ_ERR_CONFIG);
-    cr_expect_str_eq(err.message, "svd: randomized needs rank, and no weighting");
     pq_calib_free(&calib);
     pq_graph_free(&g);
 }
@@ -144,22 +141,12 @@ Test(svd_weighted, a_budget_is_kept_and_shared_by_need)
     pq_graph_free(&g);
 }
 
-Test(svd_weighted, ranks_are_aligned_and_a_sketch_comes_near)
+Test(svd_weighted, ranks_are_aligned)
 {
     pq_graph *g = net_mlp(3), *out;
 
     out = net_apply("svd:rank=13,align=8,layers=fc2", g, NULL, &changes, &n_changes);
     cr_expect_str_eq(changes[0].what, "rank 16 of 32");
-    pq_free(changes);
-    pq_graph_free(&out);
-    out =
-        net_apply("svd:rank=8,randomized=yes,layers=fc2", g, NULL, &changes, &n_changes);
-    const double sketched = changes[0].error;
-    pq_free(changes);
-    pq_graph_free(&out);
-    out = net_apply("svd:rank=8,layers=fc2", g, NULL, &changes, &n_changes);
-    cr_expect_leq(changes[0].error, sketched * (1 + 1e-6));
-    cr_expect_leq(sketched, changes[0].error * 1.02);
     pq_free(changes);
     pq_graph_free(&out);
     pq_graph_free(&g);

@@ -116,11 +116,6 @@ def check_svd():
                     joined = (np.einsum("or,rhwi->ohwi", a[:, 0, 0], b) if form == "channel" else
                               np.einsum("ohwr,ri->ohwi", a, b[:, 0, 0]))
                 cases.add(f"{stage} {name}: factors", joined, best, 2e-6)
-        if shapes is DENSE:
-            _, whole, _ = run("svd:rank=6,randomized=true,run_as=reconstructed,keep_dense=false")
-            for name, w in kernels(model, shapes).items():
-                cases.add(f"randomized {name}: error over the least", norm_error(w, whole[f"{name}/kernel"]) /
-                          norm_error(w, truncated(w, 6)), 1, 1e-3)
 
 
 def patches(x, shape):
