@@ -9,6 +9,10 @@
 /* Sums stay exact in double, where the reference adds them. */
 static const double most_exact = 9007199254740992.0;
 
+/* Units of the bias of a channel whose weights are all zero: a power of two, so that
+ * nothing of it is lost. */
+static const double bias_of_zeros = 65536.0;
+
 void pq_units_free(pq_units **units)
 {
     if (*units != NULL) {
@@ -41,7 +45,7 @@ static const char *fill_channel(pq_units *u, const pq_weight *w, const pq_weight
 {
     const double scale = channel_scale(w, o, u->length);
     const float *x     = pq_f32(w->value);
-    double       sum   = 0.0, b;
+    double       sum = 0.0, b = 0.0;
 
     if (scale == 0.0) {
         return "its kernel has several scales in one output channel";
@@ -60,7 +64,12 @@ static const char *fill_channel(pq_units *u, const pq_weight *w, const pq_weight
         sum += fabs(unit) * (double)u->most_input;
     }
     u->multiplier[o] = in_scale * scale;
-    b = bias != NULL ? rint((double)pq_f32(bias->value)[o] / u->multiplier[o]) : 0.0;
+    if (bias != NULL && (double)pq_f32(bias->value)[o] != 0.0) {
+        if (sum == 0.0) { /* zeros have no scale of their own, which must not round it */
+            u->multiplier[o] = fabs((double)pq_f32(bias->value)[o]) / bias_of_zeros;
+        }
+        b = rint((double)pq_f32(bias->value)[o] / u->multiplier[o]);
+    }
     sum += fabs(b);
     if (!(sum <= most_exact)) {
         return "its sums, with the bias in units of the scales, exceed 53 bits";

@@ -6,7 +6,8 @@
  *     y[o] = (sum_i x_i w_oi + b_o) m_o,   x_i = code - zero point of the input,
  *     w_oi = w / s_o,  b_o = round_half_even(bias / m_o),  m_o = s_x s_o
  *
- * s_o is the scale of output channel o, of fixed point with several widths in a
+ * s_o is the scale of output channel o (of zeros alone the one of b_o = +-2^16: the bias
+ * stays as it is), of fixed point with several widths in a
  * channel the finest. The sum is exact; the product is rounded once, to double.
  *
  * Source: Jacob et al., CVPR 2018, arXiv:1712.05877, section 2.2.

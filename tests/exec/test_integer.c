@@ -190,6 +190,26 @@ Test(integer, one_dense_by_hand)
     pq_graph_free(&g);
 }
 
+/* Weights that are all zero have any scale, 1 say: it must not round the bias away. */
+Test(integer, a_channel_of_zeros_keeps_its_bias)
+{
+    static const char *const engines[] = {"reference", "integer", "blas", "onednn"};
+    static const float       biases[]  = {0.2f, -0.3f, 7e-5f, 1e-30f, 1234.5f, 0.0f};
+    const float              x[2]      = {1.6f, -0.9f};
+    const size_t             n_biases  = sizeof biases / sizeof *biases;
+
+    for (size_t i = 0; i < 4 * n_biases; i++) {
+        pq_graph *g   = one_dense(1.0f, biases[i % n_biases]);
+        float *kernel = pq_f32(pq_layer_weight(g->nodes[1].layer, "kernel")->value), *y;
+        kernel[0] = kernel[1] = 0.0f;
+        y                     = run_graph(g, engines[i / n_biases], 1, 1, x);
+        cr_expect_eq(y[0], biases[i % n_biases], "%s: %g, not %g", engines[i / n_biases],
+                     (double)y[0], (double)biases[i % n_biases]);
+        pq_free(y);
+        pq_graph_free(&g);
+    }
+}
+
 Test(integer, what_cannot_be_whole_says_why)
 {
     static const struct {
