@@ -191,7 +191,7 @@ static pq_status check_graph(const pq_graph *graph, pq_err *err)
         PQ_CHECK(
             node->quant == NULL, PQ_ERR_UNSUPPORTED,
             "layer '%s': its values are quantized to %d bits; generated C computes in "
-            "float32: quantize the weights alone (activation_bits: 32)",
+            "float32: quantize the weights alone (activations: false)",
             node->name, node->quant->bits);
         PQ_CHECK(is_input(node) || is_alias(node) || find_kind(node->layer) != NULL,
                  PQ_ERR_UNSUPPORTED, "layer '%s': there is no generated form of %s",

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "codegen/emit.h"
+#include "codegen/text.h"
 #include "layers/kinds.h"
 
 /* Appends `v = …;` for the variable v. */
@@ -11,63 +12,75 @@ typedef void (*write_function)(const pq_layer *layer, const char *v, pq_text *ou
 static void relu(const pq_layer *layer, const char *v, pq_text *out)
 {
     (void)layer;
-    pq_text_add(out, "%s = %s > 0.0f ? %s : 0.0f;", v, v, v);
+    pq_text_add(out, "%s = %s < 0.0f ? 0.0f : %s;", v, v, v); /* a NaN stays one */
 }
 
 static void relu_vector(const pq_layer *layer, const char *v, pq_text *out)
 {
     (void)layer;
-    pq_text_add(out, "%s = SELECT(%s > SPREAD(0.0f), %s, SPREAD(0.0f));", v, v, v);
+    pq_text_add(out, "%s = SELECT(%s < SPREAD(0.0f), SPREAD(0.0f), %s);", v, v, v);
+}
+
+static const char *slope_of(const pq_layer *layer, char text[PQ_C_NUMBER])
+{
+    return pq_c_number(((const pq_leaky_relu_params *)layer->params)->slope, text);
 }
 
 static void leaky_relu(const pq_layer *layer, const char *v, pq_text *out)
 {
-    const double slope = ((const pq_leaky_relu_params *)layer->params)->slope;
+    char slope[PQ_C_NUMBER];
 
-    pq_text_add(out, "%s = %s > 0.0f ? %s : %af * %s;", v, v, v, (double)(float)slope, v);
+    pq_text_add(out, "%s = %s > 0.0f ? %s : %s * %s;", v, v, v, slope_of(layer, slope),
+                v);
 }
 
 static void leaky_relu_vector(const pq_layer *layer, const char *v, pq_text *out)
 {
-    const double slope = ((const pq_leaky_relu_params *)layer->params)->slope;
+    char slope[PQ_C_NUMBER];
 
-    pq_text_add(out, "%s = SELECT(%s > SPREAD(0.0f), %s, %s * %af);", v, v, v, v,
-                (double)(float)slope);
+    pq_text_add(out, "%s = SELECT(%s > SPREAD(0.0f), %s, %s * %s);", v, v, v, v,
+                slope_of(layer, slope));
 }
 
 static void clip(const pq_layer *layer, const char *v, pq_text *out)
 {
-    const pq_clip_params *p  = layer->params;
-    const double          lo = (double)(float)p->lo, hi = (double)(float)p->hi;
+    const pq_clip_params *p = layer->params;
+    char                  lo[PQ_C_NUMBER], hi[PQ_C_NUMBER];
 
-    pq_text_add(out, "%s = %s < %af ? %af : %s > %af ? %af : %s;", v, v, lo, lo, v, hi,
-                hi, v);
+    (void)pq_c_number(p->lo, lo);
+    (void)pq_c_number(p->hi, hi);
+    pq_text_add(out, "%s = %s < %s ? %s : %s > %s ? %s : %s;", v, v, lo, lo, v, hi, hi,
+                v);
 }
 
 static void clip_vector(const pq_layer *layer, const char *v, pq_text *out)
 {
-    const pq_clip_params *p  = layer->params;
-    const double          lo = (double)(float)p->lo, hi = (double)(float)p->hi;
+    const pq_clip_params *p = layer->params;
+    char                  lo[PQ_C_NUMBER], hi[PQ_C_NUMBER];
 
+    (void)pq_c_number(p->lo, lo);
+    (void)pq_c_number(p->hi, hi);
     pq_text_add(out,
-                "%s = SELECT(%s < SPREAD(%af), SPREAD(%af), %s); "
-                "%s = SELECT(%s > SPREAD(%af), SPREAD(%af), %s);",
+                "%s = SELECT(%s < SPREAD(%s), SPREAD(%s), %s); "
+                "%s = SELECT(%s > SPREAD(%s), SPREAD(%s), %s);",
                 v, v, lo, lo, v, v, v, hi, hi, v);
 }
 
 static void scale(const pq_layer *layer, const char *v, pq_text *out)
 {
     const pq_scale_params *p = layer->params;
+    char                   factor[PQ_C_NUMBER];
 
-    pq_text_add(out, "%s = %s * %af;", v, v, (double)(float)p->factor);
+    pq_text_add(out, "%s = %s * %s;", v, v, pq_c_number(p->factor, factor));
 }
 
 static void elu(const pq_layer *layer, const char *v, pq_text *out)
 {
     const pq_elu_params *p = layer->params;
+    char                 alpha[PQ_C_NUMBER];
 
-    pq_text_add(out, "%s = %s > 0.0f ? %s : %af * expm1f(%s);", v, v, v,
-                (double)(float)p->alpha, v);
+    pq_text_add(out, "%s = %s > 0.0f ? %s : %s * expm1f(%s);", v, v, v,
+                pq_c_number(p->alpha, alpha), v);
 }
 
 static void gelu(const pq_layer *layer, const char *v, pq_text *out)

@@ -3,9 +3,13 @@
 #include <string.h>
 
 #include "codegen/emit.h"
+#include "codegen/text.h"
 #include "core/memory.h"
 #include "exec/fold.h"
 #include "layers/kinds.h"
+
+/* Takes the larger; a NaN is the largest of all, and stays. */
+static const char larger[] = "v = one > v || one != one ? one : v;";
 
 pq_status pq_emit_combine(pq_emitter *e, const pq_emit_step *s, pq_err *err)
 {
@@ -80,8 +84,7 @@ pq_status pq_emit_pool(pq_emitter *e, const pq_emit_step *s, pq_err *err)
         "                }\n",
         w.out_h, w.stride_h, w.pad_top, w.kernel_h, w.in_h, w.in_h, w.out_w, w.stride_w,
         w.pad_left, w.kernel_w, w.in_w, w.in_w, w.channels, max ? "-HUGE_VALF" : "0.0f",
-        pq_emit_input(e, s, 0), w.in_w, w.channels,
-        max ? "v = one > v ? one : v;" : "v += one;");
+        pq_emit_input(e, s, 0), w.in_w, w.channels, max ? larger : "v += one;");
     if (!max && p->count_padding) {
         pq_text_add(&e->body, "                v /= %zu.0f;\n", w.kernel_h * w.kernel_w);
     } else if (!max) {
@@ -113,7 +116,7 @@ pq_status pq_emit_global_pool(pq_emitter *e, const pq_emit_step *s, pq_err *err)
                 "            %s\n"
                 "        }\n",
                 channels, pq_emit_input(e, s, 0), channels, n, channels,
-                pq_emit_input(e, s, 0), max ? "v = one > v ? one : v;" : "v += one;");
+                pq_emit_input(e, s, 0), max ? larger : "v += one;");
     if (!max) {
         pq_text_add(&e->body, "        v /= %zu.0f;\n", n / channels);
     }
@@ -195,7 +198,7 @@ static pq_status find_runs(const pq_emitter *e, size_t index, run **out, size_t 
     for (size_t i = 0; i < n; i++) {
         run  now  = {.to = i, .input = SIZE_MAX, .n = 1, .value = first[i]};
         run *last = *n_runs > 0 ? &runs[*n_runs - 1] : NULL;
-        if (second[i] != first[i]) {
+        if (second[i] > first[i]) {
             now.from = place_of(base, node->n_inputs, first[i], &now.input);
         }
         if (last != NULL && last->input == now.input &&
@@ -252,6 +255,7 @@ pq_status pq_emit_move(pq_emitter *e, const pq_emit_step *s, pq_err *err)
     const pq_node *node   = &e->graph->nodes[s->node];
     run           *runs   = NULL;
     size_t         n_runs = 0;
+    char           value[PQ_C_NUMBER];
     pq_status      st;
 
     PQ_TRY(find_runs(e, s->node, &runs, &n_runs, err));
@@ -262,9 +266,9 @@ pq_status pq_emit_move(pq_emitter *e, const pq_emit_step *s, pq_err *err)
         if (runs[i].input == SIZE_MAX) {
             pq_text_add(&e->body,
                         "    for (int i = %zu; i < %zu; i++) {\n"
-                        "        (%s)[i] = %af;\n    }\n",
+                        "        (%s)[i] = %s;\n    }\n",
                         runs[i].to, runs[i].to + runs[i].n, e->place[s->last],
-                        (double)(float)runs[i].value);
+                        pq_c_number(runs[i].value, value));
         }
     }
     pq_emit_functions_over(e, s, s->node, e->place[s->last], pq_emit_items(e, s->node));
@@ -294,7 +298,8 @@ pq_status pq_emit_masked_pool(pq_emitter *e, const pq_emit_step *s, pq_err *err)
                 "            }\n"
                 "        }\n",
                 channels, rows, x, channels, mask,
-                mode == PQ_MASKED_MAX ? "v = n == 0 || one > v ? one : v;" : "v += one;");
+                mode == PQ_MASKED_MAX ? "v = n == 0 || one > v || one != one ? one : v;"
+                                      : "v += one;");
     pq_text_add(&e->body, mode == PQ_MASKED_MEAN
                               ? "        v /= n > 0 ? (float)n : 1.0f;\n       "
                               : "       ");

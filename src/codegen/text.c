@@ -1,6 +1,8 @@
 #include "codegen/text.h"
 
 #include <ctype.h>
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 void pq_c_string(pq_text *out, const char *text)
@@ -22,6 +24,21 @@ void pq_c_comment(pq_text *out, const char *text)
         const bool plain = *p < 0x80 && (isalnum(*p) || strchr("._-", *p) != NULL);
         pq_text_add(out, "%c", plain ? *p : '_');
     }
+}
+
+const char *pq_c_number(double value, char text[PQ_C_NUMBER])
+{
+    const float v = (float)value;
+
+    if (isfinite(v)) {
+        (void)snprintf(text, PQ_C_NUMBER, "%af", (double)v);
+    } else {
+        (void)snprintf(text, PQ_C_NUMBER, "%s",
+                       isnan(v)   ? "NAN"
+                       : v > 0.0f ? "HUGE_VALF"
+                                  : "-HUGE_VALF");
+    }
+    return text;
 }
 
 void pq_c_strings(pq_text *out, const char *name, const char *const *texts, size_t n)

@@ -15,6 +15,12 @@ void pq_c_string(pq_text *out, const char *text);
  * rest becomes '_'. */
 void pq_c_comment(pq_text *out, const char *text);
 
+enum { PQ_C_NUMBER = 32 /* bytes that any number takes */ };
+
+/** A number as a C expression of type float, of math.h where it is not finite. @return
+ * `text` */
+const char *pq_c_number(double value, char text[PQ_C_NUMBER]);
+
 /** Appends an array of string literals, `static const char *const NAME[] = {…};`, or
  * nothing where there are none. */
 void pq_c_strings(pq_text *out, const char *name, const char *const *texts, size_t n);

@@ -5,6 +5,8 @@
 #ifndef PQ_LAYERS_COMMON_H
 #define PQ_LAYERS_COMMON_H
 
+#include <math.h>
+
 #include "layers/layer.h"
 
 /** Output shape of a layer that works item by item on inputs of one shape. */
@@ -26,6 +28,12 @@ void pq_copy_backward(const pq_layer_call *call);
  */
 pq_status pq_weight_check(const pq_layer *layer, const char *name, pq_shape due,
                           pq_err *err);
+
+/** Whether x takes the place of the largest value so far; a NaN does, and stays. */
+static inline bool pq_is_larger(double x, double largest)
+{
+    return x > largest || isnan(x);
+}
 
 /** Role of "kernel" and "bias". */
 pq_weight_role pq_role_affine(const char *weight);

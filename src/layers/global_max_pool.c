@@ -22,7 +22,7 @@ static size_t largest(const pq_layer_call *call, size_t i)
     size_t       best     = first + i % channels;
 
     for (size_t k = best; k < first + size; k += channels) {
-        best = call->in[0][k] > call->in[0][best] ? k : best;
+        best = pq_is_larger(call->in[0][k], call->in[0][best]) ? k : best;
     }
     return best;
 }

@@ -58,7 +58,8 @@ static size_t largest(const pq_layer_call *call, const double *x, const double *
     size_t       best     = SIZE_MAX;
 
     for (size_t i = 0; i < call->in_shape[0].dim[0]; i++) {
-        if (mask[i] > 0.0 && (best == SIZE_MAX || x[i * channels] > x[best * channels])) {
+        if (mask[i] > 0.0 &&
+            (best == SIZE_MAX || pq_is_larger(x[i * channels], x[best * channels]))) {
             best = i;
         }
     }
@@ -115,7 +116,7 @@ static void take32(int mode, size_t channels, const float *x, bool first, float 
         memcpy(y, x, channels * sizeof *y);
     } else if (mode == PQ_MASKED_MAX) {
         for (size_t c = 0; c < channels; c++) {
-            y[c] = x[c] > y[c] ? x[c] : y[c];
+            y[c] = (x[c] > y[c]) | (x[c] != x[c]) ? x[c] : y[c]; /* a NaN stays */
         }
     } else {
         for (size_t c = 0; c < channels; c++) {

@@ -14,7 +14,7 @@ static size_t largest(const pq_pool_at *at, const double *x)
 
     for (size_t k = 1; k < at->rows * at->columns; k++) {
         const size_t here = pq_pool_offset(at, k);
-        best              = x[here] > x[best] ? here : best;
+        best              = pq_is_larger(x[here], x[best]) ? here : best;
     }
     return best;
 }

@@ -20,7 +20,7 @@ static void list_runs(pq_moves *m, const double *place, const double *moved)
     m->n = 0;
     for (size_t i = 0; i < m->out_count; i++) {
         size_t at, input = 0;
-        if (moved[i] <= place[i]) { /* the same whatever the inputs are */
+        if (!(moved[i] > place[i])) { /* the same whatever the inputs are */
             m->has_constants = true;
             m->constant      = place[i];
             continue;

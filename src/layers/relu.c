@@ -10,7 +10,7 @@ static void forward(const pq_layer_call *call)
 
     for (size_t i = 0; i < n; i++) {
         const double x = call->in[0][i];
-        call->out[i]   = x > 0.0 ? x : 0.0;
+        call->out[i]   = x < 0.0 ? 0.0 : x; /* a NaN stays one */
     }
 }
 

@@ -191,12 +191,16 @@ static void walk(followers after)
     size_t    ends[N_LAYER_CASES];
     pq_rng    rng = pq_rng_stream(3, "codegen kinds");
     pq_graph *g   = all_kinds(after, &rng, ends);
-    size_t    in = run_items(&g->nodes[0].shape), at = 0;
+    size_t    in = run_items(&g->nodes[0].shape), at = 0, none = 0;
     size_t    width = run_items(&g->nodes[g->output].shape);
     float    *x     = pq_calloc(EVENTS * in, sizeof *x), *due, *y;
 
     cr_assert_eq(width, ends[N_LAYER_CASES - 1]);
     fill_normal(&rng, 1.0, EVENTS * in, x);
+    for (size_t i = 0; i < in; i++) { /* two events with NaNs, of which one whole */
+        x[(EVENTS - 1) * in + i] = NAN;
+        x[(EVENTS - 2) * in + i] = i % 5 == 2 ? NAN : x[(EVENTS - 2) * in + i];
+    }
     due = run_graph(g, "reference", EVENTS, EVENTS, x);
     y   = run_generated(g, EVENTS, x);
     for (size_t i = 0; i < EVENTS * width; i++) {
@@ -204,10 +208,13 @@ static void walk(followers after)
             at = (at + 1) % N_LAYER_CASES;
         }
         const double off = fabs((double)y[i] - (double)due[i]);
-        cr_expect(off <= 1e-5 * fmax(1.0, fabs((double)due[i])), "%s (%s): %g, not %g",
-                  layer_cases[at].kind, layer_cases[at].attributes, (double)y[i],
-                  (double)due[i]);
+        cr_expect(off <= 1e-5 * fmax(1.0, fabs((double)due[i])) ||
+                      (isnan(y[i]) && isnan(due[i])),
+                  "%s (%s), event %zu: %g, not %g", layer_cases[at].kind,
+                  layer_cases[at].attributes, i / width, (double)y[i], (double)due[i]);
+        none += isnan(due[i]) ? 1 : 0;
     }
+    cr_expect_gt(none, width, "NaNs were hidden from the comparison");
     pq_free(x);
     pq_free(y);
     pq_free(due);
@@ -346,6 +353,46 @@ Test(codegen, the_scaler_is_inside)
     pq_graph_free(&g);
 }
 
+/* Constants that C has no digits for. */
+Test(codegen, infinite_constants_are_written)
+{
+    static const struct {
+        const char *kind, *attributes[4];
+    } layers[] = {{"pad", {"before=2", "value=-inf", NULL}},
+                  {"pad", {"after=1", "value=inf", NULL}},
+                  {"clip", {"lo=-inf", "hi=0.5", NULL}},
+                  {"clip", {"lo=-inf", "hi=inf", NULL}},
+                  {"clip", {"lo=-0.5", "hi=inf", NULL}}};
+    pq_rng rng = pq_rng_stream(12, "codegen infinities");
+    char   command[512];
+
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
+        pq_graph *g = NULL;
+        float     x[2 * 2 * 2 * 3], *due, *y;
+        OK(pq_graph_create(&g, &err));
+        add_input(g, "x", "[2, 2, 3]");
+        add_layer(g, "fc", affine(&rng, make_layer("dense"), PQ_SHAPE(3, 3), true), "x");
+        add_layer(g, "y", make_layer_with(layers[i].kind, layers[i].attributes), "fc");
+        OK(pq_graph_check(g, &err));
+        fill_normal(&rng, 1.0, sizeof x / sizeof *x, x);
+        due = run_graph(g, "reference", 2, 2, x);
+        y   = run_generated(g, 2, x);
+        for (size_t k = 0; k < 2 * run_items(&g->nodes[g->output].shape); k++) {
+            cr_expect(y[k] == due[k] || fabsf(y[k] - due[k]) < 1e-6f, "%s %s: %g, not %g",
+                      layers[i].kind, layers[i].attributes[0], (double)y[k],
+                      (double)due[k]);
+        }
+        (void)snprintf(command, sizeof command,
+                       "cd '%s' && ${CC:-cc} -O2 -Wall -Wextra -Werror net.c net_test.c "
+                       "-o net_test -lm && ./net_test >/dev/null",
+                       folder);
+        cr_expect_eq(system(command), 0, "%s: %s", layers[i].kind, command);
+        pq_free(due);
+        pq_free(y);
+        pq_graph_free(&g);
+    }
+}
+
 /* What a model calls things ends no string and no comment. */
 Test(codegen, foreign_names_are_only_texts)
 {
@@ -419,7 +466,7 @@ Test(codegen, what_has_no_form_in_c_is_refused_by_name_and_nothing_written)
                        &g->nodes[2].quant, &err));
     refused(g, "net", PQ_ERR_UNSUPPORTED,
             "layer 'relu0': its values are quantized to 6 bits; generated C computes in "
-            "float32: quantize the weights alone (activation_bits: 32)");
+            "float32: quantize the weights alone (activations: false)");
     pq_graph_free(&g);
     g = chain_net(4, widths, 2, &rng);
     add_input(g, "more", "3");

@@ -138,14 +138,19 @@ Test(elements, pooling_over_masked_rows_agrees_in_every_engine)
 }
 
 /* The value a kind gives for one number. */
-static float value_at(const char *kind, float x)
+static float value_by(const char *engine, const char *kind, float x)
 {
     pq_graph *g = one_layer("[1]", make_layer(kind));
-    float    *y = run_graph(g, "blas", 1, 1, &x), value = y[0];
+    float    *y = run_graph(g, engine, 1, 1, &x), value = y[0];
 
     pq_free(y);
     pq_graph_free(&g);
     return value;
+}
+
+static float value_at(const char *kind, float x)
+{
+    return value_by("blas", kind, x);
 }
 
 Test(elements, extreme_values_saturate)
@@ -162,13 +167,70 @@ Test(elements, extreme_values_saturate)
     cr_expect_eq(value_at("relu", (float)INFINITY), (float)INFINITY);
 }
 
+static const char *const engines[] = {"reference", "blas", "integer", "bf16", "onednn"};
+enum { N_ENGINES = sizeof engines / sizeof *engines };
+
 Test(elements, a_nan_is_not_hidden)
 {
     static const char *const kinds[] = {"sigmoid",    "tanh", "softmax", "elu",
                                         "leaky_relu", "clip", "relu",    "gelu"};
 
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        cr_expect(isnan(value_at(kinds[i], (float)NAN)), "%s", kinds[i]);
+        for (size_t e = 0; e < N_ENGINES; e++) {
+            cr_expect(!engine_runs(engines[e]) ||
+                          isnan(value_by(engines[e], kinds[i], (float)NAN)),
+                      "%s, %s", kinds[i], engines[e]);
+        }
+    }
+}
+
+/* [3, 3, 2] into a pool over all of it; or, with a mask in front of each pair, [9, 3]. */
+static pq_graph *pool_of_nine(const char *kind, const char *mode)
+{
+    static const char *const mask[] = {"to=1", NULL}, *const part[] = {"from=1", NULL};
+    const char *attributes[] = {mode, "kernel_w=3", NULL};
+    pq_graph   *g            = NULL;
+
+    if (strcmp(kind, "masked_pool") != 0) {
+        return one_layer("[3, 3, 2]",
+                         make_layer_with(kind, mode != NULL ? attributes : NULL));
+    }
+    attributes[1] = NULL;
+    OK(pq_graph_create(&g, &err));
+    add_input(g, "x", "[9, 3]");
+    add_layer(g, "mask", make_layer_with("slice", mask), "x");
+    add_layer(g, "part", make_layer_with("slice", part), "x");
+    add_layer2(g, "y", make_layer_with(kind, attributes), "part", "mask");
+    OK(pq_graph_check(g, &err));
+    return g;
+}
+
+Test(elements, a_nan_under_a_pool_is_not_hidden_wherever_it_stands)
+{
+    static const char *const pools[][2] = {
+        {"max_pool", "kernel_h=3"},  {"avg_pool", "kernel_h=3"},
+        {"global_max_pool", NULL},   {"global_avg_pool", NULL},
+        {"masked_pool", "mode=max"}, {"masked_pool", "mode=sum"},
+        {"masked_pool", "mode=mean"}};
+
+    for (size_t i = 0; i < 9 * N_ENGINES * sizeof pools / sizeof *pools; i++) {
+        const char *const *pool   = pools[i / 9 / N_ENGINES],
+                          *engine = engines[i / 9 % N_ENGINES];
+        pq_graph    *g            = pool_of_nine(pool[0], pool[1]);
+        const size_t n            = count_of(g, 0) / 9;
+        float        x[27], *y;
+        for (size_t k = 0; k < 9 * n; k++) {
+            x[k] = (float)(1 + k);
+        }
+        x[i % 9 * n + n - 2] = NAN;
+        if (engine_runs(engine)) {
+            y = run_graph(g, engine, 1, 1, x);
+            cr_expect(isnan(y[0]) && isfinite(y[1]),
+                      "%s, %s: %g, %g of a NaN in cell %zu", pool[0], engine,
+                      (double)y[0], (double)y[1], i % 9);
+            pq_free(y);
+        }
+        pq_graph_free(&g);
     }
 }
 
