@@ -2,7 +2,7 @@
 """Checks that rooms of src/ include only what src/meson.build's table allows, that no files
 of `exec` and `train` need each other in a circle, and that layer kinds are named in few files.
 
-usage: layering.py SRC ROOM:USED,USED… …     ("cli:*" may use every room)
+usage: layering.py SRC ROOMS     (the build's rooms.txt: lines ROOM:USED,USED…; "cli:*" may use every room)
 """
 import pathlib
 import re
@@ -57,8 +57,8 @@ def named_too_often(src):
             yield f"kind '{kind}' is named in {len(where)} files, not {MOST_FILES}: {', '.join(where)}"
 
 
-def main(src, edges):
-    src = pathlib.Path(src)
+def main(src, rooms):
+    src, edges = pathlib.Path(src), pathlib.Path(rooms).read_text().split()
     allowed = {room: set(used.split(",")) | {room} for room, used in (e.split(":") for e in edges)}
     faults = []
     for path in sorted(src.glob("*/*.[ch]")):
@@ -78,4 +78,4 @@ def main(src, edges):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(main(*sys.argv[1:]))
