@@ -214,16 +214,20 @@ cleanup:
     return st;
 }
 
-pq_status pq_file_commit(const char *temporary, const char *path, pq_err *err)
+/* Gives a temporary file its name, once it is on disk if it has to be. */
+static pq_status commit(const char *temporary, const char *path, bool sync, pq_err *err)
 {
-    const int   fd = open(temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int         fd = -1;
     struct stat s;
     pq_status   st;
 
     PQ_CHECK(lstat(path, &s) != 0 || S_ISREG(s.st_mode), PQ_ERR_ACCESS,
              "%s: is there and not a regular file: it is not replaced", path);
-    PQ_CHECK(fd >= 0 && fsync(fd) == 0, pq_status_of_errno(errno),
-             "%s: cannot be written: %s", path, strerror(errno));
+    if (sync) {
+        fd = open(temporary, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        PQ_CHECK(fd >= 0 && fsync(fd) == 0, pq_status_of_errno(errno),
+                 "%s: cannot be written: %s", path, strerror(errno));
+    }
     PQ_CHECK(rename(temporary, path) == 0, pq_status_of_errno(errno),
              "%s: cannot be written: %s", path, strerror(errno));
 cleanup:
@@ -236,7 +240,13 @@ cleanup:
     return st;
 }
 
-pq_status pq_file_write(const char *path, const void *bytes, size_t n, pq_err *err)
+pq_status pq_file_commit(const char *temporary, const char *path, pq_err *err)
+{
+    return commit(temporary, path, true, err);
+}
+
+static pq_status write_whole(const char *path, const void *bytes, size_t n, bool sync,
+                             pq_err *err)
 {
     char     *temporary = NULL;
     FILE     *file      = NULL;
@@ -249,7 +259,7 @@ pq_status pq_file_write(const char *path, const void *bytes, size_t n, pq_err *e
     PQ_CHECK(fwrite(bytes, 1, n, file) == n && fflush(file) == 0,
              pq_status_of_errno(errno), "%s: cannot be written: %s", path,
              strerror(errno));
-    PQ_TRY(pq_file_commit(temporary, path, err));
+    PQ_TRY(commit(temporary, path, sync, err));
 cleanup:
     if (file != NULL) {
         (void)fclose(file);
@@ -259,6 +269,17 @@ cleanup:
     }
     pq_free(temporary);
     return st;
+}
+
+pq_status pq_file_write(const char *path, const void *bytes, size_t n, pq_err *err)
+{
+    return write_whole(path, bytes, n, true, err);
+}
+
+pq_status pq_file_write_unsynced(const char *path, const void *bytes, size_t n,
+                                 pq_err *err)
+{
+    return write_whole(path, bytes, n, false, err);
 }
 
 const char *pq_path_base(const char *path)

@@ -40,6 +40,12 @@ pq_status pq_file_read(const char *path, size_t max_bytes, char **out, size_t *n
 /** Replaces a file by n bytes, atomically. @retval PQ_ERR_IO  Nothing was changed. */
 pq_status pq_file_write(const char *path, const void *bytes, size_t n, pq_err *err);
 
+/** The same without waiting for the disk: whatever happens to this process the file is
+ * whole, but when the machine fails parts of it may be missing or zero. For what whoever
+ * reads it sees then, as in JSON, and can do without. */
+pq_status pq_file_write_unsynced(const char *path, const void *bytes, size_t n,
+                                 pq_err *err);
+
 /** Opens a file to read: its descriptor, or -1 with errno. Pipes and devices are refused
  * without waiting for them (ENOTSUP). Everything that reads a file opens it so. */
 int pq_file_open(const char *path);

@@ -51,16 +51,16 @@ static char *checkpoint_path(const work *w)
                      w->cell->artifact[w->done + 1]);
 }
 
-static char *changes_path(const work *w, size_t stages)
+static char *changes_path(const pq_cells *cells, const char *artifact)
 {
-    return pq_format("%s/models/%s.json", w->cells->dir, w->cell->artifact[stages]);
+    return pq_format("%s/models/%s.json", cells->dir, artifact);
 }
 
 /* Takes up the model of a prefix if it and what was done to it are there and whole. */
 static bool take_up(work *w, size_t stages)
 {
     char  *model   = pq_artifact_path(w->cells, w->cell->artifact[stages]);
-    char  *changes = changes_path(w, stages);
+    char  *changes = changes_path(w->cells, w->cell->artifact[stages]);
     char  *bytes   = NULL;
     size_t n       = 0;
     bool   fine    = model != NULL && changes != NULL &&
@@ -117,43 +117,40 @@ cleanup:
     return st;
 }
 
-/* The network before any stage, as it was when the keys were made. */
-static pq_status load_model(const pq_cells *c, pq_graph **out, pq_err *err)
+/* Saves a model and what was done to it; that first, so that a model is never without it:
+ * whoever takes it up reads it whole or computes the model again. */
+static pq_status save(const pq_cells *c, const char *artifact, const pq_graph *graph,
+                      const json_t *changes, pq_err *err)
 {
-    char      hash[PQ_HASH_TEXT];
-    pq_graph *graph = NULL;
+    char     *model = pq_artifact_path(c, artifact);
+    char     *notes = changes_path(c, artifact);
+    pq_text   text  = {0};
     pq_status st;
 
-    PQ_TRY(pq_input_model(c->config, c->weights, c->arch, &graph, err));
-    PQ_TRY(pq_graph_hash(graph, hash, err));
-    PQ_CHECK(strcmp(hash, c->model_hash) == 0, PQ_ERR_CONFIG,
-             "%s: holds another model than when the run began; run again",
-             c->weights != NULL ? c->weights : c->config->model.zoo);
-    *out  = graph;
-    graph = NULL;
+    PQ_CHECK(model != NULL && notes != NULL && pq_json_add(changes, &text), PQ_ERR_NOMEM,
+             "cannot allocate a path");
+    PQ_TRY(pq_cells_unchanged(c, err));
+    PQ_TRY(pq_folder_make_inside(c->dir, "models", NULL, err));
+    PQ_TRY(pq_file_write_unsynced(notes, text.text, text.length, err));
+    PQ_TRY(pq_model_save(graph, model, err));
 cleanup:
-    pq_graph_free(&graph);
+    pq_free(model);
+    pq_free(notes);
+    pq_text_free(&text);
     return st;
 }
 
-/* Saves what is there now; the changes first, so that a model is never without them. */
-static pq_status save(work *w, pq_err *err)
+pq_status pq_cells_save_model(const pq_cells *cells, pq_err *err)
 {
-    char     *model   = pq_artifact_path(w->cells, w->cell->artifact[w->done]);
-    char     *changes = changes_path(w, w->done);
-    pq_text   text    = {0};
-    pq_status st;
+    json_t   *changes = json_array();
+    pq_status st      = PQ_OK;
 
-    PQ_CHECK(model != NULL && changes != NULL && pq_json_add(w->changes, &text),
-             PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(pq_cells_unchanged(w->cells, err));
-    PQ_TRY(pq_folder_make_inside(w->cells->dir, "models", NULL, err));
-    PQ_TRY(pq_file_write(changes, text.text, text.length, err));
-    PQ_TRY(pq_model_save(w->graph, model, err));
+    PQ_CHECK(changes != NULL, PQ_ERR_NOMEM, "cannot allocate changes");
+    if (cells->n > 0) { /* all cells begin with it */
+        PQ_TRY(save(cells, cells->cells[0].artifact[0], cells->model, changes, err));
+    }
 cleanup:
-    pq_free(model);
-    pq_free(changes);
-    pq_text_free(&text);
+    json_decref(changes);
     return st;
 }
 
@@ -184,7 +181,7 @@ static void keep_history(void *context, const pq_graph *trained,
 /* The network before any stage. */
 static pq_status open_teacher(work *w, pq_err *err)
 {
-    return w->teacher != NULL ? PQ_OK : load_model(w->cells, &w->teacher, err);
+    return w->teacher != NULL ? PQ_OK : pq_graph_clone(w->cells->model, &w->teacher, err);
 }
 
 /* Splits to train on, and the network before any stage as teacher. */
@@ -250,7 +247,7 @@ static pq_status apply_stage(work *w, const pq_stage *stage, pq_err *err)
     w->graph = next;
     next     = NULL;
     w->done++;
-    PQ_TRY(save(w, err));
+    PQ_TRY(save(w->cells, w->cell->artifact[w->done], w->graph, w->changes, err));
     (void)unlink(checkpoint);
 cleanup:
     if (st == PQ_ERR_NUMERIC) { /* going on would end there again */
@@ -259,6 +256,22 @@ cleanup:
     pq_graph_free(&next);
     pq_free(changes);
     pq_free(checkpoint);
+    return st;
+}
+
+/* Takes up the longest prefix of stages that has a model, or the network before any
+ * stage, which was saved before the first cell. */
+static pq_status begin(work *w, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = w->cell->variant->n_stages; i > 0 && !w->options->fresh; i--) {
+        if (take_up(w, i)) {
+            return PQ_OK;
+        }
+    }
+    PQ_TRY(pq_graph_clone(w->cells->model, &w->graph, err));
+cleanup:
     return st;
 }
 
@@ -271,14 +284,7 @@ static pq_status compress(work *w, pq_err *err)
     PQ_CHECK(folder != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_CHECK(pq_path_is_inside(w->cells->dir, "cache"), PQ_ERR_IO,
              "%s: is a link; a folder of results is written in itself alone", folder);
-    for (size_t i = variant->n_stages + 1;
-         i-- > 0 && w->graph == NULL && !w->options->fresh;) {
-        (void)take_up(w, i);
-    }
-    if (w->graph == NULL) {
-        PQ_TRY(load_model(w->cells, &w->graph, err));
-        PQ_TRY(save(w, err));
-    }
+    PQ_TRY(begin(w, err));
     PQ_TRY(pq_cache_open(folder, &w->cache, err));
     while (w->done < variant->n_stages) {
         PQ_TRY(apply_stage(w, variant->stages[w->done], err));

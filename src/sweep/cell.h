@@ -20,6 +20,14 @@ typedef struct {
 } pq_cell_options;
 
 /**
+ * Saves the network before any stage. Done once, before the processes of cells are made:
+ * they find the libraries as writing and reading a model leaves them, and need not look
+ * up each function again.
+ * @retval PQ_ERR_IO, PQ_ERR_ACCESS  The folder cannot be written.
+ */
+pq_status pq_cells_save_model(const pq_cells *cells, pq_err *err);
+
+/**
  * Computes a cell and writes its record, its model and its curves.
  *
  * Starts from the longest prefix of stages whose model is in the results folder.

@@ -64,8 +64,9 @@ typedef struct {
     size_t          n;
     pq_cell        *cells;     /**< [n] */
     size_t          reference; /**< index of the first cell without stages, or SIZE_MAX */
-    pq_head         head;      /**< what the model's outputs mean */
-    size_t          width;     /**< and how many they are */
+    pq_graph       *model; /**< the network before any stage: what `model_hash` is of */
+    pq_head         head;  /**< what the model's outputs mean */
+    size_t          width; /**< and how many they are */
     size_t          n_features;
     char          **features;   /**< [n_features] the model's, or NULL */
     char            note[1024]; /**< what is assumed about the inputs, or "" */

@@ -484,7 +484,6 @@ pq_status pq_cells_dataset(const pq_cells *cells, const char *path, pq_dataset *
 pq_status pq_cells_find_inputs(pq_cells *c, pq_hash_memo *memo, pq_err *err)
 {
     const pq_config *config = c->config;
-    pq_graph        *graph  = NULL;
     pq_status        st     = PQ_OK;
 
     (void)clock_gettime(CLOCK_REALTIME, &c->start);
@@ -502,22 +501,21 @@ pq_status pq_cells_find_inputs(pq_cells *c, pq_hash_memo *memo, pq_err *err)
     } else if (config->model.arch != NULL) {
         PQ_TRY(pq_input_find(config, "architecture", config->model.arch, &c->arch, err));
     }
-    PQ_TRY(pq_input_model(config, c->weights, c->arch, &graph, err));
-    c->head  = pq_graph_head(graph);
-    c->width = pq_graph_width(graph);
-    if (graph->feature_names != NULL) {
-        PQ_TRY(pq_texts_copy((const char *const *)graph->feature_names, graph->n_features,
-                             &c->features, err));
-        c->n_features = graph->n_features;
+    PQ_TRY(pq_input_model(config, c->weights, c->arch, &c->model, err));
+    c->head  = pq_graph_head(c->model);
+    c->width = pq_graph_width(c->model);
+    if (c->model->feature_names != NULL) {
+        PQ_TRY(pq_texts_copy((const char *const *)c->model->feature_names,
+                             c->model->n_features, &c->features, err));
+        c->n_features = c->model->n_features;
     }
-    PQ_TRY(hash_model(c, graph, memo, err));
+    PQ_TRY(hash_model(c, c->model, memo, err));
     PQ_TRY(note_inputs(c, c->weights != NULL, (const char *const *)&c->weights, err));
     PQ_TRY(note_inputs(c, c->arch != NULL && !pq_zoo_has(c->arch),
                        (const char *const *)&c->arch, err));
     if (c->data != NULL) {
-        PQ_TRY(find_events(c, graph, memo, err));
+        PQ_TRY(find_events(c, c->model, memo, err));
     }
 cleanup:
-    pq_graph_free(&graph);
     return st;
 }

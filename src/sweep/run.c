@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/clock.h"
 #include "core/file.h"
@@ -49,15 +48,6 @@ pq_status pq_sweep_check_signal(pq_err *err)
              "interrupted by signal %d; what is done is kept", (int)stop_signal);
 cleanup:
     return st;
-}
-
-/* Small cells take milliseconds, large ones minutes. */
-void pq_sweep_pause(double since_s)
-{
-    const bool            fresh = pq_clock_wall_s() - since_s < 0.05;
-    const struct timespec pause = {0, fresh ? 200000 : 2000000};
-
-    (void)nanosleep(&pause, NULL);
 }
 
 bool pq_sweep_selects(const sweep *s, const pq_cell *cell)

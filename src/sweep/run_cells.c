@@ -61,7 +61,6 @@ static pq_status start_cell(sweep *s, slot *at, pq_err *err)
             (pq_cell_options){.threads = cores > s->n_slots ? cores / s->n_slots : 1,
                               .fresh   = s->options->force};
         s->states[i] = AT_WORK;
-        s->started_s = pq_clock_wall_s();
         return pq_worker_start(
             &at->worker, cell_work, at,
             (pq_worker_limits){limits->cell_timeout_s, limits->memory_bytes}, err);
@@ -131,13 +130,34 @@ static void show_note(const sweep *s)
     }
 }
 
+/* Waits for a worker to end; where a cell waits for a prefix that one makes, looks often.
+ */
+static void wait_for_slots(const sweep *s, const pq_worker **workers)
+{
+    size_t running = 0;
+
+    for (size_t i = 0; i < s->n_slots; i++) {
+        workers[i] = &s->slots[i].worker;
+        running += workers[i]->pid != 0;
+    }
+    pq_workers_wait(workers, s->n_slots,
+                    running < s->n_slots && s->ended + running < s->todo
+                        ? PQ_SWEEP_LOOK_S / 10
+                        : PQ_SWEEP_LOOK_S);
+}
+
 pq_status pq_sweep_compute(sweep *s, pq_err *err)
 {
-    bool      busy = s->todo > 0;
-    pq_status st   = PQ_OK;
+    const pq_worker **workers = NULL;
+    bool              busy    = s->todo > 0;
+    pq_status         st      = PQ_OK;
 
     s->n_slots = s->options->jobs > 1 ? s->options->jobs : 1;
     PQ_NEW(s->slots, s->n_slots);
+    PQ_NEW(workers, s->n_slots);
+    if (busy) {
+        PQ_TRY(pq_cells_save_model(s->cells, err));
+    }
     pq_progress_report(s->options->progress, "cells", 0, s->todo, NULL);
     while (busy) {
         PQ_TRY(pq_sweep_check_signal(err));
@@ -147,7 +167,7 @@ pq_status pq_sweep_compute(sweep *s, pq_err *err)
         }
         if (busy) {
             show_note(s);
-            pq_sweep_pause(s->started_s);
+            wait_for_slots(s, workers);
         }
     }
 cleanup:
@@ -155,6 +175,7 @@ cleanup:
         pq_worker_stop(&s->slots[i].worker);
     }
     pq_free(s->slots);
+    pq_free(workers);
     s->slots = NULL;
     return st;
 }

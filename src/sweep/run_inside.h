@@ -23,16 +23,16 @@ typedef struct {
     size_t                  n_slots;
     slot                   *slots;
     size_t                  todo, ended;
-    double                  started_s; /* the last cell */
-    size_t                  first;     /* no cell before it waits */
-    pq_shelf               *shelf;     /* closed while cells are computed */
+    size_t                  first; /* no cell before it waits */
+    pq_shelf               *shelf; /* closed while cells are computed */
 } sweep;
 
 /** Fails once a signal has come. @retval PQ_ERR_INTERRUPTED  What is done is kept. */
 pq_status pq_sweep_check_signal(pq_err *err);
 
-/** Waits for as long as a look at workers is not worth it: `since_s` their last start. */
-void pq_sweep_pause(double since_s);
+/** Seconds after which workers are looked at, even if none has ended: for what they tell,
+ * and their limits. */
+#define PQ_SWEEP_LOOK_S 0.02
 
 /** Whether `only` names a cell. */
 bool pq_sweep_selects(const sweep *s, const pq_cell *cell);

@@ -66,6 +66,7 @@ pq_status pq_sweep_time(sweep *s, pq_sweep_summary *summary, pq_err *err)
     bool            *due    = NULL;
     pq_timing_task   task   = {.cells = s->cells};
     pq_worker        worker = {0};
+    const pq_worker *at     = &worker;
     pq_worker_state  state;
     pq_err           why = {0};
     size_t           n   = 0;
@@ -83,7 +84,7 @@ pq_status pq_sweep_time(sweep *s, pq_sweep_summary *summary, pq_err *err)
     PQ_TRY(pq_worker_start(&worker, timing_work, &task, (pq_worker_limits){0}, err));
     while ((state = pq_worker_poll(&worker, &why)) == PQ_WORKER_RUNNING) {
         PQ_TRY(pq_sweep_check_signal(err));
-        pq_sweep_pause(0.0);
+        pq_workers_wait(&at, 1, PQ_SWEEP_LOOK_S);
     }
     PQ_CHECK(state == PQ_WORKER_OK, why.code, "latency: %s", why.message);
     summary->timed = n;

@@ -3,13 +3,16 @@
 
 #include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/clock.h"
@@ -52,8 +55,22 @@ static void settle(pid_t parent, pq_worker_limits limits)
     }
 }
 
+/* Since Linux 5.3; without it waiting is looking again and again. */
+static int open_end(pid_t pid)
+{
+#ifdef SYS_pidfd_open
+    return (int)syscall(SYS_pidfd_open, pid, 0U);
+#else
+    (void)pid;
+    return -1;
+#endif
+}
+
 static void release(pq_worker *w)
 {
+    if (w->ended >= 0) {
+        (void)close(w->ended);
+    }
     (void)munmap(w->shared, sizeof *w->shared);
     *w = (pq_worker){0};
 }
@@ -68,7 +85,7 @@ pq_status pq_worker_start(pq_worker *w, pq_work run, void *context,
     pq_status   st;
 
     PQ_CHECK(shared != MAP_FAILED, PQ_ERR_NOMEM, "cannot share memory with a process");
-    *w  = (pq_worker){0, pq_clock_wall_s(), limits, shared};
+    *w  = (pq_worker){0, -1, pq_clock_wall_s(), limits, shared};
     pid = fork();
     if (pid < 0) {
         release(w);
@@ -85,7 +102,8 @@ pq_status pq_worker_start(pq_worker *w, pq_work run, void *context,
         w->shared->why = why;
         _exit(st == PQ_OK ? 0 : 1);
     }
-    w->pid = pid;
+    w->pid   = pid;
+    w->ended = open_end(pid);
 cleanup:
     return st;
 }
@@ -156,6 +174,27 @@ pq_worker_state pq_worker_poll(pq_worker *w, pq_err *why)
         state = PQ_WORKER_TIMEOUT;
     }
     return state;
+}
+
+void pq_workers_wait(const pq_worker *const *workers, size_t n, double seconds)
+{
+    enum { AT_ONCE = 64 };
+    struct pollfd   ends[AT_ONCE];
+    nfds_t          k = 0;
+    struct timespec pause;
+
+    for (size_t i = 0; i < n; i++) {
+        if (workers[i]->pid == 0) {
+            continue;
+        }
+        if (workers[i]->ended < 0 || k == AT_ONCE) { /* of this one nothing is heard */
+            seconds = fmin(seconds, 0.002);
+            continue;
+        }
+        ends[k++] = (struct pollfd){.fd = workers[i]->ended, .events = POLLIN};
+    }
+    pause = (struct timespec){(time_t)seconds, (long)(fmod(seconds, 1.0) * 1e9)};
+    (void)ppoll(ends, k, &pause, NULL);
 }
 
 void pq_worker_stop(pq_worker *w)

@@ -45,6 +45,7 @@ typedef struct {
 /** One worker; {0} is idle. */
 typedef struct {
     pid_t             pid;
+    int               ended;   /**< descriptor that can be read once it has, or -1 */
     double            start_s; /**< pq_clock_wall_s */
     pq_worker_limits  limits;
     pq_worker_shared *shared;
@@ -61,6 +62,10 @@ pq_status pq_worker_start(pq_worker *w, pq_work run, void *context,
  * @param[out] why  reason of any end but PQ_WORKER_OK
  */
 pq_worker_state pq_worker_poll(pq_worker *w, pq_err *why);
+
+/** Waits until one of the workers that run has ended, at most so long; idle ones do not
+ * count. */
+void pq_workers_wait(const pq_worker *const *workers, size_t n, double seconds);
 
 /** In the worker: progress of the work, for pq_worker_note. */
 pq_progress pq_worker_progress(pq_worker *w);

@@ -34,6 +34,10 @@ Test(file, appears_whole_and_replaces_the_old_one)
     cr_expect_eq(n, 6);
     cr_expect_str_eq(bytes, "second");
     pq_free(bytes);
+    cr_assert_eq(pq_file_write_unsynced(path, "3rd", 3, NULL), PQ_OK);
+    cr_assert_eq(pq_file_read(path, 100, &bytes, &n, NULL), PQ_OK);
+    cr_expect_str_eq(bytes, "3rd");
+    pq_free(bytes);
     pq_free(path);
     pq_free(folder);
 }

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <time.h>
 
+#include "core/clock.h"
 #include "sweep/worker.h"
 
 /* AddressSanitizer needs more address space than any limit allows. */
@@ -162,6 +163,37 @@ Test(worker, a_crash_for_want_of_any_memory_is_no_crash)
                  PQ_WORKER_CRASHED);
     cr_expect_eq(end_of(refuse, (pq_worker_limits){.memory_bytes = 1e6}, &why),
                  PQ_WORKER_FAILED, "what has a reason keeps it");
+}
+
+static pq_status last_a_while(void *context, pq_err *err)
+{
+    (void)context;
+    (void)err;
+    pause_ms(150);
+    return PQ_OK;
+}
+
+Test(worker, waiting_ends_with_the_first_that_ends_or_the_time)
+{
+    pq_worker              w[3]  = {0}; /* the second idle */
+    const pq_worker *const all[] = {&w[0], &w[1], &w[2]};
+    pq_err                 why   = {0};
+    double                 start;
+
+    OK(pq_worker_start(&w[0], dawdle, NULL, (pq_worker_limits){0}, ERR));
+    OK(pq_worker_start(&w[2], last_a_while, NULL, (pq_worker_limits){0}, ERR));
+    start = pq_clock_wall_s();
+    while (pq_worker_poll(&w[2], &why) == PQ_WORKER_RUNNING &&
+           pq_clock_wall_s() - start < 20.0) {
+        pq_workers_wait(all, 3, 20.0); /* short where the system cannot tell */
+    }
+    cr_expect_eq(w[2].pid, 0, "it has ended while the other goes on");
+    cr_expect_lt(pq_clock_wall_s() - start, 15.0);
+    start = pq_clock_wall_s();
+    pq_workers_wait(all, 1, 0.01);
+    cr_expect_lt(pq_clock_wall_s() - start, 15.0, "the first runs for much longer");
+    cr_expect_eq(pq_worker_poll(&w[0], &why), PQ_WORKER_RUNNING);
+    pq_worker_stop(&w[0]);
 }
 
 Test(worker, can_be_stopped_at_any_time)
