@@ -87,7 +87,7 @@ PQUANT_API size_t pquant_model_shape(const pquant_model *model, size_t input,
 
 /**
  * Runs n samples as they are: a scaler of the model is not applied.
- * @param[in]  engine  "blas", "reference", …, or NULL for the first
+ * @param[in]  engine  "float32", "reference", …, or NULL for the first
  * @param[in]  inputs  one a graph input, each [n, shape]
  * @param[out] output  [n, output's shape]
  * @return 0, or non-zero on failure

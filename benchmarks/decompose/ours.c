@@ -147,7 +147,7 @@ EXPORT double bench_read(const float *data, size_t n)
 /* 16 -> 10 with modes (4, 4) -> (2, 5) and rank 2; seconds of one sample, or -1. */
 EXPORT double bench_layer(size_t calls)
 {
-    const pq_plan_options options  = {.engine = "blas", .batch = 1};
+    const pq_plan_options options  = {.engine = "float32", .batch = 1};
     pq_rng                rng      = pq_rng_stream(1, "bench");
     pq_shape              shapes[] = {PQ_SHAPE(1, 2, 4, 2), PQ_SHAPE(2, 5, 4, 1)};
     const char           *in       = "in";

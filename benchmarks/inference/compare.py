@@ -54,7 +54,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for name, build, file, batch, x in works:
             f = prepare.Folder(folder, f"{name.split()[0]}-{batch}", build(), x.numpy())
-            found, calm = contest.compare(f"{name} batch {batch}", [f.ours(a.library, file, "blas")], f.rivals(), a.rounds, note(f))
+            found, calm = contest.compare(f"{name} batch {batch}", [f.ours(a.library, file, "float32")], f.rivals(), a.rounds, note(f))
             rows, fair = rows + found, fair and calm
             turns.write(a.csv, rows)
     sys.exit(0 if fair else "a rival was more than 15 % off its time alone: repeat on a quieter machine")

@@ -17,7 +17,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "core/threads.h"
-#include "exec/engine.h"
+#include "exec/onednn.h"
 #include "kernels/bf16.h"
 
 static const pq_option options[] = {
@@ -69,16 +69,6 @@ static double timing_spread(void)
     return (times[3 * RUNS / 4] - times[RUNS / 4]) / times[RUNS / 2];
 }
 
-/* What oneDNN runs with, which may be less than the processor has; "" without it. */
-static const char *onednn_isa(void)
-{
-    const pq_engine *engine = NULL;
-
-    return pq_engine_find("onednn", &engine, NULL) == PQ_OK && engine->isa != NULL
-               ? engine->isa()
-               : "";
-}
-
 static json_t *gather(void)
 {
     struct utsname host = {0};
@@ -106,7 +96,7 @@ static json_t *gather(void)
         wanted != NULL     ? wanted
         : coretype != NULL ? coretype
                            : "",
-        "onednn_isa", onednn_isa(), "bf16",
+        "onednn_isa", pq_onednn_isa(), "bf16",
         pq_bf16_find() != NULL ? pq_bf16_find()->name : "", "engines", engines, "hdf5",
         hdf5, "jansson", JANSSON_VERSION, "sqlite", sqlite3_libversion(), "curl",
         LIBCURL_VERSION, "gnuplot", have_program("gnuplot"), "c_compiler",

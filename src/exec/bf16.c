@@ -1,7 +1,7 @@
 /*
  * Dense layers and convolutions with inputs and weights rounded to bfloat16 and sums in
  * float32, by AVX-512 BF16; values between layers, biases, residuals and all other kinds
- * are float32, as in `blas`. A BatchNorm is folded in before a weight is rounded. The
+ * are float32, as in `float32`. A BatchNorm is folded in before a weight is rounded. The
  * dense layer that gives the answer, behind others, is float32 too: it is small, and its
  * rounding is what turns a close decision (13 of 10,000 events of ResNet-8).
  */
@@ -14,7 +14,7 @@
 #include "exec/linear.h"
 #include "kernels/bf16.h"
 
-extern const pq_engine pq_engine_blas;
+extern const pq_engine pq_engine_float32;
 
 enum { CHUNK = 256 /**< rows of a flat layer that are rounded and computed together */ };
 
@@ -269,15 +269,24 @@ static pq_status prepare(const pq_step *step, size_t tile, pq_op **out, pq_err *
         !is_depthwise(layer) && !is_answer(step)) {
         return prepare_linear(step, kernels, out, err);
     }
-    return pq_engine_blas.prepare(step, tile, out, err);
+    return pq_engine_float32.prepare(step, tile, out, err);
 cleanup:
     return st;
 }
 
+static void describe(pq_text *out)
+{
+    const pq_bf16_kernels *kernels = pq_bf16_find();
+
+    pq_text_add(out, "%s, %s", pq_isa_name(pq_cpu_isa()),
+                kernels != NULL ? kernels->name : "no bf16");
+}
+
 const pq_engine pq_engine_bf16 = {
     .name       = "bf16",
-    .summary    = "as `blas`, with products of bfloat16 summed in float32",
+    .summary    = "as `float32`, with products of bfloat16 summed in float32",
     .item_bytes = sizeof(float),
+    .describe   = describe,
     .fuses      = pq_linear_fuses,
     .prepare    = prepare,
 };

@@ -8,7 +8,7 @@
 #include "exec/quantize.h"
 #include "kernels/kernels.h"
 
-extern const pq_engine pq_engine_blas;
+extern const pq_engine pq_engine_float32;
 
 const pq_quant *pq_byte_grid(const pq_graph *graph, size_t node)
 {
@@ -252,7 +252,7 @@ pq_status pq_bytes_between(const pq_step *step, size_t tile, pq_op **out, pq_err
         b->in_count[i] = pq_node_count(step->graph, step->in[i]);
         floats += rounded(tile * b->in_count[i]);
     }
-    PQ_TRY(pq_engine_blas.prepare(step, tile, &b->inner, err));
+    PQ_TRY(pq_engine_float32.prepare(step, tile, &b->inner, err));
     b->op.scratch_bytes = floats * sizeof(float) + b->inner->scratch_bytes;
     b->op.weight_bytes  = b->inner->weight_bytes;
     b->op.kernel        = b->inner->kernel;

@@ -27,7 +27,7 @@ bool pq_bytes_has(const pq_step *step);
 /** Sum of two inputs, with relu where fused, or the mean over all positions. */
 pq_status pq_bytes_prepare(const pq_step *step, pq_op **out, pq_err *err);
 
-/** Any step by the `blas` engine in floats, between bytes where there are grids. */
+/** Any step by the `float32` engine in floats, between bytes where there are grids. */
 pq_status pq_bytes_between(const pq_step *step, size_t tile, pq_op **out, pq_err *err);
 
 #endif

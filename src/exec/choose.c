@@ -2,7 +2,6 @@
 
 #include "core/memory.h"
 #include "exec/engine.h"
-#include "kernels/bytes.h"
 
 /* Whether an engine multiplies whole numbers in any layer. */
 static pq_status is_whole(const pq_graph *graph, const char *engine, bool *whole,
@@ -26,18 +25,14 @@ cleanup:
 pq_status pq_plan_engines(const pq_graph *graph, const char **engines, size_t *n,
                           pq_err *err)
 {
-    const pq_engine *found = NULL;
-    bool             whole = false;
-    pq_status        st    = PQ_OK;
+    bool      whole = false;
+    pq_status st;
 
-    engines[0] = "blas";
+    engines[0] = "float32";
     *n         = 1;
-    if (pq_engine_find("onednn", &found, NULL) != PQ_OK) { /* not in this build */
-        return PQ_OK;
-    }
-    PQ_TRY(is_whole(graph, "onednn", &whole, err));
+    PQ_TRY(is_whole(graph, "int8", &whole, err));
     if (whole) {
-        engines[(*n)++] = "onednn";
+        engines[(*n)++] = "int8";
     }
 cleanup:
     return st;
@@ -45,17 +40,14 @@ cleanup:
 
 void pq_engine_describe(const char *engine, pq_text *out)
 {
-    const bool       any   = strcmp(engine, "auto") == 0;
     const pq_engine *found = NULL;
 
-    if (any || pq_engine_find(engine, &found, NULL) != PQ_OK || found->isa == NULL) {
-        pq_text_add(out, "%s", pq_isa_name(pq_cpu_isa()));
-    }
-    if (any) {
-        (void)pq_engine_find("onednn", &found, NULL);
-    }
-    if (found != NULL && found->isa != NULL) {
-        pq_text_add(out, "%s%s%s", any ? ", oneDNN " : "oneDNN ", found->isa(),
-                    pq_bytes_find() != NULL ? ", bytes vnni" : "");
+    if (strcmp(engine, "auto") == 0) {
+        pq_engine_describe("float32", out);
+        pq_text_add(out, "; ");
+        pq_engine_describe("int8", out);
+    } else if (pq_engine_find(engine, &found, NULL) == PQ_OK && found->describe != NULL) {
+        pq_text_add(out, "%s ", found->name);
+        found->describe(out);
     }
 }

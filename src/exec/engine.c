@@ -26,8 +26,17 @@ const char *const pq_engine_choices[] = {
 #define X(word) #word,
 #include "exec/engines.def"
 #undef X
+    "blas",
+    "onednn",
     NULL,
 };
+
+const char *pq_engine_named(const char *name)
+{
+    return strcmp(name, "blas") == 0     ? "float32"
+           : strcmp(name, "onednn") == 0 ? "int8"
+                                         : name;
+}
 
 enum { ENGINES = sizeof engines / sizeof engines[0] };
 
@@ -40,6 +49,7 @@ pq_status pq_engine_find(const char *name, const pq_engine **out, pq_err *err)
     if (st != PQ_OK) {
         return st;
     }
+    name = pq_engine_named(name);
     for (size_t i = 0; i < ENGINES; i++) {
         if (strcmp(engines[i]->name, name) == 0) {
             *out = engines[i];

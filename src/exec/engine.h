@@ -79,12 +79,13 @@ struct pq_engine {
      */
     pq_status (*prepare)(const pq_step *step, size_t tile, pq_op **out, pq_err *err);
 
-    /** Instruction set that a foreign library uses; NULL = ours, pq_cpu_isa(). */
-    const char *(*isa)(void);
+    /** Adds what the engine's numbers depend on beside the model and its inputs:
+     * instruction set, libraries; NULL = nothing, they are the same on every machine. */
+    void (*describe)(pq_text *out);
 };
 
-/** Engine of a name. @retval PQ_ERR_UNSUPPORTED  Unknown, with "did you mean" and the
- * list. */
+/** Engine of a name or of an older one. @retval PQ_ERR_UNSUPPORTED  Unknown, with "did
+ * you mean" and the list. */
 pq_status pq_engine_find(const char *name, const pq_engine **out, pq_err *err);
 
 /**

@@ -1,26 +1,14 @@
-/*
- * int8 convolutions and dense layers by oneDNN 2.6, in uint8 codes from layer to layer;
- * by words of 16 bits (words.c) where it cannot take a layer exactly: without VNNI it
- * adds two products in 16 bits, so that weights of 8 would overflow.
- *
- * A value is held as bytes, code minus the lowest code, where it has a grid of at most
- * 8 bits; everything else is float32, and computed by the `blas` engine's operations
- * between codes. oneDNN's sums are exact; it scales and rounds in float32, so that a
- * result may be the neighbour of the code that the integer engine gives.
- */
+#include "exec/onednn.h"
+
 #include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include "core/memory.h"
 #include "exec/bytes.h"
-#include "exec/bytes_dense.h"
 #include "exec/codes.h"
 #include "exec/onednn_primitive.h"
-#include "exec/words.h"
 #include "layers/kinds.h"
-
-extern const pq_engine pq_engine_blas;
 
 typedef struct {
     pq_op           op;
@@ -82,44 +70,6 @@ static bool weights_fit(const pq_units *u)
         }
     }
     return u->bound <= INT32_MAX;
-}
-
-/* Whole numbers of a layer on bytes, or NULL where it is computed in float32. A grid on
-   what it gives must be one of bytes. */
-static pq_status units_of(const pq_step *step, pq_units **out, pq_err *err)
-{
-    const pq_graph *g = step->graph;
-    pq_status       st;
-
-    PQ_TRY(pq_units_create(g, step->node, out, NULL, err));
-    if (*out != NULL &&
-        (pq_byte_grid(g, step->in[0]) == NULL || !pq_words_fit(*out) ||
-         (g->nodes[step->last].quant != NULL && pq_byte_grid(g, step->last) == NULL))) {
-        pq_units_free(out);
-    }
-cleanup:
-    return st;
-}
-
-static pq_fusion fuses(const pq_step *step, size_t next)
-{
-    const pq_node *nodes = step->graph->nodes;
-    pq_step        both  = *step;
-    pq_units      *units = NULL;
-    bool           whole;
-
-    both.last = next;
-    if (step->activation != PQ_NO_NODE ||
-        strcmp(nodes[next].layer->kind->name, "relu") != 0) {
-        return PQ_FUSE_NOT;
-    }
-    (void)units_of(&both, &units, NULL);
-    whole = units != NULL;
-    pq_units_free(&units);
-    return whole || (strcmp(nodes[step->node].layer->kind->name, "add") == 0 &&
-                     pq_bytes_has(&both))
-               ? PQ_FUSE_ACTIVATION
-               : PQ_FUSE_NOT;
 }
 
 /* A dense layer is a convolution of 1 x 1 over its rows. */
@@ -203,9 +153,8 @@ static void fill_affine(const pq_quant *to, pq_dnnl_shape *s, float *bias)
     s->source_zero = padded ? s->source_zero : 0;
 }
 
-/* *out stays NULL where oneDNN has no fast kernel. */
-static pq_status prepare_units(const pq_step *step, size_t tile, const pq_units *units,
-                               pq_op **out, pq_err *err)
+pq_status pq_onednn_prepare(const pq_step *step, size_t tile, const pq_units *units,
+                            pq_op **out, pq_err *err)
 {
     const pq_graph *g  = step->graph;
     const pq_quant *to = pq_byte_grid(g, step->last);
@@ -219,6 +168,9 @@ static pq_status prepare_units(const pq_step *step, size_t tile, const pq_units 
     if (to != NULL) {
         s.target_zero = pq_byte_zero(to);
         s.codes       = pq_quant_most(to, 0) - pq_quant_least(to, 0) + 1;
+    }
+    if (!pq_dnnl_start() || !weights_fit(units)) {
+        return PQ_OK;
     }
     PQ_NEW(d, 1);
     PQ_NEW(d->bias, units->outputs);
@@ -256,42 +208,14 @@ cleanup:
     return st;
 }
 
-static pq_status prepare(const pq_step *step, size_t tile, pq_op **out, pq_err *err)
+void pq_onednn_describe(pq_text *out)
 {
-    pq_units *units = NULL;
-    pq_op    *op    = NULL;
-    pq_status st;
+    const dnnl_version_t *v = dnnl_version();
 
-    PQ_TRY(units_of(step, &units, err));
-    if (units != NULL) {
-        PQ_TRY(pq_bytes_dense_prepare(step, units, &op, err));
-    }
-    if (units != NULL && op == NULL && pq_dnnl_start() && weights_fit(units)) {
-        PQ_TRY(prepare_units(step, tile, units, &op, err));
-    }
-    if (units != NULL && op == NULL) {
-        PQ_TRY(pq_words_prepare(step, units, pq_kernels_find(pq_cpu_isa()),
-                                PQ_WORDS_BYTES, pq_byte_grid(step->graph, step->in[0]),
-                                pq_byte_grid(step->graph, step->last), &op, err));
-    } else if (op == NULL && pq_bytes_has(step)) {
-        PQ_TRY(pq_bytes_prepare(step, &op, err));
-    }
-    if (op == NULL) {
-        PQ_TRY(pq_bytes_between(step, tile, &op, err));
-    }
-    *out = op;
-cleanup:
-    pq_units_free(&units);
-    return st;
+    pq_text_add(out, ", oneDNN %d.%d.%d %s", v->major, v->minor, v->patch, pq_dnnl_isa());
 }
 
-const pq_engine pq_engine_onednn = {
-    .name       = "onednn",
-    .summary    = "int8 convolutions and dense layers by oneDNN, the rest as `blas`",
-    .item_bytes = sizeof(float),
-    .take       = pq_bytes_take,
-    .give       = pq_bytes_give,
-    .fuses      = fuses,
-    .prepare    = prepare,
-    .isa        = pq_dnnl_isa,
-};
+const char *pq_onednn_isa(void)
+{
+    return pq_dnnl_isa();
+}

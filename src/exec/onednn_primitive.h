@@ -1,6 +1,6 @@
 /**
  * @file
- * A convolution of bytes as a primitive of oneDNN 2.6, for onednn.c only.
+ * A convolution of bytes as a primitive of oneDNN 2.6, for onednn.c alone.
  */
 #ifndef PQ_EXEC_ONEDNN_PRIMITIVE_H
 #define PQ_EXEC_ONEDNN_PRIMITIVE_H

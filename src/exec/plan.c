@@ -65,7 +65,7 @@ static pq_status create(const pq_graph *graph, const pq_plan_options *options, b
     PQ_TRY(lean ? pq_graph_share(graph, &plan->graph, err)
                 : pq_graph_clone(graph, &plan->graph, err));
     PQ_TRY(make_program(plan, lean && is_large(plan->graph),
-                        options->engine != NULL ? options->engine : "blas", err));
+                        options->engine != NULL ? options->engine : "float32", err));
     *out = plan;
     plan = NULL;
 cleanup:

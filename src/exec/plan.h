@@ -4,7 +4,7 @@
  * memory laid out by lifetime in one block) and run many times.
  *
  * Engines: `reference` computes in double with the kinds' own forward, in a
- * fixed order: the oracle. `blas` computes in float32 with own kernels. Both
+ * fixed order: the oracle. `float32` computes in float32 with own kernels. Both
  * apply the quantizers of nodes to activations. `integer` executes quantized
  * layers in whole numbers, bit by bit as `reference` (docs/quantization.md).
  */
@@ -22,13 +22,18 @@ typedef struct pq_engine pq_engine;
 /** Names of the engines this build has, NULL-terminated, in a fixed order. */
 extern const char *const pq_engine_names[];
 
-/** The same after "auto", which stands for the fastest of pq_plan_engines(). */
+/** The same after "auto", which stands for the fastest of pq_plan_engines(), and before
+ * the older names. */
 extern const char *const pq_engine_choices[];
+
+/** Today's name of the engines' older names, "blas" and "onednn"; any other text as it
+ * is. */
+const char *pq_engine_named(const char *name);
 
 enum { PQ_FAST_ENGINES = 2 };
 
 typedef struct {
-    const char *engine; /**< NULL = "blas" */
+    const char *engine; /**< NULL = "float32" */
     size_t      batch;  /**< most samples a run may have, >= 1 */
 } pq_plan_options;
 
@@ -44,7 +49,7 @@ void      pq_plan_free(pq_plan **plan);
 
 /**
  * As pq_plan_create, in little memory: the plan has the graph's own weights, so that the
- * graph must outlive it and keep them as they are, and engine "blas" packs those of
+ * graph must outlive it and keep them as they are, and engine "float32" packs those of
  * a graph of 64 MB or more at each run, not ahead. Runs give the same values;
  * they pay from some tens of samples on.
  */
@@ -89,17 +94,18 @@ void pq_plan_kernels(const pq_plan *plan, pq_text *out);
 
 /**
  * The engines that compute a checked network as it is defined and are made to be fast:
- * "blas", and "onednn" where that computes any layer in whole numbers. Which of two is
+ * "float32", and "int8" where that computes any layer in whole numbers. Which of two is
  * faster is for a clock to tell: a small layer costs more to start than to compute.
  *
- * @param[out] engines  [PQ_FAST_ENGINES] names; the first is "blas"
+ * @param[out] engines  [PQ_FAST_ENGINES] names; the first is "float32"
  * @retval others       As pq_plan_create.
  */
 pq_status pq_plan_engines(const pq_graph *graph, const char **engines, size_t *n,
                           pq_err *err);
 
-/** "avx512", or what a foreign library uses, "avx512_core_bf16": what results of an
- * engine depend on; of "auto" both. */
+/** Adds what results of an engine depend on beside model and inputs, "int8 avx512, bytes
+ * vnni, oneDNN 2.6.3 avx512_core_bf16"; of "auto" that of both fast ones; nothing for an
+ * engine that gives the same on every machine. */
 void pq_engine_describe(const char *engine, pq_text *out);
 
 /** Most samples of a run. */

@@ -14,7 +14,7 @@
 enum { PQ_CHUNK = 64 };
 
 typedef struct {
-    const char *engine;  /**< NULL = "blas" */
+    const char *engine;  /**< NULL = "float32" */
     size_t      threads; /**< 0 = all cores */
     size_t      batch; /**< events read at a time, 0 = chosen; never changes the result */
     size_t      limit; /**< at most so many events, 0 = all */

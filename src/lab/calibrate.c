@@ -145,7 +145,7 @@ pq_status pq_calibrate(const pq_graph *graph, pq_dataset *dataset, size_t split,
                        unsigned needs, size_t events, uint64_t seed, pq_calib **out,
                        pq_err *err)
 {
-    const pq_plan_options options = {.engine = "blas", .batch = PQ_CALIB_BATCH};
+    const pq_plan_options options = {.engine = "float32", .batch = PQ_CALIB_BATCH};
     pq_plan              *plan    = NULL;
     pq_calib             *calib   = NULL;
     collector             c       = {.graph = graph, .needs = needs, .err = err};

@@ -16,7 +16,7 @@ typedef struct {
     size_t             calib_events; /**< 0 = 1000 */
     pq_cache          *cache;
     const pq_training *training; /**< events for stages that train, or NULL */
-    const char *engine; /**< measured times are of this engine, NULL = "blas", … */
+    const char *engine; /**< measured times are of this engine, NULL = "float32", … */
     size_t      batch;  /**< … and this batch size, 0 = 1 */
     uint64_t    seed;
     const pq_progress *progress;

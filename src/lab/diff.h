@@ -19,7 +19,7 @@ typedef struct {
 } pq_layer_diff;
 
 typedef struct {
-    const char *first_engine, *second_engine; /**< NULL = "blas" */
+    const char *first_engine, *second_engine; /**< NULL = "float32" */
     size_t      events; /**< the first of the split, 0 = 256; at most 4096 */
 } pq_diff_options;
 

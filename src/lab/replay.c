@@ -6,7 +6,7 @@ static pq_status run(void *context, const pq_graph *graph, size_t node,
                      pq_replay_seen seen, void *sink, pq_err *err)
 {
     const pq_replay_options *o       = context;
-    const pq_plan_options    options = {.engine = "blas", .batch = PQ_CALIB_BATCH};
+    const pq_plan_options    options = {.engine = "float32", .batch = PQ_CALIB_BATCH};
     pq_graph                *part    = NULL;
     pq_plan                 *plan    = NULL;
     pq_status                st;

@@ -17,7 +17,7 @@ static pq_status run(const pq_graph *graph, size_t n, const float *x, float **ou
     size_t    in = 0;
     pq_status st;
 
-    PQ_TRY(pq_plan_create(graph, &(pq_plan_options){.engine = "blas", .batch = BATCH},
+    PQ_TRY(pq_plan_create(graph, &(pq_plan_options){.engine = "float32", .batch = BATCH},
                           &plan, err));
     shape = pq_plan_output_shape(plan);
     (void)pq_shape_count(&shape, width);

@@ -111,7 +111,7 @@ void pq_stopwatch_describe(const pq_stopwatch_options *options, pq_text *out)
 
     (void)gethostname(host, sizeof host - 1);
     pq_text_add(out, "times of engine %s, batch %zu: %lld samples of %g s\n",
-                options->engine != NULL ? options->engine : "blas",
+                options->engine != NULL ? options->engine : "float32",
                 options->batch > 0 ? options->batch : 1, (long long)how.samples,
                 how.sample_time_s);
     pq_text_add(out, "host %s, %s\ncompiler %s\n", host, pq_cpu_name(cpu, sizeof cpu),

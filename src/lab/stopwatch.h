@@ -10,7 +10,7 @@
 
 /** How graphs are run. Borrowed by the stopwatch. */
 typedef struct {
-    const char *engine; /**< NULL = "blas" */
+    const char *engine; /**< NULL = "float32" */
     size_t      batch;  /**< 0 = 1 */
     uint64_t    seed;   /**< of inputs and order */
 } pq_stopwatch_options;

@@ -319,7 +319,7 @@ static void add_other_decisions(const pq_view *v, pq_text *out)
         json_object_foreach(others, name, other)
         {
             pq_escape_add(out, v->rows[r].label, PQ_STYLE_TEXT);
-            pq_text_add(out, ": blas and %s decide %lld events differently.\n", name,
+            pq_text_add(out, ": float32 and %s decide %lld events differently.\n", name,
                         (long long)json_integer_value(json_object_get(other, "differs")));
         }
     }
@@ -354,10 +354,11 @@ void pq_tables_add_notes(const pq_view *v, pq_text *out)
     add_said(v, "Outputs", "outputs", "meaning", out);
     add_refused(v, out);
     if (v->timed) {
-        pq_text_add(out, "engine: what was timed, and what gave the other numbers; blas "
-                         "computes in float32, onednn in int8 where a layer has both "
-                         "weights and activations of at most 8 bits; of two, by batch "
-                         "size, the first gave the other numbers.\n");
+        pq_text_add(out,
+                    "engine: what was timed, and what gave the other numbers; float32 "
+                    "computes in float32, int8 in bytes where a layer has both "
+                    "weights and activations of at most 8 bits; of two, by batch "
+                    "size, the first gave the other numbers.\n");
     }
     add_other_decisions(v, out);
     add_list(v, "Noisy timing", is_noisy, out);

@@ -47,7 +47,7 @@ typedef struct {
     size_t        color; /**< number of its pipeline among those that plots name, or
                             PQ_VIEW_NONE; the reference has none */
     const char *noise;   /**< why its timing is noisy, or NULL */
-    char *engine; /**< that was timed, "blas"; "blas/onednn" by batch size where they
+    char *engine; /**< that was timed, "float32"; "float32/int8" by batch size where they
                      differ; "" where none was; owned */
 } pq_view_row;
 

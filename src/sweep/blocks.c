@@ -134,7 +134,7 @@ static const pq_param evaluate_params[] = {
      .offset   = offsetof(pq_config_evaluate, engine),
      .fallback = "auto",
      .choices  = pq_engine_choices,
-     .help = "engine that predictions are made with; auto: blas, and onednn too where "
+     .help = "engine that predictions are made with; auto: float32, and int8 too where "
              "it computes layers in whole numbers"},
     {.name   = "limit",
      .type   = PQ_PARAM_INT,

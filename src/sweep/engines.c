@@ -5,15 +5,20 @@
 #include "exec/plan.h"
 #include "sweep/cell.h"
 
-static bool is_auto(int engine)
+const char *pq_chosen_engine(int choice)
 {
-    return strcmp(pq_engine_choices[engine], "auto") == 0;
+    return pq_engine_named(pq_engine_choices[choice]);
+}
+
+static bool is_auto(int choice)
+{
+    return strcmp(pq_engine_choices[choice], "auto") == 0;
 }
 
 const char *pq_evaluating_engine(const pq_config *config)
 {
-    return is_auto(config->evaluate.engine) ? "blas"
-                                            : pq_engine_choices[config->evaluate.engine];
+    return is_auto(config->evaluate.engine) ? "float32"
+                                            : pq_chosen_engine(config->evaluate.engine);
 }
 
 bool pq_evaluates_twice(const pq_config *config)
@@ -23,8 +28,8 @@ bool pq_evaluates_twice(const pq_config *config)
 
 const char *pq_stage_engine(const pq_config *config)
 {
-    return is_auto(config->latency.engine) ? "blas"
-                                           : pq_engine_choices[config->latency.engine];
+    return is_auto(config->latency.engine) ? "float32"
+                                           : pq_chosen_engine(config->latency.engine);
 }
 
 pq_status pq_timed_engines(const pq_config *config, const pq_graph *graph,
@@ -35,7 +40,7 @@ pq_status pq_timed_engines(const pq_config *config, const pq_graph *graph,
     engines[0] = predicts;
     *n         = 1;
     if (!is_auto(config->latency.engine)) {
-        engines[0] = pq_engine_choices[config->latency.engine];
+        engines[0] = pq_chosen_engine(config->latency.engine);
     } else if (is_auto(config->evaluate.engine) || strcmp(predicts, "reference") == 0 ||
                strcmp(predicts, "integer") == 0) { /* those two are oracles */
         return pq_plan_engines(graph, engines, n, err);

@@ -3,7 +3,7 @@
  * Which engines predict and are timed where a configuration says "auto".
  *
  * A cell's numbers come from the engine that it was timed on. Which that is only the
- * clock tells, after the predictions; so a model that `onednn` computes in whole numbers
+ * clock tells, after the predictions; so a model that `int8` computes in whole numbers
  * is evaluated on both, and the table takes the numbers of the faster (store/results.h).
  */
 #ifndef PQ_SWEEP_ENGINES_H
@@ -13,13 +13,16 @@
 
 #include "sweep/config.h"
 
-/** Engine of a cell's first predictions; "auto" stands for "blas". */
+/** Today's name of an index into pq_engine_choices. */
+const char *pq_chosen_engine(int choice);
+
+/** Engine of a cell's first predictions; "auto" stands for "float32". */
 const char *pq_evaluating_engine(const pq_config *config);
 
-/** Whether models are evaluated on `onednn` as well, where that differs. */
+/** Whether models are evaluated on `int8` as well, where that differs. */
 bool pq_evaluates_twice(const pq_config *config);
 
-/** Engine by whose times stages choose: "auto" stands for "blas". */
+/** Engine by whose times stages choose: "auto" stands for "float32". */
 const char *pq_stage_engine(const pq_config *config);
 
 /**

@@ -44,14 +44,13 @@ static void add_numerics(pq_text *out)
                 pq_blas_coretype());
 }
 
-/* What a foreign library runs with, where one computes. */
+/* What the numbers of an engine depend on; nothing for those that give the same anywhere.
+ */
 static void add_engine(const char *engine, pq_text *out)
 {
-    if (strcmp(engine, "auto") == 0 || strcmp(engine, "onednn") == 0) {
-        pq_text_add(out, "kernels ");
-        pq_engine_describe(engine, out);
-        pq_text_add(out, "\n");
-    }
+    pq_text_add(out, "kernels ");
+    pq_engine_describe(engine, out);
+    pq_text_add(out, "\n");
 }
 
 void pq_key_artifact(const pq_cells *cells, const pq_cell *cell, size_t stages,
@@ -116,7 +115,7 @@ void pq_key_eval(const pq_cells *cells, const pq_cell *cell, pq_text *out)
     const char               *engine =
         pq_evaluates_twice(cells->config) ? "auto" : pq_evaluating_engine(cells->config);
 
-    pq_text_add(out, "pquant eval 2\nartifact %s\ntest %s\nengine %s\n",
+    pq_text_add(out, "pquant eval 3\nartifact %s\ntest %s\nengine %s\n",
                 pq_cell_artifact(cell), cells->test_hash, engine);
     if (e->limit != PQ_UNSET) {
         pq_text_add(out, "limit %lld events\n", (long long)e->limit);
@@ -124,10 +123,7 @@ void pq_key_eval(const pq_cells *cells, const pq_cell *cell, pq_text *out)
     if (e->stride > 1) {
         pq_text_add(out, "every %lld-th event\n", (long long)e->stride);
     }
-    if (strcmp(engine, "reference") != 0) {
-        add_numerics(out);
-        add_engine(engine, out);
-    }
+    add_engine(engine, out);
     add_metrics(cells, out);
 }
 
@@ -138,14 +134,14 @@ void pq_key_latency(const pq_cells *cells, const pq_cell *cell, size_t i, pq_tex
     char                     host[64] = "";
 
     (void)gethostname(host, sizeof host - 1);
-    pq_text_add(out, "pquant latency 1\nartifact %s\nreference %s\n",
+    pq_text_add(out, "pquant latency 2\nartifact %s\nreference %s\n",
                 pq_cell_artifact(cell),
                 pq_cell_artifact(&cells->cells[cells->reference]));
     pq_text_add(out, "batch %g, threads %lld, engine %s\n", l->batch.value[i],
-                (long long)l->threads, pq_engine_choices[l->engine]);
-    if (strcmp(pq_engine_choices[l->engine], "auto") == 0) {
+                (long long)l->threads, pq_chosen_engine(l->engine));
+    if (strcmp(pq_chosen_engine(l->engine), "auto") == 0) {
         pq_text_add(out, "predictions by %s\n",
-                    pq_engine_choices[cells->config->evaluate.engine]);
+                    pq_chosen_engine(cells->config->evaluate.engine));
     }
     pq_text_add(
         out,
@@ -156,6 +152,5 @@ void pq_key_latency(const pq_cells *cells, const pq_cell *cell, size_t i, pq_tex
         (long long)l->options.single_shots, l->options.pin);
     pq_text_add(out, "host %s, %s\ncompiler %s\n", host, pq_cpu_name(cpu, sizeof cpu),
                 __VERSION__);
-    add_numerics(out);
-    add_engine(pq_engine_choices[l->engine], out);
+    add_engine(pq_chosen_engine(l->engine), out);
 }

@@ -65,8 +65,8 @@ name: names
 model: {weights: $work/m.h5}
 dataset: {file: $work/$file.csv, splits: {calib: [0, 0.2], test: [0.2, 1]}}
 metrics: [accuracy]
-evaluate: {engine: blas}
-latency: {batch: [1], engine: blas, samples: {count: 3, sample_time: 1ms}}
+evaluate: {engine: float32}
+latency: {batch: [1], engine: float32, samples: {count: 3, sample_time: 1ms}}
 pipelines: {reference: [], int8: [quantize: {bits: 6, activation_bits: 6}]}
 END
   expect 0 "report.html" "$pquant" run "$work/sweep.yaml" -o "$work/sweep_$file" -q

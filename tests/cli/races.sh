@@ -75,10 +75,10 @@ latency: {batch: [1], warmup: {seconds: 1ms}, single_shots: 10, samples: {count:
 END
 clean train "$pquant" train "$work/train.yaml" -q --threads 2 -o "$work/model.h5"
 clean train-conv "$pquant" train "$work/conv.yaml" -q --threads 2 -o "$work/conv.h5"
-for engine in reference blas integer onednn; do
+for engine in reference float32 integer int8; do
   clean "eval-$engine" "$pquant" model eval datasets/models/jsc-mlp.h5 --data datasets/jets-hlf.h5:val --engine $engine --threads 2 -q
 done
 clean compress "$pquant" compress datasets/models/jsc-mlp.h5 -o "$work/int8.h5" --method quantize:bits=8 --calib datasets/jets-hlf.h5:val
-clean eval-int8 "$pquant" model eval "$work/int8.h5" --data datasets/jets-hlf.h5:val --engine onednn --threads 2 -q
+clean eval-int8 "$pquant" model eval "$work/int8.h5" --data datasets/jets-hlf.h5:val --engine int8 --threads 2 -q
 clean sweep "$pquant" run "$work/sweep.yaml" --jobs 2 -o "$work/out" -q
 done_testing

@@ -5,13 +5,13 @@
 model=$shared/data/models/mlperf_tiny_resnet8.h5
 [ -f "$model" ] || { echo "skipped: no real data at $shared/data"; exit 77; }
 /usr/bin/python3 "$shared/data/cifar10-jpeg/to_binary.py" "$work/cifar" || fault "to_binary.py"
-for engine in blas reference; do
+for engine in float32 reference; do
   expect 0 '"correct": 7548' "$pquant" model eval "$model" --data "$work/cifar:test" --engine $engine \
     --scores "$work/$engine.h5" --format json -q
 done
 /usr/bin/python3 - "$work" <<'P' || fault "the engines predict differently"
 import sys, h5py
-a, b = (h5py.File(f"{sys.argv[1]}/{e}.h5")["scores"][:] for e in ("blas", "reference"))
+a, b = (h5py.File(f"{sys.argv[1]}/{e}.h5")["scores"][:] for e in ("float32", "reference"))
 differ = (a.argmax(1) != b.argmax(1)).sum()
 print("predictions that differ:", differ, "largest difference of a score:", abs(a - b).max())
 sys.exit(int(differ != 0))
@@ -35,7 +35,7 @@ correct=$("$pquant" model eval "$work/int8.h5" --data "$work/cifar:test" --forma
 echo "int8 per channel: $correct of 10000"
 [ "$correct" -ge 7533 ] && [ "$correct" -le 7600 ] || fault "int8 gets $correct, float 7548"
 # In whole numbers: within 0.15 points of float, and bit by bit as the fake-quantized path.
-engines=$("$pquant" doctor --format json | /usr/bin/python3 -c 'import json,sys; print(*{"integer", "onednn"}.intersection(json.load(sys.stdin)["engines"]))')
+engines=$("$pquant" doctor --format json | /usr/bin/python3 -c 'import json,sys; print(*{"integer", "int8"}.intersection(json.load(sys.stdin)["engines"]))')
 for engine in $engines; do
   correct=$("$pquant" model eval "$work/int8.h5" --data "$work/cifar:test" --engine "$engine" --format json -q | sed -n 's/.*"correct": \([0-9]*\).*/\1/p')
   echo "int8 by $engine: $correct of 10000"

@@ -4,7 +4,7 @@
 expect 0 "start: pquant run configs/quickstart.yaml" "$pquant" --help
 expect 0 "pquant 0.1.0" "$pquant" --version
 expect 2 "unknown verb 'runn'; did you mean 'run'?" "$pquant" runn
-expect 2 "unknown option '--engin'; did you mean '--engine'?" "$pquant" model eval x --engin blas
+expect 2 "unknown option '--engin'; did you mean '--engine'?" "$pquant" model eval x --engin float32
 expect 2 "option '--engine' needs a value NAME" "$pquant" model eval x --engine
 expect 2 "option '--quiet' takes no value" "$pquant" methods --quiet=1
 expect 2 "usage: pquant model info [options] MODEL" "$pquant" model info

@@ -22,7 +22,7 @@ static pq_status run(void *context, const pq_graph *graph, size_t node,
 
     PQ_TRY(pq_graph_clone(graph, &part, err));
     part->output = node;
-    PQ_TRY(pq_plan_create(part, &(pq_plan_options){"blas", BATCH}, &plan, err));
+    PQ_TRY(pq_plan_create(part, &(pq_plan_options){"float32", BATCH}, &plan, err));
     cr_assert(pq_shape_count(&graph->nodes[node].shape, &out));
     PQ_NEW(y, BATCH * out);
     for (size_t first = 0; first < e->n; first += BATCH) {

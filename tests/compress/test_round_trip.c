@@ -104,7 +104,7 @@ static float *run(const pq_graph *g, const char *engine, size_t *bytes)
 
 static bool same(const pq_graph *a, const pq_graph *b)
 {
-    static const char *const engines[RUNS] = {"reference", "blas", "integer"};
+    static const char *const engines[RUNS] = {"reference", "float32", "integer"};
     char                     of_a[65], of_b[65];
     bool                     equal;
 

@@ -34,10 +34,10 @@ static pq_graph *conv_net(void)
     return g;
 }
 
-/* What the blas engine computes against the reference. */
+/* What the engine float32 computes against the reference. */
 static double engine_difference(const pq_graph *g)
 {
-    const pq_plan_options options = {.engine = "blas", .batch = 20};
+    const pq_plan_options options = {.engine = "float32", .batch = 20};
     size_t                n, in;
     float                *due     = net_run(g, 20, &n), *x, *y;
     double                largest = 0.0;

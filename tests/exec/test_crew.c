@@ -21,14 +21,14 @@ static pq_graph *two_layers(void)
 Test(crew, any_number_of_threads_gives_the_values_of_one_plan)
 {
     enum { N = 37 };
-    const pq_plan_options options = {"blas", N};
+    const pq_plan_options options = {"float32", N};
     pq_graph             *g       = two_layers();
     pq_rng                rng     = pq_rng_stream(42, "test");
     float                 x[N * 16], out[N * 5], *due;
     const float          *in = x;
 
     fill_normal(&rng, 1.0, N * 16, x);
-    due = run_graph(g, "blas", N, N, x);
+    due = run_graph(g, "float32", N, N, x);
     for (size_t threads = 1; threads <= 5; threads++) {
         pq_crew *crew = NULL;
         OK(pq_crew_create(g, &options, threads, &crew, &err));
@@ -49,7 +49,7 @@ Test(crew, any_number_of_threads_gives_the_values_of_one_plan)
 
 Test(crew, bad_requests_are_refused)
 {
-    const pq_plan_options options   = {"blas", 4};
+    const pq_plan_options options   = {"float32", 4};
     pq_graph             *g         = two_layers();
     pq_crew              *crew      = NULL;
     float                 x[16 * 9] = {0}, out[5 * 9];
@@ -68,7 +68,7 @@ Test(crew, bad_requests_are_refused)
 
 Test(crew, every_failed_allocation_leaves_nothing_behind)
 {
-    const pq_plan_options options = {"blas", 4};
+    const pq_plan_options options = {"float32", 4};
     pq_graph             *g       = two_layers();
     const size_t          live    = pq_memory_live();
     size_t                fine    = 0;

@@ -79,7 +79,7 @@ static void compare_engines(pq_graph *g, pq_rng *rng, const char *what)
 
     fill_normal(rng, 3.0, n, x);
     due  = run_graph(g, "reference", SAMPLES, SAMPLES, x);
-    out  = run_graph(g, "blas", SAMPLES, SAMPLES, x);
+    out  = run_graph(g, "float32", SAMPLES, SAMPLES, x);
     most = largest_difference(due, out, m);
     cr_expect(most <= most_difference, "%s: off by %g", what, most);
     pq_free(x);
@@ -150,7 +150,7 @@ static float value_by(const char *engine, const char *kind, float x)
 
 static float value_at(const char *kind, float x)
 {
-    return value_by("blas", kind, x);
+    return value_by("float32", kind, x);
 }
 
 Test(elements, extreme_values_saturate)
@@ -167,7 +167,7 @@ Test(elements, extreme_values_saturate)
     cr_expect_eq(value_at("relu", (float)INFINITY), (float)INFINITY);
 }
 
-static const char *const engines[] = {"reference", "blas", "integer", "bf16", "onednn"};
+static const char *const engines[] = {"reference", "float32", "integer", "bf16", "int8"};
 enum { N_ENGINES = sizeof engines / sizeof *engines };
 
 Test(elements, a_nan_is_not_hidden)

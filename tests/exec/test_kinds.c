@@ -228,7 +228,7 @@ Test(kinds, bf16_is_refused_with_the_reason_where_the_processor_has_none)
 /* No step of a float engine that no grid asks for something else runs in double. */
 Test(kinds, every_kind_has_float_code_in_the_float_engines)
 {
-    static const char *const engines[] = {"blas", "onednn"};
+    static const char *const engines[] = {"float32", "int8"};
     pq_rng                   rng       = pq_rng_stream(13, "kinds");
 
     for (size_t i = 0; i < N_LAYER_CASES; i++) {

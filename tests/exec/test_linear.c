@@ -384,7 +384,7 @@ Test(linear, cores_and_rings_of_cores_run_as_the_plain_layer_does)
         float *x = pq_calloc(SAMPLES * 3 * in, sizeof *x);
         fill_normal(&rng, 1.0, SAMPLES * 3 * in, x);
         float *due = run_graph(g, "reference", SAMPLES, SAMPLES, x);
-        float *got = run_graph(g, "blas", SAMPLES, SAMPLES, x);
+        float *got = run_graph(g, "float32", SAMPLES, SAMPLES, x);
         for (size_t j = 0; j < SAMPLES * 3 * out; j++) {
             cr_assert_leq(fabs((double)got[j] - (double)due[j]),
                           2e-6 * (10.0 + fabs((double)due[j])), "case %zu item %zu", i,
@@ -415,7 +415,7 @@ static pq_graph *residual_graph(pq_layer *layer)
 
 static size_t packed_bytes(const pq_graph *g)
 {
-    const pq_plan_options options = {.engine = "blas", .batch = 1};
+    const pq_plan_options options = {.engine = "float32", .batch = 1};
     pq_plan              *plan    = NULL;
     size_t                bytes;
 
@@ -438,8 +438,8 @@ Test(linear, a_convolution_of_cores_runs_as_the_one_with_its_kernel)
     b = residual_graph(dense);
     fill_normal(&rng, 1.0, SAMPLES * 9 * 8 * 12, x);
     due = run_graph(a, "reference", SAMPLES, SAMPLES, x);
-    ya  = run_graph(a, "blas", SAMPLES, SAMPLES, x);
-    yb  = run_graph(b, "blas", SAMPLES, SAMPLES, x);
+    ya  = run_graph(a, "float32", SAMPLES, SAMPLES, x);
+    yb  = run_graph(b, "float32", SAMPLES, SAMPLES, x);
     cr_expect_leq(largest_difference(ya, due, SAMPLES * 9 * 8 * 12), most_difference);
     cr_expect_eq(memcmp(ya, yb, SAMPLES * 9 * 8 * 12 * sizeof *ya), 0);
     cr_expect_eq(packed_bytes(a), packed_bytes(b));

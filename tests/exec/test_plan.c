@@ -4,7 +4,9 @@
 
 #include "core/threads.h"
 #include "exec/engine.h"
+#include "exec/onednn.h"
 #include "formats/zoo.h"
+#include "kernels/cpu.h"
 
 /* float32 against double through about ten layers of outputs of size 1. */
 static const double most_difference = 5e-5;
@@ -65,9 +67,10 @@ enum { NET_IN = 12 * 12 * 3, NET_OUT = 5, N = 70 };
 
 Test(plan, blas_agrees_with_the_reference_on_a_residual_network)
 {
-    pq_graph *g = residual_net();
-    float    *x = normal_values(N * NET_IN, 1);
-    float *due = run_graph(g, "reference", N, N, x), *out = run_graph(g, "blas", N, N, x);
+    pq_graph *g   = residual_net();
+    float    *x   = normal_values(N * NET_IN, 1);
+    float    *due = run_graph(g, "reference", N, N, x),
+          *out    = run_graph(g, "float32", N, N, x);
 
     cr_expect_lt(largest_difference(due, out, N * NET_OUT), most_difference);
     for (size_t i = 0; i < N; i++) {
@@ -147,9 +150,9 @@ static witness observe(const pq_graph *g, const char *engine, size_t n, const fl
 
 Test(plan, the_observer_sees_every_node_in_order_with_its_value)
 {
-    pq_graph *g   = residual_net();
-    float    *x   = normal_values(6 * NET_IN, 3), a[6 * NET_OUT], b[6 * NET_OUT];
-    witness   due = observe(g, "reference", 6, x, a), out = observe(g, "blas", 6, x, b);
+    pq_graph *g = residual_net();
+    float    *x = normal_values(6 * NET_IN, 3), a[6 * NET_OUT], b[6 * NET_OUT];
+    witness due = observe(g, "reference", 6, x, a), out = observe(g, "float32", 6, x, b);
 
     cr_expect_eq(memcmp(due.values[0], x, 6 * NET_IN * sizeof *x), 0);
     cr_expect_eq(memcmp(due.values[g->output], a, sizeof a), 0);
@@ -212,13 +215,13 @@ Test(plan, quantizers_of_nodes_put_their_values_on_the_grid)
 Test(plan, a_quantizer_between_convolution_and_norm_is_not_skipped)
 {
     pq_graph *g = residual_net();
-    float *x = normal_values(N * NET_IN, 5), *plain = run_graph(g, "blas", N, N, x), *due,
-          *out;
+    float    *x = normal_values(N * NET_IN, 5), *plain = run_graph(g, "float32", N, N, x),
+          *due, *out;
 
     set_quant(g, "stem", PQ_QUANT_PER_TENSOR, 1, 0.5f, 0);
     set_quant(g, "sum", PQ_QUANT_PER_TENSOR, 1, 0.5f, 0);
     due = run_graph(g, "reference", N, N, x);
-    out = run_graph(g, "blas", N, N, x);
+    out = run_graph(g, "float32", N, N, x);
     cr_expect_gt(largest_difference(plain, due, N * NET_OUT), 1e-3);
     /* A value near the middle between two grid points may fall on either side. */
     cr_expect_lt(largest_difference(due, out, N * NET_OUT), 0.03);
@@ -248,7 +251,7 @@ Test(plan, forks_run_at_the_same_time_and_agree)
     pq_graph             *g       = residual_net();
     shared_work           w       = {.x   = normal_values(N * NET_IN, 6),
                                      .out = pq_calloc(N * NET_OUT, sizeof(float))};
-    float                *due     = run_graph(g, "blas", 1, N, w.x);
+    float                *due     = run_graph(g, "float32", 1, N, w.x);
 
     OK(pq_plan_create(g, &options, &w.plans[0], &err));
     OK(pq_plan_fork(w.plans[0], &w.plans[1], &err));
@@ -267,7 +270,7 @@ Test(plan, forks_run_at_the_same_time_and_agree)
 
 Test(plan, memory_is_less_than_all_activations_together)
 {
-    const pq_plan_options options = {"blas", 1};
+    const pq_plan_options options = {"float32", 1};
     pq_graph             *g       = residual_net();
     pq_plan              *plan    = NULL;
     size_t                all = 0, count = 0;
@@ -307,7 +310,7 @@ Test(plan, an_output_that_is_an_input_is_copied)
 
 Test(plan, several_inputs_come_in_the_order_of_their_nodes_and_unread_layers_are_left_out)
 {
-    const pq_plan_options options = {"blas", 2};
+    const pq_plan_options options = {"float32", 2};
     pq_rng                rng     = pq_rng_stream(8, "test");
     pq_graph             *g       = NULL;
     pq_plan              *plan    = NULL;
@@ -348,7 +351,7 @@ Test(plan, a_value_with_two_readers_is_not_fused_away)
     add_layer2(g, "self", make_layer("add"), "fc2", "fc2");
     OK(pq_graph_check(g, &err));
     due = run_graph(g, "reference", 8, 8, x);
-    out = run_graph(g, "blas", 8, 8, x);
+    out = run_graph(g, "float32", 8, 8, x);
     cr_expect_lt(largest_difference(due, out, 80), most_difference);
     pq_free(x);
     pq_free(due);
@@ -356,30 +359,61 @@ Test(plan, a_value_with_two_readers_is_not_fused_away)
     pq_graph_free(&g);
 }
 
+Test(plan, an_engine_of_an_older_name_is_todays)
+{
+    static const struct {
+        const char *name, *today;
+    } names[] = {{"blas", "float32"}, {"onednn", "int8"}, {"integer", "integer"}};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const pq_engine *engine = NULL;
+        OK(pq_engine_find(names[i].name, &engine, NULL));
+        cr_expect_str_eq(engine->name, names[i].today);
+    }
+}
+
+Test(plan, an_engine_tells_what_its_numbers_depend_on_and_no_more)
+{
+    for (size_t e = 0; pq_engine_names[e] != NULL; e++) {
+        const bool whole = strcmp(pq_engine_names[e], "reference") == 0 ||
+                           strcmp(pq_engine_names[e], "integer") == 0;
+        const bool dnnl = strcmp(pq_engine_names[e], "int8") == 0 && *pq_onednn_isa();
+        pq_text    text = {0};
+        pq_engine_describe(pq_engine_names[e], &text);
+        cr_expect_eq(text.text == NULL, whole, "%s", pq_engine_names[e]);
+        cr_expect(whole || strstr(text.text, pq_isa_name(pq_cpu_isa())) != NULL, "%s",
+                  pq_engine_names[e]);
+        cr_expect_eq(!whole && strstr(text.text, "oneDNN") != NULL, dnnl, "%s",
+                     pq_engine_names[e]);
+        pq_text_free(&text);
+    }
+}
+
 Test(plan, bad_requests_are_refused)
 {
     pq_graph       *g       = residual_net();
     pq_plan        *plan    = NULL;
-    pq_plan_options options = {"bals", 4};
+    pq_plan_options options = {"flaot32", 4};
     const float    *in[1]   = {NULL};
     pq_err          err     = {0};
 
     cr_expect_eq(pq_plan_create(g, &options, &plan, &err), PQ_ERR_UNSUPPORTED);
-    cr_expect_eq(
-        strncmp(err.message,
-                "unknown engine 'bals'; this build has reference, blas, integer, bf16",
-                62),
-        0);
-    cr_expect_str_eq(err.hint, "did you mean 'blas'?");
+    cr_expect_eq(strncmp(err.message,
+                         "unknown engine 'flaot32'; this build has reference, float32, "
+                         "bf16, int8, integer",
+                         strlen("unknown engine 'flaot32'; this build has reference, "
+                                "float32, bf16, int8, integer")),
+                 0);
+    cr_expect_str_eq(err.hint, "did you mean 'float32'?");
     err     = (pq_err){0};
-    options = (pq_plan_options){"blas", 0};
+    options = (pq_plan_options){"float32", 0};
     cr_expect_eq(pq_plan_create(g, &options, &plan, &err), PQ_ERR_RANGE);
     cr_expect_str_eq(err.message, "batch 0 is not at least 1");
     err     = (pq_err){0};
-    options = (pq_plan_options){"blas", SIZE_MAX / 2};
+    options = (pq_plan_options){"float32", SIZE_MAX / 2};
     cr_expect_eq(pq_plan_create(g, &options, &plan, &err), PQ_ERR_RANGE);
     cr_expect_null(plan);
-    options = (pq_plan_options){"blas", 4};
+    options = (pq_plan_options){"float32", 4};
     OK(pq_plan_create(g, &options, &plan, &err));
     err = (pq_err){0};
     cr_expect_eq(pq_plan_run(plan, 5, in, NULL, &err), PQ_ERR_RANGE);
@@ -390,7 +424,7 @@ Test(plan, bad_requests_are_refused)
 
 Test(plan, a_graph_that_does_not_fit_together_is_refused_with_the_layer)
 {
-    const pq_plan_options options = {"blas", 1};
+    const pq_plan_options options = {"float32", 1};
     pq_rng                rng     = pq_rng_stream(10, "test");
     pq_graph             *g       = NULL;
     pq_plan              *plan    = NULL;
@@ -508,14 +542,14 @@ static pq_graph *large_net(size_t side)
 Test(plan, a_lean_one_gives_the_same_bits_in_a_tenth_of_the_weights_memory)
 {
     enum { SIDE = 3000, SAMPLES = 9 };
-    const pq_plan_options options = {.engine = "blas", .batch = SAMPLES};
+    const pq_plan_options options = {.engine = "float32", .batch = SAMPLES};
     const size_t          weights = (size_t)2 * SIDE * SIDE * sizeof(float);
     pq_graph             *g       = large_net(SIDE);
     float                *x       = normal_values(SAMPLES * SIDE, 8), *due, *out;
     pq_plan              *plan    = NULL;
     size_t                before;
 
-    due    = run_graph(g, "blas", SAMPLES, SAMPLES, x);
+    due    = run_graph(g, "float32", SAMPLES, SAMPLES, x);
     out    = pq_calloc(SAMPLES * SIDE, sizeof *out);
     before = pq_memory_bytes();
     pq_memory_peak_start();

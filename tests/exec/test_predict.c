@@ -174,7 +174,7 @@ Test(predict, every_batch_size_gives_the_same_bits, .init = setup, .fini = teard
     standard_events(x);
     pq_dataset *d   = make_dataset(x, false, false);
     pq_graph   *g   = classifier(FEATURES);
-    float      *due = run_graph(g, "blas", EVENTS, EVENTS, x);
+    float      *due = run_graph(g, "float32", EVENTS, EVENTS, x);
     for (size_t batch = 1; batch <= 1 << 16; batch = next_size(batch)) {
         const pq_predict_options o = {.batch = batch, .threads = 1 + batch % 2};
         pq_predictions           p = {0};
@@ -225,7 +225,7 @@ Test(predict, the_models_scaler_scales_and_without_one_values_are_as_they_are,
         pq_dataset *d = make_dataset(s->raw ? raw : standard, s->scaler, s->standardized);
         pq_graph   *g = classifier(FEATURES);
         pq_predictions p = {0};
-        float *due = run_graph(g, "blas", EVENTS, EVENTS, s->due_raw ? raw : standard);
+        float *due = run_graph(g, "float32", EVENTS, EVENTS, s->due_raw ? raw : standard);
 
         OK(pq_predict(g, d, 0, &o, &p, &err));
         cr_expect_lt(largest_difference(p.outputs, due, EVENTS * CLASSES),
@@ -233,7 +233,7 @@ Test(predict, the_models_scaler_scales_and_without_one_values_are_as_they_are,
         pq_predictions_free(&p);
         pq_free(due);
         give_scaler(g, own_mean, own_std);
-        due = run_graph(g, "blas", EVENTS, EVENTS,
+        due = run_graph(g, "float32", EVENTS, EVENTS,
                         s->model_sees_raw_minus ? own : standard);
         OK(pq_predict(g, d, 0, &o, &p, &err));
         cr_expect_lt(largest_difference(p.outputs, due, EVENTS * CLASSES),
@@ -304,7 +304,7 @@ Test(predict, a_limit_is_kept_and_progress_ends_at_it, .init = setup, .fini = te
     standard_events(x);
     pq_dataset *d   = make_dataset(x, false, false);
     pq_graph   *g   = classifier(FEATURES);
-    float      *due = run_graph(g, "blas", EVENTS, EVENTS, x);
+    float      *due = run_graph(g, "float32", EVENTS, EVENTS, x);
     OK(pq_predict(g, d, 0, &o, &p, &err));
     cr_expect_eq(p.n, 70);
     cr_expect_eq(last, 70);

@@ -400,7 +400,7 @@ def results():
                "provenance": {"pquant": "0", "kernels": "k", "cpu": "x"}, "seeds": {"base": 1},
                "quantization": {"events": 1, "agree": 1, "layers": [{"layer": "a", "error": 0.1, "largest": 1, "signal": 1}]}}
     timing = {**record_, "key": "ef", "phase": "latency", "metrics": {n: metric for n in ("latency.b1", "latency.b64")},
-              "timing": {"samples": [1.0, 2.0, 1.5], "batch": 1, "engine": "blas"}, "keys": {"artifact": "ab", "eval": "ab", "latency": "ef"}}
+              "timing": {"samples": [1.0, 2.0, 1.5], "batch": 1, "engine": "float32"}, "keys": {"artifact": "ab", "eval": "ab", "latency": "ef"}}
     other = {**record_, "key": "cd", "label": "m", "order": 1, "axes": {"rank": "4"}, "keys": {"artifact": "cd", "eval": "cd"},
              "arrays_file": "arrays/cd.h5", "model_file": "models/cd.h5"}
 

@@ -74,7 +74,7 @@ static void write_results(const char *constraints)
     write_text(
         "r/cells/b0.json",
         RECORD("b0", "latency", "ok",
-               "\"timing\": {\"batch\": 1}, \"provenance\": {\"engine\": \"onednn\"}, "
+               "\"timing\": {\"batch\": 1}, \"provenance\": {\"engine\": \"int8\"}, "
                "\"metrics\": {" METRIC("latency.b1.ratio", "1", "1", "1", "higher") "}"));
     write_text("r/cells/b1.json", "{\"dam");
     pq_free(plan);
@@ -136,16 +136,16 @@ Test(results, numbers_are_those_of_the_engine_that_was_timed)
     write_text(
         "r/cells/a0.json",
         RECORD("a0", "eval", "ok",
-               "\"engines\": {\"onednn\": {\"differs\": 3, \"metrics\": {" METRIC(
+               "\"engines\": {\"int8\": {\"differs\": 3, \"metrics\": {" METRIC(
                    "accuracy", "0.5", "0.4", "0.6",
                    "higher") "}}}, \"metrics\": {" METRIC("accuracy", "0.75", "0.7",
                                                           "0.8", "higher") "}"));
     write_text("r/cells/b0.json", RECORD("b0", "latency", "ok",
                                          "\"timing\": {\"batch\": 1}, \"provenance\": "
-                                         "{\"engine\": \"onednn\"}, \"metrics\": {}"));
+                                         "{\"engine\": \"int8\"}, \"metrics\": {}"));
     write_text("r/cells/b1.json", RECORD("b1", "latency", "ok",
                                          "\"timing\": {\"batch\": 64}, \"provenance\": "
-                                         "{\"engine\": \"blas\"}, \"metrics\": {}"));
+                                         "{\"engine\": \"float32\"}, \"metrics\": {}"));
     results = read_results(NULL);
     cell    = json_array_get(json_object_get(results, "cells"), 0);
     cr_expect_eq(
@@ -154,10 +154,10 @@ Test(results, numbers_are_those_of_the_engine_that_was_timed)
         0.5);
     cr_expect_str_eq(json_string_value(json_object_get(json_object_get(cell, "engines"),
                                                        "latency.b1.engine")),
-                     "onednn");
+                     "int8");
     cr_expect_str_eq(json_string_value(json_object_get(json_object_get(cell, "engines"),
                                                        "latency.b64.engine")),
-                     "blas");
+                     "float32");
     json_decref(results);
 }
 
@@ -243,7 +243,7 @@ Test(results, make_a_table_of_a_row_a_cell)
         bytes, "pipeline,label,rank,ranks,status,error,accuracy,accuracy_lo,accuracy_hi,"
                "bytes,entropy,latency.b1.engine,latency.b1.ratio,latency.b1.ratio_lo,"
                "latency.b1.ratio_hi\n"
-               "p,reference,,,ok,,0.75,0.7,0.8,1000,0.5,onednn,1,1,1\n"
+               "p,reference,,,ok,,0.75,0.7,0.8,1000,0.5,int8,1,1,1\n"
                "p,svd rank=8,8,,ok,,0.5,0.4,0.6,nan,0.75,,,,\n"
                "p,\"tt ranks=[2, 4]\",,\"[2, 4]\",failed,"
                "\"rank 4, \"\"too large\"\"\",,,,,,,,,\n"

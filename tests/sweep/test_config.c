@@ -129,9 +129,9 @@ static const bad_case bad[] = {
      "10ms\n"},
     {HEAD TAIL "seeds: 3\n", "c.yaml:7:8: seeds: a map is due here, not a text\n"},
     {HEAD TAIL "seeds: {base: }\n", "c.yaml:7:15: base has no value\n"},
-    {HEAD TAIL "evaluate: {engine: blass}\n",
-     "c.yaml:7:20: evaluate: engine = 'blass' is not one of auto, " PQ_TEST_ENGINES
-     "; did you mean 'blas'?\n"},
+    {HEAD TAIL "evaluate: {engine: flaot32}\n",
+     "c.yaml:7:20: evaluate: engine = 'flaot32' is not one of auto, " PQ_TEST_ENGINES
+     ", blas, onednn; did you mean 'float32'?\n"},
     {HEAD TAIL "metrics: [confusion, size]\nconstraints: {recall.x_loss: {max: 1}, "
                "parameters: {mim: 1}}\n",
      "c.yaml:8:53: constraints: unknown key 'mim'; did you mean 'min'?\n"},

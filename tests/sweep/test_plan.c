@@ -115,6 +115,18 @@ Test(plan, files_enter_by_content_not_by_name)
     cr_expect_str_eq(a, b);
 }
 
+Test(plan, an_older_name_of_an_engine_changes_no_key)
+{
+    char a[PQ_HASH_TEXT], b[PQ_HASH_TEXT];
+
+    enter_inputs(100);
+    whole_key("evaluate: {engine: float32}\nlatency: {engine: int8}\n" PIPELINES, "int8",
+              a);
+    whole_key("evaluate: {engine: blas}\nlatency: {engine: onednn}\n" PIPELINES, "int8",
+              b);
+    cr_expect_str_eq(a, b);
+}
+
 typedef struct {
     const char *rest, *label;
 } changed_case;
@@ -126,7 +138,7 @@ static const changed_case changed[] = {
     {"dataset: {file: d.h5, calib: 'd2.h5:test'}\n" PIPELINES, "int8"},
     {"model: {weights: m.h5, classes: [b, a, c]}\n" PIPELINES, "int8"},
     {"evaluate: {engine: reference}\n" PIPELINES, "int8"},
-    {"evaluate: {engine: blas}\n" PIPELINES, "int8"},
+    {"evaluate: {engine: float32}\n" PIPELINES, "int8"},
     {"evaluate: {limit: 10}\n" PIPELINES, "int8"},
     {"seeds: {base: 1}\n" PIPELINES, "int8"}, /* of the choice of calibration events */
     {"metrics: [accuracy]\n" PIPELINES, "int8"},

@@ -59,7 +59,7 @@ Test(run, every_model_is_timed_on_the_fastest_engine_that_is_faithful)
         const json_t *other = json_object_get(json_object_get(record, "engines"), engine);
         const json_t *numbers =
             json_object_get(other != NULL ? other : record, "metrics");
-        cr_assert(strcmp(engine, "blas") == 0 || strcmp(engine, "onednn") == 0, "%s",
+        cr_assert(strcmp(engine, "float32") == 0 || strcmp(engine, "int8") == 0, "%s",
                   engine);
         cr_expect_str_eq(json_string_value(json_object_get(
                              json_object_get(timing, "provenance"), "engine")),
@@ -68,7 +68,7 @@ Test(run, every_model_is_timed_on_the_fastest_engine_that_is_faithful)
             json_equal(json_object_get(json_object_get(cell, "metrics"), "accuracy"),
                        json_object_get(numbers, "accuracy")));
         if (json_object_get(record, "engines") == NULL) {
-            cr_expect_str_eq(engine, "blas");
+            cr_expect_str_eq(engine, "float32");
             cr_expect_eq(json_array_size(race), 0);
             continue;
         }
@@ -76,9 +76,9 @@ Test(run, every_model_is_timed_on_the_fastest_engine_that_is_faithful)
         cr_assert_eq(json_array_size(race), 2);
         cr_expect_eq(json_real_value(json_array_get(race, 0)) >
                          json_real_value(json_array_get(race, 1)),
-                     strcmp(engine, "onednn") == 0);
+                     strcmp(engine, "int8") == 0);
     }
-    cr_expect_eq(twice, strstr(PQ_TEST_ENGINES, "onednn") != NULL ? 3U : 0U,
+    cr_expect_eq(twice, strstr(PQ_TEST_ENGINES, "int8") != NULL ? 3U : 0U,
                  "those with grids of 8 bits");
     json_decref(results);
     pq_sweep_summary_free(&s);

@@ -36,7 +36,7 @@ class Model:
         dims = (ctypes.c_size_t * 8)()
         return tuple(dims[:_lib.pquant_model_shape(self._model, i, dims)])
 
-    def __call__(self, *arrays, engine="blas"):
+    def __call__(self, *arrays, engine="float32"):
         arrays = [np.ascontiguousarray(a, np.float32) for a in arrays]
         assert [a.shape[1:] for a in arrays] == self.inputs, ([a.shape for a in arrays], self.inputs)
         out = np.zeros((len(arrays[0]), *self.output), np.float32)

@@ -37,7 +37,7 @@ static void quantize_kernel(pq_layer *layer, int bits, bool channels)
  * kernels differ from processor to processor. */
 static bool has_kernel(const pq_graph *g, const char *word)
 {
-    const pq_plan_options options = {"onednn", 1};
+    const pq_plan_options options = {"int8", 1};
     pq_plan              *plan    = NULL;
     pq_text               text    = {0};
     bool                  has;
@@ -63,8 +63,8 @@ static size_t compare(pq_graph *g, pq_rng *rng, size_t n, size_t count)
     (void)pq_shape_count(&g->nodes[g->output].shape, &width);
     fill_normal(rng, 1.0, n * count, x);
     a = run_graph(g, "integer", n, n, x);
-    b = run_graph(g, "onednn", n, n, x);
-    c = run_graph(g, "onednn", 1, n, x);
+    b = run_graph(g, "int8", n, n, x);
+    c = run_graph(g, "int8", 1, n, x);
     for (size_t i = 0; i < n * width; i++) {
         const double d = fabs((double)a[i] - (double)b[i]);
         apart += d > 0.0 && step > 0.0 ? 1 : 0;
@@ -87,9 +87,9 @@ static void set(pq_layer *layer, const char *name, size_t value)
     OK(pq_layer_set(layer, name, text, &err));
 }
 
-Test(onednn, convolutions_are_those_of_the_integer_engine_to_one_step)
+Test(int8, convolutions_are_those_of_the_integer_engine_to_one_step)
 {
-    pq_rng rng   = pq_rng_stream(5, "onednn");
+    pq_rng rng   = pq_rng_stream(5, "int8");
     size_t apart = 0;
 
     for (size_t trial = 0; trial < 60; trial++) {
@@ -128,9 +128,9 @@ Test(onednn, convolutions_are_those_of_the_integer_engine_to_one_step)
     cr_expect_lt(apart, 100, "%zu of some 60 000 codes", apart);
 }
 
-Test(onednn, is_an_engine_to_choose_where_it_multiplies_whole_numbers)
+Test(int8, is_an_engine_to_choose_where_it_multiplies_whole_numbers)
 {
-    pq_rng      rng = pq_rng_stream(10, "onednn");
+    pq_rng      rng = pq_rng_stream(10, "int8");
     pq_graph   *g   = NULL;
     const char *engines[PQ_FAST_ENGINES];
     size_t      n;
@@ -142,21 +142,21 @@ Test(onednn, is_an_engine_to_choose_where_it_multiplies_whole_numbers)
     add_layer(g, "relu", make_layer("relu"), "fc");
     OK(pq_plan_engines(g, engines, &n, &err));
     cr_expect_eq(n, 1, "nothing has a grid");
-    cr_expect_str_eq(engines[0], "blas");
+    cr_expect_str_eq(engines[0], "float32");
     quantize_kernel(layer, 8, true);
     OK(pq_plan_engines(g, engines, &n, &err));
     cr_expect_eq(n, 1, "weights alone have one");
     g->nodes[0].quant = grid(&rng, 8, true, -2.0, 2.0);
     OK(pq_plan_engines(g, engines, &n, &err));
     cr_assert_eq(n, 2);
-    cr_expect_str_eq(engines[1], "onednn");
+    cr_expect_str_eq(engines[1], "int8");
     pq_graph_free(&g);
 }
 
 /* A grid that is none of bytes behind a layer on bytes is applied all the same. */
-Test(onednn, a_wide_grid_behind_bytes_is_not_lost)
+Test(int8, a_wide_grid_behind_bytes_is_not_lost)
 {
-    pq_rng    rng   = pq_rng_stream(9, "onednn");
+    pq_rng    rng   = pq_rng_stream(9, "int8");
     pq_layer *layer = make_layer("dense");
     pq_graph *g     = NULL;
     float     x[8];
@@ -170,7 +170,7 @@ Test(onednn, a_wide_grid_behind_bytes_is_not_lost)
     add_layer(g, "fc", layer, "in");
     g->nodes[1].quant = grid(&rng, 10, true, -2.0, 2.0);
     fill_normal(&rng, 1.0, 8, x);
-    y = run_graph(g, "onednn", 1, 1, x);
+    y = run_graph(g, "int8", 1, 1, x);
     for (size_t i = 0; i < 6; i++) {
         cr_expect_eq(y[i], pq_quant_round(g->nodes[1].quant, 0, y[i]));
     }
@@ -178,9 +178,9 @@ Test(onednn, a_wide_grid_behind_bytes_is_not_lost)
     pq_graph_free(&g);
 }
 
-Test(onednn, sums_and_means_of_codes_too)
+Test(int8, sums_and_means_of_codes_too)
 {
-    pq_rng rng = pq_rng_stream(6, "onednn");
+    pq_rng rng = pq_rng_stream(6, "int8");
 
     for (size_t trial = 0; trial < 12; trial++) {
         pq_graph *g = NULL;
@@ -202,9 +202,9 @@ Test(onednn, sums_and_means_of_codes_too)
     }
 }
 
-Test(onednn, dense_layers_on_rows_and_what_stays_float)
+Test(int8, dense_layers_on_rows_and_what_stays_float)
 {
-    pq_rng    rng = pq_rng_stream(7, "onednn");
+    pq_rng    rng = pq_rng_stream(7, "int8");
     pq_graph *g   = NULL;
     pq_layer *layer;
 
@@ -224,11 +224,11 @@ Test(onednn, dense_layers_on_rows_and_what_stays_float)
 }
 
 /* Sizes of jets' networks and odd ones, at every batch size of a block of rows. */
-Test(onednn, dense_layers_by_our_own_kernel_have_the_bits_of_the_integer_engine)
+Test(int8, dense_layers_by_our_own_kernel_have_the_bits_of_the_integer_engine)
 {
     static const size_t sizes[][4] = {
         {16, 64, 32, 5}, {7, 33, 17, 3}, {1, 1, 1, 1}, {130, 100, 66, 48}};
-    pq_rng rng = pq_rng_stream(13, "onednn");
+    pq_rng rng = pq_rng_stream(13, "int8");
 
     if (pq_bytes_find() == NULL) {
         cr_skip_test("this processor has no products of bytes");
@@ -268,10 +268,10 @@ Test(onednn, dense_layers_by_our_own_kernel_have_the_bits_of_the_integer_engine)
     }
 }
 
-Test(onednn, every_failed_allocation_leaves_nothing_behind)
+Test(int8, every_failed_allocation_leaves_nothing_behind)
 {
-    const pq_plan_options options = {"onednn", 2};
-    pq_rng                rng     = pq_rng_stream(8, "onednn");
+    const pq_plan_options options = {"int8", 2};
+    pq_rng                rng     = pq_rng_stream(8, "int8");
     pq_graph             *g       = NULL;
     pq_layer             *layer;
     pq_status             st = PQ_ERR_NOMEM;
@@ -299,10 +299,10 @@ Test(onednn, every_failed_allocation_leaves_nothing_behind)
 
 /* Floats become the bytes of the contract, also where a float32 quotient is a tie and the
  * true one is none. */
-Test(onednn, floats_become_the_codes_of_the_quotient_in_double)
+Test(int8, floats_become_the_codes_of_the_quotient_in_double)
 {
     enum { N = 3000 };
-    pq_rng    rng = pq_rng_stream(12, "onednn");
+    pq_rng    rng = pq_rng_stream(12, "int8");
     pq_graph *g   = NULL;
     float     x[N];
     uint8_t   codes[N];

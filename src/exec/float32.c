@@ -27,10 +27,16 @@ const char *pq_float_kernel(const pq_layer *layer)
                                  : "plain loops in double: the kind has no float32 code";
 }
 
-const pq_engine pq_engine_blas = {
-    .name       = "blas",
+static void describe(pq_text *out)
+{
+    pq_text_add(out, "%s", pq_isa_name(pq_cpu_isa()));
+}
+
+const pq_engine pq_engine_float32 = {
+    .name       = "float32",
     .summary    = "float32, kernels for this processor, layers fused",
     .item_bytes = sizeof(float),
+    .describe   = describe,
     .fuses      = pq_linear_fuses,
     .prepare    = prepare,
 };
