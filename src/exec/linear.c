@@ -5,12 +5,12 @@
 
 #include "core/memory.h"
 #include "exec/fold.h"
-#include "exec/geometry.h"
+#include "exec/regions.h"
 #include "exec/tt_conv.h"
 
 /* A product whose weights stay in the first cache: one panel of a group. */
 typedef struct {
-    pq_matmul call;    /* all but m, a, c, add */
+    pq_matmul call;    /* all but m, a, c, add and what a region gives */
     size_t    in_at;   /* first input channel of its group */
     size_t    channel; /* first output channel */
 } product;
@@ -29,7 +29,8 @@ typedef struct {
     size_t            in_count, out_count; /* floats of a sample */
     const pq_kernels *kernels;
     pq_geometry       at;
-    pq_segment       *segments; /* [taps] */
+    pq_regions        regions; /* of products */
+    bool              framed;  /* images are */
     size_t            n_products;
     product          *products;      /* NULL: depthwise */
     float            *weight, *bias; /* weight: NULL where each run packs its own */
@@ -113,25 +114,44 @@ static const float *frame_image(const pq_geometry *g, const float *in, float *fr
     return frame;
 }
 
+/* One product in each region of n flat samples, or of one image: along its longer side.
+ */
 static void run_product(const linear_op *l, const product *p, const float *weight,
-                        const float *in, const float *residual, float *out, size_t rows)
+                        const float *in, const float *residual, float *out, size_t n)
 {
-    pq_matmul call = p->call;
+    const size_t outputs = l->at.outputs;
+    pq_matmul    call    = p->call;
 
-    call.m = rows;
     call.b = weight;
-    for (size_t y = 0; y < l->at.lines; y++) {
-        const size_t at = y * rows * l->at.outputs + p->channel;
-        call.a          = in + y * l->at.line_step + p->in_at;
-        call.c          = out + at;
-        call.add        = residual != NULL ? residual + at : NULL;
-        l->kernels->gemm(&call);
+    for (size_t i = 0; i < l->regions.n; i++) {
+        const pq_region *r      = &l->regions.region[i];
+        const bool       down   = r->ny > r->nx;
+        const size_t     line   = l->at.rows * outputs;
+        const size_t     step   = down ? outputs : line;
+        const size_t     steps  = down ? r->nx : r->ny;
+        const size_t     to_row = down ? l->regions.line_step : l->regions.row_step;
+        const size_t     to_run = down ? l->regions.row_step : l->regions.line_step;
+        size_t           at     = r->y * line + r->x * outputs + p->channel;
+
+        call.m          = (down ? r->ny : r->nx) * n;
+        call.a          = in + r->at + p->in_at;
+        call.a_row      = to_row;
+        call.c_row      = down ? line : outputs;
+        call.n_segments = r->n_segments;
+        call.segments   = r->segments;
+        for (size_t k = 0; k < steps; k++, at += step, call.a += to_run) {
+            call.c   = out + at;
+            call.add = residual != NULL ? residual + at : NULL;
+            l->kernels->gemm(&call);
+        }
     }
 }
 
 static void run_depthwise(const linear_op *l, const float *in, const float *residual,
-                          float *out, size_t rows)
+                          float *out)
 {
+    const size_t rows = l->at.rows;
+
     for (size_t y = 0; y < l->at.lines; y++) {
         const size_t at = y * rows * l->at.outputs;
         l->kernels->depthwise(
@@ -150,16 +170,13 @@ static void run_depthwise(const linear_op *l, const float *in, const float *resi
     }
 }
 
-static void run_lines(const linear_op *l, const float *in, const float *residual,
-                      float *out, size_t rows)
+/* Image s, in its frame where it is read in one. */
+static const float *image_of(const linear_op *l, const float *values, size_t s,
+                             void *scratch)
 {
-    if (l->at.depthwise) {
-        run_depthwise(l, in, residual, out, rows);
-    }
-    for (size_t i = 0; i < l->n_products; i++) {
-        const product *p = &l->products[i];
-        run_product(l, p, p->call.b, in, residual, out, rows);
-    }
+    const float *image = values + s * l->in_count;
+
+    return l->framed ? frame_image(&l->at, image, scratch) : image;
 }
 
 static void linear_run(const pq_op *op, size_t n, const void *const *in, void *out,
@@ -170,15 +187,21 @@ static void linear_run(const pq_op *op, size_t n, const void *const *in, void *o
     const float     *residual = l->residual > 0 ? in[l->residual] : NULL;
     float           *results  = out;
 
-    if (l->at.flat) {
-        run_lines(l, values, residual, results, n * l->at.rows);
-        return;
+    for (size_t i = 0; l->at.flat && i < l->n_products; i++) {
+        run_product(l, &l->products[i], l->products[i].call.b, values, residual, results,
+                    n);
     }
-    for (size_t s = 0; s < n; s++) {
-        const float *image = values + s * l->in_count;
+    for (size_t s = 0; !l->at.flat && s < n; s++) {
+        const float *image = image_of(l, values, s, scratch);
         const size_t at    = s * l->out_count;
-        run_lines(l, l->at.framed ? frame_image(&l->at, image, scratch) : image,
-                  residual != NULL ? residual + at : NULL, results + at, l->at.rows);
+        const float *add   = residual != NULL ? residual + at : NULL;
+        if (l->at.depthwise) {
+            run_depthwise(l, image, add, results + at);
+        }
+        for (size_t i = 0; i < l->n_products; i++) {
+            run_product(l, &l->products[i], l->products[i].call.b, image, add,
+                        results + at, 1);
+        }
     }
 }
 
@@ -254,15 +277,13 @@ static void run_packing(const pq_op *op, size_t n, const void *const *in, void *
         const product *p = &l->products[i];
         pack_product(&l->recipe, l->at.sum, p, weight + items, weight);
         if (l->at.flat) {
-            run_product(l, p, weight, in[0], residual, results, n * l->at.rows);
+            run_product(l, p, weight, in[0], residual, results, n);
             continue;
         }
         for (size_t s = 0; s < n; s++) {
-            const float *image = (const float *)in[0] + s * l->in_count;
-            const size_t at    = s * l->out_count;
-            run_product(
-                l, p, weight, l->at.framed ? frame_image(&l->at, image, scratch) : image,
-                residual != NULL ? residual + at : NULL, results + at, l->at.rows);
+            const size_t at = s * l->out_count;
+            run_product(l, p, weight, image_of(l, in[0], s, scratch),
+                        residual != NULL ? residual + at : NULL, results + at, 1);
         }
     }
 }
@@ -303,7 +324,6 @@ static pq_status pack_panels(linear_op *l, const recipe *r, bool lean, pq_err *e
 
     l->n_products = g->groups * (width / panel);
     PQ_NEW(l->products, l->n_products);
-    PQ_NEW(l->segments, g->taps);
     PQ_NEW(l->bias, g->groups * width);
     if (lean) {
         l->op.scratch_bytes =
@@ -313,25 +333,18 @@ static pq_status pack_panels(linear_op *l, const recipe *r, bool lean, pq_err *e
         PQ_NEW(scaled, panel * g->sum);
         l->op.weight_bytes = g->groups * width * (g->sum + 1) * sizeof(float);
     }
-    for (size_t t = 0; t < g->taps; t++) {
-        l->segments[t] = (pq_segment){g->tap[t], t * g->length * panel, g->length};
-    }
     for (size_t i = 0; i < l->n_products; i++) {
         const size_t group = i / (width / panel), from = i % (width / panel) * panel;
         const size_t left = g->group_out - from;
         product     *p    = &l->products[i];
         p->in_at          = group * g->group_in;
         p->channel        = group * g->group_out + from;
-        p->call           = (pq_matmul){.n          = left < panel ? left : panel,
-                                        .a_row      = g->row_step,
-                                        .a_col      = 1,
-                                        .b_row      = panel,
-                                        .panel      = panel,
-                                        .c_row      = g->outputs,
-                                        .n_segments = g->taps,
-                                        .segments   = l->segments,
-                                        .bias       = l->bias + i * panel,
-                                        .clip       = &l->clip};
+        p->call           = (pq_matmul){.n     = left < panel ? left : panel,
+                                        .a_col = 1,
+                                        .b_row = panel,
+                                        .panel = panel,
+                                        .bias  = l->bias + i * panel,
+                                        .clip  = &l->clip};
         if (!lean) {
             float *weight = l->weight + i * panel * g->sum;
             p->call.b     = weight;
@@ -351,7 +364,7 @@ static void linear_release(pq_op *op)
     linear_op *l = (linear_op *)op;
 
     pq_geometry_free(&l->at);
-    pq_free(l->segments);
+    pq_regions_free(&l->regions);
     pq_free(l->products);
     pq_free(l->weight);
     pq_free(l->bias);
@@ -382,7 +395,13 @@ pq_status pq_linear_prepare(const pq_step *step, const pq_kernels *kernels, pq_o
     l->out_count  = pq_node_count(step->graph, step->node);
     l->residual   = step->add != PQ_NO_NODE ? step->n_in - 1 : 0;
     PQ_TRY(pq_geometry_place(step, r.layer, kernels->lanes, &l->at, err));
-    if (l->at.framed) {
+    l->framed = l->at.framed;
+    if (!l->at.depthwise) {
+        PQ_TRY(
+            pq_regions_place(&l->at, kernels->panel(l->at.group_out), &l->regions, err));
+        l->framed = l->regions.framed;
+    }
+    if (l->framed) {
         l->frame_bytes      = (l->at.frame_count * sizeof(float) + 63) / 64 * 64;
         l->op.scratch_bytes = l->frame_bytes;
     }

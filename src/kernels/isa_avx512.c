@@ -10,8 +10,8 @@
 #define VEC       __m512
 #define TARGET    __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")))
 #define ROWS      8
-#define ROWS1     8
-#define ROWS2     8
+#define ROWS1     16
+#define ROWS2     12
 #define ROWS3     8
 #define INTS      __m512i
 #define REALS_VEC __m512d

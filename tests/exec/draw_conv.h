@@ -1,0 +1,95 @@
+/* Convolutions of random shape, with what follows them. */
+#ifndef PQ_TESTS_EXEC_DRAW_CONV_H
+#define PQ_TESTS_EXEC_DRAW_CONV_H
+
+#include "models.h"
+
+static inline void set_size(pq_layer *layer, const char *name, size_t value)
+{
+    char text[24];
+
+    (void)snprintf(text, sizeof text, "%zu", value);
+    OK(pq_layer_set(layer, name, text, &err));
+}
+
+/* conv2d of any stride, dilation, padding and groups, up to 67 channels, kernels of 1 to
+ * 7; its window is somewhere in the image. */
+static inline pq_layer *draw_conv(pq_rng *rng, const size_t in[3])
+{
+    static const char *const sides[] = {"pad_top", "pad_bottom", "pad_left", "pad_right"};
+    pq_layer                *layer   = make_layer("conv2d");
+    const size_t most_h = in[0] < 7 ? in[0] : 7, most_w = in[1] < 7 ? in[1] : 7;
+    size_t       groups = pq_rng_below(rng, 4) == 0 ? 1 + pq_rng_below(rng, in[2]) : 1;
+
+    while (in[2] % groups != 0) {
+        groups--;
+    }
+    const size_t out = groups * (1 + pq_rng_below(rng, 67 / groups));
+    const size_t h = 1 + pq_rng_below(rng, most_h), w = 1 + pq_rng_below(rng, most_w);
+
+    set_size(layer, "groups", groups);
+    set_size(layer, "stride_h", 1 + pq_rng_below(rng, 3));
+    set_size(layer, "stride_w", 1 + pq_rng_below(rng, 3));
+    set_size(layer, "dilation_h", (h - 1) * 2 < in[0] ? 1 + pq_rng_below(rng, 2) : 1);
+    set_size(layer, "dilation_w", (w - 1) * 2 < in[1] ? 1 + pq_rng_below(rng, 2) : 1);
+    OK(pq_layer_set(layer, "padding", "explicit", &err));
+    for (size_t i = 0; i < 4; i++) {
+        set_size(layer, sides[i], pq_rng_below(rng, 5));
+    }
+    return affine(rng, layer, PQ_SHAPE(out, h, w, in[2] / groups), pq_rng_below(rng, 2));
+}
+
+/* Up to 40 x 40 pixels of up to 67 channels, fewer the more there are. */
+static inline void draw_image(pq_rng *rng, size_t in[3])
+{
+    in[2] = pq_rng_below(rng, 2) == 0 ? 1 + pq_rng_below(rng, 67)
+                                      : 16 * (1 + pq_rng_below(rng, 4));
+    for (size_t i = 0; i < 2; i++) {
+        in[i] = 1 + pq_rng_below(rng, in[2] > 20 ? 14 : 40);
+    }
+}
+
+/* Images, a convolution "conv", and in turn a BatchNorm, a sum with a convolution of 1 x
+ * 1 or with the images, a relu or a clip. Not checked yet. */
+static inline pq_graph *draw_conv_graph(pq_rng *rng, size_t trial, size_t in[3])
+{
+    pq_graph   *g = NULL;
+    char        shape[64];
+    const char *last = "conv";
+
+    draw_image(rng, in);
+    (void)snprintf(shape, sizeof shape, "[%zu, %zu, %zu]", in[0], in[1], in[2]);
+    OK(pq_graph_create(&g, &err));
+    add_input(g, "x", shape);
+    add_layer(g, "conv", draw_conv(rng, in), "x");
+    OK(pq_graph_check(g, &err));
+    const size_t out = g->nodes[1].shape.dim[2];
+    if (trial % 2 == 1) {
+        add_layer(g, "norm", norm_layer(rng, out), last);
+        last = "norm";
+    }
+    if (trial % 3 == 1) { /* a residual of the same shape: another one like it */
+        pq_layer *again = NULL;
+        OK(pq_layer_clone(g->nodes[1].layer, &again, &err));
+        add_layer(g, "again", again, "x");
+        add_layer2(g, "add", make_layer("add"), "again", last);
+        last = "add";
+    }
+    if (trial % 4 == 1) {
+        add_layer(g, "relu", make_layer("relu"), last);
+    } else if (trial % 4 == 3) {
+        add_layer(
+            g, "clip",
+            make_layer_with("clip", (const char *const[]){"lo=-0.4", "hi=0.9", NULL}),
+            last);
+    }
+    return g;
+}
+
+/* 1 to 65 samples, fewer of larger ones. */
+static inline size_t draw_samples(pq_rng *rng, const size_t in[3])
+{
+    return 1 + pq_rng_below(rng, in[0] * in[1] * in[2] < 3000 ? 65 : 4);
+}
+
+#endif
