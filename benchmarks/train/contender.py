@@ -54,7 +54,7 @@ def by_torch():
              "fashion-mlp": lambda: nn.Sequential(nn.Flatten(), mlp(784, 512, 256, 10))}[a["net"]]()
     for layer in model.modules():  # ours starts so: otherwise Adam's first epochs differ by more than noise
         if isinstance(layer, (nn.Linear, nn.Conv2d)):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu" if a["net"] == "resnet8" else "linear")
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="linear" if a["net"] == "jsc-mlp" else "relu")
             nn.init.zeros_(layer.bias)
     x, y = (torch.from_numpy(v) for v in events())
     if x.ndim == 4 and x.shape[3] == 3:
