@@ -214,6 +214,81 @@ def change_summed(*regions):
     return change
 
 
+def varint(data, at):
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value, at, shift = value | (byte & 127) << shift, at + 1, shift + 7
+        if byte < 128:
+            return value, at
+
+
+def put_varint(value):
+    value, out = value % 2**64, bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes(out + bytes([value]))
+
+
+def fields_of(data):
+    """Fields of a message of Protocol Buffers as [number, wire type, content], or None."""
+    at, fields = 0, []
+    try:
+        while at < len(data):
+            key, at = varint(data, at)
+            number, wire = key >> 3, key & 7
+            if wire == 0:
+                content, at = varint(data, at)
+            else:
+                n, at = varint(data, at) if wire == 2 else ({1: 8, 5: 4}[wire], at)
+                content, at = data[at:at + n], at + n
+            if number == 0 or at > len(data):
+                return None
+            fields.append([number, wire, content])
+    except (IndexError, KeyError):
+        return None
+    return fields
+
+
+def put_fields(fields):
+    return b"".join(put_varint(number << 3 | wire) + (put_varint(content) if wire == 0 else
+                    (put_varint(len(content)) if wire == 2 else b"") + content) for number, wire, content in fields)
+
+
+def change_fields(data, r, depth=0):
+    """One change of a field somewhere below, lengths made to fit."""
+    fields = fields_of(data)
+    if not fields or depth == 6:
+        return changed_bytes(data[:65536], r) + data[65536:]
+    i = r.randrange(len(fields))
+    number, wire, content = fields[i]
+    how = r.randrange(12)
+    if wire == 2 and len(content) > 1 and how > 3:
+        fields[i][2] = change_fields(content, r, depth + 1)
+    elif how == 0:
+        del fields[i]
+    elif how == 1:
+        fields[i:i] = [fields[i]] * r.choice([1, 3, 200])
+    elif how == 2:
+        fields[i][0] = r.choice([1, 2, 3, 4, 5, 7, 8, 9, 13, 14, 20, 1000])
+    elif wire == 0:
+        fields[i][2] = r.choice([0, 1, content + 1, content * 2, 2**31, 2**40, 2**63, -1, r.getrandbits(64)])
+    elif wire == 2:
+        fields[i][2] = r.choice([b"", r.choice(TEXTS).encode("utf8", "replace"), content[:-1], content * 2,
+                                 r.choice(fields)[2] if isinstance(r.choice(fields)[2], bytes) else b"x"])
+    else:
+        fields[i][2] = r.getrandbits(8 * len(content)).to_bytes(len(content), "little")
+    return put_fields([f for f in fields if isinstance(f[2], bytes) == (f[1] != 0)])
+
+
+def change_protobuf(path, r):
+    data = path.read_bytes()
+    for _ in range(r.choice([1, 1, 2, 4])):
+        data = change_fields(data, r)
+    path.write_bytes(data)
+
+
 def change_zip(path, r):
     """The members, packed again with sums that fit; then, at times, the directory itself."""
     with zipfile.ZipFile(path) as z:
@@ -493,6 +568,7 @@ FORMATS = [
     ("keras.json", "arch", copy("datasets/models/jsc-mlp.json"), change_json_file),
     ("torch.pth", "state", legacy, change_binary),
     ("torch_zip.pth", "state", torch_zip, change_zip),
+    ("onnx", "onnx", made_by_opener("onnx"), change_protobuf),
     ("dataset.h5", "data", small_dataset, change_hdf5),
     ("zenodo.h5", "data", zenodo, change_hdf5),
     ("cernbox.h5", "data", cernbox, change_hdf5),

@@ -2,9 +2,9 @@
  * Opens files as the program does, each in a child, and tells what that cost.
  *
  *   hostile_open <LIST     lines "KIND PATH"; KIND: model state weights arch data config
- * training manifest archive cache checkpoint curves hashes results
+ * training manifest archive cache checkpoint curves hashes results onnx
  *
- * A cache entry or a checkpoint that is not there is made.
+ * A cache entry, a checkpoint or a graph of ONNX that is not there is made.
  *
  * For each a line of JSON: path, kind, bytes (of the file), exit (0 read, 1 refused, or
  * -signal), memory_bytes, cpu_s, message.
@@ -61,6 +61,26 @@ cleanup:
 static pq_status open_model(const char *path, pq_err *err)
 {
     return open_as(path, NULL, err);
+}
+
+/* A graph of ONNX with convolutions, sums and pools. */
+static pq_status open_onnx(const char *path, pq_err *err)
+{
+    pq_graph *graph = NULL;
+    size_t    i     = 0;
+    pq_status st;
+
+    if (access(path, F_OK) == 0) {
+        return open_model(path, err);
+    }
+    while (strcmp(pq_formats[i]->name, "onnx") != 0) {
+        i++;
+    }
+    PQ_TRY(pq_zoo_build("resnet8", 1, &graph, err));
+    PQ_TRY(pq_formats[i]->save(graph, path, err));
+cleanup:
+    pq_graph_free(&graph);
+    return st;
 }
 
 /* A state dict, beside an architecture. */
@@ -285,7 +305,8 @@ static const struct {
              {"manifest", open_manifest}, {"results", open_results},
              {"training", open_training}, {"archive", open_archive},
              {"cache", open_cache},       {"checkpoint", open_checkpoint},
-             {"hashes", open_hashes},     {"curves", open_curves}};
+             {"hashes", open_hashes},     {"curves", open_curves},
+             {"onnx", open_onnx}};
 
 static void child(const char *kind, const char *path, pq_err *shared, size_t *peak)
 {
