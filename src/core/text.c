@@ -1,6 +1,7 @@
 #include "core/text.h"
 
 #include <errno.h>
+#include <float.h>
 #include <locale.h>
 #include <math.h>
 #include <nettle/base64.h>
@@ -429,7 +430,9 @@ char *pq_real_text(double value, char *buffer, size_t size)
         return buffer;
     }
     old = decimal_point();
-    for (int digits = 1; digits <= 17; digits++) {
+    /* Fifteen digits of a normal number come back as they were, and %g leaves off the
+     * zeros at their end: fewer need not be tried. */
+    for (int digits = isnormal(value) ? DBL_DIG : 1; digits <= 17; digits++) {
         (void)pq_snprintf(buffer, size, "%.*g", digits, value);
         if (!isfinite(value) || strtod(buffer, NULL) == value) {
             break;

@@ -235,26 +235,40 @@ static void judge(const json_t *plan, json_t *cells, pq_results_count *count)
     }
 }
 
-pq_status pq_results_join(const char *dir, pq_shelf *shelf, json_t **out,
-                          pq_results_count *count, pq_err *err)
+pq_status pq_results_fill(json_t *plan, pq_shelf *shelf, pq_results_count *count,
+                          pq_err *err)
 {
     pq_results_count counted = {0};
-    json_t          *plan    = NULL, *cells, *cell;
+    json_t          *cells   = json_object_get(plan, "cells"), *cell;
     size_t           i;
-    pq_status        st;
+    pq_status        st = PQ_OK;
 
-    PQ_TRY(read_plan(dir, &plan, err));
-    cells = json_object_get(plan, "cells");
     json_array_foreach(cells, i, cell)
     {
         PQ_CHECK(json_is_object(cell) && json_is_array(json_object_get(cell, "latency")),
-                 PQ_ERR_FORMAT, "%s/plan.json: cell %zu is not complete", dir, i);
+                 PQ_ERR_FORMAT, "plan.json: cell %zu is not complete", i);
         PQ_TRY(join_record(shelf, cell, &counted, err));
         PQ_TRY(join_timings(shelf, cell, &counted, err));
     }
     judge(plan, cells, &counted);
     if (count != NULL) {
         *count = counted;
+    }
+cleanup:
+    return st;
+}
+
+pq_status pq_results_join(const char *dir, pq_shelf *shelf, json_t **out,
+                          pq_results_count *count, pq_err *err)
+{
+    json_t   *plan = NULL;
+    pq_status st;
+
+    PQ_TRY(read_plan(dir, &plan, err));
+    st = pq_results_fill(plan, shelf, count, err);
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s", dir);
+        goto cleanup;
     }
     *out = plan;
     plan = NULL;

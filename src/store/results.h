@@ -53,6 +53,11 @@ typedef struct {
 pq_status pq_results_read(const char *dir, json_t **out, pq_results_count *count,
                           pq_err *err);
 
+/** Puts records, numbers and verdicts into the cells of a plan, as pq_results_read. On
+ * failure some of them are there. */
+pq_status pq_results_fill(json_t *plan, pq_shelf *shelf, pq_results_count *count,
+                          pq_err *err);
+
 /** The same from an open shelf of the folder, which may be closed before the results are
  * freed. */
 pq_status pq_results_join(const char *dir, pq_shelf *shelf, json_t **out,

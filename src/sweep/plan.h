@@ -114,7 +114,14 @@ pq_status pq_cells_same_files(const pq_cells *cells, const pq_dataset *dataset,
 /** Appends the texts behind a cell's keys: what `pquant explain` prints. */
 void pq_cell_explain(const pq_cells *cells, const pq_cell *cell, pq_text *out);
 
-/** Writes `<dir>/plan.json` (store/results.h). */
-pq_status pq_cells_write(const pq_cells *cells, pq_err *err);
+/** Appends what stands in `<dir>/plan.json` (store/results.h). */
+pq_status pq_cells_text(const pq_cells *cells, pq_text *out, pq_err *err);
+
+/** Writes `<dir>/plan.json`, if it is another there. */
+pq_status pq_plan_write(const char *dir, const pq_text *text, pq_err *err);
+
+/** The same plan as JSON, of some cells: caller decrefs. NULL when out of memory.
+ * @param[in] chosen  [cells->n] */
+json_t *pq_cells_json(const pq_cells *cells, const bool *chosen);
 
 #endif

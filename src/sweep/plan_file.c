@@ -125,26 +125,65 @@ static bool add_cells(const pq_cells *cells, pq_text *out)
     return fine && !out->failed;
 }
 
-pq_status pq_cells_write(const pq_cells *cells, pq_err *err)
+pq_status pq_cells_text(const pq_cells *cells, pq_text *out, pq_err *err)
 {
-    char     *path = pq_path_join(cells->dir, "plan.json");
     json_t   *head = head_json(cells);
-    pq_text   text = {0};
     pq_status st;
 
-    PQ_CHECK(path != NULL && head != NULL && pq_json_add(head, &text), PQ_ERR_NOMEM,
+    PQ_CHECK(head != NULL && pq_json_add(head, out), PQ_ERR_NOMEM,
              "cannot allocate the plan");
-    text.length -= strlen("\n}"); /* goes on */
-    pq_text_add(&text, ",\n \"cells\": [");
-    PQ_CHECK(add_cells(cells, &text), PQ_ERR_NOMEM, "cannot allocate a plan of %zu cells",
+    out->length -= strlen("\n}"); /* goes on */
+    pq_text_add(out, ",\n \"cells\": [");
+    PQ_CHECK(add_cells(cells, out), PQ_ERR_NOMEM, "cannot allocate a plan of %zu cells",
              cells->n);
-    pq_text_add(&text, "\n ]\n}");
-    PQ_CHECK(!text.failed, PQ_ERR_NOMEM, "cannot allocate the plan");
-    PQ_TRY(pq_folder_make(cells->dir, err));
-    PQ_TRY(pq_file_write(path, text.text, text.length, err));
+    pq_text_add(out, "\n ]\n}");
+    PQ_CHECK(!out->failed, PQ_ERR_NOMEM, "cannot allocate the plan");
 cleanup:
     json_decref(head);
-    pq_text_free(&text);
+    return st;
+}
+
+json_t *pq_cells_json(const pq_cells *cells, const bool *chosen)
+{
+    json_t *plan = head_json(cells), *list = json_array();
+    bool    fine = plan != NULL && list != NULL;
+
+    for (size_t i = 0; fine && i < cells->n; i++) {
+        fine = !chosen[i] ||
+               json_array_append_new(list, cell_json(cells, &cells->cells[i])) == 0;
+    }
+    fine = fine && json_object_set(plan, "cells", list) == 0;
+    json_decref(list);
+    if (!fine) {
+        json_decref(plan);
+        plan = NULL;
+    }
+    return plan;
+}
+
+/* Whether the file is this text. */
+static bool is_there(const char *path, const pq_text *text)
+{
+    char  *bytes = NULL;
+    size_t n     = 0;
+    bool   same  = pq_file_read(path, text->length, &bytes, &n, NULL) == PQ_OK &&
+                n == text->length && memcmp(bytes, text->text, n) == 0;
+
+    pq_free(bytes);
+    return same;
+}
+
+pq_status pq_plan_write(const char *dir, const pq_text *text, pq_err *err)
+{
+    char     *path = pq_path_join(dir, "plan.json");
+    pq_status st;
+
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    if (!is_there(path, text)) {
+        PQ_TRY(pq_folder_make(dir, err));
+        PQ_TRY(pq_file_write(path, text->text, text->length, err));
+    }
+cleanup:
     pq_free(path);
     return st;
 }

@@ -92,10 +92,11 @@ cleanup:
     return st;
 }
 
-/* Counts cells by how they stand now; the results are those of the plan, in its order. */
+/* Counts cells by how they stand now; the results are those of the plan, in its order,
+ * NULL when nothing was to be computed. */
 static void count_cells(const sweep *s, const json_t *results, pq_sweep_summary *summary)
 {
-    const json_t *all = json_object_get(results, "cells");
+    const json_t *all = results != NULL ? json_object_get(results, "cells") : NULL;
 
     summary->cells    = s->cells->n;
     summary->selected = summary->cached = summary->computed = summary->failed = 0;
@@ -149,16 +150,41 @@ static void tidy(const char *dir)
 }
 
 /* The plan, for those who look on. */
-static pq_status write_plan(const pq_cells *cells, pq_err *err)
+static pq_status write_plan(sweep *s, pq_err *err)
 {
     int       lock = -1;
     pq_status st;
 
-    PQ_TRY(pq_folder_make(cells->dir, err));
-    PQ_TRY(pq_results_lock(cells->dir, &lock, err));
-    PQ_TRY(pq_cells_write(cells, err));
+    PQ_TRY(pq_cells_text(s->cells, &s->plan, err));
+    PQ_TRY(pq_folder_make(s->cells->dir, err));
+    PQ_TRY(pq_results_lock(s->cells->dir, &lock, err));
+    PQ_TRY(pq_plan_write(s->cells->dir, &s->plan, err));
 cleanup:
     pq_results_unlock(&lock);
+    return st;
+}
+
+/* Results of the cells selected and what they are compared with: where everything is made
+ * already, nobody needs the others. */
+static pq_status collect_selected(const sweep *s, json_t **results,
+                                  pq_results_count *count, pq_err *err)
+{
+    bool     *chosen = NULL;
+    json_t   *plan   = NULL;
+    pq_status st;
+
+    PQ_NEW(chosen, s->cells->n);
+    for (size_t i = 0; i < s->cells->n; i++) {
+        chosen[i] = i == s->cells->reference || pq_sweep_selects(s, &s->cells->cells[i]);
+    }
+    plan = pq_cells_json(s->cells, chosen);
+    PQ_CHECK(plan != NULL, PQ_ERR_NOMEM, "cannot allocate results");
+    PQ_TRY(pq_results_fill(plan, s->shelf, count, err));
+    *results = plan;
+    plan     = NULL;
+cleanup:
+    json_decref(plan);
+    pq_free(chosen);
     return st;
 }
 
@@ -167,18 +193,24 @@ static pq_status end_run(sweep *s, bool whole, double start, pq_sweep_summary *d
                          pq_err *err)
 {
     const pq_cells  *cells   = s->cells;
+    const bool       idle    = s->todo == 0 && done->timed == 0;
     json_t          *results = NULL;
     pq_results_count count   = {0};
     int              lock    = -1;
     pq_status        st;
 
     PQ_TRY(pq_results_lock(cells->dir, &lock, err));
-    PQ_TRY(pq_cells_write(cells, err));
+    PQ_TRY(pq_plan_write(cells->dir, &s->plan, err));
     PQ_TRY(pq_sweep_open_shelf(s, err));
     PQ_TRY(pq_made_hash(cells, s->shelf, done->made_of, err));
     done->made = pq_made_is(cells->dir, done->made_of);
-    PQ_TRY(pq_sweep_collect(cells->dir, s->shelf, done->made, &results, &count, err));
-    count_cells(s, results, done);
+    if (done->made && idle && s->options->only != NULL) {
+        PQ_TRY(collect_selected(s, &results, &count, err));
+        count_cells(s, NULL, done);
+    } else {
+        PQ_TRY(pq_sweep_collect(cells->dir, s->shelf, done->made, &results, &count, err));
+        count_cells(s, results, done);
+    }
     done->seconds = pq_clock_wall_s() - start;
     done->table   = pq_path_join(cells->dir, "table.csv");
     PQ_CHECK(done->table != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
@@ -201,13 +233,15 @@ static pq_status run_cells(const pq_config *config, const pq_sweep_options *opti
     pq_status      st, ran;
 
     PQ_TRY(pq_cells_plan(config, done->dir, &cells, err));
-    PQ_TRY(write_plan(&cells, err));
+    PQ_TRY(write_plan(&s, err));
     tidy(cells.dir);
     (void)snprintf(done->note, sizeof done->note, "%s", cells.note);
     PQ_NEW(s.states, cells.n);
     PQ_TRY(sort_cells(&s, err));
     ran = run_phases(&s, phases, done, err);
-    tidy(cells.dir);
+    if (s.todo > 0) {
+        tidy(cells.dir);
+    }
     if (ran == PQ_OK) {
         PQ_TRY(end_run(&s, true, start, done, err));
         PQ_TRY(pq_sweep_check_signal(err)); /* while tables were made */
@@ -217,6 +251,7 @@ static pq_status run_cells(const pq_config *config, const pq_sweep_options *opti
     st = ran;
 cleanup:
     pq_shelf_close(&s.shelf);
+    pq_text_free(&s.plan);
     pq_free(s.states);
     pq_cells_free(&cells);
     return st;

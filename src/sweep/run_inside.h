@@ -19,6 +19,7 @@ typedef struct {
 typedef struct {
     const pq_cells         *cells;
     const pq_sweep_options *options;
+    pq_text                 plan;   /* as it stands in plan.json */
     cell_state             *states; /* [cells->n] */
     size_t                  n_slots;
     slot                   *slots;

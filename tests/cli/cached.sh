@@ -30,6 +30,15 @@ cmp before after || fault "made again without a reason: $(diff before after | he
 grep -q "4 cells: 0 computed, 4 cached" log || fault "not cached: $(cat log)"
 cmp out3/table.csv first.csv || fault "the table has changed"
 
+# Of what is made and whole, --only shows what it names and what that is compared with.
+made >before
+run c.yaml --only 'prune s=0.5'
+made >after
+cmp before after || fault "made again for --only: $(diff before after | head -3)"
+grep -q "4 cells: 0 computed, 4 cached, 0 failed" log || fault "--only: $(cat log)"
+grep -q "^prune s=0.5" log && grep -q "^reference" log || fault "--only does not show its cells: $(cat log)"
+grep -q "^prune s=0.[19]" log && fault "--only shows other cells: $(cat log)"
+
 # Whoever changes a record, a result or the plan is noticed.
 record=$(grep -l '"label": "prune s=0.9' out3/cells/*.json)
 modified=$(stat -c %y "$record")

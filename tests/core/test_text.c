@@ -1,8 +1,11 @@
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/rng.h"
 #include "core/text.h"
 
 Test(text, numbers_with_units_are_read_and_others_refused)
@@ -96,6 +99,33 @@ Test(text, reals_print_shortest_and_read_back_the_same)
     }
     cr_expect_str_eq(pq_real_text(0.1, buffer, sizeof buffer), "0.1");
     cr_expect_str_eq(pq_real_text(1e-5, buffer, sizeof buffer), "1e-05");
+    cr_expect_str_eq(pq_real_text(5e-324, buffer, sizeof buffer), "5e-324");
+}
+
+Test(text, no_text_of_a_real_has_a_digit_too_many)
+{
+    pq_rng rng = pq_rng_stream(5, "reals");
+    char   buffer[32], plain[32];
+
+    for (size_t i = 0; i < 60000; i++) {
+        const uint64_t bits  = pq_rng_bits(&rng);
+        double         value = (double)(bits % 100000) / 1000.0;
+        if (i % 3 == 1) {
+            value = ldexp((double)(bits >> 40), (int)(bits % 2000) - 1000);
+        } else if (i % 3 == 2) {
+            memcpy(&value, &bits, sizeof value);
+        }
+        if (!isfinite(value) || value == floor(value)) {
+            continue; /* whole numbers are written as such */
+        }
+        for (int digits = 1; digits <= 17; digits++) {
+            (void)snprintf(plain, sizeof plain, "%.*g", digits, value);
+            if (strtod(plain, NULL) == value) {
+                break;
+            }
+        }
+        cr_assert_str_eq(pq_real_text(value, buffer, sizeof buffer), plain);
+    }
 }
 
 Test(text, people_get_bytes_and_seconds_with_units)

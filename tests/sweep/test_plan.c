@@ -259,13 +259,15 @@ Test(plan, is_written_for_those_who_read_results)
 {
     pq_config       *config;
     pq_cells         cells;
-    json_t          *results = NULL, *cell;
+    json_t          *results = NULL, *cell, *some;
+    pq_text          text    = {0};
     pq_results_count count;
 
     enter_inputs(100);
     plan("constraints: {accuracy_loss: {max: 0.5}}\n" PIPELINES, &config, &cells);
     cr_expect_not(pq_folder_exists("results"), "planning writes nothing");
-    OK(pq_cells_write(&cells, ERR));
+    OK(pq_cells_text(&cells, &text, ERR));
+    OK(pq_plan_write(cells.dir, &text, ERR));
     OK(pq_results_read("results/t", &results, &count, ERR));
     cr_expect_eq(count.cells, 4);
     cr_expect_eq(count.missing, 4);
@@ -276,6 +278,15 @@ Test(plan, is_written_for_those_who_read_results)
                      cells.cells[2].eval);
     cr_expect_str_eq(
         json_string_value(json_object_get(json_object_get(cell, "axes"), "r")), "4");
+    some = pq_cells_json(&cells, (const bool[]){false, false, true, false});
+    cr_assert_eq(json_array_size(json_object_get(some, "cells")), 1);
+    cr_expect_str_eq(json_string_value(json_object_get(some, "resolved")),
+                     json_string_value(json_object_get(results, "resolved")));
+    cr_expect(json_equal(
+        json_object_get(json_array_get(json_object_get(some, "cells"), 0), "axes"),
+        json_object_get(cell, "axes")));
+    json_decref(some);
+    pq_text_free(&text);
     json_decref(results);
     pq_cells_free(&cells);
     pq_config_free(&config);
