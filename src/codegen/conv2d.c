@@ -38,16 +38,21 @@ static const char *pad_input(pq_emitter *e, const pq_emit_step *s, conv *c)
     const size_t width = c->columns < right ? c->columns : right;
     const size_t bytes = c->rows * c->columns * w->channels * sizeof(float);
     e->summary.stack_bytes += bytes;
+    pq_text_add(&e->body,
+                "        float padded[%zu] __attribute__((aligned(64)));\n"
+                "        memset(padded, 0, sizeof padded);\n",
+                bytes / sizeof(float));
+    if (width <= w->pad_left) { /* long strides may miss the image */
+        return "padded";
+    }
     pq_text_add(
         &e->body,
-        "        float padded[%zu] __attribute__((aligned(64)));\n"
-        "        memset(padded, 0, sizeof padded);\n"
         "        for (int r = %zu; r < %zu; r++) {\n"
         "            memcpy(padded + (r * %zu + %zu) * %zu, %s + (r - %zu) * %zu, "
         "%zu);\n        }\n",
-        bytes / sizeof(float), w->pad_top, c->rows < low ? c->rows : low, c->columns,
-        w->pad_left, w->channels, pq_emit_input(e, s, 0), w->pad_top,
-        w->in_w * w->channels, (width - w->pad_left) * w->channels * sizeof(float));
+        w->pad_top, c->rows < low ? c->rows : low, c->columns, w->pad_left, w->channels,
+        pq_emit_input(e, s, 0), w->pad_top, w->in_w * w->channels,
+        (width - w->pad_left) * w->channels * sizeof(float));
     return "padded";
 }
 

@@ -133,7 +133,7 @@ void pq_frame_source(const pq_emitter *e, const char *hash, pq_text *out)
         out,
         "static inline __attribute__((always_inline)) void body(const float *x, float "
         "*y)\n{\n    float stack[%zu] __attribute__((aligned(64)));\n%s"
-        "    (void)stack;\n}\n\n",
+        "    (void)stack, (void)x;\n}\n\n",
         e->summary.stack_bytes / sizeof(float) + 1, e->body.text);
     add_variants(e, out);
     pq_text_add(out, "void %s_run1(const float *x, float *y)\n{\n", n);

@@ -353,6 +353,50 @@ Test(codegen, the_scaler_is_inside)
     pq_graph_free(&g);
 }
 
+/* Strides so long that windows lie in the padding alone, on one axis or both. */
+Test(codegen, windows_that_miss_the_image_give_the_bias)
+{
+    static const struct {
+        const char *input, *attributes[8];
+        pq_shape    kernel;
+    } layers[] = {
+        {"[1, 1, 2]",
+         {"padding=explicit", "stride_h=7", "pad_top=2", "pad_bottom=2", "stride_w=7",
+          "pad_left=2", "pad_right=2", NULL},
+         PQ_SHAPE(3, 1, 1, 2)},
+        {"[5, 1, 2]",
+         {"padding=explicit", "stride_w=9", "pad_left=3", "pad_right=3", NULL},
+         PQ_SHAPE(3, 1, 1, 2)},
+        {"[5, 2, 2]",
+         {"padding=explicit", "stride_w=9", "pad_top=1", "pad_bottom=1", "pad_left=3",
+          "pad_right=3", NULL},
+         PQ_SHAPE(17, 2, 1, 2)},
+        {"[1, 5, 2]",
+         {"padding=explicit", "stride_h=9", "pad_top=3", "pad_bottom=3", NULL},
+         PQ_SHAPE(17, 1, 2, 2)},
+        {"[5, 1, 2]",
+         {"padding=explicit", "stride_w=9", "pad_left=3", "pad_right=3", "groups=2",
+          NULL},
+         PQ_SHAPE(4, 1, 1, 1)},
+    };
+    pq_rng rng = pq_rng_stream(13, "codegen windows");
+
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
+        pq_graph *g = NULL;
+        float     x[3 * 20];
+        OK(pq_graph_create(&g, &err));
+        add_input(g, "x", layers[i].input);
+        add_layer(g, "conv",
+                  affine(&rng, make_layer_with("conv2d", layers[i].attributes),
+                         layers[i].kernel, true),
+                  "x");
+        OK(pq_graph_check(g, &err));
+        fill_normal(&rng, 1.0, sizeof x / sizeof *x, x);
+        compare(g, 3, x, x);
+        pq_graph_free(&g);
+    }
+}
+
 /* Constants that C has no digits for. */
 Test(codegen, infinite_constants_are_written)
 {
