@@ -14,36 +14,7 @@ void pq_rows_free(pq_rows *a)
     *a = (pq_rows){0};
 }
 
-/* Rows of a train or ring without a window: what its own forward makes of unit vectors.
- */
-static bool rebuild_rows(const pq_layer *layer, const double *const *weights,
-                         const pq_tt_modes *t, double *out)
-{
-    double *unit = pq_calloc(t->inputs, sizeof *unit);
-    double *y    = pq_calloc(t->outputs, sizeof *y);
-    bool    done = unit != NULL && y != NULL;
-
-    for (size_t i = 0; done && i < t->inputs; i++) {
-        unit[i] = 1.0;
-        layer->kind->forward(&(pq_layer_call){.layer     = layer,
-                                              .batch     = 1,
-                                              .n_in      = 1,
-                                              .in_shape  = &PQ_SHAPE(t->inputs),
-                                              .in        = (const double *const[]){unit},
-                                              .out_shape = PQ_SHAPE(t->outputs),
-                                              .out       = y,
-                                              .weight    = weights});
-        unit[i] = 0.0;
-        for (size_t o = 0; o < t->outputs; o++) {
-            out[o * t->inputs + i] = y[o];
-        }
-    }
-    pq_free(unit);
-    pq_free(y);
-    return done;
-}
-
-/* The kernel of a train or ring. Biases are left out. */
+/* The kernel of a train or ring. */
 static pq_status rebuild(const pq_layer *layer, pq_rows *out, pq_err *err)
 {
     double    **weights = NULL;
@@ -55,22 +26,15 @@ static pq_status rebuild(const pq_layer *layer, pq_rows *out, pq_err *err)
     for (size_t k = 0; k < layer->n_weights; k++) {
         const pq_weight *w = &layer->weights[k];
         PQ_NEW(weights[k], w->value->count);
-        for (size_t i = 0; i < w->value->count && strcmp(w->name, "bias") != 0; i++) {
+        for (size_t i = 0; i < w->value->count; i++) {
             weights[k][i] = (double)pq_f32(w->value)[i];
         }
     }
     const double *const *arrays = (const double *const *)weights;
     out->outputs                = t.outputs;
     out->length                 = t.window * t.inputs;
-    if (t.windowed) {
-        out->weight =
-            pq_tt_rebuild(&(pq_layer_call){.layer = layer, .weight = arrays}, &t);
-        PQ_CHECK(out->weight != NULL, PQ_ERR_NOMEM, "cannot allocate a kernel");
-    } else {
-        PQ_NEW(out->weight, out->outputs * out->length);
-        PQ_CHECK(rebuild_rows(layer, arrays, &t, out->weight), PQ_ERR_NOMEM,
-                 "cannot allocate a kernel");
-    }
+    out->weight = pq_tt_rebuild(&(pq_layer_call){.layer = layer, .weight = arrays}, &t);
+    PQ_CHECK(out->weight != NULL, PQ_ERR_NOMEM, "cannot allocate a kernel");
 cleanup:
     for (size_t k = 0; weights != NULL && k < layer->n_weights; k++) {
         pq_free(weights[k]);

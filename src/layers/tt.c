@@ -119,7 +119,7 @@ typedef struct {
 
 static train train_of(const pq_layer_call *call, const pq_tt_modes *t)
 {
-    train x = {.count = 1, .r = {1}};
+    train x = {.count = 1, .r = {t->ring}};
     char  name[32];
 
     if (t->windowed) {
@@ -191,8 +191,10 @@ double *pq_tt_rebuild(const pq_layer_call *call, const pq_tt_modes *t)
     double     *whole = product(&x, 0, x.d);
     double     *out   = pq_calloc(x.count, sizeof *out);
 
-    for (size_t i = 0; whole != NULL && out != NULL && i < x.count; i++) {
-        out[pq_tt_place(t, i)] = whole[i];
+    for (size_t i = 0; whole != NULL && out != NULL && i < x.count * t->ring; i++) {
+        const size_t a =
+            i / x.count; /* the train of a ring that begins and ends with a */
+        out[pq_tt_place(t, i % x.count)] += whole[i * t->ring + a];
     }
     if (whole == NULL) {
         pq_free(out);

@@ -1,0 +1,103 @@
+/* A layer of every kind, written as ONNX and read again. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "../exec/case_layer.h"
+#include "core/file.h"
+#include "formats/model.h"
+
+enum { EVENTS = 3 };
+
+static const pq_model_format *onnx(void)
+{
+    size_t i = 0;
+
+    while (strcmp(pq_formats[i]->name, "onnx") != 0) {
+        i++;
+    }
+    return pq_formats[i];
+}
+
+/* The layer of a case on parts of one input, behind each other in [items]. */
+static pq_graph *net_of(const layer_case *c, pq_rng *rng, size_t *items)
+{
+    char        names[RUN_MAX][16], text[128];
+    const char *inputs[RUN_MAX] = {NULL};
+    pq_graph   *g               = NULL;
+    size_t      from            = 0;
+
+    for (size_t k = 0; k < c->n_in; k++) {
+        from += run_items(&c->in[k]);
+    }
+    *items = from;
+    OK(pq_graph_create(&g, &err));
+    (void)snprintf(text, sizeof text, "%zu", from);
+    add_input(g, "x", c->n_in == 1 ? pq_shape_text(&c->in[0], text, sizeof text) : text);
+    inputs[0] = "x";
+    from      = 0;
+    for (size_t k = 0; c->n_in > 1 && k < c->n_in; k++) {
+        pq_layer *part = make_layer("slice"), *shaped = make_layer("reshape");
+        char      name[16];
+        (void)snprintf(text, sizeof text, "%zu", from);
+        OK(pq_layer_set(part, "from", text, &err));
+        from += run_items(&c->in[k]);
+        (void)snprintf(text, sizeof text, "%zu", from);
+        OK(pq_layer_set(part, "to", text, &err));
+        (void)snprintf(name, sizeof name, "part%zu", k);
+        add_layer(g, name, part, "x");
+        OK(pq_layer_set(shaped, "shape", pq_shape_text(&c->in[k], text, sizeof text),
+                        &err));
+        (void)snprintf(names[k], sizeof names[k], "in%zu", k);
+        add_layer(g, names[k], shaped, name);
+        inputs[k] = names[k];
+    }
+    OK(pq_graph_add(g, "y", case_layer(c, rng), c->n_in, inputs, &err));
+    OK(pq_graph_check(g, &err));
+    return g;
+}
+
+Test(onnx_kinds, every_kind_that_is_written_gives_what_it_gave)
+{
+    char   path[] = "/tmp/pquant-kinds-XXXXXX.onnx";
+    pq_rng rng    = pq_rng_stream(17, "onnx kinds");
+    size_t told = 0, same = 0;
+
+    cr_assert_geq(mkstemps(path, 5), 0);
+    for (size_t i = 0; i < N_LAYER_CASES; i++) {
+        const layer_case *c = &layer_cases[i];
+        pq_graph         *g, *again = NULL;
+        pq_err            err = {0};
+        size_t            n, width;
+        float            *x, *due, *y;
+        if (strcmp(c->kind, "input") == 0) {
+            continue;
+        }
+        g     = net_of(c, &rng, &n);
+        width = run_items(&g->nodes[g->output].shape);
+        if (onnx()->save(g, path, &err) != PQ_OK) {
+            cr_expect(strcmp(c->kind, "masked_pool") == 0 || c->n_in > 2, "%s (%s): %s",
+                      c->kind, c->attributes, err.message);
+            cr_expect_not_null(strstr(err.message, "cannot be written as ONNX"));
+            told++;
+        } else {
+            OK(pq_model_load(path, NULL, &again, &err));
+            x = pq_calloc(EVENTS * n, sizeof *x);
+            fill_normal(&rng, 1.0, EVENTS * n, x);
+            due = run_graph(g, "reference", EVENTS, EVENTS, x);
+            cr_assert_eq(run_items(&again->nodes[again->output].shape), width);
+            y = run_graph(again, "reference", EVENTS, EVENTS, x);
+            cr_expect(largest_difference(y, due, EVENTS * width) <= 1e-5,
+                      "%s (%s): off by %g", c->kind, c->attributes,
+                      largest_difference(y, due, EVENTS * width));
+            same++;
+            pq_free(x);
+            pq_free(due);
+            pq_free(y);
+        }
+        pq_graph_free(&g);
+        pq_graph_free(&again);
+    }
+    cr_expect_eq(told, 4, "%zu are not written", told);
+    cr_expect_gt(same, 40, "%zu are written", same);
+    (void)unlink(path);
+}
