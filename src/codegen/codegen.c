@@ -4,14 +4,13 @@
  */
 #include "codegen/codegen.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
 #include "codegen/emit.h"
+#include "codegen/files.h"
 #include "codegen/frame.h"
 #include "codegen/text.h"
-#include "core/file.h"
 #include "core/memory.h"
 #include "core/rng.h"
 #include "exec/layout.h"
@@ -42,38 +41,6 @@ static const struct {
     {"slice", pq_emit_move},
     {"subsample", pq_emit_move},
 };
-
-/* Files that a folder of ours must not hold: a compiler told to look there would take
- * them for C's own. */
-static const char *const taken[] = {
-    "assert",      "complex",  "ctype",  "errno",     "fenv",    "float",
-    "inttypes",    "iso646",   "limits", "locale",    "math",    "setjmp",
-    "signal",      "stdalign", "stdarg", "stdatomic", "stdbool", "stddef",
-    "stdint",      "stdio",    "stdlib", "string",    "tgmath",  "threads",
-    "stdnoreturn", "time",     "uchar",  "wchar",     "wctype",  NULL};
-
-pq_status pq_codegen_check_name(const char *name, pq_err *err)
-{
-    const size_t n  = strlen(name);
-    bool         ok = n > 0 && isalpha((unsigned char)name[0]);
-    pq_status    st = PQ_OK;
-
-    for (size_t i = 0; i < n; i++) {
-        const unsigned char c = (unsigned char)name[i];
-        ok                    = ok && c < 0x80 && (isalnum(c) || c == '_');
-    }
-    PQ_CHECK(
-        ok && n <= PQ_CODEGEN_NAME, PQ_ERR_CONFIG,
-        "'%s' is no name for C: a letter, then letters, digits and underscores, at most "
-        "%d",
-        name, PQ_CODEGEN_NAME);
-    for (size_t i = 0; taken[i] != NULL; i++) {
-        PQ_CHECK(strcmp(taken[i], name) != 0, PQ_ERR_CONFIG,
-                 "'%s' cannot be the name: C has a header %s.h of its own", name, name);
-    }
-cleanup:
-    return st;
-}
 
 size_t pq_emit_items(const pq_emitter *e, size_t node)
 {
@@ -404,48 +371,27 @@ cleanup:
     return st;
 }
 
-static pq_status write_text(const char *folder, const char *name, const char *ending,
-                            pq_text *text, pq_err *err)
-{
-    char     *file = pq_format("%s%s", name, ending), *path = NULL;
-    pq_status st = PQ_OK;
-
-    PQ_CHECK(file != NULL && !text->failed, PQ_ERR_NOMEM, "cannot allocate the source");
-    path = pq_path_join(folder, file);
-    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(pq_file_write(path, text->text, text->length, err));
-cleanup:
-    pq_free(file);
-    pq_free(path);
-    return st;
-}
-
 static pq_status write_files(pq_emitter *e, size_t input, const char *folder, pq_err *err)
 {
-    const size_t items  = pq_emit_items(e, input);
-    const size_t n      = items * TESTED <= 1 << 15 ? TESTED : 1;
-    pq_text      header = {0}, source = {0}, test = {0}, cmake = {0};
+    const size_t items                  = pq_emit_items(e, input);
+    const size_t n                      = items * TESTED <= 1 << 15 ? TESTED : 1;
+    pq_text      text[PQ_CODEGEN_FILES] = {{0}};
     float       *in = NULL, *due = NULL;
     char         hash[65];
     pq_status    st;
 
     PQ_TRY(pq_graph_hash(e->graph, hash, err));
     PQ_TRY(make_events(e, input, n, &in, &due, err));
-    pq_frame_header(e, hash, &header);
-    pq_frame_source(e, hash, &source);
-    pq_frame_test(e, n, in, due, &test);
-    pq_frame_cmake(e, &cmake);
-    e->summary.source_bytes = source.length;
-    PQ_TRY(pq_folder_make(folder, err));
-    PQ_TRY(write_text(folder, e->name, ".h", &header, err));
-    PQ_TRY(write_text(folder, e->name, ".c", &source, err));
-    PQ_TRY(write_text(folder, e->name, "_test.c", &test, err));
-    PQ_TRY(write_text(folder, "CMakeLists", ".txt", &cmake, err));
+    pq_frame_header(e, hash, &text[0]);
+    pq_frame_source(e, hash, &text[1]);
+    pq_frame_test(e, hash, n, in, due, &text[2]);
+    pq_frame_cmake(e, &text[3]);
+    e->summary.source_bytes = text[1].length;
+    PQ_TRY(pq_files_write(e, folder, text, err));
 cleanup:
-    pq_text_free(&header);
-    pq_text_free(&source);
-    pq_text_free(&test);
-    pq_text_free(&cmake);
+    for (size_t i = 0; i < PQ_CODEGEN_FILES; i++) {
+        pq_text_free(&text[i]);
+    }
     pq_free(in);
     pq_free(due);
     return st;

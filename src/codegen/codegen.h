@@ -49,6 +49,7 @@ pq_status pq_codegen_check_name(const char *name, pq_err *err);
  * @param[in] graph  checked; one input
  * @retval PQ_ERR_UNSUPPORTED  A layer or quantizer that has no generated form (named), or
  *                             several inputs; nothing is written.
+ * @retval PQ_ERR_CONFIG       A file is there that was not written for this name.
  * @retval PQ_ERR_RANGE        Beyond PQ_CODEGEN_WEIGHTS or PQ_CODEGEN_STACK.
  */
 pq_status pq_codegen_write(const pq_graph *graph, const char *name, pq_codegen_isa isa,

@@ -1,6 +1,7 @@
 #include "codegen/frame.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "codegen/text.h"
 
@@ -19,12 +20,20 @@ static size_t outputs_of(const pq_emitter *e)
     return pq_emit_items(e, e->graph->output);
 }
 
-static void add_origin(const pq_emitter *e, const char *hash, const char *file,
+void pq_frame_mark(const char *name, const char *ending, pq_text *out)
+{
+    if (strcmp(ending, ".txt") == 0) {
+        pq_text_add(out, "# %s: made by pquant", name);
+    } else {
+        pq_text_add(out, "/* %s%s: made by pquant", name, ending);
+    }
+}
+
+static void add_origin(const pq_emitter *e, const char *hash, const char *ending,
                        pq_text *out)
 {
-    pq_text_add(out,
-                "/* %s%s: made by pquant %s from the model with the hash\n   %s. */\n",
-                e->name, file, PQ_VERSION, hash);
+    pq_frame_mark(e->name, ending, out);
+    pq_text_add(out, " %s from the model with the hash\n   %s. */\n", PQ_VERSION, hash);
 }
 
 void pq_frame_header(const pq_emitter *e, const char *hash, pq_text *out)
@@ -169,11 +178,12 @@ static void add_floats(pq_text *out, const char *name, const float *values, size
     pq_text_add(out, "\n};\n\n");
 }
 
-void pq_frame_test(const pq_emitter *e, size_t n, const float *in, const float *due,
-                   pq_text *out)
+void pq_frame_test(const pq_emitter *e, const char *hash, size_t n, const float *in,
+                   const float *due, pq_text *out)
 {
     const char *name = e->name;
 
+    add_origin(e, hash, "_test.c", out);
     pq_text_add(
         out,
         "/* Runs stored events through %s and compares with what pquant's reference "
@@ -205,8 +215,10 @@ void pq_frame_cmake(const pq_emitter *e, pq_text *out)
 {
     const char *n = e->name;
 
+    pq_frame_mark(n, ".txt", out);
     pq_text_add(
         out,
+        " %s\n"
         "# add_subdirectory() of this folder, then target_link_libraries(yours %s);\n"
         "# as a project of its own it builds and runs the test.\n"
         "cmake_minimum_required(VERSION 3.10)\nproject(%s C)\n"
@@ -219,5 +231,5 @@ void pq_frame_cmake(const pq_emitter *e, pq_text *out)
         "  add_executable(%s_test %s_test.c)\n"
         "  target_link_libraries(%s_test %s)\n"
         "  add_test(NAME %s COMMAND %s_test)\nendif()\n",
-        n, n, n, n, n, n, n, n, n, n, n, n, n);
+        PQ_VERSION, n, n, n, n, n, n, n, n, n, n, n, n, n);
 }

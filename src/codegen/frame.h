@@ -7,6 +7,10 @@
 
 #include "codegen/emit.h"
 
+/** How the files begin, by which those of the same name are known again: "/" "* NAME.h:
+ * made by pquant"; of CMakeLists.txt "# NAME: made by pquant". */
+void pq_frame_mark(const char *name, const char *ending, pq_text *out);
+
 /** NAME.h: what callers see. */
 void pq_frame_header(const pq_emitter *e, const char *hash, pq_text *out);
 
@@ -14,8 +18,8 @@ void pq_frame_header(const pq_emitter *e, const char *hash, pq_text *out);
 void pq_frame_source(const pq_emitter *e, const char *hash, pq_text *out);
 
 /** NAME_test.c: n events and what `reference` gives for them. */
-void pq_frame_test(const pq_emitter *e, size_t n, const float *in, const float *due,
-                   pq_text *out);
+void pq_frame_test(const pq_emitter *e, const char *hash, size_t n, const float *in,
+                   const float *due, pq_text *out);
 
 /** CMakeLists.txt: a static library of the name. */
 void pq_frame_cmake(const pq_emitter *e, pq_text *out);

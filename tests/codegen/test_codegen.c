@@ -536,17 +536,14 @@ Test(codegen, what_has_no_form_in_c_is_refused_by_name_and_nothing_written)
 Test(codegen, names_that_c_cannot_have)
 {
     static const char *const bad[] = {
-        "",
-        "1net",
-        "my net",
-        "net;",
-        "n\xc3\xa9t",
-        "math",
-        "_net",
-        "a-b",
-        "../x",
-        "string",
-        "abcdefghijklmnopqrstuvwxyz_abcdefghijklmnopqrstuv"};
+        "",           "1net",
+        "my net",     "net;",
+        "n\xc3\xa9t", "math",
+        "_net",       "a-b",
+        "../x",       "string",
+        "features",   "strings",
+        "immintrin",  "test",
+        "m",          "abcdefghijklmnopqrstuvwxyz_abcdefghijklmnopqrstuv"};
     pq_err err = {0};
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -557,4 +554,48 @@ Test(codegen, names_that_c_cannot_have)
     cr_expect_eq(pq_codegen_check_name("math", &err), PQ_ERR_CONFIG);
     cr_expect_str_eq(err.message,
                      "'math' cannot be the name: C has a header math.h of its own");
+    err = (pq_err){0};
+    cr_expect_eq(pq_codegen_check_name("test", &err), PQ_ERR_CONFIG);
+    cr_expect_str_eq(err.message, "'test' cannot be the name: CMake has a target of it");
+}
+
+/* What somebody else wrote stays as it is; what was written for the same name does not.
+ */
+Test(codegen, only_files_of_the_same_name_are_written_over)
+{
+    static const char *const files[] = {"net.h", "net.c", "net_test.c", "CMakeLists.txt"};
+    const size_t             widths[] = {2};
+    pq_rng                   rng      = pq_rng_stream(14, "codegen files");
+    pq_graph                *g        = chain_net(3, widths, 1, &rng);
+    pq_codegen_summary       made;
+    char                     message[256];
+
+    for (size_t i = 0; i < 4; i++) {
+        char  *path = pq_path_join(folder, files[i]), *text = NULL;
+        size_t n = 0;
+        OK(pq_file_write(path, "mine\n", 5, &err));
+        (void)snprintf(message, sizeof message,
+                       "%s is there, and is not one that pquant wrote for 'net': give "
+                       "another folder, or remove it",
+                       path);
+        pq_err err = {0};
+        cr_expect_eq(pq_codegen_write(g, "net", isa, folder, &made, &err), PQ_ERR_CONFIG);
+        cr_expect_str_eq(err.message, message);
+        OK(pq_file_read(path, 100, &text, &n, &err));
+        cr_expect_str_eq(text, "mine\n");
+        for (size_t k = 0; k < 4; k++) {
+            char *other = pq_path_join(folder, files[k]);
+            cr_expect(k == i || !pq_file_exists(other), "%s was written", files[k]);
+            pq_free(other);
+        }
+        (void)unlink(path);
+        pq_free(path);
+        pq_free(text);
+    }
+    OK(pq_codegen_write(g, "net", isa, folder, &made, &err));
+    OK(pq_codegen_write(g, "net", isa, folder, &made, &err));
+    pq_err err = {0};
+    cr_expect_eq(pq_codegen_write(g, "other", isa, folder, &made, &err), PQ_ERR_CONFIG);
+    cr_expect_not_null(strstr(err.message, "CMakeLists.txt is there"));
+    pq_graph_free(&g);
 }

@@ -1,0 +1,156 @@
+/* What generated C may be called, and its files. */
+#include "codegen/files.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "codegen/codegen.h"
+#include "codegen/frame.h"
+#include "core/file.h"
+#include "core/memory.h"
+
+/* Files that a folder of ours must not hold: a compiler told to look there would take
+ * them for C's own, or for what those include. */
+static const char *const headers[] = {
+    "alloca",    "endian",  "features",    "libintl",   "memory", "pthread",   "sched",
+    "semaphore", "strings", "syscall",     "syslimits", "unistd", "mm_malloc", "assert",
+    "complex",   "ctype",   "errno",       "fenv",      "float",  "inttypes",  "iso646",
+    "limits",    "locale",  "math",        "setjmp",    "signal", "stdalign",  "stdarg",
+    "stdatomic", "stdbool", "stddef",      "stdint",    "stdio",  "stdlib",    "string",
+    "tgmath",    "threads", "stdnoreturn", "time",      "uchar",  "wchar",     "wctype",
+    NULL};
+
+/* Targets that CMake keeps for itself, and the library that ours is linked with. */
+static const char *const targets[] = {"ALL_BUILD",
+                                      "INSTALL",
+                                      "PACKAGE",
+                                      "RUN_TESTS",
+                                      "ZERO_CHECK",
+                                      "all",
+                                      "clean",
+                                      "edit_cache",
+                                      "help",
+                                      "install",
+                                      "list_install_components",
+                                      "m",
+                                      "package",
+                                      "package_source",
+                                      "preinstall",
+                                      "rebuild_cache",
+                                      "test",
+                                      NULL};
+
+static bool is_one_of(const char *const *list, const char *name)
+{
+    size_t i = 0;
+
+    while (list[i] != NULL && strcmp(list[i], name) != 0) {
+        i++;
+    }
+    return list[i] != NULL;
+}
+
+/* Whether a compiler has a header of this name; those of its vectors end in intrin. */
+static bool is_header(const char *name)
+{
+    const size_t n = strlen(name);
+
+    return is_one_of(headers, name) || (n >= 6 && strcmp(name + n - 6, "intrin") == 0);
+}
+
+pq_status pq_codegen_check_name(const char *name, pq_err *err)
+{
+    const size_t n  = strlen(name);
+    bool         ok = n > 0 && isalpha((unsigned char)name[0]);
+    pq_status    st = PQ_OK;
+
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char c = (unsigned char)name[i];
+        ok                    = ok && c < 0x80 && (isalnum(c) || c == '_');
+    }
+    PQ_CHECK(
+        ok && n <= PQ_CODEGEN_NAME, PQ_ERR_CONFIG,
+        "'%s' is no name for C: a letter, then letters, digits and underscores, at most "
+        "%d",
+        name, PQ_CODEGEN_NAME);
+    PQ_CHECK(!is_header(name), PQ_ERR_CONFIG,
+             "'%s' cannot be the name: C has a header %s.h of its own", name, name);
+    PQ_CHECK(!is_one_of(targets, name), PQ_ERR_CONFIG,
+             "'%s' cannot be the name: CMake has a target of it", name);
+cleanup:
+    return st;
+}
+
+/* What stands behind the name; CMake's file has a name of its own. */
+static const char *const endings[PQ_CODEGEN_FILES] = {".h", ".c", "_test.c", ".txt"};
+
+static pq_status path_of(const pq_emitter *e, const char *folder, const char *ending,
+                         char **out, pq_err *err)
+{
+    char     *file = strcmp(ending, ".txt") == 0 ? pq_strdup("CMakeLists.txt")
+                                                 : pq_format("%s%s", e->name, ending);
+    pq_status st   = PQ_OK;
+
+    *out = file != NULL ? pq_path_join(folder, file) : NULL;
+    PQ_CHECK(*out != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+cleanup:
+    pq_free(file);
+    return st;
+}
+
+/* What lies there is written over only where it is the same file of an earlier time. */
+static pq_status check_place(const pq_emitter *e, const char *folder, const char *ending,
+                             pq_err *err)
+{
+    pq_text   mark = {0};
+    char     *path = NULL, *text = NULL;
+    size_t    n = 0;
+    pq_status st;
+
+    pq_frame_mark(e->name, ending, &mark);
+    PQ_CHECK(!mark.failed, PQ_ERR_NOMEM, "cannot allocate a text");
+    PQ_TRY(path_of(e, folder, ending, &path, err));
+    if (pq_file_exists(path)) {
+        const bool ours = pq_file_read(path, SIZE_MAX - 1, &text, &n, NULL) == PQ_OK &&
+                          n > mark.length && memcmp(text, mark.text, mark.length) == 0;
+        PQ_CHECK(ours, PQ_ERR_CONFIG,
+                 "%s is there, and is not one that pquant wrote for '%s': give another "
+                 "folder, or remove it",
+                 path, e->name);
+    }
+cleanup:
+    pq_text_free(&mark);
+    pq_free(path);
+    pq_free(text);
+    return st;
+}
+
+static pq_status write_text(const pq_emitter *e, const char *folder, const char *ending,
+                            const pq_text *text, pq_err *err)
+{
+    char     *path = NULL;
+    pq_status st;
+
+    PQ_CHECK(!text->failed, PQ_ERR_NOMEM, "cannot allocate the source");
+    PQ_TRY(path_of(e, folder, ending, &path, err));
+    PQ_TRY(pq_file_write(path, text->text, text->length, err));
+cleanup:
+    pq_free(path);
+    return st;
+}
+
+pq_status pq_files_write(const pq_emitter *e, const char *folder,
+                         const pq_text text[PQ_CODEGEN_FILES], pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < PQ_CODEGEN_FILES; i++) {
+        PQ_TRY(check_place(e, folder, endings[i], err));
+    }
+    PQ_TRY(pq_folder_make(folder, err));
+    for (size_t i = 0; i < PQ_CODEGEN_FILES; i++) {
+        PQ_TRY(write_text(e, folder, endings[i], &text[i], err));
+    }
+cleanup:
+    return st;
+}
