@@ -211,8 +211,10 @@ cleanup:
     return st;
 }
 
-pq_status pq_onnx_tensor_read(pq_onnx_model *m, pq_span message, pq_onnx_tensor *out,
-                              pq_err *err)
+/* Header of a TensorProto. Only an initializer's name is one of the graph's: that of a
+ * constant within a node is a text, and gets no number among the values. */
+static pq_status read_tensor(pq_onnx_model *m, pq_span message, bool named,
+                             pq_onnx_tensor *out, pq_err *err)
 {
     pq_wire   w = message_of(m, message);
     pq_status st;
@@ -224,7 +226,7 @@ pq_status pq_onnx_tensor_read(pq_onnx_model *m, pq_span message, pq_onnx_tensor 
         } else if (w.field == 2) {
             PQ_TRY(pq_wire_due(&w, PQ_WIRE_VARINT, err));
             out->type = w.value <= 1000 ? (int)w.value : -1;
-        } else if (w.field == 8) {
+        } else if (w.field == 8 && named) {
             PQ_TRY(keep_name(m, &w, &out->name, err));
         } else if (w.field == 14) {
             PQ_TRY(pq_wire_due(&w, PQ_WIRE_VARINT, err));
@@ -247,7 +249,7 @@ pq_status pq_onnx_tensor_keep(pq_onnx_model *m, pq_span message,
     pq_status       st;
 
     TAKE(t, 1);
-    PQ_TRY(pq_onnx_tensor_read(m, message, t, err));
+    PQ_TRY(read_tensor(m, message, false, t, err));
     *out = t;
 cleanup:
     return st;
@@ -315,7 +317,7 @@ static pq_status graph_field(pq_onnx_model *m, const pq_wire *w, pq_err *err)
         PQ_TRY(read_node(m, w->bytes, &m->nodes[m->n_nodes++], err));
         break;
     case 5:
-        PQ_TRY(pq_onnx_tensor_read(m, w->bytes, &m->tensors[m->n_tensors++], err));
+        PQ_TRY(read_tensor(m, w->bytes, true, &m->tensors[m->n_tensors++], err));
         break;
     case 11:
         PQ_TRY(read_port(m, w->bytes, 0, &m->inputs[m->n_inputs++], err));

@@ -99,11 +99,8 @@ typedef struct {
 pq_status pq_onnx_open(const char *path, pq_onnx_model *out, pq_err *err);
 void      pq_onnx_close(pq_onnx_model *model);
 
-/** Header of a TensorProto. */
-pq_status pq_onnx_tensor_read(pq_onnx_model *model, pq_span message, pq_onnx_tensor *out,
-                              pq_err *err);
-
-/** The same in memory that lives as long as the model. */
+/** Header of a constant within a node, in memory that lives as long as the model; its
+ * name is none of the graph's. */
 pq_status pq_onnx_tensor_keep(pq_onnx_model *model, pq_span message,
                               const pq_onnx_tensor **out, pq_err *err);
 

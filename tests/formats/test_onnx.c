@@ -289,6 +289,45 @@ Test(onnx, what_is_not_read_is_named)
     expect(refusal(17, flat8, 2), "'perm' has 1 numbers, but its input 2 axes");
 }
 
+/* Constants in nodes, whose arrays have names that nothing else has: exporters write
+ * them, and they are no values. */
+Test(onnx, names_of_arrays_within_nodes_are_no_values)
+{
+    static const float one = 1.0f;
+    pq_graph          *g   = NULL;
+    char               out[16], name[32];
+    double             x[8] = {0.0}, y[8];
+
+    for (int i = 0; i < 100; i++) {
+        pq_text t = {0}, a = {0};
+        (void)snprintf(name, sizeof name, "const_fold_opt__%d", i);
+        pq_wire_put_int(&t, 2, 1);
+        pq_wire_put_text(&t, 8, i == 1 ? "x" : i == 2 ? "y0" : name);
+        pq_wire_put_bytes(&t, 9, &one, sizeof one);
+        pq_wire_put_text(&a, 1, "value");
+        pq_wire_put_message(&a, 5, &t);
+        pq_wire_put_int(&a, 20, 4);
+        (void)snprintf(out, sizeof out, "c%d", i);
+        begin_node("Constant", "", out);
+        pq_wire_put_message(&onnx_node, 5, &a);
+        end_node();
+        (void)snprintf(out, sizeof out, i < 99 ? "y%d" : "y", i);
+        (void)snprintf(name, sizeof name, i == 0 ? "x c0" : "y%d c%d", i - 1, i);
+        plain_node("Add", name, out);
+    }
+    snprintf(path, sizeof path, "%s/named.onnx", folder);
+    put_port(11, "x", 2, flat8);
+    put_port(12, "y", 2, flat8);
+    write_onnx(path, 17, "test");
+    OK(pq_model_load(path, NULL, &g, err));
+    run_graph(g, x, y);
+    for (size_t i = 0; i < 8; i++) {
+        cr_expect_float_eq(y[i], 100.0, 1e-9);
+    }
+    pq_graph_free(&g);
+    cr_expect_eq(pq_memory_live(), 0);
+}
+
 Test(onnx, a_graph_that_reads_itself_or_what_is_not_there_is_refused)
 {
     plain_node("Add", "x b", "a");
