@@ -108,7 +108,7 @@ class Growth:
         for d, n in zip(data, sizes):
             scores = n * (5 + 1 + 1) * 4  # outputs, labels, weights
             used = self.memory("model", "eval", *net, "--data", f"{d}:test", "--threads", 2, "-q")
-            self.note("eval memory", n, used / MB, "MB", f"of scores + {FREE_MB} MB", used / (scores + FREE_MB * MB), 1.7)
+            self.note("eval memory", n, used / MB, "MB", f"of scores + {FREE_MB} MB", used / (scores + FREE_MB * MB), 1.4)
 
     def classes(self):
         sizes, events = self.sizes(2000), 2000 if self.short else 20000

@@ -318,7 +318,9 @@ static pq_status write_scores(const char *path, const pq_evaluated *e, pq_err *e
     PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(e->n), &weights, err));
     pq_evaluated_outputs(e, scores->data);
     memcpy(labels->data, e->labels, labels->count * sizeof(int32_t));
-    memcpy(weights->data, e->weights, weights->count * sizeof(float));
+    for (size_t i = 0; i < e->n; i++) {
+        ((float *)weights->data)[i] = e->weights != NULL ? e->weights[i] : 1.0F;
+    }
     PQ_TRY(pq_h5_create(path, &file, err));
     PQ_TRY(pq_h5_write(file, "/scores", scores, 4, err));
     PQ_TRY(pq_h5_write(file, "/labels", labels, 4, err));

@@ -1,12 +1,15 @@
+#define _DEFAULT_SOURCE /* madvise */
 #include "core/memory.h"
 
 #include <dirent.h>
 #include <malloc.h>
 #include <math.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -14,7 +17,7 @@
 #include "core/file.h"
 #include "core/text.h"
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 64, LARGE_PAGE = 1 << 21 };
 
 static atomic_size_t live_blocks, live_bytes, peak_bytes;
 static atomic_size_t allowed = SIZE_MAX;
@@ -82,8 +85,19 @@ static void give_back(size_t bytes)
     }
 }
 
-/* A zeroed block; alignment 0: as malloc aligns. */
-static void *allocate(size_t count, size_t size, size_t alignment)
+void pq_advise_scattered(void *block, size_t bytes)
+{
+    const uintptr_t at    = (uintptr_t)block;
+    const uintptr_t first = (at + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+    const uintptr_t end   = (at + bytes) / LARGE_PAGE * LARGE_PAGE;
+
+    if (first < end) {
+        (void)madvise((char *)block + (first - at), end - first, MADV_HUGEPAGE);
+    }
+}
+
+/* A block; alignment 0: as malloc aligns. */
+static void *allocate(size_t count, size_t size, size_t alignment, bool zeroed)
 {
     const size_t unit = alignment > 0 ? alignment : 1;
     size_t       bytes;
@@ -99,7 +113,9 @@ static void *allocate(size_t count, size_t size, size_t alignment)
     }
     block = alignment > 0 ? aligned_alloc(alignment, bytes) : malloc(bytes);
     if (block != NULL) {
-        memset(block, 0, bytes);
+        if (zeroed) {
+            memset(block, 0, bytes);
+        }
         note_block(block);
         if (budget != NULL) {
             const size_t usable = malloc_usable_size(block);
@@ -111,12 +127,17 @@ static void *allocate(size_t count, size_t size, size_t alignment)
 
 void *pq_calloc(size_t count, size_t size)
 {
-    return allocate(count, size, ALIGNMENT);
+    return allocate(count, size, ALIGNMENT, true);
+}
+
+void *pq_alloc_unset(size_t count, size_t size)
+{
+    return allocate(count, size, ALIGNMENT, false);
 }
 
 void *pq_calloc_packed(size_t count, size_t size)
 {
-    return allocate(count, size, 0);
+    return allocate(count, size, 0, true);
 }
 
 void *pq_recalloc(void *block, size_t old_count, size_t count, size_t size)

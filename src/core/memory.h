@@ -1,8 +1,8 @@
 /**
  * @file
- * The only door to the heap. Blocks are zeroed and, unless packed, 64-byte aligned; sizes
- * are checked for overflow; the calls are counted, so that tests can make the n-th
- * allocation fail and see that nothing is left behind.
+ * The only door to the heap. Blocks are zeroed, unless unset, and 64-byte aligned, unless
+ * packed; sizes are checked for overflow; the calls are counted, so that tests can make
+ * the n-th allocation fail and see that nothing is left behind.
  */
 #ifndef PQ_CORE_MEMORY_H
 #define PQ_CORE_MEMORY_H
@@ -18,6 +18,15 @@ void *pq_calloc(size_t count, size_t size);
 /** The same, aligned only as malloc aligns: for texts and small objects of which there
  * are many, where 64-byte alignment would double what each takes. */
 void *pq_calloc_packed(size_t count, size_t size);
+
+/** As pq_calloc but for what it holds, which is anything: for large arrays that are
+ * written before they are read, so that the threads that write them are given their
+ * pages. */
+void *pq_alloc_unset(size_t count, size_t size);
+
+/** Asks for large pages where a large block of pq_alloc_unset is read and written here
+ * and there, before anything is. Without them it is only slower. */
+void pq_advise_scattered(void *block, size_t bytes);
 
 /** Grows or shrinks a block of pq_calloc from old_count to count items; new items are
  * zero. NULL on failure, old block kept. */
@@ -47,11 +56,16 @@ void pq_memory_fail_after(size_t n);
 
 /** Allocates `count` items for a typed pointer (evaluated once), or jumps to cleanup with
  * PQ_ERR_NOMEM. */
-#define PQ_NEW(pointer, count)                                                           \
+#define PQ_NEW(pointer, count) PQ_NEW_BY(pq_calloc, pointer, count)
+
+/** The same by pq_alloc_unset. */
+#define PQ_NEW_UNSET(pointer, count) PQ_NEW_BY(pq_alloc_unset, pointer, count)
+
+#define PQ_NEW_BY(allocate, pointer, count)                                              \
     do {                                                                                 \
         __typeof__(pointer) *const at_ = &(pointer);                                     \
         const size_t               n_  = (count);                                        \
-        *at_                           = pq_calloc(n_, sizeof **at_);                    \
+        *at_                           = allocate(n_, sizeof **at_);                     \
         PQ_CHECK(*at_ != NULL, PQ_ERR_NOMEM, "cannot allocate %zu items of %zu bytes",   \
                  n_, sizeof **at_);                                                      \
     } while (0)

@@ -222,9 +222,9 @@ pq_status pq_predict(const pq_graph *graph, pq_dataset *dataset, size_t split,
     PQ_CHECK(rows <= SIZE_MAX / sizeof(float) / (made.width == 0 ? 1 : made.width),
              PQ_ERR_NOMEM, "%zu events of %zu outputs do not fit into memory", rows,
              made.width);
-    PQ_NEW(made.outputs, rows * made.width);
-    PQ_NEW(made.labels, made.n);
-    PQ_NEW(made.weights, made.n);
+    PQ_NEW_UNSET(made.outputs, rows * made.width);
+    PQ_NEW_UNSET(made.labels, made.n);
+    PQ_NEW_UNSET(made.weights, made.n);
     PQ_TRY(pq_threads_run(threads, (made.n + j.step - 1) / j.step, run_piece, &j, err));
     pq_progress_report(options->progress, "events", made.n, made.n, NULL);
     *out = made;

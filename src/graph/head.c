@@ -6,7 +6,7 @@
 
 #include "core/text.h"
 
-enum { HEADS = 6, SORTED = 64 };
+enum { HEADS = 6, SORTED = 64, SWAPPED = 8 };
 
 static const double half = 0.5, sum_tolerance = 0.01, least_log = -69.0; /* ln 1e-30 */
 
@@ -245,7 +245,14 @@ static double sum_of(double *terms, size_t n)
 {
     double sum = 0.0;
 
-    for (size_t i = 1; i < n; i++) {
+    for (size_t i = 1; i < n && n <= SWAPPED; i++) { /* without branches */
+        for (size_t k = i; k > 0; k--) {
+            const double a = terms[k - 1], b = terms[k];
+            terms[k - 1] = b < a ? b : a;
+            terms[k]     = b < a ? a : b;
+        }
+    }
+    for (size_t i = 1; i < n && n > SWAPPED; i++) {
         for (size_t k = i; k > 0 && terms[k] < terms[k - 1]; k--) {
             const double t = terms[k];
             terms[k]       = terms[k - 1];

@@ -100,6 +100,17 @@ typedef struct {
                     to 64 of them */
 } pq_head_norm;
 
+/** Largest of a row of outputs. */
+static inline float pq_head_top(size_t width, const float *row)
+{
+    float top = row[0];
+
+    for (size_t i = 1; i < width; i++) {
+        top = row[i] > top ? row[i] : top;
+    }
+    return top;
+}
+
 /** {0} for other heads than logits, and for one output. */
 pq_head_norm pq_head_normalise(pq_head head, size_t width, const float *row);
 

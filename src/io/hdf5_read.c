@@ -196,17 +196,35 @@ cleanup:
     return st;
 }
 
+enum { CONVERSION_BYTES = 1 << 16 };
+
+/* Numbers of another type than the file's go through a buffer that libhdf5 clears for
+ * every call: less than the megabyte that it would take. */
+static hid_t transfer_list(const selection *s, hid_t memory_type)
+{
+    const bool converts =
+        class_of(s->type) != PQ_H5_COMPOUND && H5Tequal(s->type, memory_type) == 0;
+    const hid_t list = converts ? H5Pcreate(H5P_DATASET_XFER) : -1;
+
+    return list > 0 && H5Pset_buffer(list, CONVERSION_BYTES, NULL, NULL) >= 0
+               ? list
+               : H5P_DEFAULT;
+}
+
 static pq_status read_selected(const pq_h5 *file, const char *path, const selection *s,
                                hid_t memory_type, void *out, pq_err *err)
 {
-    char      why[256];
-    pq_status st;
+    const hid_t list = transfer_list(s, memory_type);
+    char        why[256];
+    pq_status   st;
 
-    PQ_CHECK(H5Dread(s->id, memory_type, s->memory_space, s->space, H5P_DEFAULT, out) >=
-                 0,
+    PQ_CHECK(H5Dread(s->id, memory_type, s->memory_space, s->space, list, out) >= 0,
              pq_h5_status(PQ_ERR_FORMAT), "%s: %s cannot be read: %s", file->path, path,
              pq_h5_reason(why, sizeof why));
 cleanup:
+    if (list != H5P_DEFAULT) {
+        (void)H5Pclose(list);
+    }
     return st;
 }
 

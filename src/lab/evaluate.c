@@ -1,5 +1,6 @@
 #include "lab/evaluate.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -46,6 +47,7 @@ static void list_names(pq_text *out, size_t n, const char *const *names)
 static pq_status relabel(const pq_dataset_info *data, pq_evaluated *e, pq_err *err)
 {
     int32_t  *place = NULL; /* [dataset classes] index in the model's order */
+    bool      same  = true;
     pq_text   have = {0}, want = {0};
     pq_status st;
 
@@ -68,8 +70,9 @@ static pq_status relabel(const pq_dataset_info *data, pq_evaluated *e, pq_err *e
             goto cleanup;
         }
         place[i] = (int32_t)c;
+        same     = same && i == c;
     }
-    for (size_t i = 0; i < e->n; i++) {
+    for (size_t i = 0; !same && i < e->n; i++) {
         e->labels[i] = place[e->labels[i]];
     }
 cleanup:
@@ -135,10 +138,10 @@ cleanup:
 
 void pq_evaluated_outputs(const pq_evaluated *e, float *out)
 {
-    const pq_head_norm none = {0};
+    const pq_evaluation view = pq_evaluated_view(e, NULL, 0);
 
     for (size_t i = 0; i < e->n; i++) {
-        const pq_head_norm norm = e->norms != NULL ? e->norms[i] : none;
+        const pq_head_norm norm = pq_evaluation_norm(&view, i);
         const float       *row  = e->outputs + i * e->width;
         for (size_t c = 0; c < e->width; c++) {
             out[i * e->width + c] =
@@ -152,44 +155,79 @@ void pq_evaluated_outputs(const pq_evaluated *e, float *out)
 typedef struct {
     const pq_graph *graph;
     pq_evaluated   *e;
+    pq_evaluation   view;
+    atomic_size_t   correct;
 } outputs_job;
 
 static pq_status take_block(void *context, size_t piece, size_t thread, pq_err *err)
 {
-    const outputs_job *j     = context;
-    pq_evaluated      *e     = j->e;
-    const size_t       first = piece * BLOCK;
-    const size_t       n     = e->n - first < BLOCK ? e->n - first : BLOCK;
-    pq_status          st;
+    outputs_job  *j       = context;
+    pq_evaluated *e       = j->e;
+    const size_t  first   = piece * BLOCK;
+    const size_t  end     = e->n - first < BLOCK ? e->n : first + BLOCK;
+    size_t        correct = 0;
+    pq_status     st;
 
     (void)thread;
-    PQ_TRY(pq_head_check_outputs(j->graph, n, e->outputs + first * e->width, err));
-    for (size_t i = first; e->norms != NULL && i < first + n; i++) {
-        e->norms[i] =
+    PQ_TRY(
+        pq_head_check_outputs(j->graph, end - first, e->outputs + first * e->width, err));
+    for (size_t i = first; e->rests != NULL && i < end; i++) {
+        const pq_head_norm norm =
             pq_head_normalise(ranked_by(e), e->width, e->outputs + i * e->width);
+        e->rests[i] = norm.rest;
+        if (e->tops != NULL) {
+            e->tops[i] = (float)norm.top; /* which is an output */
+        }
     }
+    for (size_t i = first; e->decided && i < end; i++) {
+        correct += (int32_t)pq_evaluation_decision(&j->view, i) == e->labels[i] ? 1 : 0;
+    }
+    (void)atomic_fetch_add(&j->correct, correct);
 cleanup:
     return st;
 }
 
-/* Takes the outputs over, with what is needed to compare them. */
+/* Takes the outputs over, with what is needed to compare them, and counts those that
+ * decide for the label. */
 static pq_status take_outputs(const pq_graph *graph, size_t threads, pq_predictions *p,
                               pq_evaluated *e, pq_err *err)
 {
-    outputs_job j = {graph, e};
+    outputs_job j = {.graph = graph, .e = e};
     pq_status   st;
 
     e->outputs = p->outputs;
     p->outputs = NULL;
     if (ranked_by(e) == PQ_HEAD_LOGITS && e->width > 1) {
-        PQ_NEW(e->norms, p->n);
+        PQ_NEW_UNSET(e->rests, p->n);
+        if (e->width > PQ_TOPS_WIDTH) {
+            PQ_NEW_UNSET(e->tops, p->n);
+        }
     }
+    j.view     = pq_evaluated_view(e, NULL, 0);
+    e->decided = pq_evaluation_undecided(&j.view) == NULL;
     st = pq_threads_run(threads, (e->n + BLOCK - 1) / BLOCK, take_block, &j, NULL);
     if (st == PQ_ERR_CONFIG || st == PQ_ERR_NUMERIC) { /* again, for the event's number */
         st = pq_head_check_outputs(graph, e->n, e->outputs, err);
     }
+    e->correct = atomic_load(&j.correct);
 cleanup:
     return st;
+}
+
+/* Takes the weights over, if there are others than 1. */
+static void take_weights(bool unweighted, pq_predictions *p, pq_evaluated *e)
+{
+    size_t i = 0;
+
+    while (!unweighted && i < p->n && p->weights[i] == 1.0F) {
+        i++;
+    }
+    if (!unweighted && i < p->n) {
+        e->weights = p->weights;
+        p->weights = NULL;
+    }
+    pq_free(p->weights);
+    p->weights = NULL;
 }
 
 static pq_status describe_inputs(const pq_graph *graph, const pq_predictions *p,
@@ -209,16 +247,6 @@ cleanup:
     return st;
 }
 
-static void count_correct(pq_evaluated *e)
-{
-    const pq_evaluation view = pq_evaluated_view(e, NULL, 0);
-
-    e->decided = pq_evaluation_undecided(&view) == NULL;
-    for (size_t i = 0; e->decided && i < e->n; i++) {
-        e->correct += (int32_t)pq_evaluation_decision(&view, i) == e->labels[i];
-    }
-}
-
 bool pq_metric_applies(const pq_metric_choice *choice, const pq_evaluation *view)
 {
     const pq_metric *m = choice->metric;
@@ -236,7 +264,8 @@ pq_evaluation pq_evaluated_view(const pq_evaluated *e, const pq_graph *graph,
         .width       = e->width,
         .head        = ranked_by(e),
         .outputs     = e->outputs,
-        .norms       = e->norms,
+        .rests       = e->rests,
+        .tops        = e->tops,
         .labels      = e->labels,
         .weights     = e->weights,
         .class_names = (const char *const *)e->class_names,
@@ -422,16 +451,14 @@ pq_status pq_evaluate(pq_graph *graph, pq_dataset *dataset, size_t split,
     PQ_TRY(output_classes(graph, data, p.width, &e, err));
     e.n       = p.n;
     e.labels  = p.labels;
-    e.weights = options->unweighted ? NULL : p.weights;
     p.labels  = NULL;
-    p.weights = options->unweighted ? p.weights : NULL;
     e.kernels = p.kernels;
     p.kernels = NULL;
+    take_weights(options->unweighted, &p, &e);
     PQ_TRY(list_fallbacks(graph, options->predict.engine, &e, err));
     PQ_TRY(relabel(data, &e, err));
     PQ_TRY(take_outputs(e.opened ? open : graph, threads_of(options), &p, &e, err));
     PQ_TRY(describe_inputs(graph, &p, &e, err));
-    count_correct(&e);
     PQ_TRY(compute_metrics(graph, options, &e, err));
     *out = e;
     e    = (pq_evaluated){0};
@@ -459,7 +486,8 @@ void pq_evaluated_free(pq_evaluated *e)
     }
     pq_free(e->class_names);
     pq_free(e->outputs);
-    pq_free(e->norms);
+    pq_free(e->rests);
+    pq_free(e->tops);
     pq_free(e->inputs);
     pq_free(e->doubt);
     pq_free(e->labels);

@@ -35,11 +35,12 @@ typedef struct {
     bool opened; /**< outputs are what the softmax, or the sigmoid of one output, at the
                     model's end is given: as
                     floats, probabilities near 1 would tie (pq_evaluated_outputs) */
-    pq_head_norm *norms;   /**< [n] pq_head_normalise of several logits, or NULL */
-    int32_t      *labels;  /**< [n], the model's order */
-    float        *weights; /**< [n] */
-    pq_values     values;
-    char         *kernels; /**< what computed the outputs: pq_plan_kernels */
+    double   *rests;   /**< [n] of pq_head_normalise of several logits, or NULL */
+    float    *tops;    /**< [n] beside them of many outputs, or NULL */
+    int32_t  *labels;  /**< [n], the model's order */
+    float    *weights; /**< [n], or NULL: all are 1 */
+    pq_values values;
+    char     *kernels; /**< what computed the outputs: pq_plan_kernels */
     /** Layers with a kernel that engine `integer` computed in double, and why: "fc1: its
      * kernel has no whole-number codes"; none with other engines. */
     size_t n_fallbacks;

@@ -11,21 +11,30 @@
 #include "core/memory.h"
 #include "metrics/interval.h"
 
-pq_auc_area pq_auc_mean(const pq_evaluation *e, const pq_auc_area *areas,
-                        const double *total)
+pq_auc_area pq_auc_mean_value(const pq_evaluation *e, const pq_auc_area *areas,
+                              size_t *defined)
 {
-    pq_auc_area mean    = {.smaller = HUGE_VAL};
-    size_t      defined = 0;
+    pq_auc_area mean = {.smaller = HUGE_VAL};
 
+    *defined = 0;
     for (size_t c = 0; c < e->classes; c++) {
         if (!isnan(areas[c].value)) {
             mean.value += areas[c].value;
             mean.smaller = fmin(mean.smaller, areas[c].smaller);
             mean.lone    = mean.lone || areas[c].lone;
-            defined++;
+            (*defined)++;
         }
     }
-    mean.value = defined > 0 ? mean.value / (double)defined : (double)NAN;
+    mean.value = *defined > 0 ? mean.value / (double)*defined : (double)NAN;
+    return mean;
+}
+
+pq_auc_area pq_auc_mean(const pq_evaluation *e, const pq_auc_area *areas,
+                        const double *total)
+{
+    size_t      defined;
+    pq_auc_area mean = pq_auc_mean_value(e, areas, &defined);
+
     for (size_t i = 0; i < e->n; i++) {
         const double influence = total[i] / (double)defined;
         const double square    = influence * influence;
@@ -65,7 +74,7 @@ static pq_status compute(const pq_evaluation *e, const void *params, pq_values *
                          pq_err *err)
 {
     pq_auc_area  *areas = NULL;
-    pq_weight_sum all   = {0};
+    pq_weight_sum all   = {(double)e->n, (double)e->n};
     pq_value      mean;
     double        n;
     pq_status     st;
@@ -74,8 +83,11 @@ static pq_status compute(const pq_evaluation *e, const void *params, pq_values *
     PQ_TRY(pq_evaluation_check(e, err));
     PQ_NEW(areas, e->classes + 1);
     PQ_TRY(pq_auc_ranked(e, areas, err));
-    for (size_t i = 0; i < e->n; i++) {
-        pq_weight_add(&all, pq_evaluation_weight(e, i));
+    if (e->weights != NULL) {
+        all = (pq_weight_sum){0};
+        for (size_t i = 0; i < e->n; i++) {
+            pq_weight_add(&all, pq_evaluation_weight(e, i));
+        }
     }
     n = pq_weight_effective(all);
     for (size_t c = 0; c < e->classes; c++) {

@@ -6,6 +6,7 @@
 
 #include "core/memory.h"
 #include "core/name.h"
+#include "metrics/blocks.h"
 
 #define X(word) extern const pq_metric pq_metric_##word;
 #include "metrics/metrics.def"
@@ -97,16 +98,11 @@ const pq_value *pq_values_find(const pq_values *values, const char *name)
     return NULL;
 }
 
-pq_status pq_evaluation_check(const pq_evaluation *e, pq_err *err)
+/* Names the first event that is wrong. */
+static pq_status find_wrong(const pq_evaluation *e, pq_err *err)
 {
-    double    sum = 0.0;
-    pq_status st;
+    pq_status st = PQ_OK;
 
-    if (e->checked) {
-        return PQ_OK;
-    }
-    PQ_CHECK(e->n > 0 && e->classes > 0, PQ_ERR_CONFIG,
-             "nothing to evaluate: %zu events of %zu classes", e->n, e->classes);
     for (size_t i = 0; i < e->n; i++) {
         const double w = pq_evaluation_weight(e, i);
         PQ_CHECK(e->labels[i] >= 0 && (size_t)e->labels[i] < e->classes, PQ_ERR_RANGE,
@@ -124,9 +120,46 @@ pq_status pq_evaluation_check(const pq_evaluation *e, pq_err *err)
                      "event %zu: output %zu is %g", i, c,
                      (double)e->outputs[i * e->width + c]);
         }
-        sum += w;
     }
-    PQ_CHECK(sum > 0.0, PQ_ERR_CONFIG,
+cleanup:
+    return st;
+}
+
+enum { WRONG, WEIGHTS, SUMS };
+
+static void add_wrong(const pq_evaluation *e, const void *context, size_t first,
+                      size_t end, double *sums)
+{
+    bool wrong = false;
+
+    (void)context;
+    for (size_t i = first; i < end; i++) {
+        const double w = pq_evaluation_weight(e, i);
+        wrong = wrong || e->labels[i] < 0 || (size_t)e->labels[i] >= e->classes ||
+                !isfinite(w) || w < 0.0;
+        sums[WEIGHTS] += w;
+    }
+    for (size_t i = first * e->width; i < end * e->width; i++) {
+        wrong |= !isfinite(e->outputs[i]);
+    }
+    sums[WRONG] = wrong ? 1.0 : 0.0;
+}
+
+pq_status pq_evaluation_check(const pq_evaluation *e, pq_err *err)
+{
+    double    sums[SUMS];
+    pq_status st;
+
+    if (e->checked) {
+        return PQ_OK;
+    }
+    PQ_CHECK(e->n > 0 && e->classes > 0, PQ_ERR_CONFIG,
+             "nothing to evaluate: %zu events of %zu classes", e->n, e->classes);
+    PQ_TRY(pq_blocks_sum(e, add_wrong, NULL, SUMS, sums, err));
+    if (sums[WRONG] > 0.0) {
+        PQ_TRY(find_wrong(e, err));
+    }
+    PQ_CHECK(sums[WEIGHTS] > 0.0, PQ_ERR_CONFIG,
              "nothing to evaluate: the weights of all %zu events are 0", e->n);
 cleanup:
     return st;
@@ -137,12 +170,6 @@ static const float *row_of(const pq_evaluation *e, size_t event)
     return e->outputs + event * e->width;
 }
 
-static pq_head_norm norm_of(const pq_evaluation *e, size_t event)
-{
-    return e->norms != NULL ? e->norms[event]
-                            : pq_head_normalise(e->head, e->width, row_of(e, event));
-}
-
 size_t pq_evaluation_decision(const pq_evaluation *e, size_t event)
 {
     return pq_head_decide(e->head, e->width, row_of(e, event));
@@ -150,8 +177,8 @@ size_t pq_evaluation_decision(const pq_evaluation *e, size_t event)
 
 double pq_evaluation_probability(const pq_evaluation *e, size_t event, size_t class_index)
 {
-    return pq_head_probability(e->head, e->width, row_of(e, event), norm_of(e, event),
-                               class_index);
+    return pq_head_probability(e->head, e->width, row_of(e, event),
+                               pq_evaluation_norm(e, event), class_index);
 }
 
 const char *pq_evaluation_undecided(const pq_evaluation *e)

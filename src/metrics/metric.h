@@ -55,20 +55,22 @@ const pq_value *pq_values_find(const pq_values *values, const char *name);
  * equal ones; a cut keeps scores >= t. What outputs mean says graph/head.h.
  */
 typedef struct {
-    size_t              n;       /**< events */
-    size_t              classes; /**< pq_head_classes(head, width) */
-    size_t              width;   /**< outputs of an event, as many as classes or one */
-    pq_head             head;    /**< never PQ_HEAD_AUTO */
-    const float        *outputs; /**< [n, width], as the model gives them */
-    const pq_head_norm *norms; /**< [n] pq_head_normalise, or NULL = computed each time */
-    const int32_t      *labels;      /**< [n], in the model's class order */
-    const float        *weights;     /**< [n], finite and >= 0, or NULL = all 1 */
-    const char *const  *class_names; /**< [classes] */
-    const pq_graph     *graph;       /**< checked; for sizes and operations */
-    size_t              file_bytes;  /**< size of the saved model, 0 if not saved */
-    size_t              threads;  /**< that metrics may use, 0 = 1; changes no result */
-    const pq_progress  *progress; /**< or NULL */
-    bool                checked;  /**< pq_evaluation_check found nothing: not again */
+    size_t        n;            /**< events */
+    size_t        classes;      /**< pq_head_classes(head, width) */
+    size_t        width;        /**< outputs of an event, as many as classes or one */
+    pq_head       head;         /**< never PQ_HEAD_AUTO */
+    const float  *outputs;      /**< [n, width], as the model gives them */
+    const double *rests;        /**< [n] of pq_head_normalise of several logits, or NULL
+                                   = computed each time */
+    const float       *tops;    /**< [n] beside rests, or NULL = looked for each time */
+    const int32_t     *labels;  /**< [n], in the model's class order */
+    const float       *weights; /**< [n], finite and >= 0, or NULL = all 1 */
+    const char *const *class_names; /**< [classes] */
+    const pq_graph    *graph;       /**< checked; for sizes and operations */
+    size_t             file_bytes;  /**< size of the saved model, 0 if not saved */
+    size_t             threads;     /**< that metrics may use, 0 = 1; changes no result */
+    const pq_progress *progress;    /**< or NULL */
+    bool               checked;     /**< pq_evaluation_check found nothing: not again */
 } pq_evaluation;
 
 /**
@@ -84,16 +86,31 @@ pq_status pq_evaluation_check(const pq_evaluation *e, pq_err *err);
 /** Class that the model decides for; only where pq_evaluation_undecided is NULL. */
 size_t pq_evaluation_decision(const pq_evaluation *e, size_t event);
 
+/** Outputs from which on their largest is kept in `tops`. */
+enum { PQ_TOPS_WIDTH = 16 };
+
+/** What turns an event's outputs into scores: pq_head_normalise. */
+static inline pq_head_norm pq_evaluation_norm(const pq_evaluation *e, size_t event)
+{
+    const float *row = e->outputs + event * e->width;
+
+    if (e->head != PQ_HEAD_LOGITS || e->width == 1) {
+        return (pq_head_norm){0.0, 0.0};
+    }
+    if (e->rests == NULL) {
+        return pq_head_normalise(e->head, e->width, row);
+    }
+    return (pq_head_norm){
+        .top  = (double)(e->tops != NULL ? e->tops[event] : pq_head_top(e->width, row)),
+        .rest = e->rests[event]};
+}
+
 /** What an event is ranked by for a class: pq_head_score. */
 static inline double pq_evaluation_score(const pq_evaluation *e, size_t event,
                                          size_t class_index)
 {
-    const float *row = e->outputs + event * e->width;
-
-    return pq_head_score(e->width, row,
-                         e->norms != NULL ? e->norms[event]
-                                          : pq_head_normalise(e->head, e->width, row),
-                         class_index);
+    return pq_head_score(e->width, e->outputs + event * e->width,
+                         pq_evaluation_norm(e, event), class_index);
 }
 
 /** Probability of a class: pq_head_probability. */

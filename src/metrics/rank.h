@@ -1,6 +1,6 @@
 /**
  * @file
- * Events in the order of their scores, by a radix sort of the scores' bits.
+ * Numbers in the order of their scores, by a radix sort of the scores' bits.
  */
 #ifndef PQ_METRICS_RANK_H
 #define PQ_METRICS_RANK_H
@@ -9,11 +9,10 @@
 #include <stdint.h>
 #include <string.h>
 
-/** An event and its score as 64 bits that rise with it. */
-typedef struct {
-    uint32_t key[2]; /**< pq_rank_key, in two halves so that an entry takes 12 bytes */
-    uint32_t event;
-} pq_ranked;
+/** What a sorted entry holds: the number of its score, and whether the one before it has
+ * another score. */
+#define PQ_RANK_NUMBER ((uint64_t)UINT32_MAX)
+#define PQ_RANK_NEW    ((uint64_t)1 << 63)
 
 /** Bits that order as the score does, which is no NaN; 0 and -0 are the same. */
 static inline uint64_t pq_rank_key(double score)
@@ -25,30 +24,17 @@ static inline uint64_t pq_rank_key(double score)
     return bits ^ ((0 - (bits >> 63)) | (uint64_t)1 << 63);
 }
 
-static inline uint64_t pq_ranked_key(const pq_ranked *r)
-{
-    uint64_t key;
-
-    memcpy(&key, r->key, sizeof key);
-    return key;
-}
-
-static inline pq_ranked pq_ranked_make(uint64_t key, size_t event)
-{
-    pq_ranked r = {.event = (uint32_t)event};
-
-    memcpy(r.key, &key, sizeof key);
-    return r;
-}
-
 /**
- * Sorts by score, rising; events of one score stay in their order.
+ * Sorts the numbers 0 .. n-1 by their keys, rising; those of one key stay in their order.
  *
- * @param[in,out] list   [n]
- * @param[out]    spare  [n] scratch
+ * @param[in]  keys   [n] pq_rank_key
+ * @param[out] list   [n] entries: number, and PQ_RANK_NEW on the first of each key
+ * @param[out] spare  [n] scratch
+ * @param[in]  n      at most 2^32
  *
- * Cost: about three passes over the entries, whatever the scores are; at most eight.
+ * Cost: about four passes over the entries of eight bytes, whatever the keys are; at most
+ * four times as many.
  */
-void pq_rank_sort(pq_ranked *list, pq_ranked *spare, size_t n);
+void pq_rank_sort(const uint64_t *keys, uint64_t *list, uint64_t *spare, size_t n);
 
 #endif

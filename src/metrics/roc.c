@@ -14,25 +14,27 @@ typedef struct {
 static pq_status make_points(const pq_evaluation *e, size_t class_index, point *p,
                              pq_err *err)
 {
-    pq_ranked *list = NULL, *spare = NULL;
-    pq_status  st;
+    uint64_t *keys = NULL, *list = NULL, *spare = NULL;
+    pq_status st;
 
     PQ_CHECK(e->n <= UINT32_MAX, PQ_ERR_RANGE, "%zu events are more than a curve takes",
              e->n);
+    PQ_NEW(keys, e->n);
     PQ_NEW(list, e->n);
     PQ_NEW(spare, e->n);
     for (size_t i = 0; i < e->n; i++) {
-        list[i] = pq_ranked_make(pq_rank_key(-pq_evaluation_score(e, i, class_index)), i);
+        keys[i] = pq_rank_key(-pq_evaluation_score(e, i, class_index));
     }
-    pq_rank_sort(list, spare, e->n);
+    pq_rank_sort(keys, list, spare, e->n);
     for (size_t k = 0; k < e->n; k++) {
-        const size_t i        = list[k].event;
+        const size_t i        = list[k] & PQ_RANK_NUMBER;
         const double w        = pq_evaluation_weight(e, i);
         const bool   positive = (size_t)e->labels[i] == class_index;
         p[k] = (point){pq_evaluation_score(e, i, class_index), positive ? w : 0.0,
                        positive ? 0.0 : w};
     }
 cleanup:
+    pq_free(keys);
     pq_free(list);
     pq_free(spare);
     return st;

@@ -27,6 +27,25 @@ Test(memory, sizes_that_overflow_are_refused)
     cr_expect_null(pq_calloc(SIZE_MAX, 1));
 }
 
+Test(memory, unset_blocks_are_aligned_counted_and_hold_what_is_written)
+{
+    const size_t before = pq_memory_live(), bytes = (9U << 20) + 5;
+    char        *p = pq_alloc_unset(bytes, 1);
+
+    cr_assert_not_null(p);
+    cr_expect_eq((uintptr_t)p % 64, 0);
+    cr_expect_eq(pq_memory_live(), before + 1);
+    pq_advise_scattered(p, bytes);
+    memset(p, 7, bytes);
+    cr_expect(p[0] == 7 && memcmp(p, p + 1, bytes - 1) == 0);
+    pq_free(p);
+    cr_expect_eq(pq_memory_live(), before);
+    cr_expect_null(pq_alloc_unset(SIZE_MAX / 2, 3));
+    p = pq_alloc_unset(3, 1); /* no large page lies in it */
+    pq_advise_scattered(p, 3);
+    pq_free(p);
+}
+
 Test(memory, counts_what_is_alive)
 {
     const size_t before = pq_memory_live();

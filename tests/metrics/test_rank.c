@@ -63,22 +63,23 @@ static int by_score(const void *a, const void *b)
 
 Test(rank, sorts_as_qsort_does_and_keeps_the_order_of_ties)
 {
-    static const size_t sizes[] = {0, 1, 2, 23, 24, 25, 300, 5000, MOST};
+    static const size_t sizes[] = {0, 1, 2, 23, 24, 25, 300, 4095, 5000, MOST};
     static plain        want[MOST];
-    static pq_ranked    have[MOST], spare[MOST];
+    static uint64_t     keys[MOST], have[MOST], spare[MOST];
 
     for (int k = 0; k < KINDS; k++) {
         for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
             pq_rng rng = pq_rng_stream(s, kinds[k]);
             for (size_t i = 0; i < sizes[s]; i++) {
                 want[i] = (plain){draw((kind)k, &rng, i), i};
-                have[i] = pq_ranked_make(pq_rank_key(want[i].score), i);
+                keys[i] = pq_rank_key(want[i].score);
             }
             qsort(want, sizes[s], sizeof *want, by_score);
-            pq_rank_sort(have, spare, sizes[s]);
+            pq_rank_sort(keys, have, spare, sizes[s]);
             for (size_t i = 0; i < sizes[s]; i++) {
-                cr_assert_eq(have[i].event, want[i].at, "%s, %zu scores: place %zu",
-                             kinds[k], sizes[s], i);
+                const bool first = i == 0 || want[i - 1].score < want[i].score;
+                cr_assert_eq(have[i], want[i].at | (first ? PQ_RANK_NEW : 0),
+                             "%s, %zu scores: place %zu", kinds[k], sizes[s], i);
             }
         }
     }
@@ -233,6 +234,55 @@ Test(rank, no_metric_depends_on_the_number_of_threads, .timeout = 300)
             }
             pq_values_free(&one);
         }
+        drop(&l);
+    }
+}
+
+/* What is kept of an event's softmax gives the bits that it gives when computed anew, of
+ * few outputs, of so many that their largest is kept too, and of events in slices. */
+Test(rank, kept_norms_change_no_bit_of_a_metric, .timeout = 300)
+{
+    static const size_t sizes[][2] = {
+        {3000, 4}, {3000, PQ_TOPS_WIDTH + 3}, {(1 << 17) + 9, 3}};
+
+    for (size_t s = 0; s < 3; s++) {
+        const size_t n = sizes[s][0], classes = sizes[s][1];
+        double      *rests = pq_calloc(n, sizeof *rests);
+        float       *tops  = pq_calloc(n, sizeof *tops);
+        large        l;
+
+        make(&l, NORMAL, PQ_HEAD_LOGITS, n, classes, s == 0);
+        for (size_t i = 0; i < n; i++) {
+            const pq_head_norm norm =
+                pq_head_normalise(l.e.head, classes, l.outputs + i * classes);
+            rests[i] = norm.rest;
+            tops[i]  = (float)norm.top;
+        }
+        for (size_t m = 0; pq_metrics[m] != NULL; m++) {
+            pq_values anew = {0}, kept = {0};
+            char      params[64] = {0};
+            if (pq_metrics[m]->eventless) {
+                continue;
+            }
+            cr_assert_eq(pq_params_default(pq_metrics[m]->params, params, NULL), PQ_OK);
+            l.e.rests = NULL;
+            l.e.tops  = NULL;
+            cr_assert_eq(pq_metrics[m]->compute(&l.e, params, &anew, NULL), PQ_OK);
+            l.e.rests = rests;
+            l.e.tops  = classes > PQ_TOPS_WIDTH ? tops : NULL;
+            cr_assert_eq(pq_metrics[m]->compute(&l.e, params, &kept, NULL), PQ_OK);
+            cr_assert_eq(anew.n, kept.n);
+            for (size_t i = 0; i < anew.n; i++) {
+                const pq_value *a = &anew.items[i], *b = &kept.items[i];
+                cr_expect(same_bits(&a->value, &b->value) && same_bits(&a->lo, &b->lo) &&
+                              same_bits(&a->hi, &b->hi),
+                          "%s: %.17g, anew %.17g", a->name, b->value, a->value);
+            }
+            pq_values_free(&anew);
+            pq_values_free(&kept);
+        }
+        pq_free(rests);
+        pq_free(tops);
         drop(&l);
     }
 }
