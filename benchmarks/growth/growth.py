@@ -193,7 +193,7 @@ output: {{model: {self.inputs.path("trained.h5")}}}
     def sweep(self):
         sizes = self.sizes(1600)
         net, data = self.inputs.network([FEATURES, 64, 32, 32, 5], "jets"), self.inputs.events(2000, splits=("test",))
-        cost = {"plan": [], "run": [], "run again, cached": [], "run --only, cached": []}
+        cost = {"plan": [], "run": [], "run again, cached": [], "run --only, cached": [], "merge": []}
         page = 0
         for n in sizes:
             folder = self.inputs.path(f"results-{n}")
@@ -216,10 +216,13 @@ output: {{dir: {folder}}}
             self.cpu("run", config, "-q", best=1)
             least = self.cpu("run", config, "-q")
             cost["run --only, cached"].append(self.cpu("run", config, "-q", "--only", "reference"))
+            merged = self.inputs.path("merged")
+            shutil.rmtree(merged, ignore_errors=True)
+            cost["merge"].append(self.cpu("merge", merged, folder, "-q", best=1))
             page = os.path.getsize(os.path.join(folder, "report.html"))
         for what, values in cost.items():
             self.slope(f"sweep, cells: {what}", sizes, values, "s", 1.35)
-        self.note("sweep, cells: run --only, cached", sizes[-1], values[-1], "s", "of the time of all",
+        self.note("sweep, cells: run --only, cached", sizes[-1], cost["run --only, cached"][-1], "s", "of the time of all",
                   cost["run --only, cached"][-1] / least, None if self.short else 0.6)
         cell = 1000 * (cost["run"][-1] - cost["run"][-2]) / (sizes[-1] - sizes[-2])
         self.note("sweep, cells: one more", sizes[-1], cell, "ms", "ms", cell, None if self.short else 14)

@@ -360,31 +360,83 @@ cleanup:
     return st;
 }
 
+static const pq_option merge_options[] = {
+    {"force", 0, NULL, false, NULL, "bring folders of different plans together, too"},
+    {"format", 0, "table|csv", false, "table", "how to print"},
+    {0},
+};
+
+/* Cells that are in none of the folders, the first by name. */
+static void tell_missing(const json_t *results, const pq_results_count *count)
+{
+    enum { SHOWN = 10 };
+    const json_t *cells = json_object_get(results, "cells"), *cell;
+    size_t        i, shown = 0;
+
+    json_array_foreach((json_t *)cells, i, cell)
+    {
+        const char *status = json_string_value(json_object_get(cell, "status"));
+        const char *label  = json_string_value(json_object_get(cell, "label"));
+        if (status != NULL && strcmp(status, "missing") == 0 && shown < SHOWN) {
+            pq_say(stdout, "missing: %s\n", label != NULL ? label : "");
+            shown++;
+        }
+    }
+    if (count->missing > shown) {
+        pq_say(stdout, "missing: %zu more\n", count->missing - shown);
+    }
+}
+
+static void tell_merged(const pq_merged *merged)
+{
+    pq_say(stdout, "%zu records copied", merged->copied);
+    if (merged->duplicates > 0) {
+        pq_say(stdout, ", %zu duplicates", merged->duplicates);
+    }
+    if (merged->damaged > 0) {
+        pq_say(stdout, ", %zu damaged and left out", merged->damaged);
+    }
+    pq_say(stdout, "\n");
+}
+
 static pq_status merge(const pq_args *args, int *exit_code, pq_err *err)
 {
     int              lock    = -1;
+    const char      *dir     = pq_args_get(args, 0);
     const size_t     n       = pq_args_count(args) - 1;
     const char     **from    = NULL;
     json_t          *results = NULL;
     pq_results_count count   = {0};
-    size_t           copied  = 0;
+    pq_merged        merged  = {0};
     const char      *format;
     pq_status        st;
 
-    (void)exit_code;
     PQ_TRY(pq_args_format(args, "table csv", &format, err));
     PQ_NEW(from, n);
     for (size_t i = 0; i < n; i++) {
         from[i] = pq_args_get(args, i + 1);
     }
-    PQ_TRY(pq_results_lock(pq_args_get(args, 0), &lock, err));
-    PQ_TRY(pq_sweep_merge(pq_args_get(args, 0), n, from, &copied, &results, &count, err));
-    PQ_TRY(report_folder(pq_args_get(args, 0), results, &count, format, err));
+    PQ_TRY(pq_results_lock(dir, &lock, err));
+    st = pq_sweep_join(dir, n, from, pq_args_flag(args, "force"), &merged, err);
+    if (merged.n_conflicts > 0) {
+        *exit_code = PQ_EXIT_FAILED;
+        pq_say_lines(stderr, merged.conflicts.text);
+    }
+    PQ_TRY(st);
+    PQ_TRY(pq_sweep_collect(dir, NULL, false, &results, &count, err));
+    PQ_TRY(report_folder(dir, results, &count, format, err));
     if (!pq_args_flag(args, "quiet") && strcmp(format, "table") == 0) {
-        pq_say(stdout, "%zu records copied\n", copied);
+        tell_merged(&merged);
+        tell_missing(results, &count);
+    }
+    if (count.missing > 0) {
+        *exit_code = PQ_EXIT_INCOMPLETE;
+        (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
+                         "%zu of %zu cells are missing", count.missing, count.cells);
     }
 cleanup:
     pq_results_unlock(&lock);
+    pq_merged_free(&merged);
     json_decref(results);
     pq_free(from);
     return st;
@@ -396,7 +448,7 @@ const pq_verb pq_verb_merge = {
     .arguments = "DIR [FROM…]",
     .min_args  = 1,
     .max_args  = 4096,
-    .options   = folder_options,
+    .options   = merge_options,
     .example   = "pquant merge results/all shard-0 shard-1",
     .run       = merge,
 };

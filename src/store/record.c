@@ -85,7 +85,8 @@ cleanup:
     return st;
 }
 
-pq_status pq_record_read(const char *dir, const char *key, json_t **out, pq_err *err)
+pq_status pq_record_load(const char *dir, const char *key, json_t **out, char **text,
+                         size_t *n_text, pq_err *err)
 {
     json_error_t why;
     json_t      *record = NULL;
@@ -104,11 +105,21 @@ pq_status pq_record_read(const char *dir, const char *key, json_t **out, pq_err 
     PQ_TRY(check(record, path, key, err));
     *out   = record;
     record = NULL;
+    if (text != NULL) {
+        *text   = bytes;
+        *n_text = n;
+        bytes   = NULL;
+    }
 cleanup:
     json_decref(record);
     pq_free(path);
     pq_free(bytes);
     return st;
+}
+
+pq_status pq_record_read(const char *dir, const char *key, json_t **out, pq_err *err)
+{
+    return pq_record_load(dir, key, out, NULL, NULL, err);
 }
 
 static int by_order(const void *a, const void *b)

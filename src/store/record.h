@@ -42,6 +42,12 @@ pq_status pq_record_write(const char *dir, const json_t *record, pq_err *err);
  */
 pq_status pq_record_read(const char *dir, const char *key, json_t **out, pq_err *err);
 
+/** The same with the file's bytes, which the caller frees with pq_free; `text` may be
+ * NULL.
+ */
+pq_status pq_record_load(const char *dir, const char *key, json_t **out, char **text,
+                         size_t *n_text, pq_err *err);
+
 /** All valid records of a results folder, a JSON array sorted by order, then label, then
  * key; damaged files are skipped and counted. */
 pq_status pq_records_read(const char *dir, json_t **out, size_t *damaged, pq_err *err);

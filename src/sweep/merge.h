@@ -5,8 +5,10 @@
 #ifndef PQ_SWEEP_MERGE_H
 #define PQ_SWEEP_MERGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
+#include "core/text.h"
 #include "store/results.h"
 
 /**
@@ -23,20 +25,37 @@
 pq_status pq_sweep_collect(const char *dir, pq_shelf *shelf, bool made, json_t **results,
                            pq_results_count *count, pq_err *err);
 
+/** Removes what processes of this host left half written in a folder when they died. */
+void pq_sweep_tidy(const char *dir);
+
+/** What bringing folders together did. Free with pq_merged_free. */
+typedef struct {
+    size_t  copied;      /**< records */
+    size_t  duplicates;  /**< records of a key that another of the folders has, too */
+    size_t  damaged;     /**< record files that could not be read: left out */
+    size_t  n_conflicts; /**< records with other values than another of the same key */
+    pq_text conflicts;   /**< a line for each */
+} pq_merged;
+
 /**
- * Copies the records (and models, arrays) of other folders that `dir` lacks, then
- * pq_sweep_collect. The order of the folders does not matter: ok records win over
- * failed ones.
+ * Copies the records (and models, arrays) of other folders that `dir` lacks. Of several
+ * records of one key one is kept: with numbers before failed, quiet timings before noisy
+ * ones, then by date; so neither the order of the folders nor merging again matters.
  *
- * @param[in]  from       [n] folders of the same plan
- * @param[out] copied     records copied; may be NULL
- * @param[out] results    as of pq_sweep_collect
- * @param[out] count      as of pq_sweep_collect
+ * Files get their names in batches of thousands, each on disk before; killed in between,
+ * the same command goes on.
+ *
+ * @param[in]  from    [n] folders of the same plan
+ * @param[in]  force   brings folders of different plans together, too
+ * @param[out] merged  also on failure, with the conflicts
  * @retval PQ_ERR_NUMERIC  Two folders give different values for the same eval key: a
- *                         determinism bug, or mixed versions; key and metric are named.
+ *                         determinism bug, or mixed versions; nothing was changed.
+ * @retval PQ_ERR_CONFIG   Folders of different plans; nothing was changed.
+ *
+ * Cost: memory for the names of the records, and a few records.
  */
-pq_status pq_sweep_merge(const char *dir, size_t n, const char *const *from,
-                         size_t *copied, json_t **results, pq_results_count *count,
-                         pq_err *err);
+pq_status pq_sweep_join(const char *dir, size_t n, const char *const *from, bool force,
+                        pq_merged *merged, pq_err *err);
+void      pq_merged_free(pq_merged *merged);
 
 #endif

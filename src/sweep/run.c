@@ -134,21 +134,6 @@ cleanup:
     return st;
 }
 
-/* Removes what cells left half written when they were killed. */
-static void tidy(const char *dir)
-{
-    static const char *const folders[] = {"",       "cells", "models",
-                                          "arrays", "cache", "plots"};
-
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
-        char *path = pq_path_join(dir, folders[i]);
-        if (path != NULL) {
-            pq_folder_tidy(path);
-        }
-        pq_free(path);
-    }
-}
-
 /* The plan, for those who look on. */
 static pq_status write_plan(sweep *s, pq_err *err)
 {
@@ -234,13 +219,13 @@ static pq_status run_cells(const pq_config *config, const pq_sweep_options *opti
 
     PQ_TRY(pq_cells_plan(config, done->dir, &cells, err));
     PQ_TRY(write_plan(&s, err));
-    tidy(cells.dir);
+    pq_sweep_tidy(cells.dir);
     (void)snprintf(done->note, sizeof done->note, "%s", cells.note);
     PQ_NEW(s.states, cells.n);
     PQ_TRY(sort_cells(&s, err));
     ran = run_phases(&s, phases, done, err);
     if (s.todo > 0) {
-        tidy(cells.dir);
+        pq_sweep_tidy(cells.dir);
     }
     if (ran == PQ_OK) {
         PQ_TRY(end_run(&s, true, start, done, err));
