@@ -9,7 +9,8 @@
 
 static const pq_option options[] = {
     {"output", 'o', "OUT", false, NULL, "where it goes"},
-    {"to", 0, "FORMAT", false, NULL, "pquant or onnx; default by the ending of OUT"},
+    {"to", 0, "FORMAT", false, NULL,
+     "pquant, keras or onnx; default by the ending of OUT"},
     {"arch", 0, "FILE", false, NULL, "architecture beside weights-only files"},
     PQ_HEAD_OPTION,
     {0},
@@ -53,10 +54,11 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
 
     (void)exit_code;
     PQ_CHECK(out != NULL, PQ_ERR_CONFIG, "model convert: -o OUT is missing");
-    to = to != NULL                ? to
-         : ends_with(out, ".onnx") ? "onnx"
-         : ends_with(out, ".h5")   ? "pquant"
-                                   : NULL;
+    to = to != NULL                 ? to
+         : ends_with(out, ".onnx")  ? "onnx"
+         : ends_with(out, ".keras") ? "keras"
+         : ends_with(out, ".h5")    ? "pquant"
+                                    : NULL;
     PQ_CHECK(to != NULL, PQ_ERR_CONFIG,
              "model convert: the ending of '%s' tells no format; give --to", out);
     PQ_TRY(find_format(to, &format, err));
@@ -74,7 +76,7 @@ cleanup:
 
 const pq_verb pq_verb_model_convert = {
     .name      = "model convert",
-    .summary   = "a model in another format: ONNX for its runtimes, or our own",
+    .summary   = "a model in another format: ONNX for its runtimes, Keras, or our own",
     .arguments = "MODEL -o OUT",
     .min_args  = 1,
     .max_args  = 1,

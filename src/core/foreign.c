@@ -27,8 +27,9 @@ static const struct {
      "a file of Parquet: pandas.read_parquet(…).to_csv(…, index=False), or write it with "
      "h5py as " OWN_EVENTS},
     {"PK\x03\x04", 4,
-     "a ZIP archive that holds no state dict of PyTorch: of a .keras file give "
-     "model.save('x.h5'), of an .npz the state dict saved by torch.save",
+     "a ZIP archive that holds neither a model of Keras nor a state dict of PyTorch: of "
+     "an "
+     ".npz give the state dict saved by torch.save",
      "a ZIP archive, e.g. an .npz of NumPy: unpack it, or write it with h5py "
      "as " OWN_EVENTS},
     {"\x89HDF\r\n", 6,

@@ -1,9 +1,11 @@
 /*
- * Keras 2 (and legacy Keras 3) models in HDF5: whole models with `model_config`,
- * and weights beside an architecture in JSON. Weights are found by layer_names
- * and weight_names, in their order, never by guessing.
+ * Models of Keras: in HDF5, whole with `model_config` or weights beside an architecture
+ * in JSON, and the .keras archives of Keras 3. Weights are found by layer_names and
+ * weight_names, or in files of Keras 3, which have neither, by the places of their
+ * layers; in their order, never by guessing.
  */
 #include "formats/keras.h"
+#include "formats/left.h"
 
 #include <string.h>
 
@@ -16,15 +18,17 @@
 
 /* One reading of a model. */
 typedef struct {
-    const char *path; /* of the weights */
-    const char *arch; /* beside them, or NULL */
-    pq_h5      *file;
-    const char *root;  /* group of the layers' groups */
-    char      **saved; /* [n_saved] layer_names */
-    size_t      n_saved;
-    char       *backend; /* that wrote the weights, or "" */
-    json_t     *nodes;  /* name of a Keras layer -> name of the node that is its output */
-    json_t     *dtypes; /* types and policies other than float32 that were met */
+    const char      *path; /* of the weights */
+    const char      *arch; /* beside them, or NULL */
+    pq_h5           *file;
+    const char      *root;  /* group of the layers' groups */
+    char           **saved; /* [n_saved] layer_names */
+    size_t           n_saved;
+    char            *backend; /* that wrote the weights, or "" */
+    pq_keras_archive archive; /* {0} where the file is none */
+    json_t          *places;  /* of the layers' weights in a file of Keras 3, or NULL */
+    json_t *nodes;  /* name of a Keras layer -> name of the node that is its output */
+    json_t *dtypes; /* types and policies other than float32 that were met */
     pq_keras_target target;
 } reader;
 
@@ -33,10 +37,14 @@ static bool recognises(const char *path)
     pq_h5 *file = NULL;
     bool   yes;
 
+    if (pq_keras_is_archive(path)) {
+        return true;
+    }
     yes = pq_h5_open(path, &file, NULL) == PQ_OK &&
           (pq_h5_has_attr(file, "/", "model_config") ||
            pq_h5_has_attr(file, "/", "layer_names") ||
-           pq_h5_has_attr(file, "/", "layer_names0") || pq_h5_has(file, "model_weights"));
+           pq_h5_has_attr(file, "/", "layer_names0") ||
+           pq_h5_has(file, "model_weights") || pq_keras_v3_root(file) != NULL);
     pq_h5_close(&file);
     return yes;
 }
@@ -51,6 +59,9 @@ static pq_status read_architecture(reader *r, const char *arch, json_t **out, pq
     if (arch != NULL) {
         PQ_TRY(pq_file_read(arch, MAX_JSON_BYTES, &text, &n, err));
         PQ_TRY(pq_keras_parse(text, n, arch, out, err));
+    } else if (r->archive.config != NULL) {
+        PQ_TRY(pq_keras_parse(r->archive.config, strlen(r->archive.config), r->path, out,
+                              err));
     } else {
         if (!pq_h5_has_attr(r->file, "/", "model_config")) {
             st = pq_err_set(err, PQ_ERR_FORMAT, __FILE__, __LINE__,
@@ -103,19 +114,49 @@ cleanup:
     return st;
 }
 
-/* Reads all weights of a layer in the order of its weight_names. */
+/* Whether the file has a group of a layer's weights; the conversion says if it needs
+ * some. */
+static bool has_weights(const reader *r, const char *layer)
+{
+    const char *place = json_string_value(json_object_get(r->places, layer));
+
+    return r->places != NULL ? place != NULL && pq_h5_has(r->file, place)
+                             : is_saved(r, layer);
+}
+
+/* The group of a layer's weights, and their names in it, in the layer's order. */
+static pq_status list_weights(const reader *r, const char *layer, char **group,
+                              char ***names, size_t *n, pq_err *err)
+{
+    pq_status st;
+
+    if (r->places == NULL) {
+        *group = pq_format("%s%s", r->root, layer);
+        PQ_CHECK(*group != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+        return pq_h5_attr_texts(r->file, *group, "weight_names", names, n, err);
+    }
+    PQ_STRDUP(*group, json_string_value(json_object_get(r->places, layer)));
+    PQ_TRY(pq_h5_list(r->file, *group, names, n, err));
+    for (size_t i = 0; i < *n && *n <= 10; i++) { /* sorted: one digit each */
+        PQ_CHECK((*names)[i][0] == (char)('0' + i) && (*names)[i][1] == '\0',
+                 PQ_ERR_FORMAT, "%s holds '%s' where weight %zu is due", *group,
+                 (*names)[i], i);
+    }
+cleanup:
+    return st;
+}
+
+/* Reads all weights of a layer in their order. */
 static pq_status read_weights(const reader *r, pq_keras_layer *k, pq_err *err)
 {
     char     *group = NULL, *path = NULL, **names = NULL;
     size_t    n  = 0;
     pq_status st = PQ_OK;
 
-    if (!is_saved(r, k->name)) {
-        return PQ_OK; /* the conversion says if it needs some */
+    if (!has_weights(r, k->name)) {
+        return PQ_OK;
     }
-    group = pq_format("%s%s", r->root, k->name);
-    PQ_CHECK(group != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(pq_h5_attr_texts(r->file, group, "weight_names", &names, &n, err));
+    PQ_TRY(list_weights(r, k->name, &group, &names, &n, err));
     PQ_CHECK(n <= PQ_KERAS_WEIGHTS, PQ_ERR_UNSUPPORTED,
              "has %zu weights; layers with more than %d are not read", n,
              PQ_KERAS_WEIGHTS);
@@ -374,6 +415,9 @@ static pq_status build(reader *r, const json_t *architecture, pq_err *err)
     PQ_TRY(check_model(r, architecture, err));
     PQ_CHECK(json_array_size(layers) > 0, PQ_ERR_FORMAT,
              "%s: the architecture has no layers", r->path);
+    if (pq_keras_v3_root(r->file) != NULL) {
+        PQ_TRY(pq_keras_v3_places(r->file, layers, &r->places, err));
+    }
     if (strcmp(kind, "Sequential") == 0) {
         PQ_TRY(
             add_sequential(r, layers, json_object_get(config, "build_input_shape"), err));
@@ -389,14 +433,40 @@ cleanup:
     return st;
 }
 
+/* What this program left in an archive's metadata. */
+static pq_status take_metadata(const reader *r, pq_err *err)
+{
+    const char *text = r->archive.metadata;
+    json_t     *all  = text != NULL ? json_loads(text, 0, NULL) : NULL;
+    pq_status   st   = PQ_OK;
+
+    if (json_object_get(all, "pquant") != NULL) {
+        PQ_TRY(pq_left_take(r->target.graph, json_object_get(all, "provenance"),
+                            json_object_get(all, "class_names"),
+                            json_object_get(all, "feature_names"), err));
+    }
+cleanup:
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s: metadata.json", r->path);
+    }
+    json_decref(all);
+    return st;
+}
+
 static pq_status open_weights(reader *r, pq_err *err)
 {
     pq_status st;
 
-    PQ_TRY(pq_h5_open(r->path, &r->file, err));
+    if (pq_keras_is_archive(r->path)) {
+        PQ_TRY(pq_keras_unpack(r->path, &r->archive, err));
+    }
+    PQ_TRY(pq_h5_open(r->archive.weights != NULL ? r->archive.weights : r->path, &r->file,
+                      err));
     r->root = pq_h5_has(r->file, "model_weights") ? "model_weights/" : "/";
-    PQ_TRY(
-        pq_h5_attr_texts(r->file, r->root, "layer_names", &r->saved, &r->n_saved, err));
+    if (pq_keras_v3_root(r->file) == NULL) {
+        PQ_TRY(pq_h5_attr_texts(r->file, r->root, "layer_names", &r->saved, &r->n_saved,
+                                err));
+    }
     if (pq_h5_has_attr(r->file, r->root, "backend")) {
         PQ_TRY(pq_h5_attr_text(r->file, r->root, "backend", &r->backend, err));
     } else {
@@ -420,9 +490,15 @@ static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err
     PQ_TRY(read_architecture(&r, arch, &architecture, err));
     PQ_TRY(pq_graph_create(&r.target.graph, err));
     PQ_TRY(build(&r, architecture, err));
+    PQ_TRY(take_metadata(&r, err));
     *out           = r.target.graph;
     r.target.graph = NULL;
 cleanup:
+    if (r.archive.weights != NULL) {
+        pq_keras_blame(err, r.archive.weights, path);
+    }
+    pq_keras_archive_free(&r.archive);
+    json_decref(r.places);
     json_decref(architecture);
     json_decref(r.nodes);
     json_decref(r.dtypes);
@@ -434,10 +510,11 @@ cleanup:
 }
 
 const pq_model_format pq_model_format_keras = {
-    .name    = "keras",
-    .summary = "Keras 2 model in HDF5, whole or weights beside an architecture in JSON",
-    .source  = "https://keras.io/guides/serialization_and_saving, legacy H5 format",
+    .name       = "keras",
+    .summary    = "model of Keras 2 or 3: .keras, HDF5 whole, or weights beside an "
+                  "architecture in JSON",
+    .source     = "https://keras.io/guides/serialization_and_saving",
     .recognises = recognises,
     .load       = load,
-    .save       = NULL,
+    .save       = pq_keras_save,
 };

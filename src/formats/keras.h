@@ -49,6 +49,52 @@ extern const pq_keras_keys pq_keras_common;
 /** Refuses a class or function that is not Keras's own, by module and registered name. */
 pq_status pq_keras_check_origin(const json_t *object, pq_err *err);
 
+/* Keras 3: archives, and weights found by the places of their layers (keras_v3.c). */
+
+/** Whether a file is a .keras archive. */
+bool pq_keras_is_archive(const char *path);
+
+/** What is in an archive; owned, the temporary file too. */
+typedef struct {
+    char *config;   /**< JSON of the architecture */
+    char *metadata; /**< JSON, or NULL */
+    char *weights;  /**< path of a temporary HDF5 file */
+} pq_keras_archive;
+
+/** Takes an archive apart. What is in `out`, caller frees, also on failure. */
+pq_status pq_keras_unpack(const char *path, pq_keras_archive *out, pq_err *err);
+
+/** Frees what was taken out, and removes the temporary file. */
+void pq_keras_archive_free(pq_keras_archive *a);
+
+/** Makes a file of n bytes with a name of its own in the folder for temporary files;
+ * caller removes it, and frees its path with pq_free. */
+pq_status pq_keras_temporary(const char *bytes, size_t n, char **path, pq_err *err);
+
+/** Puts the archive's path into a message in place of the temporary file's. */
+void pq_keras_blame(pq_err *err, const char *spilled, const char *path);
+
+/**
+ * Group of the weights of a model's next layer of a class: "layers/dense/vars",
+ * "layers/dense_1/vars", …
+ * @param[in,out] counts  layers of each class so far
+ * @param[out]    out     caller frees with pq_free
+ */
+pq_status pq_keras_v3_place(const char *root, const char *class_name, json_t *counts,
+                            char **out, pq_err *err);
+
+/** Writes a graph as a .keras archive.
+ * @retval PQ_ERR_UNSUPPORTED  Keras has no layer for one of the graph's: named. */
+pq_status pq_keras_save(const pq_graph *graph, const char *path, pq_err *err);
+
+/** Group of the layers' groups in a file whose weights have no names, or NULL. */
+const char *pq_keras_v3_root(pq_h5 *file);
+
+/** Object of layers' names and the groups of their weights, which are datasets 0, 1, ….
+ * @retval PQ_ERR_FORMAT  A group says that it is another layer's. */
+pq_status pq_keras_v3_places(pq_h5 *file, const json_t *layers, json_t **out,
+                             pq_err *err);
+
 /** A class of layers: how many inputs, its conversion, and every key of its config. */
 typedef struct {
     const char *name;

@@ -146,6 +146,23 @@ cleanup:
     return st;
 }
 
+/* One factor for all values. */
+static pq_status rescaling(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
+{
+    char      text[32];
+    double    factor, offset;
+    pq_status st;
+
+    PQ_TRY(pq_keras_real(k->config, "scale", 1.0, &factor, err));
+    PQ_TRY(pq_keras_real(k->config, "offset", 0.0, &offset, err));
+    PQ_CHECK(offset == 0.0, PQ_ERR_UNSUPPORTED, "offset = %g is not read, only 0",
+             offset);
+    PQ_TRY(plain(k, "scale", "factor", pq_real_text(factor, text, sizeof text), target,
+                 err));
+cleanup:
+    return st;
+}
+
 /* Nothing at inference: the layer's readers read its input. */
 static pq_status identity(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
@@ -285,6 +302,9 @@ static const pq_keras_class classes[] = {
     {"AveragePooling2D", 1, 1, avg_pool, {POOL, NULL, NULL}},
     {"GlobalMaxPooling2D", 1, 1, global_max, {"data_format keepdims", NULL, NULL}},
     {"GlobalAveragePooling2D", 1, 1, global_avg, {"data_format keepdims", NULL, NULL}},
+    {"GlobalMaxPooling1D", 1, 1, global_max, {"data_format keepdims", NULL, NULL}},
+    {"GlobalAveragePooling1D", 1, 1, global_avg, {"data_format keepdims", NULL, NULL}},
+    {"Rescaling", 1, 1, rescaling, {"scale offset", NULL, NULL}},
     {"Add", 2, PQ_NODE_INPUTS, add, {NULL, NULL, NULL}},
     {"Multiply", 2, PQ_NODE_INPUTS, multiply, {NULL, NULL, NULL}},
     {"Concatenate", 2, PQ_NODE_INPUTS, concatenate, {"axis", NULL, NULL}},

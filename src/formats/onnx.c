@@ -7,6 +7,7 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "formats/left.h"
 #include "formats/model.h"
 #include "formats/onnx_export.h"
 #include "formats/onnx_import.h"
@@ -384,58 +385,27 @@ static json_t *left_by_us(const pq_onnx_model *m, const char *key)
     return text != NULL ? json_loads(text, 0, NULL) : NULL;
 }
 
-/* Names out of the metadata that are as many as the file has outputs or features. */
-static pq_status take_names(pq_onnx_import *im, const char *key, size_t due,
-                            pq_status (*set)(pq_graph *graph, size_t n,
-                                             const char *const *names, pq_err *err),
-                            pq_err *err)
-{
-    json_t      *list  = left_by_us(im->model, key);
-    const size_t n     = json_array_size(list);
-    const char **names = NULL;
-    bool         texts = n == due;
-    pq_status    st    = PQ_OK;
-
-    PQ_NEW(names, n);
-    for (size_t i = 0; i < n; i++) {
-        names[i] = json_string_value(json_array_get(list, i));
-        texts    = texts && names[i] != NULL;
-    }
-    if (n > 0 && texts) {
-        PQ_TRY(set(im->graph, n, names, err));
-    }
-cleanup:
-    pq_free(names);
-    json_decref(list);
-    return st;
-}
-
 static pq_status note_origin(pq_onnx_import *im, pq_err *err)
 {
-    const pq_onnx_model *m     = im->model;
-    const pq_shape      *in    = &im->graph->nodes[0].shape;
-    json_t              *steps = left_by_us(m, "pquant.provenance");
+    const pq_onnx_model *m        = im->model;
+    json_t              *steps    = left_by_us(m, "pquant.provenance");
+    json_t              *classes  = left_by_us(m, "pquant.class_names");
+    json_t              *features = left_by_us(m, "pquant.feature_names");
     json_t              *note = json_pack("{s:s, s:I, s:I}", "read", "onnx", "ir_version",
                                           (json_int_t)m->ir_version, "opset", (json_int_t)m->opset);
     pq_status            st;
 
-    for (size_t i = 0; i < json_array_size(steps); i++) {
-        if (json_is_object(json_array_get(steps, i))) {
-            PQ_TRY(pq_graph_note(im->graph, json_incref(json_array_get(steps, i)), err));
-        }
-    }
+    PQ_TRY(pq_left_take(im->graph, steps, classes, features, err));
     PQ_CHECK(note != NULL, PQ_ERR_NOMEM, "cannot allocate a note");
     (void)json_object_set_new(note, "producer", json_string(m->producer));
     (void)json_object_set_new(note, "producer_version", json_string(m->producer_version));
     st   = pq_graph_note(im->graph, note, err);
     note = NULL;
     PQ_TRY(st);
-    PQ_TRY(take_names(im, "pquant.class_names", pq_graph_width(im->graph),
-                      pq_graph_set_classes, err));
-    PQ_TRY(take_names(im, "pquant.feature_names", in->dim[in->ndim - 1],
-                      pq_graph_set_features, err));
 cleanup:
     json_decref(steps);
+    json_decref(classes);
+    json_decref(features);
     json_decref(note);
     return st;
 }

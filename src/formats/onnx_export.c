@@ -7,6 +7,7 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "formats/left.h"
 
 enum { OPSET = 20, IR_VERSION = 9, MAX_BYTES = 0x7fffffff };
 
@@ -279,16 +280,6 @@ static void put_metadata(pq_text *model, const char *key, json_t *value)
     json_decref(value);
 }
 
-static json_t *list_of(size_t n, char *const *names)
-{
-    json_t *list = n > 0 ? json_array() : NULL;
-
-    for (size_t i = 0; list != NULL && i < n; i++) {
-        (void)json_array_append_new(list, json_string(names[i]));
-    }
-    return list;
-}
-
 static void put_model(pq_onnx_export *ex, pq_text *model)
 {
     const pq_graph *g   = ex->graph;
@@ -303,8 +294,10 @@ static void put_model(pq_onnx_export *ex, pq_text *model)
     pq_wire_put_int(&set, 2, OPSET);
     pq_wire_put_message(model, 8, &set);
     put_metadata(model, "pquant.provenance", json_incref(g->provenance));
-    put_metadata(model, "pquant.class_names", list_of(g->n_classes, g->class_names));
-    put_metadata(model, "pquant.feature_names", list_of(g->n_features, g->feature_names));
+    put_metadata(model, "pquant.class_names",
+                 pq_left_texts(g->n_classes, g->class_names));
+    put_metadata(model, "pquant.feature_names",
+                 pq_left_texts(g->n_features, g->feature_names));
 }
 
 pq_status pq_onnx_save(const pq_graph *graph, const char *path, pq_err *err)

@@ -4,8 +4,8 @@
 
 #include "core/memory.h"
 #include "formats/onnx_export.h"
+#include "formats/rebuild.h"
 #include "layers/kinds.h"
-#include "layers/tt.h"
 
 enum { MOST_CONSTANTS = 6 };
 
@@ -277,71 +277,31 @@ static pq_status conv2d(pq_onnx_export *ex, pq_err *err)
     return put_conv(ex, w, w->value, err);
 }
 
-/* The kernel that the cores of a train or ring make, [outputs, window, inputs]. */
-static pq_status rebuild(const pq_layer *layer, pq_tt_modes *modes, pq_tensor **out,
+/* A train or ring: what its cores make. */
+static pq_status rebuilt(pq_onnx_export *ex,
+                         pq_status (*put)(pq_onnx_export *ex, const pq_weight *w,
+                                          const pq_tensor *kernel, pq_err *err),
                          pq_err *err)
 {
-    double      **weights = NULL, *kernel = NULL;
-    pq_layer_call call = {.layer = layer};
-    pq_status     st;
+    const pq_tensor *kernel;
+    pq_tensor       *made = NULL;
+    pq_status        st;
 
-    PQ_TRY(pq_tt_modes_of(layer, modes, err));
-    PQ_NEW(weights, layer->n_weights);
-    for (size_t k = 0; k < layer->n_weights; k++) {
-        const pq_tensor *t = layer->weights[k].value;
-        PQ_NEW(weights[k], t->count);
-        for (size_t i = 0; i < t->count; i++) {
-            weights[k][i] = pq_tensor_get(t, i);
-        }
-    }
-    call.weight = (const double *const *)weights;
-    kernel      = pq_tt_rebuild(&call, modes);
-    PQ_CHECK(kernel != NULL, PQ_ERR_NOMEM, "cannot allocate a kernel");
-    PQ_TRY(pq_tensor_create(
-        PQ_DTYPE_F32, PQ_SHAPE(modes->outputs, modes->window, modes->inputs), out, err));
-    for (size_t i = 0; i < (*out)->count; i++) {
-        pq_f32(*out)[i] = (float)kernel[i];
-    }
+    PQ_TRY(pq_rebuild_kernel(node_of(ex)->layer, &kernel, &made, err));
+    PQ_TRY(put(ex, NULL, kernel, err));
 cleanup:
-    for (size_t k = 0; weights != NULL && k < layer->n_weights; k++) {
-        pq_free(weights[k]);
-    }
-    pq_free(weights);
-    pq_free(kernel);
+    pq_tensor_free(&made);
     return st;
 }
 
 static pq_status tt_dense(pq_onnx_export *ex, pq_err *err)
 {
-    pq_tensor  *t = NULL;
-    pq_tt_modes modes;
-    pq_status   st;
-
-    PQ_TRY(rebuild(node_of(ex)->layer, &modes, &t, err));
-    PQ_TRY(pq_tensor_reshape(t, PQ_SHAPE(modes.outputs, modes.inputs), err));
-    PQ_TRY(put_dense(ex, NULL, t, err));
-cleanup:
-    pq_tensor_free(&t);
-    return st;
+    return rebuilt(ex, put_dense, err);
 }
 
 static pq_status tt_conv2d(pq_onnx_export *ex, pq_err *err)
 {
-    const pq_layer  *layer = node_of(ex)->layer;
-    const pq_weight *w     = pq_layer_weight(layer, "window");
-    pq_tensor       *t     = NULL;
-    pq_tt_modes      modes;
-    pq_status        st;
-
-    PQ_TRY(rebuild(layer, &modes, &t, err));
-    PQ_TRY(pq_tensor_reshape(t,
-                             PQ_SHAPE(modes.outputs, w->value->shape.dim[1],
-                                      w->value->shape.dim[2], modes.inputs),
-                             err));
-    PQ_TRY(put_conv(ex, NULL, t, err));
-cleanup:
-    pq_tensor_free(&t);
-    return st;
+    return rebuilt(ex, put_conv, err);
 }
 
 /* Of channels alone, or of images; what is missing of gamma and beta is filled in. */

@@ -4,13 +4,10 @@
 #include <string.h>
 
 #include "core/memory.h"
-
-/* Sizes of ZIP's records without names and extras. */
-enum { LOCAL_BYTES = 30, ENTRY_BYTES = 46, END_BYTES = 22, COMMENT_MAX = 65535 };
+#include "io/zip.h"
 
 static const uint8_t legacy_start[] = {0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46,
                                        0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
-static const uint8_t zip_start[]    = {'P', 'K', 3, 4};
 
 static bool starts(const uint8_t *bytes, size_t n, const uint8_t *with, size_t length)
 {
@@ -19,7 +16,7 @@ static bool starts(const uint8_t *bytes, size_t n, const uint8_t *with, size_t l
 
 bool pq_torch_looks(const uint8_t *bytes, size_t n)
 {
-    return starts(bytes, n, zip_start, sizeof zip_start) ||
+    return pq_zip_looks(bytes, n) ||
            (n > 2 && bytes[0] == 0x80 &&
             starts(bytes + 2, n - 2, legacy_start, sizeof legacy_start));
 }
@@ -34,101 +31,8 @@ static uint64_t little(const uint8_t *b, size_t count)
     return value;
 }
 
-/* CRC-32 of ISO 3309, as ZIP has it; four bits a step. */
-static uint32_t checksum(const uint8_t *b, size_t n)
-{
-    uint32_t table[256], crc = UINT32_MAX;
-
-    for (uint32_t i = 0; i < 256; i++) {
-        table[i] = i;
-        for (int k = 0; k < 8; k++) {
-            table[i] = table[i] >> 1 ^ ((table[i] & 1) != 0 ? 0xedb88320U : 0);
-        }
-    }
-    for (size_t i = 0; i < n; i++) {
-        crc = crc >> 8 ^ table[(crc ^ b[i]) & 255];
-    }
-    return ~crc;
-}
-
-/* A fuzzer's entries never have their checksums, and would all end there. */
-#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
-static const bool checked = false;
-#else
-static const bool checked = true;
-#endif
-
-/* One entry of the ZIP's directory. */
-typedef struct {
-    const char    *name;
-    size_t         name_bytes;
-    const uint8_t *bytes;
-    size_t         n;
-} zip_entry;
-
-/* Reads the entry whose record is at `at`, and moves on to the next. */
-static pq_status read_entry(const uint8_t *zip, size_t n, size_t *at, zip_entry *out,
-                            pq_err *err)
-{
-    const uint8_t *r = zip + *at;
-    size_t         size, local, length, skip;
-    pq_status      st;
-
-    PQ_CHECK(*at <= n && n - *at >= ENTRY_BYTES && little(r, 4) == 0x02014b50,
-             PQ_ERR_FORMAT, "the ZIP's directory is damaged at byte %zu", *at);
-    length = (size_t)little(r + 28, 2);
-    skip   = length + (size_t)little(r + 30, 2) + (size_t)little(r + 32, 2);
-    PQ_CHECK(skip <= n - *at - ENTRY_BYTES, PQ_ERR_FORMAT,
-             "the ZIP's directory is truncated at byte %zu", *at);
-    *out  = (zip_entry){.name = (const char *)r + ENTRY_BYTES, .name_bytes = length};
-    size  = (size_t)little(r + 20, 4);
-    local = (size_t)little(r + 42, 4);
-    PQ_CHECK(little(r + 10, 2) == 0, PQ_ERR_UNSUPPORTED,
-             "entry '%.*s' is compressed; PyTorch stores them as they are",
-             length < 80 ? (int)length : 80, out->name);
-    PQ_CHECK(size != UINT32_MAX && local != UINT32_MAX, PQ_ERR_UNSUPPORTED,
-             "entry '%.*s' is beyond 4 GiB", length < 80 ? (int)length : 80, out->name);
-    PQ_CHECK(local <= n && n - local >= LOCAL_BYTES &&
-                 little(zip + local, 4) == 0x04034b50,
-             PQ_ERR_FORMAT, "entry '%.*s' is not where the ZIP's directory says",
-             length < 80 ? (int)length : 80, out->name);
-    local += LOCAL_BYTES + (size_t)little(zip + local + 26, 2) +
-             (size_t)little(zip + local + 28, 2);
-    PQ_CHECK(local <= n && size <= n - local, PQ_ERR_FORMAT,
-             "entry '%.*s' reaches beyond the end of the file",
-             length < 80 ? (int)length : 80, out->name);
-    out->bytes = zip + local;
-    out->n     = size;
-    PQ_CHECK(!checked || checksum(out->bytes, size) == (uint32_t)little(r + 16, 4),
-             PQ_ERR_FORMAT, "entry '%.*s' is damaged: its checksum differs",
-             length < 80 ? (int)length : 80, out->name);
-    *at += ENTRY_BYTES + skip;
-cleanup:
-    return st;
-}
-
-/* The record at the end, behind which only a comment may stand. */
-static pq_status find_directory(const uint8_t *zip, size_t n, size_t *at, size_t *count,
-                                pq_err *err)
-{
-    const size_t reach = (size_t)END_BYTES + COMMENT_MAX;
-    const size_t first = n > reach ? n - reach : 0;
-    pq_status    st    = PQ_OK;
-
-    for (size_t i = n < END_BYTES ? 0 : n - END_BYTES + 1; i-- > first;) {
-        if (little(zip + i, 4) == 0x06054b50) {
-            *count = (size_t)little(zip + i + 10, 2);
-            *at    = (size_t)little(zip + i + 16, 4);
-            return PQ_OK;
-        }
-    }
-    PQ_FAIL(PQ_ERR_FORMAT, "the ZIP has no directory at its end: it is truncated");
-cleanup:
-    return st;
-}
-
 /* What is behind the first slash: names are "<archive>/data/<key>". */
-static bool inside(const zip_entry *e, const char *prefix, const char **rest,
+static bool inside(const pq_zip_member *e, const char *prefix, const char **rest,
                    size_t *rest_bytes)
 {
     const char  *slash  = memchr(e->name, '/', e->name_bytes);
@@ -166,38 +70,37 @@ static void sort_storages(pq_torch_file *f)
     }
 }
 
-static pq_status parse_zip(const uint8_t *zip, size_t n, pq_torch_file *f, pq_err *err)
+static pq_status parse_zip(const uint8_t *bytes, size_t n, pq_torch_file *f, pq_err *err)
 {
-    size_t    at = 0, count = 0, total = 0, used, rest_bytes;
+    pq_zip    zip     = {0};
     bool      pickled = false;
+    size_t    used;
     pq_status st;
 
-    PQ_TRY(find_directory(zip, n, &at, &count, err));
-    PQ_NEW(f->storages, count);
-    for (size_t i = 0; i < count; i++) {
-        zip_entry   e;
-        const char *rest;
-        PQ_TRY(read_entry(zip, n, &at, &e, err));
-        total += e.n;
-        PQ_CHECK(
-            total <= n, PQ_ERR_FORMAT,
-            "the ZIP's entries lie over each other: %zu bytes are in its directory up "
-            "to here, but it has %zu",
-            total, n);
-        if (inside(&e, "data/", &rest, &rest_bytes)) {
+    PQ_TRY(pq_zip_open(bytes, n, &zip, err));
+    PQ_NEW(f->storages, zip.n);
+    for (size_t i = 0; i < zip.n; i++) {
+        const pq_zip_member *m = &zip.members[i];
+        const char          *rest;
+        size_t               rest_bytes;
+        PQ_CHECK(!m->deflated, PQ_ERR_UNSUPPORTED,
+                 "member '%.*s' is compressed; PyTorch stores them as they are",
+                 m->name_bytes < 80 ? (int)m->name_bytes : 80, m->name);
+        if (inside(m, "data/", &rest, &rest_bytes)) {
             f->storages[f->n_storages++] =
-                (pq_torch_storage){rest, rest_bytes, e.bytes, e.n};
-        } else if (inside(&e, "byteorder", &rest, &rest_bytes)) {
-            PQ_CHECK(e.n == 6 && memcmp(e.bytes, "little", 6) == 0, PQ_ERR_UNSUPPORTED,
+                (pq_torch_storage){rest, rest_bytes, m->bytes, m->n};
+        } else if (inside(m, "byteorder", &rest, &rest_bytes)) {
+            PQ_CHECK(m->n == 6 && memcmp(m->bytes, "little", 6) == 0, PQ_ERR_UNSUPPORTED,
                      "the numbers are big-endian");
-        } else if (inside(&e, "data.pkl", &rest, &rest_bytes) && rest_bytes == 0) {
+        } else if (inside(m, "data.pkl", &rest, &rest_bytes) && rest_bytes == 0) {
             PQ_CHECK(!pickled, PQ_ERR_FORMAT, "data.pkl is there twice");
-            PQ_TRY(pq_pickle_read(e.bytes, e.n, &f->pickle, &used, err));
+            PQ_TRY(pq_pickle_read(m->bytes, m->n, &f->pickle, &used, err));
             pickled = true;
         }
     }
     PQ_CHECK(pickled, PQ_ERR_FORMAT, "the ZIP has no data.pkl: it is no checkpoint");
 cleanup:
+    pq_zip_free(&zip);
     return st;
 }
 
@@ -324,9 +227,8 @@ pq_status pq_torch_parse(uint8_t *bytes, size_t n, pq_torch_file *out, pq_err *e
     pq_status     st;
 
     PQ_CHECK(pq_torch_looks(bytes, n), PQ_ERR_FORMAT, "is no checkpoint of PyTorch");
-    PQ_TRY(starts(bytes, n, zip_start, sizeof zip_start)
-               ? parse_zip(bytes, n, &f, err)
-               : parse_legacy(bytes, n, &f, err));
+    PQ_TRY(pq_zip_looks(bytes, n) ? parse_zip(bytes, n, &f, err)
+                                  : parse_legacy(bytes, n, &f, err));
     sort_storages(&f);
     *out = f;
     f    = (pq_torch_file){0};

@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "fuzz.h"
 #include "io/hdf5.h"
+#include "io/zip.h"
 #include "targets.h"
 
 enum { MOST_BYTES = 1 << 22, ROWS = 8, COLUMNS = 4 };
@@ -184,5 +185,29 @@ cleanup:
     pq_yaml_free(&root);
     pq_yaml_free(&again);
     pq_text_free(&text);
+    return st;
+}
+
+pq_status fuzz_zip(const fuzz_input *in, pq_err *err)
+{
+    char     *bytes = NULL, *content = NULL;
+    size_t    n   = 0;
+    pq_zip    zip = {0};
+    pq_status st;
+
+    PQ_TRY(pq_file_read(in->first, MOST_BYTES, &bytes, &n, err));
+    PQ_TRY(pq_zip_open((const uint8_t *)bytes, n, &zip, err));
+    for (size_t i = 0; i < zip.n; i++) {
+        if (pq_zip_content(&zip.members[i], &content, NULL) == PQ_OK) {
+            if (content[zip.members[i].n] != '\0') {
+                fuzz_broken("a member without an end", err);
+            }
+            pq_free(content);
+        }
+    }
+    (void)pq_zip_find(&zip, "config.json");
+cleanup:
+    pq_zip_free(&zip);
+    pq_free(bytes);
     return st;
 }

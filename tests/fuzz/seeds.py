@@ -84,6 +84,31 @@ def keras():
              *([plain("b.json", case["model"])] if k % 2 else []))
 
 
+def keras_v3():
+    """Weights of Keras 3, which have places and no names, and archives of them."""
+    arch = json.loads((ROOT / "datasets/models/jsc-mlp.json").read_text())
+    with h5py.File(ROOT / "datasets/models/jsc-mlp.weights.h5") as f:
+        weights = [[f[f"{name}/{w}"][()] for w in np.char.decode(f[name].attrs["weight_names"])]
+                   for name in np.char.decode(f.attrs["layer_names"]) if len(f[name].attrs["weight_names"])]
+
+    def fill(f, named=True):
+        f.create_group("vars")
+        for k, values in enumerate(weights):
+            group = f.create_group("layers/dense" + (f"_{k}" if k else "") + "/vars")
+            if named:
+                group.attrs["name"] = [layer["config"]["name"] for layer in arch["config"]["layers"] if layer["class_name"] == "Dense"][k]
+            for i, v in enumerate(values):
+                group[str(i)] = v
+    seed("keras", "places", option("arch", "b.json"), written("a.h5", fill), plain("b.json", json.dumps(arch)))
+    seed("keras", "unnamed", option("arch", "b.json"), written("a.h5", lambda f: fill(f, False)), plain("b.json", json.dumps(arch)))
+    for name, how in (("stored", zipfile.ZIP_STORED), ("deflated", zipfile.ZIP_DEFLATED)):
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", how) as z:
+            z.writestr("metadata.json", '{"keras_version": "3.0.0"}')
+            z.writestr("config.json", json.dumps(arch))
+        seed("zip", name, plain("a.zip", packed.getvalue()))
+
+
 class Storage:
     def __init__(self, kind, key, values, size):
         self.kind, self.key, self.values, self.size = kind, key, values, size
@@ -464,5 +489,5 @@ def states():
 if __name__ == "__main__":
     (WORK / "made").mkdir()
     subprocess.run([sys.argv[1], f"--make={WORK}/made"], check=True)
-    for make in (models, keras, torch, hdf5_sets, text_sets, yamls, configs, manifests, archives, results, bytes_of_hdf5, states):
+    for make in (models, keras, keras_v3, torch, hdf5_sets, text_sets, yamls, configs, manifests, archives, results, bytes_of_hdf5, states):
         make()

@@ -17,6 +17,7 @@ const fuzz_target fuzz_targets[] = {
      fuzz_config},
     {"set", "manifests of sets, with files put where they belong", fuzz_set},
     {"archive", "tar archives, plain or gzip", fuzz_archive},
+    {"zip", "ZIP archives: every member, and as a state dict", fuzz_zip},
     {"results",
      "folders of results: plan, records, arrays, hashes; tables, page and merge",
      fuzz_results},

@@ -120,7 +120,7 @@ def torch():
     n = 20000
     end = struct.pack("<IHHHHIIH", 0x06054b50, 0, 0, n, n, n * len(entry), len(body), 0)
     path.write_bytes(body + entry * n + end)
-    say("state", path, "the ZIP's entries lie over each other")
+    say("state", path, "the ZIP's members lie over each other")
     legacy()
 
 

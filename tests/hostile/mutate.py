@@ -476,6 +476,40 @@ def keras_model(path):
         f.attrs["model_config"] = json.dumps({"class_name": arch["class_name"], "config": arch["config"]})
 
 
+def keras_archive(path):
+    """Keras 3: weights by the places of their layers, in a ZIP with their architecture."""
+    arch = json.loads((ROOT / "datasets/models/jsc-mlp.json").read_text())
+    held = io.BytesIO()
+    with h5py.File(ROOT / "datasets/models/jsc-mlp.weights.h5") as source, h5py.File(held, "w") as f:
+        f.create_group("vars")
+        names = [n.decode() for n in source.attrs["layer_names"] if len(source[n].attrs["weight_names"])]
+        for k, name in enumerate(names):
+            for i, weight in enumerate(source[name].attrs["weight_names"]):
+                f[f"layers/dense{f'_{k}' if k else ''}/vars/{i}"] = source[name][weight][()]
+    with zipfile.ZipFile(path, "w") as z:
+        z.writestr("metadata.json", "{}")
+        z.writestr("config.json", json.dumps({"class_name": arch["class_name"], "config": arch["config"]}))
+        z.writestr("model.weights.h5", held.getvalue())
+
+
+def change_archive(path, r):
+    """What is in the members, or the archive."""
+    if r.random() < 0.3:
+        return change_zip(path, r)
+    with zipfile.ZipFile(path) as z:
+        members = {i.filename: z.read(i) for i in z.infolist()}
+    if r.random() < 0.5:
+        members["config.json"] = change_text(members["config.json"].decode(), r).encode()
+    else:
+        inner = path.with_suffix(".h5")
+        inner.write_bytes(members["model.weights.h5"])
+        change_hdf5(inner, r)
+        members["model.weights.h5"] = inner.read_bytes()
+    with zipfile.ZipFile(path, "w", r.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])) as z:
+        for name, data in members.items():
+            z.writestr(name, data)
+
+
 def change_json_file(path, r):
     path.write_text(change_text(path.read_text(), r))
 
@@ -566,6 +600,7 @@ FORMATS = [
     ("keras.h5", "model", keras_model, change_hdf5),
     ("keras.weights.h5", "weights", copy("datasets/models/jsc-mlp.weights.h5"), change_hdf5),
     ("keras.json", "arch", copy("datasets/models/jsc-mlp.json"), change_json_file),
+    ("keras.keras", "model", keras_archive, change_archive),
     ("torch.pth", "state", legacy, change_binary),
     ("torch_zip.pth", "state", torch_zip, change_zip),
     ("onnx", "onnx", made_by_opener("onnx"), change_protobuf),

@@ -40,7 +40,8 @@ def dataset(path, shape):
 
 STAGES = {
     "svd": ["svd:rank=2"], "tucker": ["tucker:rank=4"], "cp": ["cp:rank=4"],
-    "tensor_train": ["tensor_train:rank=3"], "ring": ["tensor_train:rank=2,form=ring,keep_dense=false"], "prune": ["prune:target_sparsity=0.6"],
+    "tensor_train": ["tensor_train:rank=3"], "ring": ["tensor_train:rank=2,form=ring,keep_dense=false"],
+    "lora": ["lora:rank=2", "lora:action=merge"], "prune": ["prune:target_sparsity=0.6"],
     "svd and prune": ["svd:rank=2", "prune:target_sparsity=0.5"], "float16": ["quantize:format=float16"],
 }
 

@@ -1,0 +1,284 @@
+#include "io/zip.h"
+
+#include <string.h>
+#include <zlib.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+
+/* Sizes of ZIP's records without names and extras. */
+enum { LOCAL_BYTES = 30, ENTRY_BYTES = 46, END_BYTES = 22, COMMENT_MAX = 65535 };
+
+enum {
+    STORED      = 0,
+    DEFLATED    = 8,
+    ENCRYPTED   = 1,    /* bit of a member's flags */
+    VERSION     = 20,   /* 2.0, of what needs nothing special */
+    DAY_ZERO    = 0x21, /* 1 January 1980 */
+    MOST_BLOWUP = 100
+};
+
+/* A fuzzer's members never have their checksums, and would all end there. */
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+static const bool checked = false;
+#else
+static const bool checked = true;
+#endif
+
+bool pq_zip_looks(const uint8_t *bytes, size_t n)
+{
+    return n >= 4 && memcmp(bytes, "PK\x03\x04", 4) == 0;
+}
+
+static uint32_t checksum(const void *bytes, size_t n)
+{
+    return (uint32_t)crc32_z(crc32_z(0, NULL, 0), bytes, n);
+}
+
+static size_t little(const uint8_t *b, size_t count)
+{
+    size_t value = 0;
+
+    for (size_t i = count; i-- > 0;) {
+        value = value << 8 | b[i];
+    }
+    return value;
+}
+
+/* Characters of a member's name that a message shows. */
+static int shown(const pq_zip_member *m)
+{
+    return m->name_bytes < 80 ? (int)m->name_bytes : 80;
+}
+
+/* Finds what the entry at `at` of the directory tells of, and checks it. */
+static pq_status locate(const uint8_t *zip, size_t n, const uint8_t *entry,
+                        pq_zip_member *m, pq_err *err)
+{
+    size_t    local = little(entry + 42, 4);
+    pq_status st;
+
+    PQ_CHECK((little(entry + 8, 2) & ENCRYPTED) == 0, PQ_ERR_UNSUPPORTED,
+             "member '%.*s' is encrypted", shown(m), m->name);
+    PQ_CHECK(little(entry + 10, 2) == STORED || little(entry + 10, 2) == DEFLATED,
+             PQ_ERR_UNSUPPORTED,
+             "member '%.*s' is packed by method %zu; 0 (stored) and 8 (deflate) are read",
+             shown(m), m->name, little(entry + 10, 2));
+    PQ_CHECK(m->packed != UINT32_MAX && m->n != UINT32_MAX && local != UINT32_MAX,
+             PQ_ERR_UNSUPPORTED, "member '%.*s' is beyond 4 GiB", shown(m), m->name);
+    PQ_CHECK(local <= n && n - local >= LOCAL_BYTES &&
+                 little(zip + local, 4) == 0x04034b50,
+             PQ_ERR_FORMAT, "member '%.*s' is not where the ZIP's directory says",
+             shown(m), m->name);
+    local += LOCAL_BYTES + little(zip + local + 26, 2) + little(zip + local + 28, 2);
+    PQ_CHECK(local <= n && m->packed <= n - local, PQ_ERR_FORMAT,
+             "member '%.*s' reaches beyond the end of the file", shown(m), m->name);
+    m->bytes    = zip + local;
+    m->deflated = little(entry + 10, 2) == DEFLATED;
+    PQ_CHECK(m->deflated || m->packed == m->n, PQ_ERR_FORMAT,
+             "member '%.*s' is stored in %zu bytes and said to have %zu", shown(m),
+             m->name, m->packed, m->n);
+    PQ_CHECK(m->deflated || !checked || checksum(m->bytes, m->n) == m->sum, PQ_ERR_FORMAT,
+             "member '%.*s' is damaged: its checksum differs", shown(m), m->name);
+cleanup:
+    return st;
+}
+
+/* Reads the entry at `at`, and moves on to the next. */
+static pq_status read_entry(const uint8_t *zip, size_t n, size_t *at, pq_zip_member *m,
+                            pq_err *err)
+{
+    const uint8_t *entry = zip + *at;
+    size_t         skip;
+    pq_status      st;
+
+    PQ_CHECK(*at <= n && n - *at >= ENTRY_BYTES && little(entry, 4) == 0x02014b50,
+             PQ_ERR_FORMAT, "the ZIP's directory is damaged at byte %zu", *at);
+    *m   = (pq_zip_member){.name       = (const char *)entry + ENTRY_BYTES,
+                           .name_bytes = little(entry + 28, 2),
+                           .packed     = little(entry + 20, 4),
+                           .n          = little(entry + 24, 4),
+                           .sum        = (uint32_t)little(entry + 16, 4)};
+    skip = m->name_bytes + little(entry + 30, 2) + little(entry + 32, 2);
+    PQ_CHECK(skip <= n - *at - ENTRY_BYTES, PQ_ERR_FORMAT,
+             "the ZIP's directory is truncated at byte %zu", *at);
+    PQ_TRY(locate(zip, n, entry, m, err));
+    *at += ENTRY_BYTES + skip;
+cleanup:
+    return st;
+}
+
+/* The record at the end, behind which only a comment may stand. */
+static pq_status find_directory(const uint8_t *zip, size_t n, size_t *at, size_t *count,
+                                pq_err *err)
+{
+    const size_t reach = (size_t)END_BYTES + COMMENT_MAX;
+    const size_t first = n > reach ? n - reach : 0;
+    pq_status    st    = PQ_OK;
+
+    for (size_t i = n < END_BYTES ? 0 : n - END_BYTES + 1; i-- > first;) {
+        if (little(zip + i, 4) == 0x06054b50) {
+            *count = little(zip + i + 10, 2);
+            *at    = little(zip + i + 16, 4);
+            return PQ_OK;
+        }
+    }
+    PQ_FAIL(PQ_ERR_FORMAT, "the ZIP has no directory at its end: it is truncated");
+cleanup:
+    return st;
+}
+
+pq_status pq_zip_open(const uint8_t *bytes, size_t n, pq_zip *out, pq_err *err)
+{
+    pq_zip    zip = {0};
+    size_t    at = 0, count = 0, total = 0;
+    pq_status st;
+
+    PQ_TRY(find_directory(bytes, n, &at, &count, err));
+    PQ_NEW(zip.members, count);
+    for (size_t i = 0; i < count; i++) {
+        PQ_TRY(read_entry(bytes, n, &at, &zip.members[i], err));
+        zip.n++;
+        total += zip.members[i].packed;
+        PQ_CHECK(total <= n, PQ_ERR_FORMAT,
+                 "the ZIP's members lie over each other: %zu bytes are in its directory "
+                 "up to here, but it has %zu",
+                 total, n);
+    }
+    *out = zip;
+    zip  = (pq_zip){0};
+cleanup:
+    pq_zip_free(&zip);
+    return st;
+}
+
+void pq_zip_free(pq_zip *zip)
+{
+    pq_free(zip->members);
+    *zip = (pq_zip){0};
+}
+
+const pq_zip_member *pq_zip_find(const pq_zip *zip, const char *name)
+{
+    const size_t length = strlen(name);
+
+    for (size_t i = 0; i < zip->n; i++) {
+        if (zip->members[i].name_bytes == length &&
+            memcmp(zip->members[i].name, name, length) == 0) {
+            return &zip->members[i];
+        }
+    }
+    return NULL;
+}
+
+static pq_status inflate_member(const pq_zip_member *m, char *out, pq_err *err)
+{
+    z_stream  z     = {.next_in   = (Bytef *)(uintptr_t)m->bytes, /* only read */
+                       .avail_in  = (uInt)m->packed,
+                       .next_out  = (Bytef *)out,
+                       .avail_out = (uInt)m->n};
+    bool      ready = false;
+    pq_status st;
+
+    ready = inflateInit2(&z, -MAX_WBITS) == Z_OK;
+    PQ_CHECK(ready, PQ_ERR_NOMEM, "cannot start unpacking");
+    PQ_CHECK(inflate(&z, Z_FINISH) == Z_STREAM_END && z.total_out == m->n, PQ_ERR_FORMAT,
+             "member '%.*s' is damaged: it does not unpack to its %zu bytes", shown(m),
+             m->name, m->n);
+    PQ_CHECK(!checked || checksum(out, m->n) == m->sum, PQ_ERR_FORMAT,
+             "member '%.*s' is damaged: its checksum differs", shown(m), m->name);
+cleanup:
+    if (ready) {
+        (void)inflateEnd(&z);
+    }
+    return st;
+}
+
+pq_status pq_zip_content(const pq_zip_member *member, char **out, pq_err *err)
+{
+    char     *content = NULL;
+    pq_status st;
+
+    PQ_CHECK(member->n / MOST_BLOWUP <= member->packed, PQ_ERR_FORMAT,
+             "member '%.*s' of %zu bytes would unpack to %zu, more than %d times as many",
+             shown(member), member->name, member->packed, member->n, MOST_BLOWUP);
+    PQ_NEW(content, member->n + 1);
+    if (member->deflated) {
+        PQ_TRY(inflate_member(member, content, err));
+    } else {
+        memcpy(content, member->bytes, member->n);
+    }
+    *out    = content;
+    content = NULL;
+cleanup:
+    pq_free(content);
+    return st;
+}
+
+static uint8_t *put(uint8_t *at, size_t value, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        *at++ = (uint8_t)(value >> 8 * i);
+    }
+    return at;
+}
+
+static uint8_t *copy(uint8_t *at, const void *bytes, size_t n)
+{
+    if (n > 0) {
+        memcpy(at, bytes, n);
+    }
+    return at + n;
+}
+
+/* What a member's own record and its entry in the directory have in common. */
+static uint8_t *put_facts(uint8_t *at, const pq_zip_part *part)
+{
+    at = put(at, VERSION, 2);
+    at = put(at, 0, 2); /* flags */
+    at = put(at, STORED, 2);
+    at = put(at, 0, 2); /* midnight: equal contents are equal archives */
+    at = put(at, DAY_ZERO, 2);
+    at = put(at, checksum(part->bytes, part->n), 4);
+    at = put(at, part->n, 4);
+    at = put(at, part->n, 4);
+    at = put(at, strlen(part->name), 2);
+    return put(at, 0, 2); /* extras */
+}
+
+pq_status pq_zip_write(const char *path, const pq_zip_part *parts, size_t n, pq_err *err)
+{
+    size_t    size = END_BYTES, before = 0, directory;
+    uint8_t  *zip = NULL, *at;
+    pq_status st;
+
+    for (size_t i = 0; i < n; i++) {
+        size += LOCAL_BYTES + ENTRY_BYTES + 2 * strlen(parts[i].name) + parts[i].n;
+    }
+    PQ_CHECK(size < UINT32_MAX && n < UINT16_MAX, PQ_ERR_RANGE,
+             "%s: %zu bytes in %zu members do not fit into a ZIP without extensions",
+             path, size, n);
+    PQ_NEW(zip, size);
+    at = zip;
+    for (size_t i = 0; i < n; i++) {
+        at = put_facts(put(at, 0x04034b50, 4), &parts[i]);
+        at = copy(at, parts[i].name, strlen(parts[i].name));
+        at = copy(at, parts[i].bytes, parts[i].n);
+    }
+    directory = (size_t)(at - zip);
+    for (size_t i = 0; i < n; i++) {
+        at = put_facts(put(put(at, 0x02014b50, 4), VERSION, 2), &parts[i]);
+        at = put(put(at, 0, 6), 0, 4); /* comment, volume, attributes */
+        at = put(at, before, 4);
+        at = copy(at, parts[i].name, strlen(parts[i].name));
+        before += LOCAL_BYTES + strlen(parts[i].name) + parts[i].n;
+    }
+    size = (size_t)(at - zip);
+    at   = put(put(at, 0x06054b50, 4), 0, 4);
+    at   = put(put(at, n, 2), n, 2);
+    at   = put(put(put(at, size - directory, 4), directory, 4), 0, 2);
+    PQ_TRY(pq_file_write(path, zip, (size_t)(at - zip), err));
+cleanup:
+    pq_free(zip);
+    return st;
+}

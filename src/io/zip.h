@@ -1,0 +1,70 @@
+/**
+ * @file
+ * ZIP archives in memory: members stored as they are or deflated, without encryption,
+ * volumes or ZIP64.
+ *
+ * What the directory says is checked before anything is used: members lie inside the
+ * file and not over each other, and checksums fit.
+ *
+ * Source: PKWARE APPNOTE.TXT; RFC 1951.
+ */
+#ifndef PQ_IO_ZIP_H
+#define PQ_IO_ZIP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/err.h"
+
+/** A member; everything borrowed from the archive's bytes. */
+typedef struct {
+    const char    *name; /**< [name_bytes], no NUL behind it */
+    size_t         name_bytes;
+    const uint8_t *bytes; /**< [packed] */
+    size_t         packed, n;
+    bool           deflated; /**< else `bytes` is the content, packed = n */
+    uint32_t       sum;      /**< CRC-32 of the content */
+} pq_zip_member;
+
+typedef struct {
+    size_t         n;
+    pq_zip_member *members; /**< owned; in the directory's order */
+} pq_zip;
+
+/** Whether bytes begin like a ZIP archive. */
+bool pq_zip_looks(const uint8_t *bytes, size_t n);
+
+/**
+ * Reads the directory.
+ * @param[in] bytes  [n], the whole archive; must outlive `out`
+ * @retval PQ_ERR_FORMAT       Truncated, damaged, members over each other, a stored
+ * member whose checksum differs.
+ * @retval PQ_ERR_UNSUPPORTED  Encrypted, beyond 4 GiB, or packed otherwise.
+ */
+pq_status pq_zip_open(const uint8_t *bytes, size_t n, pq_zip *out, pq_err *err);
+void      pq_zip_free(pq_zip *zip);
+
+/** The first member of that whole name, or NULL. */
+const pq_zip_member *pq_zip_find(const pq_zip *zip, const char *name);
+
+/**
+ * Content of a member.
+ *
+ * @param[out] out    [member->n], followed by a NUL; caller frees with pq_free
+ * @retval PQ_ERR_FORMAT  Damaged, or unpacked more than a hundred times what is stored.
+ */
+pq_status pq_zip_content(const pq_zip_member *member, char **out, pq_err *err);
+
+/** A member to be written. */
+typedef struct {
+    const char *name;
+    const void *bytes; /**< [n] */
+    size_t      n;
+} pq_zip_part;
+
+/** Writes an archive of stored members, atomically. @retval PQ_ERR_RANGE  Beyond 4 GiB.
+ */
+pq_status pq_zip_write(const char *path, const pq_zip_part *parts, size_t n, pq_err *err);
+
+#endif
