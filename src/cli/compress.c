@@ -142,6 +142,7 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     (void)exit_code;
     methods = pq_args_values(args, "method", &n);
     PQ_CHECK(out != NULL, PQ_ERR_CONFIG, "compress: -o OUT.h5 is missing");
+    PQ_TRY(pq_model_check_path(out, err));
     PQ_CHECK(n > 0, PQ_ERR_CONFIG, "compress: no --method given; see 'pquant methods'");
     PQ_TRY(pq_args_size(args, "calib-events", 1, 1 << 24, &how.calib_events, err));
     PQ_TRY(pq_args_size(args, "seed", 0, SIZE_MAX / 2, &seed, err));

@@ -1,5 +1,7 @@
 #include "formats/model.h"
 
+#include <string.h>
+
 #include "core/budget.h"
 #include "core/file.h"
 #include "core/foreign.h"
@@ -70,7 +72,31 @@ pq_status pq_model_load(const char *path, const char *arch, pq_graph **out, pq_e
     return pq_budget_end(&budget, path, load_any(path, arch, out, err), err);
 }
 
+pq_status pq_model_check_path(const char *path, pq_err *err)
+{
+    static const char *const others[] = {".onnx", ".keras", ".pt", ".pth"};
+    const char              *ending   = strrchr(path, '.');
+    pq_status                st       = PQ_OK;
+
+    for (size_t i = 0; ending != NULL && i < sizeof others / sizeof *others; i++) {
+        if (strcmp(ending, others[i]) == 0) {
+            st = pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
+                            "%s: %s is the ending of another format; models are written "
+                            "in pquant's own, as .h5",
+                            path, ending);
+            pq_err_hint(err, "'pquant model convert' makes ONNX of one");
+            break;
+        }
+    }
+    return st;
+}
+
 pq_status pq_model_save(const pq_graph *graph, const char *path, pq_err *err)
 {
-    return pq_formats[0]->save(graph, path, err);
+    pq_status st;
+
+    PQ_TRY(pq_model_check_path(path, err));
+    PQ_TRY(pq_formats[0]->save(graph, path, err));
+cleanup:
+    return st;
 }

@@ -34,7 +34,12 @@ extern const pq_model_format *const pq_formats[];
  */
 pq_status pq_model_load(const char *path, const char *arch, pq_graph **out, pq_err *err);
 
-/** Saves in our own format (docs/file-formats.md), atomically. */
+/** Whether a path's ending lets a file of our own format go there: that of another format
+ * would tell others what it is not. @retval PQ_ERR_CONFIG  It does not. */
+pq_status pq_model_check_path(const char *path, pq_err *err);
+
+/** Saves in our own format (docs/file-formats.md), atomically.
+ * @retval PQ_ERR_CONFIG  as pq_model_check_path */
 pq_status pq_model_save(const pq_graph *graph, const char *path, pq_err *err);
 
 #endif

@@ -256,10 +256,12 @@ static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err
         list_nets(&nets);
         st = pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
                         "a state dict holds weights without their network");
-        pq_err_hint(err,
-                    "name the network with --arch NAME, or `arch:` (of a teacher "
-                    "`teacher_arch:`) in a configuration; there are %s",
-                    nets.text);
+        pq_err_hint(
+            err,
+            "name the network with --arch NAME, or `arch:` (of a teacher "
+            "`teacher_arch:`) in a configuration; there are %s; a network of your "
+            "own comes as ONNX (torch.onnx.export)",
+            nets.text);
         goto cleanup;
     }
     PQ_TRY(pq_zoo_build(arch, 0, &graph, err));

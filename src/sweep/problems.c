@@ -147,6 +147,27 @@ static bool is_one_of(const char *name, const char *const *names)
     return *names != NULL;
 }
 
+/* The first text of a list or map that holds what is to separate it from the next, as a
+ * class called "q,g"; or NULL. */
+static const char *unseparated(const pq_yaml *node)
+{
+    const bool  map   = node->kind == PQ_YAML_MAP;
+    const char *found = NULL;
+
+    for (size_t i = 0; node->kind != PQ_YAML_SCALAR && found == NULL && i < node->n;
+         i++) {
+        const pq_yaml *item = node->items[i];
+        found               = map && strpbrk(item->key, ",=") != NULL ? item->key : NULL;
+        if (found == NULL && item->kind == PQ_YAML_SCALAR &&
+            strpbrk(item->text, map ? ",:" : ",") != NULL) {
+            found = item->text;
+        } else if (found == NULL && map) {
+            found = unseparated(item);
+        }
+    }
+    return found;
+}
+
 static bool add_string(pq_text *t, const pq_yaml *node, const char *name)
 {
     bool fine = true;
@@ -173,6 +194,12 @@ void pq_value_text(pq_problems *p, const pq_yaml *node, const pq_param *row, cha
     *out = NULL;
     if (empty) {
         pq_problem(p, node, "%s has no value", row->name);
+    } else if (row->type == PQ_PARAM_STRING && unseparated(node) != NULL) {
+        pq_problem(p, node,
+                   "%s: '%s' holds one of , = : which separate names here: such "
+                   "a name cannot be given",
+                   row->name, unseparated(node));
+        return;
     } else if (row->type == PQ_PARAM_STRING) {
         fine = add_string(&t, node, row->name);
     } else if (row->type == PQ_PARAM_LIST && node->kind == PQ_YAML_LIST) {

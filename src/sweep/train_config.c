@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "exec/rescale.h"
+#include "formats/model.h"
 #include "graph/head.h"
 #include "sweep/problems.h"
 #include "sweep/source.h"
@@ -164,6 +165,9 @@ static void check_whole(pq_problems *p, const pq_yaml *tree, const pq_train_conf
     }
     if (c->output.model == NULL) {
         pq_problem(p, place(tree, "output"), "output: model must be given");
+    } else if (pq_model_check_path(c->output.model, &why) != PQ_OK) {
+        pq_problem(p, place(tree, "output"), "output: model: %s", why.message);
+        why = (pq_err){0};
     }
     if (pq_train_check(&c->train, &why) != PQ_OK) {
         pq_problem(p, place(tree, "train"), "train: %s", why.message);

@@ -123,6 +123,10 @@ for part in "bad.yaml:2:23: model: unknown key 'weigths'; did you mean 'weights'
   expect 2 "$part" "$pquant" train "$work/bad.yaml"
   expect 2 "$part" "$pquant" validate "$work/bad.yaml"
 done
+printf 'include: %s\noutput: {model: %s/net.onnx}\n' "$root/$config" "$work" >"$work/other.yaml"
+for verb in validate train; do
+  expect 2 "output: model: $work/net.onnx: .onnx is the ending of another format" "$pquant" "$verb" "$work/other.yaml"
+done
 printf 'include: %s\ntrain: {epochs: 7}\n' "$root/$config" >"$work/more.yaml"
 expect 0 "ok, a training of 7 epochs" "$pquant" validate "$work/more.yaml"
 expect 0 "epochs: 7" "$pquant" show "$work/more.yaml"

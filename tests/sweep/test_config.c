@@ -14,6 +14,12 @@ static const bad_case bad[] = {
      "c.yaml:6:1: configuration: unknown key 'metric'; did you mean 'metrics'?\n"},
     {"schema: pquant/2\nmodel: {weights: m}\ndataset: {file: d}\n" TAIL,
      "c.yaml:1:9: 'schema: pquant/1' is due here\n"},
+    {"schema: pquant/1\nmodel: {weights: m, classes: [b, \"q,g\"]}\n"
+     "dataset: {file: d, labels: {b: 1, \"q,g\": 2}}\n" TAIL,
+     "c.yaml:2:30: classes: 'q,g' holds one of , = : which separate names here: such a "
+     "name cannot be given\n"
+     "c.yaml:3:28: labels: 'q,g' holds one of , = : which separate names here: such a "
+     "name cannot be given\n"},
     {"schema: pquant/1\n", "c.yaml:1:1: model: weights must be given\n"
                            "c.yaml:1:1: dataset: file must be given\n"
                            "c.yaml:1:1: pipelines must be given\n"},
