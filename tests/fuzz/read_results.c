@@ -66,10 +66,12 @@ static pq_status merge(const fuzz_input *in, pq_err *err)
 {
     char              to[512], from[512];
     const char *const list[] = {fuzz_path(in, "r", from, sizeof from)};
-    size_t            copied = 0;
+    pq_merged         merged = {0};
+    const pq_status   st =
+        pq_sweep_join(fuzz_path(in, "to", to, sizeof to), 1, list, false, &merged, err);
 
-    return pq_sweep_merge(fuzz_path(in, "to", to, sizeof to), 1, list, &copied, NULL,
-                          NULL, err);
+    pq_merged_free(&merged);
+    return st;
 }
 
 pq_status fuzz_results(const fuzz_input *in, pq_err *err)
