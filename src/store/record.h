@@ -12,6 +12,7 @@
  *   stages [canonical text of each stage, defaults filled in],
  *   keys {artifact, eval, latency},
  *   metrics {name: {value, lo, hi, n, unit, better}}; an undefined number is null,
+ *   correct "f3…" (which events were decided for their label, where a gate wants it),
  *   unreached ["fc1: ratio 1000 not reached: 12.3"], where there is any,
  *   layers [{layer, what, missed?, error, bytes_before, bytes_after, macs_before,
  * macs_after}], confusion [[counts; row = true class]], class_names, model_file,

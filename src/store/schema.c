@@ -49,7 +49,7 @@ static const field record_fields[] = {
     {"confusion", LISTS},   {"class_names", TEXTS}, {"model_file", PLACE},
     {"arrays_file", PLACE}, {"timing", MAP},        {"seeds", MAP},
     {"provenance", MAP},    {"seconds", NUMBER},    {"quantization", MAP},
-    {"unreached", TEXTS},   {NULL, TEXT},
+    {"unreached", TEXTS},   {"correct", TEXT},      {NULL, TEXT},
 };
 
 static const field plan_fields[] = {

@@ -275,6 +275,7 @@ static pq_status parse(pq_shelf *s, const char *key, const stamp *now, bool sett
     s->parsed++;
     (void)json_object_del(record, "layers");
     (void)json_object_del(record, "quantization");
+    (void)json_object_del(record, "correct");
     PQ_TRY(find_or_add(s, key, &b, err));
     json_decref(b->made);
     b->made    = record;

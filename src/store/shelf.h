@@ -8,7 +8,7 @@
  * change, and goes into the index only if it had been left alone for two seconds when it
  * was read; a damaged index counts as none. Without the parts that only pages of single
  * cells show
- * (`layers`, `quantization`): those are read from the record (store/record.h).
+ * (`layers`, `quantization`, `correct`): those are read from the record (store/record.h).
  */
 #ifndef PQ_STORE_SHELF_H
 #define PQ_STORE_SHELF_H

@@ -371,6 +371,38 @@ cleanup:
     return st;
 }
 
+/* Which events were decided for their label, four to a digit, for gates that compare
+ * event by event. */
+static pq_status add_correct(const work *w, json_t *record, pq_err *err)
+{
+    const pq_config    *config = w->cells->config;
+    const pq_evaluation view   = view_of(w);
+    bool                wanted = false;
+    char               *digits = NULL;
+    pq_status           st     = PQ_OK;
+
+    for (size_t i = 0; i < config->n_gates; i++) {
+        wanted = wanted || config->gates[i].test == PQ_GATE_PAIRED;
+    }
+    if (!wanted || !w->result.decided || w->result.weights != NULL) {
+        return PQ_OK;
+    }
+    PQ_NEW(digits, (view.n + 3) / 4 + 1);
+    for (size_t i = 0; i < view.n; i += 4) {
+        unsigned bits = 0;
+        for (size_t k = i; k < i + 4 && k < view.n; k++) {
+            const bool right = pq_evaluation_decision(&view, k) == (size_t)view.labels[k];
+            bits |= right ? 8U >> (k - i) : 0U;
+        }
+        digits[i / 4] = "0123456789abcdef"[bits];
+    }
+    PQ_CHECK(json_object_set_new(record, "correct", json_string(digits)) == 0,
+             PQ_ERR_NOMEM, "cannot allocate a record");
+cleanup:
+    pq_free(digits);
+    return st;
+}
+
 static pq_status add_curves(const work *w, json_t *record, pq_err *err)
 {
     const pq_evaluation view = view_of(w);
@@ -452,6 +484,7 @@ static pq_status write_record(const work *w, double seconds, pq_err *err)
             PQ_TRY(pq_record_engine(record, w->second, &w->result, &w->other, err));
         }
         PQ_TRY(add_confusion(w, record, err));
+        PQ_TRY(add_correct(w, record, err));
     }
     if (pq_config_metric(config, "auc")) {
         PQ_TRY(add_curves(w, record, err));

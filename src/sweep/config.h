@@ -125,6 +125,9 @@ typedef struct {
     double min, max; /**< NAN = none */
 } pq_constraint;
 
+/** Tests of gates. */
+enum { PQ_GATE_UNTESTED, PQ_GATE_PAIRED, PQ_GATE_MANN_WHITNEY };
+
 /** `gates:` what a metric may lose against the baseline; kept for the gate. */
 typedef struct {
     char   *metric;

@@ -264,7 +264,8 @@ cleanup:
 static json_t *timing_json(const session *s, const runner *r, const pq_timing *t,
                            double timer_s)
 {
-    json_t *samples = json_array(), *race = json_array();
+    json_t       *samples = json_array(), *race = json_array(), *ratios = json_array();
+    const double *reference = s->results[0].samples;
 
     for (size_t i = 0; i < PQ_FAST_ENGINES && r->race_s[i] > 0.0; i++) {
         (void)json_array_append_new(race, json_real(r->race_s[i]));
@@ -272,13 +273,16 @@ static json_t *timing_json(const session *s, const runner *r, const pq_timing *t
 
     for (size_t i = 0; i < t->n; i++) {
         (void)json_array_append_new(samples, json_real(t->samples[i]));
+        if (i < s->results[0].n && reference[i] > 0.0) { /* of the same sweep */
+            (void)json_array_append_new(ratios, json_real(t->samples[i] / reference[i]));
+        }
     }
-    return json_pack("{s:I, s:I, s:I, s:o, s:b, s:s, s:f, s:I, s:s, s:o}", "batch",
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:b, s:s, s:f, s:I, s:s, s:o}", "batch",
                      (json_int_t)s->batch, "threads",
                      (json_int_t)s->task->cells->config->latency.threads, "calls",
-                     (json_int_t)t->calls, "samples", samples, "noisy", t->noisy, "why",
-                     t->why, "timer_s", timer_s, "variants", (json_int_t)s->n, "engine",
-                     r->engine, "race_s", race);
+                     (json_int_t)t->calls, "samples", samples, "ratios", ratios, "noisy",
+                     t->noisy, "why", t->why, "timer_s", timer_s, "variants",
+                     (json_int_t)s->n, "engine", r->engine, "race_s", race);
 }
 
 static pq_status write_record(const session *s, size_t i, double timer_s, pq_err *err)

@@ -1,0 +1,509 @@
+/* The verbs about two results: compare, baseline set and show, gate. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "cli/verb.h"
+#include "core/file.h"
+#include "core/memory.h"
+#include "store/record.h"
+#include "sweep/gate.h"
+#include "sweep/snapshot.h"
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text != NULL ? text : "";
+}
+
+/* Baselines. */
+
+static const pq_option set_options[] = {
+    {"output", 'o', "FILE", false, NULL,
+     "file to write; by default what `baseline` of the configuration names"},
+    {0},
+};
+
+/* Where the plan's configuration has its baseline: as written, or beside the
+ * configuration. NULL, and PQ_OK, where it names none. */
+static pq_status planned_baseline(const json_t *plan, bool there, char **out, pq_err *err)
+{
+    const char *name   = text_of(plan, "baseline");
+    const char *config = text_of(plan, "config");
+    char       *beside = NULL;
+    pq_status   st     = PQ_OK;
+
+    *out = NULL;
+    if (*name == '\0') {
+        return PQ_OK;
+    }
+    beside = pq_format("%.*s%s", (int)(pq_path_base(config) - config), config, name);
+    PQ_CHECK(beside != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_STRDUP(*out,
+              there && !pq_file_exists(name) && pq_file_exists(beside) ? beside : name);
+cleanup:
+    pq_free(beside);
+    return st;
+}
+
+static pq_status baseline_set(const pq_args *args, int *exit_code, pq_err *err)
+{
+    const char *dir      = pq_args_get(args, 0);
+    json_t     *snapshot = NULL, *plan = NULL, *cell;
+    char       *path = NULL;
+    size_t      i, bad = 0;
+    pq_status   st;
+
+    (void)exit_code;
+    PQ_TRY(pq_snapshot_take(dir, &snapshot, &plan, err));
+    json_array_foreach(json_object_get(snapshot, "cells"), i, cell)
+    {
+        const char *status = text_of(cell, "status");
+        bad += strcmp(status, "ok") != 0 && strcmp(status, "infeasible") != 0;
+    }
+    PQ_CHECK(bad == 0, PQ_ERR_CONFIG,
+             "%s: %zu cells have failed or are missing; a baseline is of whole results",
+             dir, bad);
+    if (pq_args_value(args, "output") != NULL) {
+        PQ_STRDUP(path, pq_args_value(args, "output"));
+    } else {
+        PQ_TRY(planned_baseline(plan, false, &path, err));
+    }
+    PQ_CHECK(path != NULL, PQ_ERR_CONFIG,
+             "%s: its configuration names no baseline; give -o FILE", dir);
+    PQ_TRY(pq_snapshot_write(snapshot, path, err));
+    pq_say(stdout, "%s\n", path);
+cleanup:
+    json_decref(snapshot);
+    json_decref(plan);
+    pq_free(path);
+    return st;
+}
+
+const pq_verb pq_verb_baseline_set = {
+    .name      = "baseline set",
+    .summary   = "keep the results of a folder as what later ones are compared with",
+    .arguments = "DIR",
+    .min_args  = 1,
+    .max_args  = 1,
+    .options   = set_options,
+    .example   = "pquant baseline set results/nightly",
+    .run       = baseline_set,
+};
+
+static const pq_option show_options[] = {
+    {"format", 0, "table|json", false, "table", "how to print"},
+    {0},
+};
+
+static pq_status baseline_show(const pq_args *args, int *exit_code, pq_err *err)
+{
+    json_t     *snapshot = NULL, *cell;
+    const char *format;
+    size_t      i;
+    pq_status   st;
+
+    (void)exit_code;
+    PQ_TRY(pq_args_format(args, "table json", &format, err));
+    PQ_TRY(pq_snapshot_read(pq_args_get(args, 0), &snapshot, err));
+    if (strcmp(format, "json") == 0) {
+        (void)pq_say_json(snapshot);
+        goto cleanup;
+    }
+    pq_say(stdout, "%s, made %s by pquant %s\n", text_of(snapshot, "name"),
+           text_of(snapshot, "made"), text_of(snapshot, "pquant"));
+    json_array_foreach(json_object_get(snapshot, "cells"), i, cell)
+    {
+        pq_say(stdout, "%-32s %zu numbers, %zu timings%s\n", text_of(cell, "label"),
+               json_object_size(json_object_get(cell, "metrics")),
+               json_object_size(json_object_get(cell, "timings")),
+               json_object_get(cell, "correct") != NULL ? ", event by event" : "");
+    }
+cleanup:
+    json_decref(snapshot);
+    return st;
+}
+
+const pq_verb pq_verb_baseline_show = {
+    .name      = "baseline show",
+    .summary   = "what a baseline holds; of a results folder, what one of it would",
+    .arguments = "FILE|DIR",
+    .min_args  = 1,
+    .max_args  = 1,
+    .options   = show_options,
+    .example   = "pquant baseline show results/baselines/nightly.json",
+    .run       = baseline_show,
+};
+
+/* Findings. */
+
+/* "0.7512", or "" where there is none. */
+static const char *shown(double value, char *buffer, size_t size)
+{
+    if (isnan(value)) {
+        return "";
+    }
+    (void)pq_snprintf(buffer, size, "%.6g", value);
+    return buffer;
+}
+
+static void print_findings(const pq_findings *f, bool all)
+{
+    char before[32], now[32], worse[32], p[32];
+
+    for (size_t i = 0; i < f->n; i++) {
+        const pq_finding *one = &f->items[i];
+        if (one->verdict == PQ_GATE_PASS && !all) {
+            continue;
+        }
+        pq_say(stdout, "%-12s %-28s %-18s %10s -> %-10s %10s%s%s%s%s\n",
+               pq_verdict_names[one->verdict], one->label, one->metric,
+               shown(one->before, before, sizeof before),
+               shown(one->now, now, sizeof now), shown(one->worse, worse, sizeof worse),
+               isnan(one->p) ? "" : "  p = ", shown(one->p, p, sizeof p),
+               *one->why != '\0' ? "  " : "", one->why);
+    }
+}
+
+static json_t *number_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *findings_json(const pq_findings *f)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < f->n; i++) {
+        const pq_finding *one = &f->items[i];
+        (void)json_array_append_new(
+            list,
+            json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s}", "cell", one->label,
+                      "metric", one->metric, "verdict", pq_verdict_names[one->verdict],
+                      "before", number_or_null(one->before), "now",
+                      number_or_null(one->now), "worse", number_or_null(one->worse), "p",
+                      number_or_null(one->p), "why", one->why));
+    }
+    return list;
+}
+
+/* A text in an attribute: no character that XML forbids. */
+static void add_attribute(pq_text *out, const char *name, const char *text)
+{
+    pq_text_add(out, " %s=\"", name);
+    for (; *text != '\0'; text++) {
+        const unsigned char c = (unsigned char)*text;
+        if (c == '<' || c == '>' || c == '&' || c == '"' || c < 0x20) {
+            pq_text_add(out, "&#%u;", c < 0x20 ? 0xFFFDU : (unsigned)c);
+        } else {
+            pq_text_add_bytes(out, text, 1);
+        }
+    }
+    pq_text_add(out, "\"");
+}
+
+static void add_case(pq_text *out, const pq_finding *one)
+{
+    static const char *const kinds[PQ_GATE_VERDICTS] = {NULL, "skipped", "failure",
+                                                        "error", "failure"};
+    char                     before[32], now[32];
+    char                     message[256];
+
+    pq_text_add(out, "  <testcase");
+    add_attribute(out, "classname", one->label);
+    add_attribute(out, "name", one->metric);
+    if (kinds[one->verdict] == NULL) {
+        pq_text_add(out, "/>\n");
+        return;
+    }
+    (void)snprintf(message, sizeof message, "%s: %s -> %s %s",
+                   pq_verdict_names[one->verdict],
+                   shown(one->before, before, sizeof before),
+                   shown(one->now, now, sizeof now), one->why);
+    pq_text_add(out, "><%s", kinds[one->verdict]);
+    add_attribute(out, "message", message);
+    pq_text_add(out, "/></testcase>\n");
+}
+
+/* JUnit's XML, as CI servers read it. */
+static void add_junit(pq_text *out, const char *name, const pq_findings *f)
+{
+    pq_text_add(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite");
+    add_attribute(out, "name", name);
+    pq_text_add(out, " tests=\"%zu\" failures=\"%zu\" errors=\"%zu\" skipped=\"%zu\">\n",
+                f->n, f->count[PQ_GATE_FAIL] + f->count[PQ_GATE_SUSPECT],
+                f->count[PQ_GATE_MISSING], f->count[PQ_GATE_INCONCLUSIVE]);
+    for (size_t i = 0; i < f->n; i++) {
+        add_case(out, &f->items[i]);
+    }
+    pq_text_add(out, "</testsuite>\n");
+}
+
+/* The gate. */
+
+static const pq_option gate_options[] = {
+    {"baseline", 0, "FILE|DIR", false, NULL,
+     "what to compare with; by default what the configuration names"},
+    {"junit", 0, "FILE", false, NULL, "write the findings as JUnit XML, too"},
+    {"strict-noise", 0, NULL, false, NULL, "end with exit code 6 where noise hides it"},
+    {"format", 0, "table|json|junit", false, "table", "what to print"},
+    {0},
+};
+
+enum { SUSPECTS_BYTES = 16 << 20 };
+
+/* What was suspect the last time: gate.json of the folder. */
+static json_t *read_suspects(const char *path)
+{
+    char   *bytes = NULL;
+    size_t  n     = 0;
+    json_t *known = NULL;
+
+    if (pq_file_read(path, SUSPECTS_BYTES, &bytes, &n, NULL) == PQ_OK) {
+        known = json_loadb(bytes, n, 0, NULL);
+    }
+    pq_free(bytes);
+    if (!json_is_object(known)) {
+        json_decref(known);
+        known = json_object();
+    }
+    return known;
+}
+
+/* The reason behind the exit code. */
+static void conclude(const pq_args *args, const pq_findings *f, int *exit_code,
+                     pq_err *err)
+{
+    const size_t *n = f->count;
+
+    if (n[PQ_GATE_FAIL] > 0) {
+        *exit_code = PQ_EXIT_REGRESSION;
+        (void)pq_err_set(err, PQ_ERR_NUMERIC, __FILE__, __LINE__,
+                         "%zu of %zu comparisons fail", n[PQ_GATE_FAIL], f->n);
+    } else if (f->n == 0) {
+        *exit_code = PQ_EXIT_NOTHING;
+        (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
+                         "nothing was compared: the baseline has no value of a gate");
+    } else if (n[PQ_GATE_MISSING] > 0) {
+        *exit_code = PQ_EXIT_INCOMPLETE;
+        (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
+                         "%zu of %zu comparisons lack tonight's value",
+                         n[PQ_GATE_MISSING], f->n);
+    } else if (n[PQ_GATE_SUSPECT] > 0) {
+        *exit_code = PQ_EXIT_AGAIN;
+        (void)pq_err_set(err, PQ_ERR_NUMERIC, __FILE__, __LINE__,
+                         "%zu cells look slower; measure them again (`pquant run CONFIG "
+                         "--phase latency --force`), then gate again",
+                         n[PQ_GATE_SUSPECT]);
+    } else if (n[PQ_GATE_INCONCLUSIVE] > 0 && pq_args_flag(args, "strict-noise")) {
+        *exit_code = PQ_EXIT_NOISE;
+        (void)pq_err_set(err, PQ_ERR_NUMERIC, __FILE__, __LINE__,
+                         "%zu of %zu comparisons are inconclusive",
+                         n[PQ_GATE_INCONCLUSIVE], f->n);
+    }
+}
+
+static void print_gate(const pq_findings *f, const char *format, const char *junit)
+{
+    json_t *list;
+
+    if (strcmp(format, "json") == 0) {
+        list = findings_json(f);
+        (void)pq_say_json(list);
+        json_decref(list);
+    } else if (strcmp(format, "junit") == 0) {
+        pq_say_lines(stdout, junit);
+    } else {
+        print_findings(f, false);
+        pq_say(stdout,
+               "%zu comparisons: %zu pass, %zu inconclusive, %zu suspect, %zu missing, "
+               "%zu fail\n",
+               f->n, f->count[PQ_GATE_PASS], f->count[PQ_GATE_INCONCLUSIVE],
+               f->count[PQ_GATE_SUSPECT], f->count[PQ_GATE_MISSING],
+               f->count[PQ_GATE_FAIL]);
+    }
+}
+
+/* The baseline that is compared with. */
+static pq_status read_before(const pq_args *args, const json_t *plan, json_t **out,
+                             pq_err *err)
+{
+    const char *given = pq_args_value(args, "baseline");
+    char       *path  = NULL;
+    pq_status   st    = PQ_OK;
+
+    if (given != NULL) {
+        return pq_snapshot_read(given, out, err);
+    }
+    PQ_TRY(planned_baseline(plan, true, &path, err));
+    PQ_CHECK(path != NULL, PQ_ERR_CONFIG,
+             "%s: its configuration names no baseline; give --baseline FILE",
+             pq_args_get(args, 0));
+    PQ_TRY(pq_snapshot_read(path, out, err));
+cleanup:
+    pq_free(path);
+    return st;
+}
+
+static pq_status gate(const pq_args *args, int *exit_code, pq_err *err)
+{
+    const char *dir    = pq_args_get(args, 0), *format;
+    char       *path   = pq_path_join(dir, "gate.json");
+    json_t     *before = NULL, *now = NULL, *plan = NULL, *suspects = NULL;
+    pq_gate    *gates    = NULL;
+    size_t      n        = 0;
+    pq_findings findings = {0};
+    pq_text     junit = {0}, kept = {0};
+    pq_status   st;
+
+    PQ_TRY(pq_args_format(args, "table json junit", &format, err));
+    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_snapshot_take(dir, &now, &plan, err));
+    PQ_TRY(pq_gates_of_plan(plan, &gates, &n, err));
+    PQ_CHECK(n > 0, PQ_ERR_CONFIG, "%s: its configuration has no gates", dir);
+    PQ_TRY(read_before(args, plan, &before, err));
+    suspects = read_suspects(path);
+    PQ_TRY(pq_gate_judge(before, now, gates, n, suspects, &findings, err));
+    PQ_CHECK(pq_json_add(suspects, &kept), PQ_ERR_NOMEM, "cannot allocate suspects");
+    PQ_TRY(pq_file_write(path, kept.text, kept.length, err));
+    add_junit(&junit, text_of(plan, "name"), &findings);
+    PQ_CHECK(!junit.failed, PQ_ERR_NOMEM, "cannot allocate the findings");
+    if (pq_args_value(args, "junit") != NULL) {
+        PQ_TRY(
+            pq_file_write(pq_args_value(args, "junit"), junit.text, junit.length, err));
+    }
+    print_gate(&findings, format, junit.text);
+    conclude(args, &findings, exit_code, err);
+cleanup:
+    pq_findings_free(&findings);
+    pq_gates_free(&gates, n);
+    pq_text_free(&junit);
+    pq_text_free(&kept);
+    json_decref(before);
+    json_decref(now);
+    json_decref(plan);
+    json_decref(suspects);
+    pq_free(path);
+    return st;
+}
+
+const pq_verb pq_verb_gate = {
+    .name = "gate",
+    .summary =
+        "fail where results got worse than a baseline by more than the gates allow",
+    .arguments = "DIR",
+    .min_args  = 1,
+    .max_args  = 1,
+    .options   = gate_options,
+    .example   = "pquant gate results/nightly --junit gate.xml",
+    .run       = gate,
+};
+
+/* Comparisons. */
+
+/* A gate for every metric that both have, which nothing passes unseen. */
+static pq_status gates_of_all(const json_t *before, pq_gate **out, size_t *n, pq_err *err)
+{
+    json_t       *names = json_object();
+    const json_t *cell, *value;
+    const char   *name;
+    pq_gate      *gates = NULL;
+    size_t        i, count = 0;
+    pq_status     st;
+
+    json_array_foreach(json_object_get((json_t *)before, "cells"), i, cell)
+    {
+        (void)json_object_update(names, json_object_get(cell, "metrics"));
+        (void)json_object_update(names, json_object_get(cell, "timings"));
+    }
+    PQ_NEW(gates, json_object_size(names) + 1);
+    json_object_foreach(names, name, value)
+    {
+        pq_gate   *one   = &gates[count++];
+        const bool timed = strncmp(name, "latency.", 8) == 0;
+        PQ_TRY(pq_params_default(pq_gate_params, one, err));
+        PQ_STRDUP(one->metric, name);
+        one->max_loss     = timed ? (double)NAN : 0.0;
+        one->max_increase = timed ? 0.0 : (double)NAN;
+        one->test         = timed ? PQ_GATE_MANN_WHITNEY : PQ_GATE_PAIRED;
+    }
+    *out  = gates;
+    *n    = count;
+    gates = NULL;
+cleanup:
+    json_decref(names);
+    pq_gates_free(&gates, count);
+    return st;
+}
+
+/* What stands there twice alike is not told. */
+static void print_changes(const pq_findings *f)
+{
+    char   before[32], now[32], p[32];
+    size_t told = 0;
+
+    for (size_t i = 0; i < f->n; i++) {
+        const pq_finding *one = &f->items[i];
+        if (one->before == one->now ||
+            (isnan(one->before) && isnan(one->now) && one->verdict == PQ_GATE_PASS)) {
+            continue;
+        }
+        pq_say(stdout, "%-28s %-22s %10s -> %-10s%s%s%s%s\n", one->label, one->metric,
+               shown(one->before, before, sizeof before),
+               shown(one->now, now, sizeof now),
+               isnan(one->p) ? "" : "  p = ", shown(one->p, p, sizeof p),
+               *one->why != '\0' ? "  " : "", one->why);
+        told++;
+    }
+    pq_say(stdout, "%zu of %zu numbers differ\n", told, f->n);
+}
+
+static pq_status compare(const pq_args *args, int *exit_code, pq_err *err)
+{
+    json_t     *before = NULL, *now = NULL, *suspects = json_object(), *list;
+    pq_gate    *gates    = NULL;
+    size_t      n        = 0;
+    pq_findings findings = {0};
+    const char *format;
+    pq_status   st;
+
+    PQ_TRY(pq_args_format(args, "table json", &format, err));
+    PQ_TRY(pq_snapshot_read(pq_args_get(args, 0), &before, err));
+    PQ_TRY(pq_snapshot_read(pq_args_get(args, 1), &now, err));
+    PQ_TRY(gates_of_all(before, &gates, &n, err));
+    PQ_TRY(pq_gate_judge(before, now, gates, n, suspects, &findings, err));
+    if (strcmp(format, "json") == 0) {
+        list = findings_json(&findings);
+        (void)pq_say_json(list);
+        json_decref(list);
+    } else {
+        print_changes(&findings);
+    }
+    if (findings.n == 0) {
+        *exit_code = PQ_EXIT_NOTHING;
+        (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__, "nothing was compared");
+    }
+cleanup:
+    pq_findings_free(&findings);
+    pq_gates_free(&gates, n);
+    json_decref(before);
+    json_decref(now);
+    json_decref(suspects);
+    return st;
+}
+
+const pq_verb pq_verb_compare = {
+    .name = "compare",
+    .summary =
+        "the numbers in which two results folders or baselines differ, with the p of "
+        "each difference; `gate` is what fails",
+    .arguments = "A B",
+    .min_args  = 2,
+    .max_args  = 2,
+    .options   = show_options,
+    .example   = "pquant compare results/baselines/nightly.json results/nightly",
+    .run       = compare,
+};

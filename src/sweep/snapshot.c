@@ -1,0 +1,230 @@
+#include "sweep/snapshot.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/file.h"
+#include "core/memory.h"
+#include "core/text.h"
+#include "store/record.h"
+#include "store/results.h"
+
+enum { BYTES_MAX = 1 << 30 };
+
+static const char latency[] = "latency.";
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text != NULL ? text : "";
+}
+
+/* Numbers that are not times: those are compared by their samples. */
+static json_t *metrics_of(const json_t *cell)
+{
+    json_t       *all = json_object();
+    const char   *name;
+    const json_t *value;
+
+    json_object_foreach(json_object_get(cell, "metrics"), name, value)
+    {
+        if (strncmp(name, latency, sizeof latency - 1) != 0) {
+            (void)json_object_set(all, name, (json_t *)value);
+        }
+    }
+    return all;
+}
+
+static json_t *timings_of(const json_t *cell)
+{
+    json_t       *all = json_object();
+    const json_t *record;
+    size_t        i;
+
+    json_array_foreach(json_object_get(cell, "timings"), i, record)
+    {
+        const json_t *timing = json_object_get(record, "timing");
+        const json_t *about  = json_object_get(record, "provenance");
+        json_t       *ratios = json_object_get(timing, "ratios");
+        char         *name =
+            pq_format("%sb%lld", latency,
+                      (long long)json_integer_value(json_object_get(timing, "batch")));
+        char *machine =
+            pq_format("%s, %s, %s", text_of(about, "cpu"), text_of(about, "instructions"),
+                      text_of(about, "compiler"));
+        if (name != NULL && machine != NULL && json_is_array(ratios)) {
+            (void)json_object_set_new(
+                all, name,
+                json_pack("{s:O, s:b, s:s, s:s}", "ratios", ratios, "noisy",
+                          json_is_true(json_object_get(timing, "noisy")), "machine",
+                          machine, "measured", text_of(about, "date")));
+        }
+        pq_free(name);
+        pq_free(machine);
+    }
+    return all;
+}
+
+/* What the joined results leave out of a record. */
+static void add_correct(const char *dir, const json_t *cell, json_t *out)
+{
+    json_t *record = NULL;
+
+    if (pq_record_read(dir, text_of(cell, "eval"), &record, NULL) == PQ_OK &&
+        json_is_string(json_object_get(record, "correct"))) {
+        (void)json_object_set(out, "correct", json_object_get(record, "correct"));
+    }
+    json_decref(record);
+}
+
+static bool wants_correct(const json_t *plan)
+{
+    const char   *name;
+    const json_t *gate;
+
+    json_object_foreach((json_t *)json_object_get(plan, "gates"), name, gate)
+    {
+        if (strcmp(text_of(gate, "test"), "paired") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+pq_status pq_snapshot_take(const char *dir, json_t **out, json_t **plan, pq_err *err)
+{
+    char          date[32];
+    json_t       *results = NULL, *cells = json_array(), *all = NULL;
+    const json_t *cell;
+    size_t        i;
+    pq_status     st;
+
+    PQ_TRY(pq_results_read(dir, &results, NULL, err));
+    json_array_foreach(json_object_get(results, "cells"), i, cell)
+    {
+        const json_t *record = json_object_get(cell, "record");
+        json_t       *one    = json_pack(
+                     "{s:s, s:I, s:s, s:b, s:s, s:o, s:o}", "label", text_of(cell, "label"),
+                     "repeat", (json_int_t)json_integer_value(json_object_get(cell, "repeat")),
+                     "status", text_of(cell, "status"), "reference",
+                     json_is_true(json_object_get(cell, "reference")), "events",
+                     text_of(json_object_get(record, "provenance"), "test"), "metrics",
+                     metrics_of(cell), "timings", timings_of(cell));
+        if (wants_correct(results)) {
+            add_correct(dir, cell, one);
+        }
+        PQ_CHECK(one != NULL && json_array_append_new(cells, one) == 0, PQ_ERR_NOMEM,
+                 "cannot allocate a baseline");
+    }
+    all = json_pack("{s:s, s:s, s:s, s:s, s:O}", "schema", PQ_BASELINE_SCHEMA, "name",
+                    text_of(results, "name"), "made", pq_clock_date(date, sizeof date),
+                    "pquant", PQ_VERSION, "cells", cells);
+    PQ_CHECK(all != NULL, PQ_ERR_NOMEM, "cannot allocate a baseline");
+    *out = all;
+    if (plan != NULL) {
+        *plan   = results;
+        results = NULL;
+    }
+cleanup:
+    json_decref(results);
+    json_decref(cells);
+    return st;
+}
+
+/* Fields that are read without being looked at again; numbers are. */
+static pq_status check(const json_t *snapshot, pq_err *err)
+{
+    const json_t *cells = json_object_get(snapshot, "cells"), *cell;
+    size_t        i;
+    pq_status     st;
+
+    PQ_CHECK(strcmp(text_of(snapshot, "schema"), PQ_BASELINE_SCHEMA) == 0 &&
+                 json_is_array(cells),
+             PQ_ERR_FORMAT, "is not of schema %s", PQ_BASELINE_SCHEMA);
+    json_array_foreach((json_t *)cells, i, cell)
+    {
+        PQ_CHECK(json_is_string(json_object_get(cell, "label")) &&
+                     json_is_integer(json_object_get(cell, "repeat")) &&
+                     json_is_object(json_object_get(cell, "metrics")) &&
+                     json_is_object(json_object_get(cell, "timings")),
+                 PQ_ERR_FORMAT, "cell %zu is not complete", i);
+    }
+cleanup:
+    return st;
+}
+
+pq_status pq_snapshot_read(const char *path, json_t **out, pq_err *err)
+{
+    json_error_t why;
+    json_t      *snapshot = NULL;
+    char        *bytes    = NULL;
+    size_t       n        = 0;
+    pq_status    st;
+
+    if (pq_folder_exists(path)) {
+        return pq_snapshot_take(path, out, NULL, err);
+    }
+    st = pq_file_read(path, BYTES_MAX, &bytes, &n, err);
+    if (st == PQ_ERR_NOT_FOUND) {
+        pq_err_hint(err, "a baseline is made by `pquant baseline set DIR`");
+    }
+    PQ_TRY(st);
+    snapshot = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &why);
+    PQ_CHECK(snapshot != NULL, PQ_ERR_FORMAT, "%s:%d:%d: is not valid JSON: %s", path,
+             why.line, why.column, why.text);
+    st = check(snapshot, err);
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s", path);
+        goto cleanup;
+    }
+    *out     = snapshot;
+    snapshot = NULL;
+cleanup:
+    json_decref(snapshot);
+    pq_free(bytes);
+    return st;
+}
+
+pq_status pq_snapshot_write(const json_t *snapshot, const char *path, pq_err *err)
+{
+    const int n      = (int)(pq_path_base(path) - path);
+    char     *folder = n > 0 ? pq_format("%.*s", n, path) : NULL;
+    pq_text   text   = {0};
+    pq_status st;
+
+    PQ_CHECK(pq_json_add(snapshot, &text), PQ_ERR_NOMEM, "cannot allocate a baseline");
+    pq_text_add(&text, "\n");
+    if (folder != NULL) {
+        PQ_TRY(pq_folder_make(folder, err));
+    }
+    PQ_TRY(pq_file_write(path, text.text, text.length, err));
+cleanup:
+    pq_free(folder);
+    pq_text_free(&text);
+    return st;
+}
+
+char *pq_snapshot_key(const json_t *cell)
+{
+    return pq_format("%s|%lld", text_of(cell, "label"),
+                     (long long)json_integer_value(json_object_get(cell, "repeat")));
+}
+
+json_t *pq_snapshot_index(const json_t *snapshot)
+{
+    json_t *index = json_object(), *cell;
+    size_t  i;
+
+    json_array_foreach(json_object_get(snapshot, "cells"), i, cell)
+    {
+        char *key = pq_snapshot_key(cell);
+        if (key == NULL || json_object_set(index, key, cell) != 0) {
+            json_decref(index);
+            index = NULL;
+        }
+        pq_free(key);
+    }
+    return index;
+}

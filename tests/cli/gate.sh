@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# The nightly job: equal code is green, also timed for real; planted losses are red, each with its exit code.
+. "$(dirname "$0")/common.sh"
+cd "$work" || exit 1
+make_jets d.csv
+cat >c.yaml <<END2
+schema: pquant/1
+name: nightly
+model: {zoo: jsc-mlp}
+dataset: {file: d.csv, splits: {train: [0, 0.1], test: [0.1, 1]}}
+metrics: [accuracy, size, macs]
+pipelines:
+  reference: []
+  prune: {stages: [{prune: {target_sparsity: \$s}}], sweep: {s: [0.3, 0.6]}}
+latency: {batch: [1], warmup: {seconds: 5ms}, samples: {count: 24, sample_time: 1ms, rounds: 3, max_seconds: 2}, single_shots: 20}
+baseline: kept/base.json
+gates:
+  accuracy: {max_loss: 0.002, test: paired}
+  stored_bytes: {max_increase: 0}
+  macs: {max_increase: 0}
+  latency.b1.ratio: {max_increase: 5%, test: mann-whitney, alpha: 0.002, confirm: 1}
+output: {dir: out}
+END2
+expect 2 "out/plan.json: No such file" "$pquant" gate out
+"$pquant" run c.yaml -q >log 2>&1 || fault "run: $(tail -2 log)"
+expect 2 "kept/base.json" "$pquant" gate out
+expect 0 "kept/base.json" "$pquant" baseline set out
+expect 0 "event by event" "$pquant" baseline show kept/base.json
+
+# Equal code, three real nights: nothing red; what is suspect is measured again, as the crontab does.
+for n in 1 2 3; do
+  rm -rf night
+  "$pquant" run c.yaml -o night -q >log 2>&1 || fault "night $n: $(tail -2 log)"
+  out=$("$pquant" gate night 2>&1)
+  code=$?
+  if [ $code = 75 ]; then
+    "$pquant" run c.yaml -o night --phase latency --force -q >log 2>&1
+    out=$("$pquant" gate night 2>&1)
+    code=$?
+  fi
+  [ $code = 0 ] || fault "equal code ends with $code: $out"
+done
+
+# Times that are not this busy machine's: invented once, then changed.
+cat >plant.py <<'P'
+import glob, json, random, sys
+folder, factor, date, key, accuracy, bytes = sys.argv[1], float(sys.argv[2]), *sys.argv[3:]
+for name in sorted(glob.glob(folder + "/cells/*.json")):
+    r = json.load(open(name))
+    random.seed(r["label"])
+    target = r["label"].startswith(key)
+    if r["phase"] == "latency":
+        scale = factor if target else 1
+        r["timing"].update(noisy=False, ratios=[0.7 * scale * random.lognormvariate(0, 0.02) for _ in range(40)])
+        r["provenance"]["date"] = date
+    elif target:
+        value = r["metrics"]["accuracy"]["value"] - float(accuracy)
+        n = r["events"]
+        if float(accuracy):
+            lost, bits = round(float(accuracy) * n), list(r["correct"])
+            for i, digit in enumerate(bits):
+                for bit in 8, 4, 2, 1:
+                    if lost and int(bits[i], 16) & bit:
+                        bits[i] = f"{int(bits[i], 16) ^ bit:x}"
+                        lost -= 1
+            r["correct"] = "".join(bits)
+        r["metrics"]["accuracy"]["value"] = value
+        r["metrics"]["stored_bytes"]["value"] += float(bytes)
+    json.dump(r, open(name, "w"), indent=1)
+P
+plant() { rm -rf night && cp -r out night && /usr/bin/python3 plant.py night "$@"; }
+/usr/bin/python3 plant.py out 1 2026-01-01 none 0 0
+"$pquant" baseline set out -q >/dev/null || fault "baseline set"
+plant 1 2026-01-02 none 0 0
+expect 0 "0 inconclusive, 0 suspect, 0 missing, 0 fail" "$pquant" gate night
+expect 0 "0 of " "$pquant" compare kept/base.json night
+
+plant 1.1 2026-01-02 'prune s=0.6' 0 0
+expect 75 "suspect      prune s=0.6" "$pquant" gate night
+expect 75 "slower in 1 of 2 measurements" "$pquant" gate night
+/usr/bin/python3 plant.py night 1.1 2026-01-03 'prune s=0.6' 0 0
+expect 1 "slower in 2 of 2 measurements" "$pquant" gate night --junit gate.xml
+/usr/bin/python3 - <<'P' || fault "gate.xml: $(cat gate.xml)"
+import xml.etree.ElementTree as tree
+suite = tree.parse("gate.xml").getroot()
+failed = [(c.get("classname"), c.get("name")) for c in suite if c.find("failure") is not None]
+assert failed == [("prune s=0.6", "latency.b1")], failed
+assert int(suite.get("tests")) == len(suite) and suite.get("failures") == "1", suite.attrib
+P
+expect 0 "latency.b1" "$pquant" compare kept/base.json night
+/usr/bin/python3 plant.py night 1 2026-01-04 'prune s=0.6' 0 0
+expect 0 "0 fail" "$pquant" gate night
+
+plant 1 2026-01-02 'prune s=0.3' 0.05 0
+expect 1 "fail         prune s=0.3                  accuracy" "$pquant" gate night
+plant 1 2026-01-02 'prune s=0.3' 0 1
+expect 1 "fail         prune s=0.3                  stored_bytes" "$pquant" gate night
+expect 1 '"verdict": "fail"' "$pquant" gate night --format json
+plant 1 2026-01-02 none 0 0
+rm "$(grep -l '"label": "prune s=0.3' night/cells/*.json | xargs grep -l '"phase": "eval"')"
+expect 5 "missing      prune s=0.3" "$pquant" gate night
+expect 2 "have failed or are missing" "$pquant" baseline set night -o x.json
+plant 1 2026-01-02 none 0 0
+sed -i 's/"cpu": "[^"]*"/"cpu": "another"/' night/cells/*.json
+expect 0 "measured on another machine" "$pquant" gate night
+expect 6 "2 of 11 comparisons are inconclusive" "$pquant" gate night --strict-noise
+echo '{"schema": "pquant-baseline/1", "cells": []}' >empty.json
+expect 4 "nothing was compared" "$pquant" gate night --baseline empty.json
+sed '/^gates/,/^  latency.b1/d' c.yaml >none.yaml
+"$pquant" run none.yaml -o none -q >log 2>&1
+expect 2 "its configuration has no gates" "$pquant" gate none
+
+# The shipped job: its committed baseline holds for this code; a point of accuracy less does not pass.
+cd "$root" || exit 1
+"$pquant" run configs/nightly.yaml --phase eval -o "$work/nightly" -q >"$work/log" 2>&1
+expect 0 " 0 suspect, 0 missing, 0 fail" "$pquant" gate "$work/nightly"
+"$pquant" baseline set "$work/nightly" -o "$work/b.json" -q >/dev/null || fault "baseline of the shipped job"
+expect 0 "24 pass, 0 inconclusive, 0 suspect, 0 missing, 0 fail" "$pquant" gate "$work/nightly" --baseline "$work/b.json"
+/usr/bin/python3 "$work/plant.py" "$work/nightly" 1 - int8 0.01 0
+expect 1 "fail         int8                         accuracy" "$pquant" gate "$work/nightly" --baseline "$work/b.json"
+
+# The script of docs/nightly.md, as it stands there.
+sed -n '/^As `nightly.sh`:$\|As `nightly.sh`:$/,/^crontab/p' docs/nightly.md | sed -n '/^```bash/,/^```$/p' | sed '1d;$d' >"$work/nightly.sh"
+grep -q "pquant gate" "$work/nightly.sh" || fault "docs/nightly.md has no nightly.sh"
+mkdir -p "$work/job/results" "$work/bin" && cp -r results/baselines "$work/job/results"
+ln -s "$root/configs" "$root/datasets" "$work/job" && ln -s "$pquant" "$work/bin/pquant"
+(cd "$work/job" && PATH=$work/bin:$PATH bash "$work/nightly.sh") >"$work/log" 2>&1 || fault "nightly.sh: $(tail -5 "$work/log")"
+[ -s "$work/job/gate.xml" ] || fault "nightly.sh leaves no gate.xml"
+done_testing

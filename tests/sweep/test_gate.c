@@ -1,0 +1,331 @@
+#include "support.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "sweep/gate.h"
+#include "sweep/snapshot.h"
+
+enum { EVENTS = 4000, SAMPLES = 40, CELLS = 30, NIGHTS = 50 };
+
+/* Gates as configs/nightly.yaml has them. */
+static const char *const nightly =
+    "{\"gates\": {\"accuracy\": {\"max_loss\": \"0.002\", \"test\": \"paired\"},"
+    " \"stored_bytes\": {\"max_increase\": \"0\"},"
+    " \"latency.b1.ratio\": {\"max_increase\": \"0.05\", \"test\": \"mann-whitney\","
+    " \"alpha\": \"0.002\", \"confirm\": \"1\"}}}";
+
+static json_t *metric(double value, double sigma, const char *better)
+{
+    return json_pack("{s:f, s:f, s:f, s:s}", "value", value, "lo", value - sigma, "hi",
+                     value + sigma, "better", better);
+}
+
+static json_t *cell(const char *label, double accuracy, double bytes)
+{
+    return json_pack(
+        "{s:s, s:i, s:s, s:b, s:s, s:{s:o, s:o}, s:{}}", "label", label, "repeat", 0,
+        "status", "ok", "reference", 0, "events", "abc", "metrics", "accuracy",
+        metric(accuracy, 0.007, "higher"), "stored_bytes",
+        json_pack("{s:f, s:n, s:n, s:s}", "value", bytes, "lo", "hi", "better", "lower"),
+        "timings");
+}
+
+static json_t *snapshot(void)
+{
+    return json_pack("{s:s, s:s, s:[]}", "schema", PQ_BASELINE_SCHEMA, "name", "t",
+                     "cells");
+}
+
+static void add_cell(json_t *to, json_t *one)
+{
+    cr_assert_eq(json_array_append_new(json_object_get(to, "cells"), one), 0);
+}
+
+/* Events decided right, of which so many are lost and as many of the others won, and the
+ * accuracy that this is. */
+static void set_correct(json_t *one, size_t lost, size_t won)
+{
+    pq_rng rng                    = pq_rng_stream(4, "events");
+    char   digits[EVENTS / 4 + 1] = "";
+    size_t all                    = 0;
+
+    for (size_t i = 0; i < EVENTS; i += 4) {
+        unsigned bits = 0;
+        for (size_t k = 0; k < 4; k++) {
+            bool right = pq_rng_bits(&rng) % 4 != 0;
+            if (right ? lost > 0 : won > 0) {
+                lost -= right;
+                won -= !right;
+                right = !right;
+            }
+            bits |= (unsigned)right << k;
+            all += right;
+        }
+        digits[i / 4] = "0123456789abcdef"[bits];
+    }
+    (void)json_object_set_new(one, "correct", json_string(digits));
+    (void)json_object_set_new(
+        json_object_get(json_object_get(one, "metrics"), "accuracy"), "value",
+        json_real((double)all / EVENTS));
+}
+
+static pq_findings judge(const char *plan, const json_t *before, const json_t *now,
+                         json_t *suspects)
+{
+    json_t     *p     = json_loads(plan, 0, NULL);
+    pq_gate    *gates = NULL;
+    size_t      n     = 0;
+    pq_findings found;
+
+    cr_assert_not_null(p);
+    OK(pq_gates_of_plan(p, &gates, &n, ERR));
+    OK(pq_gate_judge(before, now, gates, n, suspects, &found, ERR));
+    pq_gates_free(&gates, n);
+    json_decref(p);
+    return found;
+}
+
+static pq_verdict verdict_of(const pq_findings *f, const char *label, const char *name)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        if (strcmp(f->items[i].label, label) == 0 &&
+            strcmp(f->items[i].metric, name) == 0) {
+            return f->items[i].verdict;
+        }
+    }
+    cr_assert_fail("no finding of %s, %s", label, name);
+    return PQ_GATE_VERDICTS;
+}
+
+/* The verdict on an accuracy after so many events of 4,000 changed sides. */
+static pq_verdict accuracy_gate(size_t lost, size_t won, bool paired)
+{
+    json_t     *before = snapshot(), *now = snapshot(), *suspects = json_object();
+    json_t     *a = cell("svd", 0.7, 100), *b = cell("svd", 0.7, 100);
+    pq_findings f;
+    pq_verdict  verdict;
+
+    set_correct(a, 0, 0);
+    set_correct(b, lost, won);
+    if (!paired) {
+        (void)json_object_del(b, "correct");
+    }
+    add_cell(before, a);
+    add_cell(now, b);
+    f       = judge(nightly, before, now, suspects);
+    verdict = verdict_of(&f, "svd", "accuracy");
+    pq_findings_free(&f);
+    json_decref(before);
+    json_decref(now);
+    json_decref(suspects);
+    return verdict;
+}
+
+Test(gate, a_loss_of_one_point_is_caught_event_by_event)
+{
+    cr_expect_eq(accuracy_gate(0, 0, true), PQ_GATE_PASS);
+    cr_expect_eq(accuracy_gate(48, 8, true), PQ_GATE_FAIL, "one point");
+    cr_expect_eq(accuracy_gate(80, 80, true), PQ_GATE_PASS, "as many won as lost");
+    cr_expect_eq(accuracy_gate(90, 78, true), PQ_GATE_INCONCLUSIVE,
+                 "beyond 0.2 points, but of many that changed sides");
+    cr_expect_eq(accuracy_gate(8, 0, true), PQ_GATE_PASS, "no more than 0.2 points");
+    cr_expect_eq(accuracy_gate(0, 40, true), PQ_GATE_PASS, "better");
+}
+
+Test(gate, without_the_events_only_a_larger_loss_is_significant)
+{
+    cr_expect_eq(accuracy_gate(48, 8, false), PQ_GATE_INCONCLUSIVE);
+    cr_expect_eq(accuracy_gate(200, 0, false), PQ_GATE_FAIL);
+}
+
+Test(gate, bytes_are_exact_and_what_is_not_there_is_told)
+{
+    json_t     *before = snapshot(), *now = snapshot(), *suspects = json_object();
+    json_t     *failed = cell("failed", 0.7, 100);
+    pq_findings f;
+
+    add_cell(before, cell("same", 0.7, 100));
+    add_cell(before, cell("larger", 0.7, 100));
+    add_cell(before, cell("smaller", 0.7, 100));
+    add_cell(before, cell("gone", 0.7, 100));
+    add_cell(before, cell("failed", 0.7, 100));
+    add_cell(now, cell("same", 0.7, 100));
+    add_cell(now, cell("larger", 0.7, 101));
+    add_cell(now, cell("smaller", 0.7, 99));
+    add_cell(now, cell("new", 0.1, 1e6));
+    (void)json_object_set_new(failed, "status", json_string("crashed"));
+    add_cell(now, failed);
+    f = judge(nightly, before, now, suspects);
+    cr_expect_eq(verdict_of(&f, "same", "stored_bytes"), PQ_GATE_PASS);
+    cr_expect_eq(verdict_of(&f, "larger", "stored_bytes"), PQ_GATE_FAIL);
+    cr_expect_eq(verdict_of(&f, "smaller", "stored_bytes"), PQ_GATE_PASS);
+    cr_expect_eq(verdict_of(&f, "gone", "stored_bytes"), PQ_GATE_MISSING);
+    cr_expect_eq(verdict_of(&f, "failed", "stored_bytes"), PQ_GATE_FAIL);
+    cr_expect_eq(f.count[PQ_GATE_FAIL], 3, "one cell by two gates, and the larger");
+    cr_expect_eq(f.count[PQ_GATE_MISSING], 2);
+    pq_findings_free(&f);
+    json_decref(before);
+    json_decref(now);
+    json_decref(suspects);
+}
+
+/* A night's times. Seen on busy machines (docs/measurement.md): samples of one session
+ * scatter by 3 % with a tail, sessions as a whole by 1 %, and one night in eight is
+ * noisy: some samples take twice the time, and the stopwatch says so. */
+static json_t *night(pq_rng *rng, size_t number, double slower)
+{
+    json_t *all   = snapshot();
+    bool    noisy = pq_rng_bits(rng) % 8 == 0;
+    char    label[16], date[32];
+
+    (void)snprintf(date, sizeof date, "session %zu", number);
+    for (size_t c = 0; c < CELLS; c++) {
+        json_t *one, *ratios = json_array();
+        double  base = 0.3 + 0.05 * (double)c;
+        (void)snprintf(label, sizeof label, "cell %zu", c);
+        base *= exp(0.01 * (double)pq_rng_normal(rng)) * (c == 7 ? slower : 1.0);
+        for (size_t i = 0; i < SAMPLES; i++) {
+            double ratio = base * exp(0.03 * (double)pq_rng_normal(rng));
+            ratio *= pq_rng_bits(rng) % 20 == 0 ? 1.3 : 1.0;
+            ratio *= noisy && pq_rng_bits(rng) % 3 == 0 ? 2.0 : 1.0;
+            (void)json_array_append_new(ratios, json_real(ratio));
+        }
+        one = cell(label, 0.7, 100);
+        (void)json_object_set_new(json_object_get(one, "timings"), "latency.b1",
+                                  json_pack("{s:o, s:b, s:s, s:s}", "ratios", ratios,
+                                            "noisy", (int)noisy, "machine", "one",
+                                            "measured", date));
+        add_cell(all, one);
+    }
+    return all;
+}
+
+/* A night as the crontab has it: gate, and once more after measuring again if something
+ * is suspect. True when it ends red. */
+static bool is_red(const json_t *before, pq_rng *rng, size_t *session, double slower,
+                   json_t *suspects, size_t *again)
+{
+    bool red = false;
+
+    for (size_t t = 0; t < 2; t++) {
+        json_t     *now  = night(rng, (*session)++, slower);
+        pq_findings f    = judge(nightly, before, now, suspects);
+        const bool  more = f.count[PQ_GATE_SUSPECT] > 0;
+        red              = f.count[PQ_GATE_FAIL] > 0;
+        if (slower > 1.0 && red) {
+            cr_expect_eq(verdict_of(&f, "cell 7", "latency.b1"), PQ_GATE_FAIL);
+        }
+        pq_findings_free(&f);
+        json_decref(now);
+        if (red || !more) {
+            break;
+        }
+        *again += t == 0;
+    }
+    return red;
+}
+
+/* A night that is not noisy. */
+static json_t *quiet_night(pq_rng *rng)
+{
+    json_t *all = NULL;
+    bool    noisy;
+
+    do {
+        json_decref(all);
+        all   = night(rng, 0, 1.0);
+        noisy = json_is_true(json_object_get(
+            json_object_get(
+                json_object_get(json_array_get(json_object_get(all, "cells"), 0),
+                                "timings"),
+                "latency.b1"),
+            "noisy"));
+    } while (noisy);
+    return all;
+}
+
+Test(gate, fifty_nights_of_equal_code_are_green)
+{
+    pq_rng  rng    = pq_rng_stream(50, "nights");
+    json_t *before = quiet_night(&rng), *suspects = json_object();
+    size_t  session = 1, red = 0, again = 0;
+
+    for (size_t n = 0; n < NIGHTS; n++) {
+        red += is_red(before, &rng, &session, 1.0, suspects, &again);
+    }
+    cr_log_info("%d nights of equal code: %zu red, %zu measured again", NIGHTS, red,
+                again);
+    cr_expect_eq(red, 0);
+    json_decref(before);
+    json_decref(suspects);
+}
+
+Test(gate, one_cell_slower_by_a_tenth_is_caught_in_quiet_nights)
+{
+    pq_rng rng     = pq_rng_stream(51, "nights");
+    size_t session = 1, red = 0, again = 0;
+
+    for (size_t n = 0; n < NIGHTS; n++) {
+        json_t *before = quiet_night(&rng), *suspects = json_object();
+        red += is_red(before, &rng, &session, 1.1, suspects, &again);
+        json_decref(before);
+        json_decref(suspects);
+    }
+    /* a quarter of the nights has a noisy session of its two, which tells nothing */
+    cr_expect_geq(red, 30, "%zu of %d caught", red, NIGHTS);
+}
+
+Test(gate, other_machines_and_noise_decide_nothing)
+{
+    pq_rng      rng    = pq_rng_stream(1, "x");
+    json_t     *before = quiet_night(&rng), *now = quiet_night(&rng);
+    json_t     *suspects = json_object(), *timing;
+    pq_findings f;
+
+    timing = json_object_get(
+        json_object_get(json_array_get(json_object_get(now, "cells"), 3), "timings"),
+        "latency.b1");
+    (void)json_object_set_new(timing, "machine", json_string("another"));
+    timing = json_object_get(
+        json_object_get(json_array_get(json_object_get(now, "cells"), 4), "timings"),
+        "latency.b1");
+    (void)json_object_set_new(timing, "noisy", json_true());
+    timing = json_object_get(json_array_get(json_object_get(now, "cells"), 5), "timings");
+    (void)json_object_clear(timing);
+    f = judge(nightly, before, now, suspects);
+    cr_expect_eq(verdict_of(&f, "cell 3", "latency.b1"), PQ_GATE_INCONCLUSIVE);
+    cr_expect_eq(verdict_of(&f, "cell 4", "latency.b1"), PQ_GATE_INCONCLUSIVE);
+    cr_expect_eq(verdict_of(&f, "cell 5", "latency.b1"), PQ_GATE_MISSING);
+    pq_findings_free(&f);
+    json_decref(before);
+    json_decref(now);
+    json_decref(suspects);
+}
+
+Test(gate, a_plan_with_what_no_gate_has_is_refused)
+{
+    json_t  *plan  = json_loads("{\"gates\": {\"auc\": {\"max_lost\": \"1\"}}}", 0, NULL);
+    pq_gate *gates = NULL;
+    size_t   n     = 0;
+    pq_err   err   = {0};
+
+    cr_expect_neq(pq_gates_of_plan(plan, &gates, &n, &err), PQ_OK);
+    cr_expect(strstr(err.message, "plan.json: gates.auc: ") != NULL, "%s", err.message);
+    json_decref(plan);
+}
+
+Test(gate, a_file_that_is_no_baseline_is_refused)
+{
+    json_t *out = NULL;
+    pq_err  err = {0};
+
+    enter_folder();
+    write_text("x.json", "{\"schema\": \"pquant-plan/1\", \"cells\": []}");
+    cr_expect_eq(pq_snapshot_read("x.json", &out, &err), PQ_ERR_FORMAT);
+    cr_expect_str_eq(err.message, "x.json: is not of schema pquant-baseline/1");
+    write_text("x.json",
+               "{\"schema\": \"pquant-baseline/1\", \"cells\": [{\"label\": 1}]}");
+    cr_expect_eq(pq_snapshot_read("x.json", &out, NULL), PQ_ERR_FORMAT);
+    cr_expect_eq(pq_snapshot_read("y.json", &out, NULL), PQ_ERR_NOT_FOUND);
+}
