@@ -141,7 +141,7 @@ class Growth:
     # Files
 
     def csv_import(self):
-        for form, limit in (("%.6g", 2.5), ("%.17g", 1.7)):
+        for form, limit in (("%.6g", 1.6), ("%.17g", 1.0)):
             sizes = self.sizes(800000)
             cpu = [self.cpu("data", "import", self.inputs.table(n, form), "-o", self.inputs.path("out.h5"), "--gzip", 0, "-q",
                             best=3) for n in sizes]

@@ -34,9 +34,13 @@ typedef struct {
     char **feature_names; /**< [n_features] or NULL */
     float *mean, *std;    /**< [n_features] or NULL */
     bool   standardized;
-    bool   padded; /**< as in pq_dataset_info */
-    bool   bytes;  /**< values are whole numbers 0..255 */
-    size_t n_splits;
+    bool   padded;   /**< as in pq_dataset_info */
+    bool   bytes;    /**< values are whole numbers 0..255 */
+    bool aux_beside; /**< quantities but event numbers can be kept when events are read */
+    bool aux_kept;   /**< set by the caller: they are to be, and asked for next */
+    size_t  aux_room;    /**< rows of what is kept */
+    double *aux_numbers; /**< what is kept, as the layout does; freed by the caller */
+    size_t  n_splits;
     pq_source_split splits[PQ_SOURCE_SPLITS];
     char           *licence, *source;
 } pq_source;

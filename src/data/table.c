@@ -1,9 +1,7 @@
 #include "data/table.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -36,8 +34,8 @@ static bool is_class(const char *name)
     return is_one_of(name, list, 4);
 }
 
-static pq_status find_column(const pq_source *s, const pq_table *t, const char *name,
-                             size_t *out, pq_err *err)
+pq_status pq_table_find(const pq_source *s, const pq_table *t, const char *name,
+                        size_t *out, pq_err *err)
 {
     const char *near;
     pq_status   st;
@@ -75,7 +73,7 @@ static pq_status choose_inputs(pq_source *s, pq_table *t, const char *inputs, pq
         PQ_CHECK(n <= t->n, PQ_ERR_CONFIG,
                  "%s: more inputs are named than there are columns", s->path);
         for (size_t i = 0; i < n; i++) {
-            PQ_TRY(find_column(s, t, names[i], &t->inputs[i], err));
+            PQ_TRY(pq_table_find(s, t, names[i], &t->inputs[i], err));
             t->n_inputs++;
         }
     }
@@ -95,11 +93,11 @@ pq_status pq_table_choose(pq_source *s, pq_table *t, const pq_dataset_options *o
     t->weight = SIZE_MAX;
     t->label  = t->n - 1;
     if (options->label != NULL) {
-        PQ_TRY(find_column(s, t, options->label, &t->label, err));
+        PQ_TRY(pq_table_find(s, t, options->label, &t->label, err));
         t->named = true;
     }
     if (options->weight != NULL && strcmp(options->weight, "none") != 0) {
-        PQ_TRY(find_column(s, t, options->weight, &t->weight, err));
+        PQ_TRY(pq_table_find(s, t, options->weight, &t->weight, err));
     }
     for (size_t i = 0; i < t->n; i++) {
         if (!t->named && is_class(t->names[i])) {
@@ -125,6 +123,12 @@ pq_status pq_table_choose(pq_source *s, pq_table *t, const pq_dataset_options *o
     }
     if (t->weight != SIZE_MAX) {
         t->wanted[t->weight] = true;
+    }
+    s->aux_beside = true;
+    for (size_t i = 0; i < t->n; i++) {
+        s->aux_beside =
+            s->aux_beside && (t->wanted[i] || i == t->label || t->names[i][0] == '\0' ||
+                              pq_is_event_name(t->names[i]));
     }
 cleanup:
     return st;
@@ -178,8 +182,7 @@ bool pq_table_cut(char *line, char separator, char **cells, size_t room, size_t 
     }
 }
 
-/* Next line that is a row. */
-static pq_status next_row(pq_table *t, z_off_t *place, bool *there, pq_err *err)
+pq_status pq_table_next(pq_table *t, z_off_t *place, bool *there, pq_err *err)
 {
     pq_status st;
 
@@ -192,8 +195,7 @@ cleanup:
     return st;
 }
 
-/* Cuts the line into cells. */
-static pq_status cut_row(pq_table *t, pq_err *err)
+pq_status pq_table_cut_row(pq_table *t, pq_err *err)
 {
     size_t    n = 0;
     pq_status st;
@@ -211,15 +213,13 @@ static pq_status cut_class(pq_table *t, pq_err *err)
     char *cell = t->label + 1 == t->n ? pq_table_last_cell(t) : NULL;
 
     if (cell == NULL) {
-        return cut_row(t, err);
+        return pq_table_cut_row(t, err);
     }
     t->cells[t->label] = cell;
     return PQ_OK;
 }
 
-/* The label of the row at hand. Whole numbers that a program wrote as reals, "1.0" and
- * "1.000e+00", are the class "1"; declared classes are taken by their letters. */
-static const char *label_of(const pq_table *t)
+const char *pq_table_label(const pq_table *t)
 {
     char  *text = t->cells[t->label], whole[24];
     double value;
@@ -235,7 +235,7 @@ static const char *label_of(const pq_table *t)
     return text;
 }
 
-static size_t class_of(const pq_table *t, const char *text)
+size_t pq_table_class(const pq_table *t, const char *text)
 {
     for (size_t i = 0; i < t->n_classes; i++) {
         if (strcmp(t->classes[i], text) == 0) {
@@ -252,7 +252,7 @@ static pq_status meet_class(pq_table *t, const char *text, pq_err *err)
 
     double value;
 
-    if (class_of(t, text) != SIZE_MAX) {
+    if (pq_table_class(t, text) != SIZE_MAX) {
         return PQ_OK;
     }
     PQ_CHECK(t->named || !pq_parse_real(text, PQ_UNIT_NONE, &value) ||
@@ -296,12 +296,12 @@ pq_status pq_table_scan(pq_source *s, pq_table *t, pq_err *err)
     pq_status st;
 
     for (;;) {
-        PQ_TRY(next_row(t, &place, &there, err));
+        PQ_TRY(pq_table_next(t, &place, &there, err));
         if (!there) {
             break;
         }
         PQ_TRY(cut_class(t, err));
-        PQ_TRY(meet_class(t, label_of(t), err));
+        PQ_TRY(meet_class(t, pq_table_label(t), err));
         PQ_TRY(pq_lines_mark(&t->lines, place, err));
     }
     PQ_CHECK(t->lines.n_rows > 0, PQ_ERR_FORMAT, "%s: holds no events", s->path);
@@ -314,242 +314,4 @@ pq_status pq_table_scan(pq_source *s, pq_table *t, pq_err *err)
     PQ_TRY(pq_source_add_split(s, "", t->lines.n_rows, err));
 cleanup:
     return st;
-}
-
-/* A missing value (empty or ?) is NaN, so that the policy for those decides. */
-static pq_status number(const pq_table *t, size_t row, size_t column, double *out,
-                        pq_err *err)
-{
-    const char *text    = t->cells[column];
-    const bool  percent = strchr(text, '%') != NULL;
-    pq_status   st;
-
-    if (text[0] == '\0' || strcmp(text, "?") == 0 || strcasecmp(text, "nan") == 0) {
-        *out = (double)NAN;
-        return PQ_OK;
-    }
-    if (strcasecmp(text + strspn(text, "+-"), "inf") == 0) {
-        *out = text[0] == '-' ? -HUGE_VAL : HUGE_VAL;
-        return PQ_OK;
-    }
-    PQ_CHECK(!percent && pq_parse_real(text, PQ_UNIT_NONE, out), PQ_ERR_FORMAT,
-             "%s: event %zu: column '%s' holds '%.40s', not a number", t->lines.path, row,
-             t->names[column], text);
-cleanup:
-    return st;
-}
-
-/* A whole number to its last digit, other numbers to the nearest; those of 2^63 and more
- * as the bits of a number without a sign. */
-static pq_status whole_number(const pq_table *t, size_t row, size_t column, int64_t *out,
-                              pq_err *err)
-{
-    double    value = 0.0;
-    char     *end;
-    pq_status st = PQ_OK;
-
-    errno = 0;
-    *out  = t->cells[column][0] == '-' ? strtoll(t->cells[column], &end, 10)
-                                       : (int64_t)strtoull(t->cells[column], &end, 10);
-    if (end == t->cells[column] || *end != '\0' || errno != 0) {
-        PQ_TRY(number(t, row, column, &value, err));
-        PQ_CHECK(value > -0x1p63 && value < 0x1p64, PQ_ERR_FORMAT,
-                 "%s: event %zu: column '%s' holds '%.40s', not an event number",
-                 t->lines.path, row, t->names[column], t->cells[column]);
-        *out = value < 0.0 ? (int64_t)value : (int64_t)(uint64_t)value;
-    }
-cleanup:
-    return st;
-}
-
-static pq_status read_row(pq_source *s, size_t row, size_t at, const pq_raw *out,
-                          pq_err *err)
-{
-    const pq_table *t = s->state;
-    double          value;
-    pq_status       st = PQ_OK;
-
-    for (size_t i = 0; out->x != NULL && i < t->n_inputs; i++) {
-        PQ_TRY(number(t, row, t->inputs[i], &value, err));
-        out->x[at * t->n_inputs + i] = (float)value;
-    }
-    if (out->y != NULL) {
-        out->y[at] = (double)class_of(t, label_of(t));
-    }
-    if (out->weight != NULL) {
-        value = 1.0;
-        if (t->weight != SIZE_MAX) {
-            PQ_TRY(number(t, row, t->weight, &value, err));
-        }
-        out->weight[at] = (float)value;
-    }
-cleanup:
-    return st;
-}
-
-/* The line of row `row`, going there from wherever the file is. */
-static pq_status go_to(pq_table *t, size_t row, pq_err *err)
-{
-    bool      there = true;
-    z_off_t   place;
-    pq_status st;
-
-    PQ_TRY(pq_lines_seek(&t->lines, row, err));
-    do {
-        PQ_TRY(next_row(t, &place, &there, err));
-        PQ_CHECK(there, PQ_ERR_IO, "%s: got shorter while it was read", t->lines.path);
-        t->lines.row++;
-    } while (t->lines.row <= row);
-cleanup:
-    if (st != PQ_OK) {
-        t->lines.row = SIZE_MAX; /* unknown: the next call seeks */
-    }
-    return st;
-}
-
-/* The same of a line that reads plainly. */
-static bool read_plain(pq_table *t, size_t at, const pq_raw *out)
-{
-    size_t class;
-
-    if (!pq_table_read_plain(t, t->wanted, out->y != NULL ? &class : NULL)) {
-        return false;
-    }
-    for (size_t i = 0; out->x != NULL && i < t->n_inputs; i++) {
-        out->x[at * t->n_inputs + i] = (float)t->values[t->inputs[i]];
-    }
-    if (out->y != NULL) {
-        out->y[at] = (double)class;
-    }
-    if (out->weight != NULL) {
-        out->weight[at] = t->weight != SIZE_MAX ? (float)t->values[t->weight] : 1.0F;
-    }
-    return true;
-}
-
-pq_status pq_table_read(pq_source *s, size_t split, size_t first, size_t n,
-                        const pq_raw *out, pq_err *err)
-{
-    pq_table *t  = s->state;
-    pq_status st = PQ_OK;
-
-    (void)split;
-    for (size_t i = 0; i < n; i++) {
-        PQ_TRY(go_to(t, first + i, err));
-        if (!read_plain(t, i, out)) {
-            PQ_TRY(cut_row(t, err));
-            PQ_TRY(read_row(s, first + i, i, out, err));
-        }
-    }
-cleanup:
-    return st;
-}
-
-static pq_status read_aux_row(pq_table *t, size_t row, const pq_aux *aux,
-                              const size_t *columns, uint64_t *out, pq_err *err)
-{
-    pq_status st;
-
-    PQ_TRY(cut_row(t, err));
-    for (size_t k = 0; k < aux->n_names; k++) {
-        double  real  = 0.0;
-        int64_t whole = 0;
-        if (aux->dtype == PQ_DTYPE_I64) {
-            PQ_TRY(whole_number(t, row, columns[k], &whole, err));
-            memcpy(&out[k], &whole, sizeof whole);
-        } else {
-            PQ_TRY(number(t, row, columns[k], &real, err));
-            memcpy(&out[k], &real, sizeof real);
-        }
-    }
-cleanup:
-    return st;
-}
-
-/* The same of a line that reads plainly; whole numbers where a double holds them. */
-static bool read_aux_plain(pq_table *t, const pq_aux *aux, const size_t *columns,
-                           const bool *wanted, uint64_t *out)
-{
-    bool fine = pq_table_read_plain(t, wanted, NULL);
-
-    for (size_t k = 0; fine && k < aux->n_names; k++) {
-        const double  real  = t->values[columns[k]];
-        const int64_t whole = fabs(real) < 0x1p53 ? (int64_t)real : 0;
-        if (aux->dtype == PQ_DTYPE_I64) {
-            fine = fabs(real) < 0x1p53;
-            memcpy(&out[k], &whole, sizeof whole);
-        } else {
-            memcpy(&out[k], &real, sizeof real);
-        }
-    }
-    return fine;
-}
-
-pq_status pq_table_read_aux(pq_source *s, size_t split, const pq_aux *aux, size_t first,
-                            size_t n, void *out, pq_err *err)
-{
-    pq_table *t       = s->state;
-    uint64_t *to      = out; /* of either type: both have 8 bytes */
-    size_t   *columns = NULL;
-    bool     *wanted  = NULL;
-    pq_status st;
-
-    (void)split;
-    PQ_NEW(columns, aux->n_names);
-    PQ_NEW(wanted, t->n);
-    for (size_t k = 0; k < aux->n_names; k++) {
-        PQ_TRY(find_column(s, t, aux->names[k], &columns[k], err));
-        wanted[columns[k]] = true;
-    }
-    for (size_t i = 0; i < n; i++) {
-        uint64_t *row = to + i * aux->n_names;
-        PQ_TRY(go_to(t, first + i, err));
-        if (!read_aux_plain(t, aux, columns, wanted, row)) {
-            PQ_TRY(read_aux_row(t, first + i, aux, columns, row, err));
-        }
-    }
-cleanup:
-    pq_free(columns);
-    pq_free(wanted);
-    return st;
-}
-
-pq_status pq_table_list_aux(pq_source *s, size_t split, char ***names, size_t *n,
-                            pq_err *err)
-{
-    const pq_table *t     = s->state;
-    char          **list  = NULL;
-    size_t          count = 0;
-    pq_status       st;
-
-    (void)split;
-    PQ_NEW(list, t->n);
-    for (size_t i = 0; i < t->n; i++) {
-        if (i != t->label && t->names[i][0] != '\0') { /* the index that pandas writes */
-            PQ_STRDUP(list[count], t->names[i]);
-            count++;
-        }
-    }
-    *names = list;
-    *n     = count;
-    list   = NULL;
-cleanup:
-    pq_texts_free(&list, count);
-    return st;
-}
-
-void pq_table_close(pq_source *s)
-{
-    pq_table *t = s->state;
-
-    if (t != NULL) {
-        pq_lines_close(&t->lines);
-        pq_texts_free(&t->names, t->n);
-        pq_texts_free(&t->classes, t->n_classes);
-        pq_free(t->inputs);
-        pq_free(t->cells);
-        pq_free(t->values);
-        pq_free(t->wanted);
-        pq_free(t);
-    }
 }

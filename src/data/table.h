@@ -28,6 +28,7 @@ typedef struct {
     char   **cells;     /**< [n] of the current row, into lines.text */
     bool    *wanted;    /**< [n] columns of inputs and weight */
     double  *values;    /**< [n] numbers of the current row, where they were read */
+    size_t   kept_first, kept_n; /**< rows whose numbers are in source.aux_numbers */
 } pq_table;
 
 /**
@@ -58,6 +59,23 @@ bool pq_table_read_plain(pq_table *t, const bool *wanted, size_t *class);
 /** The last cell of the current line, cut out in place, or NULL where the line has quotes
  * or another number of columns. */
 char *pq_table_last_cell(const pq_table *t);
+
+/** Column of a name. @retval PQ_ERR_NOT_FOUND  With the nearest name. */
+pq_status pq_table_find(const pq_source *s, const pq_table *t, const char *name,
+                        size_t *out, pq_err *err);
+
+/** Next line that is a row, and where it begins. */
+pq_status pq_table_next(pq_table *t, z_off_t *place, bool *there, pq_err *err);
+
+/** Cuts the line at hand into t->cells. @retval PQ_ERR_FORMAT  It has not n of them. */
+pq_status pq_table_cut_row(pq_table *t, pq_err *err);
+
+/** The label of the row at hand, cut. Whole numbers that a program wrote as reals, "1.0"
+ * and "1.000e+00", are the class "1"; declared classes are taken by their letters. */
+const char *pq_table_label(const pq_table *t);
+
+/** Class of a label, or SIZE_MAX. */
+size_t pq_table_class(const pq_table *t, const char *text);
 
 /* Functions of a layout whose state is a pq_table. */
 pq_status pq_table_read(pq_source *s, size_t split, size_t first, size_t n,

@@ -23,6 +23,8 @@ typedef struct {
     uint64_t          *column; /* [block] */
     float             *fill;   /* [features] for values that are not finite, or NULL */
     pq_hash            hash;   /* of all events as they were handed over */
+    size_t             fitted; /* split whose moments are taken on the way, or SIZE_MAX */
+    pq_moments         moments;
 } job;
 
 /* x, y and weights of the block at work. */
@@ -38,54 +40,74 @@ static bool is_bytes(const job *j)
     return j->d->source.bytes;
 }
 
-/* Of the rows that are there; values that are not finite are refused later, or replaced
- * by the mean. */
-static pq_status fit(const job *j, size_t split, float *mean, float *std, pq_err *err)
+/* Of the rows that are there; values that are not finite become its mean. */
+static pq_status fit(job *j, size_t split, pq_err *err)
 {
     pq_dataset  *d = j->d;
     const size_t n = d->splits.items[split].n, per = d->items / d->features;
-    pq_moments   moments = {0};
+    float       *std = NULL;
     pq_status    st;
 
-    PQ_TRY(pq_moments_create(d->features, d->info.padded, &moments, err));
     for (size_t first = 0; first < n; first += d->block) {
         const size_t count = n - first < d->block ? n - first : d->block;
         (void)pthread_mutex_lock(&d->lock);
         st = pq_dataset_raw(d, split, first, count, &(pq_raw){.x = j->x}, err);
         (void)pthread_mutex_unlock(&d->lock);
         PQ_TRY(st);
-        pq_moments_add(&moments, count * per, j->x);
+        pq_moments_add(&j->moments, count * per, j->x);
     }
-    pq_moments_scaler(&moments, mean, std);
+    PQ_NEW(j->fill, d->features);
+    PQ_NEW(std, d->features);
+    pq_moments_scaler(&j->moments, j->fill, std);
+    d->fill = j->fill;
 cleanup:
-    pq_moments_free(&moments);
+    pq_free(std);
     return st;
 }
 
-/* Of the file, or fitted: then values that are not finite become its mean. */
-static pq_status write_scaler(job *j, pq_err *err)
+/* Whether the scaler is of the events: ahead where their values that are not finite
+ * become its mean, else on the way. */
+static pq_status start_scaler(job *j, pq_err *err)
 {
-    pq_dataset  *d    = j->d;
-    const int8_t flag = d->source.standardized ? 1 : 0;
-    float       *mean = NULL, *std = NULL;
-    size_t       train;
-    pq_status    st;
+    pq_dataset *d = j->d;
+    size_t      train;
+    pq_status   st = PQ_OK;
 
+    j->fitted = SIZE_MAX;
+    if (d->mean != NULL || (d->info.sample.ndim != 1 && !d->info.padded)) {
+        return PQ_OK;
+    }
+    if (pq_dataset_split(d, "train", &train, NULL) != PQ_OK) {
+        train = 0;
+    }
+    PQ_TRY(pq_moments_create(d->features, d->info.padded, &j->moments, err));
+    if (d->nonfinite == PQ_NONFINITE_ZERO) {
+        PQ_TRY(fit(j, train, err));
+    } else {
+        j->fitted = train;
+    }
+cleanup:
+    return st;
+}
+
+/* Of the file, or fitted. */
+static pq_status write_scaler(const job *j, pq_err *err)
+{
+    const pq_dataset *d    = j->d;
+    const int8_t      flag = d->source.standardized ? 1 : 0;
+    float            *mean = NULL, *std = NULL;
+    pq_status         st = PQ_OK;
+
+    if (d->mean == NULL && j->moments.features == 0) {
+        return PQ_OK;
+    }
     PQ_NEW(mean, d->features);
     PQ_NEW(std, d->features);
     if (d->mean != NULL) {
         memcpy(mean, d->mean, d->features * sizeof *mean);
         memcpy(std, d->std, d->features * sizeof *std);
-    } else if (d->info.sample.ndim == 1 || d->info.padded) {
-        if (pq_dataset_split(d, "train", &train, NULL) != PQ_OK) {
-            train = 0;
-        }
-        PQ_TRY(fit(j, train, mean, std, err));
-        PQ_NEW(j->fill, d->features);
-        memcpy(j->fill, mean, d->features * sizeof *mean);
-        d->fill = j->fill;
     } else {
-        goto cleanup;
+        pq_moments_scaler(&j->moments, mean, std);
     }
     PQ_TRY(pq_h5_set_numbers(j->file, "/", "scaler_mean", PQ_DTYPE_F32, mean, d->features,
                              err));
@@ -124,7 +146,6 @@ static pq_status write_about(job *j, pq_err *err)
     PQ_TRY(pq_h5_set_text(j->file, "/", "source",
                           info->source != NULL ? info->source : pq_path_base(info->path),
                           err));
-    PQ_TRY(write_scaler(j, err));
 cleanup:
     return st;
 }
@@ -171,6 +192,9 @@ static pq_status copy_block(job *j, size_t split, pq_rows rows, pq_err *err)
     PQ_TRY(pq_dataset_read_unscaled(d, split, rows.first, rows.n,
                                     &(pq_batch){j->x, j->y, j->weight}, err));
     hash_block(j, &j->hash, rows.n);
+    if (split == j->fitted) {
+        pq_moments_add(&j->moments, rows.n * (d->items / d->features), j->x);
+    }
     if (is_bytes(j)) {
         uint8_t *bytes = (uint8_t *)j->x; /* in place: a byte never overtakes its float */
         for (size_t i = 0; i < rows.n * d->items; i++) {
@@ -221,55 +245,80 @@ static bool can_be_named(const char *name)
     return name[0] != '\0' && strcmp(name, ".") != 0 && strchr(name, '/') == NULL;
 }
 
-/* All auxiliary quantities, event numbers as whole numbers, the file read through once.
- */
-static pq_status copy_aux(job *j, size_t split, pq_err *err)
+/* Auxiliary quantities of a split. */
+typedef struct {
+    char       **names; /* [n] */
+    size_t       n;
+    const char **list; /* event numbers, then the rest */
+    pq_aux       numbers, rest;
+} aux_lists;
+
+static pq_status list_aux(job *j, size_t split, aux_lists *out, pq_err *err)
 {
-    pq_dataset  *d     = j->d;
-    pq_source   *s     = &d->source;
-    const size_t n     = d->splits.items[split].n;
-    char       **names = NULL;
-    const char **list  = NULL;
-    size_t       count = 0, whole = 0, listed = 0;
-    pq_status    st = PQ_OK;
+    pq_source *s     = &j->d->source;
+    size_t     whole = 0, listed = 0;
+    pq_status  st = PQ_OK;
 
     if (s->layout->list_aux == NULL) {
         return PQ_OK;
     }
-    PQ_TRY(s->layout->list_aux(s, d->splits.items[split].base, &names, &count, err));
-    PQ_NEW(list, count);
-    for (size_t i = 0; i < count; i++) {
-        if (pq_is_event_name(names[i])) {
-            list[whole++] = names[i];
+    PQ_TRY(s->layout->list_aux(s, j->d->splits.items[split].base, &out->names, &out->n,
+                               err));
+    PQ_NEW(out->list, out->n);
+    for (size_t i = 0; i < out->n; i++) {
+        if (pq_is_event_name(out->names[i])) {
+            out->list[whole++] = out->names[i];
         }
     }
     listed = whole;
-    for (size_t i = 0; i < count; i++) {
-        if (!pq_is_event_name(names[i]) && can_be_named(names[i])) {
-            list[listed++] = names[i];
+    for (size_t i = 0; i < out->n; i++) {
+        if (!pq_is_event_name(out->names[i]) && can_be_named(out->names[i])) {
+            out->list[listed++] = out->names[i];
         }
     }
-    PQ_NEW(j->aux, d->block * count);
-    for (size_t first = 0; first < n; first += d->block) {
-        const pq_rows rows = {first, n - first < d->block ? n - first : d->block};
-        PQ_TRY(write_aux(j, split, &(pq_aux){whole, list, PQ_DTYPE_I64}, rows, err));
-        PQ_TRY(write_aux(j, split, &(pq_aux){listed - whole, list + whole, PQ_DTYPE_F64},
-                         rows, err));
-    }
+    out->numbers = (pq_aux){whole, out->list, PQ_DTYPE_I64};
+    out->rest    = (pq_aux){listed - whole, out->list + whole, PQ_DTYPE_F64};
+    PQ_NEW(j->aux, j->d->block * out->n);
 cleanup:
+    return st;
+}
+
+static void aux_free(job *j, aux_lists *a)
+{
     pq_free(j->aux);
     j->aux = NULL;
-    pq_free(list);
-    pq_texts_free(&names, count);
+    pq_free(a->list);
+    pq_texts_free(&a->names, a->n);
+}
+
+/* What was not copied beside the events, the file read through once. */
+static pq_status copy_aux(job *j, size_t split, const aux_lists *a, bool beside,
+                          pq_err *err)
+{
+    const size_t n = j->d->splits.items[split].n, block = j->d->block;
+    pq_status    st = PQ_OK;
+
+    for (size_t first = 0; first < n; first += block) {
+        const pq_rows rows = {first, n - first < block ? n - first : block};
+        PQ_TRY(write_aux(j, split, &a->numbers, rows, err));
+        if (!beside) {
+            PQ_TRY(write_aux(j, split, &a->rest, rows, err));
+        }
+    }
+cleanup:
     return st;
 }
 
 static pq_status copy_split(job *j, size_t split, pq_err *err)
 {
-    pq_dataset  *d = j->d;
-    const size_t n = d->splits.items[split].n;
+    pq_dataset  *d      = j->d;
+    const size_t n      = d->splits.items[split].n;
+    const bool   beside = d->source.aux_beside && d->splits.items[split].rows == NULL;
+    aux_lists    aux    = {0};
     pq_status    st;
 
+    PQ_TRY(list_aux(j, split, &aux, err));
+    d->source.aux_kept = beside;
     PQ_TRY(make_rows(j, split, "x", is_bytes(j) ? PQ_DTYPE_U8 : PQ_DTYPE_F32,
                      d->info.sample, err));
     PQ_TRY(make_rows(j, split, "y", PQ_DTYPE_I32, (pq_shape){0}, err));
@@ -277,12 +326,20 @@ static pq_status copy_split(job *j, size_t split, pq_err *err)
     for (size_t first = 0; first < n; first += d->block) {
         const pq_rows rows = {first, n - first < d->block ? n - first : d->block};
         PQ_TRY(copy_block(j, split, rows, err));
+        if (beside) {
+            PQ_TRY(write_aux(j, split, &aux.rest, rows, err));
+        }
         j->done += rows.n;
         pq_progress_report(j->progress, "events", j->done, j->total,
                            d->splits.items[split].name);
     }
-    PQ_TRY(copy_aux(j, split, err));
+    PQ_TRY(copy_aux(j, split, &aux, beside, err));
 cleanup:
+    d->source.aux_kept = false;
+    d->source.aux_room = 0;
+    pq_free(d->source.aux_numbers);
+    d->source.aux_numbers = NULL;
+    aux_free(j, &aux);
     return st;
 }
 
@@ -350,9 +407,11 @@ pq_status pq_data_import(pq_dataset *dataset, const char *path, int gzip,
     pq_hash_start(&j.hash);
     PQ_TRY(pq_h5_create(path, &j.file, err));
     PQ_TRY(write_about(&j, err));
+    PQ_TRY(start_scaler(&j, err));
     for (size_t i = 0; i < dataset->splits.n; i++) {
         PQ_TRY(copy_split(&j, i, err));
     }
+    PQ_TRY(write_scaler(&j, err));
     PQ_TRY(pq_h5_commit_checked(&j.file, check_written, &j, err));
 cleanup:
     pq_h5_close(&j.file);
@@ -361,6 +420,7 @@ cleanup:
     pq_free(j.weight);
     pq_free(j.column);
     pq_free(j.fill);
+    pq_moments_free(&j.moments);
     dataset->fill = NULL;
     return st;
 }

@@ -37,7 +37,7 @@ bool pq_auc_weigh(const pq_evaluation *e, const pq_weight_sum *labelled,
  * @retval PQ_ERR_RANGE  More than 2^30 events.
  * @retval PQ_ERR_NOMEM  Out of memory.
  *
- * Cost: O(n classes); 10 bytes an event and some 2 MB a thread of scratch, for up to 2^17
+ * Cost: O(n classes); 14 bytes an event and some 3 MB a thread of scratch, for up to 2^17
  * events 16 classes at a time of 8 bytes and 28 a thread.
  */
 pq_status pq_auc_ranked(const pq_evaluation *e, pq_auc_area *areas, pq_err *err);

@@ -87,6 +87,57 @@ Test(write, a_value_that_is_not_finite_becomes_the_mean_and_does_not_shift_it)
     pq_dataset_close(&d);
 }
 
+/* Rows of several blocks, some with quotes or a value missing: quantities that are kept
+ * when the events are read are those that the source gives when asked for them alone, in
+ * double, and the scaler is of the same values. */
+Test(write, quantities_beside_the_events_are_what_the_source_gives_alone)
+{
+    enum { ROWS = 9000 };
+    static double      have[ROWS], want[ROWS];
+    static const char *names[]   = {"a", "b", "weight", "event_number"};
+    static const char *weights[] = {NULL, "none"};
+    static char        csv_rows[ROWS * 64];
+
+    for (size_t w = 0; w < 2; w++) {
+        const pq_dataset_options o = {.nonfinite = PQ_NONFINITE_ZERO,
+                                      .weight    = weights[w]};
+        pq_dataset              *d, *source;
+        char                     from[160];
+        size_t n   = (size_t)sprintf(csv_rows, "event_number,a,b,class,weight\n");
+        double sum = 0.0;
+        for (size_t i = 0; i < ROWS; i++) {
+            const double a = (double)((i * 7919) % 1000) / 7.0;
+            n += (size_t)sprintf(csv_rows + n,
+                                 i % 500 == 3    ? "%zu,\"%.17g\",%d,\"k%zu\",%.3f\n"
+                                 : i % 700 == 11 ? "%zu,%.17g,?%.0d,k%zu,%.3f\n"
+                                                 : "%zu,%.17g,%d,k%zu,%.3f\n",
+                                 i, a, i % 700 == 11 ? 0 : (int)i, i % 3,
+                                 0.5 + (double)(i % 5));
+            sum += (double)(float)a;
+        }
+        text("a.csv", csv_rows);
+        strcpy(from, path);
+        d = import(&o, 0);
+        cr_expect_float_eq((double)pq_dataset_describe(d)->scaler_mean[0], sum / ROWS,
+                           1e-4);
+        strcpy(path, from);
+        source = open_with(&o);
+        for (size_t k = 0; k < 4; k++) {
+            OK(pq_dataset_read_aux(d, 0, names[k], 0, ROWS, have, err));
+            OK(pq_dataset_read_aux(source, 0, names[k], 0, ROWS, want, err));
+            for (size_t i = 0; i < ROWS; i++) {
+                cr_assert(memcmp(&have[i], &want[i], sizeof have[i]) == 0 ||
+                              (isnan(have[i]) && isnan(want[i])),
+                          "%s of row %zu: %.17g, alone %.17g", names[k], i, have[i],
+                          want[i]);
+            }
+        }
+        cr_expect(want[ROWS - 1] == ROWS - 1.0);
+        pq_dataset_close(&d);
+        pq_dataset_close(&source);
+    }
+}
+
 Test(write, event_numbers_stay_whole)
 {
     pq_dataset *d;
