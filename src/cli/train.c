@@ -236,9 +236,10 @@ static void print_epoch(void *context, const pq_train_epoch *e)
     if (!r->quiet) {
         pq_say(stdout,
                "epoch %4zu  lr %.3g  loss %.4f  validation %.4f  accuracy %.4f  "
-               "lowest recall %.4f  %.3g events/s%s\n",
+               "lowest recall %.4f  %.3g events/s on %zu thread%s%s\n",
                e->epoch, e->lr, e->train_loss, e->validation_loss, e->accuracy,
-               e->lowest_recall, e->events_per_s, e->best ? "  *" : "");
+               e->lowest_recall, e->events_per_s, e->threads, e->threads == 1 ? "" : "s",
+               e->best ? "  *" : "");
         (void)fflush(stdout);
     }
 }

@@ -32,6 +32,7 @@ struct pq_pool {
     pthread_mutex_t        lock;
     pthread_cond_t         wake;
     size_t                 threads;
+    bool                   alone; /* the caller's thread does it all; only it looks */
     worker                *workers;
 };
 
@@ -116,7 +117,7 @@ static uint64_t publish(pq_pool *p, size_t pieces)
 
 void pq_pool_run(pq_pool *pool, size_t pieces, pq_pool_piece run, void *context)
 {
-    if (pool->threads == 1 || pieces <= 1) {
+    if (pool->threads == 1 || pool->alone || pieces <= 1) {
         for (size_t i = 0; i < pieces; i++) {
             run(context, i, 0);
         }
@@ -192,4 +193,14 @@ void pq_pool_free(pq_pool **pool)
 size_t pq_pool_threads(const pq_pool *pool)
 {
     return pool->threads;
+}
+
+void pq_pool_set_alone(pq_pool *pool, bool alone)
+{
+    pool->alone = alone;
+}
+
+size_t pq_pool_working(const pq_pool *pool)
+{
+    return pool->alone ? 1 : pool->threads;
 }

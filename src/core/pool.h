@@ -8,6 +8,7 @@
 #ifndef PQ_CORE_POOL_H
 #define PQ_CORE_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "core/err.h"
@@ -26,6 +27,12 @@ void      pq_pool_free(pq_pool **pool);
 
 /** Threads, the caller's included. */
 size_t pq_pool_threads(const pq_pool *pool);
+
+/** Whether the caller's thread does all work from now on; between runs only. */
+void pq_pool_set_alone(pq_pool *pool, bool alone);
+
+/** Threads that work: all, or the caller's alone. */
+size_t pq_pool_working(const pq_pool *pool);
 
 /** Runs pieces 0 .. pieces-1 (below 2^32) and returns when all are done. Not reentrant.
  */

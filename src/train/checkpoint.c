@@ -12,7 +12,7 @@
    with other arithmetic than it began with. */
 #define NUMERICS "2"
 
-static const char magic[] = "pquant-train-2\n";
+static const char magic[] = "pquant-train-3\n";
 
 enum { MAGIC = sizeof magic - 1, NAME = PQ_HASH_TEXT - 1 };
 

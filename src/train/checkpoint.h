@@ -3,7 +3,7 @@
  * The state of a run between two epochs, in a file: what is needed to go on
  * as if nothing had happened.
  *
- * Layout (little-endian): "pquant-train-2\n", 64 hexadecimal digits that name
+ * Layout (little-endian): "pquant-train-3\n", 64 hexadecimal digits that name
  * the run, then counts, history and arrays as they lie in memory, then the
  * SHA-256 of all that as 64 digits. It is written whole or not at all.
  */

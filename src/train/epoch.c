@@ -148,18 +148,22 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
     const double start = pq_clock_wall_s();
     const size_t most =
         (size_t)t->params->batch < t->n_train ? (size_t)t->params->batch : t->n_train;
-    double    total = 0.0, weight = 0.0, told = start;
+    double    total = 0.0, weight = 0.0, told = start, last;
     size_t    number = 0;
     pq_rng    keys   = pq_rng_stream((uint64_t)t->params->seed ^ epoch << 32, "batch");
     pq_status st;
 
     out->epoch = epoch;
     PQ_TRY(order_epoch(t, epoch, err));
+    if (t->n_train / most >= PQ_TRIAL_AGAIN) {
+        pq_trial_start(&t->trial, t->pool);
+    }
     t->augment          = t->how.height > 0;
     t->net->norms_fixed = t->params->fold_norm_after != PQ_UNSET &&
                           (int64_t)epoch > t->params->fold_norm_after;
     pq_batch_announce(t, t->order, most);
     pq_batch_gather(t, &t->train_events, t->class_weight);
+    last = pq_clock_wall_s();
     for (size_t i = 0; i < t->n_train; i += most, number++) {
         const size_t    n  = t->n_train - i < most ? t->n_train - i : most;
         const pq_course at = course_of(t, epoch, i, most);
@@ -188,6 +192,8 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
         total += loss * t->weight;
         weight += t->weight;
         now = pq_clock_wall_s();
+        pq_trial_step(&t->trial, t->pool, now - last);
+        last = now;
         if (now - told > 0.1) {
             report(t, epoch, i + n, mean_loss(total, weight), now - start);
             told = now;
@@ -196,6 +202,7 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
     out->train_loss   = mean_loss(total, weight);
     out->seconds      = pq_clock_wall_s() - start;
     out->events_per_s = (double)t->n_train / out->seconds;
+    out->threads      = pq_pool_working(t->pool);
 cleanup:
     return st;
 }

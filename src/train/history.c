@@ -24,13 +24,13 @@ json_t *pq_train_history_json(const pq_train_summary *s, const pq_graph *graph)
     for (size_t i = 0; i < s->n_epochs; i++) {
         const pq_train_epoch *e = &s->history[i];
         (void)json_array_append_new(
-            list,
-            json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch",
-                      (json_int_t)e->epoch, "lr", number(e->lr), "train_loss",
-                      number(e->train_loss), "validation_loss",
-                      number(e->validation_loss), "accuracy", number(e->accuracy),
-                      "lowest_recall", number(e->lowest_recall), "recalls",
-                      recalls_json(graph, e->recall), "seconds", number(e->seconds)));
+            list, json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "epoch",
+                            (json_int_t)e->epoch, "lr", number(e->lr), "train_loss",
+                            number(e->train_loss), "validation_loss",
+                            number(e->validation_loss), "accuracy", number(e->accuracy),
+                            "lowest_recall", number(e->lowest_recall), "recalls",
+                            recalls_json(graph, e->recall), "seconds", number(e->seconds),
+                            "threads", (json_int_t)e->threads));
     }
     return list;
 }

@@ -93,7 +93,8 @@ typedef struct {
     const double *recall;  /**< [classes] there, NAN where a class has no events */
     double        seconds; /**< training alone */
     double        events_per_s;
-    bool          best; /**< the best so far */
+    size_t        threads; /**< at its end: 1 where more made no step faster (trial.h) */
+    bool          best;    /**< the best so far */
 } pq_train_epoch;
 
 typedef struct {

@@ -12,6 +12,7 @@
 #include "train/net.h"
 #include "train/optimizer.h"
 #include "train/train.h"
+#include "train/trial.h"
 
 /** What one chunk contributes; one a chunk, so that nothing is shared. */
 typedef struct {
@@ -42,6 +43,7 @@ typedef struct {
     const pq_train_options *options;
     const pq_dataset_info  *info;
     pq_pool                *pool;
+    pq_trial                trial; /**< of threads */
     pq_net                 *net;
     pq_loss                 loss;
     pq_optimizer            optimizer;

@@ -209,7 +209,7 @@ static void tamper(const char *path, const char *whole, size_t n, size_t at,
 
 Test(checkpoint, what_a_valid_sum_covers_is_checked_all_the_same)
 {
-    const size_t head = sizeof "pquant-train-2\n" - 1 + 64, history = head + 40;
+    const size_t head = sizeof "pquant-train-3\n" - 1 + 64, history = head + 40;
     run          r = {0};
     pq_err       e = {0};
     char         path[256], *bytes;
