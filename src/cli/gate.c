@@ -5,11 +5,13 @@
 
 #include <jansson.h>
 
+#include "cli/findings.h"
 #include "cli/verb.h"
 #include "core/file.h"
 #include "core/memory.h"
 #include "store/record.h"
 #include "sweep/gate.h"
+#include "sweep/references.h"
 #include "sweep/snapshot.h"
 
 static const char *text_of(const json_t *object, const char *name)
@@ -138,115 +140,13 @@ const pq_verb pq_verb_baseline_show = {
     .run       = baseline_show,
 };
 
-/* Findings. */
-
-/* "0.7512", or "" where there is none. */
-static const char *shown(double value, char *buffer, size_t size)
-{
-    if (isnan(value)) {
-        return "";
-    }
-    (void)pq_snprintf(buffer, size, "%.6g", value);
-    return buffer;
-}
-
-static void print_findings(const pq_findings *f, bool all)
-{
-    char before[32], now[32], worse[32], p[32];
-
-    for (size_t i = 0; i < f->n; i++) {
-        const pq_finding *one = &f->items[i];
-        if (one->verdict == PQ_GATE_PASS && !all) {
-            continue;
-        }
-        pq_say(stdout, "%-12s %-28s %-18s %10s -> %-10s %10s%s%s%s%s\n",
-               pq_verdict_names[one->verdict], one->label, one->metric,
-               shown(one->before, before, sizeof before),
-               shown(one->now, now, sizeof now), shown(one->worse, worse, sizeof worse),
-               isnan(one->p) ? "" : "  p = ", shown(one->p, p, sizeof p),
-               *one->why != '\0' ? "  " : "", one->why);
-    }
-}
-
-static json_t *number_or_null(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
-static json_t *findings_json(const pq_findings *f)
-{
-    json_t *list = json_array();
-
-    for (size_t i = 0; i < f->n; i++) {
-        const pq_finding *one = &f->items[i];
-        (void)json_array_append_new(
-            list,
-            json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s}", "cell", one->label,
-                      "metric", one->metric, "verdict", pq_verdict_names[one->verdict],
-                      "before", number_or_null(one->before), "now",
-                      number_or_null(one->now), "worse", number_or_null(one->worse), "p",
-                      number_or_null(one->p), "why", one->why));
-    }
-    return list;
-}
-
-/* A text in an attribute: no character that XML forbids. */
-static void add_attribute(pq_text *out, const char *name, const char *text)
-{
-    pq_text_add(out, " %s=\"", name);
-    for (; *text != '\0'; text++) {
-        const unsigned char c = (unsigned char)*text;
-        if (c == '<' || c == '>' || c == '&' || c == '"' || c < 0x20) {
-            pq_text_add(out, "&#%u;", c < 0x20 ? 0xFFFDU : (unsigned)c);
-        } else {
-            pq_text_add_bytes(out, text, 1);
-        }
-    }
-    pq_text_add(out, "\"");
-}
-
-static void add_case(pq_text *out, const pq_finding *one)
-{
-    static const char *const kinds[PQ_GATE_VERDICTS] = {NULL, "skipped", "failure",
-                                                        "error", "failure"};
-    char                     before[32], now[32];
-    char                     message[256];
-
-    pq_text_add(out, "  <testcase");
-    add_attribute(out, "classname", one->label);
-    add_attribute(out, "name", one->metric);
-    if (kinds[one->verdict] == NULL) {
-        pq_text_add(out, "/>\n");
-        return;
-    }
-    (void)snprintf(message, sizeof message, "%s: %s -> %s %s",
-                   pq_verdict_names[one->verdict],
-                   shown(one->before, before, sizeof before),
-                   shown(one->now, now, sizeof now), one->why);
-    pq_text_add(out, "><%s", kinds[one->verdict]);
-    add_attribute(out, "message", message);
-    pq_text_add(out, "/></testcase>\n");
-}
-
-/* JUnit's XML, as CI servers read it. */
-static void add_junit(pq_text *out, const char *name, const pq_findings *f)
-{
-    pq_text_add(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite");
-    add_attribute(out, "name", name);
-    pq_text_add(out, " tests=\"%zu\" failures=\"%zu\" errors=\"%zu\" skipped=\"%zu\">\n",
-                f->n, f->count[PQ_GATE_FAIL] + f->count[PQ_GATE_SUSPECT],
-                f->count[PQ_GATE_MISSING], f->count[PQ_GATE_INCONCLUSIVE]);
-    for (size_t i = 0; i < f->n; i++) {
-        add_case(out, &f->items[i]);
-    }
-    pq_text_add(out, "</testsuite>\n");
-}
-
 /* The gate. */
 
 static const pq_option gate_options[] = {
     {"baseline", 0, "FILE|DIR", false, NULL,
      "what to compare with; by default what the configuration names"},
+    {"references", 0, "FILE.yaml", false, NULL,
+     "numbers that cells must have, and failures that are expected"},
     {"junit", 0, "FILE", false, NULL, "write the findings as JUnit XML, too"},
     {"strict-noise", 0, NULL, false, NULL, "end with exit code 6 where noise hides it"},
     {"format", 0, "table|json|junit", false, "table", "what to print"},
@@ -311,19 +211,20 @@ static void print_gate(const pq_findings *f, const char *format, const char *jun
     json_t *list;
 
     if (strcmp(format, "json") == 0) {
-        list = findings_json(f);
+        list = pq_findings_json(f);
         (void)pq_say_json(list);
         json_decref(list);
     } else if (strcmp(format, "junit") == 0) {
         pq_say_lines(stdout, junit);
     } else {
-        print_findings(f, false);
-        pq_say(stdout,
-               "%zu comparisons: %zu pass, %zu inconclusive, %zu suspect, %zu missing, "
-               "%zu fail\n",
-               f->n, f->count[PQ_GATE_PASS], f->count[PQ_GATE_INCONCLUSIVE],
-               f->count[PQ_GATE_SUSPECT], f->count[PQ_GATE_MISSING],
-               f->count[PQ_GATE_FAIL]);
+        pq_findings_print(f);
+        pq_say(stdout, "%zu comparisons: %zu pass", f->n, f->count[PQ_GATE_PASS]);
+        if (f->count[PQ_GATE_EXPECTED] > 0) {
+            pq_say(stdout, ", %zu fail as expected", f->count[PQ_GATE_EXPECTED]);
+        }
+        pq_say(stdout, ", %zu inconclusive, %zu suspect, %zu missing, %zu fail\n",
+               f->count[PQ_GATE_INCONCLUSIVE], f->count[PQ_GATE_SUSPECT],
+               f->count[PQ_GATE_MISSING], f->count[PQ_GATE_FAIL]);
     }
 }
 
@@ -348,6 +249,22 @@ cleanup:
     return st;
 }
 
+/* Adds what the file of references says. */
+static pq_status judge_references(const pq_args *args, const json_t *now,
+                                  pq_findings *findings, pq_err *err)
+{
+    pq_references *references = NULL;
+    pq_status      st         = PQ_OK;
+
+    if (pq_args_value(args, "references") != NULL) {
+        PQ_TRY(pq_references_read(pq_args_value(args, "references"), &references, err));
+        PQ_TRY(pq_references_judge(references, now, findings, err));
+    }
+cleanup:
+    pq_references_free(&references);
+    return st;
+}
+
 static pq_status gate(const pq_args *args, int *exit_code, pq_err *err)
 {
     const char *dir    = pq_args_get(args, 0), *format;
@@ -367,9 +284,10 @@ static pq_status gate(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(read_before(args, plan, &before, err));
     suspects = read_suspects(path);
     PQ_TRY(pq_gate_judge(before, now, gates, n, suspects, &findings, err));
+    PQ_TRY(judge_references(args, now, &findings, err));
     PQ_CHECK(pq_json_add(suspects, &kept), PQ_ERR_NOMEM, "cannot allocate suspects");
     PQ_TRY(pq_file_write(path, kept.text, kept.length, err));
-    add_junit(&junit, text_of(plan, "name"), &findings);
+    pq_findings_junit(&junit, text_of(plan, "name"), &findings);
     PQ_CHECK(!junit.failed, PQ_ERR_NOMEM, "cannot allocate the findings");
     if (pq_args_value(args, "junit") != NULL) {
         PQ_TRY(
@@ -452,9 +370,9 @@ static void print_changes(const pq_findings *f)
             continue;
         }
         pq_say(stdout, "%-28s %-22s %10s -> %-10s%s%s%s%s\n", one->label, one->metric,
-               shown(one->before, before, sizeof before),
-               shown(one->now, now, sizeof now),
-               isnan(one->p) ? "" : "  p = ", shown(one->p, p, sizeof p),
+               pq_findings_number(one->before, before, sizeof before),
+               pq_findings_number(one->now, now, sizeof now),
+               isnan(one->p) ? "" : "  p = ", pq_findings_number(one->p, p, sizeof p),
                *one->why != '\0' ? "  " : "", one->why);
         told++;
     }
@@ -476,7 +394,7 @@ static pq_status compare(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(gates_of_all(before, &gates, &n, err));
     PQ_TRY(pq_gate_judge(before, now, gates, n, suspects, &findings, err));
     if (strcmp(format, "json") == 0) {
-        list = findings_json(&findings);
+        list = pq_findings_json(&findings);
         (void)pq_say_json(list);
         json_decref(list);
     } else {

@@ -12,8 +12,8 @@
 
 enum { NOISY_FAILS = 1 };
 
-const char *const pq_verdict_names[PQ_GATE_VERDICTS] = {"pass", "inconclusive", "suspect",
-                                                        "missing", "fail"};
+const char *const pq_verdict_names[PQ_GATE_VERDICTS] = {
+    "pass", "expected", "inconclusive", "suspect", "missing", "fail"};
 
 static const char latency[] = "latency.";
 
@@ -78,15 +78,12 @@ void pq_gates_free(pq_gate **gates, size_t n)
     *gates = NULL;
 }
 
-/* A new finding of a cell. */
-static pq_status add(judging *j, const json_t *cell, const char *metric, pq_finding **out,
-                     pq_gate_case **found, pq_err *err)
+pq_status pq_findings_add(pq_findings *f, const json_t *cell, const char *metric,
+                          pq_finding **out, pq_err *err)
 {
-    pq_findings  *f      = j->findings;
-    const size_t  repeat = (size_t)json_integer_value(json_object_get(cell, "repeat"));
-    pq_finding   *items;
-    pq_gate_case *cases;
-    pq_status     st;
+    const size_t repeat = (size_t)json_integer_value(json_object_get(cell, "repeat"));
+    pq_finding  *items;
+    pq_status    st;
 
     if (f->n == f->room) {
         items = pq_recalloc(f->items, f->room, 2 * f->room + 64, sizeof *items);
@@ -94,25 +91,37 @@ static pq_status add(judging *j, const json_t *cell, const char *metric, pq_find
         f->items = items;
         f->room  = 2 * f->room + 64;
     }
-    if (f->n - j->first == j->room) {
-        cases = pq_recalloc(j->cases, j->room, 2 * j->room + 64, sizeof *cases);
-        PQ_CHECK(cases != NULL, PQ_ERR_NOMEM, "cannot allocate findings");
-        j->cases = cases;
-        j->room  = 2 * j->room + 64;
-    }
-    *out   = &f->items[f->n];
-    *found = &j->cases[f->n - j->first];
-    f->n++;
+    *out          = &f->items[f->n++];
     **out         = (pq_finding){.before = (double)NAN,
                                  .now    = (double)NAN,
                                  .worse  = (double)NAN,
                                  .p      = (double)NAN};
-    **found       = (pq_gate_case){0};
     (*out)->label = repeat > 0
                         ? pq_format("%s, repeat %zu", pq_gate_text(cell, "label"), repeat)
                         : pq_strdup(pq_gate_text(cell, "label"));
     PQ_STRDUP((*out)->metric, metric);
     PQ_CHECK((*out)->label != NULL, PQ_ERR_NOMEM, "cannot allocate findings");
+cleanup:
+    return st;
+}
+
+/* A new finding of a cell by the gate at work. */
+static pq_status add(judging *j, const json_t *cell, const char *metric, pq_finding **out,
+                     pq_gate_case **found, pq_err *err)
+{
+    const size_t  at = j->findings->n - j->first;
+    pq_gate_case *cases;
+    pq_status     st;
+
+    if (at == j->room) {
+        cases = pq_recalloc(j->cases, j->room, 2 * j->room + 64, sizeof *cases);
+        PQ_CHECK(cases != NULL, PQ_ERR_NOMEM, "cannot allocate findings");
+        j->cases = cases;
+        j->room  = 2 * j->room + 64;
+    }
+    PQ_TRY(pq_findings_add(j->findings, cell, metric, out, err));
+    *found  = &j->cases[at];
+    **found = (pq_gate_case){0};
 cleanup:
     return st;
 }

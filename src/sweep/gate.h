@@ -29,6 +29,7 @@
 
 typedef enum {
     PQ_GATE_PASS,
+    PQ_GATE_EXPECTED, /**< fails, as it was expected to (sweep/references.h) */
     PQ_GATE_INCONCLUSIVE,
     PQ_GATE_SUSPECT, /**< to be measured again */
     PQ_GATE_MISSING, /**< not in the later snapshot */
@@ -36,7 +37,7 @@ typedef enum {
     PQ_GATE_VERDICTS
 } pq_verdict;
 
-/** "pass", "inconclusive", "suspect", "missing", "fail". */
+/** "pass", "expected", "inconclusive", "suspect", "missing", "fail". */
 extern const char *const pq_verdict_names[PQ_GATE_VERDICTS];
 
 /** One cell at one gate. Owns its texts. */

@@ -25,6 +25,10 @@ pq_status pq_gate_times(const json_t *before, const json_t *now, const pq_gate *
 pq_status pq_gate_spread(const json_t *before, const json_t *now, const char *batch,
                          double *out, pq_err *err);
 
+/** Appends a finding without any number, "pass" so far and not counted. */
+pq_status pq_findings_add(pq_findings *f, const json_t *cell, const char *metric,
+                          pq_finding **out, pq_err *err);
+
 /** Text of a member, or "". */
 const char *pq_gate_text(const json_t *object, const char *name);
 

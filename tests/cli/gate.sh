@@ -104,6 +104,23 @@ plant 1 2026-01-02 none 0 0
 sed -i 's/"cpu": "[^"]*"/"cpu": "another"/' night/cells/*.json
 expect 0 "measured on another machine" "$pquant" gate night
 expect 6 "2 of 11 comparisons are inconclusive" "$pquant" gate night --strict-noise
+
+# References by hand, and failures that are known.
+accuracy=$(/usr/bin/python3 -c 'import csv; print(next(csv.DictReader(open("out/table.csv")))["accuracy"])')
+plant 1 2026-01-02 none 0 0
+cat >refs.yaml <<END2
+schema: pquant-references/1
+cells:
+  reference: {accuracy: {value: $accuracy, lower: 0.1%, upper: 0.1%}}
+  "prune*": {stored_bytes: {value: 1, upper: 10%}}
+expected_failures:
+  - {cell: "prune*", metric: stored_bytes, why: "no net is that small"}
+END2
+expect 0 "2 fail as expected" "$pquant" gate night --references refs.yaml
+sed -i 's/value: 1,/value: 1e9,/' refs.yaml
+expect 1 "passes, though a failure is expected (refs.yaml:6)" "$pquant" gate night --references refs.yaml
+sed -i 's/metric: stored_bytes/metric: stored/' refs.yaml
+expect 2 "refs.yaml:6: nothing is compared of 'prune*', 'stored'" "$pquant" gate night --references refs.yaml
 echo '{"schema": "pquant-baseline/1", "cells": []}' >empty.json
 expect 4 "nothing was compared" "$pquant" gate night --baseline empty.json
 sed '/^gates/,/^  latency.b1/d' c.yaml >none.yaml

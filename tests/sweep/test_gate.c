@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "sweep/gate.h"
+#include "sweep/references.h"
 #include "sweep/snapshot.h"
 
 enum { EVENTS = 4000, SAMPLES = 40, CELLS = 30, NIGHTS = 50 };
@@ -328,4 +329,111 @@ Test(gate, a_file_that_is_no_baseline_is_refused)
                "{\"schema\": \"pquant-baseline/1\", \"cells\": [{\"label\": 1}]}");
     cr_expect_eq(pq_snapshot_read("x.json", &out, NULL), PQ_ERR_FORMAT);
     cr_expect_eq(pq_snapshot_read("y.json", &out, NULL), PQ_ERR_NOT_FOUND);
+}
+
+/* Findings of references alone. */
+static pq_status judge_references(const char *yaml, const json_t *now, pq_findings *f,
+                                  pq_err *err)
+{
+    pq_references *r = NULL;
+    pq_status      st;
+
+    *f = (pq_findings){0};
+    write_text("r.yaml", yaml);
+    st = pq_references_read("r.yaml", &r, err);
+    if (st == PQ_OK) {
+        st = pq_references_judge(r, now, f, err);
+    }
+    pq_references_free(&r);
+    return st;
+}
+
+Test(gate, references_have_tolerances_on_either_side)
+{
+    json_t     *now = snapshot();
+    pq_findings f;
+
+    enter_folder();
+    add_cell(now, cell("svd rank=4", 0.70, 100));
+    add_cell(now, cell("svd rank=8", 0.72, 120));
+    add_cell(now, cell("int8", 0.74, 90));
+    OK(judge_references("schema: pquant-references/1\ncells:\n"
+                        "  \"svd*\":\n    accuracy: {value: 0.72, lower: 1%}\n"
+                        "  int8:\n    accuracy: {value: 0.73, lower: 5%, upper: 1%}\n"
+                        "    stored_bytes: {value: 100, upper: 0}\n"
+                        "    macs: {value: 7}\n",
+                        now, &f, ERR));
+    cr_expect_eq(f.n, 5);
+    cr_expect_eq(verdict_of(&f, "svd rank=4", "accuracy"), PQ_GATE_FAIL, "2.8 % below");
+    cr_expect_eq(verdict_of(&f, "svd rank=8", "accuracy"), PQ_GATE_PASS);
+    cr_expect_eq(verdict_of(&f, "int8", "accuracy"), PQ_GATE_FAIL, "1.4 % above");
+    cr_expect_eq(verdict_of(&f, "int8", "stored_bytes"), PQ_GATE_PASS, "smaller will do");
+    cr_expect_eq(verdict_of(&f, "int8", "macs"), PQ_GATE_MISSING);
+    cr_expect_eq(f.count[PQ_GATE_FAIL], 2);
+    cr_expect_eq(f.count[PQ_GATE_MISSING], 1);
+    pq_findings_free(&f);
+    json_decref(now);
+}
+
+#define TWO                                                                              \
+    "schema: pquant-references/1\ncells:\n  \"*\": {accuracy: {value: 0.72, lower: "     \
+    "1%, upper: 1%}}\nexpected_failures:\n"
+
+Test(gate, an_expected_failure_is_none_and_one_that_passes_is)
+{
+    json_t     *now = snapshot();
+    pq_findings f;
+    pq_err      err = {0};
+
+    enter_folder();
+    add_cell(now, cell("a", 0.60, 100));
+    add_cell(now, cell("b", 0.72, 100));
+    OK(judge_references(TWO "  - {cell: a, metric: accuracy, why: known}\n", now, &f,
+                        ERR));
+    cr_expect_eq(verdict_of(&f, "a", "accuracy"), PQ_GATE_EXPECTED);
+    cr_expect_str_eq(f.items[0].why, "known");
+    cr_expect_eq(f.count[PQ_GATE_EXPECTED], 1);
+    cr_expect_eq(f.count[PQ_GATE_FAIL], 0);
+    pq_findings_free(&f);
+    OK(judge_references(TWO "  - {cell: b, metric: accuracy, why: known}\n", now, &f,
+                        ERR));
+    cr_expect_eq(verdict_of(&f, "b", "accuracy"), PQ_GATE_FAIL);
+    cr_expect_str_eq(f.items[1].why, "passes, though a failure is expected (r.yaml:5)");
+    cr_expect_eq(f.count[PQ_GATE_FAIL], 2);
+    pq_findings_free(&f);
+    cr_expect_eq(
+        judge_references(TWO "  - {cell: c, metric: accuracy, why: x}\n", now, &f, &err),
+        PQ_ERR_CONFIG);
+    cr_expect_str_eq(err.message, "r.yaml:5: nothing is compared of 'c', 'accuracy'");
+    pq_findings_free(&f);
+    json_decref(now);
+}
+
+Test(gate, what_is_wrong_in_references_is_told_with_its_place)
+{
+    static const char *const bad[][2] = {
+        {"schema: pquant/1\n", "r.yaml:1:9: schema: pquant-references/1 is due here"},
+        {"schema: pquant-references/1\ncell: {}\n", "r.yaml:2:1: "},
+        {"schema: pquant-references/1\ncells: {a: {accuracy: {lower: 1%}}}\n",
+         "r.yaml:2:13: accuracy: value is due here"},
+        {"schema: pquant-references/1\ncells: {a: {accuracy: {value: 1, upper: -1}}}\n",
+         "r.yaml:2:"},
+        {"schema: pquant-references/1\ncells: {a: {latency.b1.p50_s: {value: 1}}}\n",
+         "r.yaml:2:13: latency.b1.p50_s: times are of a machine and a run"},
+        {"schema: pquant-references/1\nexpected_failures: [{cell: a}]\n",
+         "r.yaml:2:21: expected_failures: cell, metric and why are due"},
+        {"schema: pquant-references/1\nexpected_failures: {}\n",
+         "r.yaml:2:20: expected_failures: a list is due here"},
+    };
+    json_t     *now = snapshot();
+    pq_findings f;
+
+    enter_folder();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        pq_err err = {0};
+        cr_expect_eq(judge_references(bad[i][0], now, &f, &err), PQ_ERR_CONFIG);
+        cr_expect(strncmp(err.message, bad[i][1], strlen(bad[i][1])) == 0, "%s",
+                  err.message);
+    }
+    json_decref(now);
 }

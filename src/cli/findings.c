@@ -1,0 +1,113 @@
+/* Findings of gates, as they are printed. */
+#include "cli/findings.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "cli/say.h"
+
+const char *pq_findings_number(double value, char *buffer, size_t size)
+{
+    if (isnan(value)) {
+        return "";
+    }
+    (void)pq_snprintf(buffer, size, "%.6g", value);
+    return buffer;
+}
+
+void pq_findings_print(const pq_findings *f)
+{
+    char before[32], now[32], worse[32], p[32];
+
+    for (size_t i = 0; i < f->n; i++) {
+        const pq_finding *one = &f->items[i];
+        if (one->verdict == PQ_GATE_PASS) {
+            continue;
+        }
+        pq_say(stdout, "%-12s %-28s %-18s %10s -> %-10s %10s%s%s%s%s\n",
+               pq_verdict_names[one->verdict], one->label, one->metric,
+               pq_findings_number(one->before, before, sizeof before),
+               pq_findings_number(one->now, now, sizeof now),
+               pq_findings_number(one->worse, worse, sizeof worse),
+               isnan(one->p) ? "" : "  p = ", pq_findings_number(one->p, p, sizeof p),
+               *one->why != '\0' ? "  " : "", one->why);
+    }
+}
+
+static json_t *number_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+json_t *pq_findings_json(const pq_findings *f)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < f->n; i++) {
+        const pq_finding *one = &f->items[i];
+        (void)json_array_append_new(
+            list,
+            json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s}", "cell", one->label,
+                      "metric", one->metric, "verdict", pq_verdict_names[one->verdict],
+                      "before", number_or_null(one->before), "now",
+                      number_or_null(one->now), "worse", number_or_null(one->worse), "p",
+                      number_or_null(one->p), "why", one->why));
+    }
+    return list;
+}
+
+/* A text in an attribute: no character that XML forbids. */
+static void add_attribute(pq_text *out, const char *name, const char *text)
+{
+    pq_text_add(out, " %s=\"", name);
+    for (; *text != '\0'; text++) {
+        const unsigned char c = (unsigned char)*text;
+        if (c == '<' || c == '>' || c == '&' || c == '"' || c < 0x20) {
+            pq_text_add(out, "&#%u;", c < 0x20 ? 0xFFFDU : (unsigned)c);
+        } else {
+            pq_text_add_bytes(out, text, 1);
+        }
+    }
+    pq_text_add(out, "\"");
+}
+
+static void add_case(pq_text *out, const pq_finding *one)
+{
+    static const char *const kinds[PQ_GATE_VERDICTS] = {[PQ_GATE_EXPECTED] = "skipped",
+                                                        [PQ_GATE_INCONCLUSIVE] =
+                                                            "skipped",
+                                                        [PQ_GATE_SUSPECT] = "failure",
+                                                        [PQ_GATE_MISSING] = "error",
+                                                        [PQ_GATE_FAIL]    = "failure"};
+    char                     before[32], now[32];
+    char                     message[256];
+
+    pq_text_add(out, "  <testcase");
+    add_attribute(out, "classname", one->label);
+    add_attribute(out, "name", one->metric);
+    if (kinds[one->verdict] == NULL) {
+        pq_text_add(out, "/>\n");
+        return;
+    }
+    (void)snprintf(message, sizeof message, "%s: %s -> %s %s",
+                   pq_verdict_names[one->verdict],
+                   pq_findings_number(one->before, before, sizeof before),
+                   pq_findings_number(one->now, now, sizeof now), one->why);
+    pq_text_add(out, "><%s", kinds[one->verdict]);
+    add_attribute(out, "message", message);
+    pq_text_add(out, "/></testcase>\n");
+}
+
+void pq_findings_junit(pq_text *out, const char *name, const pq_findings *f)
+{
+    pq_text_add(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite");
+    add_attribute(out, "name", name);
+    pq_text_add(out, " tests=\"%zu\" failures=\"%zu\" errors=\"%zu\" skipped=\"%zu\">\n",
+                f->n, f->count[PQ_GATE_FAIL] + f->count[PQ_GATE_SUSPECT],
+                f->count[PQ_GATE_MISSING],
+                f->count[PQ_GATE_INCONCLUSIVE] + f->count[PQ_GATE_EXPECTED]);
+    for (size_t i = 0; i < f->n; i++) {
+        add_case(out, &f->items[i]);
+    }
+    pq_text_add(out, "</testsuite>\n");
+}
