@@ -473,6 +473,9 @@ static pq_status concat(writer *w, pq_err *err)
 {
     const size_t axis = pq_concat_axis(node_of(w)->layer, in_shape(w, 0)->ndim);
 
+    if (node_of(w)->n_inputs == 1) { /* of which Keras makes none */
+        return simple(w, "Activation", json_pack("{s:s}", "activation", "linear"), err);
+    }
     return simple(w, "Concatenate", json_pack("{s:I}", "axis", (json_int_t)axis + 1),
                   err);
 }
