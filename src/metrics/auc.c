@@ -47,7 +47,7 @@ pq_auc_area pq_auc_mean(const pq_evaluation *e, const pq_auc_area *areas,
 /* One standard deviation to each side, as many standard errors as Student's t asks for
  * where few events rule; where the estimate is 0 (all separated), Wilson for the smaller
  * side. */
-static pq_value number_of(const pq_evaluation *e, const pq_auc_area *a, double n)
+static pq_value number_of(const pq_auc_area *a, double n)
 {
     const double error =
         sqrt(a->variance) * pq_student_sigma(pq_freedom(a->variance, a->fourths));
@@ -65,9 +65,8 @@ static pq_value number_of(const pq_evaluation *e, const pq_auc_area *a, double n
         .n      = n,
         .better = PQ_BETTER_HIGHER,
         .note   = a->lone ? "one event of the class or of the rest: no interval"
-                  : e->weights != NULL && !isnan(a->value) && a->smaller < PQ_FEW_EFFECTIVE
-                      ? pq_note_few
-                      : NULL};
+                  : !isnan(a->value) && a->smaller < PQ_FEW_EFFECTIVE ? pq_note_few
+                                                                      : NULL};
 }
 
 static pq_status compute(const pq_evaluation *e, const void *params, pq_values *out,
@@ -91,10 +90,10 @@ static pq_status compute(const pq_evaluation *e, const void *params, pq_values *
     }
     n = pq_weight_effective(all);
     for (size_t c = 0; c < e->classes; c++) {
-        PQ_TRY(pq_values_add_class(out, "auc", e->class_names[c],
-                                   number_of(e, &areas[c], n), err));
+        PQ_TRY(pq_values_add_class(out, "auc", e->class_names[c], number_of(&areas[c], n),
+                                   err));
     }
-    mean = number_of(e, &areas[e->classes], n);
+    mean = number_of(&areas[e->classes], n);
     PQ_TRY(pq_values_add(out, "auc.macro", mean.value, mean.lo, mean.hi, mean.n, "",
                          mean.better, err));
     out->items[out->n - 1].note = mean.note;

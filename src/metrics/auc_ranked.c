@@ -120,6 +120,12 @@ static size_t add_tied(const job *j, const uint32_t *order, size_t first, double
     return end;
 }
 
+/* Whether no other event has the score of that at `first`, as nearly always. */
+static bool is_single(const job *j, const uint32_t *order, size_t first)
+{
+    return first + 1 == j->e->n || (order[first + 1] & NEW) != 0;
+}
+
 /* component of an event = weight of the other side that it beats, ties half: the sum over
  * events of the class of w times component. */
 static double count_won(const job *j, const uint32_t *order)
@@ -127,6 +133,13 @@ static double count_won(const job *j, const uint32_t *order)
     double below = 0.0, won = 0.0, tied[2];
 
     for (size_t first = 0; first < j->e->n;) {
+        if (is_single(j, order, first)) {
+            const double w = weight_of(j, order[first]);
+            won += side_of(order[first]) == 1 ? w * below : 0.0;
+            below += side_of(order[first]) == 1 ? 0.0 : w;
+            first++;
+            continue;
+        }
         first = add_tied(j, order, first, tied);
         won += tied[1] * (below + tied[0] / 2.0);
         below += tied[0];
@@ -136,6 +149,20 @@ static double count_won(const job *j, const uint32_t *order)
 
 /* influence = w (component / sum of the other side - area) / sum of its side
  * sqrt(n / (n - 1)), put into out [n]. */
+static void put_influence(const job *j, const pq_auc_sides *both, uint32_t entry,
+                          double component, pq_auc_area *area, double *out)
+{
+    const int    side      = side_of(entry);
+    const double influence = weight_of(j, entry) *
+                             (component / both->sum[1 - side] - area->value) *
+                             both->factor[side];
+    const double square = influence * influence;
+
+    area->variance += square;
+    area->fourths += square * square;
+    out[entry & EVENT] = influence;
+}
+
 static void put_influences(const job *j, const pq_auc_sides *both, const uint32_t *order,
                            pq_auc_area *area, double *out)
 {
@@ -143,19 +170,21 @@ static void put_influences(const job *j, const pq_auc_sides *both, const uint32_
 
     for (size_t first = 0, end; first < j->e->n; first = end) {
         double component[2];
+        end = first + 1;
+        if (is_single(j, order, first)) {
+            const bool   positive = side_of(order[first]) == 1;
+            const double w        = weight_of(j, order[first]);
+            put_influence(j, both, order[first],
+                          positive ? below[0] : both->sum[1] - below[1], area, out);
+            below[0] += positive ? 0.0 : w;
+            below[1] += positive ? w : 0.0;
+            continue;
+        }
         end          = add_tied(j, order, first, tied);
         component[1] = below[0] + tied[0] / 2.0;
         component[0] = both->sum[1] - below[1] - tied[1] + tied[1] / 2.0;
         for (size_t k = first; k < end; k++) {
-            const int    side = side_of(order[k]);
-            const double influence =
-                weight_of(j, order[k]) *
-                (component[side] / both->sum[1 - side] - area->value) *
-                both->factor[side];
-            const double square = influence * influence;
-            area->variance += square;
-            area->fourths += square * square;
-            out[order[k] & EVENT] = influence;
+            put_influence(j, both, order[k], component[side_of(order[k])], area, out);
         }
         below[0] += tied[0];
         below[1] += tied[1];

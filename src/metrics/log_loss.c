@@ -60,7 +60,7 @@ static pq_status compute(const pq_evaluation *e, const void *params, pq_values *
 
     PQ_TRY(pq_values_add(out, "log_loss", mean, mean - error, mean + error, n, "nat",
                          PQ_BETTER_LOWER, err));
-    if (e->weights != NULL && n < PQ_FEW_EFFECTIVE) {
+    if (n < PQ_FEW_EFFECTIVE) {
         out->items[out->n - 1].note = pq_note_few;
     }
 cleanup:

@@ -39,7 +39,8 @@ void      pq_values_free(pq_values *values);
 pq_status pq_values_add_class(pq_values *values, const char *metric,
                               const char *class_name, pq_value value, pq_err *err);
 
-/** Effective events below which weighted intervals carry a warning. */
+/** Effective events below which intervals carry a warning; of fractions, only where
+ * weights differ. */
 #define PQ_FEW_EFFECTIVE 10.0
 
 /** That warning. */

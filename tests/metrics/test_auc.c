@@ -216,6 +216,17 @@ Test(auc, of_few_effective_events_warns)
     values = auc(&v.e);
     cr_expect_str_eq(value_of(&values, "auc.q")->note, pq_note_few);
     pq_values_free(&values);
+    events_fill(&v, 300, 2, false, 16); /* also without weights */
+    for (size_t i = 0; i < 300; i++) {
+        v.labels[i] = i < 9 ? 1 : 0;
+    }
+    values = auc(&v.e);
+    cr_expect_str_eq(value_of(&values, "auc.q")->note, pq_note_few);
+    v.labels[9] = 1;
+    pq_values_free(&values);
+    values = auc(&v.e);
+    cr_expect_null(value_of(&values, "auc.q")->note);
+    pq_values_free(&values);
 }
 
 /* Names of classes are any text: none is cut, none takes another's place. */
