@@ -76,22 +76,23 @@ cleanup:
 pq_status pq_batch_copy(pq_batch_files *b, const char *from, const char *path,
                         pq_err *err)
 {
-    const int in    = pq_file_open(from);
-    int       out   = -1;
-    char     *piece = NULL;
-    ssize_t   n     = 1;
+    const int in  = pq_file_open(from);
+    int       out = -1;
+    ssize_t   n   = 1;
     pq_status st;
 
     PQ_CHECK(in >= 0 || errno != ENOTSUP, PQ_ERR_FORMAT, "%s: is not a regular file",
              from);
     PQ_CHECK(in >= 0, pq_status_of_errno(errno), "%s: %s", from, strerror(errno));
-    PQ_NEW(piece, PIECE_BYTES);
+    if (b->piece == NULL) {
+        PQ_NEW(b->piece, PIECE_BYTES);
+    }
     PQ_TRY(begin(b, path, &out, err));
     while (n != 0) {
-        n = read(in, piece, PIECE_BYTES);
+        n = read(in, b->piece, PIECE_BYTES);
         PQ_CHECK(n >= 0 || errno == EINTR, pq_status_of_errno(errno),
                  "%s: cannot be read: %s", from, strerror(errno));
-        PQ_TRY(put(out, path, piece, n > 0 ? (size_t)n : 0, err));
+        PQ_TRY(put(out, path, b->piece, n > 0 ? (size_t)n : 0, err));
     }
 cleanup:
     if (in >= 0) {
@@ -100,7 +101,6 @@ cleanup:
     if (out >= 0) {
         (void)close(out);
     }
-    pq_free(piece);
     return st;
 }
 
@@ -175,5 +175,6 @@ void pq_batch_free(pq_batch_files *b)
     }
     pq_free(b->temporary);
     pq_free(b->path);
+    pq_free(b->piece);
     *b = (pq_batch_files){0};
 }

@@ -15,6 +15,8 @@
 typedef struct {
     size_t n, room;
     char **temporary, **path;
+    char *piece; /**< what copies go through, one block for all: between the names, blocks
+                    that come and go would leave holes */
 } pq_batch_files;
 
 /** Writes n bytes, to be known as `path`. @retval PQ_ERR_IO  They cannot be written. */

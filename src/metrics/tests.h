@@ -18,7 +18,8 @@
  * Two-sided p of Mann and Whitney for two samples, by the normal approximation with
  * corrections for ties and continuity; 1 where either has fewer than three values or all
  * are alike.
- * @param[in] a, b  [n], [m], finite
+ * @param[in] a  [n], finite
+ * @param[in] b  [m], finite
  */
 pq_status pq_test_ranks(const double *a, size_t n, const double *b, size_t m, double *p,
                         pq_err *err);

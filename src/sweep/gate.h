@@ -64,9 +64,10 @@ void      pq_gates_free(pq_gate **gates, size_t n);
 
 /**
  * Judges.
- * @param[in]     before, now  snapshots
- * @param[in,out] suspects     object: what is suspect since when, kept between calls for
- *                             `confirm`
+ * @param[in]     before    snapshot
+ * @param[in]     now       snapshot
+ * @param[in,out] suspects  object: what is suspect since when, kept between calls for
+ *                          `confirm`
  */
 pq_status pq_gate_judge(const json_t *before, const json_t *now, const pq_gate *gates,
                         size_t n_gates, json_t *suspects, pq_findings *out, pq_err *err);
