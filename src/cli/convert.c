@@ -10,8 +10,11 @@
 static const pq_option options[] = {
     {"output", 'o', "OUT", false, NULL, "where it goes"},
     {"to", 0, "FORMAT", false, NULL,
-     "pquant, keras or onnx; default by the ending of OUT"},
-    {"arch", 0, "FILE", false, NULL, "architecture beside weights-only files"},
+     "pquant, keras, onnx, safetensors or npz; default by the ending of OUT"},
+    {"arch", 0, "FILE", false, NULL,
+     "architecture beside weights-only files: JSON of Keras, YAML of layers, or a "
+     "network "
+     "of the zoo"},
     PQ_HEAD_OPTION,
     {0},
 };
@@ -54,11 +57,13 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
 
     (void)exit_code;
     PQ_CHECK(out != NULL, PQ_ERR_CONFIG, "model convert: -o OUT is missing");
-    to = to != NULL                 ? to
-         : ends_with(out, ".onnx")  ? "onnx"
-         : ends_with(out, ".keras") ? "keras"
-         : ends_with(out, ".h5")    ? "pquant"
-                                    : NULL;
+    to = to != NULL                       ? to
+         : ends_with(out, ".onnx")        ? "onnx"
+         : ends_with(out, ".keras")       ? "keras"
+         : ends_with(out, ".safetensors") ? "safetensors"
+         : ends_with(out, ".npz")         ? "npz"
+         : ends_with(out, ".h5")          ? "pquant"
+                                          : NULL;
     PQ_CHECK(to != NULL, PQ_ERR_CONFIG,
              "model convert: the ending of '%s' tells no format; give --to", out);
     PQ_TRY(find_format(to, &format, err));

@@ -7,6 +7,7 @@
 #include "core/hash.h"
 #include "core/memory.h"
 #include "formats/model.h"
+#include "formats/state.h"
 #include "formats/torch_storage.h"
 #include "targets.h"
 
@@ -92,4 +93,19 @@ pq_status fuzz_torch(const fuzz_input *in, pq_err *err)
         return every_tensor(in->first, err);
     }
     return load(in, arch, err);
+}
+
+/* Beside a YAML of layers where the input has one, else as a network of the zoo; and the
+ * template that is made of it. */
+pq_status fuzz_state(const fuzz_input *in, pq_err *err)
+{
+    char    arch[FUZZ_FIELD] = "jsc-mlp", path[512];
+    pq_text text             = {0};
+
+    (void)pq_state_template_of(in->first, &text, NULL);
+    pq_text_free(&text);
+    if (fuzz_option(in, "arch", arch) == NULL) {
+        return load(in, "jsc-mlp", err);
+    }
+    return load(in, fuzz_path(in, arch, path, sizeof path), err);
 }

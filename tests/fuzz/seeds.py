@@ -109,6 +109,49 @@ def keras_v3():
         seed("zip", name, plain("a.zip", packed.getvalue()))
 
 
+LAYERS = """schema: pquant-layers/1
+inputs: {x: [6, 6, 2]}
+layers:
+  - conv2d: {from: conv, padding: same}
+  - batch_norm: {from: bn, epsilon: 1e-3}
+  - relu: {name: r}
+  - conv2d: {from: deep, of: r, padding: same}
+  - add: {of: [deep, r]}
+  - flatten
+  - dense: {from: fc, name: out}
+output: out
+"""
+ARRAYS = {"conv.weight": (4, 2, 3, 3), "conv.bias": (4,), "bn.weight": (4,), "bn.bias": (4,), "bn.running_mean": (4,),
+          "bn.running_var": (4,), "deep.weight": (4, 1, 3, 3), "fc.weight": (3, 144), "fc.bias": (3,),
+          "scaler.mean": (2,), "scaler.std": (2,)}
+FLAX = {"params/conv/kernel": (3, 3, 2, 4), "params/conv/bias": (4,), "params/bn/scale": (4,), "params/bn/bias": (4,),
+        "batch_stats/bn/mean": (4,), "batch_stats/bn/var": (4,), "params/deep/kernel": (3, 3, 1, 4), "params/fc/kernel": (144, 3)}
+
+
+def safetensors(arrays):
+    header, data = {}, b""
+    for name, a in arrays.items():
+        header[name] = {"dtype": {"f4": "F32", "f2": "F16", "f8": "F64", "i8": "I64"}[a.dtype.str[1:]], "shape": list(a.shape),
+                        "data_offsets": [len(data), len(data) + a.nbytes]}
+        data += a.tobytes()
+    text = json.dumps(header | {"__metadata__": {"format": "pt"}}).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def state_dicts():
+    ones = {n: np.full(s, 0.5, "f4") for n, s in ARRAYS.items()}
+    flax = {n: np.full(s, 0.5, "f4") for n, s in FLAX.items()}
+    layers = [option("arch", "b.yaml")], plain("b.yaml", LAYERS)
+    for name, how in (("stored", np.savez), ("packed", np.savez_compressed)):
+        held = io.BytesIO()
+        how(held, **(flax if name == "stored" else {n: np.asfortranarray(a) for n, a in ones.items()}))
+        seed("state", name, *layers[0], plain("a.npz", held.getvalue()), layers[1])
+    seed("state", "safetensors", *layers[0], plain("a.safetensors", safetensors(ones | {"bn.num_batches_tracked": np.zeros((), "i8")})), layers[1])
+    zoo = {f"{i}.{w}": np.ones(s, t) for i, (a, b) in enumerate([(16, 64), (64, 32), (32, 32), (32, 5)])
+           for w, s, t in (("weight", (b, a), "f2"), ("bias", (b,), "f8"))}
+    seed("state", "zoo", plain("a.safetensors", safetensors(zoo)))
+
+
 class Storage:
     def __init__(self, kind, key, values, size):
         self.kind, self.key, self.values, self.size = kind, key, values, size
@@ -489,5 +532,5 @@ def states():
 if __name__ == "__main__":
     (WORK / "made").mkdir()
     subprocess.run([sys.argv[1], f"--make={WORK}/made"], check=True)
-    for make in (models, keras, keras_v3, torch, hdf5_sets, text_sets, yamls, configs, manifests, archives, results, bytes_of_hdf5, states):
+    for make in (models, keras, keras_v3, state_dicts, torch, hdf5_sets, text_sets, yamls, configs, manifests, archives, results, bytes_of_hdf5, states):
         make()

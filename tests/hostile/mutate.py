@@ -510,6 +510,44 @@ def change_archive(path, r):
             z.writestr(name, data)
 
 
+def safetensors(path):
+    header, data = {}, b""
+    for i, (name, shape) in enumerate(STATE):
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [len(data), len(data) + len(tensor_bytes(i))]}
+        data += tensor_bytes(i)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def change_safetensors(path, r):
+    """The header under a length that fits, or bytes."""
+    data = path.read_bytes()
+    n = struct.unpack("<Q", data[:8])[0]
+    if r.random() < 0.2:
+        return change_binary(path, r)
+    text = change_text(data[8:8 + n].decode(), r).encode("utf8", "surrogatepass")
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + n:])
+
+
+def npz(path):
+    with open(path, "wb") as f:
+        np.savez(f, **{name: np.frombuffer(tensor_bytes(i), "<f4").reshape(shape) for i, (name, shape) in enumerate(STATE)})
+
+
+LAYERS = "schema: pquant-layers/1\ninput: [16]\nlayers:\n" + "".join(
+    f"  - dense: {{from: '{2 * i}', name: d{i}}}\n  - relu: {{of: d{i}}}\n" for i in range(4)) + "output: d3\n"
+
+
+def layers(path):
+    path.mkdir(exist_ok=True)
+    npz(path / "net.npz")
+    (path / "net.yaml").write_text(LAYERS)
+
+
+def change_layers(path, r):
+    change_lines(path / "net.yaml", r)
+
+
 def change_json_file(path, r):
     path.write_text(change_text(path.read_text(), r))
 
@@ -604,6 +642,9 @@ FORMATS = [
     ("torch.pth", "state", legacy, change_binary),
     ("torch_zip.pth", "state", torch_zip, change_zip),
     ("onnx", "onnx", made_by_opener("onnx"), change_protobuf),
+    ("safetensors", "state", safetensors, change_safetensors),
+    ("npz", "state", npz, change_zip),
+    ("layers", "layers", layers, change_layers),
     ("dataset.h5", "data", small_dataset, change_hdf5),
     ("zenodo.h5", "data", zenodo, change_hdf5),
     ("cernbox.h5", "data", cernbox, change_hdf5),

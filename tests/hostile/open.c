@@ -3,6 +3,7 @@
  *
  *   hostile_open <LIST     lines "KIND PATH"; KIND: model state weights arch data config
  * training manifest archive cache checkpoint curves hashes results onnx
+ * layers
  *
  * A cache entry, a checkpoint or a graph of ONNX that is not there is made.
  *
@@ -81,6 +82,16 @@ static pq_status open_onnx(const char *path, pq_err *err)
 cleanup:
     pq_graph_free(&graph);
     return st;
+}
+
+/* A folder of arrays and the YAML of their layers. */
+static pq_status open_layers(const char *path, pq_err *err)
+{
+    char arrays[512], layers[512];
+
+    (void)snprintf(arrays, sizeof arrays, "%s/net.npz", path);
+    (void)snprintf(layers, sizeof layers, "%s/net.yaml", path);
+    return open_as(arrays, layers, err);
 }
 
 /* A state dict, beside an architecture. */
@@ -306,7 +317,7 @@ static const struct {
              {"training", open_training}, {"archive", open_archive},
              {"cache", open_cache},       {"checkpoint", open_checkpoint},
              {"hashes", open_hashes},     {"curves", open_curves},
-             {"onnx", open_onnx}};
+             {"onnx", open_onnx},         {"layers", open_layers}};
 
 static void child(const char *kind, const char *path, pq_err *shared, size_t *peak)
 {

@@ -1,0 +1,79 @@
+/**
+ * @file
+ * State dicts: named arrays without their network, whoever wrote them. The network is
+ * one of the zoo, or a short YAML of layers (docs/file-formats.md).
+ *
+ * PyTorch's arrays are called "weight" and have channels first; Keras's and Flax's are
+ * called "kernel" and have them last. Both are turned into our order.
+ */
+#ifndef PQ_FORMATS_STATE_H
+#define PQ_FORMATS_STATE_H
+
+#include "graph/graph.h"
+
+/** Names of the arrays that hold a network's scaler, where it has one. */
+#define PQ_STATE_SCALER_MEAN "scaler.mean"
+#define PQ_STATE_SCALER_STD  "scaler.std"
+
+/** An array of a file. */
+typedef struct {
+    char    *name; /**< owned */
+    pq_shape shape;
+    size_t   at; /**< the reader's own: which one */
+    bool     used;
+} pq_state_entry;
+
+/** What a file holds. */
+typedef struct {
+    size_t          n;
+    pq_state_entry *entries; /**< [n], owned, in the file's order */
+    const void     *file;    /**< the reader's own */
+    /** The array as float32, in its own order of axes. */
+    pq_status (*read)(const void *file, size_t at, pq_tensor **out, pq_err *err);
+} pq_state;
+
+/** Appends an entry. What no network reads ("num_batches_tracked") is left out. */
+pq_status pq_state_add(pq_state *state, const char *name, size_t name_bytes,
+                       const pq_shape *shape, size_t at, pq_err *err);
+void      pq_state_free(pq_state *state);
+
+/**
+ * The network with its weights.
+ *
+ * @param[in] arch  name of the zoo, or path of a YAML of layers; NULL is refused with the
+ *                  way out
+ * @retval PQ_ERR_SHAPE   An array does not fit its layer: both are named.
+ * @retval PQ_ERR_FORMAT  Arrays are missing, or belong to no layer.
+ */
+pq_status pq_state_build(pq_state *state, const char *arch, pq_graph **out, pq_err *err);
+
+/** Refuses a network with grids on values, which arrays cannot tell. */
+pq_status pq_state_check_grids(const pq_graph *graph, pq_err *err);
+
+/** Array of a module by what it is ("kernel", "gamma", … as here), or NULL. `module` may
+ * stand behind "params." or "batch_stats.". */
+pq_state_entry *pq_state_find(pq_state *state, const char *module, const char *what);
+
+/** Puts an array into a layer in our order of axes, and marks it as used.
+ * @param[in] what  the weight, "kernel", … */
+pq_status pq_state_take(pq_state *state, pq_state_entry *entry, const char *what,
+                        pq_tensor **out, pq_err *err);
+
+/** Builds the network of a YAML of layers. */
+pq_status pq_state_from_yaml(pq_state *state, const char *path, pq_graph **out,
+                             pq_err *err);
+
+/** Such a YAML with what names and shapes tell, for pq_state_from_yaml; the rest is for
+ * its user to fill in, and said in comments. */
+void pq_state_template(const pq_state *state, pq_text *out);
+
+/** Reads the names and shapes of a file of any format of arrays and gives its template.
+ * @retval PQ_ERR_FORMAT  The file is none. */
+pq_status pq_state_template_of(const char *path, pq_text *out, pq_err *err);
+
+/* Readers, for the above. */
+pq_status pq_torch_template(const char *path, pq_text *out, pq_err *err);
+pq_status pq_safetensors_template(const char *path, pq_text *out, pq_err *err);
+pq_status pq_npz_template(const char *path, pq_text *out, pq_err *err);
+
+#endif

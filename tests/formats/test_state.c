@@ -1,0 +1,200 @@
+/* Arrays without their network: what is written is read again, and damage is told. */
+#include "run.h"
+
+#include <math.h>
+
+#include "core/file.h"
+#include "core/memory.h"
+#include "formats/model.h"
+#include "formats/state.h"
+#include "formats/zoo.h"
+#include "io/zip.h"
+
+static const pq_model_format *format(const char *name)
+{
+    for (size_t i = 0; pq_formats[i] != NULL; i++) {
+        if (strcmp(pq_formats[i]->name, name) == 0) {
+            return pq_formats[i];
+        }
+    }
+    cr_assert_fail("no format %s", name);
+    return NULL;
+}
+
+Test(state, nets_of_the_zoo_come_back_from_arrays, .init = setup, .fini = teardown)
+{
+    static const char *const nets[]    = {"jsc-mlp", "btag-mlp", "dips",
+                                          "resnet8", "resnet20", "garipov-conv"};
+    static const char *const formats[] = {"safetensors", "npz"};
+
+    for (size_t k = 0; k < sizeof nets / sizeof *nets; k++) {
+        for (size_t f = 0; f < 2; f++) {
+            pq_graph *g = NULL, *again = NULL;
+            OK(pq_zoo_build(nets[k], 3, &g, err));
+            OK(format(formats[f])->save(g, path, err));
+            cr_assert(format(formats[f])->recognises(path));
+            OK(pq_model_load(path, nets[k], &again, err));
+            for (size_t i = 0; i < g->n_nodes; i++) {
+                const pq_layer *a = g->nodes[i].layer, *b = again->nodes[i].layer;
+                for (size_t w = 0; w < a->n_weights; w++) {
+                    cr_expect_eq(
+                        memcmp(a->weights[w].value->data, b->weights[w].value->data,
+                               a->weights[w].value->count * sizeof(float)),
+                        0, "%s in %s: layer %s", nets[k], formats[f], g->nodes[i].name);
+                }
+            }
+            pq_graph_free(&g);
+            pq_graph_free(&again);
+        }
+    }
+}
+
+Test(state, a_scaler_goes_along_and_grids_are_refused, .init = setup, .fini = teardown)
+{
+    static const char *const formats[] = {"safetensors", "npz"};
+
+    for (size_t f = 0; f < 2; f++) {
+        pq_graph *g = NULL, *again = NULL;
+        pq_err    why = {0};
+        OK(pq_zoo_build("jsc-mlp", 3, &g, err));
+        OK(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(16), &g->scaler_mean, err));
+        OK(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(16), &g->scaler_std, err));
+        for (size_t i = 0; i < 16; i++) {
+            pq_f32(g->scaler_mean)[i] = (float)i;
+            pq_f32(g->scaler_std)[i]  = (float)(i + 1);
+        }
+        OK(format(formats[f])->save(g, path, err));
+        OK(pq_model_load(path, "jsc-mlp", &again, err));
+        cr_assert_not_null(again->scaler_std);
+        cr_expect_eq(memcmp(again->scaler_std->data, g->scaler_std->data, 64), 0);
+        cr_expect_eq(memcmp(again->scaler_mean->data, g->scaler_mean->data, 64), 0);
+        OK(pq_quant_create(PQ_QUANT_INTEGER, 8, true, true, -1, 1, &g->nodes[2].quant,
+                           err));
+        pq_quant_set_range(g->nodes[2].quant, 0, -1.0, 1.0, true);
+        cr_expect_eq(remove(path), 0);
+        cr_expect_eq(format(formats[f])->save(g, path, &why), PQ_ERR_UNSUPPORTED);
+        cr_expect_not_null(strstr(why.message, "its values lie on a grid"));
+        cr_expect_not(pq_file_exists(path));
+        pq_graph_free(&g);
+        pq_graph_free(&again);
+    }
+}
+
+/* Writes a header and so many bytes behind it. */
+static void write_safetensors(const char *header, size_t length, size_t bytes)
+{
+    FILE *f = fopen(path, "wb");
+
+    cr_assert_not_null(f);
+    for (size_t i = 0; i < 8; i++) {
+        cr_assert_neq(fputc((int)(length >> 8 * i & 255), f), EOF);
+    }
+    cr_assert_geq(fputs(header, f), 0);
+    for (size_t i = 0; i < bytes; i++) {
+        cr_assert_neq(fputc(0, f), EOF);
+    }
+    cr_assert_eq(fclose(f), 0);
+}
+
+#define A(shape, from, to)                                                               \
+    "{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":[" from "," to "]}"
+
+static const struct {
+    const char *header;
+    size_t      bytes;
+    const char *message;
+} damaged[] = {
+    {"{\"a\":" A("[2]", "0", "8") "}", 8, "there is no network 'none' in the zoo"},
+    {"{\"a\":" A("[2]", "0", "8") ",\"a\":" A("[2]", "0", "8") "}", 8,
+     "the header is no JSON: duplicate object key"},
+    {"{\"a\":" A("[2]", "0", "8") "}", 7,
+     "array 'a': 'data_offsets' do not lie in the file's 7 bytes of arrays"},
+    {"{\"a\":" A("[2]", "0", "8") "}", 9, "1 bytes belong to no array"},
+    {"{\"a\":" A("[2]", "1", "9") "}", 9,
+     "an array begins at byte 1, where byte 0 is the next"},
+    {"{\"a\":" A("[2]", "0", "8") ",\"b\":" A("[1]", "4", "8") "}", 8,
+     "an array begins at byte 4, where byte 8 is the next"},
+    {"{\"a\":" A("[3]", "0", "8") "}", 8,
+     "array 'a': its shape and type do not take the 8 bytes it has"},
+    {"{\"a\":" A("[4294967296, 4294967296, 4294967296]", "0", "8") "}", 8,
+     "array 'a': its shape and type do not take"},
+    {"{\"a\":" A("[0]", "0", "0") "}", 0,
+     "array 'a': size 0 of 'shape' is no number above 0"},
+    {"{\"a\":" A("[-1]", "0", "8") "}", 8,
+     "array 'a': size 0 of 'shape' is no number above 0"},
+    {"{\"a\":" A("7", "0", "8") "}", 8, "array 'a': 'shape' is no list"},
+    {"{\"a\":" A("[2]", "8", "0") "}", 8, "array 'a': 'data_offsets' do not lie"},
+    {"{\"a\":" A("[2]", "-8", "0") "}", 8, "array 'a': 'data_offsets' do not lie"},
+    {"{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[8],\"data_offsets\":[0,8]}}", 8,
+     "array 'a': dtype 'F8_E4M3' is not read"},
+    {"{\"a\":7}", 0, "array 'a': dtype '' is not read"},
+    {"[]", 0, "is not a model in a known format"},
+    {"{\"\":" A("[2]", "0", "8") "}", 8, "array 0 has no proper name"},
+    {"{}", 0, "holds no tensors"},
+};
+
+Test(state, damage_of_safetensors_is_one_sentence, .init = setup, .fini = teardown)
+{
+    for (size_t k = 0; k < sizeof damaged / sizeof *damaged; k++) {
+        pq_graph *g   = NULL;
+        pq_err    err = {0};
+        write_safetensors(damaged[k].header, strlen(damaged[k].header), damaged[k].bytes);
+        cr_expect_neq(pq_model_load(path, "none", &g, &err), PQ_OK, "case %zu", k);
+        cr_expect_not_null(strstr(err.message, damaged[k].message), "case %zu: %s", k,
+                           err.message);
+    }
+    write_safetensors("{", (size_t)1 << 40, 0);
+    cr_expect_not(format("safetensors")->recognises(path));
+}
+
+/* An .npz of one array "a.weight" with this dict and so many bytes behind it. */
+static void write_npz(const char *dict, size_t bytes)
+{
+    char         array[512] = "\x93NUMPY\x01";
+    const size_t n          = strlen(dict);
+
+    array[7] = 0;
+    array[8] = (char)n;
+    array[9] = 0;
+    memcpy(array + 10, dict, n);
+    memset(array + 10 + n, 0, bytes);
+    OK(pq_zip_write(path, (const pq_zip_part[]){{"a.weight.npy", array, 10 + n + bytes}},
+                    1, err));
+}
+
+static const struct {
+    const char *dict;
+    size_t      bytes;
+    const char *message;
+} arrays[] = {
+    {"{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 8,
+     "there is no network 'none' in the zoo"},
+    {"{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", 8,
+     "'a.weight.npy': its shape and type do not take the 8 bytes it has"},
+    {"{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", 8,
+     "'a.weight.npy': descr '|O', 'fortran_order is not read"},
+    {"{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", 8,
+     "'a.weight.npy': descr '>f4'"},
+    {"{'descr': '<f4', 'fortran_order': Maybe, 'shape': (2,), }", 8,
+     "'a.weight.npy': the header tells no order"},
+    {"{'descr': '<f4', 'fortran_order': False, 'shape': (0,), }", 0,
+     "'a.weight.npy': shape (0,), } is none of at most"},
+    {"{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }", 8,
+     "'a.weight.npy': shape (-2,), } is none of at most"},
+    {"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }", 8,
+     "'a.weight.npy': shape (99999999999999999999,), } is none of at most"},
+    {"{'descr': '<f4', 'fortran_order': False}", 8,
+     "'a.weight.npy': the header tells no shape"},
+};
+
+Test(state, damage_of_npz_is_one_sentence, .init = setup, .fini = teardown)
+{
+    for (size_t k = 0; k < sizeof arrays / sizeof *arrays; k++) {
+        pq_graph *g   = NULL;
+        pq_err    err = {0};
+        write_npz(arrays[k].dict, arrays[k].bytes);
+        cr_expect_neq(pq_model_load(path, "none", &g, &err), PQ_OK, "case %zu", k);
+        cr_expect_not_null(strstr(err.message, arrays[k].message), "case %zu: %s", k,
+                           err.message);
+    }
+}
