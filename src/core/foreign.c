@@ -17,7 +17,8 @@ static const struct {
     size_t      bytes;
     const char *model, *events;
 } kinds[] = {
-    {"\x93NUMPY", 6, "an array of NumPy is no model: give all of them as an .npz (numpy.savez)",
+    {"\x93NUMPY", 6,
+     "an array of NumPy is no model: give all of them as an .npz (numpy.savez)",
      "an array of NumPy: write it with h5py as " OWN_EVENTS},
     {"root", 4, "a file of ROOT is no model",
      "a file of ROOT: uproot's tree.arrays(library='pd').to_csv(…), or write it with "
@@ -27,7 +28,8 @@ static const struct {
      "a file of Parquet: pandas.read_parquet(…).to_csv(…, index=False), or write it with "
      "h5py as " OWN_EVENTS},
     {"PK\x03\x04", 4,
-     "a ZIP archive that holds no model of Keras, no arrays of NumPy and no state dict of "
+     "a ZIP archive that holds no model of Keras, no arrays of NumPy and no state dict "
+     "of "
      "PyTorch",
      "a ZIP archive, e.g. an .npz of NumPy: unpack it, or write it with h5py "
      "as " OWN_EVENTS},

@@ -74,7 +74,8 @@ pq_status pq_model_load(const char *path, const char *arch, pq_graph **out, pq_e
 
 pq_status pq_model_check_path(const char *path, pq_err *err)
 {
-    static const char *const others[] = {".onnx", ".keras", ".pt", ".pth"};
+    static const char *const others[] = {".onnx", ".keras",       ".pt", ".pth",
+                                         ".th",   ".safetensors", ".npz"};
     const char              *ending   = strrchr(path, '.');
     pq_status                st       = PQ_OK;
 

@@ -216,8 +216,10 @@ Test(keras_v3, trains_and_rings_are_rebuilt_in_every_format, .init = setup,
         pq_graph *g = cores(cases[k].kind, cases[k].r);
         for (size_t f = 0; pq_formats[f] != NULL; f++) {
             pq_graph *again = NULL;
-            if (pq_formats[f]->save == NULL) {
-                continue;
+            if (pq_formats[f]->save == NULL ||
+                strcmp(pq_formats[f]->name, "safetensors") == 0 ||
+                strcmp(pq_formats[f]->name, "npz") == 0) {
+                continue; /* those hold the cores themselves, without their network */
             }
             OK(pq_formats[f]->save(g, path, err));
             OK(pq_model_load(path, NULL, &again, err));
