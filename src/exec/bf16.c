@@ -44,7 +44,7 @@ static void release(pq_op *op)
     pq_free(b);
 }
 
-/* Rows of one line; `at` is the first item that they give. */
+/* Rows of an image, or of some flat samples. */
 static void run_rows(const bf16_op *b, const uint16_t *in, size_t rows,
                      const float *residual, float *out)
 {
@@ -71,6 +71,12 @@ static void take_image(const bf16_op *b, const float *in, uint16_t *frame)
         b->kernels->round(b->in_count, in, frame);
         return;
     }
+    if (g->channels != w->channels) {
+        uint16_t *rounded = frame + g->frame_count;
+        b->kernels->round(b->in_count, in, rounded);
+        pq_geometry_frame(g, sizeof *frame, 0, rounded, frame);
+        return;
+    }
     memset(frame, 0, g->frame_count * sizeof *frame);
     for (size_t y = 0; y < w->in_h && y + w->pad_top < g->frame_h; y++) {
         b->kernels->round(n * w->channels, in + y * w->in_w * w->channels,
@@ -95,12 +101,10 @@ static void run(const pq_op *op, size_t n, const void *const *in, void *out,
         run_rows(b, frame, rows, residual != NULL ? residual + at : NULL, results + at);
     }
     for (size_t s = 0; !g->flat && s < n; s++) {
+        const size_t at = s * b->out_count;
         take_image(b, values + s * b->in_count, frame);
-        for (size_t y = 0; y < g->lines; y++) {
-            const size_t at = s * b->out_count + y * g->rows * g->outputs;
-            run_rows(b, frame + y * g->line_step, g->rows,
-                     residual != NULL ? residual + at : NULL, results + at);
-        }
+        run_rows(b, frame, g->rows, residual != NULL ? residual + at : NULL,
+                 results + at);
     }
 }
 
@@ -137,7 +141,8 @@ static void fill_panel(const bf16_op *b, const float *kernel, const double *scal
     for (size_t c = 0; c < p->n; c++) {
         const size_t o = channel + c;
         for (size_t k = 0; k < g->sum; k++) {
-            const size_t t = k / g->length, i = k % g->length;
+            const size_t at = pq_geometry_weight(g, k), t = at / g->length;
+            const size_t i = at % g->length;
             const float  w = (float)(scale[o] * (double)kernel[o * g->sum + k]);
             b->kernels->round(1, &w,
                               &weight[((t * pairs + i / 2) * p->width + c) * 2 + i % 2]);
@@ -170,8 +175,10 @@ static pq_status pack(bf16_op *b, const float *kernel, const pq_affine *affine,
             pq_bf16_panel *p    = &b->panels[i];
             b->in_at[i]         = group * g->group_in;
             b->channel[i]       = group * g->group_out + from;
-            *p                  = (pq_bf16_panel){.taps      = g->taps,
+            *p                  = (pq_bf16_panel){.lines     = g->lines,
+                                                  .taps      = g->taps,
                                                   .length    = g->length,
+                                                  .in_line   = g->line_step,
                                                   .in_pitch  = g->row_step,
                                                   .tap       = g->tap,
                                                   .weight    = b->weight + at * pairs * 2,
@@ -209,7 +216,7 @@ static pq_status prepare_linear(const pq_step *step, const pq_bf16_kernels *kern
     b->in_count   = pq_node_count(step->graph, step->in[0]);
     b->out_count  = pq_node_count(step->graph, step->node);
     b->residual   = step->add != PQ_NO_NODE ? step->n_in - 1 : 0;
-    PQ_TRY(pq_geometry_place(step, layer, PQ_BF16_LANES, &b->at, err));
+    PQ_TRY(pq_geometry_place(step, layer, PQ_BF16_LANES, 2, &b->at, err));
     PQ_TRY(pq_affine_create(b->at.outputs, &affine, err));
     for (size_t c = 0; bias != NULL && c < b->at.outputs; c++) {
         affine.shift[c] = pq_tensor_get(bias->value, c);
@@ -220,7 +227,7 @@ static pq_status prepare_linear(const pq_step *step, const pq_bf16_kernels *kern
     PQ_TRY(pack(b, pq_f32(pq_layer_weight(layer, "kernel")->value), &affine,
                 clip_of(step), err));
     b->op.scratch_bytes =
-        ((b->at.flat ? CHUNK * b->at.row_step : b->at.frame_count) + 1) *
+        ((b->at.flat ? CHUNK * b->at.row_step : b->at.frame_count + b->in_count) + 1) *
         sizeof(uint16_t);
     *out = &b->op;
     b    = NULL;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "kernels/amx.h"
 
 void pq_geometry_free(pq_geometry *g)
 {
@@ -29,13 +30,18 @@ cleanup:
 }
 
 /* The frame is what the window reaches: padding that no window reads is left out. */
-static void place_frame(pq_geometry *g, size_t lanes)
+static void place_frame(pq_geometry *g, size_t lanes, size_t quad)
 {
     const pq_window *w = &g->window;
 
+    g->cells    = g->groups == 1 && w->dilation_w == 1 ? w->kernel_w : 1;
     g->channels = w->channels;
     if (g->depthwise) {
         g->channels = (w->channels + lanes - 1) / lanes * lanes;
+    }
+    while (quad > 0 && g->groups == 1 &&
+           !pq_amx_fits(g->cells * g->channels * 4 / quad)) {
+        g->channels++;
     }
     g->frame_h = (w->out_h - 1) * w->stride_h + (w->kernel_h - 1) * w->dilation_h + 1;
     g->frame_w = (w->out_w - 1) * w->stride_w + (w->kernel_w - 1) * w->dilation_w + 1;
@@ -48,7 +54,7 @@ static void place_frame(pq_geometry *g, size_t lanes)
 }
 
 static pq_status place_convolution(const pq_step *step, const pq_layer *layer,
-                                   size_t lanes, pq_geometry *g, pq_err *err)
+                                   size_t lanes, size_t quad, pq_geometry *g, pq_err *err)
 {
     pq_window *w = &g->window;
     pq_status  st;
@@ -59,7 +65,7 @@ static pq_status place_convolution(const pq_step *step, const pq_layer *layer,
     g->group_out = g->outputs / g->groups;
     g->sum       = w->kernel_h * w->kernel_w * g->group_in;
     g->depthwise = g->groups > 1 && g->group_in == 1 && g->group_out == 1;
-    place_frame(g, lanes);
+    place_frame(g, lanes, quad);
     const pq_shape frame = PQ_SHAPE(g->frame_h, g->frame_w, g->channels);
     PQ_CHECK(pq_shape_count(&frame, &g->frame_count) && g->frame_count < SIZE_MAX / 8,
              PQ_ERR_RANGE, "the padded image of %zux%zux%zu does not fit into memory",
@@ -69,7 +75,7 @@ static pq_status place_convolution(const pq_step *step, const pq_layer *layer,
     g->row_step  = w->stride_w * g->channels;
     g->line_step = w->stride_h * g->frame_w * g->channels;
     if (g->groups == 1 && w->dilation_w == 1) {
-        PQ_TRY(set_taps(g, w->kernel_h, 1, w->kernel_w * w->channels, err));
+        PQ_TRY(set_taps(g, w->kernel_h, 1, w->kernel_w * g->channels, err));
     } else {
         PQ_TRY(set_taps(g, w->kernel_h, w->kernel_w, g->group_in, err));
     }
@@ -84,14 +90,14 @@ cleanup:
 }
 
 pq_status pq_geometry_place(const pq_step *step, const pq_layer *layer, size_t lanes,
-                            pq_geometry *out, pq_err *err)
+                            size_t quad, pq_geometry *out, pq_err *err)
 {
     const pq_shape *kernel = &pq_layer_weight(layer, "kernel")->value->shape;
 
-    *out         = (pq_geometry){.groups = 1, .lines = 1};
+    *out         = (pq_geometry){.groups = 1, .lines = 1, .cells = 1};
     out->outputs = kernel->dim[0];
     if (strcmp(layer->kind->name, "conv2d") == 0) {
-        return place_convolution(step, layer, lanes, out, err);
+        return place_convolution(step, layer, lanes, quad, out, err);
     }
     out->group_in  = kernel->dim[1];
     out->group_out = out->outputs;
@@ -101,6 +107,53 @@ pq_status pq_geometry_place(const pq_step *step, const pq_layer *layer, size_t l
     out->flat      = true;
     out->rows      = pq_node_count(step->graph, step->node) / out->outputs;
     return set_taps(out, 1, 1, out->group_in, err);
+}
+
+/* n cells of the image into the frame, which has more channels. */
+static inline void copy_cells(const pq_geometry *g, size_t item, size_t n,
+                              const size_t bytes, const char *from, char *to)
+{
+    for (size_t i = 0; i < n; i++, from += bytes, to += g->channels * item) {
+        memcpy(to, from, bytes);
+    }
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+void pq_geometry_frame(const pq_geometry *g, size_t item_bytes, int fill, const void *in,
+                       void *frame)
+{
+    const pq_window *w    = &g->window;
+    const size_t     cell = g->channels * item_bytes, line = g->frame_w * cell;
+    const size_t     above = least(w->pad_top, g->frame_h);
+    const size_t     left  = least(w->pad_left, g->frame_w);
+    const size_t     lines = least(w->in_h, g->frame_h - above);
+    const size_t     n     = least(w->in_w, g->frame_w - left);
+    const size_t     bytes = w->channels * item_bytes;
+    const char      *from  = in;
+    char            *to    = (char *)frame + above * line;
+
+    if (g->channels != w->channels) {
+        memset(frame, fill, g->frame_h * line);
+    }
+    memset(frame, fill, above * line);
+    for (size_t y = 0; y < lines; y++, from += w->in_w * bytes, to += line) {
+        memset(to, fill, left * cell);
+        if (g->channels == w->channels) {
+            memcpy(to + left * cell, from, n * bytes);
+        } else if (bytes == 3) { /* colours: a copy of constant size */
+            copy_cells(g, item_bytes, n, 3, from, to + left * cell);
+        } else if (bytes == 6) {
+            copy_cells(g, item_bytes, n, 6, from, to + left * cell);
+        } else {
+            copy_cells(g, item_bytes, n, bytes, from, to + left * cell);
+        }
+        memset(to + (left + n) * cell, fill, (g->frame_w - left - n) * cell);
+    }
+    memset(to, fill, (g->frame_h - above - lines) * line);
 }
 
 size_t pq_geometry_whole(size_t n, size_t panel)

@@ -25,6 +25,7 @@ typedef struct {
     bool      framed;
     size_t    frame_h, frame_w;
     size_t    channels;    /**< of the frame; depthwise: rounded up to lanes */
+    size_t    cells;       /**< of the kernel in a tap */
     size_t    frame_count; /**< items of the frame, or of the image without one */
     pq_window window;
     size_t    taps, length;
@@ -36,12 +37,27 @@ typedef struct {
  *
  * @param[in]  layer  the step's, or what stands in for it
  * @param[in]  lanes  channels of a depthwise frame are a multiple
+ * @param[in]  quad   items of four bytes, where tiles may take them; 0: never. Channels
+ * of a frame are then so many that a tap is made of equal steps of a tile.
  * @param[out] out    caller frees with pq_geometry_free, also on failure
  * @retval PQ_ERR_RANGE  The padded image does not fit into memory.
  */
 pq_status pq_geometry_place(const pq_step *step, const pq_layer *layer, size_t lanes,
-                            pq_geometry *out, pq_err *err);
+                            size_t quad, pq_geometry *out, pq_err *err);
 void      pq_geometry_free(pq_geometry *g);
+
+/** Copies an image into its frame, with items of so many bytes, each `fill` beside it. */
+void pq_geometry_frame(const pq_geometry *g, size_t item_bytes, int fill, const void *in,
+                       void *frame);
+
+/** Where weight k of an output channel stands among taps * length. */
+static inline size_t pq_geometry_weight(const pq_geometry *g, size_t k)
+{
+    const size_t cell = k / g->group_in;
+
+    return cell / g->cells * g->length + cell % g->cells * (g->length / g->cells) +
+           k % g->group_in;
+}
 
 /** n rounded up to whole panels. */
 size_t pq_geometry_whole(size_t n, size_t panel);

@@ -1,7 +1,7 @@
 /*
- * Convolutions and dense layers in uint8 codes from layer to layer: dense layers by our
- * own kernel where the processor multiplies bytes, convolutions by oneDNN where that is
- * there and takes the layer exactly (without VNNI it adds two products in 16 bits, so
+ * Convolutions and dense layers in uint8 codes from layer to layer: by our own kernel
+ * where the processor multiplies bytes, but for depthwise ones; else by oneDNN where that
+ * is there and takes the layer exactly (without VNNI it adds two products in 16 bits, so
  * that weights of 8 would overflow), the rest by words of 16 bits (words.c).
  *
  * A value is held as bytes, code minus the lowest code, where it has a grid of at most
@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "exec/bytes.h"
-#include "exec/bytes_dense.h"
+#include "exec/bytes_linear.h"
 #include "exec/codes.h"
 #include "exec/onednn.h"
 #include "exec/words.h"
@@ -65,7 +65,7 @@ static pq_status prepare(const pq_step *step, size_t tile, pq_op **out, pq_err *
 
     PQ_TRY(units_of(step, &units, err));
     if (units != NULL) {
-        PQ_TRY(pq_bytes_dense_prepare(step, units, &op, err));
+        PQ_TRY(pq_bytes_linear_prepare(step, units, &op, err));
     }
     if (units != NULL && op == NULL) {
         PQ_TRY(pq_onednn_prepare(step, tile, units, &op, err));

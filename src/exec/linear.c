@@ -90,30 +90,6 @@ pq_fusion pq_linear_fuses(const pq_step *step, size_t next)
     return PQ_FUSE_NOT;
 }
 
-/* Copies one image into the middle of zeros. */
-static const float *frame_image(const pq_geometry *g, const float *in, float *frame)
-{
-    const pq_window *w    = &g->window;
-    const size_t     line = g->frame_w * g->channels;
-
-    memset(frame, 0, g->frame_h * line * sizeof *frame);
-    for (size_t y = 0; y < w->in_h && y + w->pad_top < g->frame_h; y++) {
-        const size_t room = g->frame_w - w->pad_left;
-        const size_t n    = w->in_w < room ? w->in_w : room;
-        const float *from = in + y * w->in_w * w->channels;
-        float       *to   = frame + (y + w->pad_top) * line + w->pad_left * g->channels;
-        if (g->channels == w->channels) {
-            memcpy(to, from, n * w->channels * sizeof *to);
-            continue;
-        }
-        for (size_t x = 0; x < n; x++) {
-            memcpy(to + x * g->channels, from + x * w->channels,
-                   w->channels * sizeof *to);
-        }
-    }
-    return frame;
-}
-
 /* One product in each region of n flat samples, or of one image: along its longer side.
  */
 static void run_product(const linear_op *l, const product *p, const float *weight,
@@ -176,7 +152,10 @@ static const float *image_of(const linear_op *l, const float *values, size_t s,
 {
     const float *image = values + s * l->in_count;
 
-    return l->framed ? frame_image(&l->at, image, scratch) : image;
+    if (l->framed) {
+        pq_geometry_frame(&l->at, sizeof *image, 0, image, scratch);
+    }
+    return l->framed ? scratch : image;
 }
 
 static void linear_run(const pq_op *op, size_t n, const void *const *in, void *out,
@@ -394,7 +373,7 @@ pq_status pq_linear_prepare(const pq_step *step, const pq_kernels *kernels, pq_o
     l->in_count   = pq_node_count(step->graph, step->in[0]);
     l->out_count  = pq_node_count(step->graph, step->node);
     l->residual   = step->add != PQ_NO_NODE ? step->n_in - 1 : 0;
-    PQ_TRY(pq_geometry_place(step, r.layer, kernels->lanes, &l->at, err));
+    PQ_TRY(pq_geometry_place(step, r.layer, kernels->lanes, 0, &l->at, err));
     l->framed = l->at.framed;
     if (!l->at.depthwise) {
         PQ_TRY(

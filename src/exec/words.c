@@ -282,7 +282,7 @@ pq_status pq_words_prepare(const pq_step *step, const pq_units *units,
     w->in_zero =
         from->zero_point[0] - (form == PQ_WORDS_BYTES ? pq_quant_least(from, 0) : 0);
     PQ_TRY(pq_geometry_place(step, step->graph->nodes[step->node].layer, kernels->lanes,
-                             &w->at, err));
+                             0, &w->at, err));
     set_output(step, to, w);
     PQ_NEW(w->multiplier, units->outputs);
     PQ_NEW(w->factor, units->outputs);

@@ -14,13 +14,14 @@ static float value_of(uint16_t x)
 
 static void panel_plain(const pq_bf16_panel *p)
 {
-    for (size_t r = 0; r < p->rows; r++) {
+    for (size_t r = 0; r < p->lines * p->rows; r++) {
+        const size_t from = r / p->rows * p->in_line + r % p->rows * p->in_pitch;
         for (size_t c = 0; c < p->n; c++) {
             const size_t    at     = r * p->out_pitch + c;
             const uint16_t *weight = p->weight + 2 * c;
             float           sum    = p->bias[c];
             for (size_t t = 0; t < p->taps; t++) {
-                const uint16_t *in = p->in + r * p->in_pitch + p->tap[t];
+                const uint16_t *in = p->in + from + p->tap[t];
                 for (size_t i = 0; i < p->length; i++) {
                     sum +=
                         value_of(in[i]) * value_of(weight[i / 2 * p->width * 2 + i % 2]);

@@ -1,10 +1,11 @@
 /**
  * @file
  * Products of bfloat16: rows of a dense layer or a convolution with one panel of weights,
- * summed in float32. For r < rows and c < n
+ * summed in float32. For l < lines, r < rows, c < n and o = (l * rows + r) * out_pitch +
+ * c
  *
- *   out[r * out_pitch + c] = clip(bias[c] + residual[r * out_pitch + c]
- *       + sum_{t < taps, i < length} in[r * in_pitch + tap[t] + i] weight[t][i][c])
+ *   out[o] = clip(bias[c] + residual[o] + sum_{t < taps, i < length}
+ *       in[l * in_line + r * in_pitch + tap[t] + i] weight[t][i][c])
  *
  * Products are exact; two at a time are added to the sum, so that its last bits depend on
  * the instruction, never on how many rows are computed together.
@@ -20,9 +21,9 @@ enum {
 };
 
 typedef struct {
-    size_t          rows, taps, length;
+    size_t          lines, rows, taps, length;
     const uint16_t *in; /**< read in pairs: one item more where length is odd */
-    size_t          in_pitch;
+    size_t          in_line, in_pitch;
     const size_t   *tap;    /**< [taps] offsets, items */
     const uint16_t *weight; /**< [taps, (length + 1) / 2, width, 2], 0 beyond */
     const float    *bias;   /**< [width] */

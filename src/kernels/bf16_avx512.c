@@ -32,7 +32,21 @@ INLINE __m512i spread_pair(const uint16_t *in, size_t left)
     return _mm512_set1_epi32(pair);
 }
 
-#include "kernels/bf16_give.inc"
+/* A vector of sums of one row, channels from `from` on: adds the residual, clips, stores
+ * the channels that there are. */
+INLINE void give(const pq_bf16_panel *p, size_t row, size_t from, __m512 sum)
+{
+    const size_t    left = p->n > from ? p->n - from : 0, at = row * p->out_pitch + from;
+    const __mmask16 mask = (__mmask16)(left < LANES ? (1U << left) - 1U : 0xffffU);
+
+    if (p->residual != NULL) {
+        sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, p->residual + at));
+    }
+    /* a NaN stays one: these give the second operand then */
+    sum = _mm512_max_ps(_mm512_set1_ps(p->clip.lo), sum);
+    sum = _mm512_min_ps(_mm512_set1_ps(p->clip.hi), sum);
+    _mm512_mask_storeu_ps(p->out + at, mask, sum);
+}
 
 /* `rows` x `vectors` sums in registers; both are constants where this is inlined. */
 INLINE void block(const pq_bf16_panel *p, size_t row, const size_t rows,
@@ -111,27 +125,39 @@ INLINE void all_rows(const pq_bf16_panel *p, const size_t vectors)
 
 static TARGET void panel(const pq_bf16_panel *p)
 {
-    const pq_bf16_panel own = *p;
+    pq_bf16_panel line = *p;
 
-    switch (own.width / LANES) {
-    case 1:
-        all_rows(&own, 1);
-        break;
-    case 2:
-        all_rows(&own, 2);
-        break;
-    case 3:
-        all_rows(&own, 3);
-        break;
-    default:
-        all_rows(&own, 4);
-        break;
+    for (size_t l = 0; l < p->lines; l++) {
+        switch (line.width / LANES) {
+        case 1:
+            all_rows(&line, 1);
+            break;
+        case 2:
+            all_rows(&line, 2);
+            break;
+        case 3:
+            all_rows(&line, 3);
+            break;
+        default:
+            all_rows(&line, 4);
+            break;
+        }
+        line.in += p->in_line;
+        line.out += p->rows * p->out_pitch;
+        line.residual += p->residual != NULL ? p->rows * p->out_pitch : 0;
     }
 }
 
 static TARGET void round_floats(size_t n, const float *x, uint16_t *y)
 {
-    for (size_t i = 0; i < n; i += LANES) {
+    size_t i = 0;
+
+    for (; i + 2 * LANES <= n; i += 2 * LANES) {
+        const __m512bh two =
+            _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + i + LANES), _mm512_loadu_ps(x + i));
+        _mm512_storeu_si512(y + i, (__m512i)two);
+    }
+    for (; i < n; i += LANES) {
         const size_t    left = n - i;
         const __mmask16 mask = (__mmask16)(left < LANES ? (1U << left) - 1U : 0xffffU);
         const __m512    v    = _mm512_maskz_loadu_ps(mask, x + i);

@@ -4,14 +4,17 @@
 
 void pq_bytes_plain(const pq_bytes_panel *p)
 {
-    const pq_words_scale *s = &p->scale;
+    const pq_words_scale *s     = &p->scale;
+    const size_t          quads = (p->length + 3) / 4;
 
-    for (size_t r = 0; r < p->rows; r++) {
+    for (size_t r = 0; r < p->lines * p->rows; r++) {
+        const size_t from = r / p->rows * p->in_line + r % p->rows * p->in_pitch;
         for (size_t c = 0; c < s->n; c++) {
             int32_t sum = p->bias[c];
-            for (size_t i = 0; i < p->length; i++) {
-                sum += p->in[r * p->in_pitch + i] *
-                       p->weight[(i / 4 * p->width + c) * 4 + i % 4];
+            for (size_t k = 0; k < p->taps * p->length; k++) {
+                const size_t t = k / p->length, i = k % p->length;
+                sum += p->in[from + p->tap[t] + i] *
+                       p->weight[((t * quads + i / 4) * p->width + c) * 4 + i % 4];
             }
             const double product = (double)sum * s->multiplier[c];
             if (p->code != NULL) {
@@ -30,8 +33,18 @@ pq_bytes_kernel pq_bytes_find(void)
 {
 #if defined(__x86_64__)
     if (pq_cpu_isa() >= PQ_ISA_AVX512 && __builtin_cpu_supports("avx512vnni")) {
-        return pq_bytes_vnni;
+        return pq_bytes_amx() != NULL ? pq_bytes_amx() : pq_bytes_vnni;
     }
 #endif
     return NULL;
+}
+
+const char *pq_bytes_name(void)
+{
+#if defined(__x86_64__)
+    if (pq_bytes_find() != pq_bytes_vnni) {
+        return "bytes:amx, native";
+    }
+#endif
+    return "bytes:avx512 vnni, native";
 }

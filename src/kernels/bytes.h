@@ -1,12 +1,13 @@
 /**
  * @file
- * Rows of a dense layer on bytes, from codes to codes in one go: products of unsigned
- * activations with signed weights, sums in 32 bits, and the rounding of
+ * A dense layer or a convolution on bytes, from codes to codes in one go: products of
+ * unsigned activations with signed weights, sums in 32 bits, and the rounding of
  * pq_kernels.byte_codes while the sums are in registers.
  *
- * For r < rows and c < scale.n, with
+ * For l < lines, r < rows, c < scale.n, and the output l * rows + r, with
  *
- *   sum = bias[c] + sum_{i < length} in[r * in_pitch + i] weight[i][c]
+ *   sum = bias[c] + sum_{t < taps, i < length}
+ *       in[l * in_line + r * in_pitch + tap[t] + i] weight[t][i][c]
  *
  * exact where no partial sum leaves 32 bits (nor, of codes, sum near[c] 30), `code` gets
  * what byte_codes makes of sum, or `real` gets (float)(sum multiplier[c]), in double and
@@ -24,15 +25,16 @@ enum {
 };
 
 typedef struct {
-    size_t         rows, length;
+    size_t         lines, rows, taps, length;
     const uint8_t *in;
-    size_t         in_pitch;
-    const int8_t  *weight; /**< [(length + 3) / 4, width, 4], 0 beyond length and n */
+    size_t         in_line, in_pitch;
+    const size_t  *tap;    /**< [taps] offsets */
+    const int8_t  *weight; /**< [taps, (length + 3) / 4, width, 4], 0 beyond length, n */
     const int32_t *bias;   /**< [width] */
     size_t         width;  /**< n rounded up */
     pq_words_scale scale;  /**< n, pitch, and of codes all but rows, width and sum; its
                               arrays have [width] items, 0 beyond n */
-    uint8_t *code;         /**< [rows, pitch], or NULL */
+    uint8_t *code;         /**< [lines, rows, pitch], or NULL */
     float   *real;         /**< otherwise */
     bool     relu;         /**< of reals */
 } pq_bytes_panel;
@@ -42,12 +44,18 @@ typedef void (*pq_bytes_kernel)(const pq_bytes_panel *p);
 /** What is meant, plainly written; for tests. */
 void pq_bytes_plain(const pq_bytes_panel *p);
 
-/** Its kernel for this processor (and PQUANT_ISA), or NULL where products of bytes have
- * no instruction: AVX-512 VNNI. */
+/** Its kernel for this processor (and PQUANT_ISA), the best it has, or NULL where
+ * products of bytes have no instruction: AVX-512 VNNI. */
 pq_bytes_kernel pq_bytes_find(void);
+
+/** What it is called in records. */
+const char *pq_bytes_name(void);
 
 #if defined(__x86_64__)
 void pq_bytes_vnni(const pq_bytes_panel *p);
+
+/** That of AMX, or NULL where processor or system has none. */
+pq_bytes_kernel pq_bytes_amx(void);
 #endif
 
 #endif

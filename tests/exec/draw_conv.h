@@ -12,6 +12,35 @@ static inline void set_size(pq_layer *layer, const char *name, size_t value)
     OK(pq_layer_set(layer, name, text, &err));
 }
 
+/* A grid of integers over a range, for a node. */
+static inline pq_quant *grid(pq_rng *rng, int bits, bool is_signed, double lo, double hi)
+{
+    pq_quant *q = NULL;
+
+    (void)rng;
+    OK(pq_quant_create(PQ_QUANT_INTEGER, bits, is_signed, false, -1, 1, &q, &err));
+    pq_quant_set_range(q, 0, lo, hi, false);
+    return q;
+}
+
+/* Puts a kernel on a grid of its own range, or of that of each channel. */
+static inline void quantize_kernel(pq_layer *layer, int bits, bool channels)
+{
+    pq_weight   *w = pq_layer_weight(layer, "kernel");
+    const size_t n = channels ? w->value->shape.dim[0] : 1, run = w->value->count / n;
+
+    OK(pq_quant_create(PQ_QUANT_INTEGER, bits, true, true, channels ? 0 : -1, n,
+                       &w->quant, &err));
+    for (size_t c = 0; c < n; c++) {
+        double most = 0.0;
+        for (size_t i = c * run; i < (c + 1) * run; i++) {
+            most = fmax(most, fabs((double)pq_f32(w->value)[i]));
+        }
+        pq_quant_set_range(w->quant, c, -most, most, true);
+    }
+    OK(pq_quant_apply(w->quant, w->value, &err));
+}
+
 /* conv2d of any stride, dilation, padding and groups, up to 67 channels, kernels of 1 to
  * 7; its window is somewhere in the image. */
 static inline pq_layer *draw_conv(pq_rng *rng, const size_t in[3])
@@ -49,9 +78,12 @@ static inline void draw_image(pq_rng *rng, size_t in[3])
     }
 }
 
-/* Images, a convolution "conv", and in turn a BatchNorm, a sum with a convolution of 1 x
- * 1 or with the images, a relu or a clip. Not checked yet. */
-static inline pq_graph *draw_conv_graph(pq_rng *rng, size_t trial, size_t in[3])
+/* What follows a convolution. */
+enum { WITH_RELU = 1, WITH_SUM = 2, WITH_NORM = 4, WITH_CLIP = 8, WITH_ALL = 15 };
+
+/* Images, a convolution "conv", and what is wanted: a BatchNorm, a sum with another
+ * convolution like it, a relu or a clip. */
+static inline pq_graph *draw_conv_graph(pq_rng *rng, size_t with, size_t in[3])
 {
     pq_graph   *g = NULL;
     char        shape[64];
@@ -63,26 +95,26 @@ static inline pq_graph *draw_conv_graph(pq_rng *rng, size_t trial, size_t in[3])
     add_input(g, "x", shape);
     add_layer(g, "conv", draw_conv(rng, in), "x");
     OK(pq_graph_check(g, &err));
-    const size_t out = g->nodes[1].shape.dim[2];
-    if (trial % 2 == 1) {
-        add_layer(g, "norm", norm_layer(rng, out), last);
+    if ((with & WITH_NORM) != 0) {
+        add_layer(g, "norm", norm_layer(rng, g->nodes[1].shape.dim[2]), last);
         last = "norm";
     }
-    if (trial % 3 == 1) { /* a residual of the same shape: another one like it */
+    if ((with & WITH_SUM) != 0) {
         pq_layer *again = NULL;
         OK(pq_layer_clone(g->nodes[1].layer, &again, &err));
         add_layer(g, "again", again, "x");
         add_layer2(g, "add", make_layer("add"), "again", last);
         last = "add";
     }
-    if (trial % 4 == 1) {
+    if ((with & WITH_RELU) != 0) {
         add_layer(g, "relu", make_layer("relu"), last);
-    } else if (trial % 4 == 3) {
+    } else if ((with & WITH_CLIP) != 0) {
         add_layer(
             g, "clip",
             make_layer_with("clip", (const char *const[]){"lo=-0.4", "hi=0.9", NULL}),
             last);
     }
+    OK(pq_graph_check(g, &err));
     return g;
 }
 

@@ -1,9 +1,41 @@
 #include "draw_conv.h"
 
+#include "exec/codes.h"
+#include "kernels/bytes.h"
+
 /* Outputs are of size 1 and sums have at most 3283 products. */
 static const double most_difference = 4e-5;
 
 enum { TRIALS = 150 };
+
+/* Input and kernel on grids of 8 bits or fewer, and the output: after a relu too. */
+static void put_on_bytes(pq_graph *g, pq_rng *rng, size_t trial)
+{
+    const double lo = pq_rng_below(rng, 3) == 0 ? 0.0 : -2.0;
+
+    g->nodes[0].quant         = grid(rng, 8, trial % 5 < 3, lo, 2.5);
+    g->nodes[g->output].quant = grid(rng, 8 - (int)(trial % 2), trial % 5 < 2, -1.5, 2.0);
+    quantize_kernel(g->nodes[1].layer, 8 - (int)(trial % 3), trial % 4 < 2);
+}
+
+/* oneDNN may compute those, to one step of the grid. */
+static bool is_depthwise(const pq_graph *g)
+{
+    const pq_shape *kernel = &pq_layer_weight(g->nodes[1].layer, "kernel")->value->shape;
+
+    return kernel->dim[3] == 1 && g->nodes[0].shape.dim[2] == kernel->dim[0];
+}
+
+static float nearest_bf16(float x)
+{
+    uint16_t half;
+    uint32_t bits;
+
+    pq_bf16_plain.round(1, &x, &half);
+    bits = (uint32_t)half << 16;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
 
 Test(convolutions, of_any_shape_are_those_of_the_reference_whatever_the_batch)
 {
@@ -11,7 +43,7 @@ Test(convolutions, of_any_shape_are_those_of_the_reference_whatever_the_batch)
 
     for (size_t trial = 0; trial < TRIALS; trial++) {
         size_t    in[3], width = 0;
-        pq_graph *g = draw_conv_graph(&rng, trial, in);
+        pq_graph *g = draw_conv_graph(&rng, trial & WITH_ALL, in);
         OK(pq_graph_check(g, &err));
         cr_assert(pq_shape_count(&g->nodes[g->output].shape, &width));
         const size_t n = draw_samples(&rng, in), count = in[0] * in[1] * in[2];
@@ -20,6 +52,79 @@ Test(convolutions, of_any_shape_are_those_of_the_reference_whatever_the_batch)
         due   = run_graph(g, "reference", n, n, x);
         out   = run_graph(g, "float32", n, n, x);
         alone = run_graph(g, "float32", 1, n, x);
+        cr_expect_leq(largest_difference(due, out, n * width), most_difference,
+                      "trial %zu", trial);
+        cr_expect_arr_eq(out, alone, n * width * sizeof *out, "trial %zu: batches",
+                         trial);
+        pq_free(x);
+        pq_free(due);
+        pq_free(out);
+        pq_free(alone);
+        pq_graph_free(&g);
+    }
+}
+
+/* No code differs, whichever kernel: own ones round as the integer engine does. */
+Test(convolutions, of_bytes_are_those_of_the_integer_engine_whatever_the_batch)
+{
+    pq_rng rng = pq_rng_stream(22, "convolutions");
+
+    for (size_t trial = 0; trial < TRIALS; trial++) {
+        size_t    in[3], width = 0, apart = 0;
+        pq_graph *g = draw_conv_graph(&rng, trial & WITH_RELU, in);
+        put_on_bytes(g, &rng, trial);
+        OK(pq_graph_check(g, &err));
+        cr_assert(pq_shape_count(&g->nodes[g->output].shape, &width));
+        const size_t    n = draw_samples(&rng, in), count = in[0] * in[1] * in[2];
+        const pq_quant *q = pq_code_grid(g, g->output);
+        float          *x = pq_calloc(n * count, sizeof *x), *due, *out, *alone;
+        fill_normal(&rng, 1.0, n * count, x);
+        due   = run_graph(g, "integer", n, n, x);
+        out   = run_graph(g, "int8", n, n, x);
+        alone = run_graph(g, "int8", 1, n, x);
+        for (size_t i = 0; i < n * width; i++) {
+            apart += due[i] != out[i];
+        }
+        cr_expect(apart == 0 || (pq_bytes_find() == NULL && apart * 100 < n * width) ||
+                      (is_depthwise(g) && apart * 100 < n * width),
+                  "trial %zu: %zu of %zu codes differ", trial, apart, n * width);
+        cr_expect_leq(largest_difference(due, out, n * width),
+                      (double)q->scale[0] * 1.001);
+        cr_expect_arr_eq(out, alone, n * width * sizeof *out, "trial %zu: batches",
+                         trial);
+        pq_free(x);
+        pq_free(due);
+        pq_free(out);
+        pq_free(alone);
+        pq_graph_free(&g);
+    }
+}
+
+/* Products of bfloat16 numbers are exact in float32. */
+Test(convolutions, of_bfloat16_numbers_are_those_of_the_reference_whatever_the_batch)
+{
+    pq_rng rng = pq_rng_stream(23, "convolutions");
+
+    for (size_t trial = 0; engine_runs("bf16") && trial < TRIALS; trial++) {
+        size_t    in[3], width = 0;
+        pq_graph *g = draw_conv_graph(&rng, trial & (WITH_ALL - WITH_NORM), in);
+        for (size_t i = 0; i < g->n_nodes; i++) {
+            pq_weight *w = pq_layer_weight(g->nodes[i].layer, "kernel");
+            for (size_t k = 0; w != NULL && k < w->value->count; k++) {
+                pq_f32(w->value)[k] = nearest_bf16(pq_f32(w->value)[k]);
+            }
+        }
+        OK(pq_graph_check(g, &err));
+        cr_assert(pq_shape_count(&g->nodes[g->output].shape, &width));
+        const size_t n = draw_samples(&rng, in), count = in[0] * in[1] * in[2];
+        float       *x = pq_calloc(n * count, sizeof *x), *due, *out, *alone;
+        fill_normal(&rng, 1.0, n * count, x);
+        for (size_t i = 0; i < n * count; i++) {
+            x[i] = nearest_bf16(x[i]);
+        }
+        due   = run_graph(g, "reference", n, n, x);
+        out   = run_graph(g, "bf16", n, n, x);
+        alone = run_graph(g, "bf16", 1, n, x);
         cr_expect_leq(largest_difference(due, out, n * width), most_difference,
                       "trial %zu", trial);
         cr_expect_arr_eq(out, alone, n * width * sizeof *out, "trial %zu: batches",

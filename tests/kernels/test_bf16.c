@@ -26,16 +26,19 @@ static void fill(pq_rng *rng, const pq_bf16_kernels *kernels, size_t n, uint16_t
 }
 
 /* One panel of `taps` runs of `length`, by both kernels. */
-static void compare(const pq_bf16_kernels *kernels, pq_rng *rng, size_t rows, size_t taps,
-                    size_t length, size_t n)
+static void compare(const pq_bf16_kernels *kernels, pq_rng *rng, size_t across,
+                    size_t taps, size_t length, size_t n)
 {
+    const size_t lines = 1 + across % 4, rows = lines * across;
     const size_t width = (n + PQ_BF16_LANES - 1) / PQ_BF16_LANES * PQ_BF16_LANES;
     const size_t pairs = (length + 1) / 2, pitch = length + 3, stride = 2 * pitch;
-    const size_t items = (rows - 1) * pitch + (taps - 1) * stride + length;
-    uint16_t    *in = room(items, 2), *weight = room(taps * pairs * width * 2, 2);
-    float       *bias = room(width, sizeof *bias), *add = room(rows * n, sizeof *add);
-    float       *due = room(rows * n + 16, sizeof *due),
-          *got       = room(rows * n + 16, sizeof *got);
+    const size_t line = across * pitch + 5;
+    const size_t items =
+        (lines - 1) * line + (across - 1) * pitch + (taps - 1) * stride + length;
+    uint16_t *in = room(items, 2), *weight = room(taps * pairs * width * 2, 2);
+    float    *bias = room(width, sizeof *bias), *add = room(rows * n, sizeof *add);
+    float    *due = room(rows * n + 16, sizeof *due),
+          *got    = room(rows * n + 16, sizeof *got);
     size_t tap[4];
 
     fill(rng, &pq_bf16_plain, items, in);
@@ -56,6 +59,7 @@ static void compare(const pq_bf16_kernels *kernels, pq_rng *rng, size_t rows, si
                        .taps      = taps,
                        .length    = length,
                        .in        = in,
+                       .in_line   = line,
                        .in_pitch  = pitch,
                        .tap       = tap,
                        .weight    = weight,
@@ -73,8 +77,8 @@ static void compare(const pq_bf16_kernels *kernels, pq_rng *rng, size_t rows, si
         kernels->panel(&p);
         for (size_t i = 0; i < rows * n; i++) {
             cr_assert_float_eq(got[i], due[i], TOL_SUM * (10.0 + (double)(taps * length)),
-                               "%zu rows, %zu x %zu to %zu, item %zu", rows, taps, length,
-                               n, i);
+                               "%zu rows, %zu x %zu to %zu, item %zu", across, taps,
+                               length, n, i);
         }
         for (size_t i = rows * n; i < rows * n + 16; i++) {
             cr_assert_eq(got[i], 0.0F, "written beyond");

@@ -19,30 +19,39 @@ static void *room(size_t n, size_t size)
 typedef struct {
     pq_bytes_panel call;
     uint8_t       *in;
+    size_t         tap[3];
     int8_t        *weight;
     int32_t       *bias;
     double        *multiplier, *factor;
     float         *near;
 } layer;
 
+/* Some lines of `rows`, with 1 to 3 taps, each a line below the last. */
 static layer make(pq_rng *rng, size_t rows, size_t length, size_t n, bool power_of_two)
 {
     const size_t width = (n + PQ_BYTES_LANES - 1) / PQ_BYTES_LANES * PQ_BYTES_LANES;
     const double scale = power_of_two ? 0.25 : 0.05 + 0.1 * pq_rng_uniform(rng);
+    const size_t lines = 1 + rows % 4, taps = 1 + rows % 3, quads = (length + 3) / 4;
+    const size_t pitch = length + rows % 2 * 3, line = rows * pitch;
+    const size_t size = (lines + taps - 2) * line + (rows - 1) * pitch + length;
     layer        l;
 
-    l.in         = room(rows * length, 1); /* no byte beyond: a sanitizer would see */
-    l.weight     = room((length + 3) / 4 * width * 4, 1);
+    l.in         = room(size, 1); /* no byte beyond: a sanitizer would see */
+    l.weight     = room(taps * quads * width * 4, 1);
     l.bias       = room(width, sizeof *l.bias);
     l.multiplier = room(width, sizeof *l.multiplier);
     l.factor     = room(width, sizeof *l.factor);
     l.near       = room(width, sizeof *l.near);
-    for (size_t i = 0; i < rows * length; i++) {
+    for (size_t t = 0; t < 3; t++) {
+        l.tap[t] = t * line;
+    }
+    for (size_t i = 0; i < size; i++) {
         l.in[i] = (uint8_t)pq_rng_below(rng, 256);
     }
     for (size_t c = 0; c < n; c++) {
-        for (size_t i = 0; i < length; i++) {
-            l.weight[(i / 4 * width + c) * 4 + i % 4] =
+        for (size_t k = 0; k < taps * length; k++) {
+            const size_t t = k / length, i = k % length;
+            l.weight[((t * quads + i / 4) * width + c) * 4 + i % 4] =
                 (int8_t)((int)pq_rng_below(rng, 256) - 128);
         }
         l.bias[c]       = (int32_t)pq_rng_below(rng, 20001) - 10000;
@@ -51,10 +60,13 @@ static layer make(pq_rng *rng, size_t rows, size_t length, size_t n, bool power_
         l.factor[c]     = l.multiplier[c] / scale;
         l.near[c]       = (float)l.factor[c];
     }
-    l.call = (pq_bytes_panel){.rows     = rows,
+    l.call = (pq_bytes_panel){.lines    = lines,
+                              .rows     = rows,
+                              .taps     = taps,
                               .length   = length,
                               .in       = l.in,
-                              .in_pitch = length,
+                              .in_line  = line,
+                              .in_pitch = pitch,
                               .weight   = l.weight,
                               .bias     = l.bias,
                               .width    = width,
@@ -68,6 +80,24 @@ static layer make(pq_rng *rng, size_t rows, size_t length, size_t n, bool power_
                                            .hi         = 255.0,
                                            .doubt      = pq_words_doubt(scale)}};
     return l;
+}
+
+/* What this processor has. */
+static size_t find_all(pq_bytes_kernel all[2])
+{
+    size_t n = 0;
+
+#if defined(__x86_64__)
+    if (pq_bytes_find() != NULL) {
+        all[n++] = pq_bytes_vnni;
+        if (pq_bytes_amx() != NULL) {
+            all[n++] = pq_bytes_amx();
+        }
+    }
+#else
+    (void)all;
+#endif
+    return n;
 }
 
 static void free_layer(layer *l)
@@ -84,9 +114,10 @@ static void free_layer(layer *l)
 static void compare(pq_bytes_kernel kernel, layer *l)
 {
     const size_t rows = l->call.rows, n = l->call.scale.n,
-                 size  = rows * n * sizeof(float);
+                 size  = l->call.lines * rows * n * sizeof(float);
     unsigned char *due = room(size + 64, 1), *got = room(size + 64, 1);
 
+    l->call.tap = l->tap;
     for (int how = 0; how < 4; how++) {
         pq_bytes_panel a = l->call, b = l->call;
 
@@ -112,19 +143,22 @@ static void compare(pq_bytes_kernel kernel, layer *l)
 
 Test(bytes, kernel_gives_the_bits_of_the_plain_loops)
 {
-    static const size_t   lengths[] = {1, 3, 4, 5, 16, 31, 64, 130};
-    static const size_t   widths[]  = {1, 5, 15, 16, 17, 32, 33, 48, 64, 65, 100, 128};
-    const pq_bytes_kernel kernel    = pq_bytes_find();
-    pq_rng                rng       = pq_rng_stream(1, "bytes");
+    static const size_t lengths[] = {1, 3, 4, 5, 16, 31, 48, 64, 96, 130, 192};
+    static const size_t widths[]  = {1, 5, 15, 16, 17, 32, 33, 48, 64, 65, 100, 128};
+    pq_bytes_kernel     all[2]    = {NULL};
+    const size_t        kernels   = find_all(all);
+    pq_rng              rng       = pq_rng_stream(1, "bytes");
 
-    if (kernel == NULL) {
+    if (kernels == 0) {
         cr_skip_test("this processor has no products of bytes");
     }
     for (size_t a = 0; a < sizeof lengths / sizeof lengths[0]; a++) {
         for (size_t b = 0; b < sizeof widths / sizeof widths[0]; b++) {
-            for (size_t rows = 1; rows < 30; rows += rows < 14 ? 1 : 7) {
+            for (size_t rows = 1; rows < 34; rows += rows < 18 ? 1 : 5) {
                 layer l = make(&rng, rows, lengths[a], widths[b], rows % 2 == 0);
-                compare(kernel, &l);
+                for (size_t k = 0; k < kernels; k++) {
+                    compare(all[k], &l);
+                }
                 free_layer(&l);
             }
         }
@@ -133,12 +167,13 @@ Test(bytes, kernel_gives_the_bits_of_the_plain_loops)
 
 Test(bytes, halves_are_rounded_to_even_and_ends_are_kept)
 {
-    const pq_bytes_kernel kernel = pq_bytes_find();
-    pq_rng                rng    = pq_rng_stream(2, "bytes");
-    layer                 l      = make(&rng, 40, 4, 16, true);
-    uint8_t               due[640], got[640];
+    pq_bytes_kernel all[2]  = {NULL};
+    const size_t    kernels = find_all(all);
+    pq_rng          rng     = pq_rng_stream(2, "bytes");
+    layer           l       = make(&rng, 40, 4, 16, true);
+    uint8_t         due[640], got[640];
 
-    if (kernel == NULL) {
+    if (kernels == 0) {
         cr_skip_test("this processor has no products of bytes");
     }
     for (size_t c = 0; c < 16; c++) { /* code = (sum + bias) / 2 + zero */
@@ -153,12 +188,17 @@ Test(bytes, halves_are_rounded_to_even_and_ends_are_kept)
             l.weight[c * 4 + i] = (int8_t)(i == 0);
         }
     }
-    l.call.scale.zero = 100.0;
-    l.call.code       = due;
+    l.call.taps = l.call.lines = 1;
+    l.call.tap                 = l.tap;
+    l.call.scale.zero          = 100.0;
+    l.call.code                = due;
     pq_bytes_plain(&l.call);
     l.call.code = got;
-    kernel(&l.call);
-    cr_expect_eq(memcmp(due, got, sizeof due), 0);
+    for (size_t k = 0; k < kernels; k++) {
+        memset(got, 0, sizeof got);
+        all[k](&l.call);
+        cr_expect_eq(memcmp(due, got, sizeof due), 0);
+    }
     for (size_t r = 0; r < 40; r++) {
         cr_expect_eq(got[r * 16], 0);
         cr_expect_eq(got[r * 16 + 15], 255);
