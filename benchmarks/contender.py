@@ -21,14 +21,14 @@ x = np.load(a["x"]) if "x" in a else None
 
 
 def ours():
-    """A model file on an engine, by what `pquant run` times: one plan, one thread."""
+    """A model file on an engine, on one thread (what `pquant run` times) or more."""
     import ctypes
 
     lib = ctypes.CDLL(a["library"])
     lib.bench_open.restype, lib.bench_kernels.restype = ctypes.c_void_p, ctypes.c_char_p
     lib.bench_kernels.argtypes = [ctypes.c_void_p]
     lib.bench_run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
-    handle = lib.bench_open(a["model"].encode(), a["engine"].encode(), ctypes.c_size_t(len(x)))
+    handle = lib.bench_open(a["model"].encode(), a["engine"].encode(), ctypes.c_size_t(len(x)), ctypes.c_size_t(a["threads"]))
     if not handle:
         sys.exit("pquant cannot run the model")
     y = np.zeros((len(x), a["outputs"]), np.float32)

@@ -138,12 +138,15 @@ def undisturbed(mine, rival, rounds):
         take_turns([mine, rival], rounds)
 
 
-def compare(work, ours, rivals, rounds, note):
-    """Rows of the table, losses first, and whether nobody was slowed down by the company."""
+def compare(work, ours, rivals, rounds, note, alike=lambda mine, rival: True):
+    """Rows of the table, losses first, and whether nobody was slowed down by the company. Each rival meets the
+    fastest of ours that are alike."""
     alive, dead = take_turns(ours + rivals, rounds)
-    best = best_of([c for c in alive if c in ours])[0]
     found, fair = [], True
     for winner in best_of([c for c in alive if c in rivals]):
+        best = min((c for c in alive if c in ours and alike(c, winner)), key=Contender.median, default=None)
+        if best is None:
+            continue
         mine, c, with_others, takes = undisturbed(best, winner, rounds)
         fair = fair and 1 / ALONE <= with_others <= ALONE
         text = (f"best: {c.setting}; ours: {mine.setting}; {note(mine, c)}; {with_others:.2f} times its time alone; {rounds} rounds"

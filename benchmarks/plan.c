@@ -1,37 +1,38 @@
 /*
  * pquant's side of the comparison, as a shared library that contender.py loads: a model
- * file run by an engine on one thread.
+ * file run by an engine on one thread, or on several (exec/crew.h).
  */
 #include <stdio.h>
 
 #include "core/clock.h"
-#include "exec/plan.h"
+#include "exec/crew.h"
 #include "formats/model.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
 EXPORT void bench_close(void *handle)
 {
-    pq_plan *plan = handle;
+    pq_crew *crew = handle;
 
-    pq_plan_free(&plan);
+    pq_crew_free(&crew);
 }
 
-/* Plan of a model file for up to `batch` samples, or NULL with the reason on stderr. */
-EXPORT void *bench_open(const char *path, const char *engine, size_t batch)
+/* A model file for up to `batch` samples, or NULL with the reason on stderr. */
+EXPORT void *bench_open(const char *path, const char *engine, size_t batch,
+                        size_t threads)
 {
     const pq_plan_options options = {engine, batch};
     pq_graph             *graph   = NULL;
-    pq_plan              *plan    = NULL;
+    pq_crew              *crew    = NULL;
     pq_err                err     = {0};
 
     if (pq_model_load(path, NULL, &graph, &err) != PQ_OK ||
         pq_graph_check(graph, &err) != PQ_OK ||
-        pq_plan_create(graph, &options, &plan, &err) != PQ_OK) {
+        pq_crew_create(graph, &options, threads, &crew, &err) != PQ_OK) {
         (void)fprintf(stderr, "ours: %s\n", err.message);
     }
     pq_graph_free(&graph);
-    return plan;
+    return crew;
 }
 
 /* Kernels that a plan chose; valid until the next call. */
@@ -40,7 +41,7 @@ EXPORT const char *bench_kernels(void *handle)
     static char text[512];
     pq_text     list = {0};
 
-    pq_plan_kernels(handle, &list);
+    pq_plan_kernels(pq_crew_plan(handle), &list);
     (void)snprintf(text, sizeof text, "%s", list.text != NULL ? list.text : "");
     pq_text_free(&list);
     return text;
@@ -48,7 +49,7 @@ EXPORT const char *bench_kernels(void *handle)
 
 EXPORT int bench_run(void *handle, const float *x, size_t n, float *y)
 {
-    return (int)pq_plan_run(handle, n, &x, y, NULL);
+    return (int)pq_crew_run(handle, n, &x, y, NULL);
 }
 
 /* Seconds of `calls` runs, without the cost of calling from another language. */

@@ -83,8 +83,9 @@ class Folder:
         return found
 
     def ours(self, library, model, engine):
-        return self.contender(f"pquant {engine}", "this tree", "1 thread", what="ours", library=library, model=str(model), engine=engine,
-                              threads=1, x=self.nhwc)
+        """An engine on one thread and on two."""
+        return [self.contender(f"pquant {engine}", "this tree", f"{threads} thread" + "s" * (threads - 1), what="ours", library=library,
+                               model=str(model), engine=engine, threads=threads, x=self.nhwc) for threads in (1, 2)]
 
     def off(self, contender):
         """Largest difference of its outputs from torch's in float32; None where it has none."""

@@ -1,7 +1,8 @@
-"""pquant's float32 engine against PyTorch, ONNX Runtime and OpenVINO on two networks.
+"""pquant's float32 engine against PyTorch, ONNX Runtime and OpenVINO on two networks, and its bf16 against
+OpenVINO's.
 
-Each contender is a process (../contest.py) with its own defaults; ours is what `pquant run`
-times: one plan on one thread. Float32 outputs are compared before anything is printed.
+Each contender is a process (../contest.py) with its own defaults; ours runs on one thread and on two.
+Outputs are compared before anything is printed.
 """
 
 import argparse
@@ -34,6 +35,11 @@ def note(folder):
     return text
 
 
+def alike(mine, rival):
+    """Whether they compute in the same numbers."""
+    return ("bf16" in mine.rival) == ("bf16" in rival.rival)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("library")
@@ -54,7 +60,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for name, build, file, batch, x in works:
             f = prepare.Folder(folder, f"{name.split()[0]}-{batch}", build(), x.numpy())
-            found, calm = contest.compare(f"{name} batch {batch}", [f.ours(a.library, file, "float32")], f.rivals(), a.rounds, note(f))
+            ours = f.ours(a.library, file, "float32") + f.ours(a.library, file, "bf16")
+            found, calm = contest.compare(f"{name} batch {batch}", ours, f.rivals(), a.rounds, note(f), alike)
             rows, fair = rows + found, fair and calm
             turns.write(a.csv, rows)
     sys.exit(0 if fair else "a rival was more than 15 % off its time alone: repeat on a quieter machine")

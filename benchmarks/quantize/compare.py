@@ -62,13 +62,13 @@ def rivals_int8(folder, f, images):
 
 
 def contenders(f, a, batch, int8, qdq, ir):
-    found = [f.ours(a.library, a.weights, "float32"),
+    found = [*f.ours(a.library, a.weights, "float32"),
              f.contender("oneDNN bare", "2.6.3", "1 thread", what="bare", library=a.library, batch=batch, threads=1)]
     for threads in (1, 2):
         word = f"{threads} thread" + "s" * (threads - 1)
         found += [f.contender("onnxruntime QDQ int8", onnxruntime.__version__, word, what="onnx", model=qdq, threads=threads),
                   f.contender("openvino int8 (nncf)", openvino.__version__.split("-")[0], word, what="openvino", model=ir, threads=threads, mode="")]
-    return [f.ours(a.library, int8, "int8")], found + f.rivals()
+    return f.ours(a.library, int8, "int8"), found + f.rivals()
 
 
 def main():

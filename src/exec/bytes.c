@@ -34,10 +34,11 @@ static void floats_to_bytes(const pq_quant *q, size_t n, const float *from, uint
                                (float)(pq_quant_least(q, 0) - q->zero_point[0]),
                                (float)(pq_quant_most(q, 0) - q->zero_point[0])};
 
-    pq_kernels_find(pq_cpu_isa())->to_bytes(&code, n, from, to);
+    const pq_kernels *kernels = pq_kernels_find(pq_cpu_isa());
+
     for (size_t first = 0; first < n; first += BLOCK) {
         const size_t end = n - first < BLOCK ? n : first + BLOCK;
-        if (!pq_rounding_in_doubt(code.scale, end - first, from + first)) {
+        if (!kernels->to_bytes(&code, end - first, from + first, to + first)) {
             continue;
         }
         for (size_t i = first; i < end; i++) {

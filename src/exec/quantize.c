@@ -4,7 +4,10 @@
 
 enum { BLOCK = 256 };
 
-bool pq_rounding_in_doubt(float scale, size_t n, const float *values)
+/* Whether a quotient of values by a scale is halfway between whole numbers in float32:
+ * there alone its rounding may not be that of the quotient in double. (A quotient is
+ * rounded past no float32, and halves below 2^22 are.) */
+static bool is_in_doubt(float scale, size_t n, const float *values)
 {
     unsigned doubt = 0;
 
@@ -38,7 +41,7 @@ static void round_run(const pq_quant *q, size_t index, size_t n, float *values)
     for (size_t first = 0; first < n; first += BLOCK) {
         float       *block = values + first;
         const size_t count = n - first < BLOCK ? n - first : BLOCK;
-        if (!pq_rounding_in_doubt(q->scale[index], count, block)) {
+        if (!is_in_doubt(q->scale[index], count, block)) {
             round_block(q, index, count, block);
             continue;
         }

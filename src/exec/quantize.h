@@ -26,11 +26,4 @@ static inline float pq_round_even(float x)
     return (x + magic) - magic;
 }
 
-/**
- * Whether a quotient of values by a scale is halfway between whole numbers in float32:
- * there alone its rounding may not be that of the quotient in double. (A quotient is
- * rounded past no float32, and halves below 2^22 are.)
- */
-bool pq_rounding_in_doubt(float scale, size_t n, const float *values);
-
 #endif

@@ -204,7 +204,9 @@ typedef struct {
 
     void (*add_bytes)(const pq_byte_sum *s, size_t n, const uint8_t *x1,
                       const uint8_t *x2, uint8_t *y);
-    void (*to_bytes)(const pq_byte_code *c, size_t n, const float *x, uint8_t *y);
+    /** Gives whether a quotient was halfway between whole numbers: there alone float32
+     * may round it another way than double. */
+    bool (*to_bytes)(const pq_byte_code *c, size_t n, const float *x, uint8_t *y);
 
     /** x[i] = exp(x[i]) to 2 ulp, between exp(-87.3) and exp(88); a NaN stays one. */
     void (*exponentials)(size_t n, float *x);
