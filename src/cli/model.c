@@ -226,7 +226,8 @@ static const pq_option eval_options[] = {
     PQ_SCALER_OPTION,
     {"engine", 0, "NAME", false, "float32",
      "reference, float32, bf16, int8, integer: see pquant doctor"},
-    {"batch", 0, "N", false, "1024", "events read at a time; does not change the result"},
+    {"batch", 0, "N", false, "0",
+     "events read at a time, 0 = some megabytes of them; does not change the result"},
     {"threads", 0, "N", false, "0", "threads, 0 = all cores; does not change the result"},
     {"limit", 0, "N", false, "0", "at most so many events, 0 = all"},
     {"stride", 0, "N", false, "1", "every N-th event, from the first on"},
@@ -430,7 +431,7 @@ static pq_status eval(const pq_args *args, int *exit_code, pq_err *err)
 
     (void)exit_code;
     PQ_TRY(pq_args_format(args, "table json", &format, err));
-    PQ_TRY(pq_args_size(args, "batch", 1, 1 << 20, &options.predict.batch, err));
+    PQ_TRY(pq_args_size(args, "batch", 0, 1 << 20, &options.predict.batch, err));
     PQ_TRY(pq_args_size(args, "threads", 0, 1024, &options.predict.threads, err));
     PQ_TRY(pq_args_size(args, "limit", 0, SIZE_MAX / 2, &options.predict.limit, err));
     PQ_TRY(pq_args_size(args, "stride", 1, SIZE_MAX / 2, &options.predict.stride, err));

@@ -9,7 +9,7 @@ expect 2 "option '--engine' needs a value NAME" "$pquant" model eval x --engine
 expect 2 "option '--quiet' takes no value" "$pquant" methods --quiet=1
 expect 2 "usage: pquant model info [options] MODEL" "$pquant" model info
 expect 2 "--format: 'xml' is not one of: table json" "$pquant" methods --format xml
-expect 2 "--batch: '0' is not a whole number in 1..1048576" "$pquant" model eval x --data y --batch 0
+expect 2 "--batch: '1048577' is not a whole number in 0..1048576" "$pquant" model eval x --data y --batch 1048577
 expect 2 "nothing is called 'banana'" "$pquant" help banana
 for verb in run validate show plan status merge report "model info" "model eval" "model diff" compress "data info" "data list" "data fetch" "data import" train \
   "data generate" methods layers metrics formats doctor help; do
