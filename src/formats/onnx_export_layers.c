@@ -163,6 +163,23 @@ static pq_status scale(pq_onnx_export *ex, pq_err *err)
     return with_numbers(ex, "Mul", 1, &p->factor, err);
 }
 
+/* A constant of the channels, added to what stands for the node so far. */
+static pq_status add_behind(pq_onnx_export *ex, const char *constant, pq_err *err)
+{
+    char     *before = ex->value[ex->at][PQ_ONNX_OURS];
+    char     *sum    = pq_onnx_name(ex, "");
+    pq_status st     = PQ_OK;
+
+    pq_onnx_gives(ex, PQ_ONNX_OURS, sum);
+    pq_onnx_begin(ex, "Add", 2, (const char *const[]){before, constant},
+                  sum != NULL ? sum : "");
+    pq_onnx_end(ex);
+    pq_free(before);
+    PQ_CHECK(sum != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+cleanup:
+    return st;
+}
+
 /* Dense: Gemm of a vector, else MatMul along the last axis and Add. */
 static pq_status put_dense(pq_onnx_export *ex, const pq_weight *w,
                            const pq_tensor *kernel, pq_err *err)
@@ -190,14 +207,7 @@ static pq_status put_dense(pq_onnx_export *ex, const pq_weight *w,
     }
     pq_onnx_end(ex);
     if (!vector && b != NULL) {
-        char *product = ex->value[ex->at][PQ_ONNX_OURS];
-        char *sum     = pq_onnx_name(ex, "");
-        pq_onnx_gives(ex, PQ_ONNX_OURS, sum);
-        pq_onnx_begin(ex, "Add", 2, (const char *const[]){product, names[1]},
-                      sum != NULL ? sum : "");
-        pq_onnx_end(ex);
-        pq_free(product);
-        PQ_CHECK(sum != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+        PQ_TRY(add_behind(ex, names[1], err));
     }
 cleanup:
     pq_tensor_free(&t);
@@ -304,7 +314,46 @@ static pq_status tt_conv2d(pq_onnx_export *ex, pq_err *err)
     return rebuilt(ex, put_conv, err);
 }
 
-/* Of channels alone, or of images; what is missing of gamma and beta is filled in. */
+static double value_of(const pq_layer *layer, const char *name, size_t c, double other)
+{
+    const pq_weight *w = pq_layer_weight(layer, name);
+
+    return w != NULL ? (double)pq_f32(w->value)[c] : other;
+}
+
+/* Of rows, whose channels ONNX's BatchNormalization would look for among the rows: Mul
+ * and Add. */
+static pq_status rows_norm(pq_onnx_export *ex, size_t channels, pq_err *err)
+{
+    const pq_layer             *layer  = node_of(ex)->layer;
+    const pq_batch_norm_params *p      = layer->params;
+    pq_tensor                  *factor = NULL, *summand = NULL;
+    char                       *names[2] = {NULL};
+    pq_status                   st;
+
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(channels), &factor, err));
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(channels), &summand, err));
+    for (size_t c = 0; c < channels; c++) {
+        const double f = value_of(layer, "gamma", c, 1.0) /
+                         sqrt(value_of(layer, "variance", c, 1.0) + p->epsilon);
+        pq_f32(factor)[c]  = (float)f;
+        pq_f32(summand)[c] = (float)(value_of(layer, "beta", c, 0.0) -
+                                     value_of(layer, "mean", c, 0.0) * f);
+    }
+    PQ_TRY(pq_onnx_put_floats(ex, "factor", factor, &names[0], err));
+    PQ_TRY(pq_onnx_put_floats(ex, "summand", summand, &names[1], err));
+    PQ_TRY(begin(ex, "Mul", PQ_ONNX_OURS, 1, names, err));
+    pq_onnx_end(ex);
+    PQ_TRY(add_behind(ex, names[1], err));
+cleanup:
+    pq_tensor_free(&factor);
+    pq_tensor_free(&summand);
+    free_names(names, 2);
+    return st;
+}
+
+/* Of channels alone, of rows or of images; what is missing of gamma and beta is filled
+ * in. */
 static pq_status batch_norm(pq_onnx_export *ex, pq_err *err)
 {
     static const char *const    names[]  = {"gamma", "beta", "mean", "variance"};
@@ -316,8 +365,9 @@ static pq_status batch_norm(pq_onnx_export *ex, pq_err *err)
     char                       *constants[4] = {NULL};
     pq_status                   st;
 
-    PQ_CHECK(ndim == 1 || ndim == 3, PQ_ERR_UNSUPPORTED,
-             "a BatchNormalization over %zu axes is not written", ndim);
+    if (ndim != 1 && ndim != 3) {
+        return rows_norm(ex, channels, err);
+    }
     for (size_t i = 0; i < 4; i++) {
         const pq_weight *w = pq_layer_weight(layer, names[i]);
         PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(channels), &fill, err));

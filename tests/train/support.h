@@ -239,7 +239,9 @@ static inline void norm_backward(const pq_layer *layer, size_t rows, size_t chan
         if (dgamma != NULL) {
             dgamma[c] += s2;
         }
-        dbeta[c] += s1;
+        if (dbeta != NULL) {
+            dbeta[c] += s1;
+        }
         for (size_t r = 0; r < rows; r++) {
             const double z = (x[r * channels + c] - mean) * inv;
             dx[r * channels + c] +=
@@ -247,6 +249,15 @@ static inline void norm_backward(const pq_layer *layer, size_t rows, size_t chan
                 (dy[r * channels + c] - s1 / (double)rows - z * s2 / (double)rows);
         }
     }
+}
+
+/* Where the gradient of a weight is summed, or NULL where there is no such weight. */
+static inline double *change_of(const oracle *o, size_t node, const pq_layer *layer,
+                                const char *weight)
+{
+    const size_t index = pq_layer_weight_index(layer, weight);
+
+    return index == SIZE_MAX ? NULL : o->change[8 * node + index];
 }
 
 static inline pq_layer_call call_of(const pq_graph *g, size_t i, size_t n, oracle *o,
@@ -316,13 +327,9 @@ static inline void oracle_run(const pq_graph *g, size_t n, const float *x, size_
         pq_layer_call  c    = call_of(g, i, n, o, in, grad_in, shapes);
         if (strcmp(node->layer->kind->name, "batch_norm") == 0) {
             const size_t ch = node->layer->weights[0].value->count;
-            norm_backward(
-                node->layer, n * items(&node->shape) / ch, ch, in[0], c.grad_out,
-                grad_in[0],
-                pq_layer_weight(node->layer, "gamma") == NULL
-                    ? NULL
-                    : o->change[8 * i + pq_layer_weight_index(node->layer, "gamma")],
-                o->change[8 * i + pq_layer_weight_index(node->layer, "beta")]);
+            norm_backward(node->layer, n * items(&node->shape) / ch, ch, in[0],
+                          c.grad_out, grad_in[0], change_of(o, i, node->layer, "gamma"),
+                          change_of(o, i, node->layer, "beta"));
         } else {
             node->layer->kind->backward(&c);
         }
