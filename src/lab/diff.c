@@ -79,7 +79,9 @@ static size_t match(const pq_graph *first, const pq_graph *second, size_t node)
     if (at == SIZE_MAX) {
         return SIZE_MAX;
     }
-    for (size_t i = at + 1; i < first->n_nodes; i++) { /* folded away? */
+    /* folded away? only what has weights takes a BatchNorm in */
+    for (size_t i = at + 1; i < first->n_nodes && first->nodes[at].layer->n_weights > 0;
+         i++) {
         if (first->nodes[i].n_inputs == 1 && first->nodes[i].inputs[0] == at &&
             strcmp(first->nodes[i].layer->kind->name, "batch_norm") == 0 &&
             pq_graph_find(second, first->nodes[i].name) == SIZE_MAX) {

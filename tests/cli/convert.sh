@@ -58,7 +58,7 @@ expect 2 "layer 'pool' (masked_pool) cannot be written as ONNX: no operator of O
   "$pquant" model convert "$work/sets.h5" -o "$work/sets.onnx"
 [ ! -e "$work/sets.onnx" ] || fault "a file was written for a model that ONNX lacks a layer of"
 expect 2 "the ending of '$work/net.xyz' tells no format; give --to" "$pquant" model convert "$work/net.h5" -o "$work/net.xyz"
-expect 2 "--to: 'keras' is not one of pquant, onnx" "$pquant" model convert "$work/net.h5" -o "$work/k" --to keras
+expect 2 "--to: 'torch' is not one of pquant, keras, safetensors, npz, onnx" "$pquant" model convert "$work/net.h5" -o "$work/k" --to torch
 expect 2 "-o OUT is missing" "$pquant" model convert "$work/net.h5"
 expect 2 "an ONNX file holds its architecture" "$pquant" model info "$work/net.onnx" --arch "$work/net.h5"
 [ "$(find "$work" -name '*.tmp.*' -o -name net.xyz -o -name k | wc -l)" = 0 ] || fault "something was left behind"

@@ -62,6 +62,47 @@ Test(diff, what_was_changed_is_where_the_error_is)
     pq_dataset_close(&events);
 }
 
+/* x, then a BatchNorm of two features under a name. */
+static pq_graph *normed(const char *name)
+{
+    static const char *const weights[] = {"mean", "variance", "gamma"};
+    pq_graph                *g         = NULL;
+    pq_layer                *in = NULL, *norm = NULL;
+    const char              *from = "x";
+
+    cr_assert_eq(pq_graph_create(&g, NULL), PQ_OK);
+    cr_assert_eq(pq_layer_create("input", &in, NULL), PQ_OK);
+    cr_assert_eq(pq_layer_set(in, "shape", "[2]", NULL), PQ_OK);
+    cr_assert_eq(pq_graph_add(g, "x", in, 0, NULL, NULL), PQ_OK);
+    cr_assert_eq(pq_layer_create("batch_norm", &norm, NULL), PQ_OK);
+    for (size_t i = 0; i < 3; i++) {
+        pq_tensor *t = NULL;
+        cr_assert_eq(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(2), &t, NULL), PQ_OK);
+        pq_f32(t)[0] = pq_f32(t)[1] = 3.0f;
+        cr_assert_eq(pq_layer_add_weight(norm, weights[i], t, NULL), PQ_OK);
+    }
+    cr_assert_eq(pq_graph_add(g, name, norm, 1, &from, NULL), PQ_OK);
+    cr_assert_eq(pq_graph_check(g, NULL), PQ_OK);
+    return g;
+}
+
+/* The input takes no BatchNorm in, whatever that is called in the other model. */
+Test(diff, inputs_are_compared_with_inputs_where_a_norm_has_another_name)
+{
+    pq_graph       *a = normed("norm"), *b = normed("norm:2");
+    pq_diff         diff = {0};
+    pq_diff_options how  = {.events = 50};
+
+    cr_assert_eq(pq_diff_models(a, b, NULL, 0, &how, &diff, NULL), PQ_OK);
+    cr_assert_eq(diff.n, 1);
+    cr_expect_str_eq(diff.layers[0].name, "x");
+    cr_expect_str_eq(diff.layers[0].measured, "x");
+    cr_expect_eq(diff.layers[0].error, 0.0);
+    pq_diff_free(&diff);
+    pq_graph_free(&a);
+    pq_graph_free(&b);
+}
+
 Test(diff, every_failed_allocation_leaves_nothing_behind)
 {
     pq_dataset     *events = open_events();
