@@ -85,8 +85,7 @@ pq_status pq_model_check_path(const char *path, pq_err *err)
                             "%s: %s is the ending of another format; models are written "
                             "in pquant's own, as .h5",
                             path, ending);
-            pq_err_hint(
-                err, "'pquant model convert' makes ONNX, or an archive of Keras, of one");
+            pq_err_hint(err, "'pquant model convert' writes one for other programs");
             break;
         }
     }

@@ -64,7 +64,7 @@ expect 2 "an ONNX file holds its architecture" "$pquant" model info "$work/net.o
 [ "$(find "$work" -name '*.tmp.*' -o -name net.xyz -o -name k | wc -l)" = 0 ] || fault "something was left behind"
 
 # What writes our own format takes no other one's ending for it.
-for name in small.onnx small.keras small.pt; do
+for name in small.onnx small.keras small.safetensors small.npz small.pt; do
   expect 2 "$work/$name: .${name#*.} is the ending of another format; models are written in pquant's own, as .h5" \
     "$pquant" compress "$work/net.h5" -o "$work/$name" --method quantize:bits=8,activations=false
   [ ! -e "$work/$name" ] || fault "$name was written"
