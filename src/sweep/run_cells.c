@@ -7,8 +7,10 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "core/threads.h"
+#include "io/hdf5.h"
 #include "sweep/key.h"
 #include "sweep/run_inside.h"
+#include "sweep/stamp.h"
 
 /* Whether a worker is just making a prefix that this cell starts with. */
 static bool prefix_at_work(const sweep *s, const pq_cell *cell)
@@ -34,10 +36,58 @@ static bool prefix_at_work(const sweep *s, const pq_cell *cell)
     return false;
 }
 
+/* How the model of an artifact is now; false where there is none, or none that is newer
+ * than this run. */
+static bool stamp_model(const pq_cells *cells, const char *path, char out[PQ_HASH_TEXT])
+{
+    pq_stamp stamp;
+
+    pq_stamp_start(&stamp);
+    pq_stamp_add(&stamp, path);
+    pq_stamp_end(&stamp, out);
+    return !stamp.missing && pq_stamp_since(&stamp, cells->start);
+}
+
+/* Notes what a cell that has ended well has saved: it read it back, whole. */
+static void note_models(sweep *s, const pq_cell *cell)
+{
+    for (size_t k = 1; k <= cell->variant->n_stages; k++) {
+        char *path = pq_artifact_path(s->cells, cell->artifact[k]);
+        char  stamp[PQ_HASH_TEXT];
+        if (path != NULL && json_object_get(s->made, cell->artifact[k]) == NULL &&
+            stamp_model(s->cells, path,
+                        stamp)) { /* forgotten, it is read with more care */
+            (void)json_object_set_new(s->made, cell->artifact[k], json_string(stamp));
+        }
+        pq_free(path);
+    }
+}
+
+/* In a cell's process: opens models of prefixes that are as cells of this run left them
+ * without a process of their own. */
+static void trust_models(const slot *at, const pq_cell *cell)
+{
+    for (size_t k = 1; k <= cell->variant->n_stages; k++) {
+        const char *known =
+            json_string_value(json_object_get(at->made, cell->artifact[k]));
+        char *path =
+            known != NULL ? pq_artifact_path(at->cells, cell->artifact[k]) : NULL;
+        char stamp[PQ_HASH_TEXT];
+        if (path != NULL && stamp_model(at->cells, path, stamp) &&
+            strcmp(stamp, known) == 0) {
+            pq_h5_trust(path); /* which keeps the text */
+        } else {
+            pq_free(path);
+        }
+    }
+}
+
 static pq_status cell_work(void *context, pq_err *err)
 {
     slot             *at       = context;
     const pq_progress progress = pq_worker_progress(&at->worker);
+
+    trust_models(at, &at->cells->cells[at->cell]);
 
     at->options.progress = &progress;
     return pq_cell_compute(at->cells, &at->cells->cells[at->cell], &at->options, err);
@@ -57,6 +107,7 @@ static pq_status start_cell(sweep *s, slot *at, pq_err *err)
         }
         at->cell  = i;
         at->cells = s->cells;
+        at->made  = s->made;
         at->options =
             (pq_cell_options){.threads = cores > s->n_slots ? cores / s->n_slots : 1,
                               .fresh   = s->options->force};
@@ -80,6 +131,7 @@ static pq_status end_cell(sweep *s, const slot *at, pq_worker_state state,
     pq_progress_report(s->options->progress, "cells", s->ended, s->todo,
                        cell->variant->label);
     if (state == PQ_WORKER_OK) {
+        note_models(s, cell);
         return PQ_OK;
     }
     if (state == PQ_WORKER_FAILED &&
@@ -155,6 +207,8 @@ pq_status pq_sweep_compute(sweep *s, pq_err *err)
     s->n_slots = s->options->jobs > 1 ? s->options->jobs : 1;
     PQ_NEW(s->slots, s->n_slots);
     PQ_NEW(workers, s->n_slots);
+    s->made = json_object();
+    PQ_CHECK(s->made != NULL, PQ_ERR_NOMEM, "cannot allocate a list of models");
     if (busy) {
         PQ_TRY(pq_cells_save_model(s->cells, err));
     }
@@ -176,6 +230,8 @@ cleanup:
     }
     pq_free(s->slots);
     pq_free(workers);
+    json_decref(s->made);
+    s->made  = NULL;
     s->slots = NULL;
     return st;
 }

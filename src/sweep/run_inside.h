@@ -14,6 +14,7 @@ typedef struct {
     size_t          cell;
     pq_cell_options options;
     const pq_cells *cells;
+    const json_t   *made; /* of the sweep */
 } slot;
 
 typedef struct {
@@ -25,7 +26,9 @@ typedef struct {
     slot                   *slots;
     size_t                  todo, ended;
     size_t                  first; /* no cell before it waits */
-    pq_shelf               *shelf; /* closed while cells are computed */
+    json_t *made;    /* artifacts that cells of this run have saved: the stamps of their
+                        models */
+    pq_shelf *shelf; /* closed while cells are computed */
 } sweep;
 
 /** Fails once a signal has come. @retval PQ_ERR_INTERRUPTED  What is done is kept. */
