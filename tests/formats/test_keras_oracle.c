@@ -38,7 +38,6 @@ static const char *const refused[][2] = {
     {"batch norm renorm", "'renorm' of BatchNormalization is set"},
     {"prelu", "layer class 'PReLU' is not known"},
     {"layer norm", "layer class 'LayerNormalization' is not known"},
-    {"rescaling", "layer class 'Rescaling' is not known"},
     {"permute", "layer class 'Permute' is not known"},
     {"softmax two axes", "2 axes at once are not read"},
     {"softmax axis 1", "softmax over axis 1 of 3 is not read"},
