@@ -285,7 +285,7 @@ static void describe(pq_text *out)
 {
     const pq_bf16_kernels *kernels = pq_bf16_find();
 
-    pq_text_add(out, "%s, %s", pq_isa_name(pq_cpu_isa()),
+    pq_text_add(out, "%s, %s, bias last", pq_isa_name(pq_cpu_isa()),
                 kernels != NULL ? kernels->name : "no bf16");
 }
 
