@@ -11,6 +11,9 @@
 
 #include "graph/graph.h"
 
+/** Schema of a YAML of layers. */
+#define PQ_STATE_SCHEMA "pquant-layers/1"
+
 /** Names of the arrays that hold a network's scaler, where it has one. */
 #define PQ_STATE_SCALER_MEAN "scaler.mean"
 #define PQ_STATE_SCALER_STD  "scaler.std"
