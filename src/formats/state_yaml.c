@@ -280,7 +280,9 @@ static pq_status add_item(builder *b, const pq_yaml *item, pq_err *err)
     st = add(b, kind, map, &layer, &why);
     if (st != PQ_OK) {
         if (strncmp(why.message, item->file, strlen(item->file)) == 0) {
-            *err = why; /* it tells the place already */
+            if (err != NULL) {
+                *err = why; /* it tells the place already */
+            }
         } else {
             (void)pq_yaml_fail(item, err, st, "%s", why.message);
         }

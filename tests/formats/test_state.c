@@ -198,3 +198,27 @@ Test(state, damage_of_npz_is_one_sentence, .init = setup, .fini = teardown)
                            err.message);
     }
 }
+
+/* Whoever wants no message gives no place for one: a refusal is one all the same. */
+Test(state, layers_in_yaml_are_refused_without_a_message_too, .init = setup,
+     .fini = teardown)
+{
+    static const char *const layers[] = {
+        "schema: pquant-layers/1\ninput: [16]\nlayers:\n  - relu: {of: nobody}\n",
+        "schema: pquant-layers/1\ninput: [16]\nlayers:\n  - nothing\n",
+        "schema: pquant-layers/1\ninput: [16]\nlayers:\n  - dense: {from: x}\n",
+        "schema: pquant-layers/1\ninput: [16]\nlayers:\n  - relu: {of: [[]]}\n",
+        "schema: pquant-layers/2\n",
+    };
+    pq_graph *g = NULL, *net = NULL;
+    char      yaml[200];
+
+    (void)snprintf(yaml, sizeof yaml, "%s.yaml", path);
+    OK(pq_zoo_build("jsc-mlp", 3, &g, err));
+    OK(format("npz")->save(g, path, err));
+    for (size_t k = 0; k < sizeof layers / sizeof *layers; k++) {
+        OK(pq_file_write(yaml, layers[k], strlen(layers[k]), err));
+        cr_expect_neq(pq_model_load(path, yaml, &net, NULL), PQ_OK, "case %zu", k);
+    }
+    pq_graph_free(&g);
+}
