@@ -227,7 +227,7 @@ for file in x.npy x.npz foreign.h5 x.root x.parquet; do
   expect 2 "h5py" "$pquant" data info "$work/$file"
 done
 expect 2 "give all of them as an .npz" "$pquant" model info "$work/x.npy"
-expect 2 "holds no state dict of PyTorch" "$pquant" model info "$work/x.npz"
+expect 2 "a state dict holds weights without their network" "$pquant" model info "$work/x.npz"
 expect 2 "Keras writes one by" "$pquant" model info "$work/foreign.h5"
 
 # -o takes the log along.
