@@ -30,7 +30,6 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
 
     (void)exit_code;
     PQ_TRY(pq_state_template_of(pq_args_get(args, 0), &text, err));
-    PQ_CHECK(!text.failed, PQ_ERR_NOMEM, "cannot allocate a template");
     if (out == NULL) {
         say_lines(text.text);
         goto cleanup;

@@ -94,6 +94,19 @@ FILE *pq_file_stream(const char *path)
     return fd >= 0 ? fdopen(fd, "rb") : NULL;
 }
 
+size_t pq_file_start(const char *path, void *out, size_t n)
+{
+    FILE  *f    = pq_file_stream(path);
+    size_t have = 0;
+
+    memset(out, 0, n);
+    if (f != NULL) {
+        have = fread(out, 1, n, f);
+        (void)fclose(f);
+    }
+    return have;
+}
+
 int pq_file_new(const char *path)
 {
     struct stat s;

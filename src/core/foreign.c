@@ -39,13 +39,14 @@ static const struct {
      "an HDF5 of another layout: rewrite it with h5py as " OWN_EVENTS},
 };
 
-static size_t read_bytes(const char *path, long from_end, char *out, size_t n)
+/* The last n bytes of a file, or all that it has; how many. */
+static size_t read_end(const char *path, char *out, size_t n)
 {
     FILE  *f    = pq_file_stream(path);
     size_t have = 0;
 
     if (f != NULL) {
-        if (from_end > 0 && fseek(f, -from_end, SEEK_END) != 0) {
+        if (fseek(f, -(long)n, SEEK_END) != 0) {
             rewind(f);
         }
         have = fread(out, 1, n, f);
@@ -56,8 +57,8 @@ static size_t read_bytes(const char *path, long from_end, char *out, size_t n)
 
 const char *pq_foreign_way(const char *path, bool model)
 {
-    char         start[8] = {0};
-    const size_t n        = read_bytes(path, 0, start, sizeof start);
+    char         start[8];
+    const size_t n = pq_file_start(path, start, sizeof start);
 
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (n >= kinds[i].bytes && memcmp(start, kinds[i].start, kinds[i].bytes) == 0) {
@@ -71,7 +72,7 @@ bool pq_foreign_zip_has(const char *path, const char *end)
 {
     const size_t length = strlen(end);
     char        *tail   = pq_calloc(TAIL, 1);
-    size_t       n      = tail != NULL ? read_bytes(path, TAIL, tail, TAIL) : 0;
+    size_t       n      = tail != NULL ? read_end(path, tail, TAIL) : 0;
     bool         found  = false;
 
     for (size_t i = 0; !found && i + length <= n; i++) {

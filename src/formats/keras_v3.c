@@ -23,15 +23,9 @@ static const char *const roots[] = {"layers", "_layer_checkpoint_dependencies"};
 
 bool pq_keras_is_archive(const char *path)
 {
-    uint8_t start[4] = {0};
-    FILE   *f        = pq_file_stream(path);
-    size_t  n;
+    uint8_t      start[4];
+    const size_t n = pq_file_start(path, start, sizeof start);
 
-    if (f == NULL) {
-        return false;
-    }
-    n = fread(start, 1, sizeof start, f);
-    (void)fclose(f);
     return pq_zip_looks(start, n) && pq_foreign_zip_has(path, "config.json") &&
            pq_foreign_zip_has(path, "model.weights.h5");
 }

@@ -5,7 +5,6 @@
  *
  * Source: numpy.lib.format (NEP 1).
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,10 +29,10 @@ static const struct {
              {"u2", PQ_DTYPE_U16}, {"i4", PQ_DTYPE_I32}, {"u4", PQ_DTYPE_U32},
              {"i8", PQ_DTYPE_I64}};
 
+/* What is read: [n], each taken by the network. */
 typedef struct {
-    char    *bytes;
-    pq_zip   zip;
-    pq_state state;
+    size_t      n;
+    pq_tensor **arrays;
 } reader;
 
 /* The start of an array. */
@@ -46,16 +45,10 @@ typedef struct {
 
 static bool recognises(const char *path)
 {
-    char   start[4] = {0};
-    FILE  *f        = pq_file_stream(path);
-    size_t n;
+    uint8_t      start[4];
+    const size_t n = pq_file_start(path, start, sizeof start);
 
-    if (f == NULL) {
-        return false;
-    }
-    n = fread(start, 1, sizeof start, f);
-    (void)fclose(f);
-    return pq_zip_looks((const uint8_t *)start, n) && pq_foreign_zip_has(path, ".npy") &&
+    return pq_zip_looks(start, n) && pq_foreign_zip_has(path, ".npy") &&
            !pq_foreign_zip_has(path, "data.pkl");
 }
 
@@ -165,10 +158,7 @@ static pq_status place(const header *h, const char *data, pq_tensor **out, pq_er
     }
     PQ_TRY(pq_tensor_create(h->dtype, shape, &stored, err));
     memcpy(stored->data, data, stored->count * pq_dtype_bytes(h->dtype));
-    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, shape, &values, err));
-    for (size_t i = 0; i < stored->count; i++) {
-        pq_f32(values)[i] = (float)pq_tensor_get(stored, i);
-    }
+    PQ_TRY(pq_tensor_convert(stored, PQ_DTYPE_F32, &values, err));
     if (h->by_columns && shape.ndim > 1) {
         PQ_TRY(pq_tensor_permute(values, back, out, err));
     } else {
@@ -181,97 +171,92 @@ cleanup:
     return st;
 }
 
-static pq_status read_one(const void *file, size_t at, pq_tensor **out, pq_err *err)
+static pq_status read_one(void *file, size_t at, pq_tensor **out, pq_err *err)
 {
-    const pq_zip_member *m     = &((const reader *)file)->zip.members[at];
-    char                *bytes = NULL;
-    header               h     = {0};
-    pq_status            st;
+    reader *r = file;
 
-    PQ_TRY(pq_zip_content(m, &bytes, err));
-    PQ_TRY(read_header(bytes, m->n, &h, err));
-    PQ_TRY(place(&h, bytes + h.data, out, err));
-cleanup:
-    pq_free(bytes);
-    return st;
+    (void)err;
+    *out          = r->arrays[at];
+    r->arrays[at] = NULL;
+    return PQ_OK;
 }
 
-static pq_status list_members(reader *r, pq_err *err)
+static void close_reader(void *file)
+{
+    reader *r = file;
+
+    for (size_t i = 0; i < r->n; i++) {
+        pq_tensor_free(&r->arrays[i]);
+    }
+    pq_free(r->arrays);
+    pq_free(r);
+}
+
+/* Unpacks a member into the next array. */
+static pq_status read_member(reader *r, const pq_zip_member *m, pq_state *state,
+                             pq_err *err)
 {
     char     *bytes = NULL;
-    pq_status st    = PQ_OK;
+    header    h     = {0};
+    pq_status st;
 
-    for (size_t i = 0; i < r->zip.n; i++) {
-        const pq_zip_member *m = &r->zip.members[i];
-        header               h = {0};
-        if (m->name_bytes < 5 || memcmp(m->name + m->name_bytes - 4, ".npy", 4) != 0) {
-            continue;
-        }
-        PQ_TRY(pq_zip_content(m, &bytes, err));
-        st = read_header(bytes, m->n, &h, err);
-        if (st != PQ_OK) {
-            pq_err_context(err, "'%.*s'", m->name_bytes < 100 ? (int)m->name_bytes : 100,
-                           m->name);
-            goto cleanup;
-        }
-        pq_free(bytes);
-        bytes = NULL;
-        PQ_TRY(pq_state_add(&r->state, m->name, m->name_bytes - 4, &h.shape, i, err));
+    PQ_TRY(pq_zip_content(m, &bytes, err));
+    st = read_header(bytes, m->n, &h, err);
+    st = st == PQ_OK ? place(&h, bytes + h.data, &r->arrays[r->n], err) : st;
+    if (st != PQ_OK) {
+        pq_err_context(err, "'%.*s'", m->name_bytes < 100 ? (int)m->name_bytes : 100,
+                       m->name);
+        goto cleanup;
     }
+    PQ_TRY(pq_state_add(state, m->name, m->name_bytes - 4, &h.shape, r->n++, err));
 cleanup:
     pq_free(bytes);
     return st;
 }
 
-static void close_reader(reader *r)
+static pq_status read_members(reader *r, const char *bytes, size_t n, pq_state *state,
+                              pq_err *err)
 {
-    pq_state_free(&r->state);
-    pq_zip_free(&r->zip);
-    pq_free(r->bytes);
-}
-
-static pq_status open_reader(const char *path, reader *r, pq_err *err)
-{
-    size_t    n = 0;
+    pq_zip    zip = {0};
     pq_status st;
 
-    PQ_TRY(pq_file_read(path, max_bytes, &r->bytes, &n, err));
-    r->state.file = r;
-    r->state.read = read_one;
-    st            = pq_zip_open((const uint8_t *)r->bytes, n, &r->zip, err);
-    st            = st == PQ_OK ? list_members(r, err) : st;
+    PQ_TRY(pq_zip_open((const uint8_t *)bytes, n, &zip, err));
+    PQ_NEW(r->arrays, zip.n);
+    for (size_t i = 0; i < zip.n; i++) {
+        const pq_zip_member *m = &zip.members[i];
+        if (m->name_bytes > 4 && memcmp(m->name + m->name_bytes - 4, ".npy", 4) == 0) {
+            PQ_TRY(read_member(r, m, state, err));
+        }
+    }
+cleanup:
+    pq_zip_free(&zip);
+    return st;
+}
+
+pq_status pq_npz_open(const char *path, pq_state *out, pq_err *err)
+{
+    reader   *r     = NULL;
+    char     *bytes = NULL;
+    size_t    n     = 0;
+    pq_status st;
+
+    PQ_NEW(r, 1);
+    out->file  = r;
+    out->read  = read_one;
+    out->close = close_reader;
+    PQ_TRY(pq_file_read(path, max_bytes, &bytes, &n, err));
+    st = read_members(r, bytes, n, out, err);
     if (st != PQ_OK) {
         pq_err_context(err, "%s", path);
     }
 cleanup:
+    pq_free(bytes);
     return st;
 }
 
 static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err *err)
 {
-    reader    r = {0};
-    pq_status st;
-
-    PQ_TRY(open_reader(path, &r, err));
-    st = pq_state_build(&r.state, arch, out, err);
-    if (st != PQ_OK) {
-        pq_err_context(err, "%s", path);
-    }
-cleanup:
-    close_reader(&r);
-    return st;
-}
-
-pq_status pq_npz_template(const char *path, pq_text *out, pq_err *err)
-{
-    reader    r = {0};
-    pq_status st;
-
-    PQ_TRY(open_reader(path, &r, err));
-    pq_state_template(&r.state, out);
-cleanup:
-    close_reader(&r);
-    return st;
+    return pq_state_load(pq_npz_open, path, arch, out, err);
 }
 
 /* An .npy of an array of float32. */
@@ -311,25 +296,6 @@ cleanup:
     return st;
 }
 
-/* A weight with its channels last, as Keras and Flax have it. */
-static pq_status turned(const pq_tensor *t, bool kernel, pq_tensor **out, pq_err *err)
-{
-    static const size_t dense[] = {1, 0}, conv[] = {1, 2, 3, 0};
-
-    return kernel && t->shape.ndim == 2   ? pq_tensor_permute(t, dense, out, err)
-           : kernel && t->shape.ndim == 4 ? pq_tensor_permute(t, conv, out, err)
-                                          : pq_tensor_clone(t, out, err);
-}
-
-/* Flax's name of a weight of ours. */
-static const char *flax_name(const char *weight)
-{
-    return strcmp(weight, "gamma") == 0      ? "scale"
-           : strcmp(weight, "beta") == 0     ? "bias"
-           : strcmp(weight, "variance") == 0 ? "var"
-                                             : weight;
-}
-
 /* The archive being written: [n] of each, all owned. */
 typedef struct {
     size_t       n;
@@ -338,37 +304,19 @@ typedef struct {
     char       **names;
 } writer;
 
-/* Adds an array. Takes the name. */
-static pq_status put_array(writer *w, char *name, const pq_tensor *t, pq_err *err)
+static pq_status put_array(void *context, const char *name, const pq_tensor *t,
+                           pq_err *err)
 {
+    writer   *w      = context;
+    char     *member = pq_format("%s.npy", name);
     pq_status st;
 
-    w->names[w->n] = name;
-    PQ_CHECK(name != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    w->names[w->n] = member;
+    PQ_CHECK(member != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
     PQ_TRY(array_text(t, &w->bytes[w->n], err));
-    w->parts[w->n] = (pq_zip_part){name, w->bytes[w->n].text, w->bytes[w->n].length};
+    w->parts[w->n] = (pq_zip_part){member, w->bytes[w->n].text, w->bytes[w->n].length};
 cleanup:
     w->n++;
-    return st;
-}
-
-static pq_status put_layer(writer *w, const pq_node *node, pq_err *err)
-{
-    const bool cores = node->layer->kind->form == PQ_FORM_CORES ||
-                       node->layer->kind->form == PQ_FORM_WINDOW_CORES;
-    pq_tensor *t  = NULL;
-    pq_status  st = PQ_OK;
-
-    for (size_t i = 0; i < node->layer->n_weights; i++) {
-        const pq_weight *weight = &node->layer->weights[i];
-        PQ_TRY(turned(weight->value, !cores && strcmp(weight->name, "kernel") == 0, &t,
-                      err));
-        PQ_TRY(put_array(w, pq_format("%s/%s.npy", node->name, flax_name(weight->name)),
-                         t, err));
-        pq_tensor_free(&t);
-    }
-cleanup:
-    pq_tensor_free(&t);
     return st;
 }
 
@@ -381,19 +329,10 @@ static pq_status save(const pq_graph *graph, const char *path, pq_err *err)
     for (size_t i = 0; i < graph->n_nodes; i++) {
         n += graph->nodes[i].layer->n_weights;
     }
-    PQ_TRY(pq_state_check_grids(graph, err));
     PQ_NEW(w.parts, n);
     PQ_NEW(w.bytes, n);
     PQ_NEW(w.names, n);
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        PQ_TRY(put_layer(&w, &graph->nodes[i], err));
-    }
-    if (graph->scaler_mean != NULL) {
-        PQ_TRY(put_array(&w, pq_format("%s", PQ_STATE_SCALER_MEAN ".npy"),
-                         graph->scaler_mean, err));
-        PQ_TRY(put_array(&w, pq_format("%s", PQ_STATE_SCALER_STD ".npy"),
-                         graph->scaler_std, err));
-    }
+    PQ_TRY(pq_state_write(graph, PQ_STATE_FLAX, put_array, &w, err));
     PQ_TRY(pq_zip_write(path, w.parts, w.n, err));
 cleanup:
     for (size_t i = 0; i < w.n; i++) {

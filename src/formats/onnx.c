@@ -23,14 +23,9 @@ enum { HEAD_BYTES = 64 };
  * must be a graph somewhere: that is for the reader to say. */
 static bool recognises(const char *path)
 {
-    uint8_t      start[HEAD_BYTES] = {0};
-    FILE        *f                 = pq_file_stream(path);
-    const size_t n                 = f != NULL ? fread(start, 1, sizeof start, f) : 0;
-    const size_t name              = strlen(path);
+    uint8_t      start[HEAD_BYTES];
+    const size_t n = pq_file_start(path, start, sizeof start), name = strlen(path);
 
-    if (f != NULL) {
-        (void)fclose(f);
-    }
     return (name > 5 && strcmp(path + name - 5, ".onnx") == 0) ||
            (n > 4 && start[0] == 0x08 && start[1] >= 1 && start[1] <= 32 &&
             (start[2] == 0x12 || start[2] == 0x3a || start[2] == 0x42));

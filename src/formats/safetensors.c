@@ -5,7 +5,6 @@
  *
  * Source: https://github.com/huggingface/safetensors, README.md and safetensors/src.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,7 +38,6 @@ typedef struct {
     const uint8_t *buffer;
     size_t         n; /* bytes of the buffer */
     array         *arrays;
-    pq_state       state;
 } reader;
 
 static uint64_t little(const char *bytes)
@@ -54,15 +52,9 @@ static uint64_t little(const char *bytes)
 
 static bool recognises(const char *path)
 {
-    char   start[LENGTH_BYTES + 1] = {0};
-    FILE  *f                       = pq_file_stream(path);
-    size_t n;
+    char         start[LENGTH_BYTES + 1];
+    const size_t n = pq_file_start(path, start, sizeof start);
 
-    if (f == NULL) {
-        return false;
-    }
-    n = fread(start, 1, sizeof start, f);
-    (void)fclose(f);
     return n == sizeof start && start[LENGTH_BYTES] == '{' &&
            little(start) <= MAX_HEADER &&
            little(start) <= pq_file_bytes(path) - LENGTH_BYTES;
@@ -156,7 +148,8 @@ cleanup:
     return st;
 }
 
-static pq_status read_header(reader *r, const json_t *header, pq_err *err)
+static pq_status read_header(reader *r, const json_t *header, pq_state *state,
+                             pq_err *err)
 {
     const char *name;
     json_t     *entry;
@@ -174,7 +167,7 @@ static pq_status read_header(reader *r, const json_t *header, pq_err *err)
             pq_err_context(err, "array '%.100s'", name);
             goto cleanup;
         }
-        PQ_TRY(pq_state_add(&r->state, name, strlen(name), &r->arrays[n].shape, n, err));
+        PQ_TRY(pq_state_add(state, name, strlen(name), &r->arrays[n].shape, n, err));
         n++;
     }
     PQ_TRY(check_cover(r, n, err));
@@ -182,7 +175,7 @@ cleanup:
     return st;
 }
 
-static pq_status read_one(const void *file, size_t at, pq_tensor **out, pq_err *err)
+static pq_status read_one(void *file, size_t at, pq_tensor **out, pq_err *err)
 {
     const reader *r      = file;
     const array  *a      = &r->arrays[at];
@@ -191,93 +184,64 @@ static pq_status read_one(const void *file, size_t at, pq_tensor **out, pq_err *
 
     PQ_TRY(pq_tensor_create(a->dtype, a->shape, &stored, err));
     memcpy(stored->data, r->buffer + a->begin, a->end - a->begin);
-    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, a->shape, out, err));
-    for (size_t i = 0; i < stored->count; i++) {
-        pq_f32(*out)[i] = (float)pq_tensor_get(stored, i);
-    }
+    PQ_TRY(pq_tensor_convert(stored, PQ_DTYPE_F32, out, err));
 cleanup:
     pq_tensor_free(&stored);
     return st;
 }
 
-static void close_reader(reader *r)
+static void close_reader(void *file)
 {
-    pq_state_free(&r->state);
+    reader *r = file;
+
     pq_free(r->arrays);
     pq_free(r->bytes);
+    pq_free(r);
 }
 
-static pq_status open_reader(const char *path, reader *r, pq_err *err)
+/* Parses the header of the n bytes of the file. */
+static pq_status parse(reader *r, size_t n, pq_state *state, pq_err *err)
 {
-    size_t       n      = 0, length;
+    const size_t length = n >= LENGTH_BYTES ? (size_t)little(r->bytes) : SIZE_MAX;
     json_t      *header = NULL;
     json_error_t why;
     pq_status    st;
 
-    PQ_TRY(pq_file_read(path, max_bytes, &r->bytes, &n, err));
-    length = n >= LENGTH_BYTES ? (size_t)little(r->bytes) : SIZE_MAX;
     PQ_CHECK(length <= MAX_HEADER && length <= n - LENGTH_BYTES, PQ_ERR_FORMAT,
-             "%s: the header is longer than the file", path);
+             "the header is longer than the file");
     header = json_loadb(r->bytes + LENGTH_BYTES, length, JSON_REJECT_DUPLICATES, &why);
-    PQ_CHECK(json_is_object(header), PQ_ERR_FORMAT, "%s: the header is no JSON: %s", path,
+    PQ_CHECK(json_is_object(header), PQ_ERR_FORMAT, "the header is no JSON: %s",
              header == NULL ? why.text : "not an object");
-    r->buffer     = (const uint8_t *)r->bytes + LENGTH_BYTES + length;
-    r->n          = n - LENGTH_BYTES - length;
-    r->state.file = r;
-    r->state.read = read_one;
-    st            = read_header(r, header, err);
-    if (st != PQ_OK) {
-        pq_err_context(err, "%s", path);
-    }
+    r->buffer = (const uint8_t *)r->bytes + LENGTH_BYTES + length;
+    r->n      = n - LENGTH_BYTES - length;
+    PQ_TRY(read_header(r, header, state, err));
 cleanup:
     json_decref(header);
     return st;
 }
 
-static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err *err)
+pq_status pq_safetensors_open(const char *path, pq_state *out, pq_err *err)
 {
-    reader    r = {0};
+    reader   *r = NULL;
+    size_t    n = 0;
     pq_status st;
 
-    PQ_TRY(open_reader(path, &r, err));
-    st = pq_state_build(&r.state, arch, out, err);
+    PQ_NEW(r, 1);
+    out->file  = r;
+    out->read  = read_one;
+    out->close = close_reader;
+    PQ_TRY(pq_file_read(path, max_bytes, &r->bytes, &n, err));
+    st = parse(r, n, out, err);
     if (st != PQ_OK) {
         pq_err_context(err, "%s", path);
     }
 cleanup:
-    close_reader(&r);
     return st;
 }
 
-pq_status pq_safetensors_template(const char *path, pq_text *out, pq_err *err)
+static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err *err)
 {
-    reader    r = {0};
-    pq_status st;
-
-    PQ_TRY(open_reader(path, &r, err));
-    pq_state_template(&r.state, out);
-cleanup:
-    close_reader(&r);
-    return st;
-}
-
-/* What PyTorch calls a weight of ours. */
-static const char *torch_name(const char *weight)
-{
-    return strcmp(weight, "kernel") == 0 || strcmp(weight, "gamma") == 0 ? "weight"
-           : strcmp(weight, "beta") == 0                                 ? "bias"
-           : strcmp(weight, "mean") == 0                                 ? "running_mean"
-           : strcmp(weight, "variance") == 0                             ? "running_var"
-                                                                         : weight;
-}
-
-/* A weight in PyTorch's order of axes. */
-static pq_status turned(const pq_tensor *t, bool kernel, pq_tensor **out, pq_err *err)
-{
-    static const size_t first[] = {0, 3, 1, 2};
-
-    return kernel && t->shape.ndim == 4 ? pq_tensor_permute(t, first, out, err)
-                                        : pq_tensor_clone(t, out, err);
+    return pq_state_load(pq_safetensors_open, path, arch, out, err);
 }
 
 /* The file being written. */
@@ -286,8 +250,10 @@ typedef struct {
     pq_text buffer;
 } writer;
 
-static pq_status put_array(writer *w, const char *key, const pq_tensor *t, pq_err *err)
+static pq_status put_array(void *context, const char *key, const pq_tensor *t,
+                           pq_err *err)
 {
+    writer      *w     = context;
     const size_t begin = w->buffer.length;
     json_t      *shape = json_array();
     pq_status    st;
@@ -305,31 +271,6 @@ static pq_status put_array(writer *w, const char *key, const pq_tensor *t, pq_er
         PQ_ERR_NOMEM, "cannot allocate a file");
 cleanup:
     json_decref(shape);
-    return st;
-}
-
-static pq_status put_layer(writer *w, const pq_node *node, pq_err *err)
-{
-    const pq_layer *layer = node->layer;
-    const bool      cores =
-        layer->kind->form == PQ_FORM_CORES || layer->kind->form == PQ_FORM_WINDOW_CORES;
-    pq_tensor *t   = NULL;
-    char      *key = NULL;
-    pq_status  st  = PQ_OK;
-
-    for (size_t i = 0; i < layer->n_weights; i++) {
-        const pq_weight *weight = &layer->weights[i];
-        const bool       kernel = !cores && strcmp(weight->name, "kernel") == 0;
-        PQ_TRY(turned(weight->value, kernel, &t, err));
-        pq_free(key);
-        key = pq_format("%s.%s", node->name, torch_name(weight->name));
-        PQ_CHECK(key != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
-        PQ_TRY(put_array(w, key, t, err));
-        pq_tensor_free(&t);
-    }
-cleanup:
-    pq_free(key);
-    pq_tensor_free(&t);
     return st;
 }
 
@@ -355,14 +296,7 @@ static pq_status save(const pq_graph *graph, const char *path, pq_err *err)
     PQ_CHECK(w.header != NULL &&
                  json_object_set_new(w.header, "__metadata__", metadata_of(graph)) == 0,
              PQ_ERR_NOMEM, "cannot allocate a header");
-    PQ_TRY(pq_state_check_grids(graph, err));
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        PQ_TRY(put_layer(&w, &graph->nodes[i], err));
-    }
-    if (graph->scaler_mean != NULL) {
-        PQ_TRY(put_array(&w, PQ_STATE_SCALER_MEAN, graph->scaler_mean, err));
-        PQ_TRY(put_array(&w, PQ_STATE_SCALER_STD, graph->scaler_std, err));
-    }
+    PQ_TRY(pq_state_write(graph, PQ_STATE_TORCH, put_array, &w, err));
     text = json_dumps(w.header, JSON_COMPACT);
     PQ_CHECK(text != NULL, PQ_ERR_NOMEM, "cannot allocate a header");
     const size_t n = (strlen(text) + ALIGN - 1) / ALIGN * ALIGN;

@@ -12,13 +12,13 @@ static const double image_mean[]      = {0.485, 0.456, 0.406},
                     image_std[]       = {0.229, 0.224, 0.225};
 static const char *const image_nets[] = {"resnet20", "resnet32", "resnet44", "resnet56"};
 
-/* What a weight of ours is called in PyTorch, Flax and Keras. */
+/* What a weight of ours is called in PyTorch and Flax (by pq_state_style), and Keras. */
 static const struct {
     const char *ours, *theirs[3];
-} names[] = {{"kernel", {"weight", "kernel", NULL}},
-             {"bias", {"bias", NULL, NULL}},
+} names[] = {{"kernel", {"weight", "kernel", "kernel"}},
+             {"bias", {"bias", "bias", "bias"}},
              {"gamma", {"weight", "scale", "gamma"}},
-             {"beta", {"bias", "beta", NULL}},
+             {"beta", {"bias", "bias", "beta"}},
              {"mean", {"running_mean", "mean", "moving_mean"}},
              {"variance", {"running_var", "var", "moving_variance"}}};
 
@@ -67,6 +67,9 @@ void pq_state_free(pq_state *state)
         pq_free(state->entries[i].name);
     }
     pq_free(state->entries);
+    if (state->close != NULL) {
+        state->close(state->file);
+    }
     *state = (pq_state){0};
 }
 
@@ -102,7 +105,7 @@ static pq_state_entry *find(pq_state *state, const char *module, size_t bytes,
 {
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         for (size_t t = 0; t < 3 && strcmp(names[k].ours, what) == 0; t++) {
-            for (size_t i = 0; names[k].theirs[t] != NULL && i < state->n; i++) {
+            for (size_t i = 0; i < state->n; i++) {
                 pq_state_entry *e = &state->entries[i];
                 if (!e->used && is_of(e->name, module, bytes, names[k].theirs[t])) {
                     return e;
@@ -275,20 +278,6 @@ cleanup:
     return st;
 }
 
-pq_status pq_state_check_grids(const pq_graph *graph, pq_err *err)
-{
-    pq_status st = PQ_OK;
-
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        PQ_CHECK(graph->nodes[i].quant == NULL, PQ_ERR_UNSUPPORTED,
-                 "layer '%s': its values lie on a grid, which arrays of weights do not "
-                 "tell; write ONNX or .h5",
-                 graph->nodes[i].name);
-    }
-cleanup:
-    return st;
-}
-
 static bool is_yaml(const char *arch)
 {
     const char *dot = strrchr(arch, '.');
@@ -296,14 +285,11 @@ static bool is_yaml(const char *arch)
     return dot != NULL && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0);
 }
 
-pq_status pq_state_build(pq_state *state, const char *arch, pq_graph **out, pq_err *err)
+static pq_status build(pq_state *state, const char *arch, pq_graph **out, pq_err *err)
 {
     pq_graph *graph = NULL;
     pq_status st;
 
-    if (arch == NULL) {
-        return refuse_nameless(err);
-    }
     PQ_CHECK(state->n > 0, PQ_ERR_FORMAT, "holds no tensors");
     PQ_TRY(is_yaml(arch) ? pq_state_from_yaml(state, arch, &graph, err)
                          : from_zoo(state, arch, &graph, err));
@@ -319,14 +305,33 @@ cleanup:
     return st;
 }
 
+pq_status pq_state_load(pq_state_open *open, const char *path, const char *arch,
+                        pq_graph **out, pq_err *err)
+{
+    pq_state  state = {0};
+    pq_status st;
+
+    if (arch != NULL) { /* without one nothing of the file is of use */
+        PQ_TRY(open(path, &state, err));
+    }
+    st = arch != NULL ? build(&state, arch, out, err) : refuse_nameless(err);
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s", path);
+    }
+cleanup:
+    pq_state_free(&state);
+    return st;
+}
+
 pq_status pq_state_template_of(const char *path, pq_text *out, pq_err *err)
 {
     static const struct {
-        const char *format;
-        pq_status (*give)(const char *path, pq_text *out, pq_err *err);
-    } readers[] = {{"safetensors", pq_safetensors_template},
-                   {"npz", pq_npz_template},
-                   {"torch", pq_torch_template}};
+        const char    *format;
+        pq_state_open *open;
+    } readers[]     = {{"safetensors", pq_safetensors_open},
+                       {"npz", pq_npz_open},
+                       {"torch", pq_torch_open}};
+    pq_state  state = {0};
     pq_status st;
 
     PQ_TRY(pq_file_check(path, err));
@@ -334,13 +339,89 @@ pq_status pq_state_template_of(const char *path, pq_text *out, pq_err *err)
         for (size_t f = 0; pq_formats[f] != NULL; f++) {
             if (strcmp(pq_formats[f]->name, readers[i].format) == 0 &&
                 pq_formats[f]->recognises(path)) {
-                return readers[i].give(path, out, err);
+                PQ_TRY(readers[i].open(path, &state, err));
+                st = pq_state_template(&state, out, err);
+                goto cleanup;
             }
         }
     }
     PQ_FAIL(PQ_ERR_FORMAT,
             "%s: is no state dict: safetensors, an .npz of NumPy or a file of torch.save",
             path);
+cleanup:
+    pq_state_free(&state);
+    return st;
+}
+
+/* What a weight of ours is called in a style. */
+static const char *styled_name(const char *weight, pq_state_style style)
+{
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        if (strcmp(names[k].ours, weight) == 0) {
+            return names[k].theirs[style];
+        }
+    }
+    return weight;
+}
+
+/* A kernel in a style's order of axes. */
+static pq_status turn(const pq_tensor *t, pq_state_style style, pq_tensor **out,
+                      pq_err *err)
+{
+    static const size_t conv[][4] = {{0, 3, 1, 2}, {1, 2, 3, 0}}, dense[] = {1, 0};
+
+    return t->shape.ndim == 4 ? pq_tensor_permute(t, conv[style], out, err)
+           : style == PQ_STATE_FLAX && t->shape.ndim == 2
+               ? pq_tensor_permute(t, dense, out, err)
+               : pq_tensor_clone(t, out, err);
+}
+
+static pq_status write_layer(const pq_node *node, pq_state_style style, pq_state_sink put,
+                             void *context, pq_err *err)
+{
+    const pq_layer *layer = node->layer;
+    pq_tensor      *t     = NULL;
+    char           *name  = NULL;
+    pq_status       st    = PQ_OK;
+
+    for (size_t i = 0; i < layer->n_weights; i++) {
+        const pq_weight *w = &layer->weights[i];
+        pq_free(name);
+        name = pq_format("%s%c%s", node->name, style == PQ_STATE_TORCH ? '.' : '/',
+                         styled_name(w->name, style));
+        PQ_CHECK(name != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+        if (strcmp(w->name, "kernel") == 0) {
+            PQ_TRY(turn(w->value, style, &t, err));
+            PQ_TRY(put(context, name, t, err));
+            pq_tensor_free(&t);
+        } else { /* cores of trains and rings have an order of their own */
+            PQ_TRY(put(context, name, w->value, err));
+        }
+    }
+cleanup:
+    pq_free(name);
+    pq_tensor_free(&t);
+    return st;
+}
+
+pq_status pq_state_write(const pq_graph *graph, pq_state_style style, pq_state_sink put,
+                         void *context, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        PQ_CHECK(graph->nodes[i].quant == NULL, PQ_ERR_UNSUPPORTED,
+                 "layer '%s': its values lie on a grid, which arrays of weights do not "
+                 "tell; write ONNX or .h5",
+                 graph->nodes[i].name);
+    }
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        PQ_TRY(write_layer(&graph->nodes[i], style, put, context, err));
+    }
+    if (graph->scaler_mean != NULL) {
+        PQ_TRY(put(context, PQ_STATE_SCALER_MEAN, graph->scaler_mean, err));
+        PQ_TRY(put(context, PQ_STATE_SCALER_STD, graph->scaler_std, err));
+    }
 cleanup:
     return st;
 }

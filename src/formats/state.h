@@ -30,10 +30,16 @@ typedef struct {
 typedef struct {
     size_t          n;
     pq_state_entry *entries; /**< [n], owned, in the file's order */
-    const void     *file;    /**< the reader's own */
-    /** The array as float32, in its own order of axes. */
-    pq_status (*read)(const void *file, size_t at, pq_tensor **out, pq_err *err);
+    void           *file;    /**< the reader's own */
+    /** The array as float32, in its own order of axes; asked for once. */
+    pq_status (*read)(void *file, size_t at, pq_tensor **out, pq_err *err);
+    void (*close)(void *file); /**< frees what the reader owns */
 } pq_state;
+
+/** Opens a file; messages name it. Caller frees `out`, also on failure. */
+typedef pq_status pq_state_open(const char *path, pq_state *out, pq_err *err);
+
+extern pq_state_open pq_torch_open, pq_safetensors_open, pq_npz_open;
 
 /** Appends an entry. What no network reads ("num_batches_tracked") is left out. */
 pq_status pq_state_add(pq_state *state, const char *name, size_t name_bytes,
@@ -41,17 +47,29 @@ pq_status pq_state_add(pq_state *state, const char *name, size_t name_bytes,
 void      pq_state_free(pq_state *state);
 
 /**
- * The network with its weights.
+ * Opens a file and gives the network with its weights.
  *
  * @param[in] arch  name of the zoo, or path of a YAML of layers; NULL is refused with the
  *                  way out
  * @retval PQ_ERR_SHAPE   An array does not fit its layer: both are named.
  * @retval PQ_ERR_FORMAT  Arrays are missing, or belong to no layer.
  */
-pq_status pq_state_build(pq_state *state, const char *arch, pq_graph **out, pq_err *err);
+pq_status pq_state_load(pq_state_open *open, const char *path, const char *arch,
+                        pq_graph **out, pq_err *err);
 
-/** Refuses a network with grids on values, which arrays cannot tell. */
-pq_status pq_state_check_grids(const pq_graph *graph, pq_err *err);
+/** Whose names and order of axes arrays are written with. */
+typedef enum { PQ_STATE_TORCH, PQ_STATE_FLAX } pq_state_style;
+
+/** Takes an array that is to be written: "fc1.weight", or "fc1/kernel". */
+typedef pq_status (*pq_state_sink)(void *context, const char *name, const pq_tensor *t,
+                                   pq_err *err);
+
+/**
+ * Gives all arrays of a network, and its scaler.
+ * @retval PQ_ERR_UNSUPPORTED  Values lie on a grid, which arrays cannot tell.
+ */
+pq_status pq_state_write(const pq_graph *graph, pq_state_style style, pq_state_sink put,
+                         void *context, pq_err *err);
 
 /** Array of a module by what it is ("kernel", "gamma", … as here), or NULL. `module` may
  * stand behind "params." or "batch_stats.". */
@@ -68,15 +86,10 @@ pq_status pq_state_from_yaml(pq_state *state, const char *path, pq_graph **out,
 
 /** Such a YAML with what names and shapes tell, for pq_state_from_yaml; the rest is for
  * its user to fill in, and said in comments. */
-void pq_state_template(const pq_state *state, pq_text *out);
+pq_status pq_state_template(const pq_state *state, pq_text *out, pq_err *err);
 
 /** Reads the names and shapes of a file of any format of arrays and gives its template.
  * @retval PQ_ERR_FORMAT  The file is none. */
 pq_status pq_state_template_of(const char *path, pq_text *out, pq_err *err);
-
-/* Readers, for the above. */
-pq_status pq_torch_template(const char *path, pq_text *out, pq_err *err);
-pq_status pq_safetensors_template(const char *path, pq_text *out, pq_err *err);
-pq_status pq_npz_template(const char *path, pq_text *out, pq_err *err);
 
 #endif

@@ -1,6 +1,7 @@
 /* A YAML of layers from what names and shapes of a state dict tell. */
 #include <string.h>
 
+#include "core/memory.h"
 #include "formats/state.h"
 
 /* What is behind the roots of Flax's trees. */
@@ -16,70 +17,60 @@ static const char *below_root(const char *name)
     return name;
 }
 
-static size_t module_length(const char *name)
+/* What is known of a module: the axes of its kernel, whether it keeps statistics, and its
+ * arrays as texts. */
+static pq_status add_array(json_t *modules, const pq_state_entry *e, pq_err *err)
 {
-    const char *dot = strrchr(name, '.');
+    const char *name = below_root(e->name), *dot = strrchr(name, '.');
+    const char *what   = dot != NULL ? dot + 1 : name;
+    char       *module = pq_format("%.*s", dot != NULL ? (int)(dot - name) : 0, name);
+    char        text[128];
+    char   *array = pq_format("%s %s", what, pq_shape_text(&e->shape, text, sizeof text));
+    json_t *known;
+    pq_status st;
 
-    return dot != NULL ? (size_t)(dot - name) : 0;
-}
-
-static bool is_same_module(const char *a, const char *b)
-{
-    const size_t n = module_length(a);
-
-    return n == module_length(b) && strncmp(a, b, n) == 0;
-}
-
-/* Kind of the module of entry i by its arrays, "" where nothing fits. */
-static const char *kind_of(const pq_state *state, size_t i)
-{
-    const char *name  = below_root(state->entries[i].name);
-    bool        stats = false;
-    size_t      axes  = 0;
-
-    for (size_t k = 0; k < state->n; k++) {
-        const char *other = below_root(state->entries[k].name);
-        const char *end   = strrchr(other, '.');
-        end               = end != NULL ? end + 1 : other;
-        if (!is_same_module(name, other)) {
-            continue;
-        }
-        stats = stats || strcmp(end, "running_mean") == 0 || strcmp(end, "mean") == 0 ||
-                strcmp(end, "moving_mean") == 0;
-        if (strcmp(end, "weight") == 0 || strcmp(end, "kernel") == 0) {
-            axes = state->entries[k].shape.ndim;
-        }
+    PQ_CHECK(module != NULL && array != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    known = json_object_get(modules, module);
+    if (known == NULL) {
+        known = json_pack("{s:i, s:b, s:[]}", "axes", 0, "statistics", 0, "arrays");
+        PQ_CHECK(json_object_set_new_nocheck(modules, module, known) == 0, PQ_ERR_NOMEM,
+                 "cannot allocate a module");
     }
-    return stats ? "batch_norm" : axes == 2 ? "dense" : axes == 4 ? "conv2d" : "";
+    if (strcmp(what, "weight") == 0 || strcmp(what, "kernel") == 0) {
+        (void)json_object_set_new(known, "axes", json_integer((json_int_t)e->shape.ndim));
+    }
+    if (strcmp(what, "running_mean") == 0 || strcmp(what, "mean") == 0 ||
+        strcmp(what, "moving_mean") == 0) {
+        (void)json_object_set_new(known, "statistics", json_true());
+    }
+    PQ_CHECK(json_array_append_new(json_object_get(known, "arrays"),
+                                   json_string_nocheck(array)) == 0,
+             PQ_ERR_NOMEM, "cannot allocate a name");
+cleanup:
+    pq_free(module);
+    pq_free(array);
+    return st;
 }
 
-/* Whether an earlier entry is of the same module. */
-static bool is_told(const pq_state *state, size_t i)
+static void tell_module(const char *name, const json_t *known, pq_text *out)
 {
-    for (size_t k = 0; k < i; k++) {
-        if (is_same_module(below_root(state->entries[k].name),
-                           below_root(state->entries[i].name))) {
-            return true;
-        }
-    }
-    return false;
-}
+    const json_int_t axes   = json_integer_value(json_object_get(known, "axes"));
+    const json_t    *arrays = json_object_get(known, "arrays");
+    const char *kind = json_is_true(json_object_get(known, "statistics")) ? "batch_norm"
+                       : axes == 2                                        ? "dense"
+                       : axes == 4                                        ? "conv2d"
+                                                                          : NULL;
 
-/* "weight [64, 16], bias [64]" of the module of entry i. */
-static void tell_arrays(const pq_state *state, size_t i, pq_text *out)
-{
-    char text[128];
-    bool first = true;
-
-    for (size_t k = i; k < state->n; k++) {
-        const char *name = below_root(state->entries[k].name);
-        if (is_same_module(name, below_root(state->entries[i].name))) {
-            const size_t n = module_length(name);
-            pq_text_add(out, "%s%s %s", first ? "" : ", ", name + n + (n > 0 ? 1 : 0),
-                        pq_shape_text(&state->entries[k].shape, text, sizeof text));
-            first = false;
-        }
+    if (kind != NULL) {
+        pq_text_add(out, "  - %s: {from: %s} # ", kind, name);
+    } else {
+        pq_text_add(out, "  # '%s' is of no kind known here: ", name);
     }
+    for (size_t i = 0; i < json_array_size(arrays); i++) {
+        pq_text_add(out, "%s%s", i == 0 ? "" : ", ",
+                    json_string_value(json_array_get(arrays, i)));
+    }
+    pq_text_add(out, "\n");
 }
 
 static void tell_input(const pq_state *state, pq_text *out)
@@ -103,8 +94,17 @@ static void tell_input(const pq_state *state, pq_text *out)
                 inputs);
 }
 
-void pq_state_template(const pq_state *state, pq_text *out)
+pq_status pq_state_template(const pq_state *state, pq_text *out, pq_err *err)
 {
+    json_t     *modules = json_object(); /* in the order of the file */
+    const char *name;
+    json_t     *known;
+    pq_status   st;
+
+    PQ_CHECK(modules != NULL, PQ_ERR_NOMEM, "cannot allocate a table");
+    for (size_t i = 0; i < state->n; i++) {
+        PQ_TRY(add_array(modules, &state->entries[i], err));
+    }
     pq_text_add(out,
                 "# Layers in the order of the file's arrays. What it does not tell is "
                 "to be filled in: activations\n"
@@ -114,19 +114,12 @@ void pq_state_template(const pq_state *state, pq_text *out)
                 "schema: " PQ_STATE_SCHEMA "\n");
     tell_input(state, out);
     pq_text_add(out, "layers:\n");
-    for (size_t i = 0; i < state->n; i++) {
-        const char  *name = below_root(state->entries[i].name);
-        const char  *kind = kind_of(state, i);
-        const size_t n    = module_length(name);
-        if (is_told(state, i)) {
-            continue;
-        }
-        if (kind[0] != '\0') {
-            pq_text_add(out, "  - %s: {from: %.*s} # ", kind, (int)n, name);
-        } else {
-            pq_text_add(out, "  # '%.*s' is of no kind known here: ", (int)n, name);
-        }
-        tell_arrays(state, i, out);
-        pq_text_add(out, "\n");
+    json_object_foreach(modules, name, known)
+    {
+        tell_module(name, known, out);
     }
+    PQ_CHECK(!out->failed, PQ_ERR_NOMEM, "cannot allocate a template");
+cleanup:
+    json_decref(modules);
+    return st;
 }

@@ -2,7 +2,6 @@
  * State dicts of PyTorch (.pt, .pth, .th): arrays without their network, which is one of
  * the zoo or a YAML of layers (formats/state.h).
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "core/file.h"
@@ -11,23 +10,18 @@
 #include "formats/model.h"
 #include "formats/state.h"
 #include "formats/torch_storage.h"
+#include "io/zip.h"
 
 static const size_t max_bytes = (size_t)1 << 32;
 
 static bool recognises(const char *path)
 {
-    uint8_t start[16] = {0};
-    FILE   *f         = pq_file_stream(path);
-    size_t  n;
+    uint8_t      start[16];
+    const size_t n = pq_file_start(path, start, sizeof start);
 
-    if (f == NULL) {
-        return false;
-    }
-    n = fread(start, 1, sizeof start, f);
-    (void)fclose(f);
     /* Archives of others: NumPy's .npz, Keras's .keras. */
     return pq_torch_looks(start, n) &&
-           (memcmp(start, "PK", 2) != 0 || pq_foreign_zip_has(path, "data.pkl") ||
+           (!pq_zip_looks(start, n) || pq_foreign_zip_has(path, "data.pkl") ||
             (!pq_foreign_zip_has(path, ".npy") &&
              !pq_foreign_zip_has(path, "config.json")));
 }
@@ -47,7 +41,7 @@ static const pq_pickle_value *state_dict(const pq_pickle *p)
     return root;
 }
 
-static pq_status read_one(const void *file, size_t at, pq_tensor **out, pq_err *err)
+static pq_status read_one(void *file, size_t at, pq_tensor **out, pq_err *err)
 {
     const pq_torch_file *f = file;
 
@@ -89,18 +83,26 @@ cleanup:
     return st;
 }
 
-static pq_status open_file(const char *path, pq_torch_file *f, pq_state *state,
-                           pq_err *err)
+static void close_file(void *file)
 {
-    char     *bytes = NULL;
-    size_t    n     = 0;
-    pq_status st;
+    pq_torch_free(file);
+    pq_free(file);
+}
 
+pq_status pq_torch_open(const char *path, pq_state *out, pq_err *err)
+{
+    pq_torch_file *f     = NULL;
+    char          *bytes = NULL;
+    size_t         n     = 0;
+    pq_status      st;
+
+    PQ_NEW(f, 1);
+    out->file  = f;
+    out->read  = read_one;
+    out->close = close_file;
     PQ_TRY(pq_file_read(path, max_bytes, &bytes, &n, err));
-    state->file = f;
-    state->read = read_one;
-    st          = pq_torch_parse((uint8_t *)bytes, n, f, err);
-    st          = st == PQ_OK ? list_entries(f, state, err) : st;
+    st = pq_torch_parse((uint8_t *)bytes, n, f, err);
+    st = st == PQ_OK ? list_entries(f, out, err) : st;
     if (st != PQ_OK) {
         pq_err_context(err, "%s", path);
     }
@@ -110,35 +112,7 @@ cleanup:
 
 static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err *err)
 {
-    pq_torch_file f     = {0};
-    pq_state      state = {0};
-    pq_status     st    = PQ_OK;
-
-    if (arch != NULL) { /* without one nothing of the file is of use */
-        PQ_TRY(open_file(path, &f, &state, err));
-    }
-    st = pq_state_build(&state, arch, out, err);
-    if (st != PQ_OK) {
-        pq_err_context(err, "%s", path);
-    }
-cleanup:
-    pq_state_free(&state);
-    pq_torch_free(&f);
-    return st;
-}
-
-pq_status pq_torch_template(const char *path, pq_text *out, pq_err *err)
-{
-    pq_torch_file f     = {0};
-    pq_state      state = {0};
-    pq_status     st;
-
-    PQ_TRY(open_file(path, &f, &state, err));
-    pq_state_template(&state, out);
-cleanup:
-    pq_state_free(&state);
-    pq_torch_free(&f);
-    return st;
+    return pq_state_load(pq_torch_open, path, arch, out, err);
 }
 
 const pq_model_format pq_model_format_torch = {

@@ -331,10 +331,7 @@ pq_status pq_torch_tensor(const pq_torch_file *f, const pq_pickle_value *tensor,
     /* Storages are not aligned in the file. */
     PQ_TRY(pq_tensor_create(dtype, shape, &t, err));
     gather(s->bytes, (size_t)offset, stride, t);
-    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, shape, out, err));
-    for (size_t i = 0; i < t->count; i++) {
-        pq_f32(*out)[i] = (float)pq_tensor_get(t, i);
-    }
+    PQ_TRY(pq_tensor_convert(t, PQ_DTYPE_F32, out, err));
 cleanup:
     pq_tensor_free(&t);
     return st;
