@@ -41,11 +41,11 @@ out=$("$pquant" merge bad b other 2>&1)
 [ "$(grep -c '^b and other differ in ' <<<"$out")" = 2 ] || fault "not every conflict is told: $out"
 [ ! -e bad/cells ] || fault "something was merged: $(ls bad/cells)"
 
-# Another plan, and a damaged record.
+# Another plan, and a damaged record that no other part has.
 "$pquant" run c.yaml -P s=0.2 -o plan -q >log 2>&1
 expect 2 "have different plans: cell 1 is not the same" "$pquant" merge plan a
 expect 0 "copied" "$pquant" merge plan a --force
-echo '{"half' >"$(ls c/cells/*.json | head -1)"
+echo '{"half' >"$(grep -l '"label": "prune s=0.7' c/cells/*.json)"
 expect 5 "1 damaged and left out" "$pquant" merge damaged a b c
 
 # Killed at any moment, it goes on; temporary files do not stay.
