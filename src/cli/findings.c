@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "cli/say.h"
+#include "store/json.h"
 
 const char *pq_findings_number(double value, char *buffer, size_t size)
 {
@@ -34,11 +35,6 @@ void pq_findings_print(const pq_findings *f)
     }
 }
 
-static json_t *number_or_null(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 json_t *pq_findings_json(const pq_findings *f)
 {
     json_t *list = json_array();
@@ -49,9 +45,9 @@ json_t *pq_findings_json(const pq_findings *f)
             list,
             json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s}", "cell", one->label,
                       "metric", one->metric, "verdict", pq_verdict_names[one->verdict],
-                      "before", number_or_null(one->before), "now",
-                      number_or_null(one->now), "worse", number_or_null(one->worse), "p",
-                      number_or_null(one->p), "why", one->why));
+                      "before", pq_json_real(one->before), "now", pq_json_real(one->now),
+                      "worse", pq_json_real(one->worse), "p", pq_json_real(one->p), "why",
+                      one->why));
     }
     return list;
 }

@@ -9,17 +9,10 @@
 #include "cli/verb.h"
 #include "core/file.h"
 #include "core/memory.h"
-#include "store/record.h"
+#include "store/json.h"
 #include "sweep/gate.h"
 #include "sweep/references.h"
 #include "sweep/snapshot.h"
-
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-
-    return text != NULL ? text : "";
-}
 
 /* Baselines. */
 
@@ -33,8 +26,8 @@ static const pq_option set_options[] = {
  * configuration. NULL, and PQ_OK, where it names none. */
 static pq_status planned_baseline(const json_t *plan, bool there, char **out, pq_err *err)
 {
-    const char *name   = text_of(plan, "baseline");
-    const char *config = text_of(plan, "config");
+    const char *name   = pq_json_get_text(plan, "baseline");
+    const char *config = pq_json_get_text(plan, "config");
     char       *beside = NULL;
     pq_status   st     = PQ_OK;
 
@@ -63,7 +56,7 @@ static pq_status baseline_set(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_snapshot_take(dir, &snapshot, &plan, err));
     json_array_foreach(json_object_get(snapshot, "cells"), i, cell)
     {
-        const char *status = text_of(cell, "status");
+        const char *status = pq_json_get_text(cell, "status");
         bad += strcmp(status, "ok") != 0 && strcmp(status, "infeasible") != 0;
     }
     PQ_CHECK(bad == 0, PQ_ERR_CONFIG,
@@ -115,11 +108,12 @@ static pq_status baseline_show(const pq_args *args, int *exit_code, pq_err *err)
         (void)pq_say_json(snapshot);
         goto cleanup;
     }
-    pq_say(stdout, "%s, made %s by pquant %s\n", text_of(snapshot, "name"),
-           text_of(snapshot, "made"), text_of(snapshot, "pquant"));
+    pq_say(stdout, "%s, made %s by pquant %s\n", pq_json_get_text(snapshot, "name"),
+           pq_json_get_text(snapshot, "made"), pq_json_get_text(snapshot, "pquant"));
     json_array_foreach(json_object_get(snapshot, "cells"), i, cell)
     {
-        pq_say(stdout, "%-32s %zu numbers, %zu timings%s\n", text_of(cell, "label"),
+        pq_say(stdout, "%-32s %zu numbers, %zu timings%s\n",
+               pq_json_get_text(cell, "label"),
                json_object_size(json_object_get(cell, "metrics")),
                json_object_size(json_object_get(cell, "timings")),
                json_object_get(cell, "correct") != NULL ? ", event by event" : "");
@@ -287,7 +281,7 @@ static pq_status gate(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(judge_references(args, now, &findings, err));
     PQ_CHECK(pq_json_add(suspects, &kept), PQ_ERR_NOMEM, "cannot allocate suspects");
     PQ_TRY(pq_file_write(path, kept.text, kept.length, err));
-    pq_findings_junit(&junit, text_of(plan, "name"), &findings);
+    pq_findings_junit(&junit, pq_json_get_text(plan, "name"), &findings);
     PQ_CHECK(!junit.failed, PQ_ERR_NOMEM, "cannot allocate the findings");
     if (pq_args_value(args, "junit") != NULL) {
         PQ_TRY(

@@ -16,6 +16,7 @@
 #include "formats/model.h"
 #include "io/hdf5.h"
 #include "lab/evaluate.h"
+#include "store/json.h"
 #include "train/train.h"
 
 static const pq_count_rule all_values = {true, true, true};
@@ -239,11 +240,6 @@ static const pq_option eval_options[] = {
     {0},
 };
 
-static json_t *number_or_null(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
 static json_t *evaluated_json(const pq_evaluated *e)
 {
     static const char *const better[] = {"none", "higher", "lower"};
@@ -261,8 +257,8 @@ static json_t *evaluated_json(const pq_evaluated *e)
         (void)json_object_set_new(
             metrics, v->name,
             json_pack("{s:o, s:o, s:o, s:f, s:s, s:s, s:s*}", "value",
-                      number_or_null(v->value), "lo", number_or_null(v->lo), "hi",
-                      number_or_null(v->hi), "n", v->n, "unit", v->unit, "better",
+                      pq_json_real(v->value), "lo", pq_json_real(v->lo), "hi",
+                      pq_json_real(v->hi), "n", v->n, "unit", v->unit, "better",
                       better[v->better], "note", v->note));
     }
     return json_pack("{s:I, s:o, s:s, s:s, s:s*, s:s, s:o, s:o, s:o}", "n",

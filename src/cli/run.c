@@ -11,6 +11,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "report/report.h"
+#include "store/json.h"
 #include "store/lock.h"
 #include "store/record.h"
 #include "store/results.h"
@@ -375,10 +376,8 @@ static void tell_missing(const json_t *results, const pq_results_count *count)
 
     json_array_foreach((json_t *)cells, i, cell)
     {
-        const char *status = json_string_value(json_object_get(cell, "status"));
-        const char *label  = json_string_value(json_object_get(cell, "label"));
-        if (status != NULL && strcmp(status, "missing") == 0 && shown < SHOWN) {
-            pq_say(stdout, "missing: %s\n", label != NULL ? label : "");
+        if (shown < SHOWN && strcmp(pq_json_get_text(cell, "status"), "missing") == 0) {
+            pq_say(stdout, "missing: %s\n", pq_json_get_text(cell, "label"));
             shown++;
         }
     }

@@ -1,5 +1,4 @@
 /* pquant train: a network trained as a configuration says. */
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include "graph/head.h"
 #include "kernels/cpu.h"
 #include "lab/evaluate.h"
+#include "store/json.h"
 #include "train/classes.h"
 #include "train/train.h"
 
@@ -244,11 +244,6 @@ static void print_epoch(void *context, const pq_train_epoch *e)
     }
 }
 
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 /* Metrics of the test split, with their intervals. */
 static pq_status test(const run_state *r, json_t *log, pq_err *err)
 {
@@ -266,11 +261,11 @@ static pq_status test(const run_state *r, json_t *log, pq_err *err)
     PQ_TRY(pq_evaluate(r->graph, r->dataset, split, &how, &got, err));
     for (size_t i = 0; i < got.values.n; i++) {
         const pq_value *v = &got.values.items[i];
-        (void)json_object_set_new(metrics, v->name,
-                                  json_pack("{s:o, s:o, s:o, s:o, s:s}", "value",
-                                            number(v->value), "lo", number(v->lo), "hi",
-                                            number(v->hi), "n", number(v->n), "unit",
-                                            v->unit));
+        (void)json_object_set_new(
+            metrics, v->name,
+            json_pack("{s:o, s:o, s:o, s:o, s:s}", "value", pq_json_real(v->value), "lo",
+                      pq_json_real(v->lo), "hi", pq_json_real(v->hi), "n",
+                      pq_json_real(v->n), "unit", v->unit));
         if (!r->quiet && strcmp(v->name, "accuracy") == 0) {
             pq_say(stdout, "test accuracy %.4f [%.4f, %.4f] of %zu events\n", v->value,
                    v->lo, v->hi, got.n);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "store/json.h"
 
 enum { TITLE_LONGEST = 30, N_SHAPES = 10, ROWS_OF_WIDE_KEY = 10 };
 
@@ -27,7 +28,7 @@ void pq_cloud_free(pq_cloud *c)
 
 double pq_axis_value(const pq_view_row *row, const char *axis)
 {
-    const char *text = pq_view_text(json_object_get(row->cell, "axes"), axis);
+    const char *text = pq_json_get_text(json_object_get(row->cell, "axes"), axis);
     double      x;
 
     return pq_parse_real(text, PQ_UNIT_NONE, &x) ? x : (double)NAN;
@@ -81,7 +82,7 @@ static void add_title(const pq_view_row *row, const char *axis, pq_text *out)
     json_object_foreach(axes, name, value)
     {
         if (axis != NULL && strcmp(name, axis) != 0) {
-            pq_text_add(out, " %s=%s", name, pq_view_text(axes, name));
+            pq_text_add(out, " %s=%s", name, pq_json_get_text(axes, name));
         }
     }
 }

@@ -4,6 +4,7 @@
 
 #include "report/plots.h"
 #include "report/tables.h"
+#include "store/json.h"
 
 enum { NAMED_MAX = 6 };
 
@@ -200,7 +201,7 @@ static void add_interval_notes(const pq_view *v, pq_text *out)
     for (size_t r = 0; r < v->n_rows; r++) {
         json_object_foreach(json_object_get(v->rows[r].cell, "metrics"), name, metric)
         {
-            note = pq_view_text(metric, "note");
+            note = pq_json_get_text(metric, "note");
             if (*note == '\0') {
                 continue;
             }
@@ -269,7 +270,7 @@ static void add_levels(const pq_view *v, pq_text *out)
 /* How the events were weighted, what was left out of them and what was assumed. */
 static void add_events(const pq_view *v, pq_text *out)
 {
-    const char *assumed = pq_view_text(v->results, "assumed");
+    const char *assumed = pq_json_get_text(v->results, "assumed");
 
     if (isfinite(v->effective)) {
         pq_text_add(out, "Events are weighted: ");

@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "report/tables.h"
 #include "report/words.h"
+#include "store/json.h"
 #include "store/record.h"
 
 enum { PICTURE_BYTES_MAX = 1 << 26, VALUES_SHOWN = 3, PATH_BYTES_MAX = 128 };
@@ -151,7 +152,7 @@ static void add_failed(const pq_view *v, pq_text *out)
         pq_text_add(out, ": ");
         add_escaped(out, pq_view_reason(row));
         pq_text_add(out, " ");
-        add_escaped(out, pq_view_text(error, "hint"));
+        add_escaped(out, pq_json_get_text(error, "hint"));
         pq_text_add(out, "</li>\n");
     }
     pq_text_add(out, "%s", n > 0 ? "</ul>\n" : "");
@@ -249,11 +250,11 @@ static void add_layers(const pq_view_row *row, const json_t *record, pq_text *ou
     json_array_foreach((json_t *)layers, i, layer)
     {
         pq_text_add(out, "<tr><th scope=\"row\">");
-        add_escaped(out, pq_view_text(layer, "layer"));
+        add_escaped(out, pq_json_get_text(layer, "layer"));
         pq_text_add(out, "</th><td class=\"text\">");
-        add_escaped(out, pq_view_text(layer, "stage"));
+        add_escaped(out, pq_json_get_text(layer, "stage"));
         pq_text_add(out, "</td><td class=\"text\">");
-        add_escaped(out, pq_view_text(layer, "what"));
+        add_escaped(out, pq_json_get_text(layer, "what"));
         pq_text_add(out, "</td>");
         add_cell(out, layer, "error");
         add_cell(out, layer, "bytes_before");
@@ -285,7 +286,7 @@ static void add_errors(const pq_view_row *row, const json_t *record, pq_text *ou
     json_array_foreach((json_t *)layers, i, layer)
     {
         pq_text_add(out, "<tr><th scope=\"row\">");
-        add_escaped(out, pq_view_text(layer, "layer"));
+        add_escaped(out, pq_json_get_text(layer, "layer"));
         pq_text_add(out, "</th>");
         add_cell(out, layer, "error");
         add_cell(out, layer, "largest");
@@ -305,7 +306,7 @@ static void add_changes(const pq_view *v, const char *dir, pq_text *out)
     for (size_t r = 0; r < v->n_rows; r++) {
         json_t *record = NULL;
         if (!v->rows[r].done || n++ == 0 || out->length < LAYERS_END) {
-            (void)pq_record_read(dir, pq_view_text(v->rows[r].cell, "eval"), &record,
+            (void)pq_record_read(dir, pq_json_get_text(v->rows[r].cell, "eval"), &record,
                                  NULL);
             add_layers(&v->rows[r], record, out);
             add_errors(&v->rows[r], record, out);
@@ -423,14 +424,14 @@ static void add_stages(const pq_view_row *row, pq_text *out)
         pq_text_add(out, "</li>\n");
     }
     pq_text_add(out, "<li>key ");
-    add_escaped(out, pq_view_text(row->cell, "eval"));
+    add_escaped(out, pq_json_get_text(row->cell, "eval"));
     pq_text_add(out, "</li></ul></details>\n");
 }
 
 static void add_configuration(const pq_view *v, pq_text *out)
 {
-    const char *path     = pq_view_text(v->results, "config");
-    const char *resolved = pq_view_text(v->results, "resolved");
+    const char *path     = pq_json_get_text(v->results, "config");
+    const char *resolved = pq_json_get_text(v->results, "resolved");
 
     pq_text_add(out, "<h2>Configuration</h2>\n<p class=\"sub\">");
     add_escaped(out, path);

@@ -5,6 +5,7 @@
 
 #include "core/memory.h"
 #include "report/plot.h"
+#include "store/json.h"
 
 enum { BARS_MAX = 27, LABEL_LONGEST = 30 };
 
@@ -31,7 +32,7 @@ static const char *engine_of(const pq_plot *p, size_t row)
 
     find_batch(p->v, batch, sizeof batch);
     (void)snprintf(name, sizeof name, "latency.b%s.engine", batch);
-    return pq_view_text(json_object_get(p->v->rows[row].cell, "engines"), name);
+    return pq_json_get_text(json_object_get(p->v->rows[row].cell, "engines"), name);
 }
 
 /* Models with a speed-up in the plan's order, the reference aside, which begins every

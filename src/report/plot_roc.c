@@ -6,6 +6,7 @@
 #include "core/name.h"
 #include "io/hdf5.h"
 #include "report/plot.h"
+#include "store/json.h"
 
 enum { CLASSES_MAX = 10, LABEL_LONGEST = 18, ARRAY_BYTES_MAX = 1 << 28 };
 
@@ -125,7 +126,7 @@ cleanup:
 static pq_status add_model(pq_plot *p, size_t row, int dash, size_t *blocks, pq_err *err)
 {
     const json_t *record  = json_object_get(p->v->rows[row].cell, "record");
-    const char   *name    = pq_view_text(record, "arrays_file");
+    const char   *name    = pq_json_get_text(record, "arrays_file");
     char         *path    = pq_path_join(p->dir, name);
     pq_h5        *file    = NULL;
     class_list    classes = {0};

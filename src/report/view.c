@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "io/yaml.h"
 #include "report/choice.h"
+#include "store/json.h"
 
 /* How a number is shown; what its unit becomes depends on its size. */
 typedef enum {
@@ -48,13 +49,6 @@ static const spec specs[] = {
 enum { N_SPECS = sizeof specs / sizeof *specs };
 
 static const pq_number nothing = {(double)NAN, (double)NAN, (double)NAN};
-
-const char *pq_view_text(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-
-    return text != NULL ? text : "";
-}
 
 static double real_of(const json_t *object, const char *name)
 {
@@ -144,14 +138,14 @@ static pq_status make_rows(const json_t *results, pq_view *v, pq_err *err)
         pq_view_row  *row  = &v->rows[i];
         size_t        k;
         row->cell     = cell;
-        row->pipeline = pq_view_text(cell, "pipeline");
-        row->status   = pq_view_text(cell, "status");
+        row->pipeline = pq_json_get_text(cell, "pipeline");
+        row->status   = pq_json_get_text(cell, "status");
         row->done =
             strcmp(row->status, "ok") == 0 || strcmp(row->status, "infeasible") == 0;
-        row->label = repeated ? pq_format("%s #%lld", pq_view_text(cell, "label"),
+        row->label = repeated ? pq_format("%s #%lld", pq_json_get_text(cell, "label"),
                                           (long long)json_integer_value(
                                               json_object_get(cell, "repeat")))
-                              : pq_strdup(pq_view_text(cell, "label"));
+                              : pq_strdup(pq_json_get_text(cell, "label"));
         PQ_CHECK(row->label != NULL, PQ_ERR_NOMEM, "cannot allocate a label");
         PQ_TRY(name_engines(row, err));
         v->timed = v->timed || *row->engine != '\0';
@@ -159,7 +153,7 @@ static pq_status make_rows(const json_t *results, pq_view *v, pq_err *err)
         {
             const json_t *samples = json_object_get(timing, "timing");
             if (json_is_true(json_object_get(samples, "noisy"))) {
-                row->noise = pq_view_text(samples, "why");
+                row->noise = pq_json_get_text(samples, "why");
             }
         }
     }
@@ -299,7 +293,8 @@ static pq_status list_metrics(const pq_view *v, json_t **out, pq_err *err)
         json_t     *metric;
         json_object_foreach(metrics, name, metric)
         {
-            json_object_set_new(names, name, json_string(pq_view_text(metric, "unit")));
+            json_object_set_new(names, name,
+                                json_string(pq_json_get_text(metric, "unit")));
         }
     }
     json_object_set_new(names, "delta_accuracy", json_string(""));
@@ -401,7 +396,7 @@ static void count_events(pq_view *v)
 /* "data/jets.h5" -> "jets", from the configuration that the plan holds. */
 static pq_status describe_data(pq_view *v, pq_err *err)
 {
-    const char *resolved = pq_view_text(v->results, "resolved");
+    const char *resolved = pq_json_get_text(v->results, "resolved");
     const char *file     = "";
     pq_yaml    *config   = NULL;
     pq_status   st, parsed;
@@ -426,7 +421,7 @@ pq_status pq_view_build(const json_t *results, pq_view *out, pq_err *err)
     pq_view   v = {.results = results};
     pq_status st;
 
-    v.name = pq_view_text(results, "name");
+    v.name = pq_json_get_text(results, "name");
     PQ_TRY(make_rows(results, &v, err));
     v.reference = find_reference(&v);
     PQ_TRY(make_columns(&v, err));

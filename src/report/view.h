@@ -104,9 +104,6 @@ void pq_view_add(const pq_view *v, size_t row, size_t column, pq_style style,
 /** Appends a column's head, "stored / kB". */
 void pq_view_add_head(const pq_view_column *column, pq_style style, pq_text *out);
 
-/** Text of a member of a JSON object, or "". */
-const char *pq_view_text(const json_t *object, const char *name);
-
 /** Whether a cell was tried and gave no numbers. */
 bool pq_view_failed(const pq_view_row *row);
 

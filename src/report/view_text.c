@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "report/view.h"
+#include "store/json.h"
 
 size_t pq_view_column_of(const pq_view *v, const char *name)
 {
@@ -52,7 +53,7 @@ bool pq_view_failed(const pq_view_row *row)
 const char *pq_view_reason(const pq_view_row *row)
 {
     const json_t *error = json_object_get(json_object_get(row->cell, "record"), "error");
-    const char   *message = pq_view_text(error, "message");
+    const char   *message = pq_json_get_text(error, "message");
 
     if (*message != '\0') {
         return message;

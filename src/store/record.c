@@ -5,18 +5,12 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "store/json.h"
 #include "store/schema.h"
 
 #define FOLDER "cells"
 
 enum { MAX_BYTES = 256 << 20 };
-
-static const char *text_of(const json_t *record, const char *name)
-{
-    const char *text = json_string_value(json_object_get(record, name));
-
-    return text != NULL ? text : "";
-}
 
 /* Keys are file names: hexadecimal digits, so that none leads out of the folder. */
 static bool is_key(const char *key)
@@ -31,20 +25,9 @@ static char *path_of(const char *dir, const char *key)
     return pq_format("%s/" FOLDER "/%s.json", dir, key);
 }
 
-static int add_bytes(const char *bytes, size_t n, void *text)
-{
-    pq_text_add_bytes(text, bytes, n);
-    return 0;
-}
-
-bool pq_json_add(const json_t *value, pq_text *out)
-{
-    return json_dump_callback(value, add_bytes, out, JSON_INDENT(1)) == 0 && !out->failed;
-}
-
 pq_status pq_record_write(const char *dir, const json_t *record, pq_err *err)
 {
-    const char *key  = text_of(record, "key");
+    const char *key  = pq_json_get_text(record, "key");
     char       *path = NULL;
     pq_text     text = {0};
     pq_status   st;
@@ -68,17 +51,19 @@ static pq_status check(const json_t *record, const char *path, const char *key,
 {
     pq_status st;
 
-    PQ_CHECK(strcmp(text_of(record, "schema"), PQ_RECORD_SCHEMA) == 0, PQ_ERR_FORMAT,
-             "%s: is not a record of schema %s", path, PQ_RECORD_SCHEMA);
+    PQ_CHECK(strcmp(pq_json_get_text(record, "schema"), PQ_RECORD_SCHEMA) == 0,
+             PQ_ERR_FORMAT, "%s: is not a record of schema %s", path, PQ_RECORD_SCHEMA);
     st = pq_schema_record(record, err);
     if (st != PQ_OK) {
         pq_err_context(err, "%s", path);
         goto cleanup;
     }
-    PQ_CHECK(strcmp(text_of(record, "key"), key) == 0, PQ_ERR_FORMAT,
-             "%s: holds the record of another key, '%s'", path, text_of(record, "key"));
-    PQ_CHECK(*text_of(record, "status") != '\0' && *text_of(record, "phase") != '\0' &&
-                 (strcmp(text_of(record, "status"), "ok") != 0 ||
+    PQ_CHECK(strcmp(pq_json_get_text(record, "key"), key) == 0, PQ_ERR_FORMAT,
+             "%s: holds the record of another key, '%s'", path,
+             pq_json_get_text(record, "key"));
+    PQ_CHECK(*pq_json_get_text(record, "status") != '\0' &&
+                 *pq_json_get_text(record, "phase") != '\0' &&
+                 (strcmp(pq_json_get_text(record, "status"), "ok") != 0 ||
                   json_is_object(json_object_get(record, "metrics"))),
              PQ_ERR_FORMAT, "%s: status, phase or metrics are missing", path);
 cleanup:
@@ -129,8 +114,8 @@ static int by_order(const void *a, const void *b)
     const json_int_t j = json_integer_value(json_object_get(y, "order"));
     int              c = (i > j) - (i < j);
 
-    c = c != 0 ? c : strcmp(text_of(x, "label"), text_of(y, "label"));
-    return c != 0 ? c : strcmp(text_of(x, "key"), text_of(y, "key"));
+    c = c != 0 ? c : strcmp(pq_json_get_text(x, "label"), pq_json_get_text(y, "label"));
+    return c != 0 ? c : strcmp(pq_json_get_text(x, "key"), pq_json_get_text(y, "key"));
 }
 
 /* Reads the records of the files named; damaged ones are left out. */
@@ -198,7 +183,7 @@ bool pq_record_done(const char *dir, const char *key)
     json_t *record = NULL;
     bool    done   = pq_record_read(dir, key, &record, NULL) == PQ_OK;
 
-    done = done && strcmp(text_of(record, "status"), "ok") == 0;
+    done = done && strcmp(pq_json_get_text(record, "status"), "ok") == 0;
     json_decref(record);
     return done;
 }

@@ -56,7 +56,4 @@ pq_status pq_records_read(const char *dir, json_t **out, size_t *damaged, pq_err
 /** Whether a record is there, valid and ok. */
 bool pq_record_done(const char *dir, const char *key);
 
-/** Appends a value as indented JSON, keys in their order; false when out of memory. */
-bool pq_json_add(const json_t *value, pq_text *out);
-
 #endif

@@ -5,18 +5,12 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "store/json.h"
 #include "store/record.h"
 #include "store/schema.h"
 #include "store/shelf.h"
 
 enum { MAX_BYTES = 256 << 20 };
-
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-
-    return text != NULL ? text : "";
-}
 
 static pq_status read_plan(const char *dir, json_t **out, pq_err *err)
 {
@@ -36,7 +30,7 @@ static pq_status read_plan(const char *dir, json_t **out, pq_err *err)
     plan = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &why);
     PQ_CHECK(plan != NULL, PQ_ERR_FORMAT, "%s:%d:%d: is not valid JSON: %s", path,
              why.line, why.column, why.text);
-    PQ_CHECK(strcmp(text_of(plan, "schema"), PQ_PLAN_SCHEMA) == 0 &&
+    PQ_CHECK(strcmp(pq_json_get_text(plan, "schema"), PQ_PLAN_SCHEMA) == 0 &&
                  json_is_array(json_object_get(plan, "cells")),
              PQ_ERR_FORMAT, "%s: is not a plan of schema %s", path, PQ_PLAN_SCHEMA);
     st = pq_schema_plan(plan, err);
@@ -61,12 +55,12 @@ static pq_status join_record(pq_shelf *shelf, json_t *cell, pq_results_count *co
     const char *status = "missing";
     pq_status   st;
 
-    st = pq_shelf_read(shelf, text_of(cell, "eval"), &record, NULL);
+    st = pq_shelf_read(shelf, pq_json_get_text(cell, "eval"), &record, NULL);
     count->damaged += st == PQ_ERR_FORMAT;
     if (st == PQ_OK) {
-        status = strcmp(text_of(record, "status"), "interrupted") == 0
+        status = strcmp(pq_json_get_text(record, "status"), "interrupted") == 0
                      ? "missing"
-                     : text_of(record, "status");
+                     : pq_json_get_text(record, "status");
         (void)json_object_update(metrics, json_object_get(record, "metrics"));
     }
     PQ_CHECK(
@@ -85,11 +79,12 @@ cleanup:
 static pq_status join_engine(json_t *cell, const json_t *timing, json_t *engines,
                              pq_err *err)
 {
-    const json_t *about   = json_object_get(timing, "timing");
-    const char   *engine  = text_of(json_object_get(timing, "provenance"), "engine");
-    json_t       *record  = json_object_get(cell, "record");
-    json_t       *numbers = json_object_get(
-              json_object_get(json_object_get(record, "engines"), engine), "metrics");
+    const json_t *about = json_object_get(timing, "timing");
+    const char   *engine =
+        pq_json_get_text(json_object_get(timing, "provenance"), "engine");
+    json_t *record  = json_object_get(cell, "record");
+    json_t *numbers = json_object_get(
+        json_object_get(json_object_get(record, "engines"), engine), "metrics");
     char *name =
         pq_format("latency.b%lld.engine",
                   (long long)json_integer_value(json_object_get(about, "batch")));
@@ -110,7 +105,7 @@ cleanup:
 static pq_status join_timings(pq_shelf *shelf, json_t *cell, pq_results_count *count,
                               pq_err *err)
 {
-    const bool    due     = strcmp(text_of(cell, "status"), "ok") == 0;
+    const bool    due     = strcmp(pq_json_get_text(cell, "status"), "ok") == 0;
     json_t       *metrics = json_object_get(cell, "metrics");
     json_t       *timings = json_array(), *record = NULL, *engines = json_object();
     const json_t *keys = json_object_get(cell, "latency"), *key;
@@ -123,7 +118,8 @@ static pq_status join_timings(pq_shelf *shelf, json_t *cell, pq_results_count *c
     {
         const pq_status read =
             pq_shelf_read(shelf, json_string_value(key), &record, NULL);
-        const bool ok = read == PQ_OK && strcmp(text_of(record, "status"), "ok") == 0;
+        const bool ok =
+            read == PQ_OK && strcmp(pq_json_get_text(record, "status"), "ok") == 0;
         count->latency++;
         count->latency_missing += due && !ok;
         count->damaged += read == PQ_ERR_FORMAT;
@@ -155,7 +151,7 @@ static bool lower_is_better(const json_t *cell, const char *name)
 {
     const json_t *metric = json_object_get(json_object_get(cell, "metrics"), name);
 
-    return strcmp(text_of(metric, "better"), "lower") == 0;
+    return strcmp(pq_json_get_text(metric, "better"), "lower") == 0;
 }
 
 /* Value of a constraint's metric; of "auc.macro_loss" by how much the reference is
@@ -219,7 +215,7 @@ static void judge(const json_t *plan, json_t *cells, pq_results_count *count)
     }
     json_array_foreach(cells, i, cell)
     {
-        const char *status = text_of(cell, "status");
+        const char *status = pq_json_get_text(cell, "status");
         count->cells++;
         if (strcmp(status, "ok") == 0) {
             count->done++;

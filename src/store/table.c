@@ -6,6 +6,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "core/text.h"
+#include "store/json.h"
 
 /* What a column is made from. */
 typedef enum {
@@ -32,13 +33,6 @@ typedef struct {
 } builder;
 
 enum { COLUMNS_MAX = 16384 };
-
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-
-    return text != NULL ? text : "";
-}
 
 static bool is_ours(const char *name)
 {
@@ -130,7 +124,7 @@ static pq_status add_column(builder *b, source from, const char *suffix,
     pq_table   *t = b->table;
     pq_column  *column, *columns;
     source     *sources;
-    const char *better = text_of(metric, "better");
+    const char *better = pq_json_get_text(metric, "better");
     pq_status   st;
 
     PQ_CHECK(
@@ -153,7 +147,7 @@ static pq_status add_column(builder *b, source from, const char *suffix,
     column->better = strcmp(better, "higher") == 0  ? 1
                      : strcmp(better, "lower") == 0 ? -1
                                                     : 0;
-    strncpy(column->unit, text_of(metric, "unit"), sizeof column->unit - 1);
+    strncpy(column->unit, pq_json_get_text(metric, "unit"), sizeof column->unit - 1);
     b->sources[t->n_columns++] = from;
     PQ_TRY(learn(b, 't', column->name, "", err));
     PQ_TRY(learn(b, (char)('0' + (int)from.from), from.name, "", err));

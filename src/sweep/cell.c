@@ -1,6 +1,5 @@
 #include "sweep/cell.h"
 
-#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 #include "io/hdf5.h"
 #include "lab/compress.h"
 #include "metrics/confusion.h"
+#include "store/json.h"
 #include "store/record.h"
 #include "sweep/curves.h"
 #include "sweep/engines.h"
@@ -85,11 +85,6 @@ static bool take_up(work *w, size_t stages)
     return fine;
 }
 
-static json_t *number_or_null(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static pq_status note_changes(work *w, const pq_layer_change *changes, size_t n,
                               pq_err *err)
 {
@@ -100,7 +95,7 @@ static pq_status note_changes(work *w, const pq_layer_change *changes, size_t n,
         json_t                *one = json_pack(
                            "{s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I}", "stage",
                            w->cell->variant->stages[w->done]->method->name, "layer", c->layer, "what",
-                           c->what, "error", number_or_null(c->error), "bytes_before",
+                           c->what, "error", pq_json_real(c->error), "bytes_before",
                            (json_int_t)c->bytes_before, "bytes_after", (json_int_t)c->bytes_after,
                            "macs_before", (json_int_t)c->macs_before, "macs_after",
                            (json_int_t)c->macs_after);

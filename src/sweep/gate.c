@@ -7,6 +7,7 @@
 
 #include "core/memory.h"
 #include "metrics/tests.h"
+#include "store/json.h"
 #include "sweep/gate_inside.h"
 #include "sweep/snapshot.h"
 
@@ -27,13 +28,6 @@ typedef struct {
     double         usual; /* spread of times */
     const char    *batch; /* "latency.b1", or NULL */
 } judging;
-
-const char *pq_gate_text(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-
-    return text != NULL ? text : "";
-}
 
 pq_status pq_gates_of_plan(const json_t *plan, pq_gate **out, size_t *n, pq_err *err)
 {
@@ -91,14 +85,14 @@ pq_status pq_findings_add(pq_findings *f, const json_t *cell, const char *metric
         f->items = items;
         f->room  = 2 * f->room + 64;
     }
-    *out          = &f->items[f->n++];
-    **out         = (pq_finding){.before = (double)NAN,
-                                 .now    = (double)NAN,
-                                 .worse  = (double)NAN,
-                                 .p      = (double)NAN};
-    (*out)->label = repeat > 0
-                        ? pq_format("%s, repeat %zu", pq_gate_text(cell, "label"), repeat)
-                        : pq_strdup(pq_gate_text(cell, "label"));
+    *out  = &f->items[f->n++];
+    **out = (pq_finding){.before = (double)NAN,
+                         .now    = (double)NAN,
+                         .worse  = (double)NAN,
+                         .p      = (double)NAN};
+    (*out)->label =
+        repeat > 0 ? pq_format("%s, repeat %zu", pq_json_get_text(cell, "label"), repeat)
+                   : pq_strdup(pq_json_get_text(cell, "label"));
     PQ_STRDUP((*out)->metric, metric);
     PQ_CHECK((*out)->label != NULL, PQ_ERR_NOMEM, "cannot allocate findings");
 cleanup:
@@ -138,14 +132,14 @@ static bool is_about(const pq_gate *gate, const char *metric)
 /* A cell without a number tonight. */
 static bool is_absent(const json_t *now)
 {
-    const char *status = pq_gate_text(now, "status");
+    const char *status = pq_json_get_text(now, "status");
 
     return now == NULL || strcmp(status, "missing") == 0;
 }
 
 static bool has_failed(const json_t *now)
 {
-    const char *status = pq_gate_text(now, "status");
+    const char *status = pq_json_get_text(now, "status");
 
     return strcmp(status, "ok") != 0 && strcmp(status, "infeasible") != 0;
 }
@@ -202,7 +196,8 @@ static size_t times_seen(json_t *suspects, const char *key, const char *at)
 {
     json_t      *known = json_object_get(suspects, key);
     const size_t times = (size_t)json_integer_value(json_object_get(known, "times"));
-    const bool again = known != NULL && strcmp(pq_gate_text(known, "measured"), at) != 0;
+    const bool   again =
+        known != NULL && strcmp(pq_json_get_text(known, "measured"), at) != 0;
     const size_t now = known == NULL ? 1 : times + again;
 
     (void)json_object_set_new(

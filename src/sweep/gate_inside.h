@@ -29,7 +29,4 @@ pq_status pq_gate_spread(const json_t *before, const json_t *now, const char *ba
 pq_status pq_findings_add(pq_findings *f, const json_t *cell, const char *metric,
                           pq_finding **out, pq_err *err);
 
-/** Text of a member, or "". */
-const char *pq_gate_text(const json_t *object, const char *name);
-
 #endif

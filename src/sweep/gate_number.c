@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "metrics/tests.h"
+#include "store/json.h"
 #include "sweep/gate_inside.h"
 
 static double number(const json_t *metric, const char *name)
@@ -23,11 +24,13 @@ static int digit(char c)
 static bool discordant(const json_t *before, const json_t *now, size_t *only_before,
                        size_t *only_now)
 {
-    const char *a = pq_gate_text(before, "correct"), *b = pq_gate_text(now, "correct");
+    const char *a = pq_json_get_text(before, "correct"),
+               *b = pq_json_get_text(now, "correct");
 
     *only_before = *only_now = 0;
     if (*a == '\0' || strlen(a) != strlen(b) ||
-        strcmp(pq_gate_text(before, "events"), pq_gate_text(now, "events")) != 0) {
+        strcmp(pq_json_get_text(before, "events"), pq_json_get_text(now, "events")) !=
+            0) {
         return false;
     }
     for (; *a != '\0'; a++, b++) {
@@ -57,7 +60,7 @@ pq_gate_case pq_gate_number(const json_t *before, const json_t *now, const pq_ga
 {
     const json_t *a = json_object_get(json_object_get(before, "metrics"), out->metric);
     const json_t *b = json_object_get(json_object_get(now, "metrics"), out->metric);
-    const bool    higher = strcmp(pq_gate_text(a, "better"), "higher") == 0;
+    const bool    higher = strcmp(pq_json_get_text(a, "better"), "higher") == 0;
     const double  tiny   = 1e-12; /* relative: sums of other orders are no change */
     size_t        lost, won;
     double        grown;

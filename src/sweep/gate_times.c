@@ -5,6 +5,7 @@
 
 #include "core/memory.h"
 #include "metrics/tests.h"
+#include "store/json.h"
 #include "sweep/gate_inside.h"
 
 enum { LEAST_SAMPLES = 8 };
@@ -97,7 +98,7 @@ cleanup:
 static const char *incomparable(const json_t *a, const json_t *b, const samples *x,
                                 const samples *y)
 {
-    if (strcmp(pq_gate_text(a, "machine"), pq_gate_text(b, "machine")) != 0) {
+    if (strcmp(pq_json_get_text(a, "machine"), pq_json_get_text(b, "machine")) != 0) {
         return "measured on another machine, or by another build";
     }
     if (json_is_true(json_object_get(a, "noisy")) ||
@@ -123,7 +124,7 @@ pq_status pq_gate_times(const json_t *before, const json_t *now, const pq_gate *
     PQ_TRY(take(b, &y, err));
     why          = incomparable(a, b, &x, &y);
     found->noisy = why != NULL;
-    (void)snprintf(found->at, sizeof found->at, "%s", pq_gate_text(b, "measured"));
+    (void)snprintf(found->at, sizeof found->at, "%s", pq_json_get_text(b, "measured"));
     if (x.n == 0 || y.n == 0) {
         (void)snprintf(out->why, sizeof out->why, "%s", why != NULL ? why : "no samples");
         goto cleanup;

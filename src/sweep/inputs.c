@@ -11,7 +11,7 @@
 #include "formats/model.h"
 #include "formats/zoo.h"
 #include "graph/head.h"
-#include "store/record.h"
+#include "store/json.h"
 #include "sweep/stamp.h"
 
 enum { MEMO_BYTES = 16 << 20 };

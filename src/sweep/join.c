@@ -7,6 +7,7 @@
 #include "core/batch.h"
 #include "core/file.h"
 #include "core/memory.h"
+#include "store/json.h"
 #include "store/record.h"
 #include "sweep/merge.h"
 
@@ -43,16 +44,9 @@ static void forget(candidate *c)
     *c = (candidate){0};
 }
 
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-
-    return text != NULL ? text : "";
-}
-
 static bool is_ok(const json_t *record)
 {
-    return strcmp(text_of(record, "status"), "ok") == 0;
+    return strcmp(pq_json_get_text(record, "status"), "ok") == 0;
 }
 
 static bool is_noisy(const json_t *record)
@@ -66,8 +60,9 @@ static int compare(const candidate *a, const candidate *b)
 {
     const int ok    = is_ok(b->record) - is_ok(a->record);
     const int quiet = is_noisy(a->record) - is_noisy(b->record);
-    const int date  = strcmp(text_of(json_object_get(a->record, "provenance"), "date"),
-                             text_of(json_object_get(b->record, "provenance"), "date"));
+    const int date =
+        strcmp(pq_json_get_text(json_object_get(a->record, "provenance"), "date"),
+               pq_json_get_text(json_object_get(b->record, "provenance"), "date"));
 
     if (ok != 0 || quiet != 0) {
         return ok != 0 ? ok : quiet;
@@ -107,7 +102,7 @@ static const char *difference(const json_t *a, const json_t *b)
 static const char *conflict(const candidate *a, const candidate *b)
 {
     return is_ok(a->record) && is_ok(b->record) &&
-                   strcmp(text_of(a->record, "phase"), "eval") == 0
+                   strcmp(pq_json_get_text(a->record, "phase"), "eval") == 0
                ? difference(a->record, b->record)
                : NULL;
 }
@@ -117,7 +112,7 @@ static void note_conflict(join *j, const candidate *a, const candidate *b,
 {
     pq_text_add(&j->merged->conflicts, "%s and %s differ in %s of cell '%s' (key %s)\n",
                 j->folders[a->folder], j->folders[b->folder], metric,
-                text_of(a->record, "label"), key);
+                pq_json_get_text(a->record, "label"), key);
     j->merged->n_conflicts++;
 }
 
@@ -155,7 +150,7 @@ static pq_status choose(join *j, const entry *group, size_t n, bool look, candid
         good += group[i].folder > 0;
         metric = best->record != NULL ? conflict(best, &next) : NULL;
         if (metric != NULL && look) {
-            note_conflict(j, best, &next, metric, text_of(next.record, "key"));
+            note_conflict(j, best, &next, metric, pq_json_get_text(next.record, "key"));
         }
         if (best->record == NULL || compare(&next, best) < 0) {
             candidate other = *best;
@@ -213,7 +208,7 @@ static pq_status commit(join *j, pq_err *err)
  * (store/schema.h). */
 static pq_status copy_named(join *j, const candidate *c, const char *field, pq_err *err)
 {
-    const char *name   = text_of(c->record, field);
+    const char *name   = pq_json_get_text(c->record, field);
     char       *source = pq_path_join(j->folders[c->folder], name);
     char       *target = pq_path_join(j->folders[0], name), *inner = NULL;
     pq_status   st;
@@ -352,8 +347,8 @@ static size_t plans_differ(const char *a, size_t n_a, const char *b, size_t n_b)
     n    = json_array_size(mine);
     for (i = 0; i < n; i++) {
         const json_t *c = json_array_get(mine, i), *d = json_array_get(its, i);
-        if (strcmp(text_of(c, "eval"), text_of(d, "eval")) != 0 ||
-            strcmp(text_of(c, "label"), text_of(d, "label")) != 0) {
+        if (strcmp(pq_json_get_text(c, "eval"), pq_json_get_text(d, "eval")) != 0 ||
+            strcmp(pq_json_get_text(c, "label"), pq_json_get_text(d, "label")) != 0) {
             break;
         }
     }

@@ -6,7 +6,7 @@
 
 #include "core/file.h"
 #include "core/memory.h"
-#include "store/record.h"
+#include "store/json.h"
 #include "store/results.h"
 #include "sweep/cell.h"
 #include "sweep/plan.h"

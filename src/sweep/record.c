@@ -1,19 +1,14 @@
 /* What is written about a cell. */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/clock.h"
 #include "core/memory.h"
 #include "kernels/cpu.h"
+#include "store/json.h"
 #include "store/record.h"
 #include "sweep/cell.h"
 #include "sweep/key.h"
-
-static json_t *number_or_null(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
 
 json_t *pq_note_json(const char *note)
 {
@@ -95,8 +90,8 @@ pq_status pq_record_metric(json_t *record, const pq_value *value, pq_err *err)
     pq_status  st;
 
     item = json_pack("{s:o, s:o, s:o, s:o, s:s, s:s, s:s*}", "value",
-                     number_or_null(value->value), "lo", number_or_null(value->lo), "hi",
-                     number_or_null(value->hi), "n", number_or_null(value->n), "unit",
+                     pq_json_real(value->value), "lo", pq_json_real(value->lo), "hi",
+                     pq_json_real(value->hi), "n", pq_json_real(value->n), "unit",
                      value->unit, "better", better[value->better], "note", value->note);
     PQ_CHECK(json_object_set_new(metrics, value->name, item) == 0, PQ_ERR_NOMEM,
              "cannot allocate a metric");
@@ -176,11 +171,10 @@ pq_status pq_record_diff(json_t *record, const pq_diff *diff, pq_err *err)
 
     for (size_t i = 0; i < diff->n; i++) {
         const pq_layer_diff *d = &diff->layers[i];
-        (void)json_array_append_new(layers,
-                                    json_pack("{s:s, s:o, s:o, s:o}", "layer", d->name,
-                                              "error", number_or_null(d->error),
-                                              "largest", number_or_null(d->largest),
-                                              "signal", number_or_null(d->signal)));
+        (void)json_array_append_new(
+            layers, json_pack("{s:s, s:o, s:o, s:o}", "layer", d->name, "error",
+                              pq_json_real(d->error), "largest", pq_json_real(d->largest),
+                              "signal", pq_json_real(d->signal)));
     }
     PQ_CHECK(
         json_array_size(layers) == diff->n &&

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "store/json.h"
 #include "sweep/gate_inside.h"
 #include "sweep/problems.h"
 
@@ -245,7 +246,7 @@ static pq_status judge_reference(const reference *r, const json_t *now, pq_findi
 
     json_array_foreach(json_object_get((json_t *)now, "cells"), i, cell)
     {
-        if (pq_glob_match(r->cell, pq_gate_text(cell, "label"))) {
+        if (pq_glob_match(r->cell, pq_json_get_text(cell, "label"))) {
             met++;
             PQ_TRY(judge_number(r, cell, f, err));
         }

@@ -7,19 +7,13 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "core/text.h"
+#include "store/json.h"
 #include "store/record.h"
 #include "store/results.h"
 
 enum { BYTES_MAX = 1 << 30 };
 
 static const char latency[] = "latency.";
-
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-
-    return text != NULL ? text : "";
-}
 
 /* Numbers that are not times: those are compared by their samples. */
 static json_t *metrics_of(const json_t *cell)
@@ -51,15 +45,15 @@ static json_t *timings_of(const json_t *cell)
         char         *name =
             pq_format("%sb%lld", latency,
                       (long long)json_integer_value(json_object_get(timing, "batch")));
-        char *machine =
-            pq_format("%s, %s, %s", text_of(about, "cpu"), text_of(about, "instructions"),
-                      text_of(about, "compiler"));
+        char *machine = pq_format("%s, %s, %s", pq_json_get_text(about, "cpu"),
+                                  pq_json_get_text(about, "instructions"),
+                                  pq_json_get_text(about, "compiler"));
         if (name != NULL && machine != NULL && json_is_array(ratios)) {
             (void)json_object_set_new(
                 all, name,
                 json_pack("{s:O, s:b, s:s, s:s}", "ratios", ratios, "noisy",
                           json_is_true(json_object_get(timing, "noisy")), "machine",
-                          machine, "measured", text_of(about, "date")));
+                          machine, "measured", pq_json_get_text(about, "date")));
         }
         pq_free(name);
         pq_free(machine);
@@ -72,7 +66,7 @@ static void add_correct(const char *dir, const json_t *cell, json_t *out)
 {
     json_t *record = NULL;
 
-    if (pq_record_read(dir, text_of(cell, "eval"), &record, NULL) == PQ_OK &&
+    if (pq_record_read(dir, pq_json_get_text(cell, "eval"), &record, NULL) == PQ_OK &&
         json_is_string(json_object_get(record, "correct"))) {
         (void)json_object_set(out, "correct", json_object_get(record, "correct"));
     }
@@ -86,7 +80,7 @@ static bool wants_correct(const json_t *plan)
 
     json_object_foreach((json_t *)json_object_get(plan, "gates"), name, gate)
     {
-        if (strcmp(text_of(gate, "test"), "paired") == 0) {
+        if (strcmp(pq_json_get_text(gate, "test"), "paired") == 0) {
             return true;
         }
     }
@@ -105,22 +99,24 @@ pq_status pq_snapshot_take(const char *dir, json_t **out, json_t **plan, pq_err 
     json_array_foreach(json_object_get(results, "cells"), i, cell)
     {
         const json_t *record = json_object_get(cell, "record");
-        json_t       *one    = json_pack(
-                     "{s:s, s:I, s:s, s:b, s:s, s:o, s:o}", "label", text_of(cell, "label"),
-                     "repeat", (json_int_t)json_integer_value(json_object_get(cell, "repeat")),
-                     "status", text_of(cell, "status"), "reference",
-                     json_is_true(json_object_get(cell, "reference")), "events",
-                     text_of(json_object_get(record, "provenance"), "test"), "metrics",
-                     metrics_of(cell), "timings", timings_of(cell));
+        json_t       *one =
+            json_pack("{s:s, s:I, s:s, s:b, s:s, s:o, s:o}", "label",
+                      pq_json_get_text(cell, "label"), "repeat",
+                      (json_int_t)json_integer_value(json_object_get(cell, "repeat")),
+                      "status", pq_json_get_text(cell, "status"), "reference",
+                      json_is_true(json_object_get(cell, "reference")), "events",
+                      pq_json_get_text(json_object_get(record, "provenance"), "test"),
+                      "metrics", metrics_of(cell), "timings", timings_of(cell));
         if (wants_correct(results)) {
             add_correct(dir, cell, one);
         }
         PQ_CHECK(one != NULL && json_array_append_new(cells, one) == 0, PQ_ERR_NOMEM,
                  "cannot allocate a baseline");
     }
-    all = json_pack("{s:s, s:s, s:s, s:s, s:O}", "schema", PQ_BASELINE_SCHEMA, "name",
-                    text_of(results, "name"), "made", pq_clock_date(date, sizeof date),
-                    "pquant", PQ_VERSION, "cells", cells);
+    all =
+        json_pack("{s:s, s:s, s:s, s:s, s:O}", "schema", PQ_BASELINE_SCHEMA, "name",
+                  pq_json_get_text(results, "name"), "made",
+                  pq_clock_date(date, sizeof date), "pquant", PQ_VERSION, "cells", cells);
     PQ_CHECK(all != NULL, PQ_ERR_NOMEM, "cannot allocate a baseline");
     *out = all;
     if (plan != NULL) {
@@ -140,7 +136,7 @@ static pq_status check(const json_t *snapshot, pq_err *err)
     size_t        i;
     pq_status     st;
 
-    PQ_CHECK(strcmp(text_of(snapshot, "schema"), PQ_BASELINE_SCHEMA) == 0 &&
+    PQ_CHECK(strcmp(pq_json_get_text(snapshot, "schema"), PQ_BASELINE_SCHEMA) == 0 &&
                  json_is_array(cells),
              PQ_ERR_FORMAT, "is not of schema %s", PQ_BASELINE_SCHEMA);
     json_array_foreach((json_t *)cells, i, cell)
@@ -208,7 +204,7 @@ cleanup:
 
 char *pq_snapshot_key(const json_t *cell)
 {
-    return pq_format("%s|%lld", text_of(cell, "label"),
+    return pq_format("%s|%lld", pq_json_get_text(cell, "label"),
                      (long long)json_integer_value(json_object_get(cell, "repeat")));
 }
 
