@@ -17,8 +17,7 @@
 
 enum { MAGIC_BYTES = 8, ALIGN = 64 };
 
-static const size_t max_bytes = (size_t)4 << 30;
-static const char   magic[]   = "\x93NUMPY";
+static const char magic[] = "\x93NUMPY";
 
 /* Types that are read, as their descr without the byte order. */
 static const struct {
@@ -214,13 +213,17 @@ cleanup:
     return st;
 }
 
-static pq_status read_members(reader *r, const char *bytes, size_t n, pq_state *state,
-                              pq_err *err)
+pq_status pq_npz_open(size_t n, pq_state *state, pq_err *err)
 {
+    reader   *r   = NULL;
     pq_zip    zip = {0};
     pq_status st;
 
-    PQ_TRY(pq_zip_open((const uint8_t *)bytes, n, &zip, err));
+    PQ_NEW(r, 1);
+    state->file  = r;
+    state->read  = read_one;
+    state->close = close_reader;
+    PQ_TRY(pq_zip_open((const uint8_t *)state->bytes, n, &zip, err));
     PQ_NEW(r->arrays, zip.n);
     for (size_t i = 0; i < zip.n; i++) {
         const pq_zip_member *m = &zip.members[i];
@@ -228,29 +231,10 @@ static pq_status read_members(reader *r, const char *bytes, size_t n, pq_state *
             PQ_TRY(read_member(r, m, state, err));
         }
     }
+    pq_free(state->bytes); /* everything is unpacked */
+    state->bytes = NULL;
 cleanup:
     pq_zip_free(&zip);
-    return st;
-}
-
-pq_status pq_npz_open(const char *path, pq_state *out, pq_err *err)
-{
-    reader   *r     = NULL;
-    char     *bytes = NULL;
-    size_t    n     = 0;
-    pq_status st;
-
-    PQ_NEW(r, 1);
-    out->file  = r;
-    out->read  = read_one;
-    out->close = close_reader;
-    PQ_TRY(pq_file_read(path, max_bytes, &bytes, &n, err));
-    st = read_members(r, bytes, n, out, err);
-    if (st != PQ_OK) {
-        pq_err_context(err, "%s", path);
-    }
-cleanup:
-    pq_free(bytes);
     return st;
 }
 

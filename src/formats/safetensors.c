@@ -15,8 +15,6 @@
 
 enum { MAX_HEADER = 100000000, LENGTH_BYTES = 8, ALIGN = 8 };
 
-static const size_t max_bytes = (size_t)4 << 30;
-
 /* Types of the format that are read. */
 static const struct {
     const char *name;
@@ -34,7 +32,6 @@ typedef struct {
 } array;
 
 typedef struct {
-    char          *bytes;
     const uint8_t *buffer;
     size_t         n; /* bytes of the buffer */
     array         *arrays;
@@ -195,47 +192,32 @@ static void close_reader(void *file)
     reader *r = file;
 
     pq_free(r->arrays);
-    pq_free(r->bytes);
     pq_free(r);
 }
 
-/* Parses the header of the n bytes of the file. */
-static pq_status parse(reader *r, size_t n, pq_state *state, pq_err *err)
+pq_status pq_safetensors_open(size_t n, pq_state *state, pq_err *err)
 {
-    const size_t length = n >= LENGTH_BYTES ? (size_t)little(r->bytes) : SIZE_MAX;
+    const size_t length = n >= LENGTH_BYTES ? (size_t)little(state->bytes) : SIZE_MAX;
+    const char  *text   = state->bytes + LENGTH_BYTES;
+    reader      *r      = NULL;
     json_t      *header = NULL;
     json_error_t why;
     pq_status    st;
 
+    PQ_NEW(r, 1);
+    state->file  = r;
+    state->read  = read_one;
+    state->close = close_reader;
     PQ_CHECK(length <= MAX_HEADER && length <= n - LENGTH_BYTES, PQ_ERR_FORMAT,
              "the header is longer than the file");
-    header = json_loadb(r->bytes + LENGTH_BYTES, length, JSON_REJECT_DUPLICATES, &why);
+    header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
     PQ_CHECK(json_is_object(header), PQ_ERR_FORMAT, "the header is no JSON: %s",
              header == NULL ? why.text : "not an object");
-    r->buffer = (const uint8_t *)r->bytes + LENGTH_BYTES + length;
+    r->buffer = (const uint8_t *)text + length;
     r->n      = n - LENGTH_BYTES - length;
     PQ_TRY(read_header(r, header, state, err));
 cleanup:
     json_decref(header);
-    return st;
-}
-
-pq_status pq_safetensors_open(const char *path, pq_state *out, pq_err *err)
-{
-    reader   *r = NULL;
-    size_t    n = 0;
-    pq_status st;
-
-    PQ_NEW(r, 1);
-    out->file  = r;
-    out->read  = read_one;
-    out->close = close_reader;
-    PQ_TRY(pq_file_read(path, max_bytes, &r->bytes, &n, err));
-    st = parse(r, n, out, err);
-    if (st != PQ_OK) {
-        pq_err_context(err, "%s", path);
-    }
-cleanup:
     return st;
 }
 

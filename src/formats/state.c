@@ -7,6 +7,8 @@
 #include "formats/model.h"
 #include "formats/zoo.h"
 
+static const size_t max_bytes = (size_t)4 << 30;
+
 /* Inputs that public CIFAR-10 ResNets were trained on: ImageNet's mean and deviation. */
 static const double image_mean[]      = {0.485, 0.456, 0.406},
                     image_std[]       = {0.229, 0.224, 0.225};
@@ -70,6 +72,7 @@ void pq_state_free(pq_state *state)
     if (state->close != NULL) {
         state->close(state->file);
     }
+    pq_free(state->bytes);
     *state = (pq_state){0};
 }
 
@@ -305,6 +308,21 @@ cleanup:
     return st;
 }
 
+static pq_status open_file(pq_state_open *open, const char *path, pq_state *state,
+                           pq_err *err)
+{
+    size_t    n = 0;
+    pq_status st;
+
+    PQ_TRY(pq_file_read(path, max_bytes, &state->bytes, &n, err));
+    st = open(n, state, err);
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s", path);
+    }
+cleanup:
+    return st;
+}
+
 pq_status pq_state_load(pq_state_open *open, const char *path, const char *arch,
                         pq_graph **out, pq_err *err)
 {
@@ -312,7 +330,7 @@ pq_status pq_state_load(pq_state_open *open, const char *path, const char *arch,
     pq_status st;
 
     if (arch != NULL) { /* without one nothing of the file is of use */
-        PQ_TRY(open(path, &state, err));
+        PQ_TRY(open_file(open, path, &state, err));
     }
     st = arch != NULL ? build(&state, arch, out, err) : refuse_nameless(err);
     if (st != PQ_OK) {
@@ -339,7 +357,7 @@ pq_status pq_state_template_of(const char *path, pq_text *out, pq_err *err)
         for (size_t f = 0; pq_formats[f] != NULL; f++) {
             if (strcmp(pq_formats[f]->name, readers[i].format) == 0 &&
                 pq_formats[f]->recognises(path)) {
-                PQ_TRY(readers[i].open(path, &state, err));
+                PQ_TRY(open_file(readers[i].open, path, &state, err));
                 st = pq_state_template(&state, out, err);
                 goto cleanup;
             }

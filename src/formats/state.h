@@ -30,14 +30,16 @@ typedef struct {
 typedef struct {
     size_t          n;
     pq_state_entry *entries; /**< [n], owned, in the file's order */
+    char           *bytes;   /**< of the file, owned; a reader may take or free them */
     void           *file;    /**< the reader's own */
     /** The array as float32, in its own order of axes; asked for once. */
     pq_status (*read)(void *file, size_t at, pq_tensor **out, pq_err *err);
     void (*close)(void *file); /**< frees what the reader owns */
 } pq_state;
 
-/** Opens a file; messages name it. Caller frees `out`, also on failure. */
-typedef pq_status pq_state_open(const char *path, pq_state *out, pq_err *err);
+/** Lists the arrays of the n bytes of a file, which a NUL follows and `state` has. Caller
+ * frees it, also on failure, and names the file in messages. */
+typedef pq_status pq_state_open(size_t n, pq_state *state, pq_err *err);
 
 extern pq_state_open pq_torch_open, pq_safetensors_open, pq_npz_open;
 

@@ -12,8 +12,6 @@
 #include "formats/torch_storage.h"
 #include "io/zip.h"
 
-static const size_t max_bytes = (size_t)1 << 32;
-
 static bool recognises(const char *path)
 {
     uint8_t      start[16];
@@ -89,23 +87,19 @@ static void close_file(void *file)
     pq_free(file);
 }
 
-pq_status pq_torch_open(const char *path, pq_state *out, pq_err *err)
+pq_status pq_torch_open(size_t n, pq_state *state, pq_err *err)
 {
     pq_torch_file *f     = NULL;
-    char          *bytes = NULL;
-    size_t         n     = 0;
+    char          *bytes = state->bytes;
     pq_status      st;
 
     PQ_NEW(f, 1);
-    out->file  = f;
-    out->read  = read_one;
-    out->close = close_file;
-    PQ_TRY(pq_file_read(path, max_bytes, &bytes, &n, err));
-    st = pq_torch_parse((uint8_t *)bytes, n, f, err);
-    st = st == PQ_OK ? list_entries(f, out, err) : st;
-    if (st != PQ_OK) {
-        pq_err_context(err, "%s", path);
-    }
+    state->bytes = NULL; /* the file's from here on */
+    state->file  = f;
+    state->read  = read_one;
+    state->close = close_file;
+    PQ_TRY(pq_torch_parse((uint8_t *)bytes, n, f, err));
+    PQ_TRY(list_entries(f, state, err));
 cleanup:
     return st;
 }
