@@ -4,25 +4,6 @@
 
 #include "models.h"
 
-static inline void set_size(pq_layer *layer, const char *name, size_t value)
-{
-    char text[24];
-
-    (void)snprintf(text, sizeof text, "%zu", value);
-    OK(pq_layer_set(layer, name, text, &err));
-}
-
-/* A grid of integers over a range, for a node. */
-static inline pq_quant *grid(pq_rng *rng, int bits, bool is_signed, double lo, double hi)
-{
-    pq_quant *q = NULL;
-
-    (void)rng;
-    OK(pq_quant_create(PQ_QUANT_INTEGER, bits, is_signed, false, -1, 1, &q, &err));
-    pq_quant_set_range(q, 0, lo, hi, false);
-    return q;
-}
-
 /* Puts a kernel on a grid of its own range, or of that of each channel. */
 static inline void quantize_kernel(pq_layer *layer, int bits, bool channels)
 {

@@ -25,6 +25,28 @@ static inline bool engine_runs(const char *engine)
     return strcmp(engine, "bf16") != 0 || pq_bf16_find() != NULL;
 }
 
+/* A grid of integers over a range, for a node. */
+static inline pq_quant *range_grid(int bits, bool is_signed, double lo, double hi)
+{
+    pq_quant *q = NULL;
+
+    OK(pq_quant_create(PQ_QUANT_INTEGER, bits, is_signed, false, -1, 1, &q, &err));
+    pq_quant_set_range(q, 0, lo, hi, false);
+    return q;
+}
+
+/* The bfloat16 number next to x. */
+static inline float nearest_bf16(float x)
+{
+    uint16_t half;
+    uint32_t bits;
+
+    pq_bf16_plain.round(1, &x, &half);
+    bits = (uint32_t)half << 16;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
 static inline void fill_normal(pq_rng *rng, double scale, size_t n, float *values)
 {
     for (size_t i = 0; i < n; i++) {
@@ -47,6 +69,14 @@ static inline pq_layer *make_layer(const char *kind)
 
     OK(pq_layer_create(kind, &layer, &err));
     return layer;
+}
+
+static inline void set_size(pq_layer *layer, const char *name, size_t value)
+{
+    char text[24];
+
+    (void)snprintf(text, sizeof text, "%zu", value);
+    OK(pq_layer_set(layer, name, text, &err));
 }
 
 /* Attributes as "name=value" texts, ended by NULL. */

@@ -13,8 +13,9 @@ static void put_on_bytes(pq_graph *g, pq_rng *rng, size_t trial)
 {
     const double lo = pq_rng_below(rng, 3) == 0 ? 0.0 : -2.0;
 
-    g->nodes[0].quant         = grid(rng, 8, trial % 5 < 3, lo, 2.5);
-    g->nodes[g->output].quant = grid(rng, 8 - (int)(trial % 2), trial % 5 < 2, -1.5, 2.0);
+    g->nodes[0].quant = range_grid(8, trial % 5 < 3, lo, 2.5);
+    g->nodes[g->output].quant =
+        range_grid(8 - (int)(trial % 2), trial % 5 < 2, -1.5, 2.0);
     quantize_kernel(g->nodes[1].layer, 8 - (int)(trial % 3), trial % 4 < 2);
 }
 
@@ -26,15 +27,30 @@ static bool is_depthwise(const pq_graph *g)
     return kernel->dim[3] == 1 && g->nodes[0].shape.dim[2] == kernel->dim[0];
 }
 
-static float nearest_bf16(float x)
+/* An engine beside the reference, on numbers that are bfloat16 already where `rounded`.
+ */
+static void compare(const pq_graph *g, const char *engine, const size_t in[3],
+                    bool rounded, size_t trial, pq_rng *rng)
 {
-    uint16_t half;
-    uint32_t bits;
+    const size_t n = draw_samples(rng, in), count = in[0] * in[1] * in[2];
+    float       *x     = pq_calloc(n * count, sizeof *x), *due, *out, *alone;
+    size_t       width = 0;
 
-    pq_bf16_plain.round(1, &x, &half);
-    bits = (uint32_t)half << 16;
-    memcpy(&x, &bits, sizeof x);
-    return x;
+    cr_assert(pq_shape_count(&g->nodes[g->output].shape, &width));
+    fill_normal(rng, 1.0, n * count, x);
+    for (size_t i = 0; rounded && i < n * count; i++) {
+        x[i] = nearest_bf16(x[i]);
+    }
+    due   = run_graph(g, "reference", n, n, x);
+    out   = run_graph(g, engine, n, n, x);
+    alone = run_graph(g, engine, 1, n, x);
+    cr_expect_leq(largest_difference(due, out, n * width), most_difference, "trial %zu",
+                  trial);
+    cr_expect_arr_eq(out, alone, n * width * sizeof *out, "trial %zu: batches", trial);
+    pq_free(x);
+    pq_free(due);
+    pq_free(out);
+    pq_free(alone);
 }
 
 Test(convolutions, of_any_shape_are_those_of_the_reference_whatever_the_batch)
@@ -42,24 +58,10 @@ Test(convolutions, of_any_shape_are_those_of_the_reference_whatever_the_batch)
     pq_rng rng = pq_rng_stream(21, "convolutions");
 
     for (size_t trial = 0; trial < TRIALS; trial++) {
-        size_t    in[3], width = 0;
+        size_t    in[3];
         pq_graph *g = draw_conv_graph(&rng, trial & WITH_ALL, in);
         OK(pq_graph_check(g, &err));
-        cr_assert(pq_shape_count(&g->nodes[g->output].shape, &width));
-        const size_t n = draw_samples(&rng, in), count = in[0] * in[1] * in[2];
-        float       *x = pq_calloc(n * count, sizeof *x), *due, *out, *alone;
-        fill_normal(&rng, 1.0, n * count, x);
-        due   = run_graph(g, "reference", n, n, x);
-        out   = run_graph(g, "float32", n, n, x);
-        alone = run_graph(g, "float32", 1, n, x);
-        cr_expect_leq(largest_difference(due, out, n * width), most_difference,
-                      "trial %zu", trial);
-        cr_expect_arr_eq(out, alone, n * width * sizeof *out, "trial %zu: batches",
-                         trial);
-        pq_free(x);
-        pq_free(due);
-        pq_free(out);
-        pq_free(alone);
+        compare(g, "float32", in, false, trial, &rng);
         pq_graph_free(&g);
     }
 }
@@ -106,7 +108,7 @@ Test(convolutions, of_bfloat16_numbers_are_those_of_the_reference_whatever_the_b
     pq_rng rng = pq_rng_stream(23, "convolutions");
 
     for (size_t trial = 0; engine_runs("bf16") && trial < TRIALS; trial++) {
-        size_t    in[3], width = 0;
+        size_t    in[3];
         pq_graph *g = draw_conv_graph(&rng, trial & (WITH_ALL - WITH_NORM), in);
         for (size_t i = 0; i < g->n_nodes; i++) {
             pq_weight *w = pq_layer_weight(g->nodes[i].layer, "kernel");
@@ -115,24 +117,7 @@ Test(convolutions, of_bfloat16_numbers_are_those_of_the_reference_whatever_the_b
             }
         }
         OK(pq_graph_check(g, &err));
-        cr_assert(pq_shape_count(&g->nodes[g->output].shape, &width));
-        const size_t n = draw_samples(&rng, in), count = in[0] * in[1] * in[2];
-        float       *x = pq_calloc(n * count, sizeof *x), *due, *out, *alone;
-        fill_normal(&rng, 1.0, n * count, x);
-        for (size_t i = 0; i < n * count; i++) {
-            x[i] = nearest_bf16(x[i]);
-        }
-        due   = run_graph(g, "reference", n, n, x);
-        out   = run_graph(g, "bf16", n, n, x);
-        alone = run_graph(g, "bf16", 1, n, x);
-        cr_expect_leq(largest_difference(due, out, n * width), most_difference,
-                      "trial %zu", trial);
-        cr_expect_arr_eq(out, alone, n * width * sizeof *out, "trial %zu: batches",
-                         trial);
-        pq_free(x);
-        pq_free(due);
-        pq_free(out);
-        pq_free(alone);
+        compare(g, "bf16", in, true, trial, &rng);
         pq_graph_free(&g);
     }
 }

@@ -67,7 +67,7 @@ Test(int8, convolutions_are_those_of_the_integer_engine_to_one_step)
         OK(pq_graph_create(&g, &err));
         add_input(g, "in", "[9, 8, 8]");
         g->nodes[0].quant =
-            grid(&rng, bits, trial % 2 == 0, trial % 3 == 0 ? 0.0 : -2.0, 2.5);
+            range_grid(bits, trial % 2 == 0, trial % 3 == 0 ? 0.0 : -2.0, 2.5);
         set_size(layer, "stride_h", 1 + pq_rng_below(&rng, 2));
         set_size(layer, "stride_w", 1 + pq_rng_below(&rng, 2));
         set_size(layer, "dilation_h", 1 + pq_rng_below(&rng, 2));
@@ -81,7 +81,7 @@ Test(int8, convolutions_are_those_of_the_integer_engine_to_one_step)
         }
         g->nodes[g->output].quant =
             trial % 7 == 6 ? NULL
-                           : grid(&rng, bits, true, trial % 4 == 0 ? 0.0 : -3.0, 3.0);
+                           : range_grid(bits, true, trial % 4 == 0 ? 0.0 : -3.0, 3.0);
         const bool   exact = has_kernel(g, "int16 words:") || has_kernel(g, "bytes:");
         const size_t off   = compare(g, &rng, 3, 9 * 8 * 8);
         cr_assert(has_kernel(g, ", native") || has_kernel(g, ", emulated"),
@@ -111,7 +111,7 @@ Test(int8, is_an_engine_to_choose_where_it_multiplies_whole_numbers)
     quantize_kernel(layer, 8, true);
     OK(pq_plan_engines(g, engines, &n, &err));
     cr_expect_eq(n, 1, "weights alone have one");
-    g->nodes[0].quant = grid(&rng, 8, true, -2.0, 2.0);
+    g->nodes[0].quant = range_grid(8, true, -2.0, 2.0);
     OK(pq_plan_engines(g, engines, &n, &err));
     cr_assert_eq(n, 2);
     cr_expect_str_eq(engines[1], "int8");
@@ -129,11 +129,11 @@ Test(int8, a_wide_grid_behind_bytes_is_not_lost)
 
     OK(pq_graph_create(&g, &err));
     add_input(g, "in", "[8]");
-    g->nodes[0].quant = grid(&rng, 8, true, -2.0, 2.0);
+    g->nodes[0].quant = range_grid(8, true, -2.0, 2.0);
     affine(&rng, layer, PQ_SHAPE(6, 8), true);
     quantize_kernel(layer, 7, true);
     add_layer(g, "fc", layer, "in");
-    g->nodes[1].quant = grid(&rng, 10, true, -2.0, 2.0);
+    g->nodes[1].quant = range_grid(10, true, -2.0, 2.0);
     fill_normal(&rng, 1.0, 8, x);
     y = run_graph(g, "int8", 1, 1, x);
     for (size_t i = 0; i < 6; i++) {
@@ -151,17 +151,17 @@ Test(int8, sums_and_means_of_codes_too)
         pq_graph *g = NULL;
         OK(pq_graph_create(&g, &err));
         add_input(g, "in", "[5, 5, 7]");
-        g->nodes[0].quant = grid(&rng, 8, true, -2.0, 2.0);
+        g->nodes[0].quant = range_grid(8, true, -2.0, 2.0);
         add_layer(g, "t", make_layer("tanh"), "in");
-        g->nodes[1].quant = grid(&rng, 8, false, -1.0, 1.0);
+        g->nodes[1].quant = range_grid(8, false, -1.0, 1.0);
         add_layer2(g, "add", make_layer("add"), "in", "t");
         if (trial % 2 == 0) {
             add_layer(g, "relu", make_layer("relu"), "add");
         }
-        g->nodes[g->output].quant = grid(&rng, 7, true, trial % 3 == 0 ? 0.0 : -2.0, 2.2);
+        g->nodes[g->output].quant = range_grid(7, true, trial % 3 == 0 ? 0.0 : -2.0, 2.2);
         add_layer(g, "pool", make_layer("global_avg_pool"),
                   trial % 2 == 0 ? "relu" : "add");
-        g->nodes[g->output].quant = grid(&rng, 8, true, -1.0, 1.0);
+        g->nodes[g->output].quant = range_grid(8, true, -1.0, 1.0);
         cr_expect_leq(compare(g, &rng, 4, 175), 28);
         pq_graph_free(&g);
     }
@@ -175,15 +175,15 @@ Test(int8, dense_layers_on_rows_and_what_stays_float)
 
     OK(pq_graph_create(&g, &err));
     add_input(g, "in", "[3, 16]");
-    g->nodes[0].quant = grid(&rng, 8, true, -2.0, 2.0);
+    g->nodes[0].quant = range_grid(8, true, -2.0, 2.0);
     layer             = affine(&rng, make_layer("dense"), PQ_SHAPE(20, 16), true);
     quantize_kernel(layer, 8, true);
     add_layer(g, "fc", layer, "in");
     add_layer(g, "relu", make_layer("relu"), "fc");
-    g->nodes[2].quant = grid(&rng, 8, true, 0.0, 3.0);
+    g->nodes[2].quant = range_grid(8, true, 0.0, 3.0);
     add_layer(g, "plain", affine(&rng, make_layer("dense"), PQ_SHAPE(6, 20), true),
               "relu");
-    g->nodes[3].quant = grid(&rng, 8, true, -2.0, 2.0);
+    g->nodes[3].quant = range_grid(8, true, -2.0, 2.0);
     (void)compare(g, &rng, 5, 48);
     pq_graph_free(&g);
 }
@@ -206,7 +206,7 @@ Test(int8, dense_layers_by_our_own_kernel_have_the_bits_of_the_integer_engine)
         OK(pq_graph_create(&g, &err));
         (void)snprintf(shape, sizeof shape, "[%zu]", size[0]);
         add_input(g, "in", shape);
-        g->nodes[0].quant = grid(&rng, 8, c % 2 == 0, -2.0, 2.5);
+        g->nodes[0].quant = range_grid(8, c % 2 == 0, -2.0, 2.5);
         for (size_t i = 1; i < 4; i++) {
             pq_layer *l = make_layer("dense");
             affine(&rng, l, PQ_SHAPE(size[i], size[i - 1]), true);
@@ -223,7 +223,7 @@ Test(int8, dense_layers_by_our_own_kernel_have_the_bits_of_the_integer_engine)
                 (void)snprintf(last, sizeof last, "%s", name);
             }
             g->nodes[g->n_nodes - 1].quant =
-                grid(&rng, 8, c % 4 == 1, i < 3 ? 0.0 : -3.0, 3.0);
+                range_grid(8, c % 4 == 1, i < 3 ? 0.0 : -3.0, 3.0);
         }
         for (size_t n = 1; n <= 20; n += n < 14 ? 1 : 6) {
             cr_expect_eq(compare(g, &rng, n, size[0]), 0, "case %zu, batch %zu", c, n);
@@ -243,7 +243,7 @@ Test(int8, every_failed_allocation_leaves_nothing_behind)
 
     OK(pq_graph_create(&g, &err));
     add_input(g, "in", "[4, 4, 8]");
-    g->nodes[0].quant = grid(&rng, 8, true, -2.0, 2.0);
+    g->nodes[0].quant = range_grid(8, true, -2.0, 2.0);
     layer             = affine(&rng, make_layer("conv2d"), PQ_SHAPE(8, 3, 3, 8), true);
     quantize_kernel(layer, 8, true);
     add_layer(g, "conv", layer, "in");
@@ -277,7 +277,7 @@ Test(int8, floats_become_the_codes_of_the_quotient_in_double)
         OK(pq_graph_create(&g, &err));
         add_input(g, "in", "[3000]");
         g->nodes[0].quant =
-            grid(&rng, 8, trial % 2 == 0, -2.0 - pq_rng_uniform(&rng), 3.0);
+            range_grid(8, trial % 2 == 0, -2.0 - pq_rng_uniform(&rng), 3.0);
         OK(pq_graph_check(g, &err));
         const pq_quant *q = g->nodes[0].quant;
         for (size_t i = 0; i < N; i++) {

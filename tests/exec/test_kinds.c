@@ -77,17 +77,6 @@ static float *run_engine(const pq_graph *g, const char *engine, bool whole, size
     return out;
 }
 
-static float nearest_bf16(float x)
-{
-    uint16_t half;
-    uint32_t bits;
-
-    pq_bf16_plain.round(1, &x, &half);
-    bits = (uint32_t)half << 16;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 /* Every engine beside the reference, on numbers that are bfloat16 already where
  * `rounded`; bf16 on none others, but for grids of few bits. */
 static void compare_engines(const layer_case *c, const pq_graph *g, size_t n, pq_rng *rng,

@@ -4,23 +4,6 @@
 #include "exec/words.h"
 #include "layers/kinds.h"
 
-static pq_quant *grid(int bits, bool is_signed, double lo, double hi)
-{
-    pq_quant *q = NULL;
-
-    OK(pq_quant_create(PQ_QUANT_INTEGER, bits, is_signed, false, -1, 1, &q, &err));
-    pq_quant_set_range(q, 0, lo, hi, false);
-    return q;
-}
-
-static void set(pq_layer *layer, const char *name, size_t value)
-{
-    char text[24];
-
-    (void)snprintf(text, sizeof text, "%zu", value);
-    OK(pq_layer_set(layer, name, text, &err));
-}
-
 /* A convolution, or a dense layer on rows, of random geometry and widths. */
 static pq_graph *make_net(pq_rng *rng, size_t trial)
 {
@@ -37,12 +20,13 @@ static pq_graph *make_net(pq_rng *rng, size_t trial)
     (void)snprintf(shape, sizeof shape, "[7, 6, %zu]", channels);
     OK(pq_graph_create(&g, &err));
     add_input(g, "in", shape);
-    g->nodes[0].quant = grid(2 + (int)pq_rng_below(rng, 10), trial % 2 == 0, -1.5, 2.0);
+    g->nodes[0].quant =
+        range_grid(2 + (int)pq_rng_below(rng, 10), trial % 2 == 0, -1.5, 2.0);
     if (conv) {
-        set(layer, "stride_h", 1 + pq_rng_below(rng, 2));
-        set(layer, "stride_w", 1 + pq_rng_below(rng, 2));
-        set(layer, "dilation_w", 1 + pq_rng_below(rng, 2));
-        set(layer, "groups", groups);
+        set_size(layer, "stride_h", 1 + pq_rng_below(rng, 2));
+        set_size(layer, "stride_w", 1 + pq_rng_below(rng, 2));
+        set_size(layer, "dilation_w", 1 + pq_rng_below(rng, 2));
+        set_size(layer, "groups", groups);
         OK(pq_layer_set(layer, "padding", trial % 3 == 0 ? "valid" : "same", &err));
         affine(rng, layer, PQ_SHAPE(outputs, k, k, channels / groups), true);
     } else {
@@ -54,7 +38,7 @@ static pq_graph *make_net(pq_rng *rng, size_t trial)
     pq_layer_weight(layer, "kernel")->quant = q;
     OK(pq_quant_apply(q, pq_layer_weight(layer, "kernel")->value, &err));
     add_layer(g, "layer", layer, "in");
-    g->nodes[1].quant = grid(2 + (int)pq_rng_below(rng, 7), true, -1.0, 1.5);
+    g->nodes[1].quant = range_grid(2 + (int)pq_rng_below(rng, 7), true, -1.0, 1.5);
     OK(pq_graph_check(g, &err));
     return g;
 }
@@ -239,7 +223,7 @@ Test(words, codes_round_as_the_grid_does)
     int32_t   sum[CODE_ROWS * CODE_WIDTH];
     double    multiplier[CODE_N], factor[CODE_N];
     float     near[CODE_N];
-    pq_quant *q = grid(8, true, -20.0, 12.7);
+    pq_quant *q = range_grid(8, true, -20.0, 12.7);
 
     for (size_t i = 0; i < CODE_ROWS * CODE_WIDTH; i++) {
         sum[i] = (int32_t)i * 5 - 290;
@@ -261,7 +245,7 @@ Test(words, codes_in_doubt_are_those_of_the_quotient)
         int32_t   sum[CODE_ROWS * CODE_WIDTH];
         double    multiplier[CODE_N], factor[CODE_N];
         float     near[CODE_N];
-        pq_quant *q     = grid(8, true, -1.0 - pq_rng_uniform(&rng), 1.3);
+        pq_quant *q     = range_grid(8, true, -1.0 - pq_rng_uniform(&rng), 1.3);
         double    scale = (double)q->scale[0];
 
         for (size_t c = 0; c < CODE_N; c++) {
