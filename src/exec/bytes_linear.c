@@ -9,17 +9,17 @@
 #include "kernels/bytes.h"
 
 typedef struct {
-    pq_op           op;
-    pq_bytes_kernel kernel;
-    pq_geometry     at;
-    pq_bytes_panel *calls;               /* [groups] all but rows, in, code, real */
-    size_t          in_count, out_count; /* of a sample */
-    int             zero;                /* beside an image */
-    bool            codes;
-    int8_t         *weight;
-    int32_t        *bias;
-    double         *multiplier, *factor;
-    float          *near;
+    pq_op                  op;
+    const pq_bytes_kernel *kernel;
+    pq_geometry            at;
+    pq_bytes_panel        *calls; /* [groups] all but rows, in, code, real */
+    size_t                 in_count, out_count; /* of a sample */
+    int                    zero;                /* beside an image */
+    bool                   codes;
+    int8_t                *weight;
+    int32_t               *bias;
+    double                *multiplier, *factor;
+    float                 *near;
 } linear_op;
 
 /* All groups of one image, or of n flat samples. */
@@ -33,7 +33,7 @@ static void run_groups(const linear_op *d, size_t n, const uint8_t *in, void *ou
         call.in             = in + i * g->group_in;
         call.code           = d->codes ? (uint8_t *)out + i * g->group_out : NULL;
         call.real           = d->codes ? NULL : (float *)out + i * g->group_out;
-        d->kernel(&call);
+        d->kernel->panel(&call);
     }
 }
 
@@ -102,13 +102,14 @@ static bool fits(const pq_units *u, int64_t zero, double scale)
     return true;
 }
 
-/* Output channel o in the arrays of its group, from item `at` of them on. */
-static void pack_channel(const pq_units *u, size_t o, size_t at, int64_t zero,
-                         double scale, const linear_op *d)
+/* Output channel o in the arrays of its group. */
+static void pack_channel(const pq_units *u, size_t o, int64_t zero, double scale,
+                         const linear_op *d)
 {
     const pq_geometry    *g     = &d->at;
-    const pq_bytes_panel *call  = &d->calls[o / g->group_out];
-    const size_t          quads = (g->length + 3) / 4, c = o % g->group_out;
+    const size_t          group = o / g->group_out, c = o % g->group_out;
+    const pq_bytes_panel *call  = &d->calls[group];
+    const size_t          quads = (g->length + 3) / 4, at = group * call->width + c;
     int8_t               *to = d->weight + (call->weight - d->weight);
 
     for (size_t k = 0; k < u->length; k++) {
@@ -146,7 +147,7 @@ static pq_status pack(const pq_units *u, int64_t zero, double scale,
         d->calls[i].scale.near       = d->near + i * width;
     }
     for (size_t o = 0; o < u->outputs; o++) {
-        pack_channel(u, o, o / g->group_out * width + o % g->group_out, zero, scale, d);
+        pack_channel(u, o, zero, scale, d);
     }
     d->op.weight_bytes = g->groups * (bytes + width * sizeof *d->bias);
 cleanup:
@@ -182,14 +183,15 @@ static pq_bytes_panel call_of(const pq_step *step, const pq_quant *to,
 pq_status pq_bytes_linear_prepare(const pq_step *step, const pq_units *units, pq_op **out,
                                   pq_err *err)
 {
-    const pq_graph *g     = step->graph;
-    const pq_quant *to    = pq_byte_grid(g, step->last);
-    const int64_t   zero  = pq_byte_zero(pq_byte_grid(g, step->in[0]));
-    const double    scale = to != NULL ? (double)to->scale[0] : 1.0;
-    linear_op      *d     = NULL;
-    pq_status       st    = PQ_OK;
+    const pq_bytes_kernel *kernel = pq_bytes_find();
+    const pq_graph        *g      = step->graph;
+    const pq_quant        *to     = pq_byte_grid(g, step->last);
+    const int64_t          zero   = pq_byte_zero(pq_byte_grid(g, step->in[0]));
+    const double           scale  = to != NULL ? (double)to->scale[0] : 1.0;
+    linear_op             *d      = NULL;
+    pq_status              st     = PQ_OK;
 
-    if (pq_bytes_find() == NULL || !fits(units, zero, scale)) {
+    if (kernel == NULL || !fits(units, zero, scale)) {
         return PQ_OK;
     }
     PQ_NEW(d, 1);
@@ -200,9 +202,9 @@ pq_status pq_bytes_linear_prepare(const pq_step *step, const pq_units *units, pq
     }
     d->op.run                 = run;
     d->op.release             = release;
-    d->op.kernel              = pq_bytes_name();
+    d->op.kernel              = kernel->name;
     d->op.scratch_bytes       = d->at.framed ? d->at.frame_count : 0;
-    d->kernel                 = pq_bytes_find();
+    d->kernel                 = kernel;
     d->codes                  = to != NULL;
     d->zero                   = (int)zero;
     d->in_count               = pq_node_count(g, step->in[0]);

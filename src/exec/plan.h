@@ -103,8 +103,8 @@ void pq_plan_kernels(const pq_plan *plan, pq_text *out);
 pq_status pq_plan_engines(const pq_graph *graph, const char **engines, size_t *n,
                           pq_err *err);
 
-/** Adds what results of an engine depend on beside model and inputs, "int8 avx512, bytes
- * vnni, oneDNN 2.6.3 avx512_core_bf16"; of "auto" that of both fast ones; nothing for an
+/** Adds what results of an engine depend on beside model and inputs, "int8 avx512, bytes,
+ * oneDNN 2.6.3 avx512_core_bf16"; of "auto" that of both fast ones; nothing for an
  * engine that gives the same on every machine. */
 void pq_engine_describe(const char *engine, pq_text *out);
 

@@ -29,22 +29,13 @@ void pq_bytes_plain(const pq_bytes_panel *p)
     }
 }
 
-pq_bytes_kernel pq_bytes_find(void)
+const pq_bytes_kernel *pq_bytes_find(void)
 {
 #if defined(__x86_64__)
     if (pq_cpu_isa() >= PQ_ISA_AVX512 && __builtin_cpu_supports("avx512vnni")) {
-        return pq_bytes_amx() != NULL ? pq_bytes_amx() : pq_bytes_vnni;
+        const pq_bytes_kernel *amx = pq_bytes_amx();
+        return amx != NULL ? amx : &pq_bytes_vnni;
     }
 #endif
     return NULL;
-}
-
-const char *pq_bytes_name(void)
-{
-#if defined(__x86_64__)
-    if (pq_bytes_find() != pq_bytes_vnni) {
-        return "bytes:amx, native";
-    }
-#endif
-    return "bytes:avx512 vnni, native";
 }

@@ -39,23 +39,24 @@ typedef struct {
     bool     relu;         /**< of reals */
 } pq_bytes_panel;
 
-typedef void (*pq_bytes_kernel)(const pq_bytes_panel *p);
+/** The kernel of a processor. */
+typedef struct {
+    const char *name; /**< in records, ", native" at its end: products by instruction */
+    void (*panel)(const pq_bytes_panel *p);
+} pq_bytes_kernel;
 
 /** What is meant, plainly written; for tests. */
 void pq_bytes_plain(const pq_bytes_panel *p);
 
 /** Its kernel for this processor (and PQUANT_ISA), the best it has, or NULL where
  * products of bytes have no instruction: AVX-512 VNNI. */
-pq_bytes_kernel pq_bytes_find(void);
-
-/** What it is called in records. */
-const char *pq_bytes_name(void);
+const pq_bytes_kernel *pq_bytes_find(void);
 
 #if defined(__x86_64__)
-void pq_bytes_vnni(const pq_bytes_panel *p);
+extern const pq_bytes_kernel pq_bytes_vnni;
 
 /** That of AMX, or NULL where processor or system has none. */
-pq_bytes_kernel pq_bytes_amx(void);
+const pq_bytes_kernel *pq_bytes_amx(void);
 #endif
 
 #endif

@@ -104,12 +104,14 @@ static TARGET void panel(const pq_bytes_panel *p)
     if ((p->rows >= LEAST_ROWS || p->lines > 1) && pq_amx_fits(p->length)) {
         tile_panel(p);
     } else {
-        pq_bytes_vnni(p);
+        pq_bytes_vnni.panel(p);
     }
 }
 
-pq_bytes_kernel pq_bytes_amx(void)
+static const pq_bytes_kernel kernel = {"bytes:amx, native", panel};
+
+const pq_bytes_kernel *pq_bytes_amx(void)
 {
-    return pq_amx_may(PQ_AMX_INT8) ? panel : NULL;
+    return pq_amx_may(PQ_AMX_INT8) ? &kernel : NULL;
 }
 #endif

@@ -155,7 +155,7 @@ static void one_line(const pq_bytes_panel *p)
     }
 }
 
-void pq_bytes_vnni(const pq_bytes_panel *p)
+static void panel(const pq_bytes_panel *p)
 {
     pq_bytes_panel line;
 
@@ -171,4 +171,6 @@ void pq_bytes_vnni(const pq_bytes_panel *p)
         one_line(&line);
     }
 }
+
+const pq_bytes_kernel pq_bytes_vnni = {"bytes:avx512 vnni, native", panel};
 #endif

@@ -228,7 +228,7 @@ Test(int8, dense_layers_by_our_own_kernel_have_the_bits_of_the_integer_engine)
         for (size_t n = 1; n <= 20; n += n < 14 ? 1 : 6) {
             cr_expect_eq(compare(g, &rng, n, size[0]), 0, "case %zu, batch %zu", c, n);
         }
-        cr_expect(has_kernel(g, pq_bytes_name()));
+        cr_expect(has_kernel(g, pq_bytes_find()->name));
         pq_graph_free(&g);
     }
 }

@@ -83,13 +83,13 @@ static layer make(pq_rng *rng, size_t rows, size_t length, size_t n, bool power_
 }
 
 /* What this processor has. */
-static size_t find_all(pq_bytes_kernel all[2])
+static size_t find_all(const pq_bytes_kernel *all[2])
 {
     size_t n = 0;
 
 #if defined(__x86_64__)
     if (pq_bytes_find() != NULL) {
-        all[n++] = pq_bytes_vnni;
+        all[n++] = &pq_bytes_vnni;
         if (pq_bytes_amx() != NULL) {
             all[n++] = pq_bytes_amx();
         }
@@ -111,7 +111,7 @@ static void free_layer(layer *l)
 }
 
 /* Codes, with and without a bound at zero, and reals, with and without a relu. */
-static void compare(pq_bytes_kernel kernel, layer *l)
+static void compare(const pq_bytes_kernel *kernel, layer *l)
 {
     const size_t rows = l->call.rows, n = l->call.scale.n,
                  size  = l->call.lines * rows * n * sizeof(float);
@@ -133,7 +133,7 @@ static void compare(pq_bytes_kernel kernel, layer *l)
             b.real = (float *)(void *)got;
         }
         pq_bytes_plain(&a);
-        kernel(&b);
+        kernel->panel(&b);
         cr_expect_eq(memcmp(due, got, size + 64), 0, "%zu rows, %zu to %zu, form %d",
                      rows, l->call.length, n, how);
     }
@@ -143,11 +143,11 @@ static void compare(pq_bytes_kernel kernel, layer *l)
 
 Test(bytes, kernel_gives_the_bits_of_the_plain_loops)
 {
-    static const size_t lengths[] = {1, 3, 4, 5, 16, 31, 48, 64, 96, 130, 192};
-    static const size_t widths[]  = {1, 5, 15, 16, 17, 32, 33, 48, 64, 65, 100, 128};
-    pq_bytes_kernel     all[2]    = {NULL};
-    const size_t        kernels   = find_all(all);
-    pq_rng              rng       = pq_rng_stream(1, "bytes");
+    static const size_t    lengths[] = {1, 3, 4, 5, 16, 31, 48, 64, 96, 130, 192};
+    static const size_t    widths[]  = {1, 5, 15, 16, 17, 32, 33, 48, 64, 65, 100, 128};
+    const pq_bytes_kernel *all[2]    = {NULL};
+    const size_t           kernels   = find_all(all);
+    pq_rng                 rng       = pq_rng_stream(1, "bytes");
 
     if (kernels == 0) {
         cr_skip_test("this processor has no products of bytes");
@@ -167,11 +167,11 @@ Test(bytes, kernel_gives_the_bits_of_the_plain_loops)
 
 Test(bytes, halves_are_rounded_to_even_and_ends_are_kept)
 {
-    pq_bytes_kernel all[2]  = {NULL};
-    const size_t    kernels = find_all(all);
-    pq_rng          rng     = pq_rng_stream(2, "bytes");
-    layer           l       = make(&rng, 40, 4, 16, true);
-    uint8_t         due[640], got[640];
+    const pq_bytes_kernel *all[2]  = {NULL};
+    const size_t           kernels = find_all(all);
+    pq_rng                 rng     = pq_rng_stream(2, "bytes");
+    layer                  l       = make(&rng, 40, 4, 16, true);
+    uint8_t                due[640], got[640];
 
     if (kernels == 0) {
         cr_skip_test("this processor has no products of bytes");
@@ -196,7 +196,7 @@ Test(bytes, halves_are_rounded_to_even_and_ends_are_kept)
     l.call.code = got;
     for (size_t k = 0; k < kernels; k++) {
         memset(got, 0, sizeof got);
-        all[k](&l.call);
+        all[k]->panel(&l.call);
         cr_expect_eq(memcmp(due, got, sizeof due), 0);
     }
     for (size_t r = 0; r < 40; r++) {
