@@ -147,15 +147,11 @@ cleanup:
 
 pq_status pq_batch_commit(pq_batch_files *b, pq_err *err)
 {
-    struct stat s;
-    pq_status   st;
+    pq_status st;
 
     PQ_TRY(sync_all(b, err));
     for (size_t i = 0; i < b->n; i++) {
-        PQ_CHECK(lstat(b->path[i], &s) != 0 || S_ISREG(s.st_mode), PQ_ERR_ACCESS,
-                 "%s: is there and not a regular file: it is not replaced", b->path[i]);
-        PQ_CHECK(rename(b->temporary[i], b->path[i]) == 0, pq_status_of_errno(errno),
-                 "%s: cannot be written: %s", b->path[i], strerror(errno));
+        PQ_TRY(pq_file_commit_unsynced(b->temporary[i], b->path[i], err));
         pq_free(b->temporary[i]);
         b->temporary[i] = NULL;
     }

@@ -258,6 +258,11 @@ pq_status pq_file_commit(const char *temporary, const char *path, pq_err *err)
     return commit(temporary, path, true, err);
 }
 
+pq_status pq_file_commit_unsynced(const char *temporary, const char *path, pq_err *err)
+{
+    return commit(temporary, path, false, err);
+}
+
 static pq_status write_whole(const char *path, const void *bytes, size_t n, bool sync,
                              pq_err *err)
 {

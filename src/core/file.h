@@ -85,6 +85,9 @@ pq_status pq_folder_make_inside(const char *folder, const char *name, char **out
 /** Syncs the temporary file to disk and renames it to path; removes it on failure. */
 pq_status pq_file_commit(const char *temporary, const char *path, pq_err *err);
 
+/** The same of one that is on disk already, or need not be. */
+pq_status pq_file_commit_unsynced(const char *temporary, const char *path, pq_err *err);
+
 /** "a/b/c.h5" -> "c.h5" (points into path). */
 const char *pq_path_base(const char *path);
 
