@@ -320,7 +320,7 @@ static void job_free(pq_sliced *j)
 
 pq_status pq_auc_sliced(const pq_evaluation *e, pq_auc_area *areas, pq_err *err)
 {
-    pq_sliced j = {.e = e, .areas = areas, .nothing_yet = true};
+    pq_sliced j = {.e = e, .nothing_yet = true};
     double    sums[2];
     pq_status st;
 

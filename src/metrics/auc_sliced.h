@@ -51,7 +51,6 @@ typedef struct {
 
 typedef struct {
     const pq_evaluation *e;
-    pq_auc_area         *areas;
     pq_weight_sum       *labelled; /* [classes] events of each label */
     double              *total;    /* [n] sum over classes of w f v */
     double              *missing;  /* [classes] sum over classes of f d, of each label */

@@ -16,6 +16,7 @@
 #include "core/memory.h"
 #include "core/rng.h"
 #include "core/text.h"
+#include "metrics/tests.h"
 
 /* Verdicts, from A/A measurements on small shared machines (docs/measurement.md). */
 static const double least_cpu_share     = 0.9;
@@ -94,8 +95,7 @@ void pq_median(double *values, size_t n, double *median, double *lo, double *hi)
 {
     const size_t k = interval_rank(n);
 
-    qsort(values, n, sizeof *values, compare);
-    *median = (values[(n - 1) / 2] + values[n / 2]) / 2.0;
+    *median = pq_median_of(values, n);
     *lo     = values[k > 0 ? k - 1 : 0];
     *hi     = values[k > 0 ? n - k : n - 1];
 }

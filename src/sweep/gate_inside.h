@@ -6,10 +6,9 @@
 
 /** What a timing test found out; of numbers only `over` counts. */
 typedef struct {
-    bool   over;   /* beyond the limit */
-    bool   noisy;  /* or not comparable: why says it */
-    double limit;  /* that e was beyond */
-    char   at[32]; /* when it was measured */
+    bool over;   /* beyond the limit */
+    bool noisy;  /* or not comparable: why says it */
+    char at[32]; /* when it was measured */
 } pq_gate_case;
 
 /** Fills a finding of a number of both cells: before, now, worse, p. */

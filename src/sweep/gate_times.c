@@ -115,7 +115,7 @@ pq_status pq_gate_times(const json_t *before, const json_t *now, const pq_gate *
     const json_t *b = json_object_get(json_object_get(now, "timings"), out->metric);
     samples       x = {0}, y = {0};
     const double  due = isnan(gate->max_increase) ? 0.0 : gate->max_increase;
-    double        spread;
+    double        limit;
     const char   *why;
     pq_status     st;
 
@@ -132,19 +132,18 @@ pq_status pq_gate_times(const json_t *before, const json_t *now, const pq_gate *
     if (!found->noisy) {
         PQ_TRY(pq_test_ranks(x.values, x.n, y.values, y.n, &out->p, err));
     }
-    spread       = fmax(fmax(spread_of(&x), spread_of(&y)), usual);
-    out->before  = pq_median_of(x.values, x.n);
-    out->now     = pq_median_of(y.values, y.n);
-    out->worse   = out->now / out->before - 1.0;
-    found->limit = fmax(due, SPREADS * spread);
-    found->over  = out->worse > due;
+    limit       = fmax(due, SPREADS * fmax(fmax(spread_of(&x), spread_of(&y)), usual));
+    out->before = pq_median_of(x.values, x.n);
+    out->now    = pq_median_of(y.values, y.n);
+    out->worse  = out->now / out->before - 1.0;
+    found->over = out->worse > due;
     if (why != NULL) {
         (void)snprintf(out->why, sizeof out->why, "%s", why);
-    } else if (found->over && out->worse <= found->limit) {
+    } else if (found->over && out->worse <= limit) {
         found->noisy = true;
         (void)snprintf(out->why, sizeof out->why,
                        "not beyond %.1f %%, three times the noise of these runs",
-                       100.0 * found->limit);
+                       100.0 * limit);
     }
 cleanup:
     pq_free(x.values);
