@@ -1,6 +1,5 @@
 /* pquant model init: a YAML of layers from the names and shapes of a state dict. */
 #include <stdio.h>
-#include <string.h>
 
 #include "cli/verb.h"
 #include "core/file.h"
@@ -12,16 +11,6 @@ static const pq_option options[] = {
     {0},
 };
 
-/* Line by line: a name may hold what a terminal obeys. */
-static void say_lines(const char *text)
-{
-    while (*text != '\0') {
-        const size_t n = strcspn(text, "\n");
-        pq_say(stdout, "%.*s\n", (int)n, text);
-        text += n + (text[n] != '\0' ? 1 : 0);
-    }
-}
-
 static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
 {
     const char *out  = pq_args_value(args, "output");
@@ -31,7 +20,7 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     (void)exit_code;
     PQ_TRY(pq_state_template_of(pq_args_get(args, 0), &text, err));
     if (out == NULL) {
-        say_lines(text.text);
+        pq_say_lines(stdout, text.text);
         goto cleanup;
     }
     PQ_CHECK(!pq_file_exists(out), PQ_ERR_IO, "%s is there already; give another name",
