@@ -61,11 +61,8 @@ static void run_rows(const bf16_op *b, const uint16_t *in, size_t rows,
 /* One image, rounded, into the middle of zeros. */
 static void take_image(const bf16_op *b, const float *in, uint16_t *frame)
 {
-    const pq_geometry *g    = &b->at;
-    const pq_window   *w    = &g->window;
-    const size_t       line = g->frame_w * g->channels;
-    const size_t       room = g->frame_w - w->pad_left;
-    const size_t       n    = w->in_w < room ? w->in_w : room;
+    const pq_geometry *g = &b->at;
+    const pq_window   *w = &g->window;
 
     if (!g->framed) {
         b->kernels->round(b->in_count, in, frame);
@@ -77,10 +74,11 @@ static void take_image(const bf16_op *b, const float *in, uint16_t *frame)
         pq_geometry_frame(g, sizeof *frame, 0, rounded, frame);
         return;
     }
+    const pq_geometry_inside p = pq_geometry_place_image(g);
     memset(frame, 0, g->frame_count * sizeof *frame);
-    for (size_t y = 0; y < w->in_h && y + w->pad_top < g->frame_h; y++) {
-        b->kernels->round(n * w->channels, in + y * w->in_w * w->channels,
-                          frame + (y + w->pad_top) * line + w->pad_left * g->channels);
+    for (size_t y = 0; y < p.lines; y++) {
+        b->kernels->round(p.columns * w->channels, in + y * w->in_w * w->channels,
+                          frame + ((p.above + y) * g->frame_w + p.left) * g->channels);
     }
 }
 

@@ -123,24 +123,32 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+pq_geometry_inside pq_geometry_place_image(const pq_geometry *g)
+{
+    const pq_window *w     = &g->window;
+    const size_t     above = least(w->pad_top, g->frame_h);
+    const size_t     left  = least(w->pad_left, g->frame_w);
+
+    return (pq_geometry_inside){above, left, least(w->in_h, g->frame_h - above),
+                                least(w->in_w, g->frame_w - left)};
+}
+
 void pq_geometry_frame(const pq_geometry *g, size_t item_bytes, int fill, const void *in,
                        void *frame)
 {
-    const pq_window *w    = &g->window;
-    const size_t     cell = g->channels * item_bytes, line = g->frame_w * cell;
-    const size_t     above = least(w->pad_top, g->frame_h);
-    const size_t     left  = least(w->pad_left, g->frame_w);
-    const size_t     lines = least(w->in_h, g->frame_h - above);
-    const size_t     n     = least(w->in_w, g->frame_w - left);
-    const size_t     bytes = w->channels * item_bytes;
-    const char      *from  = in;
-    char            *to    = (char *)frame + above * line;
+    const pq_window         *w    = &g->window;
+    const size_t             cell = g->channels * item_bytes, line = g->frame_w * cell;
+    const size_t             bytes = w->channels * item_bytes;
+    const char              *from  = in;
+    const pq_geometry_inside p     = pq_geometry_place_image(g);
+    const size_t             left = p.left, n = p.columns;
+    char                    *to = (char *)frame + p.above * line;
 
     if (g->channels != w->channels) {
         memset(frame, fill, g->frame_h * line);
     }
-    memset(frame, fill, above * line);
-    for (size_t y = 0; y < lines; y++, from += w->in_w * bytes, to += line) {
+    memset(frame, fill, p.above * line);
+    for (size_t y = 0; y < p.lines; y++, from += w->in_w * bytes, to += line) {
         memset(to, fill, left * cell);
         if (g->channels == w->channels) {
             memcpy(to + left * cell, from, n * bytes);
@@ -153,7 +161,7 @@ void pq_geometry_frame(const pq_geometry *g, size_t item_bytes, int fill, const 
         }
         memset(to + (left + n) * cell, fill, (g->frame_w - left - n) * cell);
     }
-    memset(to, fill, (g->frame_h - above - lines) * line);
+    memset(to, fill, (g->frame_h - p.above - p.lines) * line);
 }
 
 size_t pq_geometry_whole(size_t n, size_t panel)

@@ -46,6 +46,14 @@ pq_status pq_geometry_place(const pq_step *step, const pq_layer *layer, size_t l
                             size_t quad, pq_geometry *out, pq_err *err);
 void      pq_geometry_free(pq_geometry *g);
 
+/** Where an image lies in its frame: nowhere, where all windows miss it. */
+typedef struct {
+    size_t above, left;    /**< lines and cells before it */
+    size_t lines, columns; /**< of the image, from its first on */
+} pq_geometry_inside;
+
+pq_geometry_inside pq_geometry_place_image(const pq_geometry *g);
+
 /** Copies an image into its frame, with items of so many bytes, each `fill` beside it. */
 void pq_geometry_frame(const pq_geometry *g, size_t item_bytes, int fill, const void *in,
                        void *frame);

@@ -64,21 +64,19 @@ static void take(const words_op *w, const void *in, size_t first, size_t n, int1
 /* One image into the middle of zeros. */
 static void take_image(const words_op *w, const void *in, size_t first, int16_t *frame)
 {
-    const pq_geometry *g    = &w->at;
-    const pq_window   *v    = &g->window;
-    const size_t       line = g->frame_w * g->channels;
-    const size_t       room = g->frame_w - v->pad_left;
-    const size_t       n    = v->in_w < room ? v->in_w : room;
+    const pq_geometry       *g = &w->at;
+    const pq_window         *v = &g->window;
+    const pq_geometry_inside p = pq_geometry_place_image(g);
 
     memset(frame, 0, w->frame * sizeof *frame);
-    for (size_t y = 0; y < v->in_h && y + v->pad_top < g->frame_h; y++) {
+    for (size_t y = 0; y < p.lines; y++) {
         const size_t from = first + y * v->in_w * v->channels;
-        int16_t     *to   = frame + (y + v->pad_top) * line + v->pad_left * g->channels;
+        int16_t     *to   = frame + ((p.above + y) * g->frame_w + p.left) * g->channels;
         if (g->channels == v->channels) {
-            take(w, in, from, n * v->channels, to);
+            take(w, in, from, p.columns * v->channels, to);
             continue;
         }
-        for (size_t x = 0; x < n; x++) {
+        for (size_t x = 0; x < p.columns; x++) {
             take(w, in, from + x * v->channels, v->channels, to + x * g->channels);
         }
     }

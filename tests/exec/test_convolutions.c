@@ -121,3 +121,51 @@ Test(convolutions, of_bfloat16_numbers_are_those_of_the_reference_whatever_the_b
         pq_graph_free(&g);
     }
 }
+
+/* Long strides over wide padding: windows may lie in that alone. */
+Test(convolutions, that_miss_the_image_are_those_of_the_reference)
+{
+    static const char *const engines[] = {"float32", "integer", "int8", "bf16"};
+    pq_rng                   rng       = pq_rng_stream(24, "convolutions");
+
+    for (size_t trial = 0; trial < TRIALS; trial++) {
+        const size_t in[3]   = {1 + pq_rng_below(&rng, 5), 1 + pq_rng_below(&rng, 5),
+                                1 + pq_rng_below(&rng, 20)};
+        const size_t k       = 1 + pq_rng_below(&rng, 2);
+        const size_t groups  = trial % 3 == 0 ? in[2] : 1;
+        const size_t outputs = groups * (trial % 2 == 0 ? 1 : 3);
+        pq_layer    *layer   = make_layer("conv2d");
+        pq_graph    *g       = NULL;
+        size_t       width   = 0;
+        char         shape[32];
+
+        (void)snprintf(shape, sizeof shape, "[%zu, %zu, %zu]", in[0], in[1], in[2]);
+        OK(pq_graph_create(&g, &err));
+        add_input(g, "x", shape);
+        set_size(layer, "groups", groups);
+        set_size(layer, "stride_h", 1 + pq_rng_below(&rng, 12));
+        set_size(layer, "stride_w", 1 + pq_rng_below(&rng, 12));
+        OK(pq_layer_set(layer, "padding", "explicit", &err));
+        set_size(layer, "pad_top", 1 + pq_rng_below(&rng, 9));
+        set_size(layer, "pad_left", 1 + pq_rng_below(&rng, 9));
+        affine(&rng, layer, PQ_SHAPE(outputs, k, k, in[2] / groups), true);
+        add_layer(g, "conv", layer, "x");
+        put_on_bytes(g, &rng, trial);
+        OK(pq_graph_check(g, &err));
+        cr_assert(pq_shape_count(&g->nodes[g->output].shape, &width));
+        float x[3 * 5 * 5 * 20];
+        fill_normal(&rng, 1.0, 3 * in[0] * in[1] * in[2], x);
+        float *due = run_graph(g, "reference", 3, 3, x);
+        for (size_t e = 0; e < sizeof engines / sizeof *engines; e++) {
+            if (engine_runs(engines[e])) {
+                float *out = run_graph(g, engines[e], 3, 3, x);
+                cr_expect_leq(largest_difference(due, out, 3 * width),
+                              (double)g->nodes[g->output].quant->scale[0] * 1.001,
+                              "trial %zu, %s", trial, engines[e]);
+                pq_free(out);
+            }
+        }
+        pq_free(due);
+        pq_graph_free(&g);
+    }
+}
