@@ -14,8 +14,9 @@ json_t *pq_left_texts(size_t n, char *const *names);
  * Takes class and feature names where they are as many as the graph has outputs and
  * features, and the steps of provenance.
  *
- * @param[in] steps, classes, features  lists, or NULL; anything else in their place is
- * left alone
+ * @param[in] steps     list of texts, or NULL
+ * @param[in] classes   list of texts, or NULL
+ * @param[in] features  list of texts, or NULL; anything but a list is left alone
  */
 pq_status pq_left_take(pq_graph *graph, const json_t *steps, const json_t *classes,
                        const json_t *features, pq_err *err);

@@ -116,7 +116,7 @@ static void take32(int mode, size_t channels, const float *x, bool first, float 
         memcpy(y, x, channels * sizeof *y);
     } else if (mode == PQ_MASKED_MAX) {
         for (size_t c = 0; c < channels; c++) {
-            y[c] = (x[c] > y[c]) | (x[c] != x[c]) ? x[c] : y[c]; /* a NaN stays */
+            y[c] = ((x[c] > y[c]) | (x[c] != x[c])) ? x[c] : y[c]; /* a NaN stays */
         }
     } else {
         for (size_t c = 0; c < channels; c++) {

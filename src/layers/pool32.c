@@ -69,7 +69,7 @@ static void take(bool mean, size_t channels, const float *x, float *out)
         return;
     }
     for (size_t c = 0; c < channels; c++) {
-        out[c] = (x[c] > out[c]) | (x[c] != x[c]) ? x[c] : out[c]; /* a NaN stays */
+        out[c] = ((x[c] > out[c]) | (x[c] != x[c])) ? x[c] : out[c]; /* a NaN stays */
     }
 }
 

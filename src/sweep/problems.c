@@ -148,21 +148,22 @@ static bool is_one_of(const char *name, const char *const *names)
 }
 
 /* The first text of a list or map that holds what is to separate it from the next, as a
- * class called "q,g"; or NULL. */
-static const char *unseparated(const pq_yaml *node)
+ * class called "q,g"; or NULL. Values of `splits` are ranges, which hold a colon. */
+static const char *unseparated(const pq_yaml *node, const char *name)
 {
-    const bool  map   = node->kind == PQ_YAML_MAP;
-    const char *found = NULL;
+    const char *between = strcmp(name, "splits") == 0 ? "," : ",:";
+    const bool  map     = node->kind == PQ_YAML_MAP;
+    const char *found   = NULL;
 
     for (size_t i = 0; node->kind != PQ_YAML_SCALAR && found == NULL && i < node->n;
          i++) {
         const pq_yaml *item = node->items[i];
         found               = map && strpbrk(item->key, ",=") != NULL ? item->key : NULL;
         if (found == NULL && item->kind == PQ_YAML_SCALAR &&
-            strpbrk(item->text, map ? ",:" : ",") != NULL) {
+            strpbrk(item->text, map ? between : ",") != NULL) {
             found = item->text;
         } else if (found == NULL && map) {
-            found = unseparated(item);
+            found = unseparated(item, name);
         }
     }
     return found;
@@ -194,11 +195,11 @@ void pq_value_text(pq_problems *p, const pq_yaml *node, const pq_param *row, cha
     *out = NULL;
     if (empty) {
         pq_problem(p, node, "%s has no value", row->name);
-    } else if (row->type == PQ_PARAM_STRING && unseparated(node) != NULL) {
+    } else if (row->type == PQ_PARAM_STRING && unseparated(node, row->name) != NULL) {
         pq_problem(p, node,
                    "%s: '%s' holds one of , = : which separate names here: such "
                    "a name cannot be given",
-                   row->name, unseparated(node));
+                   row->name, unseparated(node, row->name));
         return;
     } else if (row->type == PQ_PARAM_STRING) {
         fine = add_string(&t, node, row->name);

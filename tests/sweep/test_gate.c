@@ -364,9 +364,9 @@ Test(gate, references_have_tolerances_on_either_side)
                         "    macs: {value: 7}\n",
                         now, &f, ERR));
     cr_expect_eq(f.n, 5);
-    cr_expect_eq(verdict_of(&f, "svd rank=4", "accuracy"), PQ_GATE_FAIL, "2.8 % below");
+    cr_expect_eq(verdict_of(&f, "svd rank=4", "accuracy"), PQ_GATE_FAIL, "2.8 %% below");
     cr_expect_eq(verdict_of(&f, "svd rank=8", "accuracy"), PQ_GATE_PASS);
-    cr_expect_eq(verdict_of(&f, "int8", "accuracy"), PQ_GATE_FAIL, "1.4 % above");
+    cr_expect_eq(verdict_of(&f, "int8", "accuracy"), PQ_GATE_FAIL, "1.4 %% above");
     cr_expect_eq(verdict_of(&f, "int8", "stored_bytes"), PQ_GATE_PASS, "smaller will do");
     cr_expect_eq(verdict_of(&f, "int8", "macs"), PQ_GATE_MISSING);
     cr_expect_eq(f.count[PQ_GATE_FAIL], 2);
