@@ -263,6 +263,19 @@ static bool look(pq_shelf *s, const char *key, stamp *now, bool *settled)
     return true;
 }
 
+/* The decisions event by event, of each engine. */
+static void drop_correct(json_t *record)
+{
+    const char *engine;
+    json_t     *of;
+
+    (void)json_object_del(record, "correct");
+    json_object_foreach(json_object_get(record, "engines"), engine, of)
+    {
+        (void)json_object_del(of, "correct");
+    }
+}
+
 /* Parses a record and keeps what tables are made of. */
 static pq_status parse(pq_shelf *s, const char *key, const stamp *now, bool settled,
                        book **out, pq_err *err)
@@ -275,7 +288,7 @@ static pq_status parse(pq_shelf *s, const char *key, const stamp *now, bool sett
     s->parsed++;
     (void)json_object_del(record, "layers");
     (void)json_object_del(record, "quantization");
-    (void)json_object_del(record, "correct");
+    drop_correct(record);
     PQ_TRY(find_or_add(s, key, &b, err));
     json_decref(b->made);
     b->made    = record;

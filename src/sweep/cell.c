@@ -366,35 +366,30 @@ cleanup:
     return st;
 }
 
-/* Which events were decided for their label, four to a digit, for gates that compare
- * event by event. */
+static bool is_paired(const pq_config *config)
+{
+    for (size_t i = 0; i < config->n_gates; i++) {
+        if (config->gates[i].test == PQ_GATE_PAIRED) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* For gates that compare event by event: which events each engine decided right. */
 static pq_status add_correct(const work *w, json_t *record, pq_err *err)
 {
-    const pq_config    *config = w->cells->config;
-    const pq_evaluation view   = view_of(w);
-    bool                wanted = false;
-    char               *digits = NULL;
-    pq_status           st     = PQ_OK;
+    pq_status st = PQ_OK;
 
-    for (size_t i = 0; i < config->n_gates; i++) {
-        wanted = wanted || config->gates[i].test == PQ_GATE_PAIRED;
-    }
-    if (!wanted || !w->result.decided || w->result.weights != NULL) {
+    if (!is_paired(w->cells->config)) {
         return PQ_OK;
     }
-    PQ_NEW(digits, (view.n + 3) / 4 + 1);
-    for (size_t i = 0; i < view.n; i += 4) {
-        unsigned bits = 0;
-        for (size_t k = i; k < i + 4 && k < view.n; k++) {
-            const bool right = pq_evaluation_decision(&view, k) == (size_t)view.labels[k];
-            bits |= right ? 8U >> (k - i) : 0U;
-        }
-        digits[i / 4] = "0123456789abcdef"[bits];
+    PQ_TRY(pq_record_correct(record, &w->result, w->graph, err));
+    if (w->second != NULL) {
+        json_t *part = json_object_get(json_object_get(record, "engines"), w->second);
+        PQ_TRY(pq_record_correct(part, &w->other, w->graph, err));
     }
-    PQ_CHECK(json_object_set_new(record, "correct", json_string(digits)) == 0,
-             PQ_ERR_NOMEM, "cannot allocate a record");
 cleanup:
-    pq_free(digits);
     return st;
 }
 

@@ -61,6 +61,11 @@ pq_status pq_record_metric(json_t *record, const pq_value *value, pq_err *err);
  * such outputs have no value of. */
 pq_status pq_record_outputs(json_t *record, const pq_evaluated *e, pq_err *err);
 
+/** Which events were decided for their label, four to a digit, into a record or its part
+ * of an engine; nothing where outputs decide nothing or events have weights. */
+pq_status pq_record_correct(json_t *out, const pq_evaluated *e, const pq_graph *graph,
+                            pq_err *err);
+
 /** Adds to the provenance of a record the kernels that ran, and the layers that engine
  * `integer` computed in double. */
 pq_status pq_record_kernels(json_t *record, const pq_evaluated *e, pq_err *err);

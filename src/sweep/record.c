@@ -200,3 +200,29 @@ json_t *pq_cell_provenance(const pq_cells *cells, const char *engine)
         "model", cells->model_hash, "test", cells->test_hash, "calibration",
         cells->calib_hash, "date", pq_clock_date(date, sizeof date));
 }
+
+pq_status pq_record_correct(json_t *out, const pq_evaluated *e, const pq_graph *graph,
+                            pq_err *err)
+{
+    const pq_evaluation view   = pq_evaluated_view(e, graph, 0);
+    char               *digits = NULL;
+    pq_status           st     = PQ_OK;
+
+    if (!e->decided || e->weights != NULL) {
+        return PQ_OK;
+    }
+    PQ_NEW(digits, (view.n + 3) / 4 + 1);
+    for (size_t i = 0; i < view.n; i += 4) {
+        unsigned bits = 0;
+        for (size_t k = i; k < i + 4 && k < view.n; k++) {
+            const bool right = pq_evaluation_decision(&view, k) == (size_t)view.labels[k];
+            bits |= right ? 8U >> (k - i) : 0U;
+        }
+        digits[i / 4] = "0123456789abcdef"[bits];
+    }
+    PQ_CHECK(json_object_set_new(out, "correct", json_string(digits)) == 0, PQ_ERR_NOMEM,
+             "cannot allocate a record");
+cleanup:
+    pq_free(digits);
+    return st;
+}

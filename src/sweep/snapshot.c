@@ -61,14 +61,27 @@ static json_t *timings_of(const json_t *cell)
     return all;
 }
 
+/* The part of a record that holds the decisions behind a cell's numbers: of the engine
+ * that it was timed on first where the record has numbers of it (store/results.h). */
+static const json_t *decided_by(const json_t *record, const json_t *cell)
+{
+    const json_t *first = json_array_get(json_object_get(cell, "timings"), 0);
+    const char   *name = pq_json_get_text(json_object_get(first, "provenance"), "engine");
+    const json_t *part = json_object_get(json_object_get(record, "engines"), name);
+
+    return json_is_object(json_object_get(part, "metrics")) ? part : record;
+}
+
 /* What the joined results leave out of a record. */
 static void add_correct(const char *dir, const json_t *cell, json_t *out)
 {
-    json_t *record = NULL;
+    json_t *record = NULL, *correct;
 
-    if (pq_record_read(dir, pq_json_get_text(cell, "eval"), &record, NULL) == PQ_OK &&
-        json_is_string(json_object_get(record, "correct"))) {
-        (void)json_object_set(out, "correct", json_object_get(record, "correct"));
+    if (pq_record_read(dir, pq_json_get_text(cell, "eval"), &record, NULL) == PQ_OK) {
+        correct = json_object_get(decided_by(record, cell), "correct");
+        if (json_is_string(correct)) {
+            (void)json_object_set(out, "correct", correct);
+        }
     }
     json_decref(record);
 }
@@ -85,6 +98,117 @@ static bool wants_correct(const json_t *plan)
         }
     }
     return false;
+}
+
+static bool is_number_or_null(const json_t *value)
+{
+    return value == NULL || json_is_null(value) || json_is_number(value);
+}
+
+/* A number as a record has it: what is none must not pass for "no value". */
+static bool is_metric(const json_t *metric)
+{
+    const char *better = pq_json_get_text(metric, "better");
+
+    return json_is_object(metric) &&
+           is_number_or_null(json_object_get(metric, "value")) &&
+           is_number_or_null(json_object_get(metric, "lo")) &&
+           is_number_or_null(json_object_get(metric, "hi")) &&
+           (strcmp(better, "higher") == 0 || strcmp(better, "lower") == 0 ||
+            strcmp(better, "none") == 0);
+}
+
+static bool are_metrics(const json_t *metrics)
+{
+    const char   *name;
+    const json_t *metric;
+
+    json_object_foreach((json_t *)metrics, name, metric)
+    {
+        if (!is_metric(metric)) {
+            return false;
+        }
+    }
+    return json_is_object(metrics);
+}
+
+static bool are_timings(const json_t *timings)
+{
+    const char   *name;
+    const json_t *timing, *ratio;
+    size_t        i;
+
+    json_object_foreach((json_t *)timings, name, timing)
+    {
+        if (!json_is_array(json_object_get(timing, "ratios"))) {
+            return false;
+        }
+        json_array_foreach(json_object_get(timing, "ratios"), i, ratio)
+        {
+            if (!json_is_number(ratio)) {
+                return false;
+            }
+        }
+    }
+    return json_is_object(timings);
+}
+
+/* Digits of events, or none. */
+static bool is_correct(const json_t *correct)
+{
+    const char *text = json_string_value(correct);
+
+    return correct == NULL ||
+           (text != NULL && strspn(text, "0123456789abcdef") == strlen(text));
+}
+
+static pq_status check_cell(const json_t *cell, size_t i, json_t *seen, pq_err *err)
+{
+    const json_t *repeat = json_object_get(cell, "repeat");
+    const char   *label  = pq_json_get_text(cell, "label");
+    char         *key    = NULL;
+    pq_status     st;
+
+    PQ_CHECK(json_is_string(json_object_get(cell, "label")) && json_is_integer(repeat) &&
+                 json_integer_value(repeat) >= 0,
+             PQ_ERR_FORMAT, "cell %zu has no label or no repeat of at least 0", i);
+    PQ_CHECK(are_metrics(json_object_get(cell, "metrics")), PQ_ERR_FORMAT,
+             "cell %zu, '%.80s': metrics are not numbers as a baseline has them", i,
+             label);
+    PQ_CHECK(are_timings(json_object_get(cell, "timings")), PQ_ERR_FORMAT,
+             "cell %zu, '%.80s': timings are not lists of ratios", i, label);
+    PQ_CHECK(is_correct(json_object_get(cell, "correct")), PQ_ERR_FORMAT,
+             "cell %zu, '%.80s': correct is not of hexadecimal digits", i, label);
+    key = pq_snapshot_key(cell);
+    PQ_CHECK(key != NULL, PQ_ERR_NOMEM, "cannot allocate a baseline");
+    PQ_CHECK(json_object_get(seen, key) == NULL, PQ_ERR_FORMAT,
+             "cell %zu, '%.80s': is there twice", i, label);
+    PQ_CHECK(json_object_set_new(seen, key, json_true()) == 0, PQ_ERR_NOMEM,
+             "cannot allocate a baseline");
+cleanup:
+    pq_free(key);
+    return st;
+}
+
+/* What is compared later: a number that is none would pass. */
+static pq_status check(const json_t *snapshot, pq_err *err)
+{
+    const json_t *cells = json_object_get(snapshot, "cells"), *cell;
+    json_t       *seen  = json_object();
+    size_t        i;
+    pq_status     st;
+
+    PQ_CHECK(seen != NULL, PQ_ERR_NOMEM, "cannot allocate a baseline");
+    PQ_CHECK(strcmp(pq_json_get_text(snapshot, "schema"), PQ_BASELINE_SCHEMA) == 0 &&
+                 json_is_array(cells),
+             PQ_ERR_FORMAT, "is not of schema %s", PQ_BASELINE_SCHEMA);
+    json_array_foreach((json_t *)cells, i, cell)
+    {
+        PQ_TRY(check_cell(cell, i, seen, err));
+    }
+cleanup:
+    json_decref(seen);
+    return st;
 }
 
 pq_status pq_snapshot_take(const char *dir, json_t **out, json_t **plan, pq_err *err)
@@ -118,7 +242,13 @@ pq_status pq_snapshot_take(const char *dir, json_t **out, json_t **plan, pq_err 
                   pq_json_get_text(results, "name"), "made",
                   pq_clock_date(date, sizeof date), "pquant", PQ_VERSION, "cells", cells);
     PQ_CHECK(all != NULL, PQ_ERR_NOMEM, "cannot allocate a baseline");
+    st = check(all, err);
+    if (st != PQ_OK) {
+        pq_err_context(err, "%s", dir);
+        goto cleanup;
+    }
     *out = all;
+    all  = NULL;
     if (plan != NULL) {
         *plan   = results;
         results = NULL;
@@ -126,28 +256,7 @@ pq_status pq_snapshot_take(const char *dir, json_t **out, json_t **plan, pq_err 
 cleanup:
     json_decref(results);
     json_decref(cells);
-    return st;
-}
-
-/* Fields that are read without being looked at again; numbers are. */
-static pq_status check(const json_t *snapshot, pq_err *err)
-{
-    const json_t *cells = json_object_get(snapshot, "cells"), *cell;
-    size_t        i;
-    pq_status     st;
-
-    PQ_CHECK(strcmp(pq_json_get_text(snapshot, "schema"), PQ_BASELINE_SCHEMA) == 0 &&
-                 json_is_array(cells),
-             PQ_ERR_FORMAT, "is not of schema %s", PQ_BASELINE_SCHEMA);
-    json_array_foreach((json_t *)cells, i, cell)
-    {
-        PQ_CHECK(json_is_string(json_object_get(cell, "label")) &&
-                     json_is_integer(json_object_get(cell, "repeat")) &&
-                     json_is_object(json_object_get(cell, "metrics")) &&
-                     json_is_object(json_object_get(cell, "timings")),
-                 PQ_ERR_FORMAT, "cell %zu is not complete", i);
-    }
-cleanup:
+    json_decref(all);
     return st;
 }
 
