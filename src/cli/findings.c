@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "cli/say.h"
+#include "core/visible.h"
 #include "store/json.h"
 
 const char *pq_findings_number(double value, char *buffer, size_t size)
@@ -56,13 +57,17 @@ json_t *pq_findings_json(const pq_findings *f)
 static void add_attribute(pq_text *out, const char *name, const char *text)
 {
     pq_text_add(out, " %s=\"", name);
-    for (; *text != '\0'; text++) {
-        const unsigned char c = (unsigned char)*text;
-        if (c == '<' || c == '>' || c == '&' || c == '"' || c < 0x20) {
-            pq_text_add(out, "&#%u;", c < 0x20 ? 0xFFFDU : (unsigned)c);
+    while (*text != '\0') {
+        uint32_t     code;
+        const size_t n = pq_utf8_read(text, &code);
+        if (n == 0 || code < 0x20 || code == 0xFFFE || code == 0xFFFF) {
+            pq_text_add(out, "&#65533;");
+        } else if (code == '<' || code == '>' || code == '&' || code == '"') {
+            pq_text_add(out, "&#%u;", (unsigned)code);
         } else {
-            pq_text_add_bytes(out, text, 1);
+            pq_text_add_bytes(out, text, n);
         }
+        text += n != 0 ? n : 1;
     }
     pq_text_add(out, "\"");
 }

@@ -44,6 +44,29 @@ cleanup:
     return st;
 }
 
+/* A results folder comes from anywhere: where its plan names the baseline, no other file
+ * is written over, and none outside of the current folder. */
+static pq_status check_target(const char *dir, const char *path, pq_err *err)
+{
+    json_t   *old = NULL;
+    pq_status st  = PQ_OK;
+
+    PQ_CHECK(
+        pq_path_is_inside(".", path), PQ_ERR_CONFIG,
+        "%s: its configuration names the baseline %s, which leads out of the current "
+        "folder; give -o FILE",
+        dir, path);
+    PQ_CHECK(!pq_folder_exists(path) &&
+                 (!pq_file_exists(path) || pq_snapshot_read(path, &old, NULL) == PQ_OK),
+             PQ_ERR_CONFIG,
+             "%s: its configuration names the baseline %s, which is there and is none; "
+             "give -o FILE",
+             dir, path);
+cleanup:
+    json_decref(old);
+    return st;
+}
+
 static pq_status baseline_set(const pq_args *args, int *exit_code, pq_err *err)
 {
     const char *dir      = pq_args_get(args, 0);
@@ -66,9 +89,10 @@ static pq_status baseline_set(const pq_args *args, int *exit_code, pq_err *err)
         PQ_STRDUP(path, pq_args_value(args, "output"));
     } else {
         PQ_TRY(planned_baseline(plan, false, &path, err));
+        PQ_CHECK(path != NULL, PQ_ERR_CONFIG,
+                 "%s: its configuration names no baseline; give -o FILE", dir);
+        PQ_TRY(check_target(dir, path, err));
     }
-    PQ_CHECK(path != NULL, PQ_ERR_CONFIG,
-             "%s: its configuration names no baseline; give -o FILE", dir);
     PQ_TRY(pq_snapshot_write(snapshot, path, err));
     pq_say(stdout, "%s\n", path);
 cleanup:
@@ -167,6 +191,24 @@ static json_t *read_suspects(const char *path)
     return known;
 }
 
+/* Writes them where they changed: a folder that only can be read is gated, too. */
+static pq_status keep_suspects(const char *path, const json_t *suspects, pq_err *err)
+{
+    json_t   *known = read_suspects(path);
+    pq_text   kept  = {0};
+    pq_status st    = PQ_OK;
+
+    if (json_equal(known, suspects)) {
+        goto cleanup;
+    }
+    PQ_CHECK(pq_json_add(suspects, &kept), PQ_ERR_NOMEM, "cannot allocate suspects");
+    PQ_TRY(pq_file_write(path, kept.text, kept.length, err));
+cleanup:
+    json_decref(known);
+    pq_text_free(&kept);
+    return st;
+}
+
 /* The reason behind the exit code. */
 static void conclude(const pq_args *args, const pq_findings *f, int *exit_code,
                      pq_err *err)
@@ -198,6 +240,28 @@ static void conclude(const pq_args *args, const pq_findings *f, int *exit_code,
                          "%zu of %zu comparisons are inconclusive",
                          n[PQ_GATE_INCONCLUSIVE], f->n);
     }
+}
+
+/* Cells that only the later of two has: they are compared with nothing, which is said. */
+static void print_new(const json_t *before, const json_t *now, const char *where)
+{
+    json_t       *index = pq_snapshot_index(before);
+    const json_t *cell;
+    size_t        i;
+
+    json_array_foreach(json_object_get((json_t *)now, "cells"), i, cell)
+    {
+        const json_int_t repeat = json_integer_value(json_object_get(cell, "repeat"));
+        char            *key    = pq_snapshot_key(cell);
+        if (key != NULL && index != NULL && json_object_get(index, key) == NULL) {
+            char *of = repeat > 0 ? pq_format(", repeat %lld", (long long)repeat) : NULL;
+            pq_say(stdout, "not compared: %s%s is not in %s\n",
+                   pq_json_get_text(cell, "label"), of != NULL ? of : "", where);
+            pq_free(of);
+        }
+        pq_free(key);
+    }
+    json_decref(index);
 }
 
 static void print_gate(const pq_findings *f, const char *format, const char *junit)
@@ -267,7 +331,7 @@ static pq_status gate(const pq_args *args, int *exit_code, pq_err *err)
     pq_gate    *gates    = NULL;
     size_t      n        = 0;
     pq_findings findings = {0};
-    pq_text     junit = {0}, kept = {0};
+    pq_text     junit    = {0};
     pq_status   st;
 
     PQ_TRY(pq_args_format(args, "table json junit", &format, err));
@@ -279,8 +343,7 @@ static pq_status gate(const pq_args *args, int *exit_code, pq_err *err)
     suspects = read_suspects(path);
     PQ_TRY(pq_gate_judge(before, now, gates, n, suspects, &findings, err));
     PQ_TRY(judge_references(args, now, &findings, err));
-    PQ_CHECK(pq_json_add(suspects, &kept), PQ_ERR_NOMEM, "cannot allocate suspects");
-    PQ_TRY(pq_file_write(path, kept.text, kept.length, err));
+    PQ_TRY(keep_suspects(path, suspects, err));
     pq_findings_junit(&junit, pq_json_get_text(plan, "name"), &findings);
     PQ_CHECK(!junit.failed, PQ_ERR_NOMEM, "cannot allocate the findings");
     if (pq_args_value(args, "junit") != NULL) {
@@ -288,12 +351,14 @@ static pq_status gate(const pq_args *args, int *exit_code, pq_err *err)
             pq_file_write(pq_args_value(args, "junit"), junit.text, junit.length, err));
     }
     print_gate(&findings, format, junit.text);
+    if (strcmp(format, "table") == 0) {
+        print_new(before, now, "the baseline");
+    }
     conclude(args, &findings, exit_code, err);
 cleanup:
     pq_findings_free(&findings);
     pq_gates_free(&gates, n);
     pq_text_free(&junit);
-    pq_text_free(&kept);
     json_decref(before);
     json_decref(now);
     json_decref(plan);
@@ -393,6 +458,7 @@ static pq_status compare(const pq_args *args, int *exit_code, pq_err *err)
         json_decref(list);
     } else {
         print_changes(&findings);
+        print_new(before, now, pq_args_get(args, 0));
     }
     if (findings.n == 0) {
         *exit_code = PQ_EXIT_NOTHING;

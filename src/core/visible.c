@@ -24,6 +24,17 @@ size_t pq_utf8_read(const char *text, uint32_t *code)
     return n;
 }
 
+void pq_utf8_cut(char *text)
+{
+    uint32_t code;
+    size_t   n;
+
+    while ((n = pq_utf8_read(text, &code)) != 0) {
+        text += n;
+    }
+    *text = '\0';
+}
+
 bool pq_is_hidden(uint32_t code)
 {
     static const struct {

@@ -20,6 +20,10 @@
  * cut, a surrogate, beyond U+10FFFF). NUL is none. */
 size_t pq_utf8_read(const char *s, uint32_t *code);
 
+/** Ends a text before its first byte that belongs to no whole UTF-8 character: one that
+ * was cut to fit. */
+void pq_utf8_cut(char *text);
+
 /** Whether a character moves the cursor, turns the direction of writing or cannot be
  * seen: C0, DEL and C1 controls, bidirectional controls, zero-width characters,
  * separators of lines, tags. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/visible.h"
 #include "store/json.h"
 #include "sweep/gate_inside.h"
 #include "sweep/problems.h"
@@ -79,6 +80,8 @@ static pq_status read_metric(pq_problems *p, const pq_yaml *cell, const pq_yaml 
     pq_read_block(p, metric, reference_params, out, NULL, metric->key);
     if (isnan(out->value)) {
         pq_problem_key(p, metric, "%s: value is due here", metric->key);
+    } else if (isinf(out->value)) {
+        pq_problem_key(p, metric, "%s: value is not finite", metric->key);
     }
     if (strncmp(metric->key, "latency.", 8) == 0) {
         pq_problem_key(p, metric,
@@ -133,8 +136,10 @@ static pq_status read_expected(pq_problems *p, const pq_yaml *list, pq_reference
     for (size_t i = 0; i < list->n; i++) {
         const pq_yaml *item = list->items[i];
         expected      *one  = &out->expected[out->n_expected++];
-        (void)snprintf(one->place, sizeof one->place, "%.200s:%zu", item->file,
-                       item->line);
+        (void)snprintf(one->place, sizeof one->place, "%.200s", item->file);
+        pq_utf8_cut(one->place);
+        (void)snprintf(one->place + strlen(one->place),
+                       sizeof one->place - strlen(one->place), ":%zu", item->line);
         PQ_TRY(pq_params_default(expected_params, one, err));
         if (pq_expect_map(p, item, "expected_failures")) {
             pq_read_block(p, item, expected_params, one, NULL, "expected_failures");
@@ -210,16 +215,16 @@ void pq_references_free(pq_references **references)
 }
 
 /* One number of one cell against its reference. */
-static pq_status judge_number(const reference *r, const json_t *cell, pq_findings *f,
-                              pq_err *err)
+static pq_status judge_number(const reference *r, const json_t *cell, const char *name,
+                              pq_findings *f, pq_err *err)
 {
-    const json_t *metric = json_object_get(json_object_get(cell, "metrics"), r->metric);
+    const json_t *metric = json_object_get(json_object_get(cell, "metrics"), name);
     const json_t *value  = json_object_get(metric, "value");
     const double  scale  = r->value != 0.0 ? fabs(r->value) : 1.0;
     pq_finding   *one;
     pq_status     st;
 
-    PQ_TRY(pq_findings_add(f, cell, r->metric, &one, err));
+    PQ_TRY(pq_findings_add(f, cell, name, &one, err));
     one->before = r->value;
     if (!json_is_number(value)) {
         one->verdict = PQ_GATE_MISSING;
@@ -237,9 +242,33 @@ cleanup:
     return st;
 }
 
+/* The numbers of a cell that a reference means. One that is named, and what a cell
+ * without any number should have, is missing. */
+static pq_status judge_cell(const reference *r, const json_t *cell, pq_findings *f,
+                            pq_err *err)
+{
+    json_t       *metrics = json_object_get(cell, "metrics");
+    const char   *name;
+    const json_t *value;
+    pq_status     st = PQ_OK;
+
+    if (strpbrk(r->metric, "*?[,") == NULL || json_object_size(metrics) == 0) {
+        return judge_number(r, cell, r->metric, f, err);
+    }
+    json_object_foreach(metrics, name, value)
+    {
+        if (pq_glob_match(r->metric, name)) {
+            PQ_TRY(judge_number(r, cell, name, f, err));
+        }
+    }
+cleanup:
+    return st;
+}
+
 static pq_status judge_reference(const reference *r, const json_t *now, pq_findings *f,
                                  pq_err *err)
 {
+    const size_t  first = f->n;
     const json_t *cell;
     size_t        i, met = 0;
     pq_status     st = PQ_OK;
@@ -248,10 +277,13 @@ static pq_status judge_reference(const reference *r, const json_t *now, pq_findi
     {
         if (pq_glob_match(r->cell, pq_json_get_text(cell, "label"))) {
             met++;
-            PQ_TRY(judge_number(r, cell, f, err));
+            PQ_TRY(judge_cell(r, cell, f, err));
         }
     }
     PQ_CHECK(met > 0, PQ_ERR_CONFIG, "references: '%s' is the label of no cell", r->cell);
+    PQ_CHECK(f->n > first, PQ_ERR_CONFIG,
+             "references: '%s' is the value of no cell that '%s' means", r->metric,
+             r->cell);
 cleanup:
     return st;
 }
@@ -264,9 +296,12 @@ static bool is_meant(const expected *e, const pq_finding *one)
 /* Turns what was expected to fail. */
 static pq_status expect(const expected *e, pq_findings *f, pq_err *err)
 {
+    char      place[61];
     size_t    met = 0, failed = 0;
     pq_status st = PQ_OK;
 
+    (void)snprintf(place, sizeof place, "%.60s", e->place);
+    pq_utf8_cut(place);
     for (size_t i = 0; i < f->n; i++) {
         pq_finding *one = &f->items[i];
         met += is_meant(e, one);
@@ -276,6 +311,7 @@ static pq_status expect(const expected *e, pq_findings *f, pq_err *err)
             f->count[PQ_GATE_EXPECTED]++;
             one->verdict = PQ_GATE_EXPECTED;
             (void)snprintf(one->why, sizeof one->why, "%.120s", e->why);
+            pq_utf8_cut(one->why);
         }
     }
     PQ_CHECK(met > 0, PQ_ERR_CONFIG, "%s: nothing is compared of '%s', '%s'", e->place,
@@ -287,7 +323,7 @@ static pq_status expect(const expected *e, pq_findings *f, pq_err *err)
             f->count[PQ_GATE_FAIL]++;
             one->verdict = PQ_GATE_FAIL;
             (void)snprintf(one->why, sizeof one->why,
-                           "passes, though a failure is expected (%.60s)", e->place);
+                           "passes, though a failure is expected (%s)", place);
         }
     }
 cleanup:

@@ -121,6 +121,29 @@ sed -i 's/value: 1,/value: 1e9,/' refs.yaml
 expect 1 "passes, though a failure is expected (refs.yaml:6)" "$pquant" gate night --references refs.yaml
 sed -i 's/metric: stored_bytes/metric: stored/' refs.yaml
 expect 2 "refs.yaml:6: nothing is compared of 'prune*', 'stored'" "$pquant" gate night --references refs.yaml
+# XML of any label, cells that are new, folders that can only be read.
+/usr/bin/python3 - <<'P'
+import json
+b = json.load(open("kept/base.json"))
+b["cells"][0]["label"] = "a<b>&\"'\u0001\u007f\u202e\ufffe\uffff ]]> \u00e4"
+json.dump(b, open("odd.json", "w"))
+P
+expect 5 "not compared: reference is not in the baseline" "$pquant" gate night --baseline odd.json --junit odd.xml
+/usr/bin/python3 -c 'import xml.dom.minidom as x; x.parse("odd.xml")' || fault "odd.xml: $(head -4 odd.xml)"
+expect 0 "not compared: reference is not in odd.json" "$pquant" compare odd.json night
+rm -f night/gate.json
+"$pquant" gate night >/dev/null || fault "gate"
+[ ! -e night/gate.json ] || fault "gate.json without a suspect"
+
+# A folder of somebody else writes over nothing, and nowhere but here.
+echo mine >mine
+for target in mine ../mine "$PWD/mine"; do
+  sed "s|\"baseline\": *\"[^\"]*\"|\"baseline\": \"$target\"|" out/plan.json >night/plan.json
+  expect 2 "give -o FILE" "$pquant" baseline set night
+done
+[ "$(cat mine)" = mine ] || fault "a plan's baseline wrote over a file"
+cp out/plan.json night
+
 echo '{"schema": "pquant-baseline/1", "cells": []}' >empty.json
 expect 4 "nothing was compared" "$pquant" gate night --baseline empty.json
 sed '/^gates/,/^  latency.b1/d' c.yaml >none.yaml
@@ -135,6 +158,22 @@ expect 0 " 0 suspect, 0 missing, 0 fail" "$pquant" gate "$work/nightly"
 expect 0 "24 pass, 0 inconclusive, 0 suspect, 0 missing, 0 fail" "$pquant" gate "$work/nightly" --baseline "$work/b.json"
 /usr/bin/python3 "$work/plant.py" "$work/nightly" 1 - int8 0.01 0
 expect 1 "fail         int8                         accuracy" "$pquant" gate "$work/nightly" --baseline "$work/b.json"
+
+# What is compared event by event are the decisions of the engine whose numbers these are.
+"$pquant" run configs/nightly.yaml -S latency.engine=int8 -S latency.samples.count=10 \
+  -S latency.samples.max_seconds=1 -o "$work/engine" -q >"$work/log" 2>&1 || fault "run: $(tail -2 "$work/log")"
+"$pquant" baseline set "$work/engine" -o "$work/engine.json" >/dev/null || fault "baseline set"
+/usr/bin/python3 - "$work/engine" <<'P' || fault "the decisions are not those of the accuracy"
+import glob, json, sys
+cells = {c["label"]: c for c in json.load(open(sys.argv[1] + ".json"))["cells"]}
+for cell in cells.values():
+    right, accuracy = bin(int(cell["correct"], 16)).count("1"), cell["metrics"]["accuracy"]
+    assert abs(right / accuracy["n"] - accuracy["value"]) < 1e-12, (cell["label"], right)
+records = [json.load(open(f)) for f in glob.glob(sys.argv[1] + "/cells/*.json")]
+both = next(r for r in records if r["phase"] == "eval" and r["label"] == "int8")
+assert both["engines"]["int8"]["correct"] == cells["int8"]["correct"]
+assert both["correct"] != cells["int8"]["correct"] or both["engines"]["int8"]["differs"] == 0
+P
 
 # The script of docs/nightly.md, as it stands there.
 sed -n '/^As `nightly.sh`:$\|As `nightly.sh`:$/,/^crontab/p' docs/nightly.md | sed -n '/^```bash/,/^```$/p' | sed '1d;$d' >"$work/nightly.sh"

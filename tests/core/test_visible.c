@@ -126,3 +126,18 @@ Test(visible, words_come_out_of_a_shell_as_they_went_in)
         expect_word(odd[i]);
     }
 }
+
+Test(visible, a_cut_text_ends_at_a_whole_character)
+{
+    static const char *const cases[][2] = {
+        {"", ""},       {"plain", "plain"},     {"x\xc3\xa4", "x\xc3\xa4"},
+        {"x\xc3", "x"}, {"x\xf0\x9f\x98", "x"}, {"x\xff y", "x"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[16];
+        (void)strcpy(text, cases[i][0]);
+        pq_utf8_cut(text);
+        cr_expect_str_eq(text, cases[i][1]);
+    }
+}

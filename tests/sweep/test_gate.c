@@ -331,6 +331,49 @@ Test(gate, a_file_that_is_no_baseline_is_refused)
     cr_expect_eq(pq_snapshot_read("y.json", &out, NULL), PQ_ERR_NOT_FOUND);
 }
 
+#define LIKE(metric, timings, more)                                                      \
+    "{\"schema\": \"pquant-baseline/1\", \"cells\": [{\"label\": \"a\", \"repeat\": 0, " \
+    "\"metrics\": {\"accuracy\": " metric "}, \"timings\": {" timings "}" more "}]}"
+#define VALUE "{\"value\": 1, \"better\": \"higher\"}"
+#define NEXT  "\"metrics\": {}, \"timings\": {}"
+
+Test(gate, a_baseline_whose_values_would_pass_unread_is_refused)
+{
+    static const char *const bad[] = {
+        LIKE("3", "", ""),
+        LIKE("{\"value\": \"x\", \"better\": \"higher\"}", "", ""),
+        LIKE("{\"value\": true, \"better\": \"higher\"}", "", ""),
+        LIKE("{\"value\": 1, \"lo\": [], \"better\": \"higher\"}", "", ""),
+        LIKE("{\"value\": 1, \"better\": \"upper\"}", "", ""),
+        LIKE("{\"value\": 1}", "", ""),
+        LIKE(VALUE, "\"latency.b1\": 5", ""),
+        LIKE(VALUE, "\"latency.b1\": {\"ratios\": [1, null]}", ""),
+        LIKE(VALUE, "", ", \"correct\": \"0g\""),
+        LIKE(VALUE, "", ", \"correct\": 7"),
+        LIKE(VALUE, "", "}, {\"label\": \"b\", \"repeat\": -1, " NEXT),
+        LIKE(VALUE, "", "}, {\"label\": \"a\", \"repeat\": 0, " NEXT),
+    };
+    static const char *const good[] = {
+        LIKE(VALUE, "\"latency.b1\": {\"ratios\": [1, 2.5]}", ", \"correct\": \"0f\""),
+        LIKE("{\"value\": null, \"lo\": null, \"better\": \"none\"}", "", ""),
+        LIKE(VALUE, "", "}, {\"label\": \"a\", \"repeat\": 1, " NEXT),
+    };
+    json_t *out = NULL;
+
+    enter_folder();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        pq_err err = {0};
+        write_text("x.json", bad[i]);
+        cr_expect_eq(pq_snapshot_read("x.json", &out, &err), PQ_ERR_FORMAT, "%s", bad[i]);
+        cr_expect(strncmp(err.message, "x.json: cell ", 13) == 0, "%s", err.message);
+    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        write_text("x.json", good[i]);
+        OK(pq_snapshot_read("x.json", &out, ERR));
+        json_decref(out);
+    }
+}
+
 /* Findings of references alone. */
 static pq_status judge_references(const char *yaml, const json_t *now, pq_findings *f,
                                   pq_err *err)
@@ -375,6 +418,38 @@ Test(gate, references_have_tolerances_on_either_side)
     json_decref(now);
 }
 
+Test(gate, references_take_globs_of_metrics_that_match_something)
+{
+    json_t     *now = snapshot(), *failed = cell("b", 0.7, 100);
+    pq_findings f;
+    pq_err      err = {0};
+
+    enter_folder();
+    add_cell(now, cell("a", 0.70, 100));
+    OK(judge_references("schema: pquant-references/1\n"
+                        "cells: {a: {\"*_bytes,acc*\": {value: 100, upper: 0}}}\n",
+                        now, &f, ERR));
+    cr_expect_eq(f.n, 2);
+    cr_expect_eq(verdict_of(&f, "a", "stored_bytes"), PQ_GATE_PASS);
+    cr_expect_eq(verdict_of(&f, "a", "accuracy"), PQ_GATE_PASS);
+    pq_findings_free(&f);
+    cr_expect_eq(judge_references("schema: pquant-references/1\n"
+                                  "cells: {a: {\"auc.*\": {value: 1, upper: 0}}}\n",
+                                  now, &f, &err),
+                 PQ_ERR_CONFIG);
+    cr_expect_str_eq(err.message,
+                     "references: 'auc.*' is the value of no cell that 'a' means");
+    pq_findings_free(&f);
+    (void)json_object_set_new(failed, "metrics", json_object());
+    add_cell(now, failed);
+    OK(judge_references("schema: pquant-references/1\n"
+                        "cells: {b: {\"auc.*\": {value: 1, upper: 0}}}\n",
+                        now, &f, ERR));
+    cr_expect_eq(verdict_of(&f, "b", "auc.*"), PQ_GATE_MISSING, "a cell without numbers");
+    pq_findings_free(&f);
+    json_decref(now);
+}
+
 #define TWO                                                                              \
     "schema: pquant-references/1\ncells:\n  \"*\": {accuracy: {value: 0.72, lower: "     \
     "1%, upper: 1%}}\nexpected_failures:\n"
@@ -394,6 +469,13 @@ Test(gate, an_expected_failure_is_none_and_one_that_passes_is)
     cr_expect_str_eq(f.items[0].why, "known");
     cr_expect_eq(f.count[PQ_GATE_EXPECTED], 1);
     cr_expect_eq(f.count[PQ_GATE_FAIL], 0);
+    pq_findings_free(&f);
+    OK(judge_references(TWO "  - {cell: a, metric: accuracy, why: "
+                            "xäääääääääääääääääääääääääääääääääääääääääääääää"
+                            "äääääääääääääääääääääääääääääääää}\n",
+                        now, &f, ERR));
+    cr_expect_eq(strlen(f.items[0].why), 119, "cut at a whole character");
+    cr_expect_str_eq(f.items[0].why + 117, "ä");
     pq_findings_free(&f);
     OK(judge_references(TWO "  - {cell: b, metric: accuracy, why: known}\n", now, &f,
                         ERR));
@@ -416,6 +498,8 @@ Test(gate, what_is_wrong_in_references_is_told_with_its_place)
         {"schema: pquant-references/1\ncell: {}\n", "r.yaml:2:1: "},
         {"schema: pquant-references/1\ncells: {a: {accuracy: {lower: 1%}}}\n",
          "r.yaml:2:13: accuracy: value is due here"},
+        {"schema: pquant-references/1\ncells: {a: {accuracy: {value: inf}}}\n",
+         "r.yaml:2:13: accuracy: value is not finite"},
         {"schema: pquant-references/1\ncells: {a: {accuracy: {value: 1, upper: -1}}}\n",
          "r.yaml:2:"},
         {"schema: pquant-references/1\ncells: {a: {latency.b1.p50_s: {value: 1}}}\n",
