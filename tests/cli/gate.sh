@@ -7,11 +7,12 @@ cat >c.yaml <<END2
 schema: pquant/1
 name: nightly
 model: {zoo: jsc-mlp}
-dataset: {file: d.csv, splits: {train: [0, 0.1], test: [0.1, 1]}}
+dataset: {file: d.csv, splits: {calib: [0, 0.1], test: [0.1, 1]}}
 metrics: [accuracy, size, macs]
 pipelines:
   reference: []
   prune: {stages: [{prune: {target_sparsity: \$s}}], sweep: {s: [0.3, 0.6]}}
+  narrow: {stages: [{quantize: {bits: 3, activation_bits: 4}}]}
 latency: {batch: [1], warmup: {seconds: 5ms}, samples: {count: 24, sample_time: 1ms, rounds: 3, max_seconds: 2}, single_shots: 20}
 baseline: kept/base.json
 gates:
@@ -26,6 +27,15 @@ expect 2 "out/plan.json: No such file" "$pquant" gate out
 expect 2 "kept/base.json" "$pquant" gate out
 expect 0 "kept/base.json" "$pquant" baseline set out
 expect 0 "event by event" "$pquant" baseline show kept/base.json
+/usr/bin/python3 - <<'P' || fault "the events of a cell are not those of its accuracy"
+import glob, json
+cells = json.load(open("kept/base.json"))["cells"]
+rights = [sum(int(digit, 16).bit_count() for digit in cell["correct"]) for cell in cells]
+events = [n / cell["metrics"]["accuracy"]["value"] for n, cell in zip(rights, cells)]
+assert len(cells) == 4 and all(abs(n - round(events[0])) < 1e-6 for n in events), list(zip(rights, events))
+records = [json.load(open(name)) for name in glob.glob("out/cells/*.json")]
+assert all("correct" in part for record in records for part in record.get("engines", {}).values() if "metrics" in part)
+P
 
 # Equal code, three real nights: nothing red; what is suspect is measured again, as the crontab does.
 for n in 1 2 3; do
@@ -103,7 +113,7 @@ expect 2 "have failed or are missing" "$pquant" baseline set night -o x.json
 plant 1 2026-01-02 none 0 0
 sed -i 's/"cpu": "[^"]*"/"cpu": "another"/' night/cells/*.json
 expect 0 "measured on another machine" "$pquant" gate night
-expect 6 "2 of 11 comparisons are inconclusive" "$pquant" gate night --strict-noise
+expect 6 "3 of 15 comparisons are inconclusive" "$pquant" gate night --strict-noise
 
 # References by hand, and failures that are known.
 accuracy=$(/usr/bin/python3 -c 'import csv; print(next(csv.DictReader(open("out/table.csv")))["accuracy"])')
