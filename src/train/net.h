@@ -250,7 +250,4 @@ const pq_op_class *pq_op_class_of(const pq_layer *layer);
 /** Whether pq_op_conv2d can take a convolution; pq_op_taps takes all but trains. */
 bool pq_op_conv2d_accepts(const pq_layer *layer);
 
-/** Whether pq_op_cores can take a layer of cores. */
-bool pq_op_cores_accepts(const pq_layer *layer);
-
 #endif

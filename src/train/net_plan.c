@@ -30,7 +30,7 @@ const pq_op_class *pq_op_class_of(const pq_layer *layer)
     case PQ_FORM_WINDOW_CORES:
         return pq_op_conv2d_accepts(layer) ? &pq_op_conv2d : &pq_op_kind;
     case PQ_FORM_CORES:
-        return pq_op_cores_accepts(layer) ? &pq_op_cores : &pq_op_kind;
+        return &pq_op_cores;
     case PQ_FORM_NORM:
         return &pq_op_batch_norm;
     case PQ_FORM_SUM:

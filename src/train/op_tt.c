@@ -1,11 +1,14 @@
 /*
- * Dense layers held as tensor trains, one product a core and event.
+ * Dense layers held as tensor trains and rings, one product a core and event.
  *
  * A value between cores lies as [m, p, r]: the mode that is next, all others, the rank.
  * Core k takes it by rows p and columns (m, r) to [p, n, r'], which is the next [m, p,
  * r]: nothing is ever transposed. Backwards Z = A C gives dC = A^T dZ and dA = dZ C^T.
+ * A ring of rank R is the sum of R trains: of the rows of the first core and the columns
+ * of the last, with the cores between in common.
  *
- * Source: Novikov et al., arXiv:1509.06569, sections 3 to 5.
+ * Source: Novikov et al., arXiv:1509.06569, sections 3 to 5; Zhao et al.,
+ * arXiv:1606.05535.
  */
 #include <stdio.h>
 #include <string.h>
@@ -14,15 +17,19 @@
 #include "layers/tt.h"
 #include "train/net.h"
 
-/* One core [r, n, m, r']. */
+/* One core [r, n, m, r'] of a train; what is stored is [r0, n, m, r20]. */
 typedef struct {
     size_t      n, m, r, r2, others;
+    size_t      r20;     /* r', or R where the columns are those of a ring's trains */
+    size_t      trains;  /* 1, or R where each train has its own */
+    bool        rows;    /* train a has row a of the first core */
     size_t      in, out; /* floats of the values before and behind it */
     size_t      weight;  /* offset */
     size_t      panel_forward, panel_backward;
-    float      *turned;             /* [(m, r), (n, r')] */
-    float      *forward, *backward; /* packed: that, and its transpose */
-    pq_segment *segments;           /* of the columns (m, r) of its input */
+    float      *turned;                          /* [trains, (m, r), (n, r')] */
+    float      *forward, *backward;              /* packed: those, and their transposes */
+    size_t      packed_forward, packed_backward; /* floats of one */
+    pq_segment *segments;                        /* of the columns (m, r) of its input */
     size_t      n_segments;
 } core;
 
@@ -49,9 +56,37 @@ static void free_state(void *pointer)
     }
 }
 
+/* Of one train. */
 static size_t core_floats(const core *k)
 {
     return k->r * k->n * k->m * k->r2;
+}
+
+/* Of all trains, turned and as the weight has them. */
+static void turn(const core *k, const float *w, float *turned)
+{
+    for (size_t a = 0; a < k->trains; a++) {
+        for (size_t i = 0; i < k->r * k->n * k->m; i++) {
+            const size_t m = i % k->m, n = i / k->m % k->n, r = i / k->m / k->n;
+            const size_t from = ((k->rows ? a : r) * k->n + n) * k->m + m;
+            memcpy(turned + ((m * k->r + r) * k->n + n) * k->r2,
+                   w + from * k->r20 + (k->r20 > k->r2 ? a : 0), k->r2 * sizeof *w);
+        }
+        turned += core_floats(k);
+    }
+}
+
+static void turn_back(const core *k, const float *turned, float *w)
+{
+    for (size_t a = 0; a < k->trains; a++) {
+        for (size_t i = 0; i < k->r * k->n * k->m; i++) {
+            const size_t m = i % k->m, n = i / k->m % k->n, r = i / k->m / k->n;
+            const size_t to = ((k->rows ? a : r) * k->n + n) * k->m + m;
+            memcpy(w + to * k->r20 + (k->r20 > k->r2 ? a : 0),
+                   turned + ((m * k->r + r) * k->n + n) * k->r2, k->r2 * sizeof *w);
+        }
+        turned += core_floats(k);
+    }
 }
 
 /* A value of rank 1 is one strided run, others are a run of r for each m. */
@@ -74,21 +109,25 @@ static pq_status setup_core(pq_net *net, const pq_op *op, size_t i, size_t *othe
     pq_status st;
 
     (void)snprintf(name, sizeof name, "core%zu", i + 1);
-    *k                = (core){.n = s->t.n[i], .m = s->t.m[i], .r = s->t.r[i]};
-    k->r2             = s->t.r[i + 1];
-    k->weight         = op->weight[pq_layer_weight_index(op->layer, name)];
-    k->others         = *others / k->m;
-    k->in             = *others * k->r;
-    *others           = k->others * k->n;
-    k->out            = *others * k->r2;
-    k->panel_forward  = net->kernels->panel(k->n * k->r2);
-    k->panel_backward = net->kernels->panel(k->m * k->r);
-    k->turned         = pq_calloc(core_floats(k), sizeof(float));
-    k->forward  = pq_calloc(pq_panel_floats(k->m * k->r, k->n * k->r2, k->panel_forward),
-                            sizeof(float));
-    k->backward = pq_calloc(pq_panel_floats(k->n * k->r2, k->m * k->r, k->panel_backward),
-                            sizeof(float));
-    k->segments = pq_calloc(k->m, sizeof *k->segments);
+    const bool first = i == 0, last = i + 1 == s->t.d;
+    *k                 = (core){.n = s->t.n[i], .m = s->t.m[i], .r20 = s->t.r[i + 1]};
+    k->r               = first ? 1 : s->t.r[i];
+    k->r2              = last ? 1 : k->r20;
+    k->trains          = first || last ? s->t.ring : 1;
+    k->rows            = first;
+    k->weight          = op->weight[pq_layer_weight_index(op->layer, name)];
+    k->others          = *others / k->m;
+    k->in              = *others * k->r;
+    *others            = k->others * k->n;
+    k->out             = *others * k->r2;
+    k->panel_forward   = net->kernels->panel(k->n * k->r2);
+    k->panel_backward  = net->kernels->panel(k->m * k->r);
+    k->packed_forward  = pq_panel_floats(k->m * k->r, k->n * k->r2, k->panel_forward);
+    k->packed_backward = pq_panel_floats(k->n * k->r2, k->m * k->r, k->panel_backward);
+    k->turned          = pq_calloc(k->trains * core_floats(k), sizeof(float));
+    k->forward         = pq_calloc(k->trains * k->packed_forward, sizeof(float));
+    k->backward        = pq_calloc(k->trains * k->packed_backward, sizeof(float));
+    k->segments        = pq_calloc(k->m, sizeof *k->segments);
     PQ_CHECK(k->turned != NULL && k->forward != NULL && k->backward != NULL &&
                  k->segments != NULL,
              PQ_ERR_NOMEM, "layer '%s': cannot allocate packed cores", op->name);
@@ -124,7 +163,7 @@ static pq_status setup(pq_net *net, pq_op *op, pq_err *err)
         PQ_TRY(setup_core(net, op, i, &others, err));
         s->widest    = s->cores[i].in > s->widest ? s->cores[i].in : s->widest;
         s->values[i] = take(&at, s->cores[i].out);
-        cores += core_floats(&s->cores[i]);
+        cores += s->cores[i].trains * core_floats(&s->cores[i]);
     }
     s->grads[0]       = take(&at, s->widest);
     s->grads[1]       = take(&at, s->widest);
@@ -142,45 +181,53 @@ static void prepare(const pq_net *net, pq_op *op)
     for (size_t i = 0; i < s->t.d; i++) {
         core        *k    = &s->cores[i];
         const size_t rows = k->m * k->r, columns = k->n * k->r2;
-        const float *w = net->used + k->weight;
-        for (size_t a = 0; a < k->r * k->n * k->m; a++) {
-            const size_t m = a % k->m, n = a / k->m % k->n, r = a / k->m / k->n;
-            memcpy(k->turned + ((m * k->r + r) * k->n + n) * k->r2, w + a * k->r2,
-                   k->r2 * sizeof *w);
+        turn(k, net->used + k->weight, k->turned);
+        for (size_t a = 0; a < k->trains; a++) {
+            const float *turned = k->turned + a * core_floats(k);
+            pq_pack_panels(rows, columns, turned, columns, 1, k->panel_forward,
+                           k->forward + a * k->packed_forward);
+            pq_pack_panels(columns, rows, turned, 1, columns, k->panel_backward,
+                           k->backward + a * k->packed_backward);
         }
-        pq_pack_panels(rows, columns, k->turned, columns, 1, k->panel_forward,
-                       k->forward);
-        pq_pack_panels(columns, rows, k->turned, 1, columns, k->panel_backward,
-                       k->backward);
     }
 }
 
-static void apply(const pq_net_call *c, const core *k, const float *x, float *y)
+/* Which of its packed cores train a has. */
+static size_t own(const core *k, size_t a)
 {
-    c->net->kernels->gemm(&(pq_matmul){.m          = k->others,
-                                       .n          = k->n * k->r2,
-                                       .a          = x,
-                                       .a_row      = k->r,
-                                       .a_col      = k->r == 1 ? k->others : 1,
-                                       .b          = k->forward,
+    return k->trains > 1 ? a : 0;
+}
+
+/* Through a core of train a; `add` is added, or NULL. */
+static void apply(const pq_net_call *c, const core *k, size_t a, const float *x,
+                  const float *add, float *y)
+{
+    c->net->kernels->gemm(&(pq_matmul){.m     = k->others,
+                                       .n     = k->n * k->r2,
+                                       .a     = x,
+                                       .a_row = k->r,
+                                       .a_col = k->r == 1 ? k->others : 1,
+                                       .b = k->forward + own(k, a) * k->packed_forward,
                                        .b_row      = k->panel_forward,
                                        .b_panel    = k->m * k->r * k->panel_forward,
                                        .panel      = k->panel_forward,
                                        .c          = y,
                                        .c_row      = k->n * k->r2,
                                        .n_segments = k->n_segments,
-                                       .segments   = k->segments});
+                                       .segments   = k->segments,
+                                       .add        = add});
 }
 
-/* Runs the first `n` cores; the value behind the last of them goes to y. */
-static void run(const pq_net_call *c, const float *x, size_t n, float *y)
+/* Runs the first `n` cores of train a; the value behind the last of them is y, or added
+ * to y of the trains before. */
+static void run(const pq_net_call *c, size_t a, const float *x, size_t n, float *y)
 {
     const state *s       = c->op->state;
     float       *scratch = c->scratch;
 
     for (size_t i = 0; i < n; i++) {
         float *to = i + 1 == n && y != NULL ? y : scratch + s->values[i];
-        apply(c, &s->cores[i], x, to);
+        apply(c, &s->cores[i], a, x, to == y && a > 0 ? y : NULL, to);
         x = to;
     }
 }
@@ -193,7 +240,9 @@ static void forward(const pq_net_call *c)
     float       *y = pq_net_value(c, c->op->out);
 
     for (size_t row = 0; row < n; row++, x += s->t.inputs, y += out) {
-        run(c, x, s->t.d, y);
+        for (size_t a = 0; a < s->t.ring; a++) {
+            run(c, a, x, s->t.d, y);
+        }
         if (s->bias != SIZE_MAX) {
             c->net->kernels->add2(out, c->net->used + s->bias, y, c->op->relu, y);
         }
@@ -229,18 +278,18 @@ static void core_gradient(const pq_net_call *c, const core *k, const float *x,
 }
 
 /* dZ C^T as [p, m, r] in `part`, put in order to [m, p, r] in dx. */
-static void value_gradient(const pq_net_call *c, const core *k, const float *dy,
+static void value_gradient(const pq_net_call *c, const core *k, size_t a, const float *dy,
                            float *part, bool add, float *dx)
 {
     const size_t     columns = k->m * k->r;
     const pq_segment all     = {.k = k->n * k->r2};
 
-    c->net->kernels->gemm(&(pq_matmul){.m          = k->others,
-                                       .n          = columns,
-                                       .a          = dy,
-                                       .a_row      = all.k,
-                                       .a_col      = 1,
-                                       .b          = k->backward,
+    c->net->kernels->gemm(&(pq_matmul){.m     = k->others,
+                                       .n     = columns,
+                                       .a     = dy,
+                                       .a_row = all.k,
+                                       .a_col = 1,
+                                       .b = k->backward + own(k, a) * k->packed_backward,
                                        .b_row      = k->panel_backward,
                                        .b_panel    = all.k * k->panel_backward,
                                        .panel      = k->panel_backward,
@@ -260,46 +309,30 @@ static void value_gradient(const pq_net_call *c, const core *k, const float *dy,
     }
 }
 
-/* One row, whose gradient is dy; dx is NULL where nobody wants it. */
-static void row_backward(const pq_net_call *c, const float *x, const float *dy, float *dx)
+/* One row through train a, whose gradient is dy; dx is NULL where nobody wants it. */
+static void row_backward(const pq_net_call *c, size_t a, const float *x, const float *dy,
+                         float *dx)
 {
     const state *s       = c->op->state;
     float       *scratch = c->scratch, *change = scratch + s->changes;
 
     for (size_t i = 0; i < s->t.d; i++) {
-        change += core_floats(&s->cores[i]);
+        change += s->cores[i].trains * core_floats(&s->cores[i]);
     }
-    run(c, x, s->t.d - 1, NULL);
+    run(c, a, x, s->t.d - 1, NULL);
     for (size_t i = s->t.d; i-- > 0;) {
         const core *k  = &s->cores[i];
         float      *to = i > 0 ? scratch + s->grads[i % 2] : dx;
-        change -= core_floats(k);
+        change -= k->trains * core_floats(k);
         if (!c->op->frozen) {
-            core_gradient(c, k, i > 0 ? scratch + s->values[i - 1] : x, dy, change);
+            core_gradient(c, k, i > 0 ? scratch + s->values[i - 1] : x, dy,
+                          change + own(k, a) * core_floats(k));
         }
         if (to != NULL) {
-            value_gradient(c, k, dy, scratch + s->part, i == 0 && c->op->accumulate[0],
-                           to);
+            value_gradient(c, k, a, dy, scratch + s->part,
+                           i == 0 && (a > 0 || c->op->accumulate[0]), to);
         }
         dy = to;
-    }
-}
-
-/* Gradients of the cores from their turned order to that of the weights. */
-static void turn_back(const pq_net_call *c)
-{
-    const state *s    = c->op->state;
-    const float *from = (const float *)c->scratch + s->changes;
-
-    for (size_t i = 0; i < s->t.d; i++) {
-        const core *k  = &s->cores[i];
-        float      *to = c->gradients + k->weight;
-        for (size_t a = 0; a < k->r * k->n * k->m; a++) {
-            const size_t m = a % k->m, n = a / k->m % k->n, r = a / k->m / k->n;
-            memcpy(to + a * k->r2, from + ((m * k->r + r) * k->n + n) * k->r2,
-                   k->r2 * sizeof *to);
-        }
-        from += core_floats(k);
     }
 }
 
@@ -308,7 +341,7 @@ static void backward(const pq_net_call *c)
     const state *s = c->op->state;
     const size_t n = c->rows * s->rows, out = s->t.outputs;
     const float *x  = pq_net_value(c, c->op->in[0]);
-    float       *dy = pq_net_gradient(c, c->op->out), *changes = c->scratch;
+    float       *dy = pq_net_gradient(c, c->op->out), *change = c->scratch;
     float       *dx = c->op->wants[0] ? pq_net_gradient(c, c->op->in[0]) : NULL;
 
     if (c->op->relu) {
@@ -318,25 +351,23 @@ static void backward(const pq_net_call *c)
         memset(c->gradients + s->bias, 0, out * sizeof(float));
         c->net->kernels->column_sum(n, out, dy, c->gradients + s->bias);
     }
-    changes += s->changes;
+    change += s->changes;
     for (size_t i = 0; i < s->t.d; i++) {
-        memset(changes, 0, core_floats(&s->cores[i]) * sizeof *changes);
-        changes += core_floats(&s->cores[i]);
+        const size_t floats = s->cores[i].trains * core_floats(&s->cores[i]);
+        memset(change, 0, floats * sizeof *change);
+        change += floats;
     }
-    for (size_t row = 0; row < n; row++) {
-        row_backward(c, x + row * s->t.inputs, dy + row * out,
+    for (size_t i = 0; i < n * s->t.ring; i++) {
+        const size_t row = i / s->t.ring;
+        row_backward(c, i % s->t.ring, x + row * s->t.inputs, dy + row * out,
                      dx != NULL ? dx + row * s->t.inputs : NULL);
     }
-    if (!c->op->frozen) {
-        turn_back(c);
+    change = (float *)c->scratch + s->changes;
+    for (size_t i = 0; !c->op->frozen && i < s->t.d; i++) {
+        const core *k = &s->cores[i];
+        turn_back(k, change, c->gradients + k->weight);
+        change += k->trains * core_floats(k);
     }
-}
-
-bool pq_op_cores_accepts(const pq_layer *layer)
-{
-    pq_tt_modes t;
-
-    return pq_tt_modes_of(layer, &t, NULL) == PQ_OK && t.ring == 1;
 }
 
 const pq_op_class pq_op_cores = {.kernel     = "float32:products of cores",

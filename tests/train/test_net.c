@@ -304,11 +304,11 @@ Test(net, pooling_over_masked_rows_has_the_gradients_of_the_double_code)
     }
 }
 
-/* Adds a train of cores [r, n, m, r'] given as "n.m" modes and ranks between them. */
+/* Adds a train or ring of cores [r, n, m, r']. */
 static void add_train(pq_graph *g, const char *name, size_t d, const size_t *n,
                       const size_t *m, const size_t *r, bool bias)
 {
-    pq_layer *l       = layer_of("tt_dense");
+    pq_layer *l       = layer_of(r[0] > 1 ? "ring_dense" : "tt_dense");
     size_t    outputs = 1;
     char      core[16];
 
@@ -323,7 +323,7 @@ static void add_train(pq_graph *g, const char *name, size_t d, const size_t *n,
     add(g, name, l, NULL);
 }
 
-Test(net, tensor_trains_have_the_gradients_of_the_double_code)
+Test(net, tensor_trains_and_rings_have_the_gradients_of_the_double_code)
 {
     static const struct {
         size_t d, n[4], m[4], r[5];
@@ -333,6 +333,8 @@ Test(net, tensor_trains_have_the_gradients_of_the_double_code)
         {1, {7}, {24}, {1, 1}, true, false},
         {2, {3, 4}, {4, 6}, {1, 9, 1}, false, true},
         {4, {2, 2, 2, 2}, {2, 3, 2, 2}, {1, 4, 17, 2, 1}, true, false},
+        {3, {2, 5, 1}, {3, 2, 4}, {4, 2, 3, 4}, true, true},
+        {2, {3, 4}, {4, 6}, {2, 9, 2}, false, true},
     };
 
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
@@ -462,19 +464,6 @@ Test(net, every_failed_allocation_leaves_nothing_behind)
     pq_graph_free(&g);
 }
 
-/* Kinds whose training runs in double: their rarity is not worth code of their own. */
-static const char *const in_double[] = {"ring_dense"};
-
-static bool is_in_double(const char *kind)
-{
-    for (size_t i = 0; i < sizeof in_double / sizeof *in_double; i++) {
-        if (strcmp(in_double[i], kind) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Parts of a dense layer's output, each in the shape of an input of the case, into the
    layer, and a factor behind it, so that it is not what the loss does. */
 static pq_graph *graph_of(const layer_case *c, uint64_t seed)
@@ -530,9 +519,7 @@ Test(net, every_kind_in_all_its_variants_has_the_gradients_of_the_double_code)
             continue; /* random zeros have no gradient to compare with */
         }
         g = graph_of(c, 50 + i);
-        if (!is_in_double(c->kind)) {
-            expect_float_code(g);
-        }
+        expect_float_code(g);
         compare_all(g, 11);
     }
 }
