@@ -288,26 +288,47 @@ cleanup:
     return st;
 }
 
+/* [["a", 0, 0], ["b", 0, 0]]: the inputs in the order of the model's arguments, which
+ * need not be that of its layers. */
+static pq_status add_inputs(reader *r, const json_t *layers, const json_t *inputs,
+                            bool *done, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t k = 0; k < json_array_size(inputs); k++) {
+        const char *name =
+            json_string_value(json_array_get(json_array_get(inputs, k), 0));
+        for (size_t i = 0; name != NULL && i < json_array_size(layers); i++) {
+            const json_t *layer = json_array_get(layers, i);
+            if (!done[i] && strcmp(pq_keras_text(layer, "name", ""), name) == 0) {
+                PQ_TRY(try_layer(r, layer, &done[i], err));
+            }
+        }
+    }
+cleanup:
+    return st;
+}
+
 /* Layers stand in any order: adds those that can be added until none is left. */
-static pq_status add_functional(reader *r, const json_t *layers, pq_err *err)
+static pq_status add_functional(reader *r, const json_t *layers, const json_t *inputs,
+                                pq_err *err)
 {
     const size_t n    = json_array_size(layers);
     bool        *done = NULL, added = true;
-    size_t       left = n;
     pq_status    st;
 
     PQ_NEW(done, n);
     PQ_CHECK(n <= PQ_GRAPH_NODES, PQ_ERR_FORMAT,
              "%s: has %zu layers; at most %d are read: " PQ_GRAPH_NODES_WHY, r->path, n,
              PQ_GRAPH_NODES);
-    for (size_t turn = 0; left > 0 && added; turn++) { /* forwards, backwards, … */
+    PQ_TRY(add_inputs(r, layers, inputs, done, err));
+    for (size_t turn = 0; added; turn++) { /* forwards, backwards, … */
         added = false;
         for (size_t step = 0; step < n; step++) {
             const size_t i = turn % 2 == 0 ? step : n - 1 - step;
             if (!done[i]) {
                 PQ_TRY(try_layer(r, json_array_get(layers, i), &done[i], err));
                 added = added || done[i];
-                left -= done[i] ? 1 : 0;
             }
         }
     }
@@ -426,7 +447,7 @@ static pq_status build(reader *r, const json_t *architecture, pq_err *err)
                  PQ_ERR_UNSUPPORTED,
                  "%s: the model is a '%s'; Sequential, Functional and Model are read",
                  r->path, kind);
-        PQ_TRY(add_functional(r, layers, err));
+        PQ_TRY(add_functional(r, layers, json_object_get(config, "input_layers"), err));
         PQ_TRY(set_output(r, config, err));
     }
 cleanup:

@@ -84,39 +84,65 @@ static size_t module_bytes(const char *name)
     return dot != NULL ? (size_t)(dot - name) : 0;
 }
 
-/* Whether a name is that of array `what` of a module, behind a root or not. */
-static bool is_of(const char *name, const char *module, size_t bytes, const char *what)
+/* Whether a name begins with the n bytes of a module, whose slashes are dots here. */
+static bool begins_with(const char *name, const char *module, size_t n)
 {
-    static const char *const roots[] = {"", "params.", "batch_stats."};
-    const size_t             length  = strlen(name);
-
-    for (size_t i = 0; i < sizeof roots / sizeof *roots; i++) {
-        const size_t root = strlen(roots[i]), dot = bytes > 0 ? 1 : 0;
-        if (length == root + bytes + dot + strlen(what) &&
-            strncmp(name, roots[i], root) == 0 &&
-            strncmp(name + root, module, bytes) == 0 &&
-            (dot == 0 || name[root + bytes] == '.') &&
-            strcmp(name + root + bytes + dot, what) == 0) {
-            return true;
+    for (size_t i = 0; i < n; i++) {
+        if (name[i] != (module[i] == '/' ? '.' : module[i])) {
+            return false;
         }
     }
-    return false;
+    return true;
 }
 
-static pq_state_entry *find(pq_state *state, const char *module, size_t bytes,
-                            const char *what)
+/* Whether a name is that of array `what` of a module behind a root. */
+static bool is_of(const char *name, const char *root, const char *module, size_t bytes,
+                  const char *what)
+{
+    const size_t before = strlen(root), dot = bytes > 0 ? 1 : 0;
+
+    return strlen(name) == before + bytes + dot + strlen(what) &&
+           strncmp(name, root, before) == 0 &&
+           begins_with(name + before, module, bytes) &&
+           (dot == 0 || name[before + bytes] == '.') &&
+           strcmp(name + before + bytes + dot, what) == 0;
+}
+
+/* An array of a module behind one root. */
+static pq_state_entry *find_behind(pq_state *state, const char *root, const char *module,
+                                   size_t bytes, const char *what)
 {
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         for (size_t t = 0; t < 3 && strcmp(names[k].ours, what) == 0; t++) {
             for (size_t i = 0; i < state->n; i++) {
                 pq_state_entry *e = &state->entries[i];
-                if (!e->used && is_of(e->name, module, bytes, names[k].theirs[t])) {
+                if (!e->used && is_of(e->name, root, module, bytes, names[k].theirs[t])) {
                     return e;
                 }
             }
         }
     }
     return NULL;
+}
+
+static pq_state_entry *find(pq_state *state, const char *module, size_t bytes,
+                            const char *what)
+{
+    static const char *const roots[] = {"", "params.", "batch_stats."};
+    pq_state_entry          *found   = NULL;
+
+    for (size_t i = 0; found == NULL && i < sizeof roots / sizeof *roots; i++) {
+        found = find_behind(state, roots[i], module, bytes, what);
+    }
+    return found;
+}
+
+bool pq_state_is_torch(const pq_state_entry *entry)
+{
+    const char *dot  = strrchr(entry->name, '.');
+    const char *last = dot != NULL ? dot + 1 : entry->name;
+
+    return strcmp(last, "weight") == 0 || strcmp(last, "running_mean") == 0;
 }
 
 pq_state_entry *pq_state_find(pq_state *state, const char *module, const char *what)
@@ -155,17 +181,22 @@ cleanup:
     return st;
 }
 
-static pq_status fill_weight(pq_state *state, pq_state_entry *e, pq_weight *w,
-                             const char *layer, const char *arch, pq_err *err)
+/* order: of what the layer reads, or NULL: arrays of Flax and Keras have ours. */
+static pq_status fill_weight(pq_state *state, pq_state_entry *e, const pq_node *node,
+                             pq_weight *w, const pq_state_order *order, const char *arch,
+                             pq_err *err)
 {
     pq_tensor *t = NULL;
     char       have[128], due[128];
     pq_status  st;
 
     PQ_TRY(pq_state_take(state, e, w->name, &t, err));
+    if (order != NULL) {
+        PQ_TRY(pq_state_order_turn(order, node->layer, w->name, true, &t, err));
+    }
     PQ_CHECK(pq_shape_equal(&t->shape, &w->value->shape), PQ_ERR_SHAPE,
              "'%.100s' is %s, but layer '%s' of %s wants %s", e->name,
-             pq_shape_text(&t->shape, have, sizeof have), layer, arch,
+             pq_shape_text(&t->shape, have, sizeof have), node->name, arch,
              pq_shape_text(&w->value->shape, due, sizeof due));
     pq_tensor_free(&w->value);
     w->value = t;
@@ -175,11 +206,12 @@ cleanup:
     return st;
 }
 
-/* A layer of the zoo gets the next module. */
-static pq_status fill_layer(pq_state *state, const pq_node *node, const char *arch,
-                            pq_err *err)
+/* A layer of the zoo gets the next module; order: of what it reads. */
+static pq_status fill_layer(pq_state *state, const pq_node *node,
+                            const pq_state_order *order, const char *arch, pq_err *err)
 {
     const pq_state_entry *first = NULL;
+    bool                  torch = false;
     size_t                bytes;
     pq_status             st = PQ_OK;
 
@@ -194,7 +226,8 @@ static pq_status fill_layer(pq_state *state, const pq_node *node, const char *ar
         pq_state_entry *e = find(state, first->name, bytes, w->name);
         PQ_CHECK(e != NULL, PQ_ERR_FORMAT, "module '%.*s' has no %s for layer '%s' of %s",
                  bytes < 100 ? (int)bytes : 100, first->name, w->name, node->name, arch);
-        PQ_TRY(fill_weight(state, e, w, node->name, arch, err));
+        torch = torch || pq_state_is_torch(e);
+        PQ_TRY(fill_weight(state, e, node, w, torch ? order : NULL, arch, err));
     }
 cleanup:
     return st;
@@ -222,19 +255,23 @@ cleanup:
 
 static pq_status from_zoo(pq_state *state, const char *arch, pq_graph **out, pq_err *err)
 {
-    pq_graph *graph = NULL;
-    pq_status st;
+    pq_graph       *graph  = NULL;
+    pq_state_orders orders = {0};
+    pq_status       st;
 
     PQ_TRY(pq_zoo_build(arch, 0, &graph, err));
+    PQ_TRY(pq_state_orders_extend(&orders, graph, err));
     for (size_t i = 0; i < graph->n_nodes; i++) {
-        if (graph->nodes[i].layer->n_weights > 0) {
-            PQ_TRY(fill_layer(state, &graph->nodes[i], arch, err));
+        const pq_node *node = &graph->nodes[i];
+        if (node->layer->n_weights > 0) {
+            PQ_TRY(fill_layer(state, node, &orders.nodes[node->inputs[0]], arch, err));
         }
     }
     PQ_TRY(set_scaler(arch, graph, err));
     *out  = graph;
     graph = NULL;
 cleanup:
+    pq_state_orders_free(&orders);
     pq_graph_free(&graph);
     return st;
 }
@@ -371,8 +408,7 @@ cleanup:
     return st;
 }
 
-/* What a weight of ours is called in a style. */
-static const char *styled_name(const char *weight, pq_state_style style)
+const char *pq_state_name(const char *weight, pq_state_style style)
 {
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         if (strcmp(names[k].ours, weight) == 0) {
@@ -380,66 +416,4 @@ static const char *styled_name(const char *weight, pq_state_style style)
         }
     }
     return weight;
-}
-
-/* A kernel in a style's order of axes. */
-static pq_status turn(const pq_tensor *t, pq_state_style style, pq_tensor **out,
-                      pq_err *err)
-{
-    static const size_t conv[][4] = {{0, 3, 1, 2}, {1, 2, 3, 0}}, dense[] = {1, 0};
-
-    return t->shape.ndim == 4 ? pq_tensor_permute(t, conv[style], out, err)
-           : style == PQ_STATE_FLAX && t->shape.ndim == 2
-               ? pq_tensor_permute(t, dense, out, err)
-               : pq_tensor_clone(t, out, err);
-}
-
-static pq_status write_layer(const pq_node *node, pq_state_style style, pq_state_sink put,
-                             void *context, pq_err *err)
-{
-    const pq_layer *layer = node->layer;
-    pq_tensor      *t     = NULL;
-    char           *name  = NULL;
-    pq_status       st    = PQ_OK;
-
-    for (size_t i = 0; i < layer->n_weights; i++) {
-        const pq_weight *w = &layer->weights[i];
-        pq_free(name);
-        name = pq_format("%s%c%s", node->name, style == PQ_STATE_TORCH ? '.' : '/',
-                         styled_name(w->name, style));
-        PQ_CHECK(name != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
-        if (strcmp(w->name, "kernel") == 0) {
-            PQ_TRY(turn(w->value, style, &t, err));
-            PQ_TRY(put(context, name, t, err));
-            pq_tensor_free(&t);
-        } else { /* cores of trains and rings have an order of their own */
-            PQ_TRY(put(context, name, w->value, err));
-        }
-    }
-cleanup:
-    pq_free(name);
-    pq_tensor_free(&t);
-    return st;
-}
-
-pq_status pq_state_write(const pq_graph *graph, pq_state_style style, pq_state_sink put,
-                         void *context, pq_err *err)
-{
-    pq_status st = PQ_OK;
-
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        PQ_CHECK(graph->nodes[i].quant == NULL, PQ_ERR_UNSUPPORTED,
-                 "layer '%s': its values lie on a grid, which arrays of weights do not "
-                 "tell; write ONNX or .h5",
-                 graph->nodes[i].name);
-    }
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        PQ_TRY(write_layer(&graph->nodes[i], style, put, context, err));
-    }
-    if (graph->scaler_mean != NULL) {
-        PQ_TRY(put(context, PQ_STATE_SCALER_MEAN, graph->scaler_mean, err));
-        PQ_TRY(put(context, PQ_STATE_SCALER_STD, graph->scaler_std, err));
-    }
-cleanup:
-    return st;
 }

@@ -62,6 +62,10 @@ pq_status pq_state_load(pq_state_open *open, const char *path, const char *arch,
 /** Whose names and order of axes arrays are written with. */
 typedef enum { PQ_STATE_TORCH, PQ_STATE_FLAX } pq_state_style;
 
+/** What a weight of ours ("kernel") is called in a style: its own name where no framework
+ * has one for it. */
+const char *pq_state_name(const char *weight, pq_state_style style);
+
 /** Takes an array that is to be written: "fc1.weight", or "fc1/kernel". */
 typedef pq_status (*pq_state_sink)(void *context, const char *name, const pq_tensor *t,
                                    pq_err *err);
@@ -81,6 +85,32 @@ pq_state_entry *pq_state_find(pq_state *state, const char *module, const char *w
  * @param[in] what  the weight, "kernel", … */
 pq_status pq_state_take(pq_state *state, pq_state_entry *entry, const char *what,
                         pq_tensor **out, pq_err *err);
+
+/** Which of PyTorch's values each value of a node is. */
+typedef struct {
+    size_t *from; /**< [n] or NULL: the same */
+    size_t  n;
+    bool    lost; /**< it has no such order */
+} pq_state_order;
+
+/** Of the first n nodes of a graph. */
+typedef struct {
+    size_t          n, room;
+    pq_state_order *nodes;
+} pq_state_orders;
+
+/** Appends those of all nodes that are new in a graph whose shapes are known. */
+pq_status pq_state_orders_extend(pq_state_orders *o, const pq_graph *g, pq_err *err);
+void      pq_state_orders_free(pq_state_orders *o);
+
+/** Puts the columns of a dense kernel, or a vector of a norm, that read a node of this
+ * order from PyTorch's order into ours, or back. Replaces *t.
+ * @retval PQ_ERR_UNSUPPORTED  The order is lost. */
+pq_status pq_state_order_turn(const pq_state_order *order, const pq_layer *layer,
+                              const char *what, bool ours, pq_tensor **t, pq_err *err);
+
+/** Whether a module's arrays are PyTorch's, by the name of its kernel or mean. */
+bool pq_state_is_torch(const pq_state_entry *entry);
 
 /** Builds the network of a YAML of layers. */
 pq_status pq_state_from_yaml(pq_state *state, const char *path, pq_graph **out,

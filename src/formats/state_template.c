@@ -1,4 +1,5 @@
 /* A YAML of layers from what names and shapes of a state dict tell. */
+#include <ctype.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -17,6 +18,32 @@ static const char *below_root(const char *name)
     return name;
 }
 
+/* A name as YAML: in quotes where it is not one word of plain letters. */
+static void add_name(const char *name, pq_text *out)
+{
+    const size_t n     = strlen(name);
+    bool         plain = n > 0;
+
+    for (size_t i = 0; i < n; i++) {
+        plain = plain && (isalnum((unsigned char)name[i]) ||
+                          (i > 0 && strchr("_.-", name[i]) != NULL) || name[i] == '_');
+    }
+    if (plain) {
+        pq_text_add(out, "%s", name);
+        return;
+    }
+    pq_text_add(out, "\"");
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char c = (unsigned char)name[i];
+        if (c < 0x20 || c == 0x7f) {
+            pq_text_add(out, "\\x%02x", c);
+        } else {
+            pq_text_add(out, c == '"' || c == '\\' ? "\\%c" : "%c", c);
+        }
+    }
+    pq_text_add(out, "\"");
+}
+
 /* What is known of a module: the axes of its kernel, whether it keeps statistics, and its
  * arrays as texts. */
 static pq_status add_array(json_t *modules, const pq_state_entry *e, pq_err *err)
@@ -24,12 +51,14 @@ static pq_status add_array(json_t *modules, const pq_state_entry *e, pq_err *err
     const char *name = below_root(e->name), *dot = strrchr(name, '.');
     const char *what   = dot != NULL ? dot + 1 : name;
     char       *module = pq_format("%.*s", dot != NULL ? (int)(dot - name) : 0, name);
-    char        text[128];
-    char   *array = pq_format("%s %s", what, pq_shape_text(&e->shape, text, sizeof text));
-    json_t *known;
-    pq_status st;
+    char        shape[128];
+    pq_text     array = {0};
+    json_t     *known;
+    pq_status   st;
 
-    PQ_CHECK(module != NULL && array != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    add_name(what, &array);
+    pq_text_add(&array, " %s", pq_shape_text(&e->shape, shape, sizeof shape));
+    PQ_CHECK(module != NULL && !array.failed, PQ_ERR_NOMEM, "cannot allocate a name");
     known = json_object_get(modules, module);
     if (known == NULL) {
         known = json_pack("{s:i, s:b, s:[]}", "axes", 0, "statistics", 0, "arrays");
@@ -44,11 +73,11 @@ static pq_status add_array(json_t *modules, const pq_state_entry *e, pq_err *err
         (void)json_object_set_new(known, "statistics", json_true());
     }
     PQ_CHECK(json_array_append_new(json_object_get(known, "arrays"),
-                                   json_string_nocheck(array)) == 0,
+                                   json_string_nocheck(array.text)) == 0,
              PQ_ERR_NOMEM, "cannot allocate a name");
 cleanup:
     pq_free(module);
-    pq_free(array);
+    pq_text_free(&array);
     return st;
 }
 
@@ -62,9 +91,14 @@ static void tell_module(const char *name, const json_t *known, pq_text *out)
                                                                           : NULL;
 
     if (kind != NULL) {
-        pq_text_add(out, "  - %s: {from: %s} # ", kind, name);
+        pq_text_add(out, "  - %s: {from: ", kind);
+        add_name(name, out);
+        pq_text_add(out, "%s} # ",
+                    strcmp(kind, "batch_norm") == 0 ? ", epsilon: EPSILON" : "");
     } else {
-        pq_text_add(out, "  # '%s' is of no kind known here: ", name);
+        pq_text_add(out, "  # ");
+        add_name(name, out);
+        pq_text_add(out, " is of no kind known here: ");
     }
     for (size_t i = 0; i < json_array_size(arrays); i++) {
         pq_text_add(out, "%s%s", i == 0 ? "" : ", ",
@@ -109,7 +143,9 @@ pq_status pq_state_template(const pq_state *state, pq_text *out, pq_err *err)
                 "# Layers in the order of the file's arrays. What it does not tell is "
                 "to be filled in: activations\n"
                 "# (`- relu`, `- softmax`), pools, flatten, padding and strides of "
-                "convolutions, sums (`of: [a, b]`).\n"
+                "convolutions, sums (`of: [a, b]`),\n"
+                "# the epsilon of batch_norm: where none was given it is 1e-5 in PyTorch "
+                "and Flax, 1e-3 in Keras.\n"
                 "# Kinds and their attributes: pquant layers.\n"
                 "schema: " PQ_STATE_SCHEMA "\n");
     tell_input(state, out);

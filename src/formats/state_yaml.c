@@ -20,9 +20,11 @@
 #include "io/yaml.h"
 
 typedef struct {
-    pq_state *state;
-    pq_graph *graph;
-    char      last[256]; /* name of the layer before */
+    pq_state       *state;
+    pq_graph       *graph;
+    pq_state_orders orders;    /* of the nodes so far */
+    bool            torch;     /* arrays of PyTorch were met */
+    char            last[256]; /* name of the layer before */
 } builder;
 
 /* Text of a key of a map, or NULL; a layer without attributes has no map. */
@@ -76,98 +78,96 @@ cleanup:
     return st;
 }
 
-/* Columns of a dense kernel behind a flattened image of PyTorch, whose channels come
- * first: from [c, h, w] to our [h, w, c]. */
-static pq_status turn_columns(const pq_graph *graph, size_t input, pq_tensor **kernel,
-                              pq_err *err)
-{
-    static const size_t axes[] = {0, 2, 3, 1};
-    const pq_node      *from   = &graph->nodes[input];
-    const pq_shape     *image;
-    pq_tensor          *turned = NULL;
-    size_t              count  = 0;
-    pq_status           st     = PQ_OK;
+/* What a kind takes of a module. */
+typedef struct {
+    const char *kind, *weights[5];
+    size_t      due; /* the first so many must be there */
+} taken_kind;
 
-    if (strcmp(from->layer->kind->name, "flatten") != 0 ||
-        graph->nodes[from->inputs[0]].shape.ndim != 3) {
-        return PQ_OK;
+static const taken_kind kinds[] = {
+    {"dense", {"kernel", "bias", NULL}, 1},
+    {"conv2d", {"kernel", "bias", NULL}, 1},
+    {"batch_norm", {"mean", "variance", "gamma", "beta", NULL}, 2}};
+
+static const taken_kind *kind_of(const pq_layer *layer)
+{
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        if (strcmp(kinds[k].kind, layer->kind->name) == 0) {
+            return &kinds[k];
+        }
     }
-    image = &graph->nodes[from->inputs[0]].shape;
-    PQ_CHECK((*kernel)->shape.ndim == 2 && pq_shape_count(image, &count) &&
-                 (*kernel)->shape.dim[1] == count,
-             PQ_ERR_SHAPE, "the kernel has %zu inputs, the image behind it %zu values",
-             (*kernel)->shape.dim[(*kernel)->shape.ndim - 1], count);
-    PQ_TRY(pq_tensor_reshape(
-        *kernel,
-        PQ_SHAPE((*kernel)->shape.dim[0], image->dim[2], image->dim[0], image->dim[1]),
-        err));
-    PQ_TRY(pq_tensor_permute(*kernel, axes, &turned, err));
-    PQ_TRY(pq_tensor_reshape(turned, PQ_SHAPE(turned->shape.dim[0], count), err));
-    pq_tensor_free(kernel);
-    *kernel = turned;
-    turned  = NULL;
-cleanup:
-    pq_tensor_free(&turned);
-    return st;
+    return NULL;
+}
+
+/* Whether a layer before has taken a module's arrays. */
+static bool was_taken(const builder *b, const char *module)
+{
+    const size_t n = strlen(module);
+
+    for (size_t i = 0; i < b->state->n; i++) {
+        const pq_state_entry *e = &b->state->entries[i];
+        if (e->used && strncmp(e->name, module, n) == 0 && e->name[n] == '.' &&
+            strchr(e->name + n + 1, '.') == NULL) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Takes the arrays of a module that the kind has weights for. */
 static pq_status take_weights(builder *b, pq_layer *layer, const char *module,
                               size_t input, pq_err *err)
 {
-    static const struct {
-        const char *kind, *weights[5];
-        size_t      due; /* the first so many must be there */
-    } kinds[]    = {{"dense", {"kernel", "bias", NULL}, 1},
-                    {"conv2d", {"kernel", "bias", NULL}, 1},
-                    {"batch_norm", {"mean", "variance", "gamma", "beta", NULL}, 2}};
-    size_t    k  = 0;
-    pq_status st = PQ_OK;
+    const taken_kind *kind  = kind_of(layer);
+    bool              torch = false;
+    pq_tensor        *t     = NULL;
+    pq_status         st    = PQ_OK;
 
-    while (k < 3 && strcmp(kinds[k].kind, layer->kind->name) != 0) {
-        k++;
-    }
-    PQ_CHECK(k < 3, PQ_ERR_CONFIG,
+    PQ_CHECK(kind != NULL, PQ_ERR_CONFIG,
              "%s takes no arrays: 'from' is of dense, conv2d and "
              "batch_norm",
              layer->kind->name);
-    for (size_t i = 0; kinds[k].weights[i] != NULL; i++) {
-        const char     *what = kinds[k].weights[i];
+    for (size_t i = 0; kind->weights[i] != NULL; i++) {
+        const char     *what = kind->weights[i];
         pq_state_entry *e    = pq_state_find(b->state, module, what);
-        pq_tensor      *t    = NULL;
-        PQ_CHECK(e != NULL || i >= kinds[k].due, PQ_ERR_FORMAT,
+        PQ_CHECK(
+            e != NULL || i >= kind->due || !was_taken(b, module), PQ_ERR_UNSUPPORTED,
+            "the arrays of module '%s' belong to a layer before already: one that is "
+            "used twice is not read",
+            module);
+        PQ_CHECK(e != NULL || i >= kind->due, PQ_ERR_FORMAT,
                  "the file has no %s of module '%s'", what, module);
         if (e == NULL) {
             continue;
         }
-        const char *end   = strrchr(e->name, '.');
-        const bool  torch = strcmp(end != NULL ? end + 1 : e->name, "weight") == 0;
+        torch    = torch || (i == 0 && pq_state_is_torch(e));
+        b->torch = b->torch || torch;
         PQ_TRY(pq_state_take(b->state, e, what, &t, err));
-        if (k == 0 && i == 0 && torch) {
-            st = turn_columns(b->graph, input, &t, err);
-            if (st != PQ_OK) {
-                pq_tensor_free(&t);
-                goto cleanup;
-            }
+        if (torch) {
+            PQ_TRY(
+                pq_state_order_turn(&b->orders.nodes[input], layer, what, true, &t, err));
         }
-        PQ_TRY(pq_layer_add_weight(layer, what, t, err));
+        pq_tensor *given = t;
+        t                = NULL;
+        PQ_TRY(pq_layer_add_weight(layer, what, given, err));
     }
 cleanup:
+    pq_tensor_free(&t);
     return st;
 }
 
-/* A grouped convolution has fewer inputs a kernel than channels: that tells the groups.
- */
-static pq_status set_groups(const pq_graph *graph, size_t input, pq_layer *layer,
-                            pq_err *err)
+/* A grouped convolution has fewer inputs a kernel than channels: that tells the groups,
+ * where they are not given. */
+static pq_status set_groups(const pq_graph *graph, size_t input, const pq_yaml *map,
+                            pq_layer *layer, pq_err *err)
 {
     const pq_weight *kernel = pq_layer_weight(layer, "kernel");
     const pq_shape  *image  = &graph->nodes[input].shape;
     char             text[32];
 
     if (strcmp(layer->kind->name, "conv2d") != 0 || kernel == NULL ||
-        kernel->value->shape.ndim != 4 || image->ndim != 3 ||
-        kernel->value->shape.dim[3] == 0 ||
+        pq_yaml_find(map, "groups") != NULL || kernel->value->shape.ndim != 4 ||
+        image->ndim != 3 || kernel->value->shape.dim[3] == 0 ||
         image->dim[2] % kernel->value->shape.dim[3] != 0) {
         return PQ_OK; /* the check of the graph says what is wrong */
     }
@@ -207,6 +207,7 @@ static pq_status inputs_of(const builder *b, const pq_yaml *of, const char **inp
 static char *name_of(const builder *b, const char *kind, const pq_yaml *map)
 {
     const char *given = text_at(map, "name"), *from = text_at(map, "from");
+    from       = from != NULL && from[0] != '\0' ? from : NULL; /* of a single module */
     char *name = pq_format("%s", given != NULL ? given : from != NULL ? from : kind);
 
     for (size_t k = 1;
@@ -233,12 +234,13 @@ static pq_status add(builder *b, const char *kind, const pq_yaml *map, pq_layer 
     input = pq_graph_find(b->graph, inputs[0]);
     if (from != NULL) {
         PQ_TRY(take_weights(b, *layer, from, input, err));
-        PQ_TRY(set_groups(b->graph, input, *layer, err));
+        PQ_TRY(set_groups(b->graph, input, map, *layer, err));
     }
     taken  = *layer;
     *layer = NULL;
     PQ_TRY(pq_graph_add(b->graph, name, taken, n, inputs, err));
     PQ_TRY(pq_graph_check(b->graph, err)); /* shapes, for what comes behind */
+    PQ_TRY(pq_state_orders_extend(&b->orders, b->graph, err));
     (void)snprintf(b->last, sizeof b->last, "%s", name);
 cleanup:
     pq_free(name);
@@ -248,6 +250,40 @@ cleanup:
 static bool is_ours(const char *key)
 {
     return strcmp(key, "name") == 0 || strcmp(key, "from") == 0 || strcmp(key, "of") == 0;
+}
+
+/* What would be passed over, or stand for something that the file does not tell. */
+static pq_status check_attributes(const pq_layer *layer, const pq_yaml *item,
+                                  const pq_yaml *map, pq_err *err)
+{
+    const char *kind = layer->kind->name, *padding = text_at(map, "padding");
+
+    for (size_t i = 0; map != NULL && i < map->n; i++) {
+        const pq_yaml *value = map->items[i];
+        const char    *key   = value->key;
+        if ((strcmp(key, "name") == 0 || strcmp(key, "from") == 0) &&
+            value->kind != PQ_YAML_SCALAR) {
+            return pq_yaml_fail(value, err, PQ_ERR_CONFIG, "'%s' is no text", key);
+        }
+        if (strncmp(key, "pad_", 4) == 0 &&
+            (padding == NULL || strcmp(padding, "explicit") != 0)) {
+            return pq_yaml_fail_key(value, err, PQ_ERR_CONFIG,
+                                    "%s: '%s' needs 'padding: explicit', and padding is "
+                                    "%s",
+                                    kind, key, padding != NULL ? padding : "valid");
+        }
+    }
+    if (kind_of(layer) != NULL && text_at(map, "from") == NULL) {
+        return pq_yaml_fail(item, err, PQ_ERR_CONFIG,
+                            "%s needs 'from', the module whose arrays it takes", kind);
+    }
+    if (strcmp(kind, "batch_norm") == 0 && text_at(map, "epsilon") == NULL) {
+        return pq_yaml_fail(
+            item, err, PQ_ERR_CONFIG,
+            "batch_norm needs 'epsilon', which arrays do not tell: where "
+            "none was given it is 1e-5 in PyTorch and Flax, 1e-3 in Keras");
+    }
+    return PQ_OK;
 }
 
 /* `relu`, or `dense: {from: fc1}`. */
@@ -277,6 +313,7 @@ static pq_status add_item(builder *b, const pq_yaml *item, pq_err *err)
             PQ_TRY(set(layer, map->items[i]->key, map->items[i], err));
         }
     }
+    PQ_TRY(check_attributes(layer, item, map, err));
     st = add(b, kind, map, &layer, &why);
     if (st != PQ_OK) {
         if (strncmp(why.message, item->file, strlen(item->file)) == 0) {
@@ -296,14 +333,19 @@ static pq_status add_input(builder *b, const char *name, const pq_yaml *shape,
                            pq_err *err)
 {
     pq_layer *layer = NULL, *taken;
+    pq_err    why   = {0};
     pq_status st;
 
     PQ_TRY(pq_layer_create("input", &layer, err));
     PQ_TRY(set(layer, "shape", shape, err));
     taken = layer;
     layer = NULL;
-    PQ_TRY(pq_graph_add(b->graph, name, taken, 0, NULL, err));
-    PQ_TRY(pq_graph_check(b->graph, err));
+    st    = pq_graph_add(b->graph, name, taken, 0, NULL, &why);
+    st    = st == PQ_OK ? pq_graph_check(b->graph, &why) : st;
+    if (st != PQ_OK) {
+        return pq_yaml_fail(shape, err, st, "%s", why.message);
+    }
+    PQ_TRY(pq_state_orders_extend(&b->orders, b->graph, err));
     (void)snprintf(b->last, sizeof b->last, "%.*s", (int)sizeof b->last - 1, name);
 cleanup:
     pq_layer_free(&layer);
@@ -336,6 +378,44 @@ static pq_status check_keys(const pq_yaml *root, pq_err *err)
     return PQ_OK;
 }
 
+/* Every layer is read by another, but for the last: what is read by none was forgotten.
+ * items: what gave each node. */
+static pq_status check_read(const builder *b, const pq_yaml *const *items, pq_err *err)
+{
+    const pq_graph *g = b->graph;
+
+    for (size_t i = 0; i + 1 < g->n_nodes; i++) {
+        bool read = false;
+        for (size_t k = i + 1; k < g->n_nodes; k++) {
+            for (size_t j = 0; j < g->nodes[k].n_inputs; j++) {
+                read = read || g->nodes[k].inputs[j] == i;
+            }
+        }
+        if (!read) {
+            return pq_yaml_fail(items[i], err, PQ_ERR_CONFIG,
+                                "no layer reads '%s': name it in 'of' of one, or the "
+                                "network's 'output' if this is meant",
+                                g->nodes[i].name);
+        }
+    }
+    return PQ_OK;
+}
+
+/* PyTorch's output must be ours, item for item. */
+static pq_status check_order(const builder *b, const pq_yaml *item, pq_err *err)
+{
+    const pq_state_order *order = &b->orders.nodes[b->graph->output];
+
+    if (b->torch && (order->lost || order->from != NULL)) {
+        return pq_yaml_fail(item, err, PQ_ERR_UNSUPPORTED,
+                            "the output '%s' is an image that was reshaped, whose values "
+                            "PyTorch, with the channels first, has in another order: "
+                            "leave the reshape out",
+                            b->graph->nodes[b->graph->output].name);
+    }
+    return PQ_OK;
+}
+
 static pq_status set_output(builder *b, const pq_yaml *output, pq_err *err)
 {
     const size_t node = output != NULL && output->kind == PQ_YAML_SCALAR
@@ -356,8 +436,10 @@ static pq_status build(builder *b, const pq_yaml *root, pq_err *err)
 {
     const pq_yaml *input  = pq_yaml_find(root, "input"),
                   *many   = pq_yaml_find(root, "inputs");
-    const pq_yaml *layers = pq_yaml_find(root, "layers");
-    pq_status      st;
+    const pq_yaml *layers = pq_yaml_find(root, "layers"),
+                  *output = pq_yaml_find(root, "output");
+    const pq_yaml **items = NULL; /* what gave each node */
+    pq_status       st;
 
     PQ_TRY(check_keys(root, err));
     if ((input == NULL) == (many == NULL) ||
@@ -376,11 +458,22 @@ static pq_status build(builder *b, const pq_yaml *root, pq_err *err)
     for (size_t i = 0; many != NULL && i < many->n; i++) {
         PQ_TRY(add_input(b, many->items[i]->key, many->items[i], err));
     }
+    PQ_NEW(items, (many != NULL ? many->n : 1) + layers->n);
+    items[0] = input;
+    for (size_t i = 0; many != NULL && i < many->n; i++) {
+        items[i] = many->items[i];
+    }
     for (size_t i = 0; i < layers->n; i++) {
+        items[b->graph->n_nodes] = layers->items[i];
         PQ_TRY(add_item(b, layers->items[i], err));
     }
-    PQ_TRY(set_output(b, pq_yaml_find(root, "output"), err));
+    PQ_TRY(set_output(b, output, err));
+    if (output == NULL) {
+        PQ_TRY(check_read(b, items, err));
+    }
+    PQ_TRY(check_order(b, items[b->graph->output], err));
 cleanup:
+    pq_free(items);
     return st;
 }
 
@@ -398,6 +491,7 @@ pq_status pq_state_from_yaml(pq_state *state, const char *path, pq_graph **out,
     b.graph = NULL;
 cleanup:
     pq_yaml_free(&root);
+    pq_state_orders_free(&b.orders);
     pq_graph_free(&b.graph);
     return st;
 }

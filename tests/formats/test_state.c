@@ -222,3 +222,42 @@ Test(state, layers_in_yaml_are_refused_without_a_message_too, .init = setup,
     }
     pq_graph_free(&g);
 }
+
+/* What would be passed over, or guessed, is said with its place. */
+Test(state, layers_in_yaml_that_would_be_guessed_are_refused, .init = setup,
+     .fini = teardown)
+{
+    static const struct {
+        const char *layers, *message;
+    } cases[] = {
+        {"dense", ":4:5: dense needs 'from'"},
+        {"dense: {from: [a]}", ":4:19: 'from' is no text"},
+        {"relu: {name: {}}", ":4:18: 'name' is no text"},
+        {"dense: {from: fc1}\n  - dense: {from: fc1, name: b}",
+         ":5:5: the arrays of module 'fc1' belong to a layer before already"},
+        {"batch_norm: {from: bn}", ":4:5: batch_norm needs 'epsilon'"},
+        {"dense: {from: fc1}\n  - relu: {name: a}\n  - relu: {of: fc1}",
+         ":5:5: no layer reads 'a'"},
+        {"max_pool: {pad_top: 1}",
+         ":4:16: max_pool: 'pad_top' needs 'padding: explicit'"},
+        {"max_pool: {padding: same, pad_top: 1}",
+         ":4:31: max_pool: 'pad_top' needs 'padding: explicit', and padding is same"},
+    };
+    pq_graph *g = NULL, *net = NULL;
+    char      yaml[200], text[500];
+
+    (void)snprintf(yaml, sizeof yaml, "%s.yaml", path);
+    OK(pq_zoo_build("jsc-mlp", 3, &g, err));
+    OK(format("npz")->save(g, path, err));
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        pq_err why = {0};
+        (void)snprintf(text, sizeof text,
+                       "schema: pquant-layers/1\ninput: [16]\nlayers:\n  - %s\n",
+                       cases[k].layers);
+        OK(pq_file_write(yaml, text, strlen(text), err));
+        cr_expect_neq(pq_model_load(path, yaml, &net, &why), PQ_OK, "case %zu", k);
+        cr_expect_not_null(strstr(why.message, cases[k].message), "case %zu: %s", k,
+                           why.message);
+    }
+    pq_graph_free(&g);
+}
