@@ -154,12 +154,15 @@ static pq_status check_needs(const pq_stage *stage, const pq_apply_options *opti
                          "under `dataset:` in a configuration");
         goto cleanup;
     }
-    PQ_CHECK((needs & PQ_NEEDS_TIMES) == 0 || options->stopwatch != NULL, PQ_ERR_CONFIG,
+    PQ_CHECK((needs & PQ_NEEDS_TIMES) == 0 ||
+                 (options->bench != NULL && options->bench->time != NULL),
+             PQ_ERR_CONFIG,
              "%s needs measured times with these parameters, and nothing that measures "
              "was given",
              stage->method->name);
     if (((needs & PQ_NEEDS_STATISTICS) != 0 && options->calib == NULL) ||
-        ((needs & PQ_NEEDS_REPLAY) != 0 && options->replay == NULL)) {
+        ((needs & PQ_NEEDS_EVENTS) != 0 &&
+         (options->bench == NULL || options->bench->events == 0))) {
         st = pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
                         "%s needs calibration events with these parameters",
                         stage->method->name);
@@ -175,14 +178,13 @@ pq_status pq_stage_apply(const pq_stage *stage, const pq_graph *graph,
                          const pq_apply_options *options, pq_graph **out,
                          pq_layer_change **changes, size_t *n_changes, pq_err *err)
 {
-    pq_compress_task task   = {.params    = stage->params,
-                               .calib     = options->calib,
-                               .cache     = options->cache,
-                               .training  = options->training,
-                               .stopwatch = options->stopwatch,
-                               .replay    = options->replay,
-                               .seed      = options->seed,
-                               .progress  = options->progress};
+    pq_compress_task task   = {.params   = stage->params,
+                               .calib    = options->calib,
+                               .cache    = options->cache,
+                               .training = options->training,
+                               .bench    = options->bench,
+                               .seed     = options->seed,
+                               .progress = options->progress};
     pq_graph        *before = NULL;
     char           **names  = NULL;
     pq_status        st;

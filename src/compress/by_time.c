@@ -80,8 +80,8 @@ static pq_status time_pieces(const pq_compress_task *task, size_t n,
 {
     pq_status st;
 
-    PQ_TRY(task->stopwatch->time(task->stopwatch->context, n,
-                                 (const pq_graph *const *)pieces, us, err));
+    PQ_TRY(task->bench->time(task->bench->context, n, (const pq_graph *const *)pieces, us,
+                             err));
     for (size_t i = 0; i < n; i++) {
         us[i] *= us_per_s;
     }

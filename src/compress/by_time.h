@@ -2,7 +2,7 @@
  * @file
  * What the low-rank methods decide by measured time: how a factored layer runs, and what
  * ranks cost. Methods cannot run networks, so the clock comes from outside
- * (pq_stopwatch); a layer is timed alone, behind an input of its own. For compress only.
+ * (pq_bench); a layer is timed alone, behind an input of its own. For compress only.
  */
 #ifndef PQ_COMPRESS_BY_TIME_H
 #define PQ_COMPRESS_BY_TIME_H

@@ -17,7 +17,6 @@ pq_status pq_calib_create(const pq_graph *graph, pq_calib **out, pq_err *err)
     PQ_NEW(calib->names, graph->n_nodes);
     PQ_NEW(calib->ranges, graph->n_nodes);
     PQ_NEW(calib->grams, graph->n_nodes);
-    PQ_NEW(calib->losses, graph->n_nodes);
     for (size_t i = 0; i < graph->n_nodes; i++) {
         PQ_STRDUP(calib->names[i], graph->nodes[i].name);
     }
@@ -52,7 +51,6 @@ void pq_calib_free(pq_calib **calib)
     pq_free(c->names);
     pq_free(c->ranges);
     pq_free(c->grams);
-    pq_free(c->losses);
     pq_free(c);
     *calib = NULL;
 }
@@ -79,13 +77,6 @@ const pq_calib_gram *pq_calib_gram_of(const pq_calib *calib, const char *node)
     const size_t i = find(calib, node);
 
     return i != SIZE_MAX && calib->grams[i].n > 0 ? &calib->grams[i] : NULL;
-}
-
-const pq_calib_loss *pq_calib_loss_of(const pq_calib *calib, const char *node)
-{
-    const size_t i = find(calib, node);
-
-    return i != SIZE_MAX && calib->losses[i].measured ? &calib->losses[i] : NULL;
 }
 
 /* Doubles the bins until `largest` falls into one: bin i becomes the sum of 2i and 2i

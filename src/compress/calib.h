@@ -32,15 +32,6 @@ typedef struct {
     double *mean; /**< [n], sum of x / rows */
 } pq_calib_gram;
 
-enum { PQ_CALIB_WIDTHS = 17 /**< bits 0 .. 16 */ };
-
-/** What the network loses when this layer's kernel alone is quantized, by its bits. */
-typedef struct {
-    bool   measured;
-    double divergence[PQ_CALIB_WIDTHS]; /**< mean KL(outputs || outputs then), nats */
-    double changed[PQ_CALIB_WIDTHS]; /**< share of events whose largest output changes */
-} pq_calib_loss;
-
 /** Statistics by node name (names survive surgery, indices do not). */
 typedef struct {
     size_t          events;
@@ -48,7 +39,6 @@ typedef struct {
     char          **names;  /**< [n_nodes] */
     pq_calib_range *ranges; /**< [n_nodes] */
     pq_calib_gram  *grams;  /**< [n_nodes] */
-    pq_calib_loss  *losses; /**< [n_nodes] */
 } pq_calib;
 
 /** Empty statistics for the nodes of a graph. */
@@ -68,6 +58,5 @@ pq_status pq_calib_add_gram(pq_calib *calib, const pq_graph *graph, size_t node,
 /** Range of a node by name, or NULL when there is none or no value was seen. */
 const pq_calib_range *pq_calib_range_of(const pq_calib *calib, const char *node);
 const pq_calib_gram  *pq_calib_gram_of(const pq_calib *calib, const char *node);
-const pq_calib_loss  *pq_calib_loss_of(const pq_calib *calib, const char *node);
 
 #endif

@@ -45,27 +45,21 @@ typedef struct {
 } pq_training;
 
 /** Told of the values [n, shape] of one node on the next n events. */
-typedef pq_status (*pq_replay_seen)(void *context, size_t n, const float *values,
-                                    pq_err *err);
+typedef pq_status (*pq_bench_seen)(void *context, size_t n, const float *values,
+                                   pq_err *err);
 
-/** Calibration events run through networks, from outside: methods cannot run any.
- * Borrowed. */
+/** What methods run networks on: calibration events and a clock. Borrowed. */
 typedef struct {
-    size_t events; /**< so many each time, the same in the same order */
+    size_t events; /**< so many each time, the same in the same order; 0 = none given */
     /** Runs all events through a graph, whose shapes are filled, as far as one node;
      * batch by batch, so that memory does not grow with their number. */
     pq_status (*run)(void *context, const pq_graph *graph, size_t node,
-                     pq_replay_seen seen, void *sink, pq_err *err);
-    void *context;
-} pq_replay;
-
-/** A clock for networks, from outside: methods cannot run any. Borrowed. */
-typedef struct {
-    /** Seconds of one run of each of n checked graphs, timed alternately. */
+                     pq_bench_seen seen, void *sink, pq_err *err);
+    /** Seconds of one run of each of n checked graphs, timed alternately; or NULL. */
     pq_status (*time)(void *context, size_t n, const pq_graph *const *graphs,
                       double *seconds, pq_err *err);
     void *context;
-} pq_stopwatch;
+} pq_bench;
 
 /** Everything a method works with. Borrowed but for `changes`, which apply appends to. */
 typedef struct {
@@ -77,11 +71,10 @@ typedef struct {
     const pq_calib
              *calib; /**< statistics of the graph's nodes, or NULL if not asked for */
     pq_cache *cache; /**< factorisations shared by a sweep, or NULL */
-    const pq_training  *training;  /**< or NULL if not asked for */
-    const pq_stopwatch *stopwatch; /**< or NULL if not asked for */
-    const pq_replay    *replay;    /**< or NULL if not asked for */
-    uint64_t            seed;      /**< 0 for a method that does not draw */
-    const pq_progress  *progress;
+    const pq_training *training; /**< or NULL if not asked for */
+    const pq_bench    *bench;    /**< has what was asked for; NULL if nothing was */
+    uint64_t           seed;     /**< 0 for a method that does not draw */
+    const pq_progress *progress;
 
     size_t           n_changes;
     pq_layer_change *changes;
@@ -92,13 +85,12 @@ enum {
     PQ_NEEDS_RANGES = 1 << 0, /**< minimum, maximum and histogram of each node's output */
     PQ_NEEDS_GRAMS =
         1 << 1, /**< Gram matrix of each selected node's input (im2col for conv) */
-    PQ_NEEDS_LOSSES = 1 << 3, /**< what each selected layer alone costs, by its width */
-    PQ_NEEDS_STATISTICS = PQ_NEEDS_RANGES | PQ_NEEDS_GRAMS | PQ_NEEDS_LOSSES,
-    PQ_NEEDS_REPLAY     = 1 << 5, /**< the calibration events themselves: pq_replay */
-    PQ_NEEDS_CALIB      = PQ_NEEDS_STATISTICS | PQ_NEEDS_REPLAY, /**< any such events */
+    PQ_NEEDS_STATISTICS = PQ_NEEDS_RANGES | PQ_NEEDS_GRAMS,
+    PQ_NEEDS_EVENTS     = 1 << 3, /**< the calibration events themselves: pq_bench */
+    PQ_NEEDS_CALIB      = PQ_NEEDS_STATISTICS | PQ_NEEDS_EVENTS, /**< any such events */
     PQ_NEEDS_TRAINING   = 1 << 2, /**< events to train on: pq_training */
-    PQ_NEEDS_TIMES = 1 << 4, /**< measured times: pq_stopwatch; results then depend on
-                                the host */
+    PQ_NEEDS_TIMES = 1 << 4, /**< measured times: pq_bench; results then depend on the
+                                host */
 };
 
 /** What of the stages before it a method leaves in the layers it works on; what it does
@@ -194,13 +186,12 @@ void pq_stage_print(const pq_stage *stage, pq_text *out);
 
 /** What apply needs beyond the graph; fields may be NULL. */
 typedef struct {
-    const pq_calib     *calib;
-    pq_cache           *cache;
-    const pq_training  *training;
-    const pq_stopwatch *stopwatch;
-    const pq_replay    *replay;
-    uint64_t            seed;
-    const pq_progress  *progress;
+    const pq_calib    *calib;
+    pq_cache          *cache;
+    const pq_training *training;
+    const pq_bench    *bench;
+    uint64_t           seed;
+    const pq_progress *progress;
 } pq_apply_options;
 
 /**

@@ -19,7 +19,6 @@
 #include <string.h>
 
 #include "compress/method.h"
-#include "compress/quantize_alone.h"
 #include "compress/quantize_weights.h"
 #include "compress/wiring.h"
 #include "core/memory.h"
@@ -178,8 +177,7 @@ static unsigned needs(const void *values)
 {
     return (wants_activations(values) ? PQ_NEEDS_RANGES : 0) |
            (wants_grams(values) ? PQ_NEEDS_GRAMS : 0) |
-           (wants_losses(values) ? PQ_NEEDS_LOSSES : 0) |
-           (wants_replay(values) ? PQ_NEEDS_REPLAY : 0);
+           (wants_losses(values) || wants_replay(values) ? PQ_NEEDS_EVENTS : 0);
 }
 
 /* A key that was changed, and what would have to hold for it to count. */
@@ -396,11 +394,16 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
     const pq_quantize_params *p      = task->params;
     char                    **folded = NULL;
     int64_t                  *widths = NULL;
+    pq_quantize_loss         *losses = NULL;
     pq_graph                 *before = NULL;
     pq_status                 st;
 
     PQ_NEW(folded, task->n_nodes);
     PQ_NEW(widths, task->n_nodes);
+    if (wants_losses(p)) {
+        PQ_NEW(losses, task->n_nodes);
+        PQ_TRY(pq_quantize_measure_losses(task, losses, err));
+    }
     for (size_t k = 0; k < task->n_nodes; k++) {
         if (pq_quantize_has_codes(p) && p->fold) {
             PQ_TRY(fold(task, task->nodes[k], &folded[k], err));
@@ -409,7 +412,7 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
     if (wants_replay(p)) {
         PQ_TRY(pq_graph_clone(task->graph, &before, err));
     }
-    PQ_TRY(pq_quantize_choose_widths(task, widths, err));
+    PQ_TRY(pq_quantize_choose_widths(task, losses, widths, err));
     for (size_t k = 0; k < task->n_nodes; k++) {
         st = quantize_weights(task, task->nodes[k], widths[k], err);
         if (st != PQ_OK) {
@@ -430,39 +433,7 @@ cleanup:
     }
     pq_free(folded);
     pq_free(widths);
-    return st;
-}
-
-int pq_quantize_bits(const pq_stage *stage)
-{
-    return (int)((const pq_quantize_params *)stage->params)->bits;
-}
-
-pq_status pq_quantize_alone(const pq_stage *stage, const pq_graph *graph,
-                            const char *layer, int bits, pq_graph **out, pq_err *err)
-{
-    pq_quantize_params own     = *(const pq_quantize_params *)stage->params;
-    pq_compress_task   task    = {0};
-    char              *folded  = NULL;
-    double             sums[2] = {0.0, 0.0};
-    pq_status          st;
-
-    own.bits = bits;
-    PQ_TRY(pq_graph_clone(graph, &task.graph, err));
-    PQ_TRY(own.fold ? fold(&task, layer, &folded, err) : PQ_OK);
-    const pq_node *node = &task.graph->nodes[pq_graph_find(task.graph, layer)];
-    for (size_t i = 0; i < node->layer->n_weights; i++) {
-        pq_weight *w = &node->layer->weights[i];
-        if (node->layer->kind->role(w->name) == PQ_WEIGHT_KERNEL) {
-            PQ_TRY(pq_quantize_weight(&own, w, NULL, sums, err));
-        }
-    }
-    PQ_TRY(pq_graph_check(task.graph, err));
-    *out       = task.graph;
-    task.graph = NULL;
-cleanup:
-    pq_free(folded);
-    pq_graph_free(&task.graph);
+    pq_free(losses);
     return st;
 }
 

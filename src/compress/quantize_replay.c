@@ -169,13 +169,13 @@ cleanup:
 
 /* Runs the events as far as a node, whose own grid is left out where `bare`. */
 static pq_status replay(const pq_compress_task *task, pq_graph *graph, size_t node,
-                        bool bare, pq_replay_seen seen, void *sink, pq_err *err)
+                        bool bare, pq_bench_seen seen, void *sink, pq_err *err)
 {
     pq_quant *quant = graph->nodes[node].quant;
     pq_status st;
 
     graph->nodes[node].quant = bare ? NULL : quant;
-    st = task->replay->run(task->replay->context, graph, node, seen, sink, err);
+    st = task->bench->run(task->bench->context, graph, node, seen, sink, err);
     graph->nodes[node].quant = quant;
     return st;
 }
@@ -187,7 +187,7 @@ static pq_status gather(samples *s, const pq_compress_task *task, pq_graph *befo
     pq_status    st;
 
     PQ_TRY(describe(s, before, node, err));
-    PQ_TRY(draw(s, task->replay->events, task->seed, err));
+    PQ_TRY(draw(s, task->bench->events, task->seed, err));
     PQ_TRY(replay(task, before, node, true, take_targets, s, err));
     s->event = s->next = 0;
     PQ_TRY(replay(task, task->graph, from, false, take_inputs, s, err));
@@ -318,7 +318,7 @@ static pq_status correct_bias(pq_compress_task *task, pq_graph *before, size_t n
 
     (void)pq_shape_count(shape, &was.count);
     is     = was;
-    values = (double)(task->replay->events * (was.count / was.channels));
+    values = (double)(task->bench->events * (was.count / was.channels));
     PQ_NEW(was.sum, was.channels);
     PQ_NEW(is.sum, is.channels);
     PQ_TRY(replay(task, before, node, true, add_sums, &was, err));

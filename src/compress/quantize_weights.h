@@ -39,6 +39,26 @@ pq_status pq_quantize_fit_fixed(pq_quant *q, size_t i, int64_t bits, double lo, 
 
 /** What a bit costs when widths are chosen. */
 enum { PQ_WIDTH_ERROR, PQ_WIDTH_RANGE, PQ_WIDTH_LOSS };
+enum { PQ_LEAST_BITS = 2, PQ_WIDTHS = 17 /**< bits 0 .. 16 */ };
+
+/** What the network loses when a layer's kernel alone is quantized, by its bits. */
+typedef struct {
+    double divergence[PQ_WIDTHS]; /**< mean KL(outputs || outputs then), nats */
+    double changed[PQ_WIDTHS];    /**< share of events whose largest output changes */
+} pq_quantize_loss;
+
+/**
+ * Quantizes the kernel of each selected layer alone, with PQ_LEAST_BITS and up to `bits`,
+ * and compares the outputs on the bench's events with those of the graph as it is: mean
+ * divergence and share of events that are decided otherwise, as the graph's head says
+ * (graph/head.h). A BatchNorm behind a kernel is folded into it, as the method does.
+ *
+ * @param[out] losses  [task->n_nodes]
+ * @retval PQ_ERR_CONFIG  The outputs have no probabilities (head none).
+ * Cost: a run of the events for each layer and width.
+ */
+pq_status pq_quantize_measure_losses(const pq_compress_task *task,
+                                     pq_quantize_loss *losses, pq_err *err);
 
 /** Whether widths are chosen layer by layer: a mean, a size or a loss is given. */
 bool pq_quantize_is_mixed(const pq_quantize_params *p);
@@ -53,16 +73,18 @@ bool pq_quantize_is_mixed(const pq_quantize_params *p);
  *
  * Cost of a width b, by width_rule: error: |w - w'|^2 / |w|^2; range: that of evenly
  * spread rounding errors, (hi - lo)^2 / (12 4^b) over the mean square, by the extremes
- * alone; loss: the divergence of the outputs with this layer alone at b (pq_calib_loss).
+ * alone; loss: the divergence of the outputs with this layer alone at b.
  *
  * Source: the greedy form of Yao et al., HAWQ-V3, arXiv:2011.10680, section 3.4, with
  *         measured costs in place of the Hessian's trace.
  *
+ * @param[in]  losses  [task->n_nodes], for width_rule loss
  * @param[out] widths  [task->n_nodes]
  * @retval PQ_ERR_RANGE  budget_bytes is below what the fewest bits need, or max_loss
  *                       below what `bits` everywhere change.
  */
-pq_status pq_quantize_choose_widths(const pq_compress_task *task, int64_t *widths,
+pq_status pq_quantize_choose_widths(const pq_compress_task *task,
+                                    const pq_quantize_loss *losses, int64_t *widths,
                                     pq_err *err);
 
 /**

@@ -5,12 +5,10 @@
 #include "compress/wiring.h"
 #include "core/memory.h"
 
-enum { LEAST_BITS = 2 };
-
 /* A layer's kernel, or its cores: their size, and what each width costs, takes and
  * changes. */
 typedef struct {
-    double count, cost[PQ_CALIB_WIDTHS], bytes[PQ_CALIB_WIDTHS], changed[PQ_CALIB_WIDTHS];
+    double count, cost[PQ_WIDTHS], bytes[PQ_WIDTHS], changed[PQ_WIDTHS];
 } candidate;
 
 /* Sums over all candidates at their widths. */
@@ -71,11 +69,11 @@ static bool is_kernel(const pq_layer *layer, const pq_weight *w)
 
 /* A layer's kernel, or all its cores together. */
 static pq_status measure(const pq_quantize_params *p, const pq_layer *layer,
-                         const pq_calib_loss *loss, candidate *c, pq_err *err)
+                         const pq_quantize_loss *loss, candidate *c, pq_err *err)
 {
     pq_status st = PQ_OK;
 
-    for (int bits = LEAST_BITS; bits <= (int)p->bits; bits++) {
+    for (int bits = PQ_LEAST_BITS; bits <= (int)p->bits; bits++) {
         double sums[2] = {0.0, 0.0};
         c->count       = 0.0;
         for (size_t i = 0; i < layer->n_weights; i++) {
@@ -116,7 +114,7 @@ static size_t cheapest(const candidate *c, const int64_t *widths, size_t n, doub
 
     for (size_t k = 0; k < n; k++) {
         const int64_t b = widths[k];
-        if (b > LEAST_BITS && !(c[k].changed[b - 1] - c[k].changed[b] > left)) {
+        if (b > PQ_LEAST_BITS && !(c[k].changed[b - 1] - c[k].changed[b] > left)) {
             const double cost = (c[k].cost[b - 1] - c[k].cost[b]) / c[k].count;
             if (cost < least) {
                 least = cost;
@@ -147,7 +145,8 @@ static double other_bytes(const pq_compress_task *task)
     return bytes;
 }
 
-static pq_status measure_all(const pq_compress_task *task, candidate *c, pq_err *err)
+static pq_status measure_all(const pq_compress_task *task, const pq_quantize_loss *losses,
+                             candidate *c, pq_err *err)
 {
     const pq_quantize_params *p  = task->params;
     pq_status                 st = PQ_OK;
@@ -155,19 +154,14 @@ static pq_status measure_all(const pq_compress_task *task, candidate *c, pq_err 
     for (size_t k = 0; k < task->n_nodes; k++) {
         const pq_node *node =
             &task->graph->nodes[pq_graph_find(task->graph, task->nodes[k])];
-        const pq_calib_loss *loss = p->width_rule == PQ_WIDTH_LOSS
-                                        ? pq_calib_loss_of(task->calib, task->nodes[k])
-                                        : NULL;
-        PQ_CHECK(p->width_rule != PQ_WIDTH_LOSS || loss != NULL, PQ_ERR_CONFIG,
-                 "layer '%s': the calibration statistics do not know its losses",
-                 task->nodes[k]);
-        PQ_TRY(measure(p, node->layer, loss, &c[k], err));
+        PQ_TRY(measure(p, node->layer, losses != NULL ? &losses[k] : NULL, &c[k], err));
     }
 cleanup:
     return st;
 }
 
-pq_status pq_quantize_choose_widths(const pq_compress_task *task, int64_t *widths,
+pq_status pq_quantize_choose_widths(const pq_compress_task *task,
+                                    const pq_quantize_loss *losses, int64_t *widths,
                                     pq_err *err)
 {
     const pq_quantize_params *p      = task->params;
@@ -184,7 +178,7 @@ pq_status pq_quantize_choose_widths(const pq_compress_task *task, int64_t *width
     if (!pq_quantize_is_mixed(p)) {
         goto cleanup;
     }
-    PQ_TRY(measure_all(task, c, err));
+    PQ_TRY(measure_all(task, losses, c, err));
     t = sum_of(c, widths, n);
     PQ_CHECK(isnan(p->max_loss) || t.changed <= p->max_loss, PQ_ERR_RANGE,
              "max_loss = %g is below the share of %.3g of the events that %d bits "
@@ -205,7 +199,7 @@ pq_status pq_quantize_choose_widths(const pq_compress_task *task, int64_t *width
         PQ_CHECK(
             !budget || k < n, PQ_ERR_RANGE,
             "budget_bytes = %lld is below the %.0f bytes that %d bits everywhere take",
-            (long long)p->budget_bytes, bytes, (int)LEAST_BITS);
+            (long long)p->budget_bytes, bytes, (int)PQ_LEAST_BITS);
         if (k == n) {
             break;
         }

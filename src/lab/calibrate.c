@@ -94,7 +94,7 @@ cleanup:
 }
 
 pq_status pq_calib_run(pq_plan *plan, const pq_graph *graph, pq_dataset *dataset,
-                       size_t split, size_t events, uint64_t seed, pq_replay_seen seen,
+                       size_t split, size_t events, uint64_t seed, pq_bench_seen seen,
                        void *context, pq_err *err)
 {
     const pq_dataset_info *info  = pq_dataset_describe(dataset);
@@ -162,36 +162,5 @@ pq_status pq_calibrate(const pq_graph *graph, pq_dataset *dataset, size_t split,
 cleanup:
     pq_plan_free(&plan);
     pq_calib_free(&calib);
-    return st;
-}
-
-pq_status pq_calib_events(const pq_graph *graph, pq_dataset *dataset, size_t split,
-                          size_t events, uint64_t seed, float **x, size_t *n, pq_err *err)
-{
-    const pq_dataset_info *info   = pq_dataset_describe(dataset);
-    pq_rescale             scale  = {0};
-    size_t                *index  = NULL;
-    float                 *values = NULL;
-    size_t                 count  = 0;
-    pq_status              st;
-
-    PQ_TRY(pq_calib_count(dataset, split, events, &events, err));
-    PQ_TRY(pq_rescale_make(graph, info, &scale, err));
-    PQ_CHECK(pq_shape_count(&info->sample, &count) &&
-                 events <= SIZE_MAX / sizeof *values / (count == 0 ? 1 : count),
-             PQ_ERR_NOMEM, "%zu calibration events do not fit into memory", events);
-    PQ_TRY(choose(info->splits[split].n, events, seed, &index, err));
-    PQ_NEW(values, events * count);
-    for (size_t i = 0; i < events; i++) {
-        const pq_batch one = {.x = values + i * count};
-        PQ_TRY(pq_rescale_read(&scale, dataset, split, index[i], 1, &one, err));
-    }
-    *x     = values;
-    *n     = events;
-    values = NULL;
-cleanup:
-    pq_rescale_free(&scale);
-    pq_free(index);
-    pq_free(values);
     return st;
 }

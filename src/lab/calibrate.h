@@ -31,17 +31,7 @@ pq_status pq_calib_count(const pq_dataset *dataset, size_t split, size_t events,
  * @param[in] seen  told of the output after each batch
  */
 pq_status pq_calib_run(pq_plan *plan, const pq_graph *graph, pq_dataset *dataset,
-                       size_t split, size_t events, uint64_t seed, pq_replay_seen seen,
+                       size_t split, size_t events, uint64_t seed, pq_bench_seen seen,
                        void *context, pq_err *err);
-
-/**
- * The events that pq_calibrate runs, in the model's scale.
- *
- * @param[out] x  [*n, input], caller frees with pq_free
- * @retval PQ_ERR_NOMEM  They do not fit into memory.
- */
-pq_status pq_calib_events(const pq_graph *graph, pq_dataset *dataset, size_t split,
-                          size_t events, uint64_t seed, float **x, size_t *n,
-                          pq_err *err);
 
 #endif

@@ -1,10 +1,8 @@
 #include "lab/compress.h"
 
 #include "core/memory.h"
+#include "lab/bench.h"
 #include "lab/calibrate.h"
-#include "lab/replay.h"
-#include "lab/sensitivity.h"
-#include "lab/stopwatch.h"
 
 pq_status pq_compress_stage(const pq_stage *stage, const pq_graph *graph,
                             const pq_compress_options *options, pq_graph **out,
@@ -12,41 +10,28 @@ pq_status pq_compress_stage(const pq_stage *stage, const pq_graph *graph,
 {
     const unsigned needs =
         stage->method->needs != NULL ? stage->method->needs(stage->params) : 0;
-    pq_calib            *calib  = NULL;
-    pq_stopwatch_options timing = {options->engine, options->batch, options->seed};
-    const pq_stopwatch   watch  = pq_stopwatch_of(&timing);
-    pq_replay_options    events = {options->dataset, options->calib_split,
-                                   options->calib_events, options->seed};
-    pq_replay            replay;
-    pq_apply_options     apply = {.stopwatch = &watch,
-                                  .cache     = options->cache,
-                                  .training  = options->training,
-                                  .seed      = pq_stage_draws(stage) ? options->seed : 0,
-                                  .progress  = options->progress};
-    float               *x     = NULL;
-    size_t               n     = 0;
-    pq_status            st    = PQ_OK;
+    pq_compress_options how   = *options;
+    pq_calib           *calib = NULL;
+    pq_bench            bench;
+    pq_apply_options    apply = {.bench    = &bench,
+                                 .cache    = options->cache,
+                                 .training = options->training,
+                                 .seed     = pq_stage_draws(stage) ? options->seed : 0,
+                                 .progress = options->progress};
+    pq_status           st;
 
-    if ((needs & PQ_NEEDS_CALIB) != 0) {
-        PQ_CHECK(options->dataset != NULL, PQ_ERR_CONFIG,
-                 "%s needs calibration events, and no dataset was given",
-                 stage->method->name);
-        PQ_TRY(pq_replay_of(&events, &replay, err));
-        apply.replay = &replay;
-    }
+    PQ_CHECK((needs & PQ_NEEDS_CALIB) == 0 || options->dataset != NULL, PQ_ERR_CONFIG,
+             "%s needs calibration events, and no dataset was given",
+             stage->method->name);
+    how.dataset = (needs & PQ_NEEDS_CALIB) != 0 ? options->dataset : NULL;
+    PQ_TRY(pq_bench_of(&how, &bench, err));
     if ((needs & PQ_NEEDS_STATISTICS) != 0) {
         PQ_TRY(pq_calibrate(graph, options->dataset, options->calib_split, needs,
                             options->calib_events, options->seed, &calib, err));
-        if ((needs & PQ_NEEDS_LOSSES) != 0) {
-            PQ_TRY(pq_calib_events(graph, options->dataset, options->calib_split,
-                                   options->calib_events, options->seed, &x, &n, err));
-            PQ_TRY(pq_sensitivity_measure(stage, graph, n, x, calib, err));
-        }
         apply.calib = calib;
     }
     PQ_TRY(pq_stage_apply(stage, graph, &apply, out, changes, n_changes, err));
 cleanup:
-    pq_free(x);
     pq_calib_free(&calib);
     return st;
 }

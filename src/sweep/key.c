@@ -6,7 +6,7 @@
 
 #include "exec/plan.h"
 #include "kernels/cpu.h"
-#include "lab/stopwatch.h"
+#include "lab/bench.h"
 #include "sweep/engines.h"
 
 pq_status pq_key_of(const pq_text *text, char out[PQ_HASH_TEXT], pq_err *err)
@@ -77,10 +77,7 @@ void pq_key_artifact(const pq_cells *cells, const pq_cell *cell, size_t stages,
     }
     if ((pq_stage_needs(stage) & PQ_NEEDS_TIMES) != 0) {
         const pq_config_latency *l = &cells->config->latency;
-        pq_stopwatch_describe(
-            &(pq_stopwatch_options){.engine = pq_stage_engine(cells->config),
-                                    .batch  = (size_t)l->batch.value[0]},
-            out);
+        pq_bench_describe(pq_stage_engine(cells->config), (size_t)l->batch.value[0], out);
     }
     if (pq_stage_needs(stage) != 0 || pq_stage_draws(stage)) {
         pq_text_add(out, "seed %llu\n",

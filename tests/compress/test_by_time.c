@@ -39,8 +39,8 @@ cleanup:
 static pq_graph *timed(const char *text, const pq_graph *g, fake_clock *c,
                        pq_layer_change **changes, size_t *n)
 {
-    const pq_stopwatch     watch   = {fake_time, c};
-    const pq_apply_options options = {.stopwatch = &watch};
+    const pq_bench         watch   = {.time = fake_time, .context = c};
+    const pq_apply_options options = {.bench = &watch};
 
     return net_apply(text, g, &options, changes, n);
 }
@@ -186,10 +186,11 @@ Test(by_time, a_budget_counts_what_a_layer_costs_beside_its_operations)
 
 Test(by_time, what_cannot_be_had_is_said)
 {
-    pq_graph              *g    = net_mlp(5);
-    fake_clock             slow = {.layer = 3.0, .mac = 0.01}, broken = {.broken = true};
-    const pq_stopwatch     watch = {fake_time, &slow}, dead = {fake_time, &broken};
-    const pq_apply_options timing = {.stopwatch = &watch}, failing = {.stopwatch = &dead};
+    pq_graph      *g    = net_mlp(5);
+    fake_clock     slow = {.layer = 3.0, .mac = 0.01}, broken = {.broken = true};
+    const pq_bench watch          = {.time = fake_time, .context = &slow},
+                   dead           = {.time = fake_time, .context = &broken};
+    const pq_apply_options timing = {.bench = &watch}, failing = {.bench = &dead};
     pq_layer_change       *changes = NULL;
     size_t                 n_changes;
     pq_err                 err;
@@ -237,8 +238,8 @@ Test(by_time, every_failed_allocation_leaves_nothing_behind)
 {
     pq_graph              *g       = net_mlp(6);
     fake_clock             c       = {.layer = 1.0, .mac = 0.01};
-    const pq_stopwatch     watch   = {fake_time, &c};
-    const pq_apply_options options = {.stopwatch = &watch};
+    const pq_bench         watch   = {.time = fake_time, .context = &c};
+    const pq_apply_options options = {.bench = &watch};
 
     net_survives("svd:rank=2,layers=fc3,run_as=auto", g, &options);
     net_survives("svd:budget=1.5,layers=fc3,budget_unit=microseconds", g, &options);

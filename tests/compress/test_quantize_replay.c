@@ -11,7 +11,7 @@ typedef struct {
 } events;
 
 static pq_status run(void *context, const pq_graph *graph, size_t node,
-                     pq_replay_seen seen, void *sink, pq_err *err)
+                     pq_bench_seen seen, void *sink, pq_err *err)
 {
     const events *e    = context;
     pq_graph     *part = NULL;
@@ -132,9 +132,9 @@ Test(quantize_replay, bias_correction_gives_every_layer_its_mean_back)
     static const char *const was[]   = {"bn0", "bn1", "bn2", "conv3", "out"};
     pq_graph                *g       = net_residual(31);
     events                   e       = make_events(g, 60);
-    const pq_replay          replay  = {e.n, run, &e};
+    const pq_bench           bench   = {e.n, run, NULL, &e};
     pq_calib                *calib   = net_calibrate(g, 50);
-    pq_apply_options         options = {.calib = calib, .replay = &replay};
+    pq_apply_options         options = {.calib = calib, .bench = &bench};
     pq_graph                *plain, *out;
 
     plain = net_apply("quantize:bits=3", g, &options, NULL, NULL);
@@ -166,9 +166,9 @@ Test(quantize_replay, learnt_rounding_stays_on_the_grid_and_changes_outputs_less
     };
     pq_graph        *g       = net_mlp(32);
     events           e       = make_events(g, EVENTS);
-    const pq_replay  replay  = {e.n, run, &e};
+    const pq_bench   bench   = {e.n, run, NULL, &e};
     pq_calib        *calib   = net_calibrate(g, 200);
-    pq_apply_options options = {.calib = calib, .replay = &replay};
+    pq_apply_options options = {.calib = calib, .bench = &bench};
 
     for (size_t k = 0; k < sizeof grids / sizeof *grids; k++) {
         char      text[160];
@@ -207,8 +207,8 @@ Test(quantize_replay, learnt_rounding_knows_convolutions_and_groups)
 {
     pq_graph        *g       = net_residual(33), *near, *learnt;
     events           e       = make_events(g, 100);
-    const pq_replay  replay  = {e.n, run, &e};
-    pq_apply_options options = {.replay = &replay};
+    const pq_bench   bench   = {e.n, run, NULL, &e};
+    pq_apply_options options = {.bench = &bench};
     pq_layer_change *changes;
     size_t           n = 0;
 
@@ -245,8 +245,8 @@ Test(quantize_replay, learnt_rounding_keeps_pruned_zeros)
 {
     pq_graph        *g       = net_mlp(34), *p, *out;
     events           e       = make_events(g, 50);
-    const pq_replay  replay  = {e.n, run, &e};
-    pq_apply_options options = {.replay = &replay};
+    const pq_bench   bench   = {e.n, run, NULL, &e};
+    pq_apply_options options = {.bench = &bench};
 
     p   = net_apply("prune:target_sparsity=0.7", g, NULL, NULL, NULL);
     out = net_apply("quantize:bits=3,activations=no,choice=adaround,rounding_steps=100",
@@ -267,13 +267,13 @@ Test(quantize_replay, results_are_the_same_each_time_and_depend_on_the_seed)
     const char *const text =
         "quantize:bits=4,activations=no,choice=adaround,rounding_steps=50,"
         "bias_correction=yes";
-    pq_graph       *g      = net_residual(35);
-    events          e      = make_events(g, 40);
-    const pq_replay replay = {e.n, run, &e};
-    char            hash[3][65];
+    pq_graph      *g     = net_residual(35);
+    events         e     = make_events(g, 40);
+    const pq_bench bench = {e.n, run, NULL, &e};
+    char           hash[3][65];
 
     for (size_t k = 0; k < 3; k++) {
-        pq_apply_options options = {.replay = &replay, .seed = k == 2 ? 1 : 0};
+        pq_apply_options options = {.bench = &bench, .seed = k == 2 ? 1 : 0};
         pq_graph        *out     = net_apply(text, g, &options, NULL, NULL);
         OK(pq_graph_hash(out, hash[k], &err));
         pq_graph_free(&out);
@@ -286,7 +286,7 @@ Test(quantize_replay, results_are_the_same_each_time_and_depend_on_the_seed)
 
 /* A million events that nobody keeps. */
 static pq_status endless(void *context, const pq_graph *graph, size_t node,
-                         pq_replay_seen seen, void *sink, pq_err *err)
+                         pq_bench_seen seen, void *sink, pq_err *err)
 {
     const size_t *n     = context;
     size_t        count = 0;
@@ -307,8 +307,8 @@ Test(quantize_replay, memory_does_not_grow_with_events)
 {
     pq_graph        *g       = net_mlp(36), *out;
     size_t           n       = (size_t)1 << 20;
-    const pq_replay  replay  = {n, endless, &n};
-    pq_apply_options options = {.replay = &replay};
+    const pq_bench   bench   = {n, endless, NULL, &n};
+    pq_apply_options options = {.bench = &bench};
 
     pq_memory_peak_start();
     out = net_apply("quantize:layers=fc1,activations=no,bits=4,choice=adaround,"
@@ -323,8 +323,8 @@ Test(quantize_replay, events_that_are_missing_or_not_finite_are_told)
 {
     pq_graph        *g       = net_mlp(37);
     events           e       = make_events(g, 20);
-    const pq_replay  replay  = {e.n, run, &e};
-    pq_apply_options options = {.replay = &replay};
+    const pq_bench   bench   = {e.n, run, NULL, &e};
+    pq_apply_options options = {.bench = &bench};
     pq_err           err;
 
     cr_expect_eq(net_refusal("quantize:activations=no,choice=adaround", g, NULL, &err),
@@ -353,9 +353,9 @@ Test(quantize_replay, survives_every_failed_allocation)
 {
     pq_graph        *g       = net_residual(38);
     events           e       = make_events(g, 8);
-    const pq_replay  replay  = {e.n, run, &e};
+    const pq_bench   bench   = {e.n, run, NULL, &e};
     pq_calib        *calib   = net_calibrate(g, 8);
-    pq_apply_options options = {.calib = calib, .replay = &replay};
+    pq_apply_options options = {.calib = calib, .bench = &bench};
 
     net_survives("quantize:bits=4,choice=adaround,rounding_steps=1,bias_correction=yes,"
                  "layers=stem|conv3",

@@ -71,29 +71,38 @@ Test(quantize_widths, by_range_the_layer_with_outliers_keeps_more_bits)
     pq_graph_free(&g);
 }
 
-/* a costs nothing; b changes 4 % of the events for each bit: with 10 % it may lose two.
- */
+/* Outputs of a net whose layer a costs nothing, and whose layer b decides 4 % of the
+ * events otherwise for each bit below 8, and so many percent more on any grid. */
+static pq_status show_costs(void *context, const pq_graph *graph, size_t node,
+                            pq_bench_seen seen, void *sink, pq_err *why)
+{
+    const pq_quant *grid = pq_layer_weight(net_node(graph, "b")->layer, "kernel")->quant;
+    const size_t    more = *(const size_t *)context;
+    const size_t    changed = grid == NULL ? 0 : more + 4 * (size_t)(8 - grid->bits);
+
+    cr_expect_eq(node, graph->output);
+    for (size_t i = 0; i < 100; i++) {
+        float x[16]            = {0.0F};
+        x[i < changed ? 1 : 0] = 3.0F;
+        OK(seen(sink, 1, x, why));
+    }
+    return PQ_OK;
+}
+
+/* With 10 % b may lose two bits. */
 Test(quantize_widths, by_loss_bits_go_while_the_changed_events_sum_to_no_more)
 {
-    pq_apply_options options = {0};
-    pq_graph        *g       = two_layers(), *out;
-    pq_calib        *calib   = NULL;
-    pq_err           err;
+    size_t                 more    = 0;
+    const pq_bench         bench   = {100, show_costs, NULL, &more};
+    const pq_apply_options options = {.bench = &bench};
+    pq_graph              *g       = two_layers(), *out;
+    pq_err                 err;
 
-    OK(pq_calib_create(g, &calib, &err));
-    options.calib = calib;
     cr_expect_eq(net_refusal("quantize:activations=no,width_rule=loss,max_loss=0.1", g,
-                             &options, &err),
+                             NULL, &err),
                  PQ_ERR_CONFIG);
     cr_expect_str_eq(err.message,
-                     "layer 'a': the calibration statistics do not know its losses");
-    for (size_t i = 1; i <= 2; i++) {
-        calib->losses[i].measured = true;
-        for (int b = 2; b <= 8; b++) {
-            calib->losses[i].changed[b]    = i == 2 ? 0.04 * (8 - b) : 0.0;
-            calib->losses[i].divergence[b] = i == 2 ? 1.0 * (8 - b) : 0.0;
-        }
-    }
+                     "quantize needs calibration events with these parameters");
     out = net_apply("quantize:activations=no,width_rule=loss,max_loss=0.1", g, &options,
                     NULL, NULL);
     cr_expect_eq(bits_of(out, "a"), 2);
@@ -103,9 +112,7 @@ Test(quantize_widths, by_loss_bits_go_while_the_changed_events_sum_to_no_more)
                     NULL, NULL);
     cr_expect_eq(bits_of(out, "b"), 8);
     pq_graph_free(&out);
-    for (size_t i = 1; i <= 2; i++) {
-        calib->losses[i].changed[8] = 0.03;
-    }
+    more = 6;
     cr_expect_eq(net_refusal("quantize:activations=no,width_rule=loss,max_loss=0.05", g,
                              &options, &err),
                  PQ_ERR_RANGE);
@@ -116,7 +123,6 @@ Test(quantize_widths, by_loss_bits_go_while_the_changed_events_sum_to_no_more)
     cr_expect_eq(bits_of(out, "a"), 2, "first what is free");
     cr_expect_eq(bits_of(out, "b"), 6);
     pq_graph_free(&out);
-    pq_calib_free(&calib);
     pq_graph_free(&g);
 }
 

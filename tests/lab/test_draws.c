@@ -4,8 +4,8 @@
 
 #include "compress/method.h"
 #include "core/hash.h"
+#include "lab/bench.h"
 #include "lab/calibrate.h"
-#include "lab/replay.h"
 
 /* Parameters without which a method does not run; what is not here runs as it is. */
 static const struct {
@@ -26,12 +26,12 @@ static const char *const partners[] = {
     ",rounding_steps=20,bits=4"};
 
 typedef struct {
-    pq_graph         *graph;
-    pq_dataset       *dataset;
-    pq_calib         *calib;
-    pq_replay         replay;
-    pq_training       training;
-    pq_replay_options events; /* what replay reads */
+    pq_graph           *graph;
+    pq_dataset         *dataset;
+    pq_calib           *calib;
+    pq_bench            bench;
+    pq_training         training;
+    pq_compress_options how; /* what the bench reads */
 } world;
 
 static pq_layer *kernel(const char *kind, pq_rng *rng, pq_shape shape)
@@ -109,14 +109,14 @@ static void make_world(world *w)
     char  *path = write_images(scratch_folder());
     pq_err err  = {0};
 
-    *w = (world){.graph = make_net(), .events = {NULL, 0, 64, 1}};
+    *w = (world){.graph = make_net(), .how = {.calib_events = 64, .seed = 1}};
     cr_assert_eq(pq_dataset_open(path, NULL, &w->dataset, &err), PQ_OK, "%s",
                  err.message);
     cr_assert_eq(pq_calibrate(w->graph, w->dataset, 0, PQ_NEEDS_RANGES | PQ_NEEDS_GRAMS,
                               64, 1, &w->calib, &err),
                  PQ_OK, "%s", err.message);
-    w->events.dataset = w->dataset;
-    cr_assert_eq(pq_replay_of(&w->events, &w->replay, &err), PQ_OK, "%s", err.message);
+    w->how.dataset = w->dataset;
+    cr_assert_eq(pq_bench_of(&w->how, &w->bench, &err), PQ_OK, "%s", err.message);
     w->training = (pq_training){
         .dataset = w->dataset, .validation = SIZE_MAX, .threads = 1, .teacher = w->graph};
     pq_free(path);
@@ -127,7 +127,7 @@ static bool hash_of(const world *w, const pq_stage *stage, uint64_t seed,
                     char out[PQ_HASH_TEXT])
 {
     const pq_apply_options options = {
-        .calib = w->calib, .training = &w->training, .replay = &w->replay, .seed = seed};
+        .calib = w->calib, .training = &w->training, .bench = &w->bench, .seed = seed};
     pq_graph        *made    = NULL;
     pq_layer_change *changes = NULL;
     size_t           n       = 0;
@@ -154,7 +154,7 @@ static void try_stage(const world *w, const char *text, counts *n)
         return;
     }
     if ((stage.method->needs == NULL ||
-         (stage.method->needs(stage.params) & (PQ_NEEDS_TIMES | PQ_NEEDS_LOSSES)) == 0) &&
+         (stage.method->needs(stage.params) & PQ_NEEDS_TIMES) == 0) &&
         hash_of(w, &stage, 1, a) && hash_of(w, &stage, 2, b)) {
         const bool differs = strcmp(a, b) != 0;
         cr_expect(!differs || pq_stage_draws(&stage), "%s draws and does not say so",

@@ -2,8 +2,9 @@
 
 #include <math.h>
 
+#include "compress/quantize_weights.h"
+#include "exec/plan.h"
 #include "lab/compress.h"
-#include "lab/sensitivity.h"
 
 enum { N = 70 };
 
@@ -43,8 +44,31 @@ static size_t largest(const double *p)
     return p[1] > p[0] ? (p[2] > p[1] ? 2 : 1) : (p[2] > p[0] ? 2 : 0);
 }
 
+/* Events [n, FEATURES] of a bench. */
+typedef struct {
+    size_t       n;
+    const float *x;
+} events;
+
+static pq_status show(void *context, const pq_graph *graph, size_t node,
+                      pq_bench_seen seen, void *sink, pq_err *err)
+{
+    const events *e    = context;
+    pq_plan      *plan = NULL;
+    float         y[N * CLASSES];
+    pq_status     st;
+
+    cr_assert_eq(node, graph->output);
+    PQ_TRY(pq_plan_create(graph, &(pq_plan_options){"float32", N}, &plan, err));
+    PQ_TRY(pq_plan_run(plan, e->n, (const float *[]){e->x}, y, err));
+    PQ_TRY(seen(sink, e->n, y, err));
+cleanup:
+    pq_plan_free(&plan);
+    return st;
+}
+
 /* The table against the formula, with the kernel that the method itself makes. */
-Test(sensitivity, losses_are_those_of_the_layer_quantized_alone)
+Test(losses, are_those_of_the_layer_quantized_alone)
 {
     pq_rng rng = pq_rng_stream(3, "events");
     float  x[N * FEATURES];
@@ -54,16 +78,19 @@ Test(sensitivity, losses_are_those_of_the_layer_quantized_alone)
     }
     for (size_t softmax = 0; softmax < 2; softmax++) {
         pq_graph *g     = model(softmax == 1);
-        pq_calib *calib = NULL;
         pq_stage  stage = {0};
         cr_assert_eq(
             pq_stage_parse("quantize:bits=6,width_rule=loss,max_loss=0.1", &stage, NULL),
             PQ_OK);
-        cr_assert_eq(pq_calib_create(g, &calib, NULL), PQ_OK);
-        cr_assert_eq(pq_sensitivity_measure(&stage, g, N, x, calib, NULL), PQ_OK);
-        const pq_calib_loss *loss = pq_calib_loss_of(calib, "fc");
-        cr_assert_not_null(loss);
-        cr_expect_null(pq_calib_loss_of(calib, "in"));
+        events                 e     = {N, x};
+        const pq_bench         bench = {N, show, NULL, &e};
+        const pq_compress_task task  = {.graph   = g,
+                                        .n_nodes = 1,
+                                        .nodes   = (const char *[]){"fc"},
+                                        .params  = stage.params,
+                                        .bench   = &bench};
+        pq_quantize_loss       loss;
+        cr_assert_eq(pq_quantize_measure_losses(&task, &loss, NULL), PQ_OK);
         for (int bits = 2; bits <= 6; bits++) {
             char             text[64];
             pq_stage         plain   = {0};
@@ -86,21 +113,20 @@ Test(sensitivity, losses_are_those_of_the_layer_quantized_alone)
                 }
                 changed += largest(p) != largest(q) ? 1.0 / N : 0.0;
             }
-            cr_expect_float_eq(loss->divergence[bits], divergence,
+            cr_expect_float_eq(loss.divergence[bits], divergence,
                                1e-5 * divergence + 1e-6);
-            cr_expect_float_eq(loss->changed[bits], changed, 1e-9);
+            cr_expect_float_eq(loss.changed[bits], changed, 1e-9);
             pq_free(changes);
             pq_graph_free(&out);
             pq_stage_free(&plain);
         }
-        cr_expect_gt(loss->divergence[2], loss->divergence[6]);
-        pq_calib_free(&calib);
+        cr_expect_gt(loss.divergence[2], loss.divergence[6]);
         pq_stage_free(&stage);
         pq_graph_free(&g);
     }
 }
 
-Test(sensitivity, a_stage_by_loss_measures_and_keeps_to_its_budget)
+Test(losses, a_stage_by_loss_measures_and_keeps_to_its_budget)
 {
     static const char *const methods[] = {"quantize:width_rule=loss,max_loss=0.02"};
     char                    *path      = write_events(scratch_folder());
@@ -118,27 +144,32 @@ Test(sensitivity, a_stage_by_loss_measures_and_keeps_to_its_budget)
     pq_free(path);
 }
 
-Test(sensitivity, every_failed_allocation_leaves_nothing_behind)
+Test(losses, every_failed_allocation_leaves_nothing_behind)
 {
     const float x[2 * FEATURES] = {1.0F, -1.0F, 0.5F, 0.1F, 0.2F, 0.3F};
     pq_graph   *g               = model(true);
-    pq_calib   *calib           = NULL;
     pq_stage    stage           = {0};
     pq_status   st              = PQ_ERR_NOMEM;
 
     cr_assert_eq(
         pq_stage_parse("quantize:bits=3,width_rule=loss,max_loss=0.1", &stage, NULL),
         PQ_OK);
-    cr_assert_eq(pq_calib_create(g, &calib, NULL), PQ_OK);
-    const size_t live = pq_memory_live();
+    events                 e     = {2, x};
+    const pq_bench         bench = {2, show, NULL, &e};
+    const pq_compress_task task  = {.graph   = g,
+                                    .n_nodes = 1,
+                                    .nodes   = (const char *[]){"fc"},
+                                    .params  = stage.params,
+                                    .bench   = &bench};
+    pq_quantize_loss       loss;
+    const size_t           live = pq_memory_live();
     for (size_t at = 0; st != PQ_OK; at++) {
         pq_memory_fail_after(at);
-        st = pq_sensitivity_measure(&stage, g, 2, x, calib, NULL);
+        st = pq_quantize_measure_losses(&task, &loss, NULL);
         pq_memory_fail_after(SIZE_MAX);
         cr_assert(st == PQ_OK || st == PQ_ERR_NOMEM);
         cr_assert_eq(pq_memory_live(), live, "allocation %zu", at);
     }
-    pq_calib_free(&calib);
     pq_stage_free(&stage);
     pq_graph_free(&g);
 }

@@ -1,4 +1,4 @@
-#include "lab/stopwatch.h"
+#include "lab/bench.h"
 
 #include <unistd.h>
 
@@ -6,6 +6,7 @@
 #include "core/rng.h"
 #include "exec/plan.h"
 #include "kernels/cpu.h"
+#include "lab/calibrate.h"
 #include "metrics/latency.h"
 
 enum { INPUTS = 16 /* distinct ones to go round */ };
@@ -34,7 +35,7 @@ static float run_once(void *context, size_t input)
     return pq_plan_run(r->plan, r->batch, &in, r->out, NULL) == PQ_OK ? r->out[0] : 0.0F;
 }
 
-static pq_status prepare(const pq_stopwatch_options *o, const pq_graph *graph, runner *r,
+static pq_status prepare(const pq_compress_options *o, const pq_graph *graph, runner *r,
                          pq_err *err)
 {
     pq_rng       rng = pq_rng_stream(o->seed, "stopwatch");
@@ -65,12 +66,12 @@ cleanup:
 static pq_status time_graphs(void *context, size_t n, const pq_graph *const *graphs,
                              double *seconds, pq_err *err)
 {
-    const pq_stopwatch_options *o        = context;
-    runner                     *runners  = NULL;
-    pq_variant                 *variants = NULL;
-    pq_timing                  *timings  = NULL;
-    double                      timer_s;
-    pq_status                   st;
+    const pq_compress_options *o        = context;
+    runner                    *runners  = NULL;
+    pq_variant                *variants = NULL;
+    pq_timing                 *timings  = NULL;
+    double                     timer_s;
+    pq_status                  st;
 
     PQ_NEW(runners, n);
     PQ_NEW(variants, n);
@@ -100,20 +101,42 @@ cleanup:
     return st;
 }
 
-pq_stopwatch pq_stopwatch_of(pq_stopwatch_options *options)
+static pq_status run_events(void *context, const pq_graph *graph, size_t node,
+                            pq_bench_seen seen, void *sink, pq_err *err)
 {
-    return (pq_stopwatch){time_graphs, options};
+    const pq_compress_options *o       = context;
+    const pq_plan_options      options = {.engine = "float32", .batch = PQ_CALIB_BATCH};
+    pq_graph                  *part    = NULL;
+    pq_plan                   *plan    = NULL;
+    pq_status                  st;
+
+    PQ_TRY(pq_graph_clone(graph, &part, err));
+    part->output = node; /* a plan leaves out what its output does not depend on */
+    PQ_TRY(pq_plan_create(part, &options, &plan, err));
+    PQ_TRY(pq_calib_run(plan, part, o->dataset, o->calib_split, o->calib_events, o->seed,
+                        seen, sink, err));
+cleanup:
+    pq_plan_free(&plan);
+    pq_graph_free(&part);
+    return st;
 }
 
-void pq_stopwatch_describe(const pq_stopwatch_options *options, pq_text *out)
+pq_status pq_bench_of(pq_compress_options *options, pq_bench *out, pq_err *err)
+{
+    *out = (pq_bench){.run = run_events, .time = time_graphs, .context = options};
+    return options->dataset != NULL
+               ? pq_calib_count(options->dataset, options->calib_split,
+                                options->calib_events, &out->events, err)
+               : PQ_OK;
+}
+
+void pq_bench_describe(const char *engine, size_t batch, pq_text *out)
 {
     char cpu[64] = "", host[64] = "";
 
     (void)gethostname(host, sizeof host - 1);
-    pq_text_add(out, "times of engine %s, batch %zu: %lld samples of %g s\n",
-                options->engine != NULL ? options->engine : "float32",
-                options->batch > 0 ? options->batch : 1, (long long)how.samples,
-                how.sample_time_s);
+    pq_text_add(out, "times of engine %s, batch %zu: %lld samples of %g s\n", engine,
+                batch, (long long)how.samples, how.sample_time_s);
     pq_text_add(out, "host %s, %s\ncompiler %s\n", host, pq_cpu_name(cpu, sizeof cpu),
                 __VERSION__);
 }
