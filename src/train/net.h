@@ -237,6 +237,14 @@ static inline float *pq_net_gradient_to_add(const pq_net_call *c, size_t input)
     return dx;
 }
 
+/**
+ * The gradient of an operation's output, zeroed where a fused relu was; its sum over rows
+ * of `width` values becomes that of the bias, unless the operation is frozen.
+ *
+ * @param[in] bias  offset of the bias, SIZE_MAX = none
+ */
+float *pq_net_gradient_behind(const pq_net_call *c, size_t width, size_t bias);
+
 /** Hands the gradient of n items on to an input: assigned or added. */
 void pq_net_pass_on(const pq_net_call *c, size_t input, size_t n, const float *dy);
 

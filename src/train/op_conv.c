@@ -320,19 +320,12 @@ static void image_row_gradient(const pq_net_call *c, const float *dy, size_t y,
 
 static void backward(const pq_net_call *c)
 {
-    const state *s    = c->op->state;
-    const size_t size = pq_frame_inside(&s->dy), pixels = s->w.out_h * s->w.out_w;
+    const state *s     = c->op->state;
+    const size_t size  = pq_frame_inside(&s->dy);
     const float *image = pq_net_value(c, c->op->in[0]);
-    float       *dy = pq_net_gradient(c, c->op->out), *dx = NULL;
+    float       *dy = pq_net_gradient_behind(c, s->out, s->bias), *dx = NULL;
     float       *frames = c->scratch;
 
-    if (c->op->relu) {
-        c->net->kernels->relu_grad(c->rows * size, pq_net_value(c, c->op->out), dy);
-    }
-    if (s->bias != SIZE_MAX && !c->op->frozen) {
-        memset(c->gradients + s->bias, 0, s->out * sizeof(float));
-        c->net->kernels->column_sum(c->rows * pixels, s->out, dy, c->gradients + s->bias);
-    }
     if (c->op->wants[0]) {
         dx = pq_net_gradient(c, c->op->in[0]);
     }

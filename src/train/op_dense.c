@@ -97,10 +97,6 @@ static void weight_gradient(const pq_net_call *c, const float *dy)
                                        .c_row      = s->in,
                                        .n_segments = 1,
                                        .segments   = &all});
-    if (s->bias != SIZE_MAX) {
-        memset(c->gradients + s->bias, 0, s->out * sizeof(float));
-        c->net->kernels->column_sum(rows, s->out, dy, c->gradients + s->bias);
-    }
 }
 
 static void backward(const pq_net_call *c)
@@ -108,11 +104,8 @@ static void backward(const pq_net_call *c)
     const state     *s    = c->op->state;
     const pq_segment all  = {.k = s->out};
     const size_t     rows = c->rows * s->per_event;
-    float           *dy   = pq_net_gradient(c, c->op->out);
+    float           *dy   = pq_net_gradient_behind(c, s->out, s->bias);
 
-    if (c->op->relu) {
-        c->net->kernels->relu_grad(rows * s->out, pq_net_value(c, c->op->out), dy);
-    }
     if (!c->op->frozen) {
         weight_gradient(c, dy);
     }

@@ -15,6 +15,22 @@ static size_t items(const pq_net_call *c)
     return c->rows * c->net->values[c->op->out].count;
 }
 
+float *pq_net_gradient_behind(const pq_net_call *c, size_t width, size_t bias)
+{
+    const pq_kernels *kernels = c->net->kernels;
+    const size_t      n       = c->rows * c->net->values[c->op->out].count;
+    float            *dy      = pq_net_gradient(c, c->op->out);
+
+    if (c->op->relu) {
+        kernels->relu_grad(n, pq_net_value(c, c->op->out), dy);
+    }
+    if (bias != SIZE_MAX && !c->op->frozen) {
+        memset(c->gradients + bias, 0, width * sizeof(float));
+        kernels->column_sum(n / width, width, dy, c->gradients + bias);
+    }
+    return dy;
+}
+
 void pq_net_pass_on(const pq_net_call *c, size_t input, size_t n, const float *dy)
 {
     float *dx = pq_net_gradient(c, c->op->in[input]);

@@ -339,18 +339,10 @@ static void backward(const pq_net_call *c)
     const state *s    = c->op->state;
     const size_t size = s->w.out_h * s->w.out_w * s->out, in = pq_frame_inside(&s->x);
     const float *image  = pq_net_value(c, c->op->in[0]);
-    float       *dy     = pq_net_gradient(c, c->op->out);
+    float       *dy     = pq_net_gradient_behind(c, s->out, s->bias);
     float       *change = (float *)c->scratch + 2 * pq_frame_floats(&s->x);
     float       *dx     = c->op->wants[0] ? pq_net_gradient_to_add(c, 0) : NULL;
 
-    if (c->op->relu) {
-        c->net->kernels->relu_grad(c->rows * size, pq_net_value(c, c->op->out), dy);
-    }
-    if (s->bias != SIZE_MAX && !c->op->frozen) {
-        memset(c->gradients + s->bias, 0, s->out * sizeof(float));
-        c->net->kernels->column_sum(c->rows * size / s->out, s->out, dy,
-                                    c->gradients + s->bias);
-    }
     if (s->alone) {
         memset(change, 0, s->taps * s->out * sizeof *change);
     }

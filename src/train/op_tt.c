@@ -341,16 +341,9 @@ static void backward(const pq_net_call *c)
     const state *s = c->op->state;
     const size_t n = c->rows * s->rows, out = s->t.outputs;
     const float *x  = pq_net_value(c, c->op->in[0]);
-    float       *dy = pq_net_gradient(c, c->op->out), *change = c->scratch;
+    float       *dy = pq_net_gradient_behind(c, out, s->bias), *change = c->scratch;
     float       *dx = c->op->wants[0] ? pq_net_gradient(c, c->op->in[0]) : NULL;
 
-    if (c->op->relu) {
-        c->net->kernels->relu_grad(n * out, pq_net_value(c, c->op->out), dy);
-    }
-    if (s->bias != SIZE_MAX && !c->op->frozen) {
-        memset(c->gradients + s->bias, 0, out * sizeof(float));
-        c->net->kernels->column_sum(n, out, dy, c->gradients + s->bias);
-    }
     change += s->changes;
     for (size_t i = 0; i < s->t.d; i++) {
         const size_t floats = s->cores[i].trains * core_floats(&s->cores[i]);
