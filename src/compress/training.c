@@ -199,7 +199,8 @@ pq_status pq_training_apply(pq_compress_task *task, const pq_graph *teacher, pq_
                                       .reference          = t->teacher,
                                       .checkpoint         = t->checkpoint,
                                       .replace_checkpoint = true,
-                                      .progress           = task->progress};
+                                      .stop     = pq_progress_stop(task->progress),
+                                      .progress = task->progress};
     pq_status              st;
 
     PQ_TRY(pq_graph_clone(task->graph, &before, err));

@@ -6,6 +6,8 @@
 #ifndef PQ_CORE_PROGRESS_H
 #define PQ_CORE_PROGRESS_H
 
+#include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /** Receiver of progress; a zeroed one ignores everything. */
@@ -15,7 +17,21 @@ typedef struct {
     void (*report)(void *context, const char *what, size_t done, size_t total,
                    const char *note);
     void *context;
+    /** Work stops soon, with PQ_ERR_INTERRUPTED, when this is not 0; or NULL. */
+    const volatile sig_atomic_t *stop;
 } pq_progress;
+
+/** Where the wish to stop stands, or NULL. */
+static inline const volatile sig_atomic_t *pq_progress_stop(const pq_progress *p)
+{
+    return p != NULL ? p->stop : NULL;
+}
+
+/** Whether work is to stop. */
+static inline bool pq_progress_stopped(const pq_progress *p)
+{
+    return p != NULL && p->stop != NULL && *p->stop != 0;
+}
 
 /** Calls the receiver if there is one. */
 static inline void pq_progress_report(const pq_progress *p, const char *what, size_t done,

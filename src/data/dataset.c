@@ -428,22 +428,15 @@ cleanup:
     return st;
 }
 
-static pq_status open_any(const char *path, const pq_dataset_options *o, pq_dataset **out,
-                          pq_err *err)
+pq_status pq_dataset_finish(pq_dataset *d, const pq_dataset_options *o, pq_err *err)
 {
-    pq_dataset      *d = NULL;
-    const pq_source *s;
+    const pq_source *s = &d->source;
     pq_status        st;
 
-    PQ_NEW(d, 1);
-    (void)pthread_mutex_init(&d->lock, NULL);
-    PQ_TRY(open_source(d, path, o, err));
-    s            = &d->source;
-    path         = s->path;
     d->nonfinite = o->nonfinite;
     d->features  = d->columns != NULL ? d->n_columns : s->sample.dim[s->sample.ndim - 1];
     PQ_CHECK(pq_shape_count(&s->sample, &d->source_items) && d->source_items > 0,
-             PQ_ERR_FORMAT, "%s: its events hold no values", path);
+             PQ_ERR_FORMAT, "%s: its events hold no values", s->path);
     PQ_TRY(check_worth(s, d->source_items, err));
     d->items = d->source_items / s->sample.dim[s->sample.ndim - 1] * d->features;
     d->block = PQ_BLOCK_BYTES / sizeof(float) / d->source_items;
@@ -453,6 +446,31 @@ static pq_status open_any(const char *path, const pq_dataset_options *o, pq_data
     PQ_TRY(pq_dataset_check_leaks(d, err));
     PQ_TRY(pq_dataset_filter(d, err));
     PQ_TRY(describe(d, err));
+cleanup:
+    return st;
+}
+
+pq_status pq_dataset_start(pq_dataset **out, pq_err *err)
+{
+    pq_dataset *d = NULL;
+    pq_status   st;
+
+    PQ_NEW(d, 1);
+    (void)pthread_mutex_init(&d->lock, NULL);
+    *out = d;
+cleanup:
+    return st;
+}
+
+static pq_status open_any(const char *path, const pq_dataset_options *o, pq_dataset **out,
+                          pq_err *err)
+{
+    pq_dataset *d = NULL;
+    pq_status   st;
+
+    PQ_TRY(pq_dataset_start(&d, err));
+    PQ_TRY(open_source(d, path, o, err));
+    PQ_TRY(pq_dataset_finish(d, o, err));
     *out = d;
     d    = NULL;
 cleanup:

@@ -38,6 +38,12 @@ struct pq_dataset {
     pq_dataset_info info;
 };
 
+/** An empty dataset, for a source to be put into; caller closes it, also half-built. */
+pq_status pq_dataset_start(pq_dataset **out, pq_err *err);
+
+/** Makes splits, features and description of one whose source is open. */
+pq_status pq_dataset_finish(pq_dataset *d, const pq_dataset_options *o, pq_err *err);
+
 /** Reads events without policy and scaling: picked columns, weights, labels as the file
  * says. Locked by the caller. */
 pq_status pq_dataset_raw(pq_dataset *d, size_t split, size_t first, size_t n,

@@ -124,6 +124,8 @@ static pq_status run_piece(void *context, size_t piece, size_t thread, pq_err *e
     memset(x + n * j->count, 0, (j->step - n) * j->count * sizeof *x);
     for (size_t at = 0; at < n; at += PQ_CHUNK) {
         const float *in = x + at * j->count;
+        PQ_CHECK(!pq_progress_stopped(j->options->progress), PQ_ERR_INTERRUPTED,
+                 "stopped after %zu of %zu events", atomic_load(&j->done), j->n);
         PQ_TRY(pq_plan_run(j->plans[thread], PQ_CHUNK, &in,
                            j->out->outputs + (first + at) * j->out->width, err));
     }

@@ -48,6 +48,8 @@ pq_status pq_compress_methods(const char *const *methods, size_t n, const pq_gra
 
     PQ_CHECK(n > 0, PQ_ERR_CONFIG, "no method given");
     for (size_t i = 0; i < n; i++) {
+        PQ_CHECK(!pq_progress_stopped(options->progress), PQ_ERR_INTERRUPTED,
+                 "stopped after %zu of %zu stages", i, n);
         PQ_TRY(pq_stage_parse(methods[i], &stage, err));
         PQ_TRY(pq_compress_stage(&stage, current != NULL ? current : graph, options,
                                  &next, &changes, &n_changes, err));

@@ -148,12 +148,13 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
     const double start = pq_clock_wall_s();
     const size_t most =
         (size_t)t->params->batch < t->n_train ? (size_t)t->params->batch : t->n_train;
-    double    total = 0.0, weight = 0.0, told = start, last;
+    double    total = 0.0, weight = 0.0, last;
     size_t    number = 0;
     pq_rng    keys   = pq_rng_stream((uint64_t)t->params->seed ^ epoch << 32, "batch");
     pq_status st;
 
     out->epoch = epoch;
+    t->told_s  = t->told_s > 0.0 ? t->told_s : start;
     PQ_TRY(order_epoch(t, epoch, err));
     if (t->n_train / most >= PQ_TRIAL_AGAIN) {
         pq_trial_start(&t->trial, t->pool);
@@ -194,9 +195,9 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
         now = pq_clock_wall_s();
         pq_trial_step(&t->trial, t->pool, now - last);
         last = now;
-        if (now - told > 0.1) {
+        if (now - t->told_s > 0.1) {
             report(t, epoch, i + n, mean_loss(total, weight), now - start);
-            told = now;
+            t->told_s = now;
         }
     }
     out->train_loss   = mean_loss(total, weight);

@@ -85,6 +85,7 @@ typedef struct {
     pq_train_epoch *history;
     double         *recalls; /**< [epochs, classes] */
     size_t          n_history, best_epoch;
+    double          told_s; /**< when progress was told of last, across epochs */
     bool            resumed;
 } pq_trainer;
 

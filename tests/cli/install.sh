@@ -13,6 +13,12 @@ args=(datasets/models/jsc-mlp.weights.h5 datasets/models/jsc-mlp.json datasets/j
 cc -Wall -Wextra -Werror examples/compress.c $flags -o "$work/shared" || fault "shared: does not compile"
 LD_LIBRARY_PATH=$lib expect 0 "x smaller" "$work/shared" "${args[@]}"
 LD_LIBRARY_PATH=$lib expect 1 "error: " "$work/shared" nothing.h5 "${args[@]:1}"
+cc -Wall -Wextra -Werror examples/build.c $flags -lm -o "$work/build" || fault "build.c: does not compile"
+LD_LIBRARY_PATH=$lib expect 0 "stored bytes 648 -> " "$work/build"
+cc -Wall -Wextra -Werror examples/btag.c $flags -o "$work/btag" || fault "btag.c: does not compile"
+LD_LIBRARY_PATH=$lib expect 0 "btag.c.0.1.efficiency 0" "$work/btag" datasets/models/btag-mlp.h5 \
+  datasets/jets-btag.h5:test datasets/jets-btag.h5:val
+LD_LIBRARY_PATH=$lib expect 1 "error: " "$work/btag" nothing.h5 datasets/jets-btag.h5:test datasets/jets-btag.h5:val
 [ "$(wc -l <examples/compress.c)" -lt 60 ] || fault "the example has 60 lines or more"
 cc examples/compress.c $(pkg-config --cflags pquant) "$lib/libpquant.a" \
   $(unset PKG_CONFIG_SYSROOT_DIR; pkg-config --libs $(pkg-config --print-requires-private pquant)) \

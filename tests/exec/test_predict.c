@@ -297,7 +297,7 @@ Test(predict, a_limit_is_kept_and_progress_ends_at_it, .init = setup, .fini = te
 {
     float                    x[EVENTS * FEATURES];
     size_t                   last     = 0;
-    const pq_progress        progress = {count_up, &last};
+    const pq_progress        progress = {.report = count_up, .context = &last};
     const pq_predict_options o = {.limit = 70, .threads = 2, .progress = &progress};
     pq_predictions           p = {0};
 

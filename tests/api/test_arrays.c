@@ -1,0 +1,127 @@
+#include "nets.h"
+
+static const double TOL_FORWARD = 1e-6; /* float32 against double */
+
+static float   x[EVENTS * IN], out[EVENTS * OUT];
+static double  wide[EVENTS * IN * 2];
+static int64_t y[EVENTS];
+
+static void check_outputs(size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float due[OUT];
+        forward(x + i * IN, due);
+        for (size_t k = 0; k < OUT; k++) {
+            cr_assert_float_eq(out[i * OUT + k], due[k], TOL_FORWARD, "event %zu", i);
+        }
+    }
+}
+
+Test(plans, predict_what_plain_loops_give_for_any_number_of_samples_and_threads)
+{
+    static const size_t n[] = {1, 2, 255, 256, 257, 600, EVENTS};
+    pquant_model       *m   = make_net();
+
+    make_events(x, y);
+    for (size_t threads = 1; threads <= 3; threads++) {
+        const pquant_options o    = {.size = sizeof o, .threads = threads};
+        pquant_plan         *plan = pquant_plan_create(m, &o);
+        for (size_t i = 0; i < sizeof n / sizeof *n; i++) {
+            pquant_array in = matrix(x, PQUANT_FLOAT32, n[i], IN);
+            pquant_array to = matrix(out, PQUANT_FLOAT32, n[i], OUT);
+            memset(out, 0, sizeof out);
+            cr_assert_eq(pquant_plan_predict(plan, &in, &to), 0, "%s", pquant_error());
+            check_outputs(n[i]);
+        }
+        pquant_plan_free(plan);
+    }
+    pquant_model_free(m);
+}
+
+Test(plans, read_doubles_columns_apart_and_rows_backwards)
+{
+    pquant_model *m    = make_net();
+    pquant_plan  *plan = pquant_plan_create(m, NULL);
+    pquant_array  in =
+        matrix(wide + (size_t)(EVENTS - 1) * IN * 2, PQUANT_FLOAT64, EVENTS, IN);
+    pquant_array to = matrix(out, PQUANT_FLOAT32, EVENTS, OUT);
+
+    make_events(x, y);
+    for (size_t i = 0; i < EVENTS; i++) {
+        for (size_t k = 0; k < IN; k++) {
+            wide[((EVENTS - 1 - i) * IN + k) * 2] = (double)x[i * IN + k];
+        }
+    }
+    in.strides[0] = -(ptrdiff_t)(IN * 2 * sizeof(double));
+    in.strides[1] = 2 * sizeof(double);
+    cr_assert_eq(pquant_plan_predict(plan, &in, &to), 0, "%s", pquant_error());
+    check_outputs(EVENTS);
+    pquant_plan_free(plan);
+    pquant_model_free(m);
+}
+
+Test(plans, refuse_arrays_that_do_not_fit)
+{
+    pquant_model *m    = make_net();
+    pquant_plan  *plan = pquant_plan_create(m, NULL);
+    pquant_array  in   = matrix(x, PQUANT_FLOAT32, 4, IN - 1);
+    pquant_array  to   = matrix(out, PQUANT_FLOAT32, 4, OUT);
+
+    cr_assert_neq(pquant_plan_predict(plan, &in, &to), 0);
+    cr_assert_str_eq(pquant_error(),
+                     "input 0 has 4 samples of 5 values, but 4 of 6 are due");
+    cr_assert_eq(pquant_error_status(), PQUANT_BAD_SHAPE);
+    in       = matrix(x, PQUANT_FLOAT32, 4, IN);
+    to.dtype = PQUANT_FLOAT64;
+    cr_assert_neq(pquant_plan_predict(plan, &in, &to), 0);
+    pquant_plan_free(plan);
+    pquant_model_free(m);
+}
+
+Test(events, of_arrays_are_evaluated_as_they_are)
+{
+    pquant_model   *m = make_net();
+    pquant_events   e = {.name = "test"};
+    pquant_data    *data;
+    pquant_metrics *got;
+    int32_t         labels[4];
+    float           first[4 * IN];
+    size_t          dims[8];
+
+    make_events(x, y);
+    e.x  = matrix(x, PQUANT_FLOAT32, EVENTS, IN);
+    e.y  = matrix(y, PQUANT_INT64, EVENTS, 0);
+    data = pquant_data_create(1, &e, "a,b,c");
+    cr_assert_not_null(data, "%s", pquant_error());
+    cr_assert_eq(pquant_data_events(data), EVENTS);
+    cr_assert_eq(pquant_data_shape(data, dims), 1);
+    cr_assert_eq(dims[0], IN);
+    cr_assert_eq(pquant_data_classes(data), 3);
+    cr_assert_str_eq(pquant_data_class(data, 2), "c");
+    cr_assert_null(pquant_data_class(data, 3));
+    cr_assert_eq(pquant_data_read(data, 5, 4, first, labels), 0);
+    cr_assert_eq(memcmp(first, x + 5 * IN, sizeof first), 0);
+    cr_assert_eq(labels[3], y[8]);
+    cr_assert_neq(pquant_data_read(data, EVENTS - 1, 2, first, labels), 0);
+    got = pquant_evaluate_with(m, data, NULL);
+    cr_assert_not_null(got, "%s", pquant_error());
+    cr_assert_eq(pquant_metrics_find(got, "accuracy")->value, 1.0);
+    pquant_metrics_free(got);
+    pquant_data_close(data);
+    pquant_model_free(m);
+}
+
+Test(events, with_labels_that_are_no_classes_are_refused)
+{
+    pquant_events e = {.name = "test"};
+
+    make_events(x, y);
+    y[17] = -1;
+    e.x   = matrix(x, PQUANT_FLOAT32, EVENTS, IN);
+    e.y   = matrix(y, PQUANT_INT64, EVENTS, 0);
+    cr_assert_null(pquant_data_create(1, &e, NULL));
+    cr_assert_str_eq(pquant_error(), "label -1 of event 17 is no class in 0..99999");
+    e.y = matrix(y, PQUANT_INT64, EVENTS - 1, 0);
+    cr_assert_null(pquant_data_create(1, &e, NULL));
+    cr_assert_eq(pquant_error_status(), PQUANT_BAD_SHAPE);
+}
