@@ -1,4 +1,5 @@
-/* The verbs around a sweep: run, plan, status, merge, report. */
+/* The verbs around a sweep: run, status, merge, report. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include <jansson.h>
 
 #include "cli/config.h"
+#include "cli/shard.h"
 #include "core/file.h"
 #include "core/memory.h"
 #include "report/report.h"
@@ -27,17 +29,16 @@ static const pq_option run_options[] = {
     PQ_AXIS_OPTION,
     {"jobs", 'j', "N", false, "1", "cells at once; does not change the results"},
     {"output", 'o', "DIR", false, NULL, "results folder, instead of the configuration's"},
-    {"only", 0, "GLOB", false, NULL, "only cells whose label matches, e.g. 'svd*'"},
+    {"only", 0, "GLOB|EXPRESSION", false, NULL,
+     "only cells whose label matches, e.g. 'svd*', or of which it is true, e.g. "
+     "'pipeline==svd && rank<=8'"},
+    {"shard", 0, "I/N|mpi", false, NULL,
+     "only part I of N, from 0, without tables; mpi: rank and size that mpirun or srun "
+     "give"},
+    {"collect", 0, NULL, false, NULL, "compute nothing: tables of what is there"},
     {"phase", 0, "all|eval|latency", false, "all", "which part to run"},
     {"force", 0, NULL, false, NULL, "compute cells that are done, too"},
     {"format", 0, "table|json|csv", false, "table", "what to print at the end"},
-    {0},
-};
-
-static const pq_option config_options[] = {
-    PQ_SET_OPTION,
-    PQ_AXIS_OPTION,
-    {"format", 0, "table|json", false, "table", "how to print"},
     {0},
 };
 
@@ -210,13 +211,28 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_args_format(args, "table json csv", &format, err));
     PQ_TRY(pq_args_size(args, "jobs", 1, 1024, &options.jobs, err));
     PQ_TRY(pick_phase(args, &options.phases, err));
+    PQ_TRY(pq_args_shard(args, &options.shard, err));
+    PQ_CHECK(
+        options.shard.parts == 0 || options.phases != PQ_PHASE_LATENCY, PQ_ERR_CONFIG,
+        "--shard: times are measured by one process beside nothing else; run --phase "
+        "latency without it");
+    options.collect = pq_args_flag(args, "collect");
     options.dir     = pq_args_value(args, "output");
     options.only    = pq_args_value(args, "only");
     options.force   = pq_args_flag(args, "force");
     options.context = (void *)format;
     PQ_TRY(pq_args_config(args, &config, err));
-    PQ_TRY(pq_sweep_run(config, &options, &summary, err));
-    judge(&summary, exit_code, err);
+    st = pq_sweep_run(config, &options, &summary, err);
+    if (st == PQ_ERR_INTERRUPTED && summary.signal != SIGINT) {
+        *exit_code = PQ_EXIT_AGAIN;
+    }
+    PQ_TRY(st);
+    if (options.shard.parts > 0) {
+        pq_progress_done();
+        pq_print_shard(&summary, options.shard);
+    } else {
+        judge(&summary, exit_code, err);
+    }
 cleanup:
     pq_sweep_summary_free(&summary);
     pq_config_free(&config);
@@ -232,65 +248,6 @@ const pq_verb pq_verb_run = {
     .options   = run_options,
     .example   = "pquant run configs/quickstart.yaml -P rank=4,8 --jobs 2",
     .run       = run,
-};
-
-static json_t *cell_json(const pq_cells *cells, const pq_cell *cell)
-{
-    json_t *stages = json_array();
-
-    for (size_t s = 0; s < cell->variant->n_stages; s++) {
-        pq_text text = {0};
-        pq_stage_print(cell->variant->stages[s], &text);
-        (void)json_array_append_new(stages,
-                                    json_string(text.text != NULL ? text.text : ""));
-        pq_text_free(&text);
-    }
-    return json_pack("{s:I, s:s, s:s, s:I, s:o, s:s, s:b}", "order",
-                     (json_int_t)cell->order, "pipeline", cell->pipeline->name, "label",
-                     cell->variant->label, "repeat", (json_int_t)cell->repeat, "stages",
-                     stages, "eval", cell->eval, "done",
-                     pq_record_done(cells->dir, cell->eval));
-}
-
-static pq_status plan(const pq_args *args, int *exit_code, pq_err *err)
-{
-    pq_config  *config = NULL;
-    pq_cells    cells  = {0};
-    json_t     *list   = json_array();
-    const char *format;
-    pq_status   st;
-
-    (void)exit_code;
-    PQ_TRY(pq_args_format(args, "table json", &format, err));
-    PQ_TRY(pq_args_config(args, &config, err));
-    PQ_TRY(pq_cells_plan(config, NULL, &cells, err));
-    for (size_t i = 0; i < cells.n; i++) {
-        (void)json_array_append_new(list, cell_json(&cells, &cells.cells[i]));
-        if (strcmp(format, "table") == 0) {
-            pq_say(stdout, "%3zu  %-32s %.12s  %s\n", i, cells.cells[i].variant->label,
-                   cells.cells[i].eval,
-                   pq_record_done(cells.dir, cells.cells[i].eval) ? "cached" : "new");
-        }
-    }
-    if (strcmp(format, "json") == 0) {
-        (void)pq_say_json(list);
-    }
-cleanup:
-    json_decref(list);
-    pq_cells_free(&cells);
-    pq_config_free(&config);
-    return st;
-}
-
-const pq_verb pq_verb_plan = {
-    .name      = "plan",
-    .summary   = "list the cells of a configuration, and which are cached",
-    .arguments = "CONFIG",
-    .min_args  = 1,
-    .max_args  = 1,
-    .options   = config_options,
-    .example   = "pquant plan configs/quickstart.yaml",
-    .run       = plan,
 };
 
 static pq_status status(const pq_args *args, int *exit_code, pq_err *err)

@@ -20,8 +20,12 @@ static void on_signal(int number)
     stop_signal = number;
 }
 
+static const int caught[] = {SIGINT, SIGTERM, SIGUSR1};
+
+enum { N_CAUGHT = sizeof caught / sizeof *caught };
+
 typedef struct {
-    struct sigaction interrupt, terminate;
+    struct sigaction of[N_CAUGHT];
 } old_handlers;
 
 static void catch_signals(old_handlers *old)
@@ -30,30 +34,32 @@ static void catch_signals(old_handlers *old)
                                    .sa_flags   = (int)SA_RESETHAND};
 
     stop_signal = 0;
-    (void)sigaction(SIGINT, &ours, &old->interrupt);
-    (void)sigaction(SIGTERM, &ours, &old->terminate);
+    for (size_t i = 0; i < N_CAUGHT; i++) {
+        (void)sigaction(caught[i], &ours, &old->of[i]);
+    }
 }
 
 static void restore_signals(const old_handlers *old)
 {
-    (void)sigaction(SIGINT, &old->interrupt, NULL);
-    (void)sigaction(SIGTERM, &old->terminate, NULL);
+    for (size_t i = 0; i < N_CAUGHT; i++) {
+        (void)sigaction(caught[i], &old->of[i], NULL);
+    }
+}
+
+bool pq_sweep_is_draining(void)
+{
+    return stop_signal == SIGUSR1;
+}
+
+pq_status pq_sweep_interrupted(pq_err *err)
+{
+    return pq_err_set(err, PQ_ERR_INTERRUPTED, __FILE__, __LINE__,
+                      "interrupted by signal %d; what is done is kept", (int)stop_signal);
 }
 
 pq_status pq_sweep_check_signal(pq_err *err)
 {
-    pq_status st = PQ_OK;
-
-    PQ_CHECK(stop_signal == 0, PQ_ERR_INTERRUPTED,
-             "interrupted by signal %d; what is done is kept", (int)stop_signal);
-cleanup:
-    return st;
-}
-
-bool pq_sweep_selects(const sweep *s, const pq_cell *cell)
-{
-    return s->options->only == NULL ||
-           pq_glob_match(s->options->only, cell->variant->label);
+    return stop_signal == 0 || pq_sweep_is_draining() ? PQ_OK : pq_sweep_interrupted(err);
 }
 
 /* Opens the folder's records. */
@@ -73,14 +79,13 @@ static pq_status sort_cells(sweep *s, pq_err *err)
     PQ_TRY(pq_sweep_open_shelf(s, err));
     for (size_t i = 0; i < s->cells->n; i++) {
         const pq_cell *cell = &s->cells->cells[i];
-        if (!(s->options->force && pq_sweep_selects(s, cell)) &&
-            pq_shelf_done(s->shelf, cell->eval)) {
+        if (!(s->options->force && s->mine[i]) && pq_shelf_done(s->shelf, cell->eval)) {
             s->states[i] = CACHED;
-        } else if (pq_sweep_selects(s, cell) &&
-                   json_object_get(keys, cell->eval) == NULL) {
+        } else if (s->mine[i] && json_object_get(keys, cell->eval) == NULL) {
             PQ_CHECK(json_object_set_new_nocheck(keys, cell->eval, json_true()) == 0,
                      PQ_ERR_NOMEM, "cannot allocate keys");
             s->states[i] = WAITING;
+            s->seen[i]   = pq_sweep_look(s, cell);
             s->todo++;
         }
     }
@@ -104,7 +109,7 @@ static void count_cells(const sweep *s, const json_t *results, pq_sweep_summary 
     for (size_t i = 0; i < s->cells->n; i++) {
         const json_t *status = json_object_get(json_array_get(all, i), "status");
         const char   *text   = json_is_string(status) ? json_string_value(status) : "";
-        const bool    mine   = pq_sweep_selects(s, &s->cells->cells[i]);
+        const bool    mine   = s->mine[i];
         summary->selected += mine;
         if (s->states[i] == CACHED) {
             summary->cached++;
@@ -124,13 +129,23 @@ static pq_status run_phases(sweep *s, unsigned phases, pq_sweep_summary *summary
     pq_status st;
 
     PQ_TRY(pq_sweep_check_signal(err)); /* while it was planned */
-    if ((phases & PQ_PHASE_EVAL) != 0) {
+    if ((phases & PQ_PHASE_EVAL) != 0 && s->todo > 0) {
+        PQ_TRY(pq_claims_open(s->cells->dir, &s->claims, err));
         PQ_TRY(pq_sweep_compute(s, err));
     }
-    if ((phases & PQ_PHASE_LATENCY) != 0 && s->cells->config->latency.wanted) {
+    if ((phases & PQ_PHASE_LATENCY) != 0 && s->cells->config->latency.wanted &&
+        s->options->shard.parts == 0) {
+        if (pq_sweep_is_draining()) {
+            st = pq_sweep_interrupted(err);
+            goto cleanup;
+        }
         PQ_TRY(pq_sweep_time(s, summary, err));
     }
+    if (s->claims != NULL && s->options->shard.parts == 0) {
+        pq_claims_tidy(s->claims);
+    }
 cleanup:
+    pq_claims_close(&s->claims);
     return st;
 }
 
@@ -160,7 +175,7 @@ static pq_status collect_selected(const sweep *s, json_t **results,
 
     PQ_NEW(chosen, s->cells->n);
     for (size_t i = 0; i < s->cells->n; i++) {
-        chosen[i] = i == s->cells->reference || pq_sweep_selects(s, &s->cells->cells[i]);
+        chosen[i] = i == s->cells->reference || s->mine[i];
     }
     plan = pq_cells_json(s->cells, chosen);
     PQ_CHECK(plan != NULL, PQ_ERR_NOMEM, "cannot allocate results");
@@ -208,11 +223,44 @@ cleanup:
     return st;
 }
 
+/* A shard makes no tables: its records are the result. */
+static void end_shard(const sweep *s, double start, pq_sweep_summary *done)
+{
+    for (size_t i = 0; i < s->cells->n; i++) {
+        const cell_state state = s->states[i];
+        done->cells++;
+        done->selected += s->mine[i];
+        done->cached += s->mine[i] && state == CACHED;
+        done->computed += state == COMPUTED;
+        done->failed += state == FAILED;
+        done->missing += state == WAITING || state == AT_WORK;
+    }
+    done->seconds = pq_clock_wall_s() - start;
+}
+
+/* What is selected, what is done, and what is to be done. */
+static pq_status prepare(sweep *s, pq_err *err)
+{
+    const size_t n = s->cells->n;
+    pq_status    st;
+
+    PQ_NEW(s->states, n);
+    PQ_NEW(s->mine, n);
+    PQ_NEW(s->seen, n);
+    PQ_TRY(pq_cells_select(s->cells, s->options->only, s->mine, err));
+    PQ_TRY(pq_cells_shard(s->cells, s->options->shard, s->mine, err));
+    PQ_TRY(sort_cells(s, err));
+cleanup:
+    return st;
+}
+
 static pq_status run_cells(const pq_config *config, const pq_sweep_options *options,
                            pq_sweep_summary *done, pq_err *err)
 {
     const double   start  = pq_clock_wall_s();
-    const unsigned phases = options->phases == 0 ? PQ_PHASE_ALL : options->phases;
+    const unsigned phases = options->collect       ? 0
+                            : options->phases == 0 ? PQ_PHASE_ALL
+                                                   : options->phases;
     pq_cells       cells  = {0};
     sweep          s      = {.cells = &cells, .options = options};
     pq_status      st, ran;
@@ -221,13 +269,14 @@ static pq_status run_cells(const pq_config *config, const pq_sweep_options *opti
     PQ_TRY(write_plan(&s, err));
     pq_sweep_tidy(cells.dir);
     (void)snprintf(done->note, sizeof done->note, "%s", cells.note);
-    PQ_NEW(s.states, cells.n);
-    PQ_TRY(sort_cells(&s, err));
+    PQ_TRY(prepare(&s, err));
     ran = run_phases(&s, phases, done, err);
     if (s.todo > 0) {
         pq_sweep_tidy(cells.dir);
     }
-    if (ran == PQ_OK) {
+    if (options->shard.parts > 0) {
+        end_shard(&s, start, done);
+    } else if (ran == PQ_OK) {
         PQ_TRY(end_run(&s, true, start, done, err));
         PQ_TRY(pq_sweep_check_signal(err)); /* while tables were made */
     } else if (ran == PQ_ERR_INTERRUPTED) {
@@ -238,6 +287,8 @@ cleanup:
     pq_shelf_close(&s.shelf);
     pq_text_free(&s.plan);
     pq_free(s.states);
+    pq_free(s.mine);
+    pq_free(s.seen);
     pq_cells_free(&cells);
     return st;
 }
@@ -252,7 +303,8 @@ pq_status pq_sweep_run(const pq_config *config, const pq_sweep_options *options,
     catch_signals(&old);
     done.dir = options->dir != NULL ? pq_strdup(options->dir) : pq_config_dir(config);
     PQ_CHECK(done.dir != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    st = run_cells(config, options, &done, err);
+    st          = run_cells(config, options, &done, err);
+    done.signal = (int)stop_signal;
     if (st == PQ_OK || st == PQ_ERR_INTERRUPTED) {
         *summary = done;
         done     = (pq_sweep_summary){0};

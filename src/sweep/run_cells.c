@@ -1,5 +1,6 @@
 /* Cells, a process each. */
 #define _GNU_SOURCE
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,33 +9,10 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "io/hdf5.h"
+#include "store/record.h"
 #include "sweep/key.h"
 #include "sweep/run_inside.h"
 #include "sweep/stamp.h"
-
-/* Whether a worker is just making a prefix that this cell starts with. */
-static bool prefix_at_work(const sweep *s, const pq_cell *cell)
-{
-    for (size_t i = 0; i < s->n_slots; i++) {
-        const pq_cell *other = &s->cells->cells[s->slots[i].cell];
-        const size_t   n     = cell->variant->n_stages < other->variant->n_stages
-                                   ? cell->variant->n_stages
-                                   : other->variant->n_stages;
-        bool           made  = true;
-        for (size_t k = n; k > 0 && s->slots[i].worker.pid != 0 && made; k--) {
-            if (strcmp(cell->artifact[k], other->artifact[k]) == 0) {
-                char *path = pq_artifact_path(s->cells, cell->artifact[k]);
-                made       = pq_file_exists(path);
-                pq_free(path);
-                break;
-            }
-        }
-        if (!made) {
-            return true;
-        }
-    }
-    return false;
-}
 
 /* How the model of an artifact is now; false where there is none, or none that is newer
  * than this run. */
@@ -93,18 +71,61 @@ static pq_status cell_work(void *context, pq_err *err)
     return pq_cell_compute(at->cells, &at->cells->cells[at->cell], &at->options, err);
 }
 
+/* Notes a cell that another worker has done. */
+static void end_elsewhere(sweep *s, size_t i)
+{
+    const pq_cell *cell = &s->cells->cells[i];
+
+    s->states[i] = pq_record_done(s->cells->dir, cell->eval) ? CACHED : FAILED;
+    s->ended++;
+    s->patience_s = 0.0;
+    pq_progress_report(s->options->progress, "cells", s->ended, s->todo,
+                       cell->variant->label);
+}
+
+/* A cell to be started, claimed; cells->n where none can be now. */
+static size_t next_cell(sweep *s, pq_status *st, pq_err *err)
+{
+    static const double PATIENCE_MAX_S = 1.0;
+    bool                taken = false, left = false;
+
+    if (s->draining || pq_clock_wall_s() < s->look_again_s) {
+        return s->cells->n;
+    }
+    while (s->first < s->cells->n && s->states[s->first] != WAITING) {
+        s->first++;
+    }
+    for (size_t i = s->first; i < s->cells->n && *st == PQ_OK; i++) {
+        const pq_cell *cell = &s->cells->cells[i];
+        if (s->states[i] != WAITING) {
+            continue;
+        }
+        if (!pq_sweep_ended_elsewhere(s, cell)) {
+            *st = pq_sweep_claim(s, cell, &taken, err);
+            if (*st != PQ_OK || !taken) {
+                left = true;
+                continue;
+            }
+        }
+        if (!pq_sweep_ended_elsewhere(s, cell)) {
+            return i;
+        }
+        pq_sweep_unclaim(s, cell, true); /* between the first look and the claim */
+        end_elsewhere(s, i);
+    }
+    s->patience_s   = left ? fmin(PATIENCE_MAX_S, 2.0 * s->patience_s + 0.002) : 0.0;
+    s->look_again_s = pq_clock_wall_s() + s->patience_s;
+    return s->cells->n;
+}
+
 static pq_status start_cell(sweep *s, slot *at, pq_err *err)
 {
     const pq_config_limits *limits = &s->cells->config->limits;
     const size_t            cores  = pq_threads_available();
+    pq_status               st     = PQ_OK;
+    const size_t            i      = next_cell(s, &st, err);
 
-    while (s->first < s->cells->n && s->states[s->first] != WAITING) {
-        s->first++;
-    }
-    for (size_t i = s->first; i < s->cells->n; i++) {
-        if (s->states[i] != WAITING || prefix_at_work(s, &s->cells->cells[i])) {
-            continue;
-        }
+    if (st == PQ_OK && i < s->cells->n) {
         at->cell  = i;
         at->cells = s->cells;
         at->made  = s->made;
@@ -112,11 +133,11 @@ static pq_status start_cell(sweep *s, slot *at, pq_err *err)
             (pq_cell_options){.threads = cores > s->n_slots ? cores / s->n_slots : 1,
                               .fresh   = s->options->force};
         s->states[i] = AT_WORK;
-        return pq_worker_start(
-            &at->worker, cell_work, at,
-            (pq_worker_limits){limits->cell_timeout_s, limits->memory_bytes}, err);
+        st           = pq_worker_start(
+                      &at->worker, cell_work, at,
+                      (pq_worker_limits){limits->cell_timeout_s, limits->memory_bytes}, err);
     }
-    return PQ_OK;
+    return st;
 }
 
 /* A worker has ended: its cell succeeded or its failure is recorded. */
@@ -127,12 +148,17 @@ static pq_status end_cell(sweep *s, const slot *at, pq_worker_state state,
     pq_status      st   = PQ_OK;
 
     s->states[at->cell] = state == PQ_WORKER_OK ? COMPUTED : FAILED;
+    s->look_again_s     = 0.0;
     s->ended++;
     pq_progress_report(s->options->progress, "cells", s->ended, s->todo,
                        cell->variant->label);
     if (state == PQ_WORKER_OK) {
         note_models(s, cell);
+        pq_sweep_unclaim(s, cell, true);
         return PQ_OK;
+    }
+    if (state == PQ_WORKER_CRASHED) { /* or ended by the signal that ends this run */
+        PQ_TRY(pq_sweep_check_signal(err));
     }
     if (state == PQ_WORKER_FAILED &&
         (why->code == PQ_ERR_IO || why->code == PQ_ERR_ACCESS)) {
@@ -141,6 +167,7 @@ static pq_status end_cell(sweep *s, const slot *at, pq_worker_state state,
     }
     PQ_TRY(pq_cell_record_failure(s->cells, cell, pq_worker_state_name(state), why,
                                   seconds, err));
+    pq_sweep_unclaim(s, cell, true);
 cleanup:
     return st;
 }
@@ -201,7 +228,7 @@ static void wait_for_slots(const sweep *s, const pq_worker **workers)
 pq_status pq_sweep_compute(sweep *s, pq_err *err)
 {
     const pq_worker **workers = NULL;
-    bool              busy    = s->todo > 0;
+    bool              busy    = true;
     pq_status         st      = PQ_OK;
 
     s->n_slots = s->options->jobs > 1 ? s->options->jobs : 1;
@@ -209,16 +236,21 @@ pq_status pq_sweep_compute(sweep *s, pq_err *err)
     PQ_NEW(workers, s->n_slots);
     s->made = json_object();
     PQ_CHECK(s->made != NULL, PQ_ERR_NOMEM, "cannot allocate a list of models");
-    if (busy) {
-        PQ_TRY(pq_cells_save_model(s->cells, err));
-    }
+    PQ_TRY(pq_cells_save_model(s->cells, err));
     pq_progress_report(s->options->progress, "cells", 0, s->todo, NULL);
     while (busy) {
         PQ_TRY(pq_sweep_check_signal(err));
+        s->draining = pq_sweep_is_draining();
+        pq_claims_beat(s->claims);
         busy = false;
         for (size_t i = 0; i < s->n_slots; i++) {
             PQ_TRY(tend(s, &s->slots[i], &busy, err));
         }
+        if (!busy && s->draining && s->ended < s->todo) {
+            st = pq_sweep_interrupted(err);
+            goto cleanup;
+        }
+        busy = busy || s->ended < s->todo; /* by others */
         if (busy) {
             show_note(s);
             wait_for_slots(s, workers);

@@ -2,6 +2,8 @@
 #ifndef PQ_SWEEP_RUN_INSIDE_H
 #define PQ_SWEEP_RUN_INSIDE_H
 
+#include "core/clock.h"
+#include "store/claim.h"
 #include "sweep/cell.h"
 #include "sweep/run.h"
 #include "sweep/worker.h"
@@ -17,11 +19,23 @@ typedef struct {
     const json_t   *made; /* of the sweep */
 } slot;
 
+/* How the file of a record was. */
+typedef struct {
+    ino_t           inode; /* 0 = not there */
+    struct timespec changed;
+} seen_record;
+
 typedef struct {
     const pq_cells         *cells;
     const pq_sweep_options *options;
     pq_text                 plan;   /* as it stands in plan.json */
     cell_state             *states; /* [cells->n] */
+    bool                   *mine;   /* [cells->n] whether a cell is selected */
+    seen_record            *seen;   /* [cells->n] of cells that wait, as it was before */
+    pq_claims              *claims; /* while cells are computed or timed */
+    bool                    draining;     /* starts no more cells */
+    double                  look_again_s; /* when cells of others are looked at next */
+    double                  patience_s;   /* and how long after that */
     size_t                  n_slots;
     slot                   *slots;
     size_t                  todo, ended;
@@ -31,18 +45,35 @@ typedef struct {
     pq_shelf *shelf; /* closed while cells are computed */
 } sweep;
 
-/** Fails once a signal has come. @retval PQ_ERR_INTERRUPTED  What is done is kept. */
+/** Fails once a signal has come, but for one that lets cells end. @retval
+ * PQ_ERR_INTERRUPTED  What is done is kept. */
 pq_status pq_sweep_check_signal(pq_err *err);
+
+/** Whether cells at work shall end, and no more be started. */
+bool pq_sweep_is_draining(void);
+
+/** PQ_ERR_INTERRUPTED, with the signal. */
+pq_status pq_sweep_interrupted(pq_err *err);
+
+/** How the record of a cell is now. */
+seen_record pq_sweep_look(const sweep *s, const pq_cell *cell);
 
 /** Seconds after which workers are looked at, even if none has ended: for what they tell,
  * and their limits. */
 #define PQ_SWEEP_LOOK_S 0.02
 
-/** Whether `only` names a cell. */
-bool pq_sweep_selects(const sweep *s, const pq_cell *cell);
-
 /** Opens the folder's records, if they are not. */
 pq_status pq_sweep_open_shelf(sweep *s, pq_err *err);
+
+/** Claims a cell and what it will make on its way; false where another worker has any of
+ * it. */
+pq_status pq_sweep_claim(sweep *s, const pq_cell *cell, bool *taken, pq_err *err);
+
+/** Gives them back; `done` clears away what dead workers left of them, too. */
+void pq_sweep_unclaim(sweep *s, const pq_cell *cell, bool done);
+
+/** Whether another worker has written the record of a cell that waits here. */
+bool pq_sweep_ended_elsewhere(const sweep *s, const pq_cell *cell);
 
 /** Computes all cells that wait, a process each. */
 pq_status pq_sweep_compute(sweep *s, pq_err *err);

@@ -1,5 +1,7 @@
 /* Latency, in one process. */
+#define _GNU_SOURCE
 #include <string.h>
+#include <unistd.h>
 
 #include "core/file.h"
 #include "core/memory.h"
@@ -20,7 +22,7 @@ static size_t find_due(const sweep *s, bool *due)
 
     for (size_t i = 0; i < s->cells->n; i++) {
         const pq_cell *cell = &s->cells->cells[i];
-        if (!pq_sweep_selects(s, cell) || !pq_shelf_done(s->shelf, cell->eval)) {
+        if (!s->mine[i] || !pq_shelf_done(s->shelf, cell->eval)) {
             continue;
         }
         for (size_t b = 0; b < sizes; b++) {
@@ -59,6 +61,33 @@ cleanup:
     return st;
 }
 
+/* Of several runs on one host one measures at a time. */
+static pq_status wait_for_turn(sweep *s, char key[PQ_HASH_TEXT], pq_err *err)
+{
+    char      host[64] = "";
+    pq_text   text     = {0};
+    bool      taken    = false;
+    pq_status st       = PQ_OK;
+
+    (void)gethostname(host, sizeof host - 1);
+    pq_text_add(&text, "latency on %s", host);
+    PQ_TRY(pq_key_of(&text, key, err));
+    if (s->claims == NULL) {
+        PQ_TRY(pq_claims_open(s->cells->dir, &s->claims, err));
+    }
+    for (;;) {
+        PQ_TRY(pq_claim_take(s->claims, key, &taken, err));
+        if (taken) {
+            break;
+        }
+        PQ_TRY(pq_sweep_check_signal(err));
+        pq_workers_wait(NULL, 0, 0.1);
+    }
+cleanup:
+    pq_text_free(&text);
+    return st;
+}
+
 /* The latency of what is due, in one process beside nothing else. */
 pq_status pq_sweep_time(sweep *s, pq_sweep_summary *summary, pq_err *err)
 {
@@ -68,13 +97,19 @@ pq_status pq_sweep_time(sweep *s, pq_sweep_summary *summary, pq_err *err)
     pq_worker        worker = {0};
     const pq_worker *at     = &worker;
     pq_worker_state  state;
-    pq_err           why = {0};
-    size_t           n   = 0;
+    pq_err           why               = {0};
+    size_t           n                 = 0;
+    char             key[PQ_HASH_TEXT] = "";
     pq_status        st;
 
     PQ_NEW(due, s->cells->n * config->latency.batch.n);
     PQ_TRY(pq_sweep_open_shelf(s, err));
-    n = find_due(s, due);
+    if (find_due(s, due) == 0) {
+        goto cleanup;
+    }
+    PQ_TRY(wait_for_turn(s, key, err));
+    memset(due, 0, s->cells->n * config->latency.batch.n * sizeof *due);
+    n = find_due(s, due); /* of what others have not timed meanwhile */
     if (n == 0) {
         goto cleanup;
     }
@@ -84,12 +119,16 @@ pq_status pq_sweep_time(sweep *s, pq_sweep_summary *summary, pq_err *err)
     PQ_TRY(pq_worker_start(&worker, timing_work, &task, (pq_worker_limits){0}, err));
     while ((state = pq_worker_poll(&worker, &why)) == PQ_WORKER_RUNNING) {
         PQ_TRY(pq_sweep_check_signal(err));
+        pq_claims_beat(s->claims);
         pq_workers_wait(&at, 1, PQ_SWEEP_LOOK_S);
     }
     PQ_CHECK(state == PQ_WORKER_OK, why.code, "latency: %s", why.message);
     summary->timed = n;
 cleanup:
     pq_worker_stop(&worker);
+    if (s->claims != NULL) {
+        pq_claim_drop(s->claims, key);
+    }
     pq_free(due);
     return st;
 }

@@ -42,6 +42,7 @@ static void settle(pid_t parent, pq_worker_limits limits)
     struct rlimit core = {0};
 
     (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGUSR1, SIG_IGN);
     (void)signal(SIGTERM, SIG_DFL);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) {

@@ -1,0 +1,115 @@
+#define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "store/claim.h"
+
+static void enter(void)
+{
+    char dir[] = "/tmp/pq_claim_XXXXXX";
+
+    cr_assert_not_null(mkdtemp(dir));
+    cr_assert_eq(chdir(dir), 0);
+}
+
+static bool take(pq_claims *c, const char *key)
+{
+    bool   taken = false;
+    pq_err err   = {0};
+
+    cr_assert_eq(pq_claim_take(c, key, &taken, &err), PQ_OK, "%s", err.message);
+    return taken;
+}
+
+/* Makes a worker's file of some age, if any, and its claim on "k". */
+static void plant(const char *worker, const char *claim, double age_s)
+{
+    char            path[256];
+    struct timespec now, times[2];
+    FILE           *file;
+
+    cr_assert_eq(symlink(worker, claim), 0);
+    if (age_s < 0.0) {
+        return;
+    }
+    (void)snprintf(path, sizeof path, "claims/%s.alive", worker);
+    file = fopen(path, "w");
+    cr_assert_not_null(file);
+    (void)fclose(file);
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    times[0] = times[1] = (struct timespec){now.tv_sec - (time_t)age_s, now.tv_nsec};
+    cr_assert_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+Test(claim, is_granted_once_until_it_is_dropped)
+{
+    pq_claims *c = NULL;
+
+    enter();
+    cr_assert_eq(pq_claims_open(".", &c, NULL), PQ_OK);
+    cr_expect(take(c, "k"));
+    cr_expect_not(take(c, "k"));
+    cr_expect(take(c, "other"));
+    pq_claim_drop(c, "k");
+    cr_expect(take(c, "k"));
+    pq_claims_close(&c);
+    cr_expect_neq(access("claims", F_OK), 0, "something is left");
+}
+
+Test(claim, of_a_worker_that_is_dead_is_taken_over_of_one_alive_not)
+{
+    static const struct {
+        const char *worker;
+        double      age_s;
+        bool        taken;
+    } rows[] = {
+        {"far.1.1.1", 0.0, false},
+        {"far.1.1.1", PQ_CLAIM_STALE_S / 2, false},
+        {"far.1.1.1", PQ_CLAIM_STALE_S + 60, true},
+        {"far.1.1.1", -1.0, true},
+        {"../../etc/x", -1.0, true},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        pq_claims *c = NULL;
+        enter();
+        cr_assert_eq(pq_claims_open(".", &c, NULL), PQ_OK);
+        plant(rows[i].worker, "claims/k.0", rows[i].age_s);
+        cr_expect_eq(take(c, "k"), rows[i].taken, "row %zu", i);
+                     i);
+                     pq_claims_close(&c);
+    }
+}
+
+Test(claim, of_the_last_turn_counts)
+{
+    pq_claims *c = NULL;
+
+    enter();
+    cr_assert_eq(pq_claims_open(".", &c, NULL), PQ_OK);
+    plant("dead.1.1.1", "claims/k.0", -1.0);
+    plant("far.1.1.1", "claims/k.1", 0.0);
+    cr_expect_not(take(c, "k"));
+    pq_claims_tidy(c); /* the dead one's is what the next turn stands on */
+    cr_expect_not(take(c, "k"));
+    pq_claim_clear(c, "k");
+    cr_expect(take(c, "k"));
+    pq_claims_close(&c);
+}
+
+Test(claim, is_refused_with_the_path_where_nothing_can_be_written)
+{
+    pq_claims *c   = NULL;
+    pq_err     err = {0};
+
+    enter();
+    cr_assert_eq(symlink("elsewhere", "claims"), 0);
+    cr_expect_neq(pq_claims_open(".", &c, &err), PQ_OK);
+    cr_expect_not_null(strstr(err.message, "claims"), "%s", err.message);
+}
