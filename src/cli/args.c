@@ -3,6 +3,7 @@
 #include "cli/verb.h"
 #include "core/memory.h"
 #include "exec/rescale.h"
+#include "formats/model.h"
 
 /* One option as given. */
 typedef struct {
@@ -249,6 +250,12 @@ pq_status pq_args_format(const pq_args *args, const char *allowed, const char **
     *out = format;
 cleanup:
     return st;
+}
+
+pq_status pq_args_model(const pq_args *args, size_t at, pq_graph **out, pq_err *err)
+{
+    return pq_model_load_output(pq_args_get(args, at), pq_args_value(args, "arch"),
+                                pq_args_value(args, "output-layer"), out, err);
 }
 
 pq_status pq_args_head(const pq_args *args, pq_graph *graph, pq_err *err)

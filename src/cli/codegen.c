@@ -14,6 +14,7 @@ static const pq_option options[] = {
      "highest instruction set with a variant of its own; the processor's best is chosen "
      "when it runs"},
     {"arch", 0, "FILE", false, NULL, "architecture beside weights-only files"},
+    PQ_OUTPUT_LAYER_OPTION,
     {0},
 };
 
@@ -51,7 +52,7 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
         goto cleanup;
     }
     PQ_TRY(read_isa(args, &isa, err));
-    PQ_TRY(pq_model_load(pq_args_get(args, 0), pq_args_value(args, "arch"), &graph, err));
+    PQ_TRY(pq_args_model(args, 0, &graph, err));
     st = pq_graph_check(graph, err);
     st = st == PQ_OK ? pq_codegen_write(graph, name, isa, folder, &made, err) : st;
     if (st != PQ_OK) {

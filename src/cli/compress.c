@@ -20,6 +20,7 @@ static const pq_option options[] = {
      "training events, for finetune and distill; a split 'val' beside it is watched"},
     PQ_COLUMN_OPTIONS,
     {"arch", 0, "FILE", false, NULL, "architecture beside weights-only files"},
+    PQ_OUTPUT_LAYER_OPTION,
     PQ_HEAD_OPTION,
     PQ_SCALER_OPTION,
     {"seed", 0, "N", false, "42", "seed of whatever is random"},
@@ -147,7 +148,7 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_args_size(args, "calib-events", 1, 1 << 24, &how.calib_events, err));
     PQ_TRY(pq_args_size(args, "seed", 0, SIZE_MAX / 2, &seed, err));
     how.seed = seed;
-    PQ_TRY(pq_model_load(pq_args_get(args, 0), pq_args_value(args, "arch"), &graph, err));
+    PQ_TRY(pq_args_model(args, 0, &graph, err));
     PQ_TRY(pq_args_head(args, graph, err));
     if (calib != NULL) {
         PQ_TRY(open_calibration(calib, args, graph, &how, err));

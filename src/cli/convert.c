@@ -15,6 +15,7 @@ static const pq_option options[] = {
      "architecture beside weights-only files: JSON of Keras, YAML of layers, or a "
      "network "
      "of the zoo"},
+    PQ_OUTPUT_LAYER_OPTION,
     PQ_HEAD_OPTION,
     {0},
 };
@@ -67,7 +68,7 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     PQ_CHECK(to != NULL, PQ_ERR_CONFIG,
              "model convert: the ending of '%s' tells no format; give --to", out);
     PQ_TRY(find_format(to, &format, err));
-    PQ_TRY(pq_model_load(pq_args_get(args, 0), pq_args_value(args, "arch"), &graph, err));
+    PQ_TRY(pq_args_model(args, 0, &graph, err));
     PQ_TRY(pq_args_head(args, graph, err));
     PQ_TRY(format->save(graph, out, err));
     if (!pq_args_flag(args, "quiet")) {

@@ -15,6 +15,7 @@ static const pq_option options[] = {
      "normal after the scaler"},
     PQ_COLUMN_OPTIONS,
     {"arch", 0, "FILE", false, NULL, "architecture beside a weights-only first model"},
+    PQ_OUTPUT_LAYER_OPTION,
     PQ_HEAD_OPTION,
     PQ_SCALER_OPTION,
     {"engine", 0, "NAME", false, "float32",
@@ -88,7 +89,7 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     (void)exit_code;
     PQ_TRY(pq_args_format(args, "table json", &format, err));
     PQ_TRY(pq_args_size(args, "limit", 1, 4096, &how.events, err));
-    PQ_TRY(pq_model_load(pq_args_get(args, 0), pq_args_value(args, "arch"), &first, err));
+    PQ_TRY(pq_args_model(args, 0, &first, err));
     PQ_TRY(pq_model_load(pq_args_get(args, 1), NULL, &second, err));
     PQ_TRY(pq_args_head(args, first, err));
     PQ_TRY(pq_args_head(args, second, err));

@@ -23,6 +23,7 @@ static const pq_count_rule all_values = {true, true, true};
 
 static const pq_option info_options[] = {
     {"arch", 0, "FILE", false, NULL, "architecture beside weights-only files"},
+    PQ_OUTPUT_LAYER_OPTION,
     PQ_HEAD_OPTION,
     {"format", 0, "table|json", false, "table", "how to print"},
     {0},
@@ -187,7 +188,7 @@ static pq_status info(const pq_args *args, int *exit_code, pq_err *err)
 
     (void)exit_code;
     PQ_TRY(pq_args_format(args, "table json", &format, err));
-    PQ_TRY(pq_model_load(path, pq_args_value(args, "arch"), &graph, err));
+    PQ_TRY(pq_args_model(args, 0, &graph, err));
     PQ_TRY(pq_args_head(args, graph, err));
     if (strcmp(format, "json") == 0) {
         json = info_json(graph, path);
@@ -219,6 +220,7 @@ static const pq_option eval_options[] = {
     {"data", 0, "FILE[:SPLIT]", false, NULL,
      "dataset file or folder, and which split of it"},
     {"arch", 0, "FILE", false, NULL, "architecture beside weights-only files"},
+    PQ_OUTPUT_LAYER_OPTION,
     {"classes", 0, "A,B,…", false, NULL,
      "the model's output order, where its file does not say; of one output the two "
      "classes, its own second"},
@@ -364,8 +366,7 @@ static pq_status eval_open(const pq_args *args, eval_state *s, size_t *split, pq
     pq_status          st;
 
     PQ_CHECK(data != NULL, PQ_ERR_CONFIG, "model eval: --data FILE[:SPLIT] is missing");
-    PQ_TRY(
-        pq_model_load(pq_args_get(args, 0), pq_args_value(args, "arch"), &s->graph, err));
+    PQ_TRY(pq_args_model(args, 0, &s->graph, err));
     PQ_TRY(pq_args_head(args, s->graph, err));
     PQ_TRY(pq_dataset_spec(data, &s->path, &s->split_name, err));
     if (classes != NULL) {

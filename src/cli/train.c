@@ -87,7 +87,7 @@ static char *locate(const run_state *r, const char *name)
 
 /* `arch` is a file beside the weights, or a network of the zoo, or NULL. */
 static pq_status load(const run_state *r, const char *name, const char *arch,
-                      pq_graph **out, pq_err *err)
+                      const char *output, pq_graph **out, pq_err *err)
 {
     char     *path   = locate(r, name);
     char     *beside = arch == NULL       ? NULL
@@ -97,7 +97,7 @@ static pq_status load(const run_state *r, const char *name, const char *arch,
 
     PQ_CHECK(path != NULL && (arch == NULL || beside != NULL), PQ_ERR_NOMEM,
              "cannot allocate a path");
-    PQ_TRY(pq_model_load(path, beside, out, err));
+    PQ_TRY(pq_model_load_output(path, beside, output, out, err));
 cleanup:
     pq_free(path);
     pq_free(beside);
@@ -142,12 +142,13 @@ static pq_status open_inputs(run_state *r, pq_err *err)
         PQ_TRY(pq_zoo_build(r->config->model.zoo, (uint64_t)r->config->train.seed,
                             &r->graph, err));
     } else {
-        PQ_TRY(load(r, r->config->model.weights, r->config->model.arch, &r->graph, err));
+        PQ_TRY(load(r, r->config->model.weights, r->config->model.arch,
+                    r->config->model.output_layer, &r->graph, err));
     }
     PQ_TRY(pq_graph_check(r->graph, err));
     PQ_TRY(pq_graph_set_head(r->graph, pq_head_names[r->config->model.head], err));
     if (r->config->model.teacher != NULL) {
-        PQ_TRY(load(r, r->config->model.teacher, r->config->model.teacher_arch,
+        PQ_TRY(load(r, r->config->model.teacher, r->config->model.teacher_arch, NULL,
                     &r->teacher, err));
         PQ_TRY(pq_graph_check(r->teacher, err));
     }

@@ -108,6 +108,11 @@ void pq_args_columns(const pq_args *args, const pq_graph *graph, pq_dataset_opti
 /** Policy of --nonfinite. @retval PQ_ERR_CONFIG  None of fail, drop, zero. */
 pq_status pq_args_nonfinite(const pq_args *args, pq_nonfinite *out, pq_err *err);
 
+#define PQ_OUTPUT_LAYER_OPTION                                                           \
+    {                                                                                    \
+        "output-layer", 0, "NAME", false, NULL,                                          \
+            "which of a model's several outputs, by its name or number from 0 on"        \
+    }
 #define PQ_HEAD_OPTION                                                                   \
     {                                                                                    \
         "head", 0, "auto|softmax|logits|sigmoid|binary|none", false, "auto",             \
@@ -128,6 +133,9 @@ pq_status pq_args_scaler(const pq_args *args, pq_graph *graph,
  * events. */
 void pq_args_note_scaler(const pq_args *args, const pq_graph *graph,
                          const pq_dataset_info *info);
+
+/** Loads the model that argument `at` names, with --arch and --output-layer. */
+pq_status pq_args_model(const pq_args *args, size_t at, pq_graph **out, pq_err *err);
 
 /** Checks a model and gives it the head of --head. @retval PQ_ERR_CONFIG  It cannot be.
  */

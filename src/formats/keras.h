@@ -90,10 +90,11 @@ pq_status pq_keras_save(const pq_graph *graph, const char *path, pq_err *err);
 /** Group of the layers' groups in a file whose weights have no names, or NULL. */
 const char *pq_keras_v3_root(pq_h5 *file);
 
-/** Object of layers' names and the groups of their weights, which are datasets 0, 1, ….
+/** Object of layers' names and the groups of their weights below `root`, which are
+ * datasets 0, 1, ….
  * @retval PQ_ERR_FORMAT  A group says that it is another layer's. */
-pq_status pq_keras_v3_places(pq_h5 *file, const json_t *layers, json_t **out,
-                             pq_err *err);
+pq_status pq_keras_v3_places(pq_h5 *file, const char *root, const json_t *layers,
+                             json_t **out, pq_err *err);
 
 /** A class of layers: how many inputs, its conversion, and every key of its config. */
 typedef struct {
@@ -112,19 +113,6 @@ typedef struct {
  */
 pq_status pq_keras_find_class(const pq_keras_layer *layer, const pq_keras_class **out,
                               pq_err *err);
-
-/** Names of the layers that a layer reads, borrowed from the JSON. */
-typedef struct {
-    size_t      n;
-    const char *names[PQ_NODE_INPUTS];
-} pq_keras_sources;
-
-/**
- * What a layer of a functional model reads; messages name file and layer.
- * @retval PQ_ERR_UNSUPPORTED  Used twice, or called with more than tensors.
- */
-pq_status pq_keras_find_sources(const char *path, const json_t *layer,
-                                pq_keras_sources *out, pq_err *err);
 
 /** Appends the activation a config names (text or object) to node `last`, unless it is
  * linear. @retval PQ_ERR_UNSUPPORTED  It has no kind here. */
@@ -201,6 +189,17 @@ pq_status pq_keras_conv2d(pq_keras_layer *k, pq_keras_target *target, pq_err *er
 pq_status pq_keras_depthwise(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
 pq_status pq_keras_separable(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
 pq_status pq_keras_batch_norm(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
+
+pq_status pq_keras_conv1d(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
+pq_status pq_keras_max_pool1d(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
+pq_status pq_keras_avg_pool1d(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
+pq_status pq_keras_normalization(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
+
+/** Rescaling by factors and offsets of channels; by one factor it is a `scale`. */
+pq_status pq_keras_rescaling(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
+
+/** Refuses a number of weights in the file other than the configuration's. */
+pq_status pq_keras_check_weights(const pq_keras_layer *k, size_t due, pq_err *err);
 
 /** Refuses channels_first. */
 pq_status pq_keras_check_format(const json_t *config, pq_err *err);

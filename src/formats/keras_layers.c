@@ -146,20 +146,64 @@ cleanup:
     return st;
 }
 
-/* One factor for all values. */
+/* One factor for all values, or one and an offset for each channel. */
 static pq_status rescaling(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
-    char      text[32];
-    double    factor, offset;
-    pq_status st;
+    const json_t *offset = json_object_get(k->config, "offset");
+    char          text[32];
+    double        factor;
+    pq_status     st;
 
+    if (json_is_array(json_object_get(k->config, "scale")) || json_is_array(offset) ||
+        json_number_value(offset) != 0.0) {
+        return pq_keras_rescaling(k, target, err);
+    }
+    PQ_TRY(pq_keras_real(k->config, "offset", 0.0, &factor, err));
     PQ_TRY(pq_keras_real(k->config, "scale", 1.0, &factor, err));
-    PQ_TRY(pq_keras_real(k->config, "offset", 0.0, &offset, err));
-    PQ_CHECK(offset == 0.0, PQ_ERR_UNSUPPORTED, "offset = %g is not read, only 0",
-             offset);
     PQ_TRY(plain(k, "scale", "factor", pq_real_text(factor, text, sizeof text), target,
                  err));
 cleanup:
+    return st;
+}
+
+/* A node over another. */
+static pq_status scaled(pq_keras_target *target, const char *name, const char *input,
+                        double factor, pq_err *err)
+{
+    (void)snprintf(target->last, sizeof target->last, "%s", input);
+    return pq_keras_add_simple("scale", "factor", factor, name, target, err);
+}
+
+/* a - b. */
+static pq_status subtract(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
+{
+    char      name[sizeof target->last + 16], minus[sizeof target->last];
+    pq_status st;
+
+    (void)snprintf(name, sizeof name, "%s.minus", k->name);
+    PQ_TRY(scaled(target, name, k->inputs[1], -1.0, err));
+    (void)snprintf(minus, sizeof minus, "%s", target->last);
+    k->inputs[1] = minus;
+    PQ_TRY(plain(k, "add", NULL, NULL, target, err));
+cleanup:
+    k->inputs[1] = NULL;
+    return st;
+}
+
+/* The sum, over their number. */
+static pq_status average(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
+{
+    const char *name = k->name;
+    char        sum[sizeof target->last + 16], first[sizeof target->last];
+    pq_status   st;
+
+    (void)snprintf(sum, sizeof sum, "%s.sum", name);
+    k->name = sum;
+    PQ_TRY(plain(k, "add", NULL, NULL, target, err));
+    (void)snprintf(first, sizeof first, "%s", target->last);
+    PQ_TRY(scaled(target, name, first, 1.0 / (double)k->n_inputs, err));
+cleanup:
+    k->name = name;
     return st;
 }
 
@@ -228,8 +272,16 @@ static pq_status input(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
              "the shape of the input is missing");
     for (size_t i = 1; i < json_array_size(shape); i++) {
         const json_t *dim = json_array_get(shape, i);
-        PQ_CHECK(json_is_integer(dim) && json_integer_value(dim) > 0, PQ_ERR_UNSUPPORTED,
-                 "dimension %zu of the input is not fixed; only fixed sizes are read", i);
+        if (!json_is_integer(dim) || json_integer_value(dim) <= 0) {
+            st = pq_err_set(err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,
+                            "dimension %zu of the input is not fixed; only fixed sizes "
+                            "are read",
+                            i);
+            pq_err_hint(err, "fix it in Python: keras.models.clone_model(model, "
+                             "input_tensors=keras.Input(SIZES)), and set_weights("
+                             "model.get_weights())");
+            goto cleanup;
+        }
         pq_text_add(&text, "%s%lld", i == 1 ? "" : ",",
                     (long long)json_integer_value(dim));
     }
@@ -277,6 +329,16 @@ static const pq_keras_class classes[] = {
      1,
      pq_keras_conv2d,
      {"filters activation " WINDOW, KERNEL, QUANTIZERS}},
+    {"Conv1D", 1, 1, pq_keras_conv1d, {"filters activation " WINDOW, KERNEL, QUANTIZERS}},
+    {"MaxPooling1D", 1, 1, pq_keras_max_pool1d, {POOL, NULL, NULL}},
+    {"AveragePooling1D", 1, 1, pq_keras_avg_pool1d, {POOL, NULL, NULL}},
+    {"Normalization",
+     1,
+     1,
+     pq_keras_normalization,
+     {"axis mean variance invert", "input_mean input_variance", NULL}},
+    {"Subtract", 2, 2, subtract, {NULL, NULL, NULL}},
+    {"Average", 2, PQ_NODE_INPUTS, average, {NULL, NULL, NULL}},
     {"DepthwiseConv2D",
      1,
      1,
@@ -312,6 +374,7 @@ static const pq_keras_class classes[] = {
     {"Reshape", 1, 1, reshape, {"target_shape", NULL, NULL}},
     {"ZeroPadding2D", 1, 1, zero_padding, {"padding data_format", NULL, NULL}},
     {"Dropout", 1, 1, dropout, {"rate", "seed noise_shape", NULL}},
+    {"SpatialDropout1D", 1, 1, dropout, {"rate data_format", "seed noise_shape", NULL}},
     {"SpatialDropout2D", 1, 1, dropout, {"rate data_format", "seed noise_shape", NULL}},
     {"AlphaDropout", 1, 1, identity, {NULL, "rate seed noise_shape", NULL}},
     {"GaussianDropout", 1, 1, identity, {NULL, "rate seed", NULL}},

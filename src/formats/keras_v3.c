@@ -202,12 +202,12 @@ cleanup:
     return st;
 }
 
-pq_status pq_keras_v3_places(pq_h5 *file, const json_t *layers, json_t **out, pq_err *err)
+pq_status pq_keras_v3_places(pq_h5 *file, const char *root, const json_t *layers,
+                             json_t **out, pq_err *err)
 {
-    const char *root   = pq_keras_v3_root(file);
-    json_t     *counts = json_object(), *places = json_object();
-    char       *group = NULL;
-    pq_status   st;
+    json_t   *counts = json_object(), *places = json_object();
+    char     *group = NULL;
+    pq_status st;
 
     PQ_CHECK(counts != NULL && places != NULL, PQ_ERR_NOMEM, "cannot allocate a table");
     for (size_t i = 0; i < json_array_size(layers); i++) {

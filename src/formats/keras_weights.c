@@ -30,7 +30,7 @@ cleanup:
     return st;
 }
 
-static pq_status check_weights(const pq_keras_layer *k, size_t due, pq_err *err)
+pq_status pq_keras_check_weights(const pq_keras_layer *k, size_t due, pq_err *err)
 {
     pq_status st;
 
@@ -92,7 +92,7 @@ pq_status pq_keras_dense(pq_keras_layer *k, pq_keras_target *target, pq_err *err
 
     PQ_TRY(pq_keras_size(k->config, "units", &units, err));
     PQ_TRY(pq_keras_bool(k->config, "use_bias", true, &bias, err));
-    PQ_TRY(check_weights(k, bias ? 2 : 1, err));
+    PQ_TRY(pq_keras_check_weights(k, bias ? 2 : 1, err));
     PQ_TRY(check_kernel(k->weights[0], PQ_SHAPE(0, units), err));
     PQ_TRY(pq_layer_create("dense", &layer, err));
     PQ_TRY(add_weight(layer, "kernel", k, 0, turned, err));
@@ -184,7 +184,7 @@ pq_status pq_keras_conv2d(pq_keras_layer *k, pq_keras_target *target, pq_err *er
     pq_status           st;
 
     PQ_TRY(pq_keras_bool(k->config, "use_bias", true, &bias, err));
-    PQ_TRY(check_weights(k, bias ? 2 : 1, err));
+    PQ_TRY(pq_keras_check_weights(k, bias ? 2 : 1, err));
     PQ_TRY(kernel_shape(k->config, "filters", &due, err));
     PQ_TRY(check_kernel(k->weights[0], due, err));
     PQ_TRY(pq_keras_size(k->config, "groups", &groups, err));
@@ -237,7 +237,7 @@ pq_status pq_keras_depthwise(pq_keras_layer *k, pq_keras_target *target, pq_err 
     pq_status st;
 
     PQ_TRY(pq_keras_bool(k->config, "use_bias", true, &bias, err));
-    PQ_TRY(check_weights(k, bias ? 2 : 1, err));
+    PQ_TRY(pq_keras_check_weights(k, bias ? 2 : 1, err));
     PQ_TRY(depthwise_layer(k, &layer, err));
     if (bias) {
         PQ_TRY(add_weight(layer, "bias", k, 1, NULL, err));
@@ -261,7 +261,7 @@ pq_status pq_keras_separable(pq_keras_layer *k, pq_keras_target *target, pq_err 
 
     PQ_TRY(pq_keras_size(k->config, "filters", &filters, err));
     PQ_TRY(pq_keras_bool(k->config, "use_bias", true, &bias, err));
-    PQ_TRY(check_weights(k, bias ? 3 : 2, err));
+    PQ_TRY(pq_keras_check_weights(k, bias ? 3 : 2, err));
     PQ_TRY(check_kernel(k->weights[1], PQ_SHAPE(1, 1, 0, filters), err));
     PQ_TRY(depthwise_layer(k, &layer, err));
     (void)snprintf(name, sizeof name, "%s.depthwise", k->name);
@@ -311,7 +311,7 @@ pq_status pq_keras_batch_norm(pq_keras_layer *k, pq_keras_target *target, pq_err
     PQ_TRY(pq_keras_bool(k->config, "scale", true, &scale, err));
     PQ_TRY(pq_keras_bool(k->config, "center", true, &center, err));
     PQ_TRY(pq_keras_real(k->config, "epsilon", 1e-3, &epsilon, err));
-    PQ_TRY(check_weights(k, 2U + (scale ? 1U : 0U) + (center ? 1U : 0U), err));
+    PQ_TRY(pq_keras_check_weights(k, 2U + (scale ? 1U : 0U) + (center ? 1U : 0U), err));
     PQ_TRY(pq_layer_create("batch_norm", &layer, err));
     PQ_TRY(pq_keras_set(layer, "epsilon", epsilon, err));
     if (scale) {

@@ -1,5 +1,6 @@
 #include "formats/model.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/budget.h"
@@ -35,7 +36,23 @@ static pq_status unknown(const char *path, pq_err *err)
     return st;
 }
 
-static pq_status load_any(const char *path, const char *arch, pq_graph **out, pq_err *err)
+pq_status pq_model_load_as(const pq_model_format *format, const char *path,
+                           const char *arch, const char *output, pq_graph **out,
+                           pq_err *err)
+{
+    pq_status st;
+
+    PQ_CHECK(output == NULL || format->load_output != NULL, PQ_ERR_CONFIG,
+             "%s: a model of format '%s' has one output, and '%s' is chosen of several",
+             path, format->name, output);
+    return output != NULL ? format->load_output(path, arch, output, out, err)
+                          : format->load(path, arch, out, err);
+cleanup:
+    return st;
+}
+
+static pq_status load_any(const char *path, const char *arch, const char *output,
+                          pq_graph **out, pq_err *err)
 {
     const pq_model_format *format = NULL;
     pq_graph              *graph  = NULL;
@@ -50,7 +67,7 @@ static pq_status load_any(const char *path, const char *arch, pq_graph **out, pq
     if (format == NULL) {
         PQ_TRY(unknown(path, err));
     }
-    PQ_TRY(format->load(path, arch, &graph, err));
+    PQ_TRY(pq_model_load_as(format, path, arch, output, &graph, err));
     st = pq_graph_check(graph, err);
     if (st != PQ_OK) {
         pq_err_context(err, "%s", path);
@@ -64,12 +81,61 @@ cleanup:
     return st;
 }
 
-pq_status pq_model_load(const char *path, const char *arch, pq_graph **out, pq_err *err)
+pq_status pq_model_load_output(const char *path, const char *arch, const char *output,
+                               pq_graph **out, pq_err *err)
 {
     pq_budget budget;
 
     pq_budget_start(&budget, path);
-    return pq_budget_end(&budget, path, load_any(path, arch, out, err), err);
+    return pq_budget_end(&budget, path, load_any(path, arch, output, out, err), err);
+}
+
+pq_status pq_model_load(const char *path, const char *arch, pq_graph **out, pq_err *err)
+{
+    return pq_model_load_output(path, arch, NULL, out, err);
+}
+
+pq_status pq_model_choose(size_t n, const char *const *names, const char *given,
+                          size_t *out, pq_err *err)
+{
+    const bool          digit  = given != NULL && given[0] >= '0' && given[0] <= '9';
+    char               *end    = NULL;
+    const unsigned long number = digit ? strtoul(given, &end, 10) : 0;
+    pq_text             list   = {0};
+    size_t              found  = 0;
+    pq_status           st;
+
+    for (size_t i = 0; i < n; i++) {
+        const char *name = names[i] != NULL ? names[i] : "";
+        pq_text_add(&list, "%s%s", i == 0 ? "" : ", ", name);
+        if (given == NULL || strcmp(name, given) == 0) {
+            *out = i;
+            found++;
+        }
+    }
+    if (found == 0 && digit && *end == '\0' && number < n) {
+        *out  = (size_t)number;
+        found = 1;
+    }
+    if (found == 1) {
+        st = PQ_OK;
+        goto cleanup;
+    }
+    if (given == NULL) {
+        st = pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
+                        "the model has %zu outputs (%s); one is read", n, list.text);
+        pq_err_hint(err, "choose one with --output-layer NAME, or `output_layer:` of the "
+                         "model in a configuration");
+        goto cleanup;
+    }
+    PQ_CHECK(found > 1, PQ_ERR_CONFIG, "'%s' is none of the model's outputs: %s", given,
+             list.text);
+    PQ_FAIL(PQ_ERR_CONFIG,
+            "'%s' is the name of several outputs (%s): give the number of one, from 0 on",
+            given, list.text);
+cleanup:
+    pq_text_free(&list);
+    return st;
 }
 
 pq_status pq_model_check_path(const char *path, pq_err *err)

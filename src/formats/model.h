@@ -16,6 +16,10 @@ typedef struct {
     bool (*recognises)(const char *path);
     /** arch: architecture beside a weights-only file, or NULL. */
     pq_status (*load)(const char *path, const char *arch, pq_graph **out, pq_err *err);
+    /** The same with the output to read of several, or NULL: by its name, or by its
+     * number from 0 on. NULL when models of the format have one. */
+    pq_status (*load_output)(const char *path, const char *arch, const char *output,
+                             pq_graph **out, pq_err *err);
     /** NULL when the format is only read. */
     pq_status (*save)(const pq_graph *graph, const char *path, pq_err *err);
 } pq_model_format;
@@ -33,6 +37,27 @@ extern const pq_model_format *const pq_formats[];
  * @retval PQ_ERR_NUMERIC      NaN or infinite weights.
  */
 pq_status pq_model_load(const char *path, const char *arch, pq_graph **out, pq_err *err);
+
+/** As pq_model_load_output, of a file of a known format, without its check. */
+pq_status pq_model_load_as(const pq_model_format *format, const char *path,
+                           const char *arch, const char *output, pq_graph **out,
+                           pq_err *err);
+
+/** As pq_model_load, of a model with several outputs.
+ * @param[in] output  name or number, from 0 on, of the one that is read; or NULL
+ * @retval PQ_ERR_CONFIG  There is no such output, or none was named of several. */
+pq_status pq_model_load_output(const char *path, const char *arch, const char *output,
+                               pq_graph **out, pq_err *err);
+
+/**
+ * Which of a model's outputs is meant.
+ *
+ * @param[in] names  [n], n >= 1; NULL where one has none
+ * @param[in] given  name, or number from 0 on; NULL: there is but one
+ * @retval PQ_ERR_CONFIG  None or several have the name, or none was given of several.
+ */
+pq_status pq_model_choose(size_t n, const char *const *names, const char *given,
+                          size_t *out, pq_err *err);
 
 /** Whether a path's ending lets a file of our own format go there: that of another format
  * would tell others what it is not. @retval PQ_ERR_CONFIG  It does not. */

@@ -405,18 +405,38 @@ cleanup:
     return st;
 }
 
-static pq_status build(pq_onnx_import *im, pq_err *err)
+/* The chosen output, as an index of names. */
+static pq_status choose(const pq_onnx_model *m, const char *output, size_t *out,
+                        pq_err *err)
+{
+    const char **names = NULL;
+    size_t       which = 0;
+    pq_status    st;
+
+    PQ_CHECK(m->n_outputs > 0, PQ_ERR_FORMAT, "the model has no output");
+    PQ_NEW(names, m->n_outputs);
+    for (size_t i = 0; i < m->n_outputs; i++) {
+        names[i] = m->names[m->outputs[i].name];
+    }
+    PQ_TRY(pq_model_choose(m->n_outputs, names, output, &which, err));
+    *out = m->outputs[which].name;
+cleanup:
+    pq_free(names);
+    return st;
+}
+
+static pq_status build(pq_onnx_import *im, const char *name, pq_err *err)
 {
     const pq_onnx_model *m    = im->model;
     bool                *live = NULL, *wanted = NULL;
+    size_t               output;
     pq_status            st;
 
     PQ_NEW(im->values, m->n_names);
     PQ_NEW(live, m->n_nodes);
     PQ_NEW(wanted, m->n_names);
-    PQ_CHECK(m->n_outputs == 1, PQ_ERR_UNSUPPORTED,
-             "the model has %zu outputs; one is read", m->n_outputs);
-    mark(im, m->outputs[0].name, live, wanted);
+    PQ_TRY(choose(m, name, &output, err));
+    mark(im, output, live, wanted);
     PQ_TRY(add_constants(im, err));
     for (size_t i = 0; i < m->n_inputs; i++) { /* constants may stand among them */
         if (im->values[m->inputs[i].name].raw == NULL && wanted[m->inputs[i].name]) {
@@ -426,7 +446,7 @@ static pq_status build(pq_onnx_import *im, pq_err *err)
     PQ_CHECK(im->graph->n_nodes > 0, PQ_ERR_FORMAT,
              "the output depends on no input of the model");
     PQ_TRY(add_nodes(im, live, err));
-    PQ_TRY(set_output(im, m->outputs[0].name, err));
+    PQ_TRY(set_output(im, output, err));
     PQ_TRY(note_origin(im, err));
 cleanup:
     pq_free(live);
@@ -444,7 +464,8 @@ static void free_values(pq_onnx_import *im)
     pq_free(im->values);
 }
 
-static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err *err)
+static pq_status load_output(const char *path, const char *arch, const char *output,
+                             pq_graph **out, pq_err *err)
 {
     pq_onnx_model  model = {0};
     pq_onnx_import im    = {.model = &model};
@@ -454,7 +475,7 @@ static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err
              "an ONNX file holds its architecture; --arch is not for it");
     PQ_TRY(pq_onnx_open(path, &model, err));
     PQ_TRY(pq_graph_create(&im.graph, err));
-    PQ_TRY(build(&im, err));
+    PQ_TRY(build(&im, output, err));
     *out     = im.graph;
     im.graph = NULL;
 cleanup:
@@ -467,11 +488,17 @@ cleanup:
     return st;
 }
 
+static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err *err)
+{
+    return load_output(path, arch, NULL, out, err);
+}
+
 const pq_model_format pq_model_format_onnx = {
-    .name       = "onnx",
-    .summary    = "ONNX graph of standard operators, opset 6 to 25, one output",
-    .source     = "onnx.ai, onnx.proto and Operators.md",
-    .recognises = recognises,
-    .load       = load,
-    .save       = pq_onnx_save,
+    .name        = "onnx",
+    .summary     = "ONNX graph of standard operators, opset 6 to 25",
+    .source      = "onnx.ai, onnx.proto and Operators.md",
+    .recognises  = recognises,
+    .load        = load,
+    .load_output = load_output,
+    .save        = pq_onnx_save,
 };

@@ -165,6 +165,9 @@ pq_status pq_graph_append(pq_graph *to, const pq_graph *from, size_t n,
  * shrink. */
 pq_status pq_graph_bypass(pq_graph *graph, size_t node, pq_err *err);
 
+/** Takes out all nodes that the output does not need, inputs too. */
+void pq_graph_drop_unread(pq_graph *graph);
+
 /** Number of inputs of nodes that read `node`, plus one if it is the output. */
 size_t pq_graph_readers(const pq_graph *graph, size_t node);
 

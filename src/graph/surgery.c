@@ -185,6 +185,38 @@ cleanup:
     return st;
 }
 
+/* Whether something after a node, or the outside, reads it. */
+static bool is_read(const pq_graph *graph, size_t node)
+{
+    for (size_t i = node + 1; i < graph->n_nodes; i++) {
+        for (size_t k = 0; k < graph->nodes[i].n_inputs; k++) {
+            if (graph->nodes[i].inputs[k] == node) {
+                return true;
+            }
+        }
+    }
+    return graph->output == node;
+}
+
+void pq_graph_drop_unread(pq_graph *graph)
+{
+    for (size_t node = graph->n_nodes; node-- > 0;) {
+        if (is_read(graph, node)) {
+            continue;
+        }
+        pq_node_free(&graph->nodes[node]);
+        memmove(&graph->nodes[node], &graph->nodes[node + 1],
+                (graph->n_nodes - node - 1) * sizeof *graph->nodes);
+        graph->nodes[--graph->n_nodes] = (pq_node){0};
+        for (size_t i = node; i < graph->n_nodes; i++) {
+            for (size_t k = 0; k < graph->nodes[i].n_inputs; k++) {
+                graph->nodes[i].inputs[k] -= graph->nodes[i].inputs[k] > node ? 1 : 0;
+            }
+        }
+        graph->output -= graph->output > node ? 1 : 0;
+    }
+}
+
 pq_status pq_graph_copy_node(pq_graph *to, const pq_graph *from, size_t node,
                              const char *outside, pq_err *err)
 {

@@ -207,8 +207,10 @@ static void check_model(pq_problems *p, const pq_yaml *tree, const pq_config_mod
     if (!pq_zoo_has(m->zoo)) {
         pq_problem(p, zoo, "model: there is no network '%s' in the zoo", m->zoo);
     }
-    if (m->weights != NULL || m->arch != NULL || m->format != NULL) {
-        pq_problem(p, zoo, "model: zoo goes without weights, arch and format");
+    if (m->weights != NULL || m->arch != NULL || m->format != NULL ||
+        m->output_layer != NULL) {
+        pq_problem(p, zoo,
+                   "model: zoo goes without weights, arch, format and output_layer");
     }
 }
 

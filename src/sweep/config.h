@@ -20,9 +20,10 @@
 
 /** `model:` */
 typedef struct {
-    char *weights; /**< model file, any known format */
-    char *arch;    /**< architecture beside weights-only files, or NULL */
-    char *format;  /**< name of a format, or NULL = found by looking */
+    char *weights;      /**< model file, any known format */
+    char *arch;         /**< architecture beside weights-only files, or NULL */
+    char *output_layer; /**< of several outputs, or NULL */
+    char *format;       /**< name of a format, or NULL = found by looking */
     char *zoo;     /**< network of the zoo with first weights, instead of `weights` */
     char *classes; /**< "g,q,w,z,t": the model's output order, or NULL = the file's */
     int   head;    /**< pq_head; PQ_HEAD_AUTO = as the layers tell */

@@ -171,11 +171,13 @@ pq_status pq_input_model(const pq_config *config, const char *weights, const cha
     }
     for (size_t i = 0; config->model.format != NULL && pq_formats[i] != NULL; i++) {
         if (strcmp(pq_formats[i]->name, config->model.format) == 0) {
-            PQ_TRY(pq_formats[i]->load(weights, arch, &graph, err));
+            PQ_TRY(pq_model_load_as(pq_formats[i], weights, arch,
+                                    config->model.output_layer, &graph, err));
         }
     }
     if (graph == NULL) {
-        PQ_TRY(pq_model_load(weights, arch, &graph, err));
+        PQ_TRY(
+            pq_model_load_output(weights, arch, config->model.output_layer, &graph, err));
     }
     PQ_TRY(pq_graph_check(graph, err));
     if (config->model.classes != NULL) {

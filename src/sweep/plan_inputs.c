@@ -101,8 +101,9 @@ static pq_status hash_model(pq_cells *c, const pq_graph *graph, pq_hash_memo *me
     zoo     = c->arch != NULL && pq_zoo_has(c->arch);
     settled = c->arch == NULL || zoo ||
               pq_hash_memo_key(1, (const char *const *)&c->arch, "arch", arch);
-    how = pq_format("model|%s|%s|%s|%d", zoo ? c->arch : arch,
+    how = pq_format("model|%s|%s|%s|%s|%d", zoo ? c->arch : arch,
                     m->format != NULL ? m->format : "",
+                    m->output_layer != NULL ? m->output_layer : "",
                     m->classes != NULL ? m->classes : "", m->head);
     PQ_CHECK(how != NULL, PQ_ERR_NOMEM, "cannot allocate a text");
     settled =

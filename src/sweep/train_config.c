@@ -24,6 +24,8 @@ static const pq_param model_rows[] = {
          "model file to go on from; what max_recall_loss compares with, without a "
          "teacher"),
     TEXT(pq_train_config_model, arch, NULL, "architecture beside weights-only files"),
+    TEXT(pq_train_config_model, output_layer, NULL,
+         "which of several outputs of the weights, by its name or number from 0 on"),
     {.name     = "scaler",
      .type     = PQ_PARAM_CHOICE,
      .offset   = offsetof(pq_train_config_model, scaler),
@@ -147,6 +149,10 @@ static void check_model(pq_problems *p, const pq_yaml *model,
     }
     if (m->arch != NULL && m->weights == NULL) {
         pq_problem(p, place(model, "arch"), "model: arch goes with weights");
+    }
+    if (m->output_layer != NULL && m->weights == NULL) {
+        pq_problem(p, place(model, "output_layer"),
+                   "model: output_layer goes with weights");
     }
     if (m->teacher_arch != NULL && m->teacher == NULL) {
         pq_problem(p, place(model, "teacher_arch"),

@@ -10,7 +10,7 @@
 
 /** `model:` */
 typedef struct {
-    char *zoo, *weights, *arch, *teacher, *teacher_arch;
+    char *zoo, *weights, *arch, *output_layer, *teacher, *teacher_arch;
     int   head;                   /**< pq_head */
     int   scaler, teacher_scaler; /**< pq_scaler_choice */
 } pq_train_config_model;

@@ -47,7 +47,7 @@ model: {zoo: garipov-conv, arch: resnet20}
 pipelines: {a: []}
 metrics: [size, accuracy]
 END
-expect 2 "c.yaml:2:14: model: zoo goes without weights, arch and format" "$pquant" validate "$work/c.yaml"
+expect 2 "c.yaml:2:14: model: zoo goes without weights, arch, format and output_layer" "$pquant" validate "$work/c.yaml"
 expect 2 "c.yaml:1:1: dataset: file must be given" "$pquant" validate "$work/c.yaml"
 printf 'schema: pquant/1\nmodel: {zoo: garipov-con}\npipelines: {a: []}\nmetrics: [size]\n' >"$work/c.yaml"
 expect 2 "c.yaml:2:14: model: there is no network 'garipov-con' in the zoo" "$pquant" validate "$work/c.yaml"

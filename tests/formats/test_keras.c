@@ -388,12 +388,6 @@ Test(keras, what_cannot_be_read_is_named_with_its_layer)
     write_dense("{\"class_name\":\"MyModel\",\"config\":{\"layers\":[" INPUT("3") "]}}");
     refused(PQ_ERR_UNSUPPORTED,
             "the model is a 'MyModel'; Sequential, Functional and Model are read");
-    write_dense(MODEL(
-        INPUT("3") ",{\"class_name\":\"Dense\",\"name\":\"d\",\"config\":{\"name\":"
-                   "\"d\"},\"inbound_nodes\":[[[\"in\",0,0,{}]],[[\"in\",0,0,{}]]]}",
-        "d"));
-    refused(PQ_ERR_UNSUPPORTED,
-            "layer 'd': is used 2 times; layers used more than once are not read");
 }
 
 Test(keras, what_does_not_fit_together_is_said)
@@ -419,7 +413,7 @@ Test(keras, what_does_not_fit_together_is_said)
     write_dense("{\"class_name\":\"Model\",\"config\":{\"layers\":[" INPUT(
         "3") "],\"output_layers\":"
              "[[\"in\",0,0],[\"in\",0,0]]}}");
-    refused(PQ_ERR_UNSUPPORTED, "the model has 2 outputs; one is read");
+    refused(PQ_ERR_CONFIG, "the model has 2 outputs (in, in); one is read");
     write_dense("{\"class_name\":\"Model\",\"config\":{}}");
     refused(PQ_ERR_FORMAT, "the architecture has no layers");
     write_dense("{\"class_name\"");

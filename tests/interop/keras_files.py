@@ -45,6 +45,39 @@ def branches():
     return keras.Model(inputs, L.Dense(3)(x))
 
 
+def differences():
+    x = inputs = L.Input((6,))
+    a, b, c = L.Dense(4)(x), L.Dense(4)(x), L.Dense(4)(x)
+    return keras.Model(inputs, L.Subtract()([L.Average()([a, b, c]), L.ReLU()(a)]))
+
+
+def nested():
+    """Models within models, called twice, with several inputs and outputs, and a layer called twice."""
+    x = L.Input((6,))
+    inner = keras.Model(x, [L.Dense(4, name="d", activation="tanh")(x), L.Dense(3)(x)], name="inner")
+    chain_ = keras.Sequential([L.Input((3,)), L.Dense(4, activation="relu", name="d"), L.BatchNormalization()], name="chain")
+    y = L.Input((4,))
+    deep = keras.Model(y, keras.Sequential([L.Input((4,)), L.Dense(4, name="d"), L.ReLU()], name="chain")(y), name="deep")
+    a, b = L.Input((6,), name="a"), L.Input((6,), name="b")
+    (p, q), (r, s) = inner(a), inner(b)
+    shared = L.Dense(5, name="shared")
+    x = L.Add()([shared(p), shared(r), L.Dense(5)(chain_(q)), L.Dense(5)(deep(chain_(s)))])
+    return keras.Model([b, a], L.Dense(2)(L.Concatenate()([x, r])))
+
+
+def outputs_of_two():
+    x = inputs = L.Input((7,))
+    x = L.Dense(9, activation="relu")(x)
+    return keras.Model(inputs, [L.Dense(3, name="flavour", activation="softmax")(x), L.Dense(1, name="mass")(L.Dense(4)(x))])
+
+
+def adapted(**how):
+    layer = L.Normalization(**how)
+    if "mean" not in how:
+        layer.adapt(np.random.default_rng(5).normal(2, [0.5, 1, 3, 0, 7], size=(50, 5)).astype(np.float32))
+    return chain((5,), layer, L.Dense(3))
+
+
 #: nets of Keras, each saved in every way that it has
 KERAS = {
     "dense": lambda: chain((16,), L.Dense(64, activation="relu"), L.Dense(32, activation="tanh"), L.Dense(5, activation="softmax")),
@@ -61,6 +94,16 @@ KERAS = {
     "means": lambda: chain((7, 7, 3), L.AveragePooling2D(3, strides=1, padding="same"), L.Flatten(), L.Dense(3)),
     "residual": residual,
     "branches": branches,
+    "nested": nested,
+    "nested chains": lambda: chain((6,), keras.Sequential([L.Dense(4), keras.Sequential([L.Dense(3), L.ReLU()])]), L.Dense(2)),
+    "normalised": adapted,
+    "normalised by one": lambda: adapted(axis=None),
+    "normalised by numbers": lambda: adapted(mean=[1.0, 2, 3, 4, 5], variance=[1.0, 4, 9, 2, 3]),
+    "normalised back": lambda: adapted(invert=True),
+    "shifted": lambda: chain((8, 8, 3), L.Rescaling([0.5, 2, 3], offset=[1, -1, 0.5]), L.Flatten(), L.Dense(2)),
+    "differences": lambda: differences(),
+    "rows, convolved": lambda: chain((12, 4), L.Conv1D(6, 3, activation="relu", padding="causal", dilation_rate=2), L.MaxPooling1D(2),
+                                     L.Conv1D(8, 3, strides=2, padding="same", groups=2, use_bias=False), L.AveragePooling1D(2), L.Flatten(), L.Dense(3)),
 }
 
 
@@ -72,18 +115,18 @@ def settle(model, seed):
     return model
 
 
-def outputs(model, x):
-    return keras.ops.convert_to_numpy(model(x, training=False))
+def outputs(model, *x):
+    return keras.ops.convert_to_numpy(model(list(x) if len(x) > 1 else x[0], training=False))
 
 
 def read(cases, what, model, x, path, arch=None):
-    cases.add(what, Model(path, arch)(x, engine="reference"), outputs(model, x), TOLERANCE)
+    cases.add(what, Model(path, arch)(*x, engine="reference"), outputs(model, *x), TOLERANCE)
 
 
 def keras_in(cases):
     for k, (name, make) in enumerate(KERAS.items()):
-        model = settle(make(), k)
-        x = np.random.default_rng(100 + k).normal(size=(9, *model.input_shape[1:])).astype(np.float32)
+        model = make() if name.startswith("normalised") else settle(make(), k)
+        x = [np.random.default_rng(100 + k).normal(size=(9, *i.shape[1:])).astype(np.float32) for i in model.inputs]
         model.save("net.keras")
         read(cases, f"{name}, .keras", model, x, "net.keras")
         model.save_weights("net.weights.h5")
@@ -94,7 +137,7 @@ def keras_in(cases):
         read(cases, f"{name}, .h5", model, x, "net.h5")
         pquant("model", "convert", "net.keras", "-o", "again.keras")
         again = keras.saving.load_model("again.keras")
-        cases.add(f"{name}, back in Keras", outputs(again, x), outputs(model, x), TOLERANCE)
+        cases.add(f"{name}, back in Keras", outputs(again, *x), outputs(model, *x), TOLERANCE)
     two = settle(KERAS["dense"](), 1), settle(chain((16,), L.Dense(64, name="other"), L.Dense(32), L.Dense(5)), 2)
     two[0].save_weights("net.weights.h5")
     with open("net.json", "w") as f:
@@ -104,6 +147,23 @@ def keras_in(cases):
         cases.add("weights of another architecture", 1.0, 0.0, 0.0)
     except Refused as e:
         assert "the weights are of another architecture" in str(e), e
+
+
+def several_outputs(cases):
+    """One is chosen by name or number; what it does not need is left out."""
+    model = settle(outputs_of_two(), 4)
+    x = np.random.default_rng(9).normal(size=(9, 7)).astype(np.float32)
+    due = [keras.ops.convert_to_numpy(y) for y in model(x)]
+    model.save("two.keras")
+    model.save("two.h5")
+    for path in ("two.keras", "two.h5"):
+        for choice, which in (("flavour", 0), ("mass", 1), ("1", 1)):
+            pquant("model", "convert", path, "--output-layer", choice, "-o", "one.h5")
+            cases.add(f"{path}, output {choice}", Model("one.h5")(x, engine="reference"), due[which], TOLERANCE)
+        for choice, message in ((["--output-layer", "mas"], "'mas' is none of the model's outputs: flavour, mass"),
+                                ([], "the model has 2 outputs (flavour, mass); one is read")):
+            done = subprocess.run([PQUANT, "model", "info", path, *choice], capture_output=True, text=True)
+            assert done.returncode == 2 and message in done.stderr, done.stderr
 
 
 def scaled(path, x):
@@ -166,6 +226,7 @@ def zoo(net):
 def main():
     cases = Cases()
     keras_in(cases)
+    several_outputs(cases)
     keras_out(cases)
     cases.finish()
 
