@@ -175,8 +175,8 @@ static pq_status add_point(const jet *jets, size_t n, const double total[FLAVOUR
         add_fraction(out, name, rate, "mistag", &sides[background], PQ_BETTER_NONE, err));
     PQ_TRY(add(out, name, rate, "cut",
                (pq_value){.value = pass > 0 ? jets[pass - 1].score : (double)INFINITY,
-                          .lo    = NAN,
-                          .hi    = NAN},
+                          .lo    = (double)NAN,
+                          .hi    = (double)NAN},
                err));
     if (total[other] > 0.0) {
         rejected = pq_fraction_value(&sides[other]);
