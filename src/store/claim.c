@@ -38,7 +38,7 @@ static unsigned long long start_of(long pid)
     unsigned long long start = 0;
 
     (void)snprintf(path, sizeof path, "/proc/%ld/stat", pid);
-    file = fopen(path, "re");
+    file = pq_file_stream(path);
     if (file == NULL) {
         return 0;
     }

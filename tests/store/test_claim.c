@@ -82,8 +82,7 @@ Test(claim, of_a_worker_that_is_dead_is_taken_over_of_one_alive_not)
         cr_assert_eq(pq_claims_open(".", &c, NULL), PQ_OK);
         plant(rows[i].worker, "claims/k.0", rows[i].age_s);
         cr_expect_eq(take(c, "k"), rows[i].taken, "row %zu", i);
-                     i);
-                     pq_claims_close(&c);
+        pq_claims_close(&c);
     }
 }
 
