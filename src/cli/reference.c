@@ -124,15 +124,29 @@ static void markdown_text(const char *text, FILE *out)
     }
 }
 
-static void markdown_params(const pq_param *table, FILE *out)
+/* A key of training as it is; `epochs` may have another default. */
+static bool is_of_training(const pq_param *row)
 {
-    char lo[32], hi[32];
+    const pq_param *other = pq_params_find(pq_train_param_table, row->name);
+
+    return other != NULL && strcmp(other->help, row->help) == 0;
+}
+
+/* Methods that train tell the keys of training only once, under finetune. */
+static void markdown_params(const pq_param *table, bool brief, FILE *out)
+{
+    char   lo[32], hi[32];
+    size_t left_out = 0;
 
     if (table == NULL || table->name == NULL) {
         return;
     }
     (void)fprintf(out, "\n| key | default | allowed | meaning |\n|---|---|---|---|\n");
     for (const pq_param *row = table; row->name != NULL; row++) {
+        if (brief && is_of_training(row)) {
+            left_out++;
+            continue;
+        }
         (void)fprintf(out, "| `%s` | %s | ", row->name,
                       row->fallback != NULL ? row->fallback : "none");
         for (size_t i = 0; row->type == PQ_PARAM_CHOICE && row->choices[i] != NULL; i++) {
@@ -148,11 +162,18 @@ static void markdown_params(const pq_param *table, FILE *out)
         markdown_text(row->help, out);
         (void)fprintf(out, " |\n");
     }
+    if (left_out > 0) {
+        (void)fprintf(out, "\nAnd %zu keys of training: see [finetune](#finetune).\n",
+                      left_out);
+    }
 }
 
 static void markdown_entry(const char *name, const char *summary, const char *source,
                            const pq_param *params, FILE *out)
 {
+    /* what prunes in training has `rounds` */
+    const bool brief = params != NULL && pq_params_find(params, "rounds") != NULL;
+
     (void)fprintf(out, "\n### %s\n", name);
     markdown_text(summary, out);
     (void)fprintf(out, ".");
@@ -162,7 +183,7 @@ static void markdown_entry(const char *name, const char *summary, const char *so
         (void)fprintf(out, ".");
     }
     (void)fputc('\n', out);
-    markdown_params(params, out);
+    markdown_params(params, brief, out);
 }
 
 static void markdown_verb(const pq_verb *v, FILE *out)

@@ -7,10 +7,11 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "kernels/cpu.h"
+#include "train/sparsify.h"
 
 /* Raised when the numbers of training change: an older checkpoint would be gone on from
    with other arithmetic than it began with. */
-#define NUMERICS "2"
+#define NUMERICS "3"
 
 static const char magic[] = "pquant-train-3\n";
 
@@ -32,7 +33,10 @@ pq_status pq_checkpoint_name(const pq_trainer *t, const pq_train_data *data,
     pq_status       st;
 
     if (shown.schedule == PQ_SCHEDULE_CONSTANT || shown.schedule == PQ_SCHEDULE_STEP) {
-        shown.epochs = 0; /* only how far it goes: a finished run can be prolonged */
+        shown.epochs =
+            t->options->sparse != NULL
+                ? shown.epochs
+                : 0; /* only how far it goes: a finished run can be prolonged */
     }
     pq_params_print(pq_train_param_table, &shown, &params);
     PQ_CHECK(!params.failed, PQ_ERR_NOMEM, "cannot allocate a string");
@@ -40,6 +44,7 @@ pq_status pq_checkpoint_name(const pq_trainer *t, const pq_train_data *data,
     pq_hash_text(&h, NUMERICS);
     pq_hash_text(&h, pq_isa_name(pq_cpu_isa()));
     pq_hash_text(&h, params.text);
+    pq_hash_text(&h, t->options->sparse != NULL ? t->options->sparse->key : "");
     PQ_TRY(pq_graph_hash(t->graph, text, err));
     pq_hash_text(&h, text);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {

@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "core/text.h"
 #include "train/classes.h"
+#include "train/sparsify.h"
 
 static pq_loss_chunk chunk_of(const pq_trainer *t, const pq_net_call *c, size_t first)
 {
@@ -22,6 +23,7 @@ static void training_loss(void *context, const pq_net_call *c)
     pq_loss_chunk k     = chunk_of(t, c, first);
 
     k.gradient = pq_net_gradient(c, c->net->logits);
+    pq_sparse_look(c->net, c->rows, c->chunk, c->slot);
     if (t->teacher.net != NULL) {
         k.teacher = t->teacher.logits + first * t->loss.width;
     }
@@ -159,6 +161,10 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
     if (t->n_train / most >= PQ_TRIAL_AGAIN) {
         pq_trial_start(&t->trial, t->pool);
     }
+    if (t->net->sparse != NULL) {
+        PQ_TRY(pq_sparse_epoch(t->net, epoch, (t->n_train + most - 1) / most, err));
+        pq_net_prepare(t->net);
+    }
     t->augment          = t->how.height > 0;
     t->net->norms_fixed = t->params->fold_norm_after != PQ_UNSET &&
                           (int64_t)epoch > t->params->fold_norm_after;
@@ -181,8 +187,9 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
         pq_batch_take(t, &t->train_events);
         pq_batch_announce(t, t->order + i + n, left < most ? left : most);
         pq_teacher_run(t, &t->teacher, n);
+        pq_sparse_batch(t->net, n);
         pq_net_train(t->net, &batch);
-        loss    = sum_results(t, n) + pq_grids_penalty(t->net);
+        loss = sum_results(t, n) + pq_grids_penalty(t->net) + pq_sparse_penalty(t->net);
         out->lr = pq_learning_rate(t->params, &at);
         if (!isfinite(loss) ||
             !pq_optimizer_step(&t->optimizer, t->net,
@@ -232,7 +239,7 @@ static const char *run_validation(pq_trainer *t, double *loss)
             return layer != NULL ? layer : "loss";
         }
     }
-    *loss = mean_loss(sum, weight) + pq_grids_penalty(t->net);
+    *loss = mean_loss(sum, weight) + pq_grids_penalty(t->net) + pq_sparse_penalty(t->net);
     return NULL;
 }
 

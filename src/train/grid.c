@@ -99,11 +99,12 @@ static pq_status add_grid(pq_net *net, pq_grid grid, const pq_quant *q, size_t c
     }
     if (has_row) {
         g->row                      = net->n_rows;
-        net->weights[net->n_rows++] = (pq_net_weight){.node   = g->node,
-                                                      .index  = SIZE_MAX,
-                                                      .offset = net->n_flat,
-                                                      .count  = q->n,
-                                                      .role   = PQ_WEIGHT_NORM};
+        net->weights[net->n_rows++] = (pq_net_weight){.node    = g->node,
+                                                      .index   = SIZE_MAX,
+                                                      .offset  = net->n_flat,
+                                                      .count   = q->n,
+                                                      .role    = PQ_WEIGHT_NORM,
+                                                      .is_grid = true};
         net->n_flat += (q->n + ALIGN - 1) / ALIGN * ALIGN;
     }
 cleanup:

@@ -100,7 +100,7 @@ static void backward_weight(pq_net *net, const pq_grid *g)
     const pq_net_weight *w = &net->weights[g->weight];
     const passage        p = {.grid = g,
                               .w    = w,
-                              .v    = net->flat + w->offset,
+                              .v    = net->shaped + w->offset,
                               .q    = net->used + w->offset,
                               .d    = net->gradients + w->offset,
                               .sums = g->sums};

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "train/sparsify.h"
 
 enum {
     SLOT_ALIGN = 16, /* floats */
@@ -92,6 +93,10 @@ pq_status pq_net_create(const pq_graph *graph, const pq_net_options *options,
     net->meets = net->meets && options->training;
     PQ_TRY(pq_net_plan_memory(net, options->training, err));
     PQ_TRY(allocate(net, options->training, err));
+    if (net->sparse != NULL) {
+        PQ_TRY(pq_sparse_find_outputs(net, graph, err));
+        pq_sparse_start(net);
+    }
     pq_net_prepare(net);
     *out = net;
     net  = NULL;
@@ -113,9 +118,13 @@ void pq_net_free(pq_net **net)
         }
         pq_free(n->ops[i].state);
     }
-    if (n->used != n->flat) {
+    if (n->used != n->shaped) {
         pq_free(n->used);
     }
+    if (n->shaped != n->flat) {
+        pq_free(n->shaped);
+    }
+    pq_sparse_free(n);
     pq_grids_free(n);
     pq_free(n->flat);
     pq_free(n->ops);

@@ -16,8 +16,10 @@
 #include "core/pool.h"
 #include "kernels/kernels.h"
 #include "train/grid.h"
+#include "train/train.h"
 
-typedef struct pq_op pq_op;
+typedef struct pq_op         pq_op;
+typedef struct pq_sparse_run pq_sparse_run;
 
 enum { PQ_OP_WEIGHTS = 8 /**< most weights of a layer */ };
 
@@ -90,7 +92,8 @@ typedef struct {
     bool             frozen;
     const pq_weight *from; /**< of the graph, NULL for a quantizer */
     const pq_quant  *quant;
-    const pq_grid   *grid; /**< the quantizer in training, or NULL */
+    const pq_grid   *grid;    /**< the quantizer in training, or NULL */
+    bool             is_grid; /**< parameters of a quantizer: trained at qat_lr */
     pq_shape         shape;
 } pq_net_weight;
 
@@ -125,11 +128,13 @@ struct pq_net {
     pq_product       *products; /**< of hgq */
     size_t            n_flat;   /**< floats, padded */
     float            *flat;     /**< master weights; owned */
-    float            *used;     /**< rounded ones if any is quantized, else = flat */
-    size_t            batch; /**< most events of a batch: what is called with one may hold
-                                  no more, whatever chunk times chunks is */
-    size_t       chunk;      /**< most events of a chunk */
-    size_t       chunks;     /**< most chunks of a batch */
+    float         *shaped; /**< with kernels as a pruning method uses them, else = flat */
+    float         *used;   /**< rounded ones if any is quantized, else = shaped */
+    pq_sparse_run *sparse; /**< pruning in training, or NULL; owned */
+    size_t         batch;  /**< most events of a batch: what is called with one may hold
+                                no more, whatever chunk times chunks is */
+    size_t       chunk;    /**< most events of a chunk */
+    size_t       chunks;   /**< most chunks of a batch */
     size_t       n_slots, slot_floats;
     float       *slots;
     float       *gradients; /**< [chunks, n_flat], or NULL when never trained */
@@ -144,15 +149,16 @@ struct pq_net {
 };
 
 typedef struct {
-    size_t             batch;    /**< most events of a batch */
-    bool               training; /**< false: only pq_net_infer will be called */
-    const char        *freeze;   /**< glob of layers that are not trained, or NULL */
-    double             norm_momentum;
-    pq_qat_options     qat; /**< of what is quantized, when training */
-    size_t             n_pinned;
-    const char *const *pinned; /**< names of nodes that are read at the loss */
-    pq_pool           *pool;
-    const pq_isa      *isa; /**< NULL = the best; for tests */
+    size_t                batch;    /**< most events of a batch */
+    bool                  training; /**< false: only pq_net_infer will be called */
+    const char           *freeze;   /**< glob of layers that are not trained, or NULL */
+    double                norm_momentum;
+    pq_qat_options        qat;    /**< of what is quantized, when training */
+    const pq_sparse_plan *sparse; /**< pruning in training, or NULL; outlives the net */
+    size_t                n_pinned;
+    const char *const    *pinned; /**< names of nodes that are read at the loss */
+    pq_pool              *pool;
+    const pq_isa         *isa; /**< NULL = the best; for tests */
 } pq_net_options;
 
 /**

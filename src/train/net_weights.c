@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "train/sparsify.h"
 
 enum { ALIGN = 16 /* floats between the starts of two weights */ };
 
@@ -50,10 +51,13 @@ pq_status pq_net_plan_weights(pq_net *net, const pq_graph *graph,
     for (size_t i = 0; i < graph->n_nodes; i++) {
         n += graph->nodes[i].layer->n_weights;
     }
-    PQ_NEW(net->weights, 2 * n + graph->n_nodes);
+    PQ_NEW(net->weights, 5 * n + graph->n_nodes + 1);
     PQ_TRY(list_weights(net, graph, options->freeze, err));
     if (options->training) {
         PQ_TRY(pq_grids_plan(net, graph, options->freeze, &options->qat, err));
+    }
+    if (options->sparse != NULL) {
+        PQ_TRY(pq_sparse_plan_rows(net, graph, options->sparse, err));
     }
     net->n_flat += PQ_KERNELS_SLACK;
     net->flat = pq_calloc(net->n_flat, sizeof(float));
@@ -65,7 +69,9 @@ pq_status pq_net_plan_weights(pq_net *net, const pq_graph *graph,
         rounded = rounded || w->quant != NULL;
     }
     pq_grids_start(net);
-    net->used = rounded ? pq_calloc(net->n_flat, sizeof(float)) : net->flat;
+    net->shaped = net->sparse != NULL ? pq_calloc(net->n_flat, sizeof(float)) : net->flat;
+    PQ_CHECK(net->shaped != NULL, PQ_ERR_NOMEM, "cannot allocate the pruned weights");
+    net->used = rounded ? pq_calloc(net->n_flat, sizeof(float)) : net->shaped;
     PQ_CHECK(net->used != NULL, PQ_ERR_NOMEM, "cannot allocate the rounded weights");
 cleanup:
     return st;
@@ -82,21 +88,26 @@ static void round_weight(const pq_net_weight *w, const float *from, float *to)
 
 void pq_net_round_weights(pq_net *net)
 {
-    pq_grids_pull(net, net->flat);
-    for (size_t i = 0; net->used != net->flat && i < net->n_weights; i++) {
+    pq_sparse_shape(net, net->flat);
+    pq_grids_pull(net, net->shaped);
+    for (size_t i = 0; net->used != net->shaped && i < net->n_weights; i++) {
         const pq_net_weight *w = &net->weights[i];
-        round_weight(w, net->flat + w->offset, net->used + w->offset);
+        round_weight(w, net->shaped + w->offset, net->used + w->offset);
     }
 }
 
 void pq_net_store(const pq_net *net, const float *flat, pq_graph *graph)
 {
-    pq_grids_pull(net, flat);
+    const float *from = net->sparse != NULL ? net->shaped : flat;
+
+    pq_sparse_shape(net, flat);
+    pq_grids_pull(net, from);
     for (size_t i = 0; i < net->n_weights; i++) {
         const pq_net_weight *w = &net->weights[i];
-        round_weight(w, flat + w->offset,
+        round_weight(w, from + w->offset,
                      pq_f32(graph->nodes[w->node].layer->weights[w->index].value));
     }
     pq_grids_store(net, graph);
-    pq_grids_pull(net, net->flat);
+    pq_sparse_shape(net, net->flat);
+    pq_grids_pull(net, net->shaped);
 }

@@ -1,8 +1,10 @@
 #include "train/optimizer.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "core/memory.h"
+#include "train/sparsify.h"
 
 enum {
     TILE = 1 << 14 /* floats updated in one piece: its arrays stay in the first cache */
@@ -184,7 +186,7 @@ static void update(void *context, size_t piece, size_t thread)
     pq_update     u = s->update;
 
     (void)thread;
-    if (t->weight >= s->net->n_weights) {
+    if (s->net->weights[t->weight].is_grid) {
         u.lr *= (float)o->params->qat_lr;
     }
     if (s->net->weights[t->weight].role != PQ_WEIGHT_KERNEL) {
@@ -210,6 +212,13 @@ static void follow(const pq_optimizer *o, const pq_net *net)
 
     for (size_t i = 0; o->average != NULL && i < o->n_flat; i++) {
         o->average[i] += take * (net->flat[i] - o->average[i]);
+    }
+    for (size_t i = net->n_weights; o->average != NULL && i < net->n_rows; i++) {
+        const pq_net_weight *w = &net->weights[i];
+        if (w->role == PQ_WEIGHT_STATISTIC) { /* masks are no means */
+            memcpy(o->average + w->offset, net->flat + w->offset,
+                   w->count * sizeof(float));
+        }
     }
 }
 
@@ -239,8 +248,11 @@ bool pq_optimizer_step(pq_optimizer *o, pq_net *net, size_t chunks, double lr)
     double square = 0.0;
 
     pq_pool_run_small(net->pool, chunks * net->n_flat, o->n_tiles, reduce, &s);
-    if (net->n_grids > 0) {
+    if (net->n_grids > 0 || net->sparse != NULL) {
         pq_grids_backward(net);
+        if (net->sparse != NULL) {
+            pq_sparse_backward(net);
+        }
         pq_pool_run_small(net->pool, net->n_flat, o->n_tiles, measure, &s);
     }
     for (size_t i = 0; i < o->n_tiles; i++) {
@@ -253,6 +265,7 @@ bool pq_optimizer_step(pq_optimizer *o, pq_net *net, size_t chunks, double lr)
     pq_pool_run_small(net->pool, net->n_flat, o->n_tiles, update, &s);
     o->steps++;
     pq_grids_project(net);
+    pq_sparse_step(net);
     follow(o, net);
     pq_net_prepare(net);
     return true;

@@ -5,6 +5,7 @@
 
 #include "core/memory.h"
 #include "train/checkpoint.h"
+#include "train/sparsify.h"
 #include "train/trainer.h"
 
 /* What is watched, smaller is better. */
@@ -29,10 +30,19 @@ static const float *weights_now(const pq_trainer *t)
     return t->optimizer.average != NULL ? t->optimizer.average : t->net->flat;
 }
 
+/* Before masks are hard, a network is not pruned yet. */
+static size_t first_eligible(const pq_trainer *t)
+{
+    const pq_sparse_plan *plan = t->options->sparse;
+
+    return plan != NULL ? pq_sparse_hard_from(plan->params) : 1;
+}
+
 static void keep_if_best(pq_trainer *t, pq_train_epoch *e)
 {
-    e->best = !t->params->keep_best || t->best_epoch == 0 ||
-              is_better(t, e, &t->history[t->best_epoch - 1]);
+    e->best = e->epoch >= first_eligible(t) &&
+              (!t->params->keep_best || t->best_epoch == 0 ||
+               is_better(t, e, &t->history[t->best_epoch - 1]));
     if (e->best) {
         t->best_epoch = e->epoch;
         memcpy(t->best, weights_now(t), t->net->n_flat * sizeof(float));
@@ -41,13 +51,33 @@ static void keep_if_best(pq_trainer *t, pq_train_epoch *e)
 
 static bool is_out_of_patience(const pq_trainer *t)
 {
-    size_t best = 1;
+    const size_t first = first_eligible(t);
+    size_t       best  = first;
 
-    for (size_t i = 2; i <= t->n_history; i++) {
+    for (size_t i = first + 1; i <= t->n_history; i++) {
         best = is_better(t, &t->history[i - 1], &t->history[best - 1]) ? i : best;
     }
-    return t->params->early_stopping > 0 && t->n_history > 0 &&
+    return t->params->early_stopping > 0 && t->n_history >= first && t->n_history > 0 &&
            t->n_history - best >= (size_t)t->params->early_stopping;
+}
+
+/* What pruning does between epochs; an average of before would not be pruned. */
+static pq_status end_epoch(pq_trainer *t, size_t epoch, pq_err *err)
+{
+    bool      moved = false;
+    pq_status st    = PQ_OK;
+
+    if (t->net->sparse != NULL) {
+        PQ_TRY(pq_sparse_epoch_end(t->net, epoch, &moved, err));
+    }
+    if (moved) {
+        pq_net_prepare(t->net);
+    }
+    if (moved && t->optimizer.average != NULL) {
+        memcpy(t->optimizer.average, t->net->flat, t->net->n_flat * sizeof(float));
+    }
+cleanup:
+    return st;
 }
 
 static pq_status run_epochs(pq_trainer *t, const char *name, bool *stopped, pq_err *err)
@@ -61,6 +91,7 @@ static pq_status run_epochs(pq_trainer *t, const char *name, bool *stopped, pq_e
         pq_train_epoch *e = &t->history[t->n_history];
         e->recall = t->n_valid > 0 ? t->recalls + t->n_history * t->classes : NULL;
         PQ_TRY(pq_trainer_epoch(t, t->n_history + 1, e, err));
+        PQ_TRY(end_epoch(t, e->epoch, err));
         PQ_TRY(pq_trainer_validate(t, weights_now(t), e, err));
         keep_if_best(t, e);
         t->n_history++;
@@ -137,6 +168,9 @@ pq_status pq_train(pq_graph *graph, const pq_train_data *data,
     PQ_TRY(resume(&t, data, name, err));
     st = run_epochs(&t, name, &stopped, err);
     pq_net_store(t.net, t.best, graph);
+    if (st == PQ_OK) {
+        st = pq_sparse_mark(t.net, t.best, graph, err);
+    }
     if (st == PQ_OK || st == PQ_ERR_NUMERIC || st == PQ_ERR_INTERRUPTED) {
         summarise(&t, stopped, out);
         out->peak_bytes = pq_memory_peak() - before;

@@ -73,6 +73,9 @@ extern const pq_param pq_train_param_table[];
 /** Whether parameters fit each other, before any event is read. */
 pq_status pq_train_check(const pq_train_params *params, pq_err *err);
 
+/** Pruning in training: sparsify.h. */
+typedef struct pq_sparse_plan pq_sparse_plan;
+
 /** Where the events come from. */
 typedef struct {
     pq_dataset *dataset;
@@ -108,7 +111,9 @@ typedef struct {
     bool replace_checkpoint;
     /** Stop before the next batch when this is not 0, or NULL. */
     const volatile sig_atomic_t *stop;
-    const pq_progress           *progress;
+    /** Pruning in training, or NULL; params->epochs are those of all its stages. */
+    const pq_sparse_plan *sparse;
+    const pq_progress    *progress;
     /** Called after each epoch, or NULL. */
     void (*epoch_done)(void *context, const pq_train_epoch *epoch);
     void *context;

@@ -7,6 +7,7 @@
 #include "core/threads.h"
 #include "graph/head.h"
 #include "train/classes.h"
+#include "train/sparsify.h"
 
 /*
  * What turns logits into probabilities: as the graph's head says. Where that is not the
@@ -233,9 +234,10 @@ pq_status pq_trainer_create(pq_trainer *t, const pq_train_data *data, pq_err *er
 {
     const size_t threads =
         t->options->threads == 0 ? pq_threads_available() : t->options->threads;
-    const char **names = NULL;
-    size_t       batch = (size_t)t->params->batch, n_names = 0;
-    pq_status    st;
+    const pq_sparse_plan *sparse = t->options->sparse;
+    const char          **names  = NULL;
+    size_t                batch = (size_t)t->params->batch, n_names = 0;
+    pq_status             st;
 
     PQ_TRY(pq_graph_check(t->graph, err));
     PQ_TRY(read_events(t, data, err));
@@ -243,6 +245,10 @@ pq_status pq_trainer_create(pq_trainer *t, const pq_train_data *data, pq_err *er
     PQ_TRY(pq_pool_create(threads, &t->pool, err));
     if (t->options->teacher != NULL && t->params->layer_mse > 0.0) {
         PQ_TRY(pq_teacher_names(t->graph, t->options->teacher, &names, &n_names, err));
+    } else if (sparse != NULL && sparse->method->needs_outputs) {
+        PQ_NEW(names, sparse->n_nodes);
+        memcpy(names, sparse->nodes, sparse->n_nodes * sizeof *names);
+        n_names = sparse->n_nodes;
     }
     PQ_TRY(pq_net_create(
         t->graph,
@@ -252,6 +258,7 @@ pq_status pq_trainer_create(pq_trainer *t, const pq_train_data *data, pq_err *er
                           .norm_momentum = t->params->norm_momentum,
                           .qat           = {(pq_qat)t->params->qat, t->params->hgq_beta,
                                             t->params->hgq_gamma, t->params->pact_decay},
+                          .sparse        = sparse,
                           .n_pinned      = n_names,
                           .pinned        = names,
                           .pool          = t->pool},

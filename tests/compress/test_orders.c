@@ -22,6 +22,14 @@ static const order orders[] = {
     {"quantize", "quantize:bits=4,activations=no"},
     {"prune", "prune:target_sparsity=0.7"},
     {"structured_prune", "structured_prune:target_sparsity=0.5"},
+    {"gradual", "gradual:epochs=1,fine_tuning_epochs=1"},
+    {"activation_pruning", "activation_pruning:epochs=1,fine_tuning_epochs=1,"
+                           "t_start_collecting_batch=1,t_delta=1"},
+    {"autosparse", "autosparse:epochs=1,fine_tuning_epochs=1,target_sparsity=0.3"},
+    {"cs", "cs:epochs=1,fine_tuning_epochs=1,target_sparsity=0.6"},
+    {"dst", "dst:epochs=1,fine_tuning_epochs=1"},
+    {"pdp", "pdp:epochs=1,fine_tuning_epochs=1"},
+    {"mdmm", "mdmm:epochs=1,fine_tuning_epochs=1"},
     {"finetune", "finetune:epochs=1"},
     {"distill", "distill:epochs=1"},
 };
