@@ -6,6 +6,7 @@
 #include "core/budget.h"
 #include "core/file.h"
 #include "core/foreign.h"
+#include "formats/ways.h"
 #include "io/hdf5.h"
 
 #define X(word) extern const pq_model_format pq_model_format_##word;
@@ -21,9 +22,16 @@ const pq_model_format *const pq_formats[] = {
 
 static pq_status unknown(const char *path, pq_err *err)
 {
-    pq_text   known = {0};
-    pq_status st;
+    const char *what, *way;
+    pq_text     known = {0};
+    pq_status   st;
 
+    if (pq_way_folder(path, &what, &way)) {
+        st = pq_err_set(err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,
+                        "%s: is %s, which is not read", path, what);
+        pq_err_hint(err, "%s", way);
+        return st;
+    }
     for (size_t i = 0; pq_formats[i] != NULL; i++) {
         pq_text_add(&known, "%s%s", i == 0 ? "" : ", ", pq_formats[i]->name);
     }

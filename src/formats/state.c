@@ -385,7 +385,8 @@ pq_status pq_state_template_of(const char *path, pq_text *out, pq_err *err)
         pq_state_open *open;
     } readers[]     = {{"safetensors", pq_safetensors_open},
                        {"npz", pq_npz_open},
-                       {"torch", pq_torch_open}};
+                       {"torch", pq_torch_open},
+                       {"flax", pq_flax_open}};
     pq_state  state = {0};
     pq_status st;
 
@@ -401,7 +402,8 @@ pq_status pq_state_template_of(const char *path, pq_text *out, pq_err *err)
         }
     }
     PQ_FAIL(PQ_ERR_FORMAT,
-            "%s: is no state dict: safetensors, an .npz of NumPy or a file of torch.save",
+            "%s: is no state dict: safetensors, an .npz of NumPy, a file of torch.save "
+            "or msgpack of Flax",
             path);
 cleanup:
     pq_state_free(&state);

@@ -41,7 +41,7 @@ typedef struct {
  * frees it, also on failure, and names the file in messages. */
 typedef pq_status pq_state_open(size_t n, pq_state *state, pq_err *err);
 
-extern pq_state_open pq_torch_open, pq_safetensors_open, pq_npz_open;
+extern pq_state_open pq_torch_open, pq_safetensors_open, pq_npz_open, pq_flax_open;
 
 /** Appends an entry. What no network reads ("num_batches_tracked") is left out. */
 pq_status pq_state_add(pq_state *state, const char *name, size_t name_bytes,

@@ -10,6 +10,7 @@
 #include "formats/model.h"
 #include "formats/state.h"
 #include "formats/torch_storage.h"
+#include "formats/ways.h"
 #include "io/zip.h"
 
 static bool recognises(const char *path)
@@ -17,7 +18,12 @@ static bool recognises(const char *path)
     uint8_t      start[16];
     const size_t n = pq_file_start(path, start, sizeof start);
 
-    /* Archives of others: NumPy's .npz, Keras's .keras. */
+    const char *what, *way;
+
+    /* Archives of others: NumPy's .npz, Keras's .keras; programs are refused by name. */
+    if (pq_zip_looks(start, n) && pq_way_archive(path, &what, &way)) {
+        return true;
+    }
     return pq_torch_looks(start, n) &&
            (!pq_zip_looks(start, n) || pq_foreign_zip_has(path, "data.pkl") ||
             (!pq_foreign_zip_has(path, ".npy") &&
@@ -106,6 +112,14 @@ cleanup:
 
 static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err *err)
 {
+    const char *what, *way;
+
+    if (pq_way_archive(path, &what, &way)) {
+        (void)pq_err_set(err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__, "%s: is %s", path,
+                         what);
+        pq_err_hint(err, "%s", way);
+        return PQ_ERR_UNSUPPORTED;
+    }
     return pq_state_load(pq_torch_open, path, arch, out, err);
 }
 

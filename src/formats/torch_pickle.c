@@ -4,6 +4,7 @@
 
 #include "core/memory.h"
 #include "formats/torch_pickle_stack.h"
+#include "formats/ways.h"
 
 /* What a global name stands for when it is called. */
 typedef enum {
@@ -82,11 +83,13 @@ static pq_status push_global(pq_pickle_machine *m, const char *module, size_t mo
                 m, (pq_pickle_value){.type = PQ_PICKLE_GLOBAL, .number = (int64_t)i});
         }
     }
-    return pq_err_set(m->err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,
-                      "the pickle names '%.*s.%.*s', which no state dict needs; nothing "
-                      "of it is run",
-                      module_n < 60 ? (int)module_n : 60, module,
-                      name_n < 60 ? (int)name_n : 60, name);
+    (void)pq_err_set(m->err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,
+                     "the pickle names '%.*s.%.*s', which no state dict needs; nothing "
+                     "of it is run",
+                     module_n < 60 ? (int)module_n : 60, module,
+                     name_n < 60 ? (int)name_n : 60, name);
+    pq_err_hint(m->err, PQ_WAY_MODULE);
+    return PQ_ERR_UNSUPPORTED;
 }
 
 /* GLOBAL: two lines of text. */

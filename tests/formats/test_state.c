@@ -261,3 +261,80 @@ Test(state, layers_in_yaml_that_would_be_guessed_are_refused, .init = setup,
     }
     pq_graph_free(&g);
 }
+
+static void write_bytes(const char *bytes, size_t n)
+{
+    OK(pq_file_write(path, bytes, n, err));
+}
+
+#define BYTES(text) text, sizeof(text) - 1
+/* {"fc": {"kernel": <[shape, type, bytes]>}} in msgpack. */
+#define TREE(leaf)                                                                       \
+    "\x81\xa2"                                                                           \
+    "fc\x81\xa6kernel" leaf
+#define ONES "\x00\x00\x80\x3f\x00\x00\x80\x3f"
+
+Test(state, trees_of_flax_are_read_or_refused_by_name, .init = setup, .fini = teardown)
+{
+    static const struct {
+        const char *bytes;
+        size_t      n;
+        const char *message; /* NULL: read */
+    } cases[] = {
+        {BYTES(TREE("\xc7\x16\x01\x93\x92\x02\x01\xa7"
+                    "float32\xc4\x08" ONES)),
+         NULL},
+        {BYTES("\x82\xa4step\x05\xa6params" TREE("\xc7\x16\x01\x93\x92\x02\x01\xa7"
+                                                 "float32\xc4\x08" ONES)),
+         NULL},
+        {BYTES(TREE("\xc7\x16\x01\x93\x92\x02\x01\xa7"
+                    "float32\xc4\x08" ONES) "\xc0"),
+         "1 bytes stand behind the tree"},
+        {BYTES(TREE("\xc7\x16\x01\x93\x92\x02\x01\xa7"
+                    "float32\xc4\x08\x00")),
+         "ends within a value of 22 bytes"},
+        {BYTES(TREE("\xc7\x16\x01\x93\x92\x02\x02\xa7"
+                    "float32\xc4\x08" ONES)),
+         "'fc/kernel': its shape and type do not take the 8 bytes it has"},
+        {BYTES(TREE("\xc7\x16\x01\x93\x92\x02\x00\xa7"
+                    "float32\xc4\x08" ONES)),
+         "'fc/kernel': size 1 of its shape is no number above 0"},
+        {BYTES(TREE("\xc7\x16\x01\x93\x92\x02\x01\xa7"
+                    "float31\xc4\x08" ONES)),
+         "'fc/kernel': dtype 'float31' is not read"},
+        {BYTES(TREE("\xc7\x01\x03\x00")), "'fc/kernel': is no array"},
+        {BYTES(TREE("\x05")), "'fc/kernel': is no array"},
+        {BYTES("\x81\xa2"
+               "fc\x81\x05\x05"),
+         "key 0 of 'fc' is no text"},
+        {BYTES("\x81\xa2"
+               "fc\x81\xb9__msgpack_chunked_array__\xc3"),
+         "'fc' is in pieces, as arrays above 1 GB are"},
+        {BYTES("\x81\xa2"
+               "fc\xc1"),
+         "holds byte 0xc1, which begins no value"},
+        {BYTES("\x81\xa2"
+               "fc\xdf\xff\xff\xff\xff"),
+         "ends within a value"},
+    };
+    static const char layers[] =
+        "schema: pquant-layers/1\ninput: [2]\nlayers:\n  - dense: {from: fc}\n";
+    char yaml[200];
+
+    (void)snprintf(yaml, sizeof yaml, "%s.yaml", path);
+    OK(pq_file_write(yaml, layers, strlen(layers), err));
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        pq_graph *g   = NULL;
+        pq_err    why = {0};
+        write_bytes(cases[k].bytes, cases[k].n);
+        cr_expect_eq(pq_model_load(path, yaml, &g, &why) == PQ_OK,
+                     cases[k].message == NULL, "case %zu: %s", k, why.message);
+        cr_expect(cases[k].message == NULL ||
+                      strstr(why.message, cases[k].message) != NULL,
+                  "case %zu: %s", k, why.message);
+        if (g != NULL) {
+            cr_expect_eq(pq_f32(g->nodes[1].layer->weights[0].value)[1], 1.0F);
+        }
+        pq_graph_free(&g);
+    }
+}

@@ -100,6 +100,7 @@ def keras_v3():
             for i, v in enumerate(values):
                 group[str(i)] = v
     seed("keras", "places", option("arch", "b.json"), written("a.h5", fill), plain("b.json", json.dumps(arch)))
+    keras_models()
     seed("keras", "unnamed", option("arch", "b.json"), written("a.h5", lambda f: fill(f, False)), plain("b.json", json.dumps(arch)))
     for name, how in (("stored", zipfile.ZIP_STORED), ("deflated", zipfile.ZIP_DEFLATED)):
         packed = io.BytesIO()
@@ -107,6 +108,39 @@ def keras_v3():
             z.writestr("metadata.json", '{"keras_version": "3.0.0"}')
             z.writestr("config.json", json.dumps(arch))
         seed("zip", name, plain("a.zip", packed.getvalue()))
+
+
+def keras_models():
+    """Models within models and a layer called twice, in HDF5 of Keras 2 and by the places of Keras 3."""
+    def node(layer, call=0, tensor=0):
+        return [layer, call, tensor, {}]
+
+    def layer(kind, name, *calls, **config):
+        return {"class_name": kind, "name": name, "config": {"name": name} | config, "inbound_nodes": list(calls)}
+
+    first = layer("InputLayer", "x", batch_input_shape=[None, 3])
+    inner = layer("Functional", "inner", [node("in")], [node("r")], layers=[first, layer("Dense", "d", [node("x")])],
+                  input_layers=[["x", 0, 0]], output_layers=[["d", 0, 0]])
+    pair = layer("Sequential", "pair", [node("inner", 1)], layers=[layer("Dense", "d"), layer("Dropout", "o", rate=0.1)])
+    both = layer("Add", "sum", [node("inner", 2), node("fc", 0), node("fc", 1)])
+    arch = {"class_name": "Functional", "config": {"name": "m", "layers": [
+        layer("InputLayer", "in", batch_input_shape=[None, 3]), layer("ReLU", "r", [node("in")]), inner, pair,
+        layer("Dense", "fc", [node("in")], [node("r")]), both, layer("Concatenate", "c", [node("sum"), node("pair")], axis=-1)],
+        "input_layers": [["in", 0, 0]], "output_layers": [["c", 0, 0]]}}
+    kernel, bias = np.ones((3, 3), "f4"), np.ones(3, "f4")
+
+    def old(f):
+        f.attrs["layer_names"] = ["inner", "pair", "fc"]
+        for group, folder in (("inner", "d"), ("pair", "pair/d"), ("fc", "fc")):
+            f.create_group(group).attrs["weight_names"] = [f"{folder}/kernel:0", f"{folder}/bias:0"]
+            f[f"{group}/{folder}/kernel:0"], f[f"{group}/{folder}/bias:0"] = kernel, bias
+
+    def new(f):
+        f.create_group("vars")
+        for place in ("dense", "functional/layers/dense", "sequential/layers/dense"):
+            f[f"layers/{place}/vars/0"], f[f"layers/{place}/vars/1"] = kernel, bias
+    for name, fill in (("models", old), ("places_of_models", new)):
+        seed("keras", name, option("arch", "b.json"), written("a.h5", fill), plain("b.json", json.dumps(arch)))
 
 
 LAYERS = """schema: pquant-layers/1
@@ -138,6 +172,35 @@ def safetensors(arrays):
     return struct.pack("<Q", len(text)) + text + data
 
 
+def msgpack(value):
+    """Maps, texts, small whole numbers and arrays as Flax's extension."""
+    def size(n, *forms):
+        return next(struct.pack(code + fmt, byte, n) for limit, code, fmt, byte in forms if n < limit)
+    if isinstance(value, dict):
+        head = bytes([0x80 | len(value)]) if len(value) < 16 else struct.pack(">BH", 0xde, len(value))
+        return head + b"".join(msgpack(k) + msgpack(v) for k, v in value.items())
+    if isinstance(value, str):
+        return (bytes([0xa0 | len(value)]) if len(value) < 32 else struct.pack(">BB", 0xd9, len(value))) + value.encode()
+    if isinstance(value, int):
+        return bytes([value])
+    if isinstance(value, bytes):
+        return size(len(value), (256, ">B", "B", 0xc4), (65536, ">B", "H", 0xc5), (1 << 32, ">B", "I", 0xc6)) + value
+    inner = b"\x93" + bytes([0x90 | value.ndim]) + b"".join(struct.pack(">BH", 0xcd, n) for n in value.shape) \
+        + msgpack(value.dtype.name) + msgpack(value.tobytes())
+    return size(len(inner), (256, ">B", "B", 0xc7), (65536, ">B", "H", 0xc8), (1 << 32, ">B", "I", 0xc9)) + b"\x01" + inner
+
+
+def tree_of(flat):
+    tree = {}
+    for name, a in flat.items():
+        *folders, last = name.split("/")
+        at = tree
+        for folder in folders:
+            at = at.setdefault(folder, {})
+        at[last] = a
+    return tree
+
+
 def state_dicts():
     ones = {n: np.full(s, 0.5, "f4") for n, s in ARRAYS.items()}
     flax = {n: np.full(s, 0.5, "f4") for n, s in FLAX.items()}
@@ -147,6 +210,9 @@ def state_dicts():
         how(held, **(flax if name == "stored" else {n: np.asfortranarray(a) for n, a in ones.items()}))
         seed("state", name, *layers[0], plain("a.npz", held.getvalue()), layers[1])
     seed("state", "safetensors", *layers[0], plain("a.safetensors", safetensors(ones | {"bn.num_batches_tracked": np.zeros((), "i8")})), layers[1])
+    seed("flax", "tree", *layers[0], plain("a.msgpack", msgpack(tree_of(flax))), layers[1])
+    seed("flax", "training", *layers[0], plain("a.msgpack", msgpack(
+        {"step": 5, "opt_state": {"0": tree_of(flax), "1": {}}} | tree_of({n: a.astype("f8") for n, a in flax.items()}))), layers[1])
     zoo = {f"{i}.{w}": np.ones(s, t) for i, (a, b) in enumerate([(16, 64), (64, 32), (32, 32), (32, 5)])
            for w, s, t in (("weight", (b, a), "f2"), ("bias", (b,), "f8"))}
     seed("state", "zoo", plain("a.safetensors", safetensors(zoo)))

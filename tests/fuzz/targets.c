@@ -7,6 +7,7 @@ const fuzz_target fuzz_targets[] = {
      fuzz_model},
     {"torch", "state dicts of PyTorch, both containers", fuzz_torch},
     {"state", "arrays in safetensors and npz, beside a YAML of layers", fuzz_state},
+    {"flax", "msgpack of Flax, beside a YAML of layers", fuzz_state},
     {"onnx", "graphs of ONNX", fuzz_model},
     {"events", "datasets: every layout", fuzz_events},
     {"hdf5", "HDF5, whatever is in it, as the rooms above read it", fuzz_hdf5},

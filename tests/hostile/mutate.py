@@ -544,6 +544,20 @@ def layers(path):
     (path / "net.yaml").write_text(LAYERS)
 
 
+def flax(path):
+    """A tree of Flax of the jet tagger of the zoo, in msgpack."""
+    out = bytearray(b"\x81\xa6params" + bytes([0x80 | len(STATE) // 2]))
+    for i, (name, shape) in enumerate(STATE):
+        module, what = name.split(".")
+        if what == "weight":
+            out += bytes([0xa0 | len(module)]) + module.encode() + b"\x82"
+        data, key = tensor_bytes(i), b"kernel" if what == "weight" else b"bias"
+        sizes = b"".join(struct.pack(">BH", 0xcd, n) for n in reversed(shape))
+        inner = b"\x93" + bytes([0x90 | len(shape)]) + sizes + b"\xa7float32" + struct.pack(">BI", 0xc6, len(data)) + data
+        out += bytes([0xa0 | len(key)]) + key + struct.pack(">BI", 0xc9, len(inner)) + b"\x01" + inner
+    path.write_bytes(bytes(out))
+
+
 def change_layers(path, r):
     change_lines(path / "net.yaml", r)
 
@@ -644,6 +658,7 @@ FORMATS = [
     ("onnx", "onnx", made_by_opener("onnx"), change_protobuf),
     ("safetensors", "state", safetensors, change_safetensors),
     ("npz", "state", npz, change_zip),
+    ("flax.msgpack", "state", flax, change_binary),
     ("layers", "layers", layers, change_layers),
     ("dataset.h5", "data", small_dataset, change_hdf5),
     ("zenodo.h5", "data", zenodo, change_hdf5),
