@@ -11,7 +11,7 @@ static const struct {
     const char *members[2]; /* all of them, by their ends */
     const char *what, *way;
 } archives[] = {
-    {{"constants.pkl", "code/__torch__.py"},
+    {{"constants.pkl", "code/__torch__"},
      "a TorchScript program, which is not run",
      "in Python: import torch; torch.save(torch.jit.load('net.pt', 'cpu').state_dict(), "
      "'weights.pt')"},

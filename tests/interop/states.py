@@ -174,7 +174,7 @@ def new_name(name, layers):
 
 def flax_nets(cases):
     import jax
-    from flax import linen
+    from flax import linen, serialization
 
     class Net(linen.Module):
         @linen.compact
@@ -194,6 +194,12 @@ def flax_nets(cases):
         lambda at, v: np.asarray(rng.uniform(0.3, 1.3, v.shape) if at[-1].key == "var" else rng.normal(0, 0.4, v.shape), np.float32), tree)
     flat = {"/".join(k.key for k in at): v for at, v in jax.tree_util.tree_flatten_with_path(tree)[0]}
     np.savez("flax.npz", **flat)
+    with open("flax.msgpack", "wb") as f:
+        f.write(serialization.to_bytes(tree))
+    with open("training.msgpack", "wb") as f:  # with what only training needs
+        f.write(serialization.to_bytes({"step": 3, "opt_state": {"0": {"mu": tree["params"], "count": np.int32(3)}}, **tree}))
+    with open("bfloat16.msgpack", "wb") as f:
+        f.write(serialization.to_bytes(jax.tree.map(lambda v: jax.numpy.asarray(v, "bfloat16"), tree)))
     save_file({k.replace("/", "."): torch.from_numpy(v) for k, v in flat.items()}, "flax.safetensors")
     write("flax.yaml", """schema: pquant-layers/1
 input: [6, 8, 2]
@@ -207,8 +213,10 @@ layers:
   - relu
   - dense: {from: Dense_1}
 """)
-    for path in ("flax.npz", "flax.safetensors"):
+    for path in ("flax.npz", "flax.safetensors", "flax.msgpack", "training.msgpack"):
         cases.add(path, Model(path, "flax.yaml")(x, engine="reference"), np.asarray(net.apply(tree, x)), TOLERANCE)
+    half = jax.tree.map(lambda v: np.asarray(jax.numpy.asarray(v, "bfloat16"), np.float32), tree)
+    cases.add("bfloat16.msgpack", Model("bfloat16.msgpack", "flax.yaml")(x, engine="reference"), np.asarray(net.apply(half, x)), TOLERANCE)
 
 
 def templates():
@@ -245,12 +253,32 @@ def refusals():
     assert "a state dict holds weights without their network" in done.stderr and "model init" in done.stderr, done.stderr
 
 
+def ways(cases):
+    """What is refused says which Python writes what is read: it is run, and its file read."""
+    net, x = ready(NETS["mlp"][0], 1), np.random.default_rng(2).normal(size=(9, 16)).astype(np.float32)
+    with torch.no_grad():
+        due = net(torch.from_numpy(x)).numpy()
+    write("net.yaml", "schema: pquant-layers/1" + NETS["mlp"][2])
+    for path, save, message in (
+            ("script.pt", lambda p: torch.jit.save(torch.jit.trace(net, torch.from_numpy(x)), p), "is a TorchScript program"),
+            ("net.pt2", lambda p: torch.export.save(torch.export.export(net, (torch.from_numpy(x),)), p), "is an exported program of PyTorch"),
+            ("whole.pt", lambda p: torch.save(net, p), "which no state dict needs; nothing of it is run"),
+            ("old.pt", lambda p: torch.save(net, p, _use_new_zipfile_serialization=False), "which no state dict needs; nothing of it is run")):
+        save(path)
+        done = subprocess.run([PQUANT, "model", "info", path, "--arch", "net.yaml"], capture_output=True, text=True)
+        assert done.returncode == 2 and message in done.stderr, (path, done.stderr)
+        lines = done.stderr.split("import torch; ")[1].strip()
+        exec(lines.replace("net.pt2" if "net.pt2" in lines else "net.pt", path), {"torch": torch})
+        cases.add(f"{path}, by the hint", Model("weights.pt", "net.yaml")(x, engine="reference"), due, TOLERANCE)
+
+
 def main():
     cases = Cases()
     torch_nets(cases)
     flax_nets(cases)
     templates()
     refusals()
+    ways(cases)
     cases.finish()
 
 
