@@ -46,8 +46,9 @@ static pq_status plan(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_args_config(args, &config, err));
     PQ_TRY(pq_cells_plan(config, NULL, &cells, err));
     for (size_t i = 0; i < cells.n; i++) {
-        (void)json_array_append_new(list, cell_json(&cells, &cells.cells[i]));
-        if (strcmp(format, "table") == 0) {
+        if (strcmp(format, "json") == 0) {
+            (void)json_array_append_new(list, cell_json(&cells, &cells.cells[i]));
+        } else {
             pq_say(stdout, "%3zu  %-32s %.12s  %s\n", i, cells.cells[i].variant->label,
                    cells.cells[i].eval,
                    pq_record_done(cells.dir, cells.cells[i].eval) ? "cached" : "new");
