@@ -402,9 +402,14 @@ PQUANT_API pquant_metrics *pquant_evaluate_with(pquant_model *model, pquant_data
                                                 const pquant_options *options);
 
 /**
- * Flavour tagging: at mistag rates of 10, 1 and 0.1 % of each background (light, c), the
- * efficiency of b, `btag.light.0.01.efficiency`, its cut, and the rejection of the others
- * there. The discriminant is ln(p_b / (f_c p_c + (1 - f_c) p_light)).
+ * Flavour tagging with the discriminant ln(p_b / (f_c p_c + (1 - f_c) p_light)). At b
+ * efficiencies of 60, 65, 70, 77, 85 and 90 %: the efficiency achieved,
+ * `btag.70.efficiency`, the cut, `btag.70.cut`, and `btag.70.rejection_light`, `_c`,
+ * `_tau`. At mistag rates of 10, 1 and 0.1 % of each background (light, c): the
+ * efficiency of b, `btag.light.0.01.efficiency`, its cut, the mistag rate achieved, and
+ * the rejection of the other. `btag.distinct`: how many different scores there are.
+ * pquant_evaluate_with gives the same with f_c = 0.018 where classes are b, light (and c,
+ * tau).
  * @param[in] f_c      share of c in the discriminant, 0 .. 1; negative: 0.018
  * @param[in] options  engine, threads, progress; or NULL
  * @return the numbers, or NULL

@@ -44,15 +44,19 @@ pquant_metrics *pquant_evaluate_btag(pquant_model *model, pquant_data *data, dou
     pq_evaluated         e      = {0};
     pq_values            values = {0};
     pquant_metrics      *m      = NULL;
+    pq_btag_params       params = {0};
     pq_evaluation        view;
     pq_status            st;
 
+    PQ_TRY(pq_params_default(pq_btag_table, &params, err));
+    params.f_c = f_c < 0.0 ? params.f_c : f_c;
     PQ_TRY(evaluate(model, data, &o, &e, err));
     view = pq_evaluated_view(&e, model->graph, 0);
-    PQ_TRY(pq_btag_evaluate(&view, f_c < 0.0 ? PQ_BTAG_F_C : f_c, &values, err));
+    PQ_TRY(pq_btag_evaluate(&view, &params, &values, err));
     m = pq_api_view(&values, err);
 cleanup:
     (void)st;
+    pq_params_free(pq_btag_table, &params);
     pq_values_free(&values);
     pq_evaluated_free(&e);
     return m;

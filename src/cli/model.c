@@ -278,10 +278,10 @@ static void evaluated_table(const pq_evaluated *e)
     } else {
         pq_say(stdout, "%zu events\n\n", e->n);
     }
-    pq_say(stdout, "%-18s %14s %14s %14s  %s\n", "metric", "value", "lo", "hi", "unit");
+    pq_say(stdout, "%-32s %14s %14s %14s  %s\n", "metric", "value", "lo", "hi", "unit");
     for (size_t i = 0; i < e->values.n; i++) {
         const pq_value *v = &e->values.items[i];
-        pq_say(stdout, "%-18s %14.7g ", v->name, v->value);
+        pq_say(stdout, "%-32s %14.7g ", v->name, v->value);
         if (isfinite(v->lo)) {
             pq_say(stdout, "%14.7g %14.7g  %s\n", v->lo, v->hi, v->unit);
         } else {

@@ -7,6 +7,7 @@
 #include "core/threads.h"
 #include "exec/integer.h"
 #include "exec/rescale.h"
+#include "lab/columns.h"
 
 /* The model's output order: what the user said, else the model's own, else the dataset's.
  */
@@ -333,12 +334,13 @@ cleanup:
 }
 
 static pq_status compute_metrics(const pq_graph            *graph,
-                                 const pq_evaluate_options *options, pq_evaluated *e,
-                                 pq_err *err)
+                                 const pq_evaluate_options *options,
+                                 const pq_columns *columns, pq_evaluated *e, pq_err *err)
 {
     pq_evaluation view = pq_evaluated_view(e, graph, options->file_bytes);
     pq_status     st   = PQ_OK;
 
+    view.columns  = columns;
     view.threads  = threads_of(options);
     view.progress = options->predict.progress;
     PQ_TRY(pq_evaluate_metrics_check(graph, options->n_metrics, options->metrics, err));
@@ -439,6 +441,8 @@ pq_status pq_evaluate(pq_graph *graph, pq_dataset *dataset, size_t split,
     pq_predictions         p    = {0};
     pq_evaluated           e    = {0};
     pq_graph              *open = NULL;
+    pq_columns_of          of;
+    pq_columns             columns;
     pq_status              st;
 
     PQ_CHECK(data->n_classes > 0, PQ_ERR_CONFIG, "%s: the labels are not classes",
@@ -459,7 +463,9 @@ pq_status pq_evaluate(pq_graph *graph, pq_dataset *dataset, size_t split,
     PQ_TRY(relabel(data, &e, err));
     PQ_TRY(take_outputs(e.opened ? open : graph, threads_of(options), &p, &e, err));
     PQ_TRY(describe_inputs(graph, &p, &e, err));
-    PQ_TRY(compute_metrics(graph, options, &e, err));
+    of      = (pq_columns_of){dataset, split, options->predict.stride};
+    columns = pq_columns_make(&of);
+    PQ_TRY(compute_metrics(graph, options, &columns, &e, err));
     *out = e;
     e    = (pq_evaluated){0};
 cleanup:
@@ -473,7 +479,7 @@ pq_status pq_evaluate_network(const pq_graph *graph, const pq_evaluate_options *
                               pq_values *out, pq_err *err)
 {
     pq_evaluated e  = {.values = *out};
-    pq_status    st = compute_metrics(graph, options, &e, err);
+    pq_status    st = compute_metrics(graph, options, NULL, &e, err);
 
     *out = e.values;
     return st;

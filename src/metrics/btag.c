@@ -1,222 +1,329 @@
 #include "metrics/btag.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <strings.h>
 
 #include "core/memory.h"
 #include "core/text.h"
-#include "metrics/fraction.h"
 
-enum { FLAVOURS = 4 };
+static const char *const bin_cuts[] = {"fixed", "flat", "rejection", NULL};
 
-static const double rates[] = {0.1, 0.01, 0.001};
-
-/* Names in use, the first is ours. */
-static const char *const known[FLAVOURS][7] = {
-    {"b", "bjets", "b-jets", "bottom", "pb", "bjet", NULL},
-    {"c", "cjets", "c-jets", "charm", "pc", "cjet", NULL},
-    {"light", "u", "l", "ujets", "udsg", "light-jets", NULL},
-    {"tau", "taujets", "tau-jets", "ptau", NULL},
+const pq_param pq_btag_table[] = {
+    {.name     = "f_c",
+     .type     = PQ_PARAM_REAL,
+     .offset   = offsetof(pq_btag_params, f_c),
+     .fallback = "0.018",
+     .help     = "share of c jets in D_b, 0..1; light jets have what is left"},
+    {.name     = "f_tau",
+     .type     = PQ_PARAM_REAL,
+     .offset   = offsetof(pq_btag_params, f_tau),
+     .fallback = "0",
+     .help     = "share of tau jets in D_b and D_c, 0..1"},
+    {.name     = "f_b",
+     .type     = PQ_PARAM_REAL,
+     .offset   = offsetof(pq_btag_params, f_b),
+     .fallback = "0.2",
+     .help     = "share of b jets in D_c, 0..1"},
+    {.name     = "working_points",
+     .type     = PQ_PARAM_LIST,
+     .offset   = offsetof(pq_btag_params, working_points),
+     .fallback = "0.6,0.65,0.7,0.77,0.85,0.9",
+     .min      = 1e-6,
+     .max      = 1,
+     .help     = "efficiencies of b jets at which D_b is cut"},
+    {.name   = "c_working_points",
+     .type   = PQ_PARAM_LIST,
+     .offset = offsetof(pq_btag_params, c_working_points),
+     .min    = 1e-6,
+     .max    = 1,
+     .help   = "efficiencies of c jets at which D_c is cut"},
+    {.name     = "mistag_rates",
+     .type     = PQ_PARAM_LIST,
+     .offset   = offsetof(pq_btag_params, mistag_rates),
+     .fallback = "0.1,0.01,0.001",
+     .min      = 1e-9,
+     .max      = 1,
+     .help     = "mistag rates of light and of c jets at which D_b is cut"},
+    {.name     = "cut_error",
+     .type     = PQ_PARAM_BOOL,
+     .offset   = offsetof(pq_btag_params, cut_error),
+     .fallback = "true",
+     .help = "whether intervals hold the error of the cut itself, which comes from the "
+             "same jets"},
+    {.name     = "pseudo_continuous",
+     .type     = PQ_PARAM_BOOL,
+     .offset   = offsetof(pq_btag_params, pseudo_continuous),
+     .fallback = "false",
+     .help     = "the part of each flavour between neighbouring working points too"},
+    {.name   = "bins",
+     .type   = PQ_PARAM_STRING,
+     .offset = offsetof(pq_btag_params, bins),
+     .help   = "columns of the data and edges of their bins, in the file's unit: "
+               "{pt: [20, 50, 100]}"},
+    {.name     = "bin_cut",
+     .type     = PQ_PARAM_CHOICE,
+     .offset   = offsetof(pq_btag_params, bin_cut),
+     .fallback = "fixed",
+     .choices  = bin_cuts,
+     .help = "cut in bins: fixed, that of the inclusive working point; flat, the working "
+             "point in each bin; rejection, a fixed rejection of light jets in each bin"},
+    {.name     = "bin_working_point",
+     .type     = PQ_PARAM_REAL,
+     .offset   = offsetof(pq_btag_params, bin_working_point),
+     .fallback = "0.7",
+     .min      = 1e-6,
+     .max      = 1,
+     .help     = "efficiency of b jets of the bins"},
+    {.name     = "bin_rejection",
+     .type     = PQ_PARAM_REAL,
+     .offset   = offsetof(pq_btag_params, bin_rejection),
+     .fallback = "100",
+     .min      = 1,
+     .max      = 1e9,
+     .help     = "rejection of light jets of the bins, where bin_cut is rejection"},
+    {0},
 };
 
-/* A jet: its discriminant, weight and flavour. */
-typedef struct {
-    double score, weight;
-    size_t flavour;
-} jet;
-
-static size_t flavour_of(const char *name)
+char *pq_btag_name(pq_flavour signal, double rate)
 {
-    for (size_t f = 0; f < FLAVOURS; f++) {
-        for (size_t i = 0; known[f][i] != NULL; i++) {
-            if (strcasecmp(name, known[f][i]) == 0) {
-                return f;
-            }
-        }
-    }
-    return FLAVOURS;
+    return pq_format("%stag.%.10g", pq_flavour_name(signal), 100.0 * rate);
 }
 
-pq_status pq_btag_find(size_t n, const char *const *names, pq_btag_classes *out,
-                       pq_err *err)
+pq_status pq_btag_add(pq_values *out, const char *prefix, const char *what, pq_value v,
+                      pq_err *err)
 {
-    size_t    at[FLAVOURS] = {SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX};
-    pq_status st;
-
-    for (size_t i = 0; i < n; i++) {
-        const size_t f = flavour_of(names[i]);
-        PQ_CHECK(f < FLAVOURS && at[f] == SIZE_MAX, PQ_ERR_CONFIG,
-                 "class '%s' is none of b, c, light and tau, or the second of one",
-                 names[i]);
-        at[f] = i;
-    }
-    PQ_CHECK(at[0] != SIZE_MAX && at[2] != SIZE_MAX, PQ_ERR_CONFIG,
-             "b-tagging needs classes b and light (and c): there is no %s",
-             at[0] == SIZE_MAX ? "b" : "light");
-    *out = (pq_btag_classes){at[0], at[1], at[2], at[3]};
-cleanup:
-    return st;
-}
-
-static double at_least(double p)
-{
-    return p > 1e-10 ? p : 1e-10;
-}
-
-double pq_btag_discriminant(double p_b, double p_c, double p_light, double f_c)
-{
-    const double charm = f_c > 0.0 ? f_c * at_least(p_c) : 0.0;
-
-    return log(at_least(p_b) / (charm + (1.0 - f_c) * at_least(p_light)));
-}
-
-static int higher_first(const void *a, const void *b)
-{
-    const double x = ((const jet *)a)->score, y = ((const jet *)b)->score;
-
-    return (x < y) - (x > y);
-}
-
-static pq_status make_jets(const pq_evaluation *e, const pq_btag_classes *k, double f_c,
-                           jet **out, double total[FLAVOURS], pq_err *err)
-{
-    jet      *jets = NULL;
-    pq_status st;
-
-    PQ_NEW_UNSET(jets, e->n);
-    for (size_t i = 0; i < e->n; i++) {
-        const double p_c = k->c != SIZE_MAX ? pq_evaluation_probability(e, i, k->c) : 0.0;
-        const size_t label = (size_t)e->labels[i];
-        jets[i] = (jet){pq_btag_discriminant(pq_evaluation_probability(e, i, k->b), p_c,
-                                             pq_evaluation_probability(e, i, k->light),
-                                             k->c != SIZE_MAX ? f_c : 0.0),
-                        pq_evaluation_weight(e, i),
-                        label == k->b       ? 0
-                        : label == k->c     ? 1
-                        : label == k->light ? 2
-                                            : 3};
-        total[jets[i].flavour] += jets[i].weight;
-    }
-    qsort(jets, e->n, sizeof *jets, higher_first);
-    *out = jets;
-cleanup:
-    return st;
-}
-
-/* Jets that pass: as many as let at most `rate` of the background pass. All of one score
- * pass, or none. */
-static size_t passing(const jet *jets, size_t n, size_t background, double most)
-{
-    size_t pass = 0;
-    double sum  = 0.0;
-
-    for (size_t i = 0; i < n;) {
-        size_t end = i;
-        while (end < n && jets[end].score >= jets[i].score) {
-            sum += jets[end].flavour == background ? jets[end].weight : 0.0;
-            end++;
-        }
-        if (sum > most) {
-            break;
-        }
-        pass = end;
-        i    = end;
-    }
-    return pass;
-}
-
-/* Name and value of one number of a working point. */
-static pq_status add(pq_values *out, const char *background, double rate,
-                     const char *what, pq_value v, pq_err *err)
-{
-    char     *name = pq_format("btag.%s.%g.%s", background, rate, what);
+    char     *name = pq_format("%s.%s", prefix, what);
     pq_status st;
 
     PQ_CHECK(name != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
     PQ_TRY(pq_values_add(out, name, v.value, v.lo, v.hi, v.n, "", v.better, err));
+    out->items[out->n - 1].note = v.note;
 cleanup:
     pq_free(name);
     return st;
 }
 
-static pq_status add_fraction(pq_values *out, const char *background, double rate,
-                              const char *what, const pq_fraction *f, pq_better better,
-                              pq_err *err)
+pq_status pq_btag_add_rejections(pq_values *out, const char *prefix, pq_flavour signal,
+                                 const pq_tag_point *point, bool cut_error, pq_err *err)
 {
-    const pq_interval i = pq_fraction_clopper_pearson(f);
+    static const pq_flavour order[] = {PQ_FLAVOUR_LIGHT, PQ_FLAVOUR_C, PQ_FLAVOUR_B,
+                                       PQ_FLAVOUR_TAU};
+    char                    what[32];
+    pq_status               st = PQ_OK;
 
-    return add(out, background, rate, what,
-               (pq_value){.value  = pq_fraction_value(f),
-                          .lo     = i.lo,
-                          .hi     = i.hi,
-                          .n      = pq_fraction_effective(f),
-                          .better = better},
-               err);
-}
-
-static pq_status add_point(const jet *jets, size_t n, const double total[FLAVOURS],
-                           size_t background, double rate, pq_values *out, pq_err *err)
-{
-    const char *const name  = known[background][0];
-    const size_t      pass  = passing(jets, n, background, rate * total[background]);
-    const size_t      other = background == 2 ? 1 : 2;
-    pq_fraction       sides[FLAVOURS] = {0};
-    char              what[32];
-    double            rejected;
-    pq_interval       i;
-    pq_status         st;
-
-    for (size_t k = 0; k < n; k++) {
-        pq_fraction_add(&sides[jets[k].flavour], jets[k].weight, k < pass);
-    }
-    PQ_TRY(add_fraction(out, name, rate, "efficiency", &sides[0], PQ_BETTER_HIGHER, err));
-    PQ_TRY(
-        add_fraction(out, name, rate, "mistag", &sides[background], PQ_BETTER_NONE, err));
-    PQ_TRY(add(out, name, rate, "cut",
-               (pq_value){.value = pass > 0 ? jets[pass - 1].score : (double)INFINITY,
-                          .lo    = (double)NAN,
-                          .hi    = (double)NAN},
-               err));
-    if (total[other] > 0.0) {
-        rejected = pq_fraction_value(&sides[other]);
-        i        = pq_fraction_clopper_pearson(&sides[other]);
-        pq_snprintf(what, sizeof what, "rejection_%s", known[other][0]);
-        PQ_TRY(add(out, name, rate, what,
-                   (pq_value){.value  = rejected > 0.0 ? 1.0 / rejected : (double)NAN,
-                              .lo     = 1.0 / i.hi,
-                              .hi     = i.lo > 0.0 ? 1.0 / i.lo : (double)INFINITY,
-                              .n      = pq_fraction_effective(&sides[other]),
-                              .better = PQ_BETTER_HIGHER},
-                   err));
-    }
-cleanup:
-    return st;
-}
-
-pq_status pq_btag_evaluate(const pq_evaluation *e, double f_c, pq_values *out,
-                           pq_err *err)
-{
-    double          total[FLAVOURS] = {0.0};
-    pq_btag_classes classes;
-    jet            *jets = NULL;
-    pq_status       st;
-
-    PQ_CHECK(f_c >= 0.0 && f_c <= 1.0, PQ_ERR_RANGE, "f_c = %g is not in 0..1", f_c);
-    PQ_TRY(pq_evaluation_check(e, err));
-    PQ_CHECK(pq_evaluation_improbable(e) == NULL, PQ_ERR_CONFIG, "b-tagging: %s",
-             pq_evaluation_improbable(e));
-    PQ_TRY(pq_btag_find(e->classes, e->class_names, &classes, err));
-    PQ_TRY(make_jets(e, &classes, f_c, &jets, total, err));
-    PQ_CHECK(total[0] > 0.0 && total[2] > 0.0, PQ_ERR_CONFIG, "there are no %s jets",
-             total[0] > 0.0 ? "light" : "b");
-    for (size_t background = 2; background > 0; background--) {
-        for (size_t r = 0; total[background] > 0.0 && r < sizeof rates / sizeof *rates;
-             r++) {
-            PQ_TRY(add_point(jets, e->n, total, background, rates[r], out, err));
+    for (size_t i = 0; i < PQ_FLAVOURS; i++) {
+        if (order[i] != signal && point->side[order[i]].weight > 0.0) {
+            pq_snprintf(what, sizeof what, "rejection_%s", pq_flavour_name(order[i]));
+            PQ_TRY(pq_btag_add(out, prefix, what,
+                               pq_tag_rejection(point, order[i], cut_error), err));
         }
     }
 cleanup:
-    pq_free(jets);
     return st;
 }
+
+static pq_value bare(double value)
+{
+    return (pq_value){.value = value, .lo = (double)NAN, .hi = (double)NAN};
+}
+
+static pq_status add_point(const pq_tagged *jets, pq_flavour signal, double rate,
+                           bool cut_error, pq_values *out, pq_err *err)
+{
+    char        *prefix = pq_btag_name(signal, rate);
+    pq_tag_point point;
+    pq_value     v;
+    pq_status    st;
+
+    PQ_CHECK(prefix != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    pq_tagged_point(jets, signal, rate, true, &point);
+    v = pq_tag_rate(&point, signal, false);
+    PQ_TRY(pq_btag_add(out, prefix, "efficiency", v, err));
+    PQ_TRY(pq_btag_add(out, prefix, "cut", bare(point.cut), err));
+    PQ_TRY(pq_btag_add_rejections(out, prefix, signal, &point, cut_error, err));
+cleanup:
+    pq_free(prefix);
+    return st;
+}
+
+/* The part of each flavour between each two neighbouring working points, in falling order
+ * of efficiency, from 100 % to 0. */
+static pq_status add_between(const pq_tagged *jets, const pq_reals *points,
+                             pq_values *out, pq_err *err)
+{
+    double       last = 1.0;
+    pq_tag_point loose, tight;
+    pq_status    st = PQ_OK;
+
+    pq_tagged_at(jets, -(double)INFINITY, &loose);
+    for (size_t done = 0; last > 0.0; done++) {
+        double next = 0.0;
+        char   prefix[64];
+        for (size_t i = 0; i < points->n; i++) {
+            next = points->value[i] < last && points->value[i] > next ? points->value[i]
+                                                                      : next;
+        }
+        pq_tagged_at(jets,
+                     next > 0.0 ? pq_tagged_cut_least(jets, PQ_FLAVOUR_B, next)
+                                : (double)INFINITY,
+                     &tight);
+        pq_snprintf(prefix, sizeof prefix, "btag.%.10g_%.10g", 100.0 * next,
+                    100.0 * last);
+        for (size_t f = 0; f < PQ_FLAVOURS; f++) {
+            pq_tag_point between = tight;
+            between.side[f].pass = fmax(loose.side[f].pass - tight.side[f].pass, 0.0);
+            between.side[f].pass_squares =
+                fmax(loose.side[f].pass_squares - tight.side[f].pass_squares, 0.0);
+            if (jets->total[f] > 0.0) {
+                PQ_TRY(pq_btag_add(out, prefix, pq_flavour_name((pq_flavour)f),
+                                   pq_tag_rate(&between, (pq_flavour)f, false), err));
+            }
+        }
+        loose = tight;
+        last  = next;
+    }
+cleanup:
+    return st;
+}
+
+static pq_status add_mistag(const pq_tagged *jets, pq_flavour background, double rate,
+                            bool cut_error, pq_values *out, pq_err *err)
+{
+    const pq_flavour other =
+        background == PQ_FLAVOUR_LIGHT ? PQ_FLAVOUR_C : PQ_FLAVOUR_LIGHT;
+    char         prefix[64], what[32];
+    pq_tag_point point;
+    pq_value     v;
+    pq_status    st;
+
+    pq_snprintf(prefix, sizeof prefix, "btag.%s.%g", pq_flavour_name(background), rate);
+    pq_tagged_point(jets, background, rate, false, &point);
+    v        = pq_tag_rate(&point, PQ_FLAVOUR_B, cut_error);
+    v.better = PQ_BETTER_HIGHER;
+    PQ_TRY(pq_btag_add(out, prefix, "efficiency", v, err));
+    PQ_TRY(
+        pq_btag_add(out, prefix, "mistag", pq_tag_rate(&point, background, false), err));
+    PQ_TRY(pq_btag_add(out, prefix, "cut", bare(point.cut), err));
+    if (point.side[other].weight > 0.0) {
+        pq_snprintf(what, sizeof what, "rejection_%s", pq_flavour_name(other));
+        PQ_TRY(pq_btag_add(out, prefix, what, pq_tag_rejection(&point, other, cut_error),
+                           err));
+    }
+cleanup:
+    return st;
+}
+
+static pq_status add_b_tagging(const pq_evaluation *e, const pq_tagged *jets,
+                               const pq_btag_params *p, pq_values *out, pq_err *err)
+{
+    static const pq_flavour held[] = {PQ_FLAVOUR_LIGHT, PQ_FLAVOUR_C};
+    pq_status               st;
+
+    PQ_TRY(pq_btag_add(out, "btag", "distinct", bare((double)jets->distinct), err));
+    for (size_t i = 0; i < p->working_points.n; i++) {
+        PQ_TRY(add_point(jets, PQ_FLAVOUR_B, p->working_points.value[i], p->cut_error,
+                         out, err));
+    }
+    for (size_t h = 0; h < 2; h++) {
+        for (size_t i = 0; jets->total[held[h]] > 0.0 && i < p->mistag_rates.n; i++) {
+            PQ_TRY(add_mistag(jets, held[h], p->mistag_rates.value[i], p->cut_error, out,
+                              err));
+        }
+    }
+    if (p->pseudo_continuous) {
+        PQ_TRY(add_between(jets, &p->working_points, out, err));
+    }
+    if (p->bins != NULL) {
+        PQ_TRY(pq_btag_add_bins(e, jets, p, out, err));
+    }
+cleanup:
+    return st;
+}
+
+static pq_status evaluate(const pq_evaluation *e, const pq_btag_params *p, pq_values *out,
+                          pq_err *err)
+{
+    pq_flavours       classes;
+    pq_flavour_shares shares;
+    pq_tagged         jets = {0};
+    pq_status         st;
+
+    PQ_TRY(pq_flavours_find(e->classes, e->class_names, &classes, err));
+    PQ_TRY(
+        pq_flavour_shares_make(&classes, PQ_FLAVOUR_B, p->f_c, p->f_tau, &shares, err));
+    PQ_TRY(pq_tagged_make(e, &classes, PQ_FLAVOUR_B, &shares, &jets, err));
+    PQ_CHECK(jets.total[PQ_FLAVOUR_B] > 0.0 && jets.total[PQ_FLAVOUR_LIGHT] > 0.0,
+             PQ_ERR_CONFIG, "there are no %s jets",
+             jets.total[PQ_FLAVOUR_B] > 0.0 ? "light" : "b");
+    PQ_TRY(add_b_tagging(e, &jets, p, out, err));
+    if (p->c_working_points.n > 0) {
+        PQ_CHECK(jets.total[PQ_FLAVOUR_C] > 0.0, PQ_ERR_CONFIG, "there are no c jets");
+        pq_tagged_free(&jets);
+        PQ_TRY(pq_flavour_shares_make(&classes, PQ_FLAVOUR_C, p->f_b, p->f_tau, &shares,
+                                      err));
+        PQ_TRY(pq_tagged_make(e, &classes, PQ_FLAVOUR_C, &shares, &jets, err));
+    }
+    for (size_t i = 0; i < p->c_working_points.n; i++) {
+        PQ_TRY(add_point(&jets, PQ_FLAVOUR_C, p->c_working_points.value[i], p->cut_error,
+                         out, err));
+    }
+cleanup:
+    pq_tagged_free(&jets);
+    return st;
+}
+
+pq_status pq_btag_evaluate(const pq_evaluation *e, const pq_btag_params *params,
+                           pq_values *out, pq_err *err)
+{
+    pq_btag_params defaults = {0};
+    pq_status      st;
+
+    PQ_TRY(pq_params_default(pq_btag_table, &defaults, err));
+    PQ_TRY(pq_evaluation_check(e, err));
+    PQ_CHECK(pq_evaluation_improbable(e) == NULL, PQ_ERR_CONFIG, "b-tagging: %s",
+             pq_evaluation_improbable(e));
+    PQ_TRY(evaluate(e, params != NULL ? params : &defaults, out, err));
+cleanup:
+    pq_params_free(pq_btag_table, &defaults);
+    return st;
+}
+
+static pq_status compute(const pq_evaluation *e, const void *params, pq_values *out,
+                         pq_err *err)
+{
+    return pq_btag_evaluate(e, params, out, err);
+}
+
+/* Whether classes are flavours, and both b and light jets are there. */
+static bool usual(const pq_evaluation *e)
+{
+    pq_flavours classes;
+    bool        b = false, light = false;
+
+    if (e->class_names == NULL ||
+        pq_flavours_find(e->classes, e->class_names, &classes, NULL) != PQ_OK) {
+        return false;
+    }
+    for (size_t i = 0; e->labels != NULL && i < e->n && !(b && light); i++) {
+        const bool counts = pq_evaluation_weight(e, i) > 0.0;
+        b     = b || (counts && (size_t)e->labels[i] == classes.at[PQ_FLAVOUR_B]);
+        light = light || (counts && (size_t)e->labels[i] == classes.at[PQ_FLAVOUR_LIGHT]);
+    }
+    return b && light;
+}
+
+static const char *const given[] = {"btag.*", "ctag.*", NULL};
+
+const pq_metric pq_metric_btag = {
+    .name   = "btag",
+    .values = given,
+    .summary =
+        "flavour tagging: at working points of D_b (and D_c) the efficiency, the cut and "
+        "the rejections of light, c and tau jets; Clopper-Pearson, with the cut's error",
+    .source      = "arXiv:2211.16345",
+    .params      = pq_btag_table,
+    .params_size = sizeof(pq_btag_params),
+    .version     = "1",
+    .refuses     = pq_evaluation_improbable,
+    .usual       = usual,
+    .compute     = compute,
+};

@@ -1,53 +1,79 @@
 /**
  * @file
- * Flavour tagging at fixed mistag rates: the cut on the b discriminant that lets a given
- * part of a background pass, and what passes it of b and of the other backgrounds.
+ * b-tag efficiency: what passes of each flavour at the working points of a b tagger, and
+ * of the same network used as a c tagger.
  *
- *     D_b = ln(p_b / (f_c p_c + (1 - f_c) p_light))
+ * A working point is the efficiency of b jets (the greatest cut that lets at least so
+ * many pass), or the mistag rate of a background (the least cut that lets at most so many
+ * pass). Rejection is 1 / mistag rate. Tau jets count neither as b nor as light.
  *
- * Tau jets, where there is such a class, count neither as b nor as background.
- * Probabilities below 1e-10 count as that. A jet passes where D_b >= cut; the cut is the
- * least that lets at most the given part of the background pass, so that with ties, as of
- * models of few bits, less passes: the achieved rate is reported.
+ * Values, of D_b ("btag") and, where c_working_points are given, of D_c ("ctag", in which
+ * b and c change places): btag.distinct                     different scores: few of
+ * models of few bits btag.70.efficiency                achieved, at the working point 70
+ * % btag.70.cut                       on D_b btag.70.rejection_light, _c, _tau
+ *     btag.light.0.01.efficiency        of b where 1 % of light jets pass
+ *     btag.light.0.01.mistag, .cut, .rejection_c
+ *     btag.70.pt.20_30.efficiency       in a bin of a column, with
+ * .rejection_<background> btag.70_77.b, .c, .light, .tau    pseudo-continuous: between
+ * two working points
  *
- * Source: ATLAS, arXiv:2211.16345, eq. 1; the definitions of puma (PyPI puma-hep).
+ * Definitions and their sources: flavour.h, tagged.h; coverage of the intervals:
+ * docs/measurement.md.
  */
 #ifndef PQ_METRICS_BTAG_H
 #define PQ_METRICS_BTAG_H
 
-#include "metrics/metric.h"
+#include "metrics/tagged.h"
 
-/** Share of c in the discriminant where nobody says. */
-#define PQ_BTAG_F_C 0.018
+/** How the cut in a bin is found. */
+typedef enum {
+    PQ_BIN_FIXED,     /**< that of the inclusive working point */
+    PQ_BIN_FLAT,      /**< the working point in each bin by itself */
+    PQ_BIN_REJECTION, /**< a fixed rejection of light jets in each bin by itself */
+} pq_bin_cut;
 
-/** Classes of flavours, by their names. */
+/** Keys of metric btag; the entry's table says what they mean. */
 typedef struct {
-    size_t b, c, light, tau; /**< SIZE_MAX: there is no such class (c, tau) */
-} pq_btag_classes;
+    double   f_c, f_tau, f_b;
+    pq_reals working_points, c_working_points, mistag_rates;
+    bool     cut_error, pseudo_continuous;
+    char    *bins; /**< "pt=20:30:40,eta=0:1.5:2.5", or NULL */
+    int      bin_cut;
+    double   bin_working_point, bin_rejection;
+} pq_btag_params;
+
+/** Their table. */
+extern const pq_param pq_btag_table[];
+
+/** "btag.70": of a signal (b or c) at a rate; caller frees; NULL when out of memory. */
+char *pq_btag_name(pq_flavour signal, double rate);
 
 /**
- * Finds them: "b", "c", "light" with the names in use ("u", "l", "bjets", …).
- * @retval PQ_ERR_CONFIG  b or light is missing, or there are others.
- */
-pq_status pq_btag_find(size_t n, const char *const *names, pq_btag_classes *out,
-                       pq_err *err);
-
-/** D_b of three probabilities; p_c is ignored where f_c is 0. */
-double pq_btag_discriminant(double p_b, double p_c, double p_light, double f_c);
-
-/**
- * Adds, for the mistag rates 0.1, 0.01 and 0.001 of light and of c,
- * "btag.<background>.<rate>.efficiency" of b with its Clopper-Pearson interval,
- * ".mistag" (achieved), ".cut", and ".rejection_<other>", 1 / the rate of the other
- * background (NAN where none passes).
+ * Adds the values above.
  *
- * @param[in] f_c  0 .. 1; without a class c nothing of it is used
- * @retval PQ_ERR_RANGE   f_c is not in 0..1.
- * @retval PQ_ERR_CONFIG  As pq_btag_find; outputs without probabilities; a flavour
- * without jets.
- * Cost: O(n log n) time, 24 n bytes.
+ * @param[in]  e       what is evaluated
+ * @param[in]  params  keys, or NULL = the defaults
+ * @param[out] out     gets the values
+ * @param[out] err     details of a failure, or NULL
+ * @retval PQ_ERR_RANGE   f_c, f_tau or f_b is not in 0..1, or their sum is above 1.
+ * @retval PQ_ERR_CONFIG  As pq_flavours_find; outputs without probabilities; no b jets,
+ * or no light jets; bins that do not rise or that no jet is in.
+ * @retval PQ_ERR_NOT_FOUND  A column of `bins` is not in the data.
+ * Cost: O(n) time for each working point, 48 n bytes while jets are sorted.
  */
-pq_status pq_btag_evaluate(const pq_evaluation *e, double f_c, pq_values *out,
-                           pq_err *err);
+pq_status pq_btag_evaluate(const pq_evaluation *e, const pq_btag_params *params,
+                           pq_values *out, pq_err *err);
+
+/** Adds the values of the bins; `jets` are those of D_b. Errors as above. */
+pq_status pq_btag_add_bins(const pq_evaluation *e, const pq_tagged *jets,
+                           const pq_btag_params *params, pq_values *out, pq_err *err);
+
+/** Adds one value under "<prefix>.<what>". */
+pq_status pq_btag_add(pq_values *out, const char *prefix, const char *what, pq_value v,
+                      pq_err *err);
+
+/** Adds rejections of the backgrounds of a signal that have jets. */
+pq_status pq_btag_add_rejections(pq_values *out, const char *prefix, pq_flavour signal,
+                                 const pq_tag_point *point, bool cut_error, pq_err *err);
 
 #endif

@@ -49,6 +49,15 @@ extern const char pq_note_few[];
 /** Value of a name, or NULL. */
 const pq_value *pq_values_find(const pq_values *values, const char *name);
 
+/** Other quantities of the events, such as pT and eta. */
+typedef struct {
+    /** Reads one of the evaluation's n events, in the file's unit.
+     * @retval PQ_ERR_NOT_FOUND  There is none of that name; those there are are named. */
+    pq_status (*read)(const void *context, const char *name, size_t n, double *out,
+                      pq_err *err);
+    const void *context;
+} pq_columns;
+
 /**
  * What metrics are computed from; borrowed.
  *
@@ -69,6 +78,7 @@ typedef struct {
     const char *const *class_names; /**< [classes] */
     const pq_graph    *graph;       /**< checked; for sizes and operations */
     size_t             file_bytes;  /**< size of the saved model, 0 if not saved */
+    const pq_columns  *columns;     /**< or NULL: there are none */
     size_t             threads;     /**< that metrics may use, 0 = 1; changes no result */
     const pq_progress *progress;    /**< or NULL */
     bool               checked;     /**< pq_evaluation_check found nothing: not again */

@@ -1,6 +1,8 @@
 #include <criterion/criterion.h>
 #include <math.h>
+#include <string.h>
 
+#include "core/text.h"
 #include "metrics/btag.h"
 
 static const double TOL = 1e-12;
@@ -30,17 +32,24 @@ static pq_evaluation make(double f_c)
         for (size_t k = 0; k < 3; k++) {
             outputs[i * 3 + k] = (float)(p[k] / sum);
         }
-        score[i] =
-            pq_btag_discriminant((double)outputs[i * 3 + 2], (double)outputs[i * 3 + 1],
-                                 (double)outputs[i * 3], f_c);
     }
-    return (pq_evaluation){.n           = N,
-                           .classes     = 3,
-                           .width       = 3,
-                           .head        = PQ_HEAD_SOFTMAX,
-                           .outputs     = outputs,
-                           .labels      = labels,
-                           .class_names = names};
+    const pq_evaluation e = {.n           = N,
+                             .classes     = 3,
+                             .width       = 3,
+                             .head        = PQ_HEAD_SOFTMAX,
+                             .outputs     = outputs,
+                             .labels      = labels,
+                             .class_names = names};
+    pq_flavours         classes;
+    pq_flavour_shares   shares;
+    cr_assert_eq(pq_flavours_find(3, names, &classes, NULL), PQ_OK);
+    if (pq_flavour_shares_make(&classes, PQ_FLAVOUR_B, f_c, 0.0, &shares, NULL) ==
+        PQ_OK) {
+        for (size_t i = 0; i < N; i++) {
+            score[i] = pq_flavour_discriminant(&e, i, &classes, PQ_FLAVOUR_B, &shares);
+        }
+    }
+    return e;
 }
 
 /* Part of a flavour with a score of at least the cut. */
@@ -61,12 +70,194 @@ static double value_of(const pq_values *v, const char *name)
     return pq_values_find(v, name)->value;
 }
 
-Test(btag, discriminant_is_its_formula)
+/* Evaluates with f_c and one column of bins, or NULL. */
+static pq_status tag(const pq_evaluation *e, double f_c, const char *bins, pq_values *out,
+                     pq_err *err)
 {
-    cr_assert_float_eq(pq_btag_discriminant(0.7, 0.2, 0.1, 0.018),
-                       log(0.7 / (0.018 * 0.2 + 0.982 * 0.1)), TOL);
-    cr_assert_float_eq(pq_btag_discriminant(0.7, 0.2, 0.1, 0.0), log(7.0), TOL);
-    cr_assert(isfinite(pq_btag_discriminant(1.0, 0.0, 0.0, 0.018)));
+    pq_btag_params p = {0};
+    pq_status      st;
+
+    cr_assert_eq(pq_params_default(pq_btag_table, &p, NULL), PQ_OK);
+    p.f_c  = f_c;
+    p.bins = bins != NULL ? pq_format("%s", bins) : NULL;
+    st     = pq_btag_evaluate(e, &p, out, err);
+    pq_params_free(pq_btag_table, &p);
+    return st;
+}
+
+/* One jet: D of logits and of their softmax, against the formula. */
+Test(btag, discriminants_are_their_formula_of_logits_and_of_probabilities)
+{
+    static const struct {
+        pq_flavour signal;
+        double     other, tau;
+        float      l[4]; /* light, c, b, tau */
+    } table[] = {
+        {PQ_FLAVOUR_B, 0.018, 0.0, {0.3F, -1.0F, 2.0F, 0.1F}},
+        {PQ_FLAVOUR_B, 0.2, 0.05, {0.3F, -1.0F, 2.0F, 0.1F}},
+        {PQ_FLAVOUR_B, 0.0, 0.0, {1.0F, 5.0F, -2.0F, 0.0F}},
+        {PQ_FLAVOUR_B, 1.0, 0.0, {1.0F, 5.0F, -2.0F, 0.0F}},
+        {PQ_FLAVOUR_C, 0.3, 0.01, {0.0F, 1.5F, 0.5F, -3.0F}},
+    };
+    static const char *const all[]   = {"light", "c", "b", "tau"};
+    static const size_t      place[] = {2, 1, 0, 3};
+
+    for (size_t t = 0; t < sizeof table / sizeof *table; t++) {
+        float             p[4];
+        double            sum = 0.0, below = 0.0;
+        pq_evaluation     e = {.n = 1, .classes = 4, .width = 4, .class_names = all};
+        pq_flavours       classes;
+        pq_flavour_shares shares;
+        for (size_t k = 0; k < 4; k++) {
+            sum += exp((double)table[t].l[k]);
+        }
+        for (size_t k = 0; k < 4; k++) {
+            p[k] = (float)(exp((double)table[t].l[k]) / sum);
+        }
+        cr_assert_eq(pq_flavours_find(4, all, &classes, NULL), PQ_OK);
+        cr_assert_eq(pq_flavour_shares_make(&classes, table[t].signal, table[t].other,
+                                            table[t].tau, &shares, NULL),
+                     PQ_OK);
+        for (size_t f = 0; f < 4; f++) {
+            below += shares.of[f] * exp((double)table[t].l[place[f]]);
+        }
+        const double due = log(exp((double)table[t].l[place[table[t].signal]]) / below);
+        e.head           = PQ_HEAD_LOGITS;
+        e.outputs        = table[t].l;
+        cr_expect_float_eq(
+            pq_flavour_discriminant(&e, 0, &classes, table[t].signal, &shares), due, TOL);
+        e.head    = PQ_HEAD_SOFTMAX;
+        e.outputs = p;
+        cr_expect_float_eq(
+            pq_flavour_discriminant(&e, 0, &classes, table[t].signal, &shares), due,
+            1e-6);
+    }
+}
+
+/* Saturated probabilities tie; logits do not. */
+Test(btag, logits_keep_the_order_that_probabilities_lose)
+{
+    static const char *const two[] = {"light", "c", "b"};
+    static const float       l[]   = {-60.0F, -70.0F, 60.0F, -60.0F, -70.0F, 61.0F};
+    const pq_evaluation      e     = {.n           = 2,
+                                      .classes     = 3,
+                                      .width       = 3,
+                                      .head        = PQ_HEAD_LOGITS,
+                                      .outputs     = l,
+                                      .class_names = two};
+    pq_flavours              classes;
+    pq_flavour_shares        shares;
+
+    cr_assert_eq(pq_flavours_find(3, two, &classes, NULL), PQ_OK);
+    cr_assert_eq(
+        pq_flavour_shares_make(&classes, PQ_FLAVOUR_B, 0.018, 0.0, &shares, NULL), PQ_OK);
+    cr_expect_float_eq(
+        pq_flavour_discriminant(&e, 1, &classes, PQ_FLAVOUR_B, &shares) -
+            pq_flavour_discriminant(&e, 0, &classes, PQ_FLAVOUR_B, &shares),
+        1.0, TOL);
+}
+
+Test(btag, working_points_are_the_greatest_cuts_that_reach_them)
+{
+    static const double rates[] = {0.6, 0.65, 0.7, 0.77, 0.85, 0.9};
+    const pq_evaluation e       = make(0.1);
+    pq_values           values  = {0};
+
+    cr_assert_eq(tag(&e, 0.1, NULL, &values, NULL), PQ_OK);
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+        char   name[64];
+        double cut, next = INFINITY;
+        snprintf(name, sizeof name, "btag.%g.cut", 100.0 * rates[i]);
+        cut = value_of(&values, name);
+        cr_expect_geq(passes(2, cut), rates[i] - TOL);
+        for (size_t k = 0; k < N; k++) {
+            next = score[k] > cut && score[k] < next ? score[k] : next;
+        }
+        cr_expect(passes(2, next) < rates[i] || fabs(passes(2, cut) - rates[i]) < 1e-3);
+        snprintf(name, sizeof name, "btag.%g.efficiency", 100.0 * rates[i]);
+        cr_expect_float_eq(value_of(&values, name), passes(2, cut), TOL);
+        for (int32_t f = 0; f < 2; f++) {
+            const pq_value *v;
+            snprintf(name, sizeof name, "btag.%g.rejection_%s", 100.0 * rates[i],
+                     f == 0 ? "light" : "c");
+            v = pq_values_find(&values, name);
+            cr_assert_not_null(v);
+            cr_expect_float_eq(1.0 / v->value, passes(f, cut), TOL);
+            cr_expect(v->lo < v->value && (v->value < v->hi || isinf(v->value)));
+        }
+    }
+    pq_values_free(&values);
+}
+
+/* One jet of each flavour above the rest, and no light jet: a limit. */
+Test(btag, zero_passing_jets_give_a_limit)
+{
+    const pq_evaluation e = make(0.018);
+    pq_tag_point        p = {0};
+    pq_value            v;
+
+    (void)e;
+    for (size_t i = 0; i < 100; i++) {
+        pq_fraction_add(&p.side[PQ_FLAVOUR_LIGHT], 1.0, false);
+    }
+    v = pq_tag_rejection(&p, PQ_FLAVOUR_LIGHT, true);
+    cr_expect(isinf(v.value) && isinf(v.hi));
+    cr_expect_float_eq(v.lo, 1.0 / (1.0 - pow(0.5 * (1.0 - PQ_ONE_SIGMA), 0.01)), 1e-9);
+    cr_expect_not_null(v.note);
+}
+
+static pq_status third(const void *context, const char *name, size_t n, double *out,
+                       pq_err *err)
+{
+    (void)context;
+    if (strcmp(name, "pt") != 0) {
+        return pq_err_set(err, PQ_ERR_NOT_FOUND, __FILE__, __LINE__, "no column '%s'",
+                          name);
+    }
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (double)(i / 3 % 3) * 10.0; /* 0, 10, 20 */
+    }
+    return PQ_OK;
+}
+
+Test(btag, bins_count_the_jets_in_them_and_bad_ones_are_refused)
+{
+    static const pq_columns columns = {third, NULL};
+    static const struct {
+        const char *bins, *message;
+        pq_status   st;
+    } table[] = {
+        {"pt=0:10:20", NULL, PQ_OK},
+        {"pt=0:10:10", "bins: the edges of pt do not rise: 10 after 10", PQ_ERR_CONFIG},
+        {"pt=0", "bins: pt has 1 edges, not 2..101", PQ_ERR_CONFIG},
+        {"pt=0:x", "bins: the edge 'x' of pt is not a number", PQ_ERR_CONFIG},
+        {"pt", "bins: 'pt' is not a column and its edges, as pt=20:50:100",
+         PQ_ERR_CONFIG},
+        {"pt=30:40", "bins: no jet has pt in 30..40", PQ_ERR_CONFIG},
+        {"eta=0:1", "no column 'eta'", PQ_ERR_NOT_FOUND},
+    };
+    pq_evaluation e      = make(0.018);
+    pq_values     values = {0};
+
+    e.columns = &columns;
+    for (size_t t = 0; t < sizeof table / sizeof *table; t++) {
+        pq_err err = {0};
+        cr_expect_eq(tag(&e, 0.018, table[t].bins, &values, &err), table[t].st);
+        cr_expect_str_eq(err.message, table[t].message != NULL ? table[t].message : "");
+    }
+    const double cut    = value_of(&values, "btag.70.cut");
+    const double seen[] = {value_of(&values, "btag.70.pt.0_10.efficiency"),
+                           value_of(&values, "btag.70.pt.10_20.efficiency")};
+    for (size_t b = 0; b < 2; b++) { /* the upper edge belongs to the last bin */
+        double pass = 0.0, all = 0.0;
+        for (size_t i = 0; i < N; i++) {
+            const bool in = b == 0 ? i / 3 % 3 == 0 : i / 3 % 3 != 0;
+            all += in && labels[i] == 2;
+            pass += in && labels[i] == 2 && score[i] >= cut;
+        }
+        cr_expect_float_eq(seen[b], pass / all, TOL);
+    }
+    pq_values_free(&values);
 }
 
 Test(btag, cuts_are_the_least_that_hold_the_mistag_rate)
@@ -82,7 +273,7 @@ Test(btag, cuts_are_the_least_that_hold_the_mistag_rate)
     const pq_evaluation e      = make(0.018);
     pq_values           values = {0};
 
-    cr_assert_eq(pq_btag_evaluate(&e, 0.018, &values, NULL), PQ_OK);
+    cr_assert_eq(tag(&e, 0.018, NULL, &values, NULL), PQ_OK);
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         char   name[64];
         double cut, next = -INFINITY;
@@ -111,7 +302,7 @@ Test(btag, of_equal_scores_all_pass_or_none)
     for (size_t i = 0; i < N * 3; i++) {
         outputs[i] = 1.0F / 3.0F;
     }
-    cr_assert_eq(pq_btag_evaluate(&e, 0.018, &values, NULL), PQ_OK);
+    cr_assert_eq(tag(&e, 0.018, NULL, &values, NULL), PQ_OK);
     cr_assert_eq(value_of(&values, "btag.light.0.1.efficiency"), 0.0);
     cr_assert(isinf(value_of(&values, "btag.light.0.1.cut")));
     pq_values_free(&values);
@@ -124,16 +315,16 @@ Test(btag, refuses_what_it_cannot_mean)
     pq_values                values   = {0};
     pq_err                   err      = {0};
 
-    cr_assert_eq(pq_btag_evaluate(&e, 1.5, &values, &err), PQ_ERR_RANGE);
+    cr_assert_eq(tag(&e, 1.5, NULL, &values, &err), PQ_ERR_RANGE);
     cr_assert_str_eq(err.message, "f_c = 1.5 is not in 0..1");
     e.class_names = quarks;
     err           = (pq_err){0};
-    cr_assert_eq(pq_btag_evaluate(&e, 0.018, &values, &err), PQ_ERR_CONFIG);
+    cr_assert_eq(tag(&e, 0.018, NULL, &values, &err), PQ_ERR_CONFIG);
     e.class_names = names;
     for (size_t i = 0; i < N; i++) {
         labels[i] = labels[i] == 2 ? 0 : labels[i];
     }
     err = (pq_err){0};
-    cr_assert_eq(pq_btag_evaluate(&e, 0.018, &values, &err), PQ_ERR_CONFIG);
+    cr_assert_eq(tag(&e, 0.018, NULL, &values, &err), PQ_ERR_CONFIG);
     cr_assert_str_eq(err.message, "there are no b jets");
 }

@@ -1,0 +1,99 @@
+/**
+ * @file
+ * Jets in the order of a discriminant: cuts, and what passes them.
+ *
+ * A jet passes where D >= t, everywhere; jets of one score pass together or not at all.
+ * So a model of few distinct scores, as one of few bits, cannot reach every working
+ * point: what it does reach is reported beside it.
+ */
+#ifndef PQ_METRICS_TAGGED_H
+#define PQ_METRICS_TAGGED_H
+
+#include "metrics/flavour.h"
+#include "metrics/fraction.h"
+
+/** A jet: its discriminant, weight, flavour and number. */
+typedef struct {
+    double   score;
+    float    weight;
+    uint32_t event; /**< its number in the evaluation, or in the subset */
+    uint8_t  flavour;
+} pq_jet;
+
+/** Jets in falling order of score; owns. {0} is empty. */
+typedef struct {
+    size_t  n;
+    pq_jet *jets;               /**< [n] */
+    double  total[PQ_FLAVOURS]; /**< sum of weights of each flavour */
+    size_t  distinct;           /**< different scores */
+} pq_tagged;
+
+/**
+ * Scores and sorts the jets of an evaluation.
+ *
+ * @param[in]  e        checked
+ * @param[in]  classes  of pq_flavours_find
+ * @param[in]  signal   whose discriminant
+ * @param[in]  shares   of pq_flavour_shares_make
+ * @param[out] out      caller frees with pq_tagged_free()
+ * @param[out] err      details of a failure, or NULL
+ * @retval PQ_ERR_RANGE  More than 2^32 jets.
+ * @retval PQ_ERR_NOMEM  Out of memory.
+ * Cost: O(n) time (radix sort), 48 n bytes while it sorts, 24 n kept.
+ */
+pq_status pq_tagged_make(const pq_evaluation *e, const pq_flavours *classes,
+                         pq_flavour signal, const pq_flavour_shares *shares,
+                         pq_tagged *out, pq_err *err);
+
+/**
+ * The jets of some events, in the same order: those whose `keep` is `key`.
+ * @param[in]  all   jets of [n] events
+ * @param[in]  keep  [n], by the number of the event
+ * @param[in]  key   what is kept
+ * @param[out] out   caller frees with pq_tagged_free(); `event` stays the number in all
+ * @param[out] err   details of a failure, or NULL
+ * @retval PQ_ERR_NOMEM  Out of memory.
+ */
+pq_status pq_tagged_subset(const pq_tagged *all, const uint32_t *keep, uint32_t key,
+                           pq_tagged *out, pq_err *err);
+void      pq_tagged_free(pq_tagged *t);
+
+/** Greatest cut that lets at least so large a part of a flavour pass, 0 .. 1; rates are
+ * compared to 1e-12. NAN where the flavour has no jets. */
+double pq_tagged_cut_least(const pq_tagged *t, pq_flavour flavour, double rate);
+
+/** Least cut that lets at most so large a part pass; INFINITY where even the highest
+ * score lets more pass. NAN where the flavour has no jets. */
+double pq_tagged_cut_most(const pq_tagged *t, pq_flavour flavour, double rate);
+
+/** What passes a cut of each flavour. */
+typedef struct {
+    double      cut;
+    pq_fraction side[PQ_FLAVOURS];
+    double shift[PQ_FLAVOURS]; /**< relative error of a rate that comes from the cut's
+                                  own error, 0 where the cut is given */
+} pq_tag_point;
+
+/** At a given cut, as that of a reference. */
+void pq_tagged_at(const pq_tagged *t, double cut, pq_tag_point *out);
+
+/**
+ * At the cut of a working point: `held` is the flavour whose rate sets it, from below
+ * (efficiency) or from above (mistag). The cut has an error of its own, as the jets of
+ * that flavour are finite: half the difference of each rate between the cuts at the rate
+ * one standard error to either side; by the delta method
+ *     Var(eps_u) = eps_u (1 - eps_u) / N_u + (d eps_u / d eps_b)^2 eps_b (1 - eps_b) /
+ * N_b.
+ */
+void pq_tagged_point(const pq_tagged *t, pq_flavour held, double rate, bool at_least,
+                     pq_tag_point *out);
+
+/** Rate of a flavour at a point, and its 68.3 % Clopper-Pearson interval, widened in its
+ * logarithm by the error of the cut where `cut_error`. */
+pq_value pq_tag_rate(const pq_tag_point *p, pq_flavour flavour, bool cut_error);
+
+/** 1 / rate with the inverted interval. Where no jet passes: INFINITY, above lo at 84 %
+ * confidence, and a note. */
+pq_value pq_tag_rejection(const pq_tag_point *p, pq_flavour flavour, bool cut_error);
+
+#endif
