@@ -16,8 +16,7 @@ static pq_config_changes changes_of(const pq_args *args)
 }
 
 /* Several problems are listed, and counted in the error; one is the error itself. */
-static void list_problems(const pq_args *args, pq_status st, pq_text *problems,
-                          pq_err *err)
+static void list_problems(const char *path, pq_status st, pq_text *problems, pq_err *err)
 {
     size_t n = 0;
 
@@ -28,21 +27,27 @@ static void list_problems(const pq_args *args, pq_status st, pq_text *problems,
         pq_say_lines(stderr, problems->text);
         *err = (pq_err){0}; /* the first of them */
         (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
-                         "%s: %zu problems, listed above", pq_args_get(args, 0), n);
+                         "%s: %zu problems, listed above", path, n);
     }
     pq_text_free(problems);
 }
 
 pq_status pq_args_config(const pq_args *args, pq_config **out, pq_err *err)
 {
+    return pq_args_config_at(args, 0, out, err);
+}
+
+pq_status pq_args_config_at(const pq_args *args, size_t i, pq_config **out, pq_err *err)
+{
+    const char             *path     = pq_args_get(args, i);
     const pq_config_changes changes  = changes_of(args);
     pq_text                 problems = {0};
     pq_status               st;
 
-    PQ_CHECK(!pq_train_config_is(pq_args_get(args, 0)), PQ_ERR_CONFIG,
-             "%s is a configuration of 'pquant train'", pq_args_get(args, 0));
-    st = pq_config_read(pq_args_get(args, 0), &changes, out, &problems, err);
-    list_problems(args, st, &problems, err);
+    PQ_CHECK(!pq_train_config_is(path), PQ_ERR_CONFIG,
+             "%s is a configuration of 'pquant train'", path);
+    st = pq_config_read(path, &changes, out, &problems, err);
+    list_problems(path, st, &problems, err);
 cleanup:
     return st;
 }
@@ -55,7 +60,7 @@ pq_status pq_args_train_config(const pq_args *args, pq_train_config **out, pq_er
         pq_train_config_read(pq_args_get(args, 0), &changes,
                              pq_args_value(args, "output"), out, &problems, err);
 
-    list_problems(args, st, &problems, err);
+    list_problems(pq_args_get(args, 0), st, &problems, err);
     return st;
 }
 

@@ -21,6 +21,9 @@
 /** Reads the configuration of a sweep; all its problems go to stderr. */
 pq_status pq_args_config(const pq_args *args, pq_config **out, pq_err *err);
 
+/** The same where it is another than the first argument. */
+pq_status pq_args_config_at(const pq_args *args, size_t i, pq_config **out, pq_err *err);
+
 /** Reads the configuration of a training; all its problems go to stderr. */
 pq_status pq_args_train_config(const pq_args *args, pq_train_config **out, pq_err *err);
 

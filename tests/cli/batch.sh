@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# Texts for the engines of sites: as golden files say, and run for real by Slurm, Open MPI and GNU parallel where these
+# are installed and start: each ends with the table of one process. UPDATE=1 writes the golden files.
+. "$(dirname "$0")/common.sh"
+golden=$root/tests/cli/batch
+cd "$work" || exit 1
+stop() { for pid in "${daemons[@]}"; do kill "$pid" 2>/dev/null; done; }
+daemons=()
+trap 'stop; rm -rf "$work"' EXIT
+make_jets d.csv
+cat >c.yaml <<'END'
+schema: pquant/1
+model: {zoo: jsc-mlp}
+dataset: {file: d.csv, splits: {train: [0, 0.4], val: [0.4, 0.5], test: [0.5, 1]}}
+metrics: [accuracy, auc, size]
+pipelines:
+  reference: []
+  prune: {stages: [{prune: {target_sparsity: $s}}], sweep: {s: {linspace: [0.05, 0.95, 87]}}}
+  tuned: {stages: [{svd: {rank: 4}}, {finetune: {epochs: $e}}, {quantize: {bits: $b}}], sweep: {e: [1, 2], b: [4, 5, 6, 8]}}
+END
+cat >site.yaml <<'END'
+schema: pquant-site/1
+shards: 20
+at_once: 5
+cores: 2
+memory: 3GB
+time: 90m
+account: group_u_ATLAS.users
+flavour: longlunch
+setup: source /cvmfs/setup.sh
+program: /opt/pquant
+END
+for engine in slurm condor mpi parallel reana; do
+  "$pquant" batch $engine c.yaml -S 'seeds={base: 7}' -o out --profile site.yaml --dry-run >text 2>log || fault "$engine: $(cat log)"
+  sed -i "s#$work#/home/user#g" text
+  if [ -n "${UPDATE:-}" ]; then
+    mkdir -p "$golden" && cp text "$golden/$engine.txt"
+  else
+    diff "$golden/$engine.txt" text >log || fault "$engine: another text than tests/cli/batch/$engine.txt: $(cat log)"
+  fi
+  [ ! -e out/batch ] || fault "--dry-run wrote something"
+  "$pquant" batch $engine c.yaml -o out --shards 3 >log 2>&1 || fault "$engine: $(cat log)"
+  for file in out/batch/*.sh out/batch/*.slurm; do [ ! -e "$file" ] || bash -n "$file" || fault "$file"; done
+  rm -rf out
+done
+expect 2 "'pbs' is not one of: slurm condor mpi parallel reana" "$pquant" batch pbs c.yaml
+echo 'schema: pquant-site/1
+core: 2' >bad.yaml
+expect 2 "bad.yaml:2:1: profile: unknown key 'core'" "$pquant" batch slurm c.yaml --profile bad.yaml
+expect 2 "is no profile of a site" "$pquant" batch slurm c.yaml --profile c.yaml
+mkdir "a b" && (cd "a b" && cp ../c.yaml ../d.csv . && expect 2 "characters that job files cannot hold" "$pquant" batch slurm c.yaml --dry-run)
+
+"$pquant" run c.yaml -o whole -q >log 2>&1 || fault "run: $(tail -2 log)"
+same() { # ENGINE
+  cmp whole/table.csv "$1/table.csv" || fault "$1: another table"
+  [ "$(ls "$1/cells" | wc -l)" = 96 ] || fault "$1: $(ls "$1/cells" | wc -l) records"
+}
+if command -v mpirun >/dev/null; then
+  export MPIRUN_OPTIONS="--oversubscribe --allow-run-as-root"
+  "$pquant" batch mpi c.yaml -o mpi --shards 4 --submit >log 2>&1 || fault "mpirun: $(tail -3 log)"
+  same mpi
+else
+  echo "skipped: mpirun (no openmpi-bin)"
+fi
+if command -v parallel >/dev/null; then
+  "$pquant" batch parallel c.yaml -o par --shards 4 --submit >log 2>&1 </dev/null || fault "parallel: $(tail -3 log)"
+  same par
+else
+  echo "skipped: GNU parallel (not installed)"
+fi
+
+# Two nodes of Slurm on this machine, without systemd, control groups or a database.
+start_slurm() {
+  command -v slurmctld munged slurmd >/dev/null || { echo "no slurm-wlm"; return 1; }
+  [ "$(id -u)" = 0 ] || { echo "needs root"; return 1; }
+  local port=$((20000 + $$ % 20000)) host
+  host=$(hostname -s)
+  mkdir -p s/state s/n1 s/n2 && cp -p /etc/munge/munge.key s/munge.key 2>/dev/null || dd if=/dev/urandom of=s/munge.key bs=64 count=1 2>/dev/null
+  chmod 755 "$work" s && chmod 600 s/munge.key && chown root s/munge.key
+  munged --force --key-file="$work/s/munge.key" --socket="$work/s/munge" --pid-file="$work/s/munged.pid" --log-file="$work/s/munged.log" \
+    --seed-file="$work/s/munge.seed" || { echo "munged does not start"; return 1; }
+  daemons+=("$(cat s/munged.pid)")
+  cat >s/slurm.conf <<END
+ClusterName=test
+SlurmctldHost=$host
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket=$work/s/munge
+SlurmctldPort=$port
+SlurmctldPidFile=$work/s/ctld.pid
+SlurmdPidFile=$work/s/%n.pid
+SlurmdSpoolDir=$work/s/%n
+StateSaveLocation=$work/s/state
+SlurmctldLogFile=$work/s/ctld.log
+SlurmdLogFile=$work/s/%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+ReturnToService=2
+SchedulerType=sched/backfill
+NodeName=n1 NodeHostname=$host Port=$((port + 1)) CPUs=2 RealMemory=4000
+NodeName=n2 NodeHostname=$host Port=$((port + 2)) CPUs=2 RealMemory=4000
+PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
+END
+  export SLURM_CONF=$work/s/slurm.conf
+  slurmctld -D >s/ctld.out 2>&1 &
+  daemons+=($!)
+  for node in n1 n2; do
+    slurmd -D -N $node >s/$node.out 2>&1 &
+    daemons+=($!)
+  done
+  for _ in $(seq 100); do
+    [ "$(sinfo -h -N -o %T 2>/dev/null | grep -c idle)" = 2 ] && return 0
+    sleep 0.2
+  done
+  echo "its nodes do not come up: $(tail -2 s/ctld.out s/ctld.log s/n1.log 2>/dev/null | tr '\n' ' ')"
+  return 1
+}
+if start_slurm >why; then
+  "$pquant" batch slurm c.yaml -o slurm --shards 4 --submit >log 2>&1 || fault "sbatch: $(cat log)"
+  for _ in $(seq 300); do
+    [ -e slurm/table.csv ] && [ -z "$(squeue -h)" ] && break
+    sleep 0.2
+  done
+  [ -e slurm/table.csv ] || fault "no table: $(squeue; tail -2 slurm/batch/*.log)"
+  same slurm
+else
+  echo "skipped: Slurm ($(cat why))"
+fi
+done_testing
