@@ -39,16 +39,43 @@ static double channel_scale(const pq_weight *w, size_t o, size_t length)
     return one || q->scheme == PQ_QUANT_FIXED ? scale : 0.0;
 }
 
+/* Scale of a bias that has codes, else 0. */
+static double bias_scale(const pq_weight *bias, size_t o)
+{
+    const pq_quant *q = bias != NULL ? bias->quant : NULL;
+
+    return q != NULL && pq_quant_has_codes(q) && (double)pq_f32(bias->value)[o] != 0.0
+               ? (double)q->scale[pq_quant_index(q, &bias->value->shape, o)]
+               : 0.0;
+}
+
+/* Units of channel o's weights in which a bias with codes of its own is whole too; 0 when
+ * there are none. */
+static double bias_unit(const pq_weight *bias, double in_scale, double scale, size_t o)
+{
+    const double own = bias_scale(bias, o) / in_scale;
+    int          e;
+
+    if (own == 0.0 || fmod(own, scale) == 0.0) {
+        return scale;
+    }
+    return frexp(own, &e) == 0.5 && frexp(scale, &e) == 0.5 ? own : 0.0;
+}
+
 /* Whole numbers of channel o; a phrase on failure. */
 static const char *fill_channel(pq_units *u, const pq_weight *w, const pq_weight *bias,
                                 double in_scale, size_t o)
 {
-    const double scale = channel_scale(w, o, u->length);
+    double       scale = channel_scale(w, o, u->length);
     const float *x     = pq_f32(w->value);
     double       sum = 0.0, b = 0.0;
 
     if (scale == 0.0) {
         return "its kernel has several scales in one output channel";
+    }
+    scale = bias_unit(bias, in_scale, scale, o);
+    if (scale == 0.0) {
+        return "its bias has codes that are no multiples of the scales of its sums";
     }
     for (size_t i = o * u->length; i < (o + 1) * u->length; i++) {
         const double unit = rint((double)x[i] / scale);
@@ -56,7 +83,9 @@ static const char *fill_channel(pq_units *u, const pq_weight *w, const pq_weight
             return "its kernel is not on its grid";
         }
         if (fabs(unit) > (double)INT32_MAX) {
-            return "its widths differ by more than 32 bits in one output channel";
+            return "its widths differ by more than 32 bits in one output channel, or "
+                   "from "
+                   "its bias";
         }
         u->weight[i] = (int32_t)unit;
         u->most_weight =

@@ -310,9 +310,10 @@ static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err
 }
 
 const pq_model_format pq_model_format_keras = {
-    .name        = "keras",
-    .summary     = "model of Keras 2 or 3: .keras, HDF5 whole, or weights beside an "
-                   "architecture in JSON",
+    .name = "keras",
+    .summary =
+        "model of Keras 2 or 3, or QKeras: .keras, HDF5 whole, or weights beside an "
+        "architecture in JSON",
     .source      = "https://keras.io/guides/serialization_and_saving",
     .recognises  = recognises,
     .load        = load,

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/keras.h"
+#include "formats/qkeras.h"
 
 pq_status pq_keras_set(pq_layer *layer, const char *attribute, double value, pq_err *err)
 {
@@ -295,6 +295,9 @@ pq_status pq_keras_activation(const json_t *activation, const char *name,
 
     if (activation == NULL || json_is_null(activation)) {
         return PQ_OK;
+    }
+    if (pq_qkeras_is_quantizer(activation)) {
+        return pq_qkeras_activation(activation, name, target, err);
     }
     if (json_is_object(activation)) { /* a function by its name, or a layer */
         PQ_TRY(pq_keras_check_keys(activation, "an activation", &keys, 1, err));

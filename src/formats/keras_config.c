@@ -325,8 +325,8 @@ const pq_keras_keys pq_keras_common = {
 
 pq_status pq_keras_check_origin(const json_t *object, pq_err *err)
 {
-    const char *const own[]      = {"keras", "tf_keras", "tensorflow", "builtins"};
-    const char       *module     = pq_keras_text(object, "module", "keras");
+    const char *const own[]  = {"keras", "tf_keras", "tensorflow", "builtins", "qkeras"};
+    const char       *module = pq_keras_text(object, "module", "keras");
     const char       *registered = pq_keras_text(object, "registered_name", "");
     bool              ours       = strchr(registered, '>') == NULL;
     bool              known      = false;
@@ -338,7 +338,7 @@ pq_status pq_keras_check_origin(const json_t *object, pq_err *err)
                           (module[n] == '\0' || module[n] == '.'));
     }
     PQ_CHECK(ours && known, PQ_ERR_UNSUPPORTED,
-             "'%s' is not Keras's own (module '%s', registered as '%s')",
+             "'%s' is not of Keras or QKeras (module '%s', registered as '%s')",
              pq_keras_text(object, "class_name", ""), module, registered);
 cleanup:
     return st;

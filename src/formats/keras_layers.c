@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "formats/keras.h"
+#include "formats/qkeras.h"
 
 static pq_status pool(pq_keras_layer *k, const char *kind, pq_keras_target *target,
                       pq_err *err)
@@ -316,6 +316,8 @@ static pq_status activation_layer(pq_keras_layer *k, pq_keras_target *target, pq
 #define QUANTIZERS "lora_rank quantization_config quantization_mode"
 #define POOL       "pool_size strides padding data_format"
 
+#define RANGES "kernel_range bias_range mask"
+
 static const pq_keras_class classes[] = {
     {"InputLayer",
      0,
@@ -381,6 +383,32 @@ static const pq_keras_class classes[] = {
     {"GaussianNoise", 1, 1, identity, {NULL, "stddev seed", NULL}},
     {"ActivityRegularization", 1, 1, identity, {NULL, "l1 l2", NULL}},
     {"Identity", 1, 1, identity, {NULL, NULL, NULL}},
+    {"QDense",
+     1,
+     1,
+     pq_qkeras_dense,
+     {"units activation use_bias kernel_quantizer bias_quantizer", KERNEL, RANGES}},
+    {"QConv2D",
+     1,
+     1,
+     pq_qkeras_conv2d,
+     {"filters activation kernel_quantizer bias_quantizer " WINDOW, KERNEL, RANGES}},
+    {"QDepthwiseConv2D",
+     1,
+     1,
+     pq_qkeras_depthwise,
+     {"depth_multiplier activation depthwise_quantizer bias_quantizer " WINDOW,
+      DEPTHWISE " " BIAS, "depthwise_range bias_range"}},
+    {"QBatchNormalization",
+     1,
+     1,
+     pq_qkeras_batch_norm,
+     {"axis epsilon scale center beta_quantizer gamma_quantizer mean_quantizer "
+      "variance_quantizer",
+      NORM,
+      "renorm virtual_batch_size adjustment inverse_quantizer beta_range "
+      "gamma_range"}},
+    {"QActivation", 1, 1, activation, {"activation", NULL, NULL}},
 };
 
 pq_status pq_keras_find_class(const pq_keras_layer *k, const pq_keras_class **out,

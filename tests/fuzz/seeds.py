@@ -84,6 +84,26 @@ def keras():
              *([plain("b.json", case["model"])] if k % 2 else []))
 
 
+def quantized_keras():
+    """The shipped net as QKeras writes it: quantizers as texts and as objects."""
+    arch = json.loads((ROOT / "datasets/models/jsc-mlp.json").read_text())
+    weights = ROOT / "datasets/models/jsc-mlp.weights.h5"
+    bits = {"class_name": "quantized_bits", "config": {"bits": 6, "integer": 0, "symmetric": 0, "alpha": 1, "keep_negative": True,
+                                                       "use_stochastic_rounding": False, "qnoise_factor": 1.0},
+            "module": "qkeras.quantizers", "registered_name": "quantized_bits"}
+    for name, kernel, bias, activation in (
+            ("bits", bits, bits, "quantized_relu(6,1)"), ("auto", "quantized_bits(4,0,1,alpha='auto')", None, "quantized_tanh(6,use_real_tanh=True)"),
+            ("auto_po2", "quantized_bits(4,0,alpha='auto_po2')", "quantized_po2(4)", "quantized_relu(5,1,negative_slope=0.25)"),
+            ("binary", "binary(alpha='auto')", "quantized_bits(8,2,alpha=1)", "quantized_bits(8,3,keep_negative=False)"),
+            ("ternary", "ternary()", "ternary(alpha=0.5,threshold=0.2)", "quantized_relu(4,3,relu_upper_bound=6,is_quantized_clip=False)"),
+            ("po2", "quantized_po2(5,2,quadratic_approximation=True)", "quantized_relu_po2(4,log2_rounding='floor')", "quantized_sigmoid(6,use_real_sigmoid=1)")):
+        for layer in arch["config"]["layers"]:
+            if layer["class_name"] in ("Dense", "QDense"):
+                layer["class_name"] = "QDense"
+                layer["config"].update(kernel_quantizer=kernel, bias_quantizer=bias, activation=activation)
+        seed("keras", f"qkeras_{name}", option("arch", "b.json"), hdf5("a.h5", weights, latest=False), plain("b.json", json.dumps(arch)))
+
+
 def keras_v3():
     """Weights of Keras 3, which have places and no names, and archives of them."""
     arch = json.loads((ROOT / "datasets/models/jsc-mlp.json").read_text())
@@ -598,5 +618,5 @@ def states():
 if __name__ == "__main__":
     (WORK / "made").mkdir()
     subprocess.run([sys.argv[1], f"--make={WORK}/made"], check=True)
-    for make in (models, keras, keras_v3, state_dicts, torch, hdf5_sets, text_sets, yamls, configs, manifests, archives, results, bytes_of_hdf5, states):
+    for make in (models, keras, quantized_keras, keras_v3, state_dicts, torch, hdf5_sets, text_sets, yamls, configs, manifests, archives, results, bytes_of_hdf5, states):
         make()

@@ -476,6 +476,17 @@ def keras_model(path):
         f.attrs["model_config"] = json.dumps({"class_name": arch["class_name"], "config": arch["config"]})
 
 
+def quantized_arch(path):
+    """The architecture as QKeras writes it."""
+    arch = json.loads((ROOT / "datasets/models/jsc-mlp.json").read_text())
+    bits = {"class_name": "quantized_bits", "config": {"bits": 6, "integer": 0, "symmetric": 0, "alpha": "auto_po2", "keep_negative": True}}
+    for layer in arch["config"]["layers"]:
+        if layer["class_name"] == "Dense":
+            layer["class_name"] = "QDense"
+            layer["config"].update(kernel_quantizer=bits, bias_quantizer="quantized_po2(4)", activation="quantized_relu(6,1)")
+    path.write_text(json.dumps(arch))
+
+
 def keras_archive(path):
     """Keras 3: weights by the places of their layers, in a ZIP with their architecture."""
     arch = json.loads((ROOT / "datasets/models/jsc-mlp.json").read_text())
@@ -652,6 +663,7 @@ FORMATS = [
     ("keras.h5", "model", keras_model, change_hdf5),
     ("keras.weights.h5", "weights", copy("datasets/models/jsc-mlp.weights.h5"), change_hdf5),
     ("keras.json", "arch", copy("datasets/models/jsc-mlp.json"), change_json_file),
+    ("qkeras.json", "arch", quantized_arch, change_json_file),
     ("keras.keras", "model", keras_archive, change_archive),
     ("torch.pth", "state", legacy, change_binary),
     ("torch_zip.pth", "state", torch_zip, change_zip),

@@ -1,22 +1,12 @@
 # shellcheck shell=bash
-# Tests against other frameworks; sourced by tests/run.sh. A suite is one file *.py here: it runs with the
-# pinned packages of requirements.txt and the modules of lib/; PQUANT names the program, the working folder is
-# its own and empty. It prints `N cases, largest deviation D`, and exits with 1 when one is beyond its tolerance.
+# Tests against other frameworks; sourced by tests/run.sh. A suite is one file *.py here, or in a folder with
+# requirements of its own (keras2: what needs Keras 2): it runs with the pinned packages of requirements.txt beside
+# it and the modules of lib/; PQUANT names the program, the working folder is its own and empty. It prints
+# `N cases, largest deviation D`, and exits with 1 when one is beyond its tolerance.
 only=$1
 need python3-venv
 # shellcheck source=benchmarks/environment.sh
 . benchmarks/environment.sh
-made=0
-make_environment interop tests/interop/requirements.txt || made=$?
-if [ "$made" != 0 ]; then
-  missing() {
-    [ "$made" != 77 ] || echo "skipped: the packages of tests/interop/requirements.txt cannot be fetched: no network"
-    return "$made" # 77 is skipped, all else failed
-  }
-  step "interop environment" missing
-  finish
-  exit
-fi
 
 # suite FILE: runs it in a folder of its own.
 suite() {
@@ -27,8 +17,24 @@ suite() {
   return "$code"
 }
 
+# suites NAME FOLDER: runs all suites of a folder in an environment of that name.
+suites() {
+  local made=0 file
+  make_environment "$1" "$2/requirements.txt" || made=$?
+  if [ "$made" != 0 ]; then
+    missing() {
+      [ "$made" != 77 ] || echo "skipped: the packages of $2/requirements.txt cannot be fetched: no network"
+      return "$made" # 77 is skipped, all else failed
+    }
+    step "$1 environment" missing "$@"
+    return 0
+  fi
+  for file in "$2"/*.py; do
+    step "interop $(basename "$file" .py)" suite "$root/$file"
+  done
+}
+
 export PQUANT=$root/build/src/cli/pquant PYTHONPATH=$root/tests/interop/lib PYTHONDONTWRITEBYTECODE=1
-for file in tests/interop/*.py; do
-  step "interop $(basename "$file" .py)" suite "$root/$file"
-done
+suites interop tests/interop
+suites interop-keras2 tests/interop/keras2
 finish

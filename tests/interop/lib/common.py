@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 
 PQUANT = os.environ["PQUANT"]
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 
 def pquant(*args, code=0):
