@@ -10,7 +10,9 @@
 static const pq_option options[] = {
     {"output", 'o', "OUT", false, NULL, "where it goes"},
     {"to", 0, "FORMAT", false, NULL,
-     "pquant, keras, onnx, safetensors or npz; default by the ending of OUT"},
+     "pquant, keras, onnx, qonnx, onnx_integer, safetensors or npz; default by the "
+     "ending "
+     "of OUT"},
     {"arch", 0, "FILE", false, NULL,
      "architecture beside weights-only files: JSON of Keras, YAML of layers, or a "
      "network "

@@ -15,7 +15,7 @@
 
 static const pq_onnx_operation *const tables[] = {
     pq_onnx_linear, pq_onnx_pointwise, pq_onnx_arithmetic, pq_onnx_shapes,
-    pq_onnx_parts,  pq_onnx_pools,     pq_onnx_quantizers};
+    pq_onnx_parts,  pq_onnx_pools,     pq_onnx_quantizers, pq_onnx_of_qonnx};
 
 enum { HEAD_BYTES = 64 };
 
@@ -464,8 +464,8 @@ static void free_values(pq_onnx_import *im)
     pq_free(im->values);
 }
 
-static pq_status load_output(const char *path, const char *arch, const char *output,
-                             pq_graph **out, pq_err *err)
+pq_status pq_onnx_load_output(const char *path, const char *arch, const char *output,
+                              pq_graph **out, pq_err *err)
 {
     pq_onnx_model  model = {0};
     pq_onnx_import im    = {.model = &model};
@@ -488,9 +488,9 @@ cleanup:
     return st;
 }
 
-static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err *err)
+pq_status pq_onnx_load(const char *path, const char *arch, pq_graph **out, pq_err *err)
 {
-    return load_output(path, arch, NULL, out, err);
+    return pq_onnx_load_output(path, arch, NULL, out, err);
 }
 
 const pq_model_format pq_model_format_onnx = {
@@ -498,7 +498,7 @@ const pq_model_format pq_model_format_onnx = {
     .summary     = "ONNX graph of standard operators, opset 6 to 25",
     .source      = "onnx.ai, onnx.proto and Operators.md",
     .recognises  = recognises,
-    .load        = load,
-    .load_output = load_output,
+    .load        = pq_onnx_load,
+    .load_output = pq_onnx_load_output,
     .save        = pq_onnx_save,
 };

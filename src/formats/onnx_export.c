@@ -1,6 +1,7 @@
 /* Writes a graph as ONNX: opset 20, IR 9. */
 #include "formats/onnx_export.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,13 +12,23 @@
 
 enum { OPSET = 20, IR_VERSION = 9, MAX_BYTES = 0x7fffffff };
 
+/* hls4ml makes identifiers of C++ of the names. */
+static void make_word(const pq_onnx_export *ex, char *name)
+{
+    for (; ex->form == PQ_ONNX_AS_QONNX && name != NULL && *name != '\0'; name++) {
+        *name = isalnum((unsigned char)*name) ? *name : '_';
+    }
+}
+
 char *pq_onnx_name(pq_onnx_export *ex, const char *what)
 {
     char *name = NULL;
 
     do { /* a layer may be called anything */
         pq_free(name);
-        name = pq_format("%s:%s%zu", ex->graph->nodes[ex->at].name, what, ex->made++);
+        name = pq_format(ex->form == PQ_ONNX_AS_QONNX ? "%s_%s%zu" : "%s:%s%zu",
+                         ex->graph->nodes[ex->at].name, what, ex->made++);
+        make_word(ex, name);
     } while (name != NULL && pq_graph_find(ex->graph, name) != SIZE_MAX);
     return name;
 }
@@ -44,6 +55,11 @@ static void end_attribute(pq_onnx_export *ex, const char *name, int type, pq_tex
     a.failed = a.failed || value->failed;
     pq_text_free(value);
     pq_wire_put_message(&ex->node, 5, &a);
+}
+
+void pq_onnx_put_domain(pq_onnx_export *ex, const char *domain)
+{
+    pq_wire_put_text(&ex->node, 7, domain);
 }
 
 void pq_onnx_put_int(pq_onnx_export *ex, const char *name, int64_t value)
@@ -210,6 +226,7 @@ static pq_status put_input(pq_onnx_export *ex, pq_err *err)
     pq_status      st;
 
     PQ_STRDUP(name, n->name);
+    make_word(ex, name);
     put_port(ex, 11, name, &n->shape);
     PQ_TRY(put_scaler(ex, &name, err));
     pq_onnx_gives(ex, PQ_ONNX_OURS, name);
@@ -231,7 +248,11 @@ static pq_status put_output(pq_onnx_export *ex, pq_err *err)
     pq_status      st;
 
     ex->at = ex->graph->output;
-    name   = pq_onnx_name(ex, "output");
+    if (ex->form == PQ_ONNX_AS_QONNX && !turned && n->n_inputs > 0) {
+        put_port(ex, 12, from, &n->shape); /* hls4ml takes no Identity at the end */
+        return PQ_OK;
+    }
+    name = pq_onnx_name(ex, "output");
     PQ_CHECK(name != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
     pq_onnx_begin(ex, turned ? "Transpose" : "Identity", 1, &from, name);
     if (turned) {
@@ -293,6 +314,11 @@ static void put_model(pq_onnx_export *ex, pq_text *model)
     pq_wire_put_text(&set, 1, "");
     pq_wire_put_int(&set, 2, OPSET);
     pq_wire_put_message(model, 8, &set);
+    if (ex->form == PQ_ONNX_AS_QONNX) {
+        pq_wire_put_text(&set, 1, PQ_ONNX_QONNX_DOMAIN);
+        pq_wire_put_int(&set, 2, 1);
+        pq_wire_put_message(model, 8, &set);
+    }
     put_metadata(model, "pquant.provenance", json_incref(g->provenance));
     put_metadata(model, "pquant.class_names",
                  pq_left_texts(g->n_classes, g->class_names));
@@ -302,7 +328,13 @@ static void put_model(pq_onnx_export *ex, pq_text *model)
 
 pq_status pq_onnx_save(const pq_graph *graph, const char *path, pq_err *err)
 {
-    pq_onnx_export ex    = {.graph = graph};
+    return pq_onnx_save_as(graph, PQ_ONNX_AS_CODES, path, err);
+}
+
+pq_status pq_onnx_save_as(const pq_graph *graph, pq_onnx_form form, const char *path,
+                          pq_err *err)
+{
+    pq_onnx_export ex    = {.graph = graph, .form = form};
     pq_text        model = {0};
     pq_status      st;
 

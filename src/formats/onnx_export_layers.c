@@ -160,7 +160,8 @@ static pq_status scale(pq_onnx_export *ex, pq_err *err)
 {
     const pq_scale_params *p = node_of(ex)->layer->params;
 
-    return with_numbers(ex, "Mul", 1, &p->factor, err);
+    return p->factor == 1.0 ? identity(ex, err)
+                            : with_numbers(ex, "Mul", 1, &p->factor, err);
 }
 
 /* A constant of the channels, added to what stands for the node so far. */
@@ -186,11 +187,19 @@ static pq_status put_dense(pq_onnx_export *ex, const pq_weight *w,
 {
     const size_t     turned[] = {1, 0};
     const pq_weight *b        = pq_layer_weight(node_of(ex)->layer, "bias");
-    const bool       vector   = in_shape(ex, 0)->ndim == 1;
-    pq_tensor       *t        = NULL;
-    char            *names[2] = {NULL};
-    pq_status        st;
+    const bool       integers = pq_onnx_in_integers(ex, w);
+    const bool       vector   = in_shape(ex, 0)->ndim == 1 && !integers &&
+                        ex->form != PQ_ONNX_AS_QONNX; /* hls4ml takes MatMul alone */
+    pq_tensor *t        = NULL;
+    char      *names[2] = {NULL};
+    pq_status  st;
 
+    if (integers) {
+        PQ_TRY(pq_tensor_permute(kernel, turned, &t, err));
+        PQ_TRY(pq_onnx_begin_integers(ex, "MatMulInteger", PQ_ONNX_OURS, w, t, 1, err));
+        PQ_TRY(pq_onnx_end_integers(ex, PQ_ONNX_OURS, w, b, err));
+        goto cleanup;
+    }
     if (vector) {
         PQ_TRY(pq_onnx_put_kernel(ex, w, kernel, 0, &names[0], err));
     } else {
@@ -198,7 +207,7 @@ static pq_status put_dense(pq_onnx_export *ex, const pq_weight *w,
         PQ_TRY(pq_onnx_put_kernel(ex, w, t, 1, &names[0], err));
     }
     if (b != NULL) {
-        PQ_TRY(pq_onnx_put_floats(ex, "bias", b->value, &names[1], err));
+        PQ_TRY(pq_onnx_put_bias(ex, w, b, &names[1], err));
     }
     PQ_TRY(begin(ex, vector ? "Gemm" : "MatMul", PQ_ONNX_OURS,
                  vector && b != NULL ? 2 : 1, names, err));
@@ -252,6 +261,7 @@ static pq_status put_conv(pq_onnx_export *ex, const pq_weight *w, const pq_tenso
                           pq_err *err)
 {
     const size_t            first[]  = {0, 3, 1, 2};
+    const bool              integers = pq_onnx_in_integers(ex, w);
     const pq_layer         *layer    = node_of(ex)->layer;
     const pq_conv2d_params *p        = layer->params;
     const pq_weight        *b        = pq_layer_weight(layer, "bias");
@@ -265,15 +275,21 @@ static pq_status put_conv(pq_onnx_export *ex, const pq_weight *w, const pq_tenso
 
     PQ_TRY(pq_window_place(&p->window, in_shape(ex, 0), &window, err));
     PQ_TRY(pq_tensor_permute(kernel, first, &t, err));
-    PQ_TRY(pq_onnx_put_kernel(ex, w, t, 0, &names[0], err));
-    if (b != NULL) {
-        PQ_TRY(pq_onnx_put_floats(ex, "bias", b->value, &names[1], err));
+    if (integers) {
+        PQ_TRY(pq_onnx_begin_integers(ex, "ConvInteger", PQ_ONNX_IMAGE, w, t, 0, err));
+    } else {
+        PQ_TRY(pq_onnx_put_kernel(ex, w, t, 0, &names[0], err));
+        PQ_TRY(b != NULL ? pq_onnx_put_bias(ex, w, b, &names[1], err) : PQ_OK);
+        PQ_TRY(begin(ex, "Conv", PQ_ONNX_IMAGE, b != NULL ? 2 : 1, names, err));
     }
-    PQ_TRY(begin(ex, "Conv", PQ_ONNX_IMAGE, b != NULL ? 2 : 1, names, err));
     put_window(ex, &p->window, &window);
     pq_onnx_put_ints(ex, "dilations", 2, (const int64_t[]){p->dilation_h, p->dilation_w});
     pq_onnx_put_int(ex, "group", p->groups);
-    pq_onnx_end(ex);
+    if (integers) {
+        PQ_TRY(pq_onnx_end_integers(ex, PQ_ONNX_IMAGE, w, b, err));
+    } else {
+        pq_onnx_end(ex);
+    }
 cleanup:
     pq_tensor_free(&t);
     free_names(names, 2);

@@ -5,11 +5,16 @@
 #include "core/memory.h"
 #include "formats/onnx_export.h"
 
-/* Whether codes of a grid fit int8 or uint8 with its scales. */
-static bool has_bytes(const pq_quant *q)
+bool pq_onnx_has_bytes(const pq_quant *q)
 {
-    return q != NULL && q->scheme == PQ_QUANT_INTEGER && q->bits <= 8 &&
+    return q != NULL && pq_quant_has_codes(q) && q->bits >= 1 && q->bits <= 8 &&
            (q->axis == PQ_QUANT_PER_TENSOR || q->axis == 0);
+}
+
+/* Whether QuantizeLinear rounds and limits as a grid of activations does. */
+static bool rounds_alike(const pq_quant *q)
+{
+    return q->n == 1 && pq_quant_clips(q) && q->rounding == PQ_ROUND_RND_CONV;
 }
 
 /* Scales and zero points as constants. */
@@ -47,6 +52,33 @@ static size_t scale_index(const pq_quant *q, const pq_shape *s, size_t axis, siz
     return q->axis == PQ_QUANT_PER_TENSOR ? 0 : i / after % s->dim[axis];
 }
 
+pq_status pq_onnx_kernel_codes(const pq_quant *q, const pq_tensor *t, size_t axis,
+                               uint8_t **out, pq_err *err)
+{
+    uint8_t  *bytes = NULL;
+    pq_status st;
+
+    PQ_NEW(bytes, t->count);
+    for (size_t i = 0; i < t->count; i++) {
+        bytes[i] = (uint8_t)(uint32_t)pq_quant_code(q, scale_index(q, &t->shape, axis, i),
+                                                    pq_f32(t)[i]);
+    }
+    *out = bytes;
+cleanup:
+    return st;
+}
+
+pq_status pq_onnx_put_bias(pq_onnx_export *ex, const pq_weight *kernel,
+                           const pq_weight *bias, char **name, pq_err *err)
+{
+    if (ex->form != PQ_ONNX_AS_QONNX || kernel == NULL) {
+        return pq_onnx_put_floats(ex, "bias", bias->value, name, err);
+    }
+    return pq_onnx_has_codes(bias)
+               ? pq_onnx_quant_weight(ex, bias->quant, bias->value, 0, name, err)
+               : pq_onnx_quant_bias(ex, kernel, bias, name, err);
+}
+
 pq_status pq_onnx_put_kernel(pq_onnx_export *ex, const pq_weight *w, const pq_tensor *t,
                              size_t axis, char **name, pq_err *err)
 {
@@ -55,14 +87,13 @@ pq_status pq_onnx_put_kernel(pq_onnx_export *ex, const pq_weight *w, const pq_te
     uint8_t        *bytes = NULL;
     pq_status       st;
 
-    if (!has_bytes(q)) { /* the values lie on their grid all the same */
+    if (ex->form == PQ_ONNX_AS_QONNX && pq_onnx_has_codes(w)) {
+        return pq_onnx_quant_weight(ex, q, t, axis, name, err);
+    }
+    if (!pq_onnx_has_bytes(q)) { /* the values lie on their grid all the same */
         return pq_onnx_put_floats(ex, "kernel", t, name, err);
     }
-    PQ_NEW(bytes, t->count);
-    for (size_t i = 0; i < t->count; i++) {
-        bytes[i] = (uint8_t)(uint32_t)pq_quant_code(q, scale_index(q, &t->shape, axis, i),
-                                                    pq_f32(t)[i]);
-    }
+    PQ_TRY(pq_onnx_kernel_codes(q, t, axis, &bytes, err));
     PQ_TRY(put_steps(ex, q, q->axis == PQ_QUANT_PER_TENSOR, steps, err));
     codes = pq_onnx_name(ex, "codes");
     *name = pq_onnx_name(ex, "kernel");
@@ -104,40 +135,55 @@ cleanup:
     return st;
 }
 
-pq_status pq_onnx_put_grid(pq_onnx_export *ex, pq_err *err)
+/* QuantizeLinear and DequantizeLinear. */
+static pq_status put_codes(pq_onnx_export *ex, const pq_quant *q, const char *value,
+                           const char *out, pq_err *err)
 {
-    const pq_quant *q        = ex->graph->nodes[ex->at].quant;
-    char          **have     = ex->value[ex->at];
-    const int       layout   = have[PQ_ONNX_OURS] != NULL ? PQ_ONNX_OURS : PQ_ONNX_IMAGE;
-    const char     *value    = have[layout];
-    char           *steps[2] = {NULL}, *limited = NULL, *codes = NULL, *out = NULL;
-    pq_status       st;
+    char     *steps[2] = {NULL}, *limited = NULL, *codes = NULL;
+    pq_status st;
 
-    PQ_CHECK(has_bytes(q) && q->n == 1, PQ_ERR_UNSUPPORTED,
-             "its activations are %s of %d bits; whole numbers of up to 8 bits with one "
-             "scale are written",
-             pq_quant_scheme_names[q->scheme], q->bits);
-    if (q->bits < 8 || q->narrow) {
+    PQ_CHECK(
+        pq_onnx_has_bytes(q) && rounds_alike(q), PQ_ERR_UNSUPPORTED,
+        "its activations are %s of %d bits%s; whole numbers of up to 8 bits with one "
+        "scale, rounded half to even, are written",
+        pq_quant_scheme_names[q->scheme], q->bits,
+        rounds_alike(q) ? "" : " that round or overflow otherwise");
+    if (q->bits < 8 || q->narrow || q->overflow == PQ_OVERFLOW_SAT_SYM) {
         PQ_TRY(put_limits(ex, q, &value, &limited, err));
     }
     PQ_TRY(put_steps(ex, q, true, steps, err));
     codes = pq_onnx_name(ex, "codes");
-    out   = pq_onnx_name(ex, "");
-    PQ_CHECK(codes != NULL && out != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    PQ_CHECK(codes != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
     pq_onnx_begin(ex, "QuantizeLinear", 3,
                   (const char *const[]){value, steps[0], steps[1]}, codes);
     pq_onnx_end(ex);
     pq_onnx_begin(ex, "DequantizeLinear", 3,
                   (const char *const[]){codes, steps[0], steps[1]}, out);
     pq_onnx_end(ex);
-    pq_free(have[layout]);
-    have[layout] = out;
-    out          = NULL;
 cleanup:
     pq_free(steps[0]);
     pq_free(steps[1]);
     pq_free(limited);
     pq_free(codes);
+    return st;
+}
+
+pq_status pq_onnx_put_grid(pq_onnx_export *ex, pq_err *err)
+{
+    const pq_quant *q      = ex->graph->nodes[ex->at].quant;
+    char          **have   = ex->value[ex->at];
+    const int       layout = have[PQ_ONNX_OURS] != NULL ? PQ_ONNX_OURS : PQ_ONNX_IMAGE;
+    char           *out    = pq_onnx_name(ex, "");
+    pq_status       st;
+
+    PQ_CHECK(out != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    PQ_TRY(ex->form == PQ_ONNX_AS_QONNX
+               ? pq_onnx_quant_value(ex, q, have[layout], out, err)
+               : put_codes(ex, q, have[layout], out, err));
+    pq_free(have[layout]);
+    have[layout] = out;
+    out          = NULL;
+cleanup:
     pq_free(out);
     return st;
 }

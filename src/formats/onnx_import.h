@@ -67,7 +67,7 @@ typedef struct {
 /** Tables of operations; the last of each has no name. */
 extern const pq_onnx_operation pq_onnx_linear[], pq_onnx_pointwise[],
     pq_onnx_arithmetic[], pq_onnx_shapes[], pq_onnx_parts[], pq_onnx_pools[],
-    pq_onnx_quantizers[];
+    pq_onnx_quantizers[], pq_onnx_of_qonnx[];
 
 /** Computes a node whose inputs are constants, or that only asks for a shape.
  * @param[out] done  false: it is none of these */
@@ -160,6 +160,21 @@ bool pq_onnx_is_alone(const pq_onnx_import *im, const pq_onnx_value *v);
 pq_status pq_onnx_window(const pq_onnx_import *im, pq_layer *layer, const size_t *in,
                          const int64_t *kernel, const int64_t *dilation, size_t dims,
                          pq_err *err);
+
+/** What codes are. */
+typedef struct {
+    int  bits;
+    bool is_signed, narrow;
+} pq_onnx_codes;
+
+/** Quantizer of scales (input 1) and zero points (input 2, or none). */
+pq_status pq_onnx_make_grid(const pq_onnx_import *im, pq_onnx_codes c, int axis,
+                            pq_quant **out, pq_err *err);
+
+/** Puts activations on a grid, taken: that of their node, or of one that does nothing
+ * else. */
+pq_status pq_onnx_put_on_grid(pq_onnx_import *im, const pq_onnx_value *v, pq_quant **q,
+                              size_t *node, pq_err *err);
 
 /** Appends gamma x + beta for each channel. Takes both. */
 pq_status pq_onnx_add_affine(pq_onnx_import *im, const char *suffix, pq_tensor *gamma,

@@ -1,7 +1,7 @@
 /*
- * Grids of whole numbers: QuantizeLinear and DequantizeLinear, and QONNX's Quant.
+ * Grids of whole numbers: QuantizeLinear and DequantizeLinear.
  *
- * Source: ONNX Operators.md; QONNX's docs/qonnx-custom-ops/intquant_op.md.
+ * Source: ONNX Operators.md.
  */
 #include <math.h>
 #include <string.h>
@@ -9,13 +9,7 @@
 #include "core/memory.h"
 #include "formats/onnx_import.h"
 
-/* What codes are: their bits and sign. */
-typedef struct {
-    int  bits;
-    bool is_signed, narrow;
-} codes;
-
-static pq_status codes_of(int type, codes *out, pq_err *err)
+static pq_status codes_of(int type, pq_onnx_codes *out, pq_err *err)
 {
     pq_status st;
 
@@ -32,9 +26,8 @@ cleanup:
     return st;
 }
 
-/* Quantizer of scales (input 1) and zero points (input 2, or none). */
-static pq_status make_grid(const pq_onnx_import *im, codes c, int axis, pq_quant **out,
-                           pq_err *err)
+pq_status pq_onnx_make_grid(const pq_onnx_import *im, pq_onnx_codes c, int axis,
+                            pq_quant **out, pq_err *err)
 {
     pq_tensor *scale = NULL, *zero = NULL;
     pq_quant  *q = NULL;
@@ -67,7 +60,7 @@ cleanup:
 }
 
 /* Type of the codes: of the zero point, else `output_dtype`, else uint8. */
-static pq_status type_of_codes(const pq_onnx_import *im, codes *out, pq_err *err)
+static pq_status type_of_codes(const pq_onnx_import *im, pq_onnx_codes *out, pq_err *err)
 {
     int64_t   type;
     pq_status st;
@@ -104,14 +97,14 @@ static pq_status quantize(pq_onnx_import *im, pq_err *err)
 {
     const pq_onnx_value *v;
     pq_quant            *q = NULL;
-    codes                c;
+    pq_onnx_codes        c;
     int                  axis;
     pq_status            st;
 
     PQ_TRY(pq_onnx_active(im, 0, &v, err));
     PQ_TRY(scale_axis(im, v->ndim, &axis, err));
     PQ_TRY(type_of_codes(im, &c, err));
-    PQ_TRY(make_grid(im, c, axis, &q, err));
+    PQ_TRY(pq_onnx_make_grid(im, c, axis, &q, err));
     PQ_CHECK(q->n == 1, PQ_ERR_UNSUPPORTED,
              "activations with %zu scales; one for all is read", q->n);
     PQ_TRY(pq_onnx_give_like(im, 0, v, v->node, err));
@@ -122,14 +115,26 @@ cleanup:
     return st;
 }
 
-/* Puts activations on a grid: that of their node, or of one that does nothing else. */
-static pq_status put_on_grid(pq_onnx_import *im, const pq_onnx_value *v, bool alone,
-                             pq_quant **q, size_t *node, pq_err *err)
+/* Whether all that reads a node reads these codes; one Quantize reads the values. */
+static bool only_codes(const pq_onnx_import *im, const pq_onnx_value *v)
+{
+    size_t readers = 0;
+
+    for (size_t i = 0; i < im->model->n_names; i++) {
+        const pq_onnx_value *o = &im->values[i];
+        readers += o->active && o->node == v->node && o->quant == NULL ? o->readers : 0;
+    }
+    return readers == 1 &&
+           pq_graph_readers(im->graph, v->node) <= (im->graph->output == v->node ? 1 : 0);
+}
+
+pq_status pq_onnx_put_on_grid(pq_onnx_import *im, const pq_onnx_value *v, pq_quant **q,
+                              size_t *node, pq_err *err)
 {
     pq_status st = PQ_OK;
 
     *node = v->node;
-    if (!alone || im->graph->nodes[v->node].quant != NULL) {
+    if (!only_codes(im, v) || im->graph->nodes[v->node].quant != NULL) {
         PQ_TRY(pq_onnx_add_plain(im, "", "scale", NULL, 0.0, v->node, node, err));
     }
     PQ_TRY(pq_quant_check(*q, &im->graph->nodes[*node].shape, err));
@@ -146,32 +151,19 @@ static bool same_grid(const pq_quant *a, const pq_quant *b)
            a->is_signed == b->is_signed;
 }
 
-/* Whether all that reads a node reads these codes; one Quantize reads the values. */
-static bool only_codes(const pq_onnx_import *im, const pq_onnx_value *v)
-{
-    size_t readers = 0;
-
-    for (size_t i = 0; i < im->model->n_names; i++) {
-        const pq_onnx_value *o = &im->values[i];
-        readers += o->active && o->node == v->node && o->quant == NULL ? o->readers : 0;
-    }
-    return readers == 1 &&
-           pq_graph_readers(im->graph, v->node) <= (im->graph->output == v->node ? 1 : 0);
-}
-
 static pq_status dequantize_active(pq_onnx_import *im, const pq_onnx_value *v,
                                    pq_err *err)
 {
     pq_onnx_value like = *v;
     pq_quant     *q    = NULL;
-    codes         c    = {v->quant->bits, v->quant->is_signed, false};
+    pq_onnx_codes c    = {v->quant->bits, v->quant->is_signed, false};
     size_t        node;
     pq_status     st;
 
-    PQ_TRY(make_grid(im, c, PQ_QUANT_PER_TENSOR, &q, err));
+    PQ_TRY(pq_onnx_make_grid(im, c, PQ_QUANT_PER_TENSOR, &q, err));
     PQ_CHECK(same_grid(q, v->quant), PQ_ERR_UNSUPPORTED,
              "its scale or zero point are not those of the QuantizeLinear before it");
-    PQ_TRY(put_on_grid(im, v, only_codes(im, v), &q, &node, err));
+    PQ_TRY(pq_onnx_put_on_grid(im, v, &q, &node, err));
     like.quant = NULL;
     PQ_TRY(pq_onnx_give_like(im, 0, &like, node, err));
 cleanup:
@@ -230,7 +222,7 @@ static pq_status dequantize(pq_onnx_import *im, pq_err *err)
 {
     const pq_onnx_value *v   = &im->values[im->node->in[0]];
     pq_onnx_value        out = {0};
-    codes                c;
+    pq_onnx_codes        c;
     int                  axis;
     pq_status            st;
 
@@ -244,7 +236,7 @@ static pq_status dequantize(pq_onnx_import *im, pq_err *err)
     }
     PQ_TRY(codes_of(v->raw->type, &c, err));
     PQ_TRY(scale_axis(im, v->raw->shape.ndim, &axis, err));
-    PQ_TRY(make_grid(im, c, axis, &out.quant, err));
+    PQ_TRY(pq_onnx_make_grid(im, c, axis, &out.quant, err));
     PQ_TRY(pq_onnx_constant(im, 0, PQ_DTYPE_F32, NULL, &out.folded, err));
     PQ_TRY(multiply_out(out.quant, out.folded, err));
     PQ_TRY(pq_onnx_give(im, 0, &out, err));
@@ -254,74 +246,8 @@ cleanup:
     return st;
 }
 
-/* Axis along which a list of scales lies in a constant, or -1 for one scale. */
-static pq_status spread_axis(const pq_onnx_import *im, const pq_shape *of, int *out,
-                             pq_err *err)
-{
-    const pq_shape *s = pq_onnx_constant_shape(im, 1);
-    pq_status       st;
-
-    *out = PQ_QUANT_PER_TENSOR;
-    PQ_CHECK(s->ndim <= of->ndim, PQ_ERR_UNSUPPORTED, "its scales have more axes");
-    for (size_t d = 0; d < s->ndim; d++) {
-        PQ_CHECK(s->dim[d] == 1 || *out == PQ_QUANT_PER_TENSOR, PQ_ERR_UNSUPPORTED,
-                 "its scales differ along two axes");
-        *out = s->dim[d] != 1 ? (int)(of->ndim - s->ndim + d) : *out;
-    }
-    st = PQ_OK;
-cleanup:
-    return st;
-}
-
-/* Quant (IntQuant): (clip(round(x / scale + zero)) - zero) scale. */
-static pq_status quant(pq_onnx_import *im, pq_err *err)
-{
-    const bool           constant = pq_onnx_is_constant(im, 0);
-    const pq_onnx_value *v        = NULL;
-    pq_onnx_value        out      = {0};
-    int64_t              is_signed, narrow;
-    char                 mode[16];
-    double               bits;
-    size_t               node;
-    int                  axis = PQ_QUANT_PER_TENSOR;
-    pq_status            st;
-
-    PQ_TRY(pq_onnx_int(im->node, "signed", 1, &is_signed, err));
-    PQ_TRY(pq_onnx_int(im->node, "narrow", 0, &narrow, err));
-    PQ_TRY(pq_onnx_text(im->node, "rounding_mode", "ROUND", mode, sizeof mode, err));
-    PQ_CHECK(strcmp(mode, "ROUND") == 0, PQ_ERR_UNSUPPORTED,
-             "rounding_mode = '%s'; ROUND is read", mode);
-    PQ_TRY(pq_onnx_number(im, 3, &bits, err));
-    PQ_CHECK(bits == rint(bits) && bits >= 2.0 && bits <= 16.0, PQ_ERR_UNSUPPORTED,
-             "a width of %g bits is not in 2..16", bits);
-    PQ_CHECK(narrow == 0 || is_signed != 0, PQ_ERR_UNSUPPORTED,
-             "narrow codes without a sign are not read");
-    const codes c = {(int)bits, is_signed != 0, narrow != 0};
-    if (constant) {
-        PQ_TRY(spread_axis(im, pq_onnx_constant_shape(im, 0), &axis, err));
-        PQ_TRY(make_grid(im, c, axis, &out.quant, err));
-        PQ_TRY(pq_onnx_constant(im, 0, PQ_DTYPE_F32, NULL, &out.folded, err));
-        PQ_TRY(pq_quant_check(out.quant, &out.folded->shape, err));
-        PQ_TRY(pq_quant_apply(out.quant, out.folded, err));
-        PQ_TRY(pq_onnx_give(im, 0, &out, err));
-        return PQ_OK;
-    }
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
-    PQ_TRY(make_grid(im, c, PQ_QUANT_PER_TENSOR, &out.quant, err));
-    PQ_CHECK(out.quant->n == 1, PQ_ERR_UNSUPPORTED,
-             "activations with %zu scales; one for all is read", out.quant->n);
-    PQ_TRY(put_on_grid(im, v, only_codes(im, v), &out.quant, &node, err));
-    PQ_TRY(pq_onnx_give_like(im, 0, v, node, err));
-cleanup:
-    pq_tensor_free(&out.folded);
-    pq_quant_free(&out.quant);
-    return st;
-}
-
 const pq_onnx_operation pq_onnx_quantizers[] = {
     {"QuantizeLinear", 2, 3, quantize, "axis block_size output_dtype precision saturate"},
     {"DequantizeLinear", 2, 3, dequantize, "axis block_size output_dtype"},
-    {"Quant", 4, 4, quant, "signed narrow rounding_mode"},
-    {"IntQuant", 4, 4, quant, "signed narrow rounding_mode"},
     {0},
 };

@@ -299,6 +299,11 @@ pq_status pq_qkeras_conv2d(pq_keras_layer *k, pq_keras_target *target, pq_err *e
     return linear(k, "kernel_quantizer", pq_keras_conv2d, target, err);
 }
 
+pq_status pq_qkeras_conv1d(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
+{
+    return linear(k, "kernel_quantizer", pq_keras_conv1d, target, err);
+}
+
 pq_status pq_qkeras_depthwise(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
     return linear(k, "depthwise_quantizer", pq_keras_depthwise, target, err);

@@ -98,6 +98,7 @@ pq_status pq_qkeras_activation(const json_t *value, const char *name,
 
 pq_status pq_qkeras_dense(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
 pq_status pq_qkeras_conv2d(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
+pq_status pq_qkeras_conv1d(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
 pq_status pq_qkeras_depthwise(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
 pq_status pq_qkeras_batch_norm(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
 

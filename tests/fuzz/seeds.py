@@ -49,8 +49,10 @@ def models():
         seed("model", path.stem, hdf5("a.h5", path))
         if path.stem.startswith("scheme"):
             seed("hdf5", path.stem, hdf5("a.h5", path))
-    for path in sorted((WORK / "made/models").glob("*.onnx")):
-        seed("onnx", path.stem, plain("a.onnx", path.read_bytes()))
+    for path in sorted((WORK / "made/models").glob("*.*onnx*")):
+        data = path.read_bytes()
+        if path.suffix == ".onnx" or b"Integer" in data or b"qonnx.custom_op" in data and b"narrow" in data:
+            seed("onnx", path.stem + path.suffix.replace(".", "_"), plain("a.onnx", data))
     for path in sorted((ROOT / "datasets/models").glob("*.h5")):
         if not path.name.endswith(".weights.h5"):
             seed("model", "shipped_" + path.stem, hdf5("a.h5", path))

@@ -8,7 +8,7 @@ warnings.filterwarnings("ignore")
 import h5py
 import numpy as np
 import tensorflow as tf
-from qkeras import (QActivation, QBatchNormalization, QConv2D, QDense, QDepthwiseConv2D, quantized_bits)
+from qkeras import (QActivation, QBatchNormalization, QConv1D, QConv2D, QDense, QDepthwiseConv2D, quantized_bits)
 from tensorflow.keras import layers as L
 
 from common import ROOT, Cases
@@ -45,6 +45,7 @@ def check_weights():
         tolerance = 3e-7 if "auto" in spec.replace("auto_po2", "") or "binary" in spec else 0
         for kind, make, shape in (("dense", lambda: QDense(7, kernel_quantizer=spec, bias_quantizer=spec), (9,)),
                                   ("conv", lambda: QConv2D(5, (3, 2), kernel_quantizer=spec, bias_quantizer=spec), (3, 2, 4)),
+                                  ("rows", lambda: QConv1D(5, 2, kernel_quantizer=spec, bias_quantizer=spec), (2, 4)),
                                   ("depthwise", lambda: QDepthwiseConv2D((3, 2), depth_multiplier=2, depthwise_quantizer=spec,
                                                                          bias_quantizer=spec), (3, 2, 4))):
             net = tf.keras.Sequential([L.Input(shape), make()])
