@@ -93,7 +93,8 @@ Test(keras_config, what_is_there_and_not_understood_is_refused)
         {"Activation",
          ",\"activation\":{\"class_name\":\"function\",\"config\":\"relu\",\"registered_"
          "name\":\"my>relu\"}",
-         "'function' is not of Keras or QKeras (module 'keras', registered as 'my>relu')"},
+         "'function' is not of Keras or QKeras (module 'keras', registered as "
+         "'my>relu')"},
         {"Activation",
          ",\"activation\":{\"class_name\":\"LeakyReLU\",\"config\":{\"a\":1}}",
          "key 'a' of LeakyReLU is not known, so neither is what it computes"},
