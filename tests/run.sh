@@ -61,7 +61,7 @@ run_step() {
   printf '%-5s %-34s %4d s\n' "$(case $code in 0) echo ok ;; 77) echo skip ;; *) echo FAIL ;; esac)" \
     "$name" $((SECONDS - start))
   case $code in
-  0 | 77) grep -h -E '^skipped: |^[0-9]+ (cases, largest deviation|mutations of) ' "$log" | sort -u | sed 's/^/      /' || true ;;
+  0 | 77) grep -h -E '^\| ' "$log" || true; grep -h -E '^skipped: |^[0-9]+ (cases, largest deviation|mutations of) ' "$log" | sort -u | sed 's/^/      /' || true ;;
   *) tail -n 120 "$log" ;;
   esac
   rm -f "$log"

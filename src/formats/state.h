@@ -10,6 +10,7 @@
 #define PQ_FORMATS_STATE_H
 
 #include "graph/graph.h"
+#include "io/yaml.h"
 
 /** Schema of a YAML of layers. */
 #define PQ_STATE_SCHEMA "pquant-layers/1"
@@ -115,6 +116,11 @@ bool pq_state_is_torch(const pq_state_entry *entry);
 /** Builds the network of a YAML of layers. */
 pq_status pq_state_from_yaml(pq_state *state, const char *path, pq_graph **out,
                              pq_err *err);
+
+/** Sets an attribute of a layer from a scalar or a list of them; messages tell the place.
+ */
+pq_status pq_state_yaml_set(pq_layer *layer, const char *attribute, const pq_yaml *value,
+                            pq_err *err);
 
 /** Such a YAML with what names and shapes tell, for pq_state_from_yaml; the rest is for
  * its user to fill in, and said in comments. */

@@ -31,51 +31,7 @@ typedef struct {
 static const char *text_at(const pq_yaml *map, const char *key)
 {
     const pq_yaml *node = map != NULL ? pq_yaml_find(map, key) : NULL;
-
     return node != NULL && node->kind == PQ_YAML_SCALAR ? node->text : NULL;
-}
-
-/* "[28, 28, 1]" of a list of YAML, or the text of a scalar. */
-static pq_status value_text(const pq_yaml *node, pq_text *out, pq_err *err)
-{
-    pq_status st = PQ_OK;
-
-    if (node->kind == PQ_YAML_SCALAR) {
-        pq_text_add(out, "%s", node->text);
-    } else {
-        for (size_t i = 0; i < node->n; i++) {
-            if (node->kind != PQ_YAML_LIST || node->items[i]->kind != PQ_YAML_SCALAR) {
-                return pq_yaml_fail(node, err, PQ_ERR_CONFIG,
-                                    "a number, a text or a list of them is due here");
-            }
-            pq_text_add(out, "%s%s", i == 0 ? "[" : ", ", node->items[i]->text);
-        }
-        pq_text_add(out, "%s", node->n > 0 ? "]" : "");
-    }
-    PQ_CHECK(!out->failed && out->text != NULL, PQ_ERR_CONFIG, "%s:%zu:%zu: is empty",
-             node->file, node->line, node->column);
-cleanup:
-    return st;
-}
-
-static pq_status set(pq_layer *layer, const char *attribute, const pq_yaml *value,
-                     pq_err *err)
-{
-    pq_text   text = {0};
-    pq_err    why  = {0};
-    pq_status st;
-
-    PQ_TRY(value_text(value, &text, err));
-    st = pq_layer_set(layer, attribute, text.text, &why);
-    if (st != PQ_OK) {
-        (void)pq_yaml_fail(value, err, st, "%s: %s", layer->kind->name, why.message);
-        if (why.hint[0] != '\0') {
-            pq_err_hint(err, "%s", why.hint);
-        }
-    }
-cleanup:
-    pq_text_free(&text);
-    return st;
 }
 
 /* What a kind takes of a module. */
@@ -203,10 +159,27 @@ static pq_status inputs_of(const builder *b, const pq_yaml *of, const char **inp
     return *n > 0 ? PQ_OK : pq_yaml_fail(of, err, PQ_ERR_CONFIG, "'of' names no layer");
 }
 
-/* The name that was given, the module's, or the kind with a number. */
-static char *name_of(const builder *b, const char *kind, const pq_yaml *map)
+/* Whether a key is not the kind's, which may have a `from` of its own. */
+static bool is_ours(const pq_layer *layer, const char *key)
 {
-    const char *given = text_at(map, "name"), *from = text_at(map, "from");
+    const pq_param *own = layer->kind->params;
+
+    return (own == NULL || pq_params_find(own, key) == NULL) &&
+           (strcmp(key, "name") == 0 || strcmp(key, "from") == 0 ||
+            strcmp(key, "of") == 0);
+}
+
+/* The module whose arrays a layer takes, or NULL. */
+static const char *module_of(const pq_layer *layer, const pq_yaml *map)
+{
+    return is_ours(layer, "from") ? text_at(map, "from") : NULL;
+}
+
+/* The name that was given, the module's, or the kind with a number. */
+static char *name_of(const builder *b, const pq_layer *layer, const pq_yaml *map)
+{
+    const char *given = text_at(map, "name"), *from = module_of(layer, map);
+    const char *kind = layer->kind->name;
     from       = from != NULL && from[0] != '\0' ? from : NULL; /* of a single module */
     char *name = pq_format("%s", given != NULL ? given : from != NULL ? from : kind);
 
@@ -219,11 +192,10 @@ static char *name_of(const builder *b, const char *kind, const pq_yaml *map)
     return name;
 }
 
-static pq_status add(builder *b, const char *kind, const pq_yaml *map, pq_layer **layer,
-                     pq_err *err)
+static pq_status add(builder *b, const pq_yaml *map, pq_layer **layer, pq_err *err)
 {
-    char       *name = name_of(b, kind, map);
-    const char *from = text_at(map, "from"), *inputs[PQ_NODE_INPUTS];
+    char       *name = name_of(b, *layer, map);
+    const char *from = module_of(*layer, map), *inputs[PQ_NODE_INPUTS];
     pq_layer   *taken;
     size_t      n = 0, input;
     pq_status   st;
@@ -247,11 +219,6 @@ cleanup:
     return st;
 }
 
-static bool is_ours(const char *key)
-{
-    return strcmp(key, "name") == 0 || strcmp(key, "from") == 0 || strcmp(key, "of") == 0;
-}
-
 /* What would be passed over, or stand for something that the file does not tell. */
 static pq_status check_attributes(const pq_layer *layer, const pq_yaml *item,
                                   const pq_yaml *map, pq_err *err)
@@ -261,7 +228,7 @@ static pq_status check_attributes(const pq_layer *layer, const pq_yaml *item,
     for (size_t i = 0; map != NULL && i < map->n; i++) {
         const pq_yaml *value = map->items[i];
         const char    *key   = value->key;
-        if ((strcmp(key, "name") == 0 || strcmp(key, "from") == 0) &&
+        if (is_ours(layer, key) && strcmp(key, "of") != 0 &&
             value->kind != PQ_YAML_SCALAR) {
             return pq_yaml_fail(value, err, PQ_ERR_CONFIG, "'%s' is no text", key);
         }
@@ -309,12 +276,12 @@ static pq_status add_item(builder *b, const pq_yaml *item, pq_err *err)
         return PQ_ERR_CONFIG;
     }
     for (size_t i = 0; map != NULL && i < map->n; i++) {
-        if (!is_ours(map->items[i]->key)) {
-            PQ_TRY(set(layer, map->items[i]->key, map->items[i], err));
+        if (!is_ours(layer, map->items[i]->key)) {
+            PQ_TRY(pq_state_yaml_set(layer, map->items[i]->key, map->items[i], err));
         }
     }
     PQ_TRY(check_attributes(layer, item, map, err));
-    st = add(b, kind, map, &layer, &why);
+    st = add(b, map, &layer, &why);
     if (st != PQ_OK) {
         if (strncmp(why.message, item->file, strlen(item->file)) == 0) {
             if (err != NULL) {
@@ -337,7 +304,7 @@ static pq_status add_input(builder *b, const char *name, const pq_yaml *shape,
     pq_status st;
 
     PQ_TRY(pq_layer_create("input", &layer, err));
-    PQ_TRY(set(layer, "shape", shape, err));
+    PQ_TRY(pq_state_yaml_set(layer, "shape", shape, err));
     taken = layer;
     layer = NULL;
     st    = pq_graph_add(b->graph, name, taken, 0, NULL, &why);
