@@ -239,28 +239,43 @@ cleanup:
     return st;
 }
 
-static pq_status evaluate(const pq_evaluation *e, const pq_btag_params *p, pq_values *out,
-                          pq_err *err)
+pq_status pq_btag_jets(const pq_evaluation *e, pq_flavour signal,
+                       const pq_btag_params *params, pq_tagged *out, pq_err *err)
 {
     pq_flavours       classes;
     pq_flavour_shares shares;
     pq_tagged         jets = {0};
     pq_status         st;
 
+    PQ_TRY(pq_evaluation_check(e, err));
+    PQ_CHECK(pq_evaluation_improbable(e) == NULL, PQ_ERR_CONFIG, "b-tagging: %s",
+             pq_evaluation_improbable(e));
     PQ_TRY(pq_flavours_find(e->classes, e->class_names, &classes, err));
-    PQ_TRY(
-        pq_flavour_shares_make(&classes, PQ_FLAVOUR_B, p->f_c, p->f_tau, &shares, err));
-    PQ_TRY(pq_tagged_make(e, &classes, PQ_FLAVOUR_B, &shares, &jets, err));
-    PQ_CHECK(jets.total[PQ_FLAVOUR_B] > 0.0 && jets.total[PQ_FLAVOUR_LIGHT] > 0.0,
+    PQ_TRY(pq_flavour_shares_make(&classes, signal,
+                                  signal == PQ_FLAVOUR_B ? params->f_c : params->f_b,
+                                  params->f_tau, &shares, err));
+    PQ_TRY(pq_tagged_make(e, &classes, signal, &shares, &jets, err));
+    PQ_CHECK(jets.total[signal] > 0.0 && jets.total[PQ_FLAVOUR_LIGHT] > 0.0,
              PQ_ERR_CONFIG, "there are no %s jets",
-             jets.total[PQ_FLAVOUR_B] > 0.0 ? "light" : "b");
+             jets.total[signal] > 0.0 ? "light" : pq_flavour_name(signal));
+    *out = jets;
+    jets = (pq_tagged){0};
+cleanup:
+    pq_tagged_free(&jets);
+    return st;
+}
+
+static pq_status evaluate(const pq_evaluation *e, const pq_btag_params *p, pq_values *out,
+                          pq_err *err)
+{
+    pq_tagged jets = {0};
+    pq_status st;
+
+    PQ_TRY(pq_btag_jets(e, PQ_FLAVOUR_B, p, &jets, err));
     PQ_TRY(add_b_tagging(e, &jets, p, out, err));
     if (p->c_working_points.n > 0) {
-        PQ_CHECK(jets.total[PQ_FLAVOUR_C] > 0.0, PQ_ERR_CONFIG, "there are no c jets");
         pq_tagged_free(&jets);
-        PQ_TRY(pq_flavour_shares_make(&classes, PQ_FLAVOUR_C, p->f_b, p->f_tau, &shares,
-                                      err));
-        PQ_TRY(pq_tagged_make(e, &classes, PQ_FLAVOUR_C, &shares, &jets, err));
+        PQ_TRY(pq_btag_jets(e, PQ_FLAVOUR_C, p, &jets, err));
     }
     for (size_t i = 0; i < p->c_working_points.n; i++) {
         PQ_TRY(add_point(&jets, PQ_FLAVOUR_C, p->c_working_points.value[i], p->cut_error,
@@ -278,9 +293,6 @@ pq_status pq_btag_evaluate(const pq_evaluation *e, const pq_btag_params *params,
     pq_status      st;
 
     PQ_TRY(pq_params_default(pq_btag_table, &defaults, err));
-    PQ_TRY(pq_evaluation_check(e, err));
-    PQ_CHECK(pq_evaluation_improbable(e) == NULL, PQ_ERR_CONFIG, "b-tagging: %s",
-             pq_evaluation_improbable(e));
     PQ_TRY(evaluate(e, params != NULL ? params : &defaults, out, err));
 cleanup:
     pq_params_free(pq_btag_table, &defaults);

@@ -64,6 +64,18 @@ char *pq_btag_name(pq_flavour signal, double rate);
 pq_status pq_btag_evaluate(const pq_evaluation *e, const pq_btag_params *params,
                            pq_values *out, pq_err *err);
 
+/**
+ * The jets by D_b or D_c, with the shares of the keys.
+ * @param[in]  e       what is evaluated
+ * @param[in]  signal  PQ_FLAVOUR_B or PQ_FLAVOUR_C
+ * @param[in]  params  keys
+ * @param[out] out     caller frees with pq_tagged_free()
+ * @param[out] err     details of a failure, or NULL
+ * @retval others  As pq_btag_evaluate.
+ */
+pq_status pq_btag_jets(const pq_evaluation *e, pq_flavour signal,
+                       const pq_btag_params *params, pq_tagged *out, pq_err *err);
+
 /** Adds the values of the bins; `jets` are those of D_b. Errors as above. */
 pq_status pq_btag_add_bins(const pq_evaluation *e, const pq_tagged *jets,
                            const pq_btag_params *params, pq_values *out, pq_err *err);

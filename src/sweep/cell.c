@@ -10,6 +10,7 @@
 #include "formats/model.h"
 #include "io/hdf5.h"
 #include "lab/compress.h"
+#include "lab/pair.h"
 #include "metrics/confusion.h"
 #include "store/json.h"
 #include "store/record.h"
@@ -316,6 +317,11 @@ static pq_status evaluate(work *w, pq_err *err)
     }
     PQ_TRY(pq_dataset_split(w->data, w->cells->test, &split, err));
     PQ_TRY(pq_evaluate(w->graph, w->data, split, &options, &w->result, err));
+    if (w->cell->variant->n_stages > 0) {
+        PQ_TRY(open_teacher(w, err));
+        PQ_TRY(pq_evaluate_paired(w->teacher, w->graph, w->data, split, &options,
+                                  &w->result, err));
+    }
     if (pq_evaluates_twice(config)) {
         PQ_TRY(pq_plan_engines(w->graph, engines, &n_engines, err));
         options.predict.engine = w->second = n_engines > 1 ? engines[1] : NULL;
