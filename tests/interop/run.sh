@@ -11,6 +11,9 @@ need python3-venv
 # suite FILE: runs it in a folder of its own.
 suite() {
   local folder code=0
+  if [ -f "${1%.py}.txt" ]; then
+    make_environment "interop-$(basename "$1" .py)" "${1%.py}.txt" || return $?
+  fi
   folder=$(mktemp -d)
   (cd "$folder" && "$PYTHON" "$1") || code=$?
   rm -rf "$folder"
