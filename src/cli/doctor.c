@@ -12,6 +12,7 @@
 #include <nettle/version.h>
 #include <sqlite3.h>
 
+#include "cli/doctor_host.h"
 #include "cli/verb.h"
 #include "core/clock.h"
 #include "core/file.h"
@@ -103,6 +104,26 @@ static json_t *gather(void)
         have_program("cc"), "timing_spread", timing_spread());
 }
 
+/* What stands in the way of many processes in one folder, and of steady times. */
+static void advise_host(const json_t *facts)
+{
+    if (json_is_false(json_object_get(facts, "folder_locks"))) {
+        pq_say(stdout,
+               "advice: no locks on this file system: let one run at a time end, or "
+               "make the tables with --collect\n");
+    }
+    if (json_is_false(json_object_get(facts, "folder_links"))) {
+        pq_say(stdout,
+               "advice: no symbolic links on this file system: workers that share "
+               "the folder compute cells twice; use --shard\n");
+    }
+    if (strcmp(json_string_value(json_object_get(facts, "governor")), "powersave") == 0) {
+        pq_say(stdout,
+               "advice: the clock of the processor is saved (governor powersave): "
+               "times depend on the load\n");
+    }
+}
+
 static void advise(const json_t *facts)
 {
     const char  *wanted = pq_blas_wanted_coretype();
@@ -124,6 +145,7 @@ static void advise(const json_t *facts)
                "advice: gnuplot is missing, so reports have no plots (apt install "
                "gnuplot-nox)\n");
     }
+    advise_host(facts);
     if (spread > 0.05) {
         pq_say(stdout,
                "advice: equal work took times %.0f %% apart (middle half); "
@@ -143,6 +165,10 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_args_format(args, "table json", &format, err));
     facts = gather();
     PQ_CHECK(facts != NULL, PQ_ERR_NOMEM, "cannot gather the facts");
+    pq_doctor_host(facts);
+    if (pq_args_count(args) > 0) {
+        PQ_TRY(pq_doctor_folder(pq_args_get(args, 0), facts, err));
+    }
     if (strcmp(format, "json") == 0) {
         (void)pq_say_json(facts);
     } else {
@@ -166,9 +192,11 @@ cleanup:
 const pq_verb pq_verb_doctor = {
     .name = "doctor",
     .summary =
-        "what this machine and build can do: CPU, BLAS kernels, libraries, timing noise",
-    .arguments = "",
+        "what this machine and build can do: CPU, BLAS kernels, libraries, timing noise; "
+        "and whether a folder of results has locks and links",
+    .arguments = "[DIR]",
+    .max_args  = 1,
     .options   = options,
-    .example   = "pquant doctor",
+    .example   = "pquant doctor /eos/user/m/me/results",
     .run       = run,
 };
