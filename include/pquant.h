@@ -382,6 +382,13 @@ PQUANT_API pquant_model *pquant_finetune(const pquant_model   *model,
 PQUANT_API pquant_model *pquant_distill(const pquant_model *model, const char *parameters,
                                         const pquant_options *options);
 
+/**
+ * The methods and their parameters, {"svd": {"summary": "…", "parameters": {"rank":
+ * {"help": "…", "default": null}, …}}, …}, as JSON.
+ * @return a text that the caller frees with pquant_text_free(), or NULL
+ */
+PQUANT_API char *pquant_methods(void);
+
 /** One number with its one-sigma interval. */
 typedef struct {
     const char *name; /**< "accuracy", "auc.macro", "stored_bytes", …; valid while the

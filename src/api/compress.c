@@ -1,7 +1,10 @@
 /* Compressing and training, with events of files or arrays. */
 #include "api/inside.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include <jansson.h>
 
 #include "core/memory.h"
 #include "core/text.h"
@@ -109,4 +112,39 @@ pquant_model *pquant_distill(const pquant_model *model, const char *parameters,
                              const pquant_options *options)
 {
     return one_stage(model, "distill", parameters, options);
+}
+
+static json_t *parameters_json(const pq_method *method)
+{
+    json_t *json = json_object();
+
+    for (const pq_param *row = method->params; row != NULL && row->name != NULL; row++) {
+        (void)json_object_set_new(
+            json, row->name,
+            json_pack("{s:s, s:s?}", "help", row->help, "default", row->fallback));
+    }
+    return json;
+}
+
+char *pquant_methods(void)
+{
+    pq_err   *err  = pq_api_begin();
+    json_t   *json = json_object();
+    char     *text = NULL, *out = NULL;
+    pq_status st;
+
+    for (size_t i = 0; pq_methods[i] != NULL; i++) {
+        (void)json_object_set_new(json, pq_methods[i]->name,
+                                  json_pack("{s:s, s:o}", "summary",
+                                            pq_methods[i]->summary, "parameters",
+                                            parameters_json(pq_methods[i])));
+    }
+    text = json_dumps(json, JSON_COMPACT);
+    PQ_CHECK(text != NULL, PQ_ERR_NOMEM, "cannot write JSON");
+    PQ_STRDUP(out, text);
+cleanup:
+    (void)st;
+    json_decref(json);
+    free(text);
+    return out;
 }

@@ -40,4 +40,5 @@ suites() {
 export PQUANT=$root/build/src/cli/pquant PYTHONPATH=$root/tests/interop/lib PYTHONDONTWRITEBYTECODE=1
 suites interop tests/interop
 suites interop-keras2 tests/interop/keras2
+step "interop python" tests/python/run.sh
 finish

@@ -1,0 +1,115 @@
+"""Numbers of models on events, and on the clock."""
+from __future__ import annotations
+
+from typing import Any
+
+from ._call import ConfigError, Options, check, ffi, given, lib, run, text
+from ._events import Data, data_of, shape_of
+from ._numbers import Latency, Number
+from .frameworks import Converted, convert
+
+
+class Metrics(dict):
+    """{name: Number}; metrics.accuracy and metrics["auc.macro"] alike."""
+
+    def __getattr__(self, name: str) -> Number:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><td>{k}</td><td>{v!r}</td></tr>" for k, v in self.items())
+        return f"<table><tr><th>metric</th><th>value</th></tr>{rows}</table>"
+
+
+def _read(c) -> Metrics:
+    out = Metrics()
+    for i in range(lib.pquant_metrics_count(c)):
+        m = lib.pquant_metrics_get(c, i)
+        name = text(m.name)
+        out[name] = Number(m.value, m.lo, m.hi, text(m.unit), name)
+    return out
+
+
+def _source(model: Any, events: Any, input_shape=None) -> Converted:
+    return model if isinstance(model, Converted) else convert(model, input_shape or shape_of(events))
+
+
+def _evaluate(source: Converted, data: Data, how, engine, threads, progress) -> Metrics:
+    options = Options(engine=engine, threads=threads, progress=progress)
+    c = ffi.gc(run(options, lambda: given(how(options)), lib.pquant_metrics_free), lib.pquant_metrics_free)
+    return _read(c)
+
+
+def evaluate_model(model: Any, loader: Any, *, engine: str | None = None, threads: int = 0, progress=None,
+                   input_shape=None, classes=None) -> Metrics:
+    """Every metric with its interval: accuracy, AUC, log loss, stored bytes, MACs, …, as `pquant model eval` gives them.
+
+    loader: a loader, (x, y), or "file.h5:split"; classes: names of the outputs where neither model nor file has any.
+    """
+    source = _source(model, loader, input_shape)
+    data = data_of(loader, source.model, source.channels_first, name="test", classes=classes)
+    return _evaluate(source, data, lambda o: lib.pquant_evaluate_with(source.model.c, data.c, o.c), engine, threads,
+                     progress)
+
+
+def evaluate(model: Any, loader: Any, **options: Any) -> Number:
+    """Accuracy, 0 .. 1: a float that also carries its one-sigma interval (`.lo`, `.hi`)."""
+    metrics = evaluate_model(model, loader, **options)
+    if "accuracy" not in metrics:
+        raise ConfigError("the model's outputs decide for no class, so there is no accuracy",
+                          hint="evaluate_model gives what there is")
+    return metrics["accuracy"]
+
+
+def _flavours(source: Converted, data, classes):
+    if classes is not None or isinstance(data, (Data, str)) or hasattr(data, "__fspath__"):
+        return classes
+    if source.model.classes:
+        return None
+    width = source.model.output_shape[-1]
+    usual = ["light", "c", "b", "tau"]
+    if width not in (3, 4):
+        raise ConfigError(f"b-tagging needs the classes light, c, b (and tau), but the model has {width} outputs",
+                          hint="give classes=[…] in the order of the outputs")
+    return usual[:width]
+
+
+def btag(source: Converted, loader: Any, *, f_c: float = 0.018, classes=None, engine=None, threads: int = 0) -> Metrics:
+    """b efficiency at mistag rates of 10, 1 and 0.1 % of light and c."""
+    names = _flavours(source, loader, classes)
+    data = data_of(loader, source.model, source.channels_first, name="test", classes=names)
+    own = source.model
+    if names is not None and own.classes != names:
+        own = own.with_weights({})
+        own.set_classes(names)
+    return _evaluate(source, data, lambda o: lib.pquant_evaluate_btag(own.c, data.c, f_c, o.c), engine, threads, None)
+
+
+def evaluate_b_tagging(original: Any, compressed: Any, loader: Any, *, f_c: float = 0.018, classes=None,
+                       **options: Any) -> dict[str, Any]:
+    """b-tagging of two models on the same jets.
+
+    Gives {"original": metrics, "compressed": metrics, "b_tag_efficiency": {"original": …, "compressed": …}, "ratio": …};
+    the efficiency is that at 1 % mistag of light. classes: order of the outputs; else the file's or the model's own, else
+    light, c, b (, tau).
+    """
+    out: dict[str, Any] = {}
+    for name, model in (("original", original), ("compressed", compressed)):
+        out[name] = btag(_source(model, loader), loader, f_c=f_c, classes=classes, **options)
+    at = "btag.light.0.01.efficiency"
+    out["b_tag_efficiency"] = {name: out[name][at] for name in ("original", "compressed")}
+    before = float(out["original"][at])
+    out["ratio"] = float(out["compressed"][at]) / before if before > 0 else float("nan")
+    return out
+
+
+def measure_latency(model: Any, batch: int = 1, *, engine: str | None = None, threads: int = 1, input_shape=None) -> Latency:
+    """Nanoseconds of one event (or of a batch) on the fastest engine, on this machine, now."""
+    source = model if isinstance(model, Converted) else convert(model, input_shape)
+    options, out = Options(engine=engine, threads=threads), ffi.new("pquant_timing *")
+    run(options, lambda: check(lib.pquant_latency(source.model.c, batch, options.c, out)), lambda made: None)
+    return Latency(1e9 * out.p50_s, p90=1e9 * out.p90_s, p99=1e9 * out.p99_s, p999=1e9 * out.p999_s,
+                   chain=1e9 * out.chain_s, throughput=1e9 * out.throughput_s, engine=text(out.engine), batch=batch,
+                   noisy=bool(out.noisy), why=text(out.why))

@@ -1,0 +1,168 @@
+"""Events: of files, of arrays, of loaders."""
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ._call import ConfigError, ShapeError, check, ffi, given, lib, text
+from ._model import Model, as_numpy, describe_array
+
+
+class Data:
+    """Events with labels, opened or borrowed; `len(data)` events of `data.shape`."""
+
+    def __init__(self, c, keep=()):
+        self.c = ffi.gc(given(c), lib.pquant_data_close)
+        self._keep = keep
+
+    @classmethod
+    def open(cls, spec) -> Data:
+        """"FILE[:SPLIT]" in any layout that `pquant data info` reads; read in pieces, when they are needed."""
+        return cls(lib.pquant_data_open(os.fspath(spec).encode()))
+
+    @classmethod
+    def of_arrays(cls, splits, classes=None) -> Data:
+        """splits: [(name, x [n, …], y [n] or None, weight [n] or None), …]; arrays are borrowed, not copied."""
+        c, keep = ffi.new("pquant_events[]", len(splits)), []
+        for i, (name, x, y, weight) in enumerate(splits):
+            keep += [ffi.new("char[]", name.encode()), x, y, weight]
+            c[i].name = keep[-4]
+            describe_array(x, c[i].x)
+            for array, field in ((y, c[i].y), (weight, c[i].weight)):
+                if array is not None:
+                    describe_array(array, field)
+        names = ",".join(map(str, classes)).encode() if classes is not None else ffi.NULL
+        return cls(lib.pquant_data_create(len(splits), c, names), keep)
+
+    def __len__(self) -> int:
+        return lib.pquant_data_events(self.c)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one event; images are (height, width, channels)."""
+        dims = ffi.new("size_t[8]")
+        return tuple(dims[i] for i in range(lib.pquant_data_shape(self.c, dims)))
+
+    @property
+    def classes(self) -> list[str]:
+        return [text(lib.pquant_data_class(self.c, i)) for i in range(lib.pquant_data_classes(self.c))]
+
+    def read(self, first: int = 0, n: int | None = None):
+        """x float32 [n, …] as the file has it, and labels y int32 [n]."""
+        import numpy as np
+        n = len(self) - first if n is None else n
+        x, y = np.empty((n, *self.shape), np.float32), np.empty(n, np.int32)
+        check(lib.pquant_data_read(self.c, first, n, ffi.cast("float *", x.ctypes.data),
+                                   ffi.cast("int32_t *", y.ctypes.data)))
+        return x, y
+
+
+def _labels(y):
+    import numpy as np
+    y = as_numpy(y)
+    if y.ndim == 2 and y.shape[1] > 1:
+        y = y.argmax(1)
+    y = y.reshape(-1) if y.ndim == 2 else y
+    if y.ndim != 1:
+        raise ShapeError(f"labels are {list(y.shape)}, not one number an event, or one 1 among zeros", "shape")
+    if y.dtype.kind == "f" and not np.all(y == np.floor(y)):
+        raise ShapeError(f"label {y[y != np.floor(y)][0]} is no class", "range")
+    return y.astype(np.uint8) if y.dtype.kind == "b" else y if y.dtype.name in ("int64", "int32", "uint8") else \
+        y.astype(np.int64)
+
+
+def _values(x, channels_first: bool):
+    import numpy as np
+    x = as_numpy(x)
+    if x.dtype.name not in ("float32", "float64") and x.dtype.kind in "fb":
+        x = x.astype(np.float32)
+    x = x.reshape(-1, 1) if x.ndim == 1 else x
+    return np.moveaxis(x, 1, -1) if channels_first and x.ndim == 4 else x
+
+
+def batches(events):
+    """(x, y or None) of a loader, as NumPy arrays."""
+    for batch in events:
+        if isinstance(batch, dict):
+            raise ConfigError(f"batches are dicts of {', '.join(map(str, batch))}; give (x, y)")
+        if not isinstance(batch, (tuple, list)):
+            yield as_numpy(batch), None
+        else:
+            yield as_numpy(batch[0]), _labels(batch[1]) if len(batch) > 1 and batch[1] is not None else None
+
+
+def _is_pair(events) -> bool:
+    return isinstance(events, (tuple, list)) and len(events) in (2, 3) and all(
+        hasattr(e, "shape") and hasattr(e, "dtype") for e in events[:2])
+
+
+def arrays_of(events):
+    """x, y (or None), weight (or None) in memory."""
+    import numpy as np
+    if isinstance(events, Data):
+        return (*events.read(), None)
+    if _is_pair(events):
+        weight = as_numpy(events[2]).astype(np.float32) if len(events) > 2 else None
+        return as_numpy(events[0]), _labels(events[1]), weight
+    if hasattr(events, "shape") and hasattr(events, "dtype"):
+        return as_numpy(events), None, None
+    if not hasattr(events, "__iter__"):
+        raise ConfigError(f"a {type(events).__name__} is no events: give a loader, (x, y), or \"file.h5:split\"")
+    xs, ys = [], []
+    for x, y in batches(events):
+        xs.append(x)
+        ys.append(y)
+    if not xs:
+        raise ConfigError("the loader gave no batch", hint="an iterator that was used up is empty: give the loader itself")
+    return np.concatenate(xs), None if any(y is None for y in ys) else np.concatenate(ys), None
+
+
+def _class_names(model: Model | None, classes):
+    if classes is not None:
+        return list(classes)
+    if model is None:
+        return None
+    if model.classes:
+        return model.classes
+    shape = model.output_shape
+    width = shape[-1] if shape else 1
+    return [str(i) for i in range(max(width, 2))]
+
+
+def data_of(events, model: Model | None = None, channels_first: bool = False, name: str = "train", validation=None,
+            classes=None) -> Data:
+    """Data of anything that holds events; what is no file is borrowed, or gathered from its batches."""
+    if isinstance(events, Data):
+        return events
+    if isinstance(events, (str, os.PathLike)):
+        return Data.open(events)
+    splits = []
+    for split, source in ((name, events), ("val", validation)):
+        if source is None:
+            continue
+        x, y, weight = arrays_of(source if not isinstance(source, (str, os.PathLike)) else Data.open(source))
+        splits.append((split, _values(x, channels_first), y, weight))
+    return Data.of_arrays(splits, _class_names(model, classes))
+
+
+def shape_of(events) -> tuple[int, ...] | None:
+    """Shape of one event, by looking at the first."""
+    if events is None:
+        return None
+    if isinstance(events, (str, os.PathLike)):
+        return Data.open(events).shape
+    if isinstance(events, Data):
+        return events.shape
+    if _is_pair(events):
+        return tuple(events[0].shape[1:])
+    if hasattr(events, "shape") and hasattr(events, "dtype"):
+        return tuple(events.shape[1:])
+    if hasattr(events, "element_spec"):
+        spec = events.element_spec
+        return tuple((spec[0] if isinstance(spec, tuple) else spec).shape[1:])
+    if iter(events) is events:
+        return None
+    first: Any = next(iter(events), None)
+    if first is None:
+        return None
+    return tuple((first[0] if isinstance(first, (tuple, list)) else first).shape[1:])

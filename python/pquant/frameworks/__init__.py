@@ -1,0 +1,123 @@
+"""Which framework a model is of, and the way from it to pquant and back. Frameworks are imported only when needed."""
+from __future__ import annotations
+
+import sys
+from typing import Any, Callable
+
+from .._call import ConfigError, UnsupportedError
+from .._model import Model
+
+
+class Converted:
+    """A model in pquant's form, and what makes models of the caller's framework of others like it."""
+
+    def __init__(self, model: Model, back: Callable[[Model], Any], channels_first: bool = False):
+        self.model, self.back, self.channels_first = model, back, channels_first
+
+
+def _is(name: str, cls: str, obj) -> bool:
+    """Whether an object is of a class of a module that is imported already; nothing is imported."""
+    module = sys.modules.get(name)
+    kind = getattr(module, cls, None) if module is not None else None
+    return kind is not None and isinstance(obj, kind)
+
+
+def _needs_shape(what: str):
+    return ConfigError(f"the shape of one event cannot be told from {what}",
+                       hint="give events, or input_shape=(…), images of torch as (channels, height, width)")
+
+
+def _torch(module, shape) -> Converted:
+    from . import torch_out
+    if isinstance(module, torch_out.Network):
+        model = module.pquant
+    else:
+        from . import torch_in
+        shape = shape or torch_in.guess_shape(module)
+        if shape is None:
+            raise _needs_shape("the module")
+        model = torch_in.to_model(module, tuple(shape))
+    training = next(module.parameters(), None)
+    device = training.device if training is not None else "cpu"
+    return Converted(model, lambda m: torch_out.from_model(m).to(device), True)
+
+
+def _keras(network) -> Converted:
+    from . import keras_in, keras_out
+    return Converted(keras_out.to_model(network) or keras_in.to_model(network), keras_out.from_model)
+
+
+def _first_features(module):
+    """Features that the first nnx.Linear takes, or None."""
+    from flax import nnx
+    for _, node in nnx.iter_graph(module):
+        if isinstance(node, nnx.Conv):
+            return None
+    linears = [node for _, node in nnx.iter_graph(module) if isinstance(node, nnx.Linear)]
+    widths = [m.in_features for m in linears]
+    outs = [m.out_features for m in linears]
+    first = [w for w in widths if w not in outs]
+    return (first[0],) if first else ((widths[0],) if widths else None)
+
+
+def _nnx(module, shape) -> Converted:
+    from flax import nnx
+
+    from . import jax_in, jax_out
+    shape = shape or _first_features(module)
+    if shape is None:
+        raise _needs_shape("the module")
+    graph, state = nnx.split(module)
+    still = nnx.merge(graph, state)
+    still.eval()
+    return Converted(jax_in.to_model(lambda x: still(x), shape), jax_out.from_model)
+
+
+def _linen(module, variables, shape) -> Converted:
+    from . import jax_in, jax_out
+    if shape is None:
+        raise _needs_shape("a linen module")
+    variables = variables if isinstance(variables, dict) and "params" in variables else {"params": variables}
+    return Converted(jax_in.to_model(lambda x: module.apply(variables, x), shape), jax_out.from_model)
+
+
+def _function(function, parameters, shape) -> Converted:
+    from . import jax_in, jax_out
+    if isinstance(function, jax_out.Function):
+        return Converted(jax_out.to_model(function, parameters), jax_out.from_model)
+    if shape is None:
+        raise _needs_shape("a function")
+    return Converted(jax_in.to_model(lambda x: function(parameters, x), shape), jax_out.from_model)
+
+
+def convert(model, input_shape=None) -> Converted:
+    """Takes a pquant.Model, a torch module, a Keras 3 model, a Flax nnx module, a bound linen module, or a pair of a
+    linen module and its variables or of a JAX function(parameters, x) and its parameters."""
+    shape = tuple(int(d) for d in input_shape) if input_shape is not None else None
+    if isinstance(model, Model):
+        return Converted(model, lambda m: m)
+    if isinstance(model, (str, bytes)) or hasattr(model, "__fspath__"):
+        return Converted(Model.load(model), lambda m: m)
+    if _is("keras", "Model", model):
+        return _keras(model)
+    if _is("torch.nn", "Module", model):
+        return _torch(model, shape)
+    if _is("flax.nnx", "Module", model):
+        return _nnx(model, shape)
+    if _is("flax.linen", "Module", model):
+        if model.scope is None:
+            raise ConfigError("a linen module has no parameters of its own", hint="give (module, variables), or "
+                              "module.bind(variables)")
+        unbound, variables = model.unbind()
+        return _linen(unbound, variables, shape)
+    if isinstance(model, tuple) and len(model) == 2:
+        if _is("flax.linen", "Module", model[0]):
+            return _linen(*model, shape)
+        if callable(model[0]):
+            return _function(*model, shape)
+    raise UnsupportedError(f"a {type(model).__module__}.{type(model).__qualname__} is no model that pquant takes",
+                           "unsupported", "give a torch.nn.Module, a Keras 3 model, a Flax module, (function, parameters) "
+                           "of JAX, a pquant.Model, or a path")
+
+
+__all__ = ["Converted", "convert"]

@@ -1,0 +1,325 @@
+"""Flax modules and JAX functions to a pquant model, from the jaxpr: one rule a primitive."""
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+from .._model import Model
+from .onnx import Graph, Value
+from .place import refuse
+
+#: events of the traced batch, a number that no other axis is likely to have
+_BATCH = 7
+
+
+class Importer:
+    """Values that do not depend on the input are arrays. Every value that does has the batch on axis 0."""
+
+    def __init__(self, event_shape):
+        self.graph = Graph("pquant")
+        self.input = self.graph.input("input", event_shape)
+        self.input.shape = (_BATCH, *event_shape)
+        self.trace, self.count = None, 0
+        self.source: dict[str, tuple] = {}
+
+    def refuse(self, name, why="", hint=""):
+        return refuse(name, "", self.trace, why, hint)
+
+    def emit(self, op, inputs, shape, name="", **attributes):
+        return self.graph.add(op, inputs, shape, name or f"{op.lower()}", **attributes)
+
+    def layer(self, what):
+        self.count += 1
+        return f"{what}{self.count}"
+
+
+def _floats(v):
+    return v if isinstance(v, Value) else np.asarray(v, np.float32)
+
+
+def _binary(op):
+    def rule(i, a, p, s):
+        a = [_floats(v) for v in a]
+        return _sum(i, a, s) if op == "Add" else i.emit(op, a, s)
+    return rule
+
+
+def _sum(i, a, s):
+    """A bias behind a product belongs to it: the reader puts both together."""
+    return i.emit("Add", a, s)
+
+
+def _dot(i, a, p, s):
+    (left, right), (batch_left, batch_right) = p["dimension_numbers"]
+    x, w = a
+    if isinstance(w, Value) or not isinstance(x, Value):
+        raise i.refuse("dot_general", "a product of activations" if isinstance(x, Value) else "a constant on the left")
+    if batch_left or tuple(left) != (len(x.shape) - 1,):
+        raise i.refuse("dot_general", "over other axes than the last")
+    w = np.moveaxis(np.asarray(w, np.float32), right[0], 0)
+    tail = w.shape[1:]
+    out = i.emit("MatMul", [x, w.reshape(w.shape[0], -1)], (*x.shape[:-1], int(np.prod(tail))), i.layer("dense"))
+    return out if len(tail) == 1 else i.emit("Reshape", [out, np.asarray([0, *s[1:]], np.int64)], s)
+
+
+def _images(i, x, run, s):
+    """Runs an operator of ONNX on channels first."""
+    n = len(x.shape)
+    first = (0, n - 1, *range(1, n - 1))
+    last = (0, *range(2, n), 1)
+    x = i.emit("Transpose", [x], tuple(x.shape[d] for d in first), perm=list(first))
+    return i.emit("Transpose", [run(x, tuple(s[d] for d in first))], s, perm=list(last))
+
+
+def _conv(i, a, p, s):
+    x, w = a
+    d = p["dimension_numbers"]
+    n = len(x.shape) - 2
+    if isinstance(w, Value) or tuple(d.lhs_spec) != (0, n + 1, *range(1, n + 1)) or tuple(d.out_spec) != tuple(d.lhs_spec):
+        raise i.refuse("conv_general_dilated", "other than channels last", "use NHWC")
+    if any(v != 1 for v in p["lhs_dilation"]) or p["batch_group_count"] != 1:
+        raise i.refuse("conv_general_dilated", "transposed")
+    w = np.transpose(np.asarray(w, np.float32), d.rhs_spec)  # [out, in / groups, …]
+    pads = [v[0] for v in p["padding"]] + [v[1] for v in p["padding"]]
+    return _images(i, x, lambda v, t: i.emit(
+        "Conv", [v, w], t, i.layer("conv"), strides=list(p["window_strides"]), dilations=list(p["rhs_dilation"]),
+        group=int(p["feature_group_count"]), kernel_shape=list(w.shape[2:]), pads=[int(v) for v in pads]), s)
+
+
+def _pool(op):
+    def rule(i, a, p, s):
+        x, size = a[0], p["window_dimensions"]
+        if size[0] != 1 or size[-1] != 1 or any(v != 1 for v in (*p["base_dilation"], *p["window_dilation"])):
+            raise i.refuse("reduce_window", "over events or channels, or dilated")
+        pads = [v[0] for v in p["padding"][1:-1]] + [v[1] for v in p["padding"][1:-1]]
+        how = {"kernel_shape": list(size[1:-1]), "strides": list(p["window_strides"][1:-1]), "pads": [int(v) for v in pads]}
+        more = {} if op == "MaxPool" else {"count_include_pad": 1}
+        out = _images(i, x, lambda v, t: i.emit(op, [v], t, **how, **more), s)
+        if op == "MaxPool":
+            return out
+        return i.emit("Mul", [out, np.float32(np.prod(size))], s)
+    return rule
+
+
+def _reshape(i, a, p, s):
+    if s[0] != _BATCH:
+        raise i.refuse("reshape", "it mixes events")
+    return i.emit("Reshape", [a[0], np.asarray([0, *s[1:]], np.int64)], s)
+
+
+def _broadcast(i, a, p, s):
+    x, axes = a[0], p["broadcast_dimensions"]
+    shape = [1] * len(s)
+    for k, axis in enumerate(axes):
+        shape[axis] = x.shape[k]
+    if tuple(shape) == tuple(x.shape):
+        return x
+    if shape[0] != _BATCH:
+        raise i.refuse("broadcast_in_dim", "of what has no events")
+    return i.emit("Reshape", [x, np.asarray([0, *shape[1:]], np.int64)], shape)
+
+
+def _reduce(op):
+    def rule(i, a, p, s):
+        axes = [int(v) for v in p["axes"]]
+        if 0 in axes:
+            raise i.refuse(op, "over the events of a batch")
+        x = a[0]
+        kept = i.emit("ReduceMax" if op == "max" else "ReduceMean", [x, np.asarray(axes, np.int64)], s, keepdims=0)
+        if op == "sum":
+            return i.emit("Mul", [kept, np.float32(np.prod([x.shape[v] for v in axes]))], s)
+        return kept
+    return rule
+
+
+def _power(i, a, p, s):
+    if not 1 <= p["y"] <= 4:
+        raise i.refuse("integer_pow", f"to the power {p['y']}")
+    out = a[0]
+    for _ in range(p["y"] - 1):
+        out = i.emit("Mul", [out, a[0]], s)
+    return out
+
+
+def _concat(i, a, p, s):
+    return i.emit("Concat", [_floats(v) for v in a], s, axis=int(p["dimension"]))
+
+
+def _pad(i, a, p, s):
+    if any(c for _, _, c in p["padding_config"]):
+        raise i.refuse("pad", "between items")
+    ends = [lo for lo, _, _ in p["padding_config"]] + [hi for _, hi, _ in p["padding_config"]]
+    return i.emit("Pad", [a[0], np.asarray(ends, np.int64), np.asarray(a[1], np.float32)], s)
+
+
+def _slice(i, a, p, s):
+    x, out = a[0], a[0]
+    for axis, (start, end) in enumerate(zip(p["start_indices"], p["limit_indices"])):
+        step = p["strides"][axis] if p["strides"] is not None else 1
+        if (start, end, step) != (0, x.shape[axis], 1):
+            shape = (*out.shape[:axis], s[axis], *out.shape[axis + 1:])
+            out = i.emit("Slice", [out] + [np.asarray([v], np.int64) for v in (start, end, axis, step)], shape)
+    return out
+
+
+def _unary(op, **attributes):
+    return lambda i, a, p, s: i.emit(op, [a[0]], s, **attributes)
+
+
+def _same(i, a, p, s):
+    return a[0]
+
+
+_RULES = {
+    "dot_general": _dot, "conv_general_dilated": _conv, "add": _binary("Add"), "sub": _binary("Sub"),
+    "add_any": _binary("Add"), "mul": _binary("Mul"), "div": _binary("Div"), "max": _binary("Max"), "min": _binary("Min"),
+    "tanh": _unary("Tanh"), "logistic": _unary("Sigmoid"), "reshape": _reshape, "broadcast_in_dim": _broadcast,
+    "transpose": lambda i, a, p, s: i.emit("Transpose", [a[0]], s, perm=[int(v) for v in p["permutation"]]),
+    "squeeze": _reshape, "expand_dims": _reshape, "reduce_window_max": _pool("MaxPool"),
+    "reduce_window_sum": _pool("AveragePool"), "reduce_max": _reduce("max"), "reduce_sum": _reduce("sum"),
+    "concatenate": _concat, "pad": _pad, "slice": _slice, "integer_pow": _power,
+    "neg": lambda i, a, p, s: i.emit("Mul", [a[0], np.float32(-1)], s), "square": lambda i, a, p, s: i.emit("Mul", [a[0], a[0]], s),
+    "erf": _unary("Erf"), "convert_element_type": _same, "stop_gradient": _same, "copy": _same, "copy_p": _same,
+    "optimization_barrier": _same,
+}
+_CALLS = ("pjit", "jit", "closed_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint", "custom_jvp_call_jaxpr")
+
+
+def _inner(params):
+    for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        if key in params:
+            return params[key]
+    raise KeyError(params)
+
+
+def _name_of(params) -> str:
+    return str(params.get("name", ""))
+
+
+def _whole(i, name, args, params, shape):
+    """Functions that are one operator here: their formula is not looked at."""
+    x = args[0] if args else None
+    if not isinstance(x, Value):
+        return None
+    if name == "relu":
+        return i.emit("Relu", [x], shape)
+    if name in ("silu", "swish"):
+        return i.emit("Mul", [x, i.emit("Sigmoid", [x], shape)], shape)
+    if name == "gelu":
+        inner = _inner(params)
+        tanh = any(e.primitive.name == "tanh" for e in getattr(inner, "jaxpr", inner).eqns)
+        return i.emit("Gelu", [x], shape, approximate="tanh" if tanh else "none")
+    if name == "relu6":
+        return i.emit("Clip", [x, np.float32(0), np.float32(6)], shape)
+    return None
+
+
+def _run(i, jaxpr, consts, inputs):
+    values = {}
+
+    def read(v):
+        return np.asarray(v.val) if isinstance(v, core.Literal) else values[v]
+
+    for variable, value in zip(jaxpr.constvars, consts):
+        values[variable] = value
+    for variable, value in zip(jaxpr.invars, inputs):
+        values[variable] = value
+    equations = jaxpr.eqns
+    k = 0
+    while k < len(equations):
+        eqn = equations[k]
+        args = [read(v) for v in eqn.invars]
+        i.trace = _trace(eqn) or i.trace
+        shape = tuple(eqn.outvars[0].aval.shape)
+        name = eqn.primitive.name
+        if not any(isinstance(a, Value) for a in args):
+            made = eqn.primitive.bind(*[jnp.asarray(a) for a in args], **eqn.params) if name not in _CALLS else \
+                _constant_call(eqn, args)
+            made = made if eqn.primitive.multiple_results or name in _CALLS else [made]
+        elif name in _CALLS:
+            whole = _whole(i, _name_of(eqn.params), args, eqn.params, shape)
+            inner = _inner(eqn.params)
+            closed = getattr(inner, "jaxpr", inner)
+            made = [whole] if whole is not None else _run(i, closed, getattr(inner, "consts", ()), args)
+        elif name in ("exp", "exp2", "reduce_max", "integer_pow"):
+            special = _function(i, equations, k, args, read)
+            if special is not None:
+                made, k = special
+                values[equations[k].outvars[0]] = made
+                k += 1
+                continue
+            if name not in _RULES:
+                raise i.refuse(name)
+            made = [_RULES[name](i, args, eqn.params, shape)]
+        elif name in _RULES:
+            made = [_RULES[name](i, args, eqn.params, shape)]
+        else:
+            raise i.refuse(name)
+        for variable, value in zip(eqn.outvars, made):
+            values[variable] = value
+        k += 1
+    return [read(v) for v in jaxpr.outvars]
+
+
+def _constant_call(eqn, args):
+    inner = _inner(eqn.params)
+    closed = getattr(inner, "jaxpr", inner)
+    return jax.core.eval_jaxpr(closed, getattr(inner, "consts", ()), *[jnp.asarray(a) for a in args])
+
+
+def _function(i, equations, k, args, read):
+    """jax.nn.softmax and jax.nn.gelu, which are chains of primitives."""
+    following = [e.primitive.name for e in equations[k:k + 8]]
+    if following == ["integer_pow", "mul", "add", "mul", "tanh", "add", "mul", "mul"]:
+        factor = next((v.val for v in equations[k + 1].invars if isinstance(v, core.Literal)), 0.0)
+        if equations[k].params["y"] == 3 and abs(float(factor) - 0.044715) < 1e-6 and \
+                any(read_or_none(read, v) is args[0] for v in equations[k + 7].invars if not isinstance(v, core.Literal)):
+            return i.emit("Gelu", [args[0]], args[0].shape, approximate="tanh"), k + 7
+    if equations[k].primitive.name != "reduce_max" or tuple(equations[k].params["axes"]) != (len(args[0].shape) - 1,):
+        return None
+    names, end = [], k
+    while end < len(equations) and len(names) < 12:
+        names.append(equations[end].primitive.name)
+        if names[-1] == "div":
+            break
+        end += 1
+    allowed = {"reduce_max", "max", "stop_gradient", "broadcast_in_dim", "sub", "exp", "reduce_sum", "div", "reshape"}
+    if names[-1:] != ["div"] or not set(names) <= allowed or names.count("exp") != 1 or names.count("reduce_sum") != 1:
+        return None
+    sub = next(e for e in equations[k:end] if e.primitive.name == "sub")
+    if read_or_none(read, sub.invars[0]) is not args[0]:
+        return None
+    return i.emit("Softmax", [args[0]], args[0].shape, axis=-1), end
+
+
+def read_or_none(read, variable):
+    try:
+        return read(variable)
+    except KeyError:
+        return None
+
+
+def _trace(eqn) -> str | None:
+    try:
+        frames = eqn.source_info.traceback.frames
+    except AttributeError:
+        return None
+    own = [f for f in frames if "site-packages" not in f.file_name and "/pquant/" not in f.file_name]
+    return "".join(f'File "{f.file_name}", line {f.line_num}\n' for f in reversed(own)) or None
+
+
+def to_model(function, event_shape) -> Model:
+    """A model of `function(x)`, x [batch, *event_shape]; parameters are closed over. Images are channels last."""
+    x = jax.ShapeDtypeStruct((_BATCH, *event_shape), jnp.float32)
+    try:
+        closed = jax.make_jaxpr(function)(x)
+    except Exception as error:
+        raise refuse("jaxpr", why=f"the function cannot be traced: {str(error).strip().splitlines()[0][:300]}",
+                     hint="where shapes do not fit, give input_shape=(…) of one event") from error
+    importer = Importer(tuple(event_shape))
+    outputs = _run(importer, closed.jaxpr, closed.consts, [importer.input])
+    if len(outputs) != 1 or not isinstance(outputs[0], Value):
+        raise refuse("output", why=f"the function gives {len(outputs)} arrays, not one of its events")
+    return Model.from_bytes(importer.graph.finish(outputs[0]))

@@ -1,0 +1,32 @@
+"""What a framework's model has and pquant has not: the operator, its place in the user's code, what to do."""
+from __future__ import annotations
+
+import re
+
+from .._call import UnsupportedError
+
+_HINTS = {
+    "log_softmax": "end the network with logits or softmax, and take the logarithm in the loss",
+    "lstm": "recurrent layers are not compressed; unroll them, or take the dense layers out as a model of their own",
+    "gru": "recurrent layers are not compressed; unroll them, or take the dense layers out as a model of their own",
+    "layer_norm": "use BatchNorm, whose statistics are fixed after training",
+    "embedding": "feed the embedded features as inputs",
+    "scaled_dot_product_attention": "attention multiplies activations, which no layer here does",
+}
+
+
+def _frame(trace: str | None) -> tuple[str, int] | None:
+    """The last line of a stack trace that is the user's own."""
+    found = re.findall(r'File "([^"]+)", line (\d+)', trace or "")
+    own = [(f, int(n)) for f, n in found if "site-packages" not in f and "/pquant/" not in f]
+    return own[-1] if own else ((found[-1][0], int(found[-1][1])) if found else None)
+
+
+def refuse(operator: str, layer: str = "", trace: str | None = None, why: str = "", hint: str = ""):
+    """The exception for an operator."""
+    at = _frame(trace)
+    where = (f"{at[0]}:{at[1]}: " if at else "") + (f"layer '{layer}': " if layer else "")
+    hint = hint or next((h for key, h in _HINTS.items() if key in operator.lower()),
+                        "replace it by layers that `pquant layers` lists, or compress the part of the model without it")
+    return UnsupportedError(f"{where}operator {operator} is not one that pquant has{': ' + why if why else ''}",
+                            "unsupported", hint, at[0] if at else None, (at[1], 0) if at else None)

@@ -1,0 +1,198 @@
+"""The operators that torch.export traces, one rule each."""
+from __future__ import annotations
+
+from .onnx import Value
+from .place import refuse
+from .torch_in import _array
+
+
+def _rules():
+    """ATen's name to (importer, arguments, shape of the output) -> value."""
+    def arg(a, i, default=None):
+        return a[i] if len(a) > i else default
+
+    def conv(i, a, s):
+        return i.conv(a[0], a[1], arg(a, 2), arg(a, 3, 1), arg(a, 4, 0), arg(a, 5, 1), arg(a, 6, 1), s)
+
+    def same(i, a, s):
+        return a[0]
+
+    def batch_norm(i, a, s):
+        if len(a) > 5 and a[5] is True:
+            raise i.refuse("batch_norm", "it uses the statistics of each batch", "call model.eval() and keep running statistics")
+        return i.batch_norm(a[0], a[1], a[2], a[3], a[4], arg(a, 7, 1e-5), s)
+
+    def order_of(x, one, two):
+        order = list(range(len(x.shape)))
+        one, two = one % len(order), two % len(order)
+        order[one], order[two] = order[two], order[one]
+        return order
+
+    def mean(op):
+        return lambda i, a, s: i.reduce(op, a[0], arg(a, 1, list(range(1, len(a[0].shape)))), arg(a, 2, False), s)
+
+    def addmm(i, a, s):
+        import numpy as np
+        return i.linear(a[1], np.asarray(a[2]).T, a[0], s)
+
+    def matmul(i, a, s):
+        import numpy as np
+        if isinstance(a[1], Value) or not isinstance(a[0], Value):
+            raise i.refuse("matmul", "a product of activations" if isinstance(a[0], Value) else "a constant on the left")
+        return i.emit("MatMul", [a[0], np.ascontiguousarray(a[1])], s)
+
+    def arithmetic(op):
+        def rule(i, a, s):
+            return i.binary(op, a[0], a[1], s)
+        return rule
+
+    def concat(i, a, s):
+        return i.emit("Concat", list(a[0]), s, axis=arg(a, 1, 0) % len(s))
+
+    def pad(i, a, s):
+        import numpy as np
+        n = len(a[0].shape)
+        ends = [0] * 2 * n
+        for k in range(len(a[1]) // 2):
+            ends[n - 1 - k], ends[2 * n - 1 - k] = a[1][2 * k], a[1][2 * k + 1]
+        if arg(a, 2, "constant") != "constant":
+            raise i.refuse("pad", f"mode {a[2]}")
+        return i.emit("Pad", [a[0], np.asarray(ends, np.int64), np.asarray(arg(a, 3) or 0.0, np.float32)], s)
+
+    def cut(i, a, s):
+        import numpy as np
+        x, axis = a[0], arg(a, 1, 0) % len(a[0].shape)
+        start, end, step = arg(a, 2) or 0, arg(a, 3), arg(a, 4, 1)
+        size = x.shape[axis]
+        end = size if end is None or end > size else end % size if end < 0 else end
+        start = start % size if start < 0 else start
+        if (start, end, step) == (0, size, 1):
+            return x
+        return i.emit("Slice", [x] + [np.asarray([v], np.int64) for v in (start, end, axis, step)], s)
+
+    view = lambda i, a, s: i.reshape(a[0], s)
+    return {
+        "linear": lambda i, a, s: i.linear(a[0], a[1], arg(a, 2), s), "addmm": addmm, "matmul": matmul, "mm": matmul,
+        "conv1d": conv, "conv2d": conv, "batch_norm": batch_norm, "_native_batch_norm_legit_no_training": batch_norm,
+        "relu": lambda i, a, s: i.unary("Relu", a[0]), "tanh": lambda i, a, s: i.unary("Tanh", a[0]),
+        "sigmoid": lambda i, a, s: i.unary("Sigmoid", a[0]), "silu": lambda i, a, s: i.silu(a[0]),
+        "leaky_relu": lambda i, a, s: i.unary("LeakyRelu", a[0], alpha=float(arg(a, 1, 0.01))),
+        "elu": lambda i, a, s: i.unary("Elu", a[0], alpha=float(arg(a, 1, 1.0))),
+        "gelu": lambda i, a, s: i.unary("Gelu", a[0], approximate=arg(a, 1, "none")),
+        "hardswish": lambda i, a, s: i.unary("HardSwish", a[0]),
+        "hardsigmoid": lambda i, a, s: i.unary("HardSigmoid", a[0], alpha=1.0 / 6.0),
+        "relu6": lambda i, a, s: i.clip(a[0], 0.0, 6.0),
+        "hardtanh": lambda i, a, s: i.clip(a[0], arg(a, 1, -1.0), arg(a, 2, 1.0)),
+        "clamp": lambda i, a, s: i.clip(a[0], arg(a, 1), arg(a, 2)),
+        "clamp_min": lambda i, a, s: i.clip(a[0], a[1], None),
+        "softmax": lambda i, a, s: i.unary("Softmax", a[0], axis=a[1]),
+        "_softmax": lambda i, a, s: i.unary("Softmax", a[0], axis=a[1]),
+        "max_pool2d": lambda i, a, s: i.max_pool(a[0], a[1], arg(a, 2), arg(a, 3, 0), arg(a, 4, 1), arg(a, 5, False), s),
+        "max_pool1d": lambda i, a, s: i.max_pool(a[0], a[1], arg(a, 2), arg(a, 3, 0), arg(a, 4, 1), arg(a, 5, False), s),
+        "avg_pool2d": lambda i, a, s: i.avg_pool(a[0], a[1], arg(a, 2), arg(a, 3, 0), arg(a, 4, False), arg(a, 5, True), s),
+        "avg_pool1d": lambda i, a, s: i.avg_pool(a[0], a[1], arg(a, 2), arg(a, 3, 0), arg(a, 4, False), arg(a, 5, True), s),
+        "adaptive_avg_pool2d": lambda i, a, s: i.adaptive("AveragePool", a[0], a[1], s),
+        "adaptive_avg_pool1d": lambda i, a, s: i.adaptive("AveragePool", a[0], a[1], s),
+        "adaptive_max_pool2d": lambda i, a, s: i.adaptive("MaxPool", a[0], a[1], s),
+        "mean": mean("ReduceMean"), "amax": mean("ReduceMax"),
+        "flatten": view, "view": view, "reshape": view, "squeeze": view, "unsqueeze": view, "unflatten": view,
+        "_unsafe_view": view,
+        "permute": lambda i, a, s: i.transpose(a[0], [d % len(s) for d in a[1]], s),
+        "transpose": lambda i, a, s: i.transpose(a[0], order_of(a[0], a[1], a[2]), s),
+        "add": arithmetic("Add"), "sub": arithmetic("Sub"), "mul": arithmetic("Mul"), "div": arithmetic("Div"),
+        "add_": arithmetic("Add"), "mul_": arithmetic("Mul"), "cat": concat, "concat": concat, "pad": pad,
+        "constant_pad_nd": lambda i, a, s: pad(i, [a[0], a[1], "constant", arg(a, 2)], s), "slice": cut,
+        "narrow": lambda i, a, s: cut(i, [a[0], a[1], a[2], a[2] + a[3]], s),
+        **{name: same for name in ("dropout", "dropout_", "feature_dropout", "alpha_dropout", "clone", "contiguous",
+                                   "detach", "alias", "to", "_to_copy", "identity", "lift_fresh_copy", "type_as")},
+        "relu_": lambda i, a, s: i.unary("Relu", a[0]),
+    }
+
+
+def trace(module, importer, event_shape):
+    """Emits what torch.export sees of the module in evaluation mode; the output's value."""
+    import torch
+    training = {m: m.training for m in module.modules()}
+    parameter = next(module.parameters(), None)
+    example = torch.zeros((2, *event_shape), device=parameter.device if parameter is not None else "cpu")
+    try:
+        module.eval()
+        program = torch.export.export(module, (example,), strict=False)
+    except Exception as error:
+        raise refuse("torch.export", why=f"the module cannot be traced: {str(error).strip().splitlines()[0][:300]}",
+                     hint="let forward() take one batch of events and have no branch on its values; where shapes do "
+                          "not fit, give input_shape=(…) of one event") from error
+    finally:
+        for m, was in training.items():
+            m.training = was
+    signature, state = program.graph_signature, {**program.state_dict, **program.constants}
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers,
+             **signature.inputs_to_lifted_tensor_constants}
+    rules, values = _rules(), {}
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            values[node] = _array(state[names[node.name]]) if node.name in names else importer.input
+        elif node.op == "output":
+            outputs = [o for o in node.args[0] if isinstance(o, torch.fx.Node)]
+            if len(outputs) != 1 or not isinstance(values[outputs[0]], Value):
+                raise refuse("output", why=f"the module gives {len(outputs)} tensors, not one of its events",
+                             hint="wrap it in a module that returns one tensor")
+            return values[outputs[0]]
+        elif node.op == "call_function":
+            values[node] = _node(node, importer, rules, values)
+    raise refuse("output", why="the module gives nothing")
+
+
+def _node(node, importer, rules, values):
+    import torch
+    fetch = lambda v: torch.fx.node.map_arg(v, lambda n: values[n])
+    stack = node.meta.get("nn_module_stack") or {}
+    path = [entry[0] for entry in stack.values() if entry[0]]
+    importer.layer = path[-1] if path else ""
+    importer.trace = node.meta.get("stack_trace")
+    name = getattr(node.target, "__name__", str(node.target)).split(".")[0]
+    args = _ordered(node, fetch)
+    if name == "getitem":
+        return args[0][args[1]]
+    if name in ("chunk", "split", "split_with_sizes", "sym_size"):
+        return _pieces(node, args, importer, rules)
+    shape = getattr(node.meta.get("val"), "shape", ())
+    flat = [v for a in args for v in (a if isinstance(a, (list, tuple)) else [a])]
+    if not any(isinstance(v, Value) for v in flat):
+        return _constant(node, args)
+    if name not in rules:
+        raise importer.refuse(name)
+    return rules[name](importer, args, tuple(int(d) for d in shape))
+
+
+def _ordered(node, fetch):
+    """Arguments in the operator's own order, keywords among them."""
+    args = list(fetch(node.args))
+    schema = getattr(node.target, "_schema", None)
+    if node.kwargs and schema is not None:
+        for argument in schema.arguments[len(args):]:
+            if argument.name in node.kwargs:
+                args.append(fetch(node.kwargs[argument.name]))
+            else:
+                args.append(argument.default_value)
+    return args
+
+
+def _pieces(node, args, importer, rules):
+    import torch
+    axis, start, out = (args[2] if len(args) > 2 else 0) % len(args[0].shape), 0, []
+    for piece in node.meta["val"]:
+        size = int(piece.shape[axis])
+        out.append(rules["slice"](importer, [args[0], axis, start, start + size, 1], tuple(int(d) for d in piece.shape)))
+        start += size
+    return out
+
+
+def _constant(node, args):
+    """What does not depend on the input is computed by torch."""
+    import numpy as np
+    import torch
+    tensors = [torch.from_numpy(np.array(a)) if isinstance(a, np.ndarray) else a for a in args]
+    keywords = {k: v for k, v in node.kwargs.items() if not isinstance(v, torch.fx.Node)} if not tensors else {}
+    made = node.target(*tensors, **keywords)
+    return _array(made) if isinstance(made, torch.Tensor) else made

@@ -1,0 +1,198 @@
+"""torch.nn.Module to a pquant model: through torch.export, or layer by layer where it is a plain nn.Sequential."""
+from __future__ import annotations
+
+from .._model import Model
+from .onnx import Graph, Value
+from .place import refuse
+
+
+def _pair(value, n=2):
+    value = list(value) if isinstance(value, (list, tuple)) else [value]
+    return [int(v) for v in (value * n if len(value) == 1 else value)]
+
+
+class Importer:
+    """Operators of ATen by their names, onto ONNX's. Values that do not depend on the input are NumPy arrays."""
+
+    def __init__(self, event_shape):
+        self.graph = Graph("pytorch")
+        self.input = self.graph.input("input", event_shape)
+        self.layer, self.trace = "", None
+
+    def emit(self, op, inputs, shape, **attributes) -> Value:
+        name = self.layer if op in ("Gemm", "Conv", "MatMul", "BatchNormalization") else f"{self.layer}.{op.lower()}".lstrip(".")
+        return self.graph.add(op, inputs, shape, name, **attributes)
+
+    def refuse(self, operator, why="", hint=""):
+        return refuse(operator, self.layer, self.trace, why, hint)
+
+    # products
+    def linear(self, x, weight, bias, shape):
+        import numpy as np
+        if len(x.shape) == 2:
+            return self.emit("Gemm", [x, weight] + ([bias] if bias is not None else []), shape, transB=1)
+        out = self.emit("MatMul", [x, np.ascontiguousarray(np.asarray(weight).T)], shape)
+        return self.emit("Add", [out, bias], shape) if bias is not None else out
+
+    def conv(self, x, weight, bias, stride, padding, dilation, groups, shape):
+        n = weight.ndim - 2
+        pads = {"auto_pad": "SAME_UPPER"} if padding == "same" else {"pads": (
+            [0] * 2 * n if padding == "valid" else _pair(padding, n) * 2)}
+        if padding == "same" and any(s != 1 for s in _pair(stride, n)):
+            raise self.refuse("conv", "padding 'same' with a stride")
+        return self.emit("Conv", [x, weight] + ([bias] if bias is not None else []), shape, strides=_pair(stride, n),
+                         dilations=_pair(dilation, n), group=int(groups), kernel_shape=list(weight.shape[2:]), **pads)
+
+    def batch_norm(self, x, weight, bias, mean, var, eps, shape):
+        import numpy as np
+        n = mean.shape[0]
+        weight = np.ones(n, np.float32) if weight is None else weight
+        bias = np.zeros(n, np.float32) if bias is None else bias
+        return self.emit("BatchNormalization", [x, weight, bias, mean, var], shape, epsilon=float(eps))
+
+    def max_pool(self, x, kernel, stride, padding, dilation, ceil, shape):
+        n = len(x.shape) - 2
+        if any(d != 1 for d in _pair(dilation, n)):
+            raise self.refuse("max_pool", "a dilation")
+        return self.emit("MaxPool", [x], shape, kernel_shape=_pair(kernel, n), strides=_pair(stride or kernel, n),
+                         pads=_pair(padding, n) * 2, ceil_mode=int(bool(ceil)))
+
+    def avg_pool(self, x, kernel, stride, padding, ceil, count, shape):
+        n = len(x.shape) - 2
+        return self.emit("AveragePool", [x], shape, kernel_shape=_pair(kernel, n), strides=_pair(stride or kernel, n),
+                         pads=_pair(padding, n) * 2, ceil_mode=int(bool(ceil)), count_include_pad=int(bool(count)))
+
+    def adaptive(self, op, x, size, shape):
+        n = len(x.shape) - 2
+        size = [x.shape[2 + i] if s is None else s for i, s in enumerate(_pair(size, n) if size is not None else [None] * n)]
+        if all(s == 1 for s in size):
+            return self.emit("Global" + op, [x], shape)
+        if any(x.shape[2 + i] % s for i, s in enumerate(size)):
+            raise self.refuse("adaptive pooling", f"{list(x.shape[2:])} is no multiple of {size}")
+        kernel = [x.shape[2 + i] // s for i, s in enumerate(size)]
+        return self.emit(op, [x], shape, kernel_shape=kernel, strides=kernel)
+
+    # functions of single values
+    def unary(self, op, x, shape=None, **attributes):
+        return self.emit(op, [x], shape or x.shape, **attributes)
+
+    def clip(self, x, low, high):
+        import numpy as np
+        ends = [None if v is None else np.asarray(v, np.float32) for v in (low, high)]
+        return self.emit("Clip", [x] + (ends if ends[1] is not None else ends[:1]), x.shape)
+
+    def silu(self, x):
+        return self.emit("Mul", [x, self.unary("Sigmoid", x)], x.shape)
+
+    def binary(self, op, a, b, shape):
+        import numpy as np
+        args = [v if isinstance(v, Value) else np.asarray(v, np.float32) for v in (a, b)]
+        return self.emit(op, args, shape)
+
+    # shapes
+    def reshape(self, x, shape):
+        import numpy as np
+        if shape[0] != x.shape[0]:
+            raise self.refuse("reshape", "it mixes events")
+        return self.emit("Reshape", [x, np.asarray([0, *shape[1:]], np.int64)], shape)
+
+    def transpose(self, x, order, shape):
+        return self.emit("Transpose", [x], shape, perm=[int(o) for o in order])
+
+    def reduce(self, op, x, axes, keep, shape):
+        n = len(x.shape)
+        axes = sorted(a % n for a in (axes if isinstance(axes, (list, tuple)) else [axes]))
+        if 0 in axes:
+            raise self.refuse(op, "over the events of a batch")
+        if op == "ReduceMean":
+            import numpy as np
+            return self.emit(op, [x, np.asarray(axes, np.int64)], shape, keepdims=int(bool(keep)))
+        import numpy as np
+        return self.emit(op, [x, np.asarray(axes, np.int64)], shape, keepdims=int(bool(keep)))
+
+
+def _array(tensor):
+    import numpy as np
+    return np.ascontiguousarray(tensor.detach().cpu().numpy())
+
+
+def _none_or(tensor):
+    return None if tensor is None else _array(tensor)
+
+
+def _modules():
+    """Emitters of modules in a nn.Sequential, by class."""
+    from torch import nn
+    a = _none_or
+    return {
+        nn.Linear: lambda i, m, x: i.linear(x, a(m.weight), a(m.bias), (*x.shape[:-1], m.out_features)),
+        nn.ReLU: lambda i, m, x: i.unary("Relu", x), nn.Tanh: lambda i, m, x: i.unary("Tanh", x),
+        nn.Sigmoid: lambda i, m, x: i.unary("Sigmoid", x),
+        nn.LeakyReLU: lambda i, m, x: i.unary("LeakyRelu", x, alpha=float(m.negative_slope)),
+        nn.ELU: lambda i, m, x: i.unary("Elu", x, alpha=float(m.alpha)),
+        nn.GELU: lambda i, m, x: i.unary("Gelu", x, approximate=m.approximate),
+        nn.ReLU6: lambda i, m, x: i.clip(x, 0.0, 6.0), nn.SiLU: lambda i, m, x: i.silu(x),
+        nn.Hardswish: lambda i, m, x: i.unary("HardSwish", x),
+        nn.Hardtanh: lambda i, m, x: i.clip(x, m.min_val, m.max_val),
+        nn.Identity: lambda i, m, x: x, nn.Dropout: lambda i, m, x: x,
+        nn.Softmax: lambda i, m, x: i.unary("Softmax", x, axis=m.dim if m.dim is not None else -1),
+        nn.BatchNorm1d: lambda i, m, x: i.batch_norm(x, a(m.weight), a(m.bias), a(m.running_mean), a(m.running_var),
+                                                     m.eps, x.shape),
+    }
+
+
+def _plain(module, importer):
+    """The output of a nn.Sequential of such modules; None where anything else is in it."""
+    from torch import nn
+    table, steps = _modules(), []
+
+    def walk(sequence, prefix):
+        for name, child in sequence.named_children():
+            if type(child) is nn.Sequential:
+                if not walk(child, f"{prefix}{name}."):
+                    return False
+            elif type(child) not in table or child._forward_hooks or child._forward_pre_hooks or \
+                    getattr(child, "parametrizations", None):
+                return False
+            else:
+                steps.append((f"{prefix}{name}", child))
+        return True
+
+    if type(module) is not nn.Sequential or module._forward_hooks or not walk(module, ""):
+        return None
+    if any(isinstance(m, nn.BatchNorm1d) and m.running_mean is None for _, m in steps):
+        return None
+    value = importer.input
+    for name, child in steps:
+        if isinstance(child, nn.Linear) and value.shape[-1] != child.in_features:
+            from .._call import ShapeError
+            raise ShapeError(f"layer '{name}' takes {child.in_features} features, but gets {value.shape[-1]}", "shape")
+        importer.layer = name
+        value = table[type(child)](importer, child, value)
+    return value
+
+
+def guess_shape(module):
+    """Shape of one event where the first layer with weights tells it, else None."""
+    from torch import nn
+    for child in module.modules():
+        if isinstance(child, nn.Linear):
+            return (child.in_features,)
+        if isinstance(child, nn.BatchNorm1d):
+            return (child.num_features,)
+        if next(child.parameters(recurse=False), None) is not None:
+            return None
+    return None
+
+
+def to_model(module, event_shape) -> Model:
+    """A model of the module in evaluation mode. event_shape: of one event, images (channels, height, width)."""
+    importer = Importer(event_shape)
+    output = _plain(module, importer)
+    if output is None:
+        from .torch_export import trace
+        importer = Importer(event_shape)
+        output = trace(module, importer, event_shape)
+    if output is importer.input:
+        raise refuse("identity", why="the network has no layer")
+    return Model.from_bytes(importer.graph.finish(output))

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# The Python package, installed from source beside the frameworks of tests/interop, and its tests: run.sh [PYTEST ARGUMENT…].
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cd "$root"
+# shellcheck source=benchmarks/environment.sh
+. benchmarks/environment.sh
+make_environment interop tests/interop/requirements.txt || exit $?
+frameworks=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+make_environment python tests/python/requirements.txt || exit $?
+echo "$frameworks" >"$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/frameworks.pth"
+PATH=$(dirname "$PYTHON"):$PATH "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps \
+  --force-reinstall -Cbuild-dir=build-python .
+unset PYTHONPATH
+export PQUANT=$root/build/src/cli/pquant ROOT=$root PYTHONDONTWRITEBYTECODE=1
+cd /
+"$PYTHON" -m pytest -q -p no:cacheprovider -c "$root/pyproject.toml" --rootdir "$root" "$root/tests/python" "$@"

@@ -1,0 +1,195 @@
+"""The package without any framework: models of arrays, errors, Ctrl-C, memory, threads, imports."""
+import json
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from conftest import JETS, TAGGER, dense_net, program
+
+import pquant
+
+
+def python(code, **more):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, **more)
+
+
+def test_importing_is_quick_and_brings_no_framework():
+    code = ("import sys, time; t = time.perf_counter(); import pquant; pquant.compress_model; pquant.__version__; "
+            "print(time.perf_counter() - t, sorted({'torch', 'keras', 'jax', 'numpy'} & set(sys.modules)))")
+    runs = [python(code).stdout.split(" ", 1) for _ in range(5)]
+    assert runs[0][1].strip() == "[]"
+    assert min(float(r[0]) for r in runs) < 0.15
+
+
+@pytest.mark.parametrize("order", [["torch", "h5py", "pquant"], ["pquant", "torch", "h5py"], ["h5py", "pquant", "torch"],
+                                   ["torch", "pquant", "h5py"], ["pquant", "h5py", "torch"], ["h5py", "torch", "pquant"]])
+def test_beside_h5py_and_torch_in_any_order(order, tmp_path):
+    code = f"""
+import {', '.join(order)}, numpy as np
+x = np.random.default_rng(0).normal(size=(100, 16)).astype('f')
+m = pquant.load({TAGGER!r})
+with h5py.File({str(tmp_path / 'a.h5')!r}, 'w') as f: f['x'] = x
+small = pquant.compress_model(m, 'svd', rank=4); small.save({str(tmp_path / 'b.h5')!r})
+with h5py.File({str(tmp_path / 'b.h5')!r}) as f: assert 'weights' in f
+torch.linalg.svd(torch.randn(64, 64)); print(float(small.predict(x).sum()))"""
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    assert abs(float(done.stdout) - 100.0) < 1e-3
+
+
+def test_values_are_those_of_plain_numpy(rng):
+    model = dense_net([20, 30, 7])
+    x = rng.normal(size=(1000, 20)).astype(np.float32)
+    h = np.maximum(x @ model.weight("fc0", "kernel").T + model.weight("fc0", "bias"), 0)
+    due = h @ model.weight("fc1", "kernel").T + model.weight("fc1", "bias")
+    for threads in (1, 2, 3):
+        np.testing.assert_allclose(model.predict(x, threads=threads), due, atol=1e-5)
+    for other in (x.astype(np.float64), np.asfortranarray(x), np.repeat(x, 2, 1)[:, ::2], x[::-1][::-1]):
+        np.testing.assert_array_equal(model.predict(other), model.predict(x))
+    assert model.predict(x[:0]).shape == (0, 7)
+
+
+def test_results_are_those_of_the_command_line(tmp_path):
+    path = str(tmp_path / "small.h5")
+    program("compress", TAGGER, "-o", path, "--method", "svd:rank=8,clip_rank=true", "--method", "quantize:bits=8", "--calib",
+            JETS + ":val", "--quiet")
+    told = json.loads(program("model", "eval", path, "--data", JETS + ":test", "--format", "json"))
+    small = pquant.compress_model(TAGGER, ["svd", "quantize"], rank=8, bits=8, data=JETS + ":val")
+    for key, value in pquant.load(path).weights().items():
+        np.testing.assert_array_equal(value, small.weight(*key))
+    metrics = pquant.evaluate_model(small, JETS + ":test")
+    for name in ("accuracy", "auc.macro", "stored_bytes", "macs"):
+        assert metrics[name] == told["metrics"][name]["value"]
+    accuracy = pquant.evaluate(small, JETS + ":test")
+    assert accuracy.lo < accuracy < accuracy.hi
+    assert accuracy.lo == told["metrics"]["accuracy"]["lo"]
+
+
+def test_failures_carry_code_hint_file_and_place(tagger):
+    with pytest.raises(FileNotFoundError) as failed:
+        pquant.load("nothing.h5")
+    assert (failed.value.code, failed.value.file, failed.value.place) == ("not_found", "nothing.h5", None)
+    with pytest.raises(ValueError, match="did you mean 'rank'"):
+        pquant.compress_model(tagger, "svd", rnk=4)
+    with pytest.raises(ValueError, match="did you mean 'low_rank'"):
+        pquant.compress_model(tagger, "low_rnk", rank=4)
+    with pytest.raises(pquant.ShapeError, match="4 samples of 15 values"):
+        tagger.predict(np.zeros((4, 15), np.float32))
+    with pytest.raises(pquant.Error, match="rank 0 is not in|rank"):
+        pquant.compress_model(tagger, "svd", rank=0)
+    with pytest.raises(pquant.UnsupportedError, match="is no model that pquant takes"):
+        pquant.compress_model(object(), "svd", rank=4)
+    with pytest.raises(AttributeError, match="did you mean 'compress_model'"):
+        pquant.compres_model
+    error = pickle.loads(pickle.dumps(failed.value))
+    assert (error.code, error.file) == ("not_found", "nothing.h5")
+
+
+def test_what_needs_events_is_left_out_with_a_warning(tagger):
+    with pytest.warns(pquant.Warned, match="activations were not quantized"):
+        small = pquant.compress_model(tagger, "quantization", bits=8)
+    assert small.stored_bytes < tagger.stored_bytes / 3
+    with pytest.warns(pquant.Warned, match="finetune was not done"):
+        pquant.compress_model(tagger, ["svd", "finetune"], rank=4, epochs=1)
+
+
+def test_rank_and_sparsity_together_prune_the_factors(tagger):
+    small = pquant.compress_model(tagger, method="low_rank", rank=4, target_sparsity=0.5)
+    kernels = [v for (_, name), v in small.weights().items() if name == "kernel"]
+    zeros, all_of_them = sum((k == 0).sum() for k in kernels), sum(k.size for k in kernels)
+    assert abs(zeros / all_of_them - 0.5) < 0.01
+    assert max(min(k.shape) for k in kernels) <= 16 and any(4 in k.shape for k in kernels)
+
+
+def test_models_pickle_copy_and_exchange_weights(tagger, tmp_path):
+    again = pickle.loads(pickle.dumps(tagger))
+    x = np.ones((3, 16), np.float32)
+    np.testing.assert_array_equal(again.predict(x), tagger.predict(x))
+    pquant.save(tagger, tmp_path / "m.onnx")
+    scaler = {k: np.asarray(v, np.float32) for k, v in tagger.structure["scaler"].items()}  # of the ONNX file: its first layers
+    np.testing.assert_allclose(pquant.load(tmp_path / "m.onnx").predict(x * scaler["std"] + scaler["mean"]),
+                               tagger.predict(x), atol=1e-4)
+    with pytest.raises(pquant.ShapeError):
+        tagger.with_weights({("fc1", "kernel"): np.zeros((2, 2), np.float32)})
+
+
+@pytest.mark.parametrize("after", [0.3, 1.0])
+def test_ctrl_c_ends_a_training_within_half_a_second(after, tmp_path):
+    code = f"""
+import pquant, sys, time, os
+m = pquant.load({TAGGER!r})
+print('go', flush=True)
+try:
+    pquant.compress_model(m, 'finetune', epochs=100000, data={JETS + ':train'!r}).save({str(tmp_path / 'out.h5')!r})
+except KeyboardInterrupt:
+    print('stopped', time.monotonic(), flush=True)
+    print(pquant.compress_model(m, 'svd', rank=4).stored_bytes, flush=True)"""
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "go\n"
+    time.sleep(after)
+    start = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    word, at = child.stdout.readline().split()
+    assert word == "stopped" and float(at) - start < 0.5
+    assert int(child.stdout.readline()) > 0
+    assert child.wait(20) == 0
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_callback_cancels_and_its_exceptions_come_through(tagger):
+    seen = []
+    with pytest.raises(pquant.InterruptedCall) as failed:
+        pquant.compress_model(tagger, "finetune", epochs=10000, data=JETS + ":val",
+                              progress=lambda what, done, total, note: seen.append((what, done, total)) or False)
+    assert failed.value.code == "interrupted" and len(seen) >= 1 and seen[0][0] == "events"
+
+    def wrong(*_):
+        raise ZeroDivisionError("mine")
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        pquant.compress_model(tagger, "finetune", epochs=10000, data=JETS + ":val", progress=wrong)
+
+
+def test_other_threads_run_during_a_call():
+    model, counted, stop = dense_net([512, 2048, 2048, 512]), [0], threading.Event()
+
+    def count():
+        while not stop.is_set():
+            counted[0] += 1
+            time.sleep(0.001)
+    thread = threading.Thread(target=count)
+    thread.start()
+    before, deadline = counted[0], time.monotonic() + 0.5
+    x = np.zeros((20000, 512), np.float32)
+    while time.monotonic() < deadline:
+        model.predict(x)
+    stop.set()
+    thread.join()
+    assert counted[0] - before > 20
+
+
+def test_a_thousand_calls_leave_no_memory_behind(tagger):
+    x = np.ones((64, 16), np.float32)
+
+    def calls(n):
+        for _ in range(n):
+            pquant.compress_model(tagger, "svd", rank=4).predict(x)
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    start = calls(300)
+    assert calls(1000) - start < 4 << 20
+
+
+def test_no_copy_of_arrays_that_lie_right():
+    model = dense_net([256, 4])
+    x = np.zeros((1 << 18, 256), np.float32)  # 256 MB
+    model.predict(x[:1000])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    model.predict(x)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < (x.nbytes >> 10) / 4

@@ -1,0 +1,59 @@
+"""Keras models in and out, on each backend that is installed, in a process of its own."""
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+CODE = '''
+import sys
+import numpy as np, keras, pquant
+from keras import layers
+from pquant.frameworks import convert
+x = np.random.default_rng(0).normal(size=(200, 16, 16, 3)).astype("f")
+image = keras.Input((16, 16, 3))
+h = layers.BatchNormalization()(layers.Conv2D(16, 3, padding="same", activation="relu")(image))
+h = layers.DepthwiseConv2D(3, strides=2, padding="same")(layers.MaxPooling2D()(h))
+h = layers.Dense(32, activation="gelu")(layers.Flatten()(h))
+net = keras.Model(image, layers.Dense(10, activation="softmax")(h))
+numpy = lambda v: np.asarray(keras.ops.convert_to_numpy(v))
+due = numpy(net(x)); y = due.argmax(1)
+source = convert(net)
+np.testing.assert_allclose(source.model.predict(x), due, atol=1e-5)
+np.testing.assert_allclose(numpy(source.back(source.model)(x)), due, atol=1e-5)
+for method, more in [("low_rank", {"rank": 8}), ("tucker", {"rank": 4}), ("cp", {"rank": 4}), ("tensor_train", {"rank": 4}),
+                     ("pruning", {"target_sparsity": 0.5}), ("structured_pruning", {"target_sparsity": 0.5}),
+                     ("quantization", {"bits": 8})]:
+    small = pquant.compress_model(net, method, data=(x, y), **more)
+    out, model = numpy(small(x)), convert(small).model
+    close = np.isclose(out, model.predict(x, engine="reference"), atol=1e-5)
+    assert close.mean() > (0.9 if method == "quantization" else 0.9999), (method, close.mean())
+    assert np.abs(out - model.predict(x)).max() < (0.01 if method == "quantization" else 1e-5), method
+    small.save("small.keras")
+    again = keras.saving.load_model("small.keras")
+    np.testing.assert_allclose(numpy(again(x)), out, atol=1e-6)
+    np.testing.assert_allclose(convert(again).model.predict(x), model.predict(x), atol=1e-5)
+    assert abs(pquant.evaluate(small, (x, y)) - (out.argmax(1) == y).mean()) < 0.02
+small.compile("sgd", "sparse_categorical_crossentropy")
+small.fit(x[:64], y[:64], epochs=1, verbose=0)
+convert(small).model.predict(x)
+for wrong, text in [(keras.Sequential([keras.Input((8, 4)), layers.LSTM(4)]), "LSTM"), (keras.Sequential([layers.Dense(3)]), "not built")]:
+    try:
+        convert(wrong)
+    except pquant.Error as error:
+        assert text in str(error) and "hint" in str(error), error
+    else:
+        raise AssertionError(text)
+print("fine")
+'''
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch", "tensorflow"])
+def test_backend(backend, tmp_path):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False, cwd=tmp_path,
+                          env=environment)
+    assert done.returncode == 0 and done.stdout.strip().endswith("fine"), done.stderr[-3000:]
