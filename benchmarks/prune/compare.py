@@ -1,0 +1,163 @@
+"""Pruning in training by pquant and by PQuantML (on PyTorch): the jet tagger of configs/jsc-prune.yaml,
+from the same weights, on the same jets, by the same methods and as many epochs, three seeds each.
+
+Both: 16-64-32-32-5, Adam, batch 256, rate 0.003 with a cosine to 0 over 30 epochs, in 15 (activation
+pruning: 5) of which weights are pruned and in the rest of which masks are fixed; of those the epoch of
+least validation loss is kept. Methods have the values of that configuration; PQuantML has no target
+but in PDP and MDMM, so that the shares of zeros differ and stand beside the accuracies. Nothing is quantized.
+Its output layer is left out of its activation pruning, which would remove classes.
+
+Times: ours a whole process from start to report, on two threads; PQuantML's its train_model alone, on the
+faster of one and two threads.
+"""
+
+import argparse
+import copy
+import csv
+import math
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+here = pathlib.Path(__file__).resolve().parent
+root = here.parent.parent
+sys.path.insert(0, str(here.parent))
+
+import h5py
+import numpy as np
+import pquant
+import torch
+from importlib.metadata import version
+from torch import nn
+
+import turns
+
+CONFIG, JETS, WEIGHTS = "configs/jsc-prune.yaml", "datasets/jets-hlf.h5", "datasets/models/jsc-mlp.weights.h5"
+BATCH, RATE, EPOCHS = 256, 3e-3, 30
+SEEDS = (7, 8, 9)
+LAYERS = ("fc1_relu", "fc2_relu", "fc3_relu", "output_softmax")
+# Name there, epochs of pruning, and its values where the preset's are not those of the configuration.
+METHODS = {
+    "pdp": ("pdp", 15, {"sparsity": 0.7, "epsilon": 0.1}),
+    "dst": ("dst", 15, {"alpha": 1e-4}),
+    "autosparse": ("autosparse", 15, {"threshold_init": -0.5}),
+    "cs": ("cs", 15, {"threshold_decay": 5e-6}),
+    "mdmm": ("mdmm", 15, {"target_sparsity": 0.7, "constraint_type": "LessThanOrEqual", "scale": 0.3}),
+    "activation_pruning": ("ap", 5, {"threshold": 0.3, "t_start_collecting_batch": 1, "disable_pruning_for_layers": ["6"]}),
+}
+
+
+def ours(program, method, seed):
+    """Accuracy, share of zeros, seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        subprocess.run([program, "run", CONFIG, "-q", "--only", method, "-o", folder, "-S", f"seeds.base={seed}",
+                        "-S", "seeds.repeats=1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # 5: the other cells were not run
+        seconds = time.perf_counter() - start
+        with open(os.path.join(folder, "table.csv"), newline="") as f:
+            row = next(r for r in csv.DictReader(f) if r["label"] == method)
+    kernels = sum(a * b for a, b in ((16, 64), (64, 32), (32, 32), (32, 5)))
+    biases = 64 + 32 + 32 + 5
+    return float(row["accuracy"]), 1 - (int(row["nonzero"]) - biases) / kernels, seconds
+
+
+def jets():
+    with h5py.File(JETS) as f:
+        mean, std = f.attrs["scaler_mean"], f.attrs["scaler_std"]
+        return [(torch.from_numpy(((f[f"{name}/x"][()] - mean) / std).astype(np.float32)),
+                 torch.from_numpy(f[f"{name}/y"][()].astype(np.int64))) for name in ("train", "val", "test")]
+
+
+def network():
+    widths = (16, 64, 32, 32, 5)
+    layers = [m for a, b in zip(widths, widths[1:]) for m in (nn.Linear(a, b), nn.ReLU())][:-1]
+    with h5py.File(WEIGHTS) as f, torch.no_grad():
+        for layer, name in zip(layers[::2], LAYERS):
+            layer.weight.copy_(torch.from_numpy(f[f"{name}/{name}/kernel:0"][()].T.copy()))
+            layer.bias.copy_(torch.from_numpy(f[f"{name}/{name}/bias:0"][()]))
+    return nn.Sequential(*layers)
+
+
+def configuration(preset, epochs, values):
+    c = getattr(pquant, f"{preset}_config")()
+    c.quantization_parameters.enable_quantization = False
+    for key, value in values.items():
+        setattr(c.pruning_parameters, key, value)
+    t = c.training_parameters
+    t.pretraining_epochs, t.epochs, t.rounds, t.fine_tuning_epochs = 0, epochs, 1, EPOCHS - epochs
+    t.rewind, t.save_weights_epoch = "never", -1
+    return c
+
+
+def theirs(splits, method, seed, threads):
+    """Accuracy, share of zeros, seconds."""
+    (x, y), (vx, vy), (tx, ty) = splits
+    preset, epochs, values = METHODS[method]
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    c = configuration(preset, epochs, values)
+    model = pquant.add_compression_layers(network(), c, (1, 16))
+    criterion = nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
+    best = {"loss": math.inf, "state": None}
+
+    def train(model, epoch):
+        order = torch.randperm(len(y))
+        for i in range(0, len(y), BATCH):
+            share = (int(epoch) + i / len(y)) / EPOCHS
+            optimizer.param_groups[0]["lr"] = 0.5 * RATE * (1 + math.cos(math.pi * share))
+            index = order[i : i + BATCH]
+            optimizer.zero_grad(set_to_none=True)
+            loss = criterion(model(x[index]), y[index])
+            pquant.get_model_losses(model, loss).backward()
+            optimizer.step()
+
+    def validate(model, epoch):
+        if int(epoch) < epochs:
+            return
+        with torch.inference_mode():
+            watched = float(criterion(model(vx), vy))
+        if watched < best["loss"]:
+            best.update(loss=watched, state=copy.deepcopy(model.state_dict()))
+
+    start = time.perf_counter()
+    pquant.train_model(model, c, train, validate)
+    seconds = time.perf_counter() - start
+    model.load_state_dict(best["state"])
+    model.eval()
+    with torch.inference_mode():
+        accuracy = float((model(tx).argmax(dim=1) == ty).double().mean())
+    return accuracy, 1 - float(pquant.get_layer_keep_ratio(model)), seconds
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("csv")
+    parser.add_argument("--pquant", required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--threads", type=int, nargs="+", default=(1, 2), help="of the rival, to choose from by the first seed")
+    a = parser.parse_args()
+    os.chdir(root)
+    splits, rows = jets(), []
+    for method in a.methods:
+        mine, other, threads = [], [], 0
+        for seed in a.seeds:
+            mine.append(ours(a.pquant, method, seed))
+            if threads == 0:
+                other.append(min((theirs(splits, method, seed, n) + (n,) for n in a.threads), key=lambda r: r[2]))
+                threads = other[0][3]
+            else:
+                other.append(theirs(splits, method, seed, threads))
+        said = [f"{100 * statistics.mean(r[0] for r in of):.2f} % ({100 * min(r[0] for r in of):.2f} to "
+                f"{100 * max(r[0] for r in of):.2f}) with {100 * statistics.mean(r[1] for r in of):.1f} % zeros" for of in (mine, other)]
+        rows.append(turns.row(f"{method}, {EPOCHS} epochs", 2, "PQuantML (torch)", version("pquant-ml"), [r[2] for r in mine],
+                              [r[2] for r in other], f"test accuracy {said[0]}; rival's {said[1]}, on {threads} threads"))
+        turns.write(a.csv, rows)
+
+
+main()
