@@ -13,7 +13,7 @@
    with other arithmetic than it began with. */
 #define NUMERICS "3"
 
-static const char magic[] = "pquant-train-3\n";
+static const char magic[] = "pquant-train-4\n";
 
 enum { MAGIC = sizeof magic - 1, NAME = PQ_HASH_TEXT - 1 };
 

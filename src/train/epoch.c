@@ -6,6 +6,7 @@
 #include "core/text.h"
 #include "train/classes.h"
 #include "train/sparsify.h"
+#include "train/steer.h"
 
 static pq_loss_chunk chunk_of(const pq_trainer *t, const pq_net_call *c, size_t first)
 {
@@ -155,8 +156,9 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
     pq_rng    keys   = pq_rng_stream((uint64_t)t->params->seed ^ epoch << 32, "batch");
     pq_status st;
 
-    out->epoch = epoch;
-    t->told_s  = t->told_s > 0.0 ? t->told_s : start;
+    out->epoch       = epoch;
+    t->net->qat.beta = pq_steer_beta(t->params, t->history, t->n_history);
+    t->told_s        = t->told_s > 0.0 ? t->told_s : start;
     PQ_TRY(order_epoch(t, epoch, err));
     if (t->n_train / most >= PQ_TRIAL_AGAIN) {
         pq_trial_start(&t->trial, t->pool);

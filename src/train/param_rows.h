@@ -104,6 +104,14 @@ extern const char *const pq_train_losses[], *const pq_train_optimizers[],
     PQ_ROW_REAL(PQ_TRAIN_AT(hgq_beta), "hgq_beta", "1e-05", 0, 1000, "of hgq: price of one effective bit operation"), \
     PQ_ROW_REAL(PQ_TRAIN_AT(hgq_gamma), "hgq_gamma", "0.0003", 0, 1000, \
          "of hgq: price of one integer or fraction bit of a quantizer"), \
+    PQ_ROW_REAL(PQ_TRAIN_AT(hgq_target_ebops), "hgq_target_ebops", NULL, 1, 1e18, \
+         "of hgq: effective bit operations that the price is steered to, from hgq_beta on"), \
+    PQ_ROW_REAL(PQ_TRAIN_AT(hgq_p), "hgq_p", "1", 0, 100, \
+         "of hgq_target_ebops: what log(EBOPs / target) adds to the price's logarithm"), \
+    PQ_ROW_REAL(PQ_TRAIN_AT(hgq_i), "hgq_i", "0.002", 0, 100, \
+         "of hgq_target_ebops: what its sum over epochs adds"), \
+    PQ_ROW_INT(PQ_TRAIN_AT(hgq_warmup), "hgq_warmup", "10", 0, 100000, \
+         "of hgq_target_ebops: epochs before the price is steered"), \
     PQ_ROW_REAL(PQ_TRAIN_AT(pact_decay), "pact_decay", "0.0001", 0, 10, "of pact: pull of the clipping level towards 0"), \
     PQ_ROW_INT(PQ_TRAIN_AT(fold_norm_after), "fold_norm_after", NULL, 0, 100000, \
         "epochs after which BatchNorm goes by its running statistics, as once folded; " \

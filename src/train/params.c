@@ -22,6 +22,11 @@ pq_status pq_train_check(const pq_train_params *p, pq_err *err)
              PQ_ERR_CONFIG,
              "preserve_rare_classes and sampling 'balanced' both correct for rare "
              "classes: one of them is too many");
+    PQ_CHECK(isnan(p->hgq_target_ebops) || p->qat == PQ_QAT_HGQ, PQ_ERR_CONFIG,
+             "hgq_target_ebops = %g: only with qat: hgq do widths follow a price",
+             p->hgq_target_ebops);
+    PQ_CHECK(isnan(p->hgq_target_ebops) || p->hgq_beta > 0.0, PQ_ERR_CONFIG,
+             "hgq_beta = 0: hgq_target_ebops multiplies it, so it must be above 0");
     if (p->class_weights != NULL) {
         PQ_TRY(
             pq_class_values(&pq_class_weights_row, p->class_weights, 0, NULL, NULL, err));

@@ -6,6 +6,7 @@
 #include "core/memory.h"
 #include "train/checkpoint.h"
 #include "train/sparsify.h"
+#include "train/steer.h"
 #include "train/trainer.h"
 
 /* What is watched, smaller is better. */
@@ -17,12 +18,20 @@ static double watched(const pq_trainer *t, const pq_train_epoch *e)
 }
 
 /* An epoch whose recalls hold their floors is better than any that does not; among
-   those that do not, the one that lacks least. */
+   those that do not, the one that lacks least; then what holds a target of EBOPs. */
 static bool is_better(const pq_trainer *t, const pq_train_epoch *a,
                       const pq_train_epoch *b)
 {
-    return a->shortfall < b->shortfall ||
-           (a->shortfall <= b->shortfall && watched(t, a) < watched(t, b));
+    const double more_a = pq_steer_excess(t->params, a),
+                 more_b = pq_steer_excess(t->params, b);
+
+    if (a->shortfall < b->shortfall || a->shortfall > b->shortfall) {
+        return a->shortfall < b->shortfall;
+    }
+    if (more_a < more_b || more_a > more_b) {
+        return more_a < more_b;
+    }
+    return watched(t, a) < watched(t, b);
 }
 
 static const float *weights_now(const pq_trainer *t)
@@ -80,6 +89,17 @@ cleanup:
     return st;
 }
 
+/* Those of the network that would be kept, biases included. */
+static void count_ebops(const pq_trainer *t, pq_train_epoch *e)
+{
+    e->ebops = e->beta = (double)NAN;
+    if (t->net->qat.rule == PQ_QAT_HGQ) {
+        pq_net_store(t->net, weights_now(t), t->graph);
+        e->ebops = pq_graph_ebops(t->graph);
+        e->beta  = t->net->qat.beta;
+    }
+}
+
 static pq_status run_epochs(pq_trainer *t, const char *name, bool *stopped, pq_err *err)
 {
     const pq_train_options *o  = t->options;
@@ -92,6 +112,7 @@ static pq_status run_epochs(pq_trainer *t, const char *name, bool *stopped, pq_e
         e->recall = t->n_valid > 0 ? t->recalls + t->n_history * t->classes : NULL;
         PQ_TRY(pq_trainer_epoch(t, t->n_history + 1, e, err));
         PQ_TRY(end_epoch(t, e->epoch, err));
+        count_ebops(t, e);
         PQ_TRY(pq_trainer_validate(t, weights_now(t), e, err));
         keep_if_best(t, e);
         t->n_history++;

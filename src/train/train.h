@@ -63,7 +63,10 @@ typedef struct {
     double  temperature, alpha, layer_mse;
     int     qat;             /**< pq_qat */
     int64_t fold_norm_after; /**< PQ_UNSET = never */
-    double  qat_lr, hgq_beta, hgq_gamma, pact_decay;
+    double  qat_lr, hgq_beta, hgq_gamma;
+    double  hgq_target_ebops, hgq_p, hgq_i; /**< NAN = not steered */
+    int64_t hgq_warmup;
+    double  pact_decay;
     int64_t seed;
 } pq_train_params;
 
@@ -96,6 +99,7 @@ typedef struct {
     const double *recall;  /**< [classes] there, NAN where a class has no events */
     double        seconds; /**< training alone */
     double        events_per_s;
+    double        ebops, beta; /**< of hgq at its end, in it; else NAN */
     size_t        threads; /**< at its end: 1 where more made no step faster (trial.h) */
     bool          best;    /**< the best so far */
 } pq_train_epoch;

@@ -279,6 +279,29 @@ Test(qat, hgq_gives_fewer_effective_bit_operations_the_more_they_cost)
     }
 }
 
+Test(qat, hgq_ends_at_a_target_of_effective_bit_operations)
+{
+    static const double target[] = {12000.0, 8000.0, 4000.0};
+
+    for (size_t k = 0; k < 3; k++) {
+        run r = {0};
+        start(&r, "target.h5", 2000, PQ_QAT_HGQ, 8);
+        r.params.hgq_beta         = 1e-6;
+        r.params.hgq_gamma        = 0.0;
+        r.params.hgq_target_ebops = target[k];
+        r.params.hgq_warmup       = 2;
+        r.params.hgq_i            = 0.2;
+        r.params.qat_lr           = 5.0;
+        r.params.epochs           = 40;
+        OK(train(&r, err));
+        const double ebops = pq_graph_ebops(r.graph);
+        cr_expect(ebops < 1.1 * target[k] && ebops > 0.5 * target[k], "%g of %g", ebops,
+                  target[k]);
+        cr_expect_eq(ebops, r.summary.history[r.summary.best - 1].ebops);
+        finish_run(&r);
+    }
+}
+
 Test(qat, frozen_layers_keep_their_grids)
 {
     run   r = {0};
