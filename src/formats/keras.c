@@ -224,6 +224,9 @@ pq_status pq_keras_read_weights(const reader *r, const pq_keras_scope *scope,
         k->n_weights++;
         PQ_TRY(check_finite(path, k->weights[i], err));
     }
+    k->file  = r->file;
+    k->group = group;
+    group    = NULL;
 cleanup:
     pq_free(group);
     pq_free(path);

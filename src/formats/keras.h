@@ -25,6 +25,8 @@ typedef struct {
     size_t      n_weights;
     pq_tensor  *weights[PQ_KERAS_WEIGHTS]; /**< float32, in the file's order; taken by the
                                               conversion */
+    pq_h5 *file;                           /**< of the weights, borrowed */
+    char  *group; /**< of the layer's weights in it, owned; NULL without */
 } pq_keras_layer;
 
 /** Where a conversion puts its layers. */

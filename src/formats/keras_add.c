@@ -1,6 +1,7 @@
 /* One layer of Keras: its keys checked, its weights read, its nodes added. */
 #include <string.h>
 
+#include "core/memory.h"
 #include "formats/keras_reader.h"
 
 /* Keeps what a layer computes in, where that is not float32. */
@@ -56,6 +57,9 @@ static pq_status convert(pq_keras_reader *r, const pq_keras_scope *scope,
     PQ_TRY(pq_keras_check_keys(json, "the layer", &keys, 1, err));
     PQ_TRY(pq_keras_check_origin(json, err));
     PQ_TRY(unwrap(k, err));
+    if (strncmp(pq_keras_text(json, "module", ""), "hgq.", 4) == 0) {
+        k->class_name = pq_keras_text(json, "registered_name", k->class_name);
+    }
     PQ_TRY(pq_keras_find_class(k, &found, err));
     PQ_TRY(note_dtype(r, k, err));
     PQ_TRY(pq_keras_read_weights(r, scope, pq_keras_layer_name(json), k, err));
@@ -91,5 +95,6 @@ cleanup:
     for (size_t i = 0; i < PQ_KERAS_WEIGHTS; i++) {
         pq_tensor_free(&k.weights[i]);
     }
+    pq_free(k.group);
     return st;
 }

@@ -328,9 +328,11 @@ pq_status pq_keras_check_origin(const json_t *object, pq_err *err)
     const char *const own[]  = {"keras", "tf_keras", "tensorflow", "builtins", "qkeras"};
     const char       *module = pq_keras_text(object, "module", "keras");
     const char       *registered = pq_keras_text(object, "registered_name", "");
-    bool              ours       = strchr(registered, '>') == NULL;
-    bool              known      = false;
-    pq_status         st;
+    const bool        hgq        = strncmp(module, "hgq.", 4) == 0;
+    bool              ours =
+        strchr(registered, '>') == NULL || (hgq && strncmp(registered, "hgq>", 4) == 0);
+    bool      known = hgq;
+    pq_status st;
 
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
         const size_t n = strlen(own[i]);
@@ -338,7 +340,7 @@ pq_status pq_keras_check_origin(const json_t *object, pq_err *err)
                           (module[n] == '\0' || module[n] == '.'));
     }
     PQ_CHECK(ours && known, PQ_ERR_UNSUPPORTED,
-             "'%s' is not of Keras or QKeras (module '%s', registered as '%s')",
+             "'%s' is not of Keras, QKeras or HGQ (module '%s', registered as '%s')",
              pq_keras_text(object, "class_name", ""), module, registered);
 cleanup:
     return st;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "formats/hgq.h"
 #include "formats/qkeras.h"
 
 static pq_status pool(pq_keras_layer *k, const char *kind, pq_keras_target *target,
@@ -316,7 +317,11 @@ static pq_status activation_layer(pq_keras_layer *k, pq_keras_target *target, pq
 #define QUANTIZERS "lora_rank quantization_config quantization_mode"
 #define POOL       "pool_size strides padding data_format"
 
-#define RANGES "kernel_range bias_range mask"
+#define HGQ_READ                                                                         \
+    "activation use_bias kq_conf iq_conf bq_conf oq_conf enable_iq enable_oq "           \
+    "enable_ebops "
+#define HGQ_IDLE "ebops_factor beta0 parallelization_factor " KERNEL
+#define RANGES   "kernel_range bias_range mask"
 
 static const pq_keras_class classes[] = {
     {"InputLayer",
@@ -383,6 +388,22 @@ static const pq_keras_class classes[] = {
     {"GaussianNoise", 1, 1, identity, {NULL, "stddev seed", NULL}},
     {"ActivityRegularization", 1, 1, identity, {NULL, "l1 l2", NULL}},
     {"Identity", 1, 1, identity, {NULL, NULL, NULL}},
+    {"hgq>QDense", 1, 1, pq_hgq_dense, {HGQ_READ "units", HGQ_IDLE, QUANTIZERS}},
+    {"hgq>QBatchNormDense",
+     1,
+     1,
+     pq_hgq_batch_norm_dense,
+     {HGQ_READ "units scale epsilon",
+      HGQ_IDLE " momentum synchronized bn_gamma_initializer moving_mean_initializer "
+               "moving_variance_initializer bn_gamma_regularizer bn_gamma_constraint",
+      QUANTIZERS}},
+    {"hgq>QConv2D",
+     1,
+     1,
+     pq_hgq_conv2d,
+     {HGQ_READ "filters strides padding data_format dilation_rate groups kernel_size",
+      HGQ_IDLE, QUANTIZERS}},
+    {"hgq>Quantizer", 1, 1, pq_hgq_quantize, {"config", NULL, NULL}},
     {"QDense",
      1,
      1,

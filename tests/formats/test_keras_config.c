@@ -93,7 +93,7 @@ Test(keras_config, what_is_there_and_not_understood_is_refused)
         {"Activation",
          ",\"activation\":{\"class_name\":\"function\",\"config\":\"relu\",\"registered_"
          "name\":\"my>relu\"}",
-         "'function' is not of Keras or QKeras (module 'keras', registered as "
+         "'function' is not of Keras, QKeras or HGQ (module 'keras', registered as "
          "'my>relu')"},
         {"Activation",
          ",\"activation\":{\"class_name\":\"LeakyReLU\",\"config\":{\"a\":1}}",
@@ -189,7 +189,7 @@ Test(keras_config, classes_and_models_of_others_are_refused)
                             "\"registered_name\":\"mine>Flatten\",\"config\":{\"name\":"
                             "\"l\"},\"name\":\"l\",\"inbound_nodes\":[[[\"in\",0,0]]]}",
                  "l"));
-    refused(PQ_ERR_UNSUPPORTED, "layer 'l': 'Flatten' is not of Keras or QKeras (module "
+    refused(PQ_ERR_UNSUPPORTED, "layer 'l': 'Flatten' is not of Keras, QKeras or HGQ (module "
                                 "'mine.layers', registered as 'mine>Flatten')");
     k = begin("model_weights");
     OK(pq_h5_set_text(k.file, "model_weights", "backend", "theano", err));
