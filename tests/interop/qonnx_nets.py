@@ -44,7 +44,7 @@ def events(shape):
     """Jets, scaled, or noise; a file for calibration and events to compare on."""
     if len(shape) == 1:
         with h5py.File(f"{ROOT}/datasets/jets-hlf.h5") as f:
-            x, y = f["test/x"][:4000], f["test/y"][:4000]
+            x, y = f["test/x"][:2000], f["test/y"][:2000]
         x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)
     else:
         rng = np.random.default_rng(4)
