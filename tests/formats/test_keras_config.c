@@ -189,8 +189,9 @@ Test(keras_config, classes_and_models_of_others_are_refused)
                             "\"registered_name\":\"mine>Flatten\",\"config\":{\"name\":"
                             "\"l\"},\"name\":\"l\",\"inbound_nodes\":[[[\"in\",0,0]]]}",
                  "l"));
-    refused(PQ_ERR_UNSUPPORTED, "layer 'l': 'Flatten' is not of Keras, QKeras or HGQ (module "
-                                "'mine.layers', registered as 'mine>Flatten')");
+    refused(PQ_ERR_UNSUPPORTED,
+            "layer 'l': 'Flatten' is not of Keras, QKeras or HGQ (module "
+            "'mine.layers', registered as 'mine>Flatten')");
     k = begin("model_weights");
     OK(pq_h5_set_text(k.file, "model_weights", "backend", "theano", err));
     finish(&k, MODEL(INPUT("3"), "in"));
