@@ -10,9 +10,11 @@
 static const pq_option options[] = {
     {"output", 'o', "DIR", false, NULL, "folder that the files are written into"},
     {"name", 0, "NAME", false, "model", "of the files and functions: a C identifier"},
-    {"isa", 0, "portable|avx2|avx512", false, "avx512",
+    {"isa", 0, "portable|avx2|avxvnni|avx512", false, "avx512",
      "highest instruction set with a variant of its own; the processor's best is chosen "
      "when it runs"},
+    {"logits", 0, NULL, false, NULL,
+     "leave out a softmax at the end: a decision needs none"},
     {"arch", 0, "FILE", false, NULL, "architecture beside weights-only files"},
     PQ_OUTPUT_LAYER_OPTION,
     {0},
@@ -28,10 +30,19 @@ static pq_status read_isa(const pq_args *args, pq_codegen_isa *out, pq_err *err)
         i++;
     }
     PQ_CHECK(pq_codegen_isas[i] != NULL, PQ_ERR_CONFIG,
-             "--isa: '%s' is none of portable, avx2, avx512", text);
+             "--isa: '%s' is none of portable, avx2, avxvnni, avx512", text);
     *out = (pq_codegen_isa)i;
 cleanup:
     return st;
+}
+
+static void drop_softmax(pq_graph *graph)
+{
+    const pq_node *last = &graph->nodes[graph->output];
+
+    if (strcmp(last->layer->kind->name, "softmax") == 0) {
+        graph->output = last->inputs[0];
+    }
 }
 
 static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
@@ -41,7 +52,7 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     pq_graph          *graph  = NULL;
     pq_codegen_summary made;
     pq_codegen_isa     isa;
-    char               weights[32], stack[32], source[32];
+    char               stack[32], source[32];
     pq_status          st;
 
     (void)exit_code;
@@ -54,20 +65,23 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(read_isa(args, &isa, err));
     PQ_TRY(pq_args_model(args, 0, &graph, err));
     st = pq_graph_check(graph, err);
+    if (st == PQ_OK && pq_args_flag(args, "logits")) {
+        drop_softmax(graph);
+    }
     st = st == PQ_OK ? pq_codegen_write(graph, name, isa, folder, &made, err) : st;
     if (st != PQ_OK) {
         pq_err_context(err, "%s", pq_args_get(args, 0));
         goto cleanup;
     }
     if (!pq_args_flag(args, "quiet")) {
-        pq_say(
-            stdout,
-            "%s/%s.c, %s.h, %s_test.c, CMakeLists.txt: source %s, weights %s, stack %s a "
-            "call, %zu blocks of zeros left out\n",
-            folder, name, name, name,
-            pq_bytes_text((double)made.source_bytes, source, sizeof source),
-            pq_bytes_text(4.0 * (double)made.weights, weights, sizeof weights),
-            pq_bytes_text((double)made.stack_bytes, stack, sizeof stack), made.skipped);
+        pq_say(stdout,
+               "%s/%s.c, %s.h, %s_test.c, CMakeLists.txt: source %s, %zu numbers in "
+               "tables, stack %s a "
+               "call, %zu blocks of zeros left out\n",
+               folder, name, name, name,
+               pq_bytes_text((double)made.source_bytes, source, sizeof source),
+               made.weights, pq_bytes_text((double)made.stack_bytes, stack, sizeof stack),
+               made.skipped);
     }
 cleanup:
     pq_graph_free(&graph);

@@ -11,6 +11,7 @@
 #include "codegen/files.h"
 #include "codegen/frame.h"
 #include "codegen/text.h"
+#include "codegen/whole.h"
 #include "core/memory.h"
 #include "core/rng.h"
 #include "exec/layout.h"
@@ -147,20 +148,17 @@ static pq_emit_step step_of(const pq_emitter *e, size_t node)
 }
 
 /* What has no generated form is said before anything is made. */
-static pq_status check_graph(const pq_graph *graph, pq_err *err)
+static pq_status check_graph(const pq_emitter *e, pq_err *err)
 {
-    size_t    inputs = 0;
-    pq_status st     = PQ_OK;
+    const pq_graph *graph  = e->graph;
+    size_t          inputs = 0;
+    pq_status       st     = PQ_OK;
 
     for (size_t i = 0; i < graph->n_nodes; i++) {
         const pq_node *node = &graph->nodes[i];
         inputs += is_input(node) ? 1 : 0;
-        PQ_CHECK(
-            node->quant == NULL, PQ_ERR_UNSUPPORTED,
-            "layer '%s': its values are quantized to %d bits; generated C computes in "
-            "float32: quantize the weights alone (activations: false)",
-            node->name, node->quant->bits);
-        PQ_CHECK(is_input(node) || is_alias(node) || find_kind(node->layer) != NULL,
+        PQ_CHECK(e->whole || is_input(node) || is_alias(node) ||
+                     find_kind(node->layer) != NULL,
                  PQ_ERR_UNSUPPORTED, "layer '%s': there is no generated form of %s",
                  node->name, node->layer->kind->name);
     }
@@ -170,8 +168,7 @@ cleanup:
     return st;
 }
 
-/* Which nodes the output depends on, and the only reader of each. */
-static void find_readers(pq_emitter *e, bool *used)
+void pq_emit_readers(pq_emitter *e, bool *used)
 {
     const pq_graph *g = e->graph;
 
@@ -203,7 +200,7 @@ static pq_status make_steps(pq_emitter *e, pq_emit_step **out, size_t *n, pq_err
     PQ_NEW(used, g->n_nodes);
     PQ_NEW(taken_along, g->n_nodes);
     PQ_NEW(steps, g->n_nodes);
-    find_readers(e, used);
+    pq_emit_readers(e, used);
     *n = 0;
     for (size_t i = 0; i < g->n_nodes; i++) {
         if (!used[i] || taken_along[i] || is_input(&g->nodes[i]) ||
@@ -347,7 +344,7 @@ static pq_status make_events(const pq_emitter *e, size_t input, size_t n, float 
 {
     const pq_graph       *g       = e->graph;
     const size_t          items   = pq_emit_items(e, input);
-    const pq_plan_options options = {"reference", n};
+    const pq_plan_options options = {e->whole ? "integer" : "reference", n};
     pq_rng                rng     = pq_rng_stream(1, "codegen");
     pq_plan              *plan    = NULL;
     float                *seen    = NULL;
@@ -361,7 +358,7 @@ static pq_status make_events(const pq_emitter *e, size_t input, size_t n, float 
         const double m = g->scaler_mean != NULL ? (double)pq_f32(g->scaler_mean)[c] : 0.0;
         const double s = g->scaler_std != NULL ? (double)pq_f32(g->scaler_std)[c] : 1.0;
         (*in)[i]       = (float)(m + s * pq_rng_normal(&rng));
-        seen[i]        = (float)(((double)(*in)[i] - m) / s);
+        seen[i]        = (float)((double)(*in)[i] * (1.0 / s) + (0.0 - m) / s);
     }
     PQ_TRY(pq_plan_create(g, &options, &plan, err));
     PQ_TRY(pq_plan_run(plan, n, (const float *const[]){seen}, *due, err));
@@ -400,22 +397,24 @@ cleanup:
 pq_status pq_codegen_write(const pq_graph *graph, const char *name, pq_codegen_isa isa,
                            const char *folder, pq_codegen_summary *out, pq_err *err)
 {
-    pq_emitter e     = {.graph = graph, .name = name, .isa = isa};
-    size_t     input = 0;
-    pq_status  st;
+    pq_emitter e = {
+        .graph = graph, .name = name, .isa = isa, .whole = pq_whole_is(graph)};
+    size_t    input = 0;
+    pq_status st;
 
     PQ_TRY(pq_codegen_check_name(name, err));
-    PQ_TRY(check_graph(graph, err));
+    PQ_TRY(check_graph(&e, err));
     while (!is_input(&graph->nodes[input])) {
         input++;
     }
     PQ_NEW(e.place, graph->n_nodes);
     PQ_NEW(e.reader, graph->n_nodes);
-    PQ_TRY(emit_steps(&e, input, err));
+    PQ_TRY(e.whole ? pq_whole_emit(&e, err) : emit_steps(&e, input, err));
     PQ_CHECK(!e.body.failed && !e.tables.failed, PQ_ERR_NOMEM,
              "cannot allocate the source");
     PQ_TRY(write_files(&e, input, folder, err));
-    *out = e.summary;
+    *out             = e.summary;
+    out->stack_bytes = pq_emit_stack(&e);
 cleanup:
     for (size_t i = 0; e.place != NULL && i < graph->n_nodes; i++) {
         pq_free(e.place[i]);

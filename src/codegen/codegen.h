@@ -22,7 +22,12 @@ enum {
 
 /** Highest instruction set that the source has a variant for: the one that the processor
  * has is chosen when it runs, and the portable one is always there. */
-typedef enum { PQ_CODEGEN_PORTABLE, PQ_CODEGEN_AVX2, PQ_CODEGEN_AVX512 } pq_codegen_isa;
+typedef enum {
+    PQ_CODEGEN_PORTABLE,
+    PQ_CODEGEN_AVX2,
+    PQ_CODEGEN_AVXVNNI, /**< of bytes; floats have no variant for it */
+    PQ_CODEGEN_AVX512   /**< of bytes: with VNNI */
+} pq_codegen_isa;
 
 /** Names of pq_codegen_isa, NULL-terminated. */
 extern const char *const pq_codegen_isas[];

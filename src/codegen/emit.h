@@ -12,6 +12,9 @@
 /** Floats of a vector in the generated code. */
 enum { PQ_LANES = 16 };
 
+/** Most values of a softmax in one vector. */
+enum { PQ_SOFTMAX_MOST = 16 };
+
 /** A node that is computed, and the chain of its only readers that is computed with it:
  * batch_norm layers (behind kernels only), then functions of one value. */
 typedef struct {
@@ -28,11 +31,25 @@ typedef struct {
     char             **place;  /**< [n_nodes] C expression of a node's values, or NULL */
     size_t            *reader; /**< [n_nodes] only reader of a node, or SIZE_MAX */
     size_t             n_tables;
+    bool               softmax[PQ_SOFTMAX_MOST + 1]; /**< which widths are defined */
+    bool               whole;                        /**< in whole numbers: whole.h */
+    bool               exact; /**< the answer is that of the engine bit by bit */
     pq_codegen_summary summary;
 } pq_emitter;
 
+/** Which nodes the output depends on, and the only reader of each.
+ * @param[out] used  [n_nodes], false before */
+void pq_emit_readers(pq_emitter *e, bool *used);
+
 /** Items of a node's value. */
 size_t pq_emit_items(const pq_emitter *e, size_t node);
+
+/** Most bytes of stack of a call: the portable variant of whole numbers holds each byte
+ * as a float. */
+static inline size_t pq_emit_stack(const pq_emitter *e)
+{
+    return e->summary.stack_bytes * (e->whole ? sizeof(float) : 1);
+}
 
 /** Width of a node's last axis. */
 size_t pq_emit_width(const pq_emitter *e, size_t node);

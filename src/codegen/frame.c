@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "codegen/text.h"
+#include "codegen/whole_sets.h"
 
 static size_t inputs_of(const pq_emitter *e)
 {
@@ -27,6 +28,27 @@ void pq_frame_mark(const char *name, const char *ending, pq_text *out)
     } else {
         pq_text_add(out, "/* %s%s: made by pquant", name, ending);
     }
+}
+
+void pq_choice_open(pq_text *out)
+{
+    pq_text_add(out, "static void (*chosen)(const float *, float *) = portable;\n"
+                     "static const char *chosen_name = \"portable\";\n\n"
+                     "__attribute__((constructor)) static void choose(void)\n{\n"
+                     "#if defined __x86_64__\n    __builtin_cpu_init();\n");
+}
+
+void pq_choice_add(const char *name, pq_text *out)
+{
+    pq_text_add(out,
+                "    if (has_%s()) {\n        chosen      = %s;\n"
+                "        chosen_name = \"%s\";\n    }\n",
+                name, name, name);
+}
+
+void pq_choice_close(pq_text *out)
+{
+    pq_text_add(out, "#endif\n}\n\n");
 }
 
 static void add_origin(const pq_emitter *e, const char *hash, const char *ending,
@@ -55,20 +77,20 @@ void pq_frame_header(const pq_emitter *e, const char *hash, pq_text *out)
         n, n, n, inputs_of(e), n, outputs_of(e), inputs_of(e),
         e->graph->scaler_mean != NULL ? ", as measured: the model's scaler is inside"
                                       : "",
-        outputs_of(e), e->summary.stack_bytes, n, inputs_of(e), outputs_of(e), n);
-    pq_text_add(
-        out,
-        "typedef struct {\n"
-        "    const char *name, *model_hash;\n"
-        "    const char *isa; /* what run1 uses here: avx512, avx2 or portable */\n"
-        "    size_t n_features; /* 0: the model does not name them */\n"
-        "    const char *const *features; /* in the order of x's last axis */\n"
-        "    size_t n_classes;\n"
-        "    const char *const *classes; /* in the order of y */\n"
-        "} %s_information;\n\n"
-        "%s_information %s_info(void);\n\n"
-        "#ifdef __cplusplus\n}\n#endif\n\n#endif\n",
-        n, n, n);
+        outputs_of(e), pq_emit_stack(e), n, inputs_of(e), outputs_of(e), n);
+    pq_text_add(out,
+                "typedef struct {\n"
+                "    const char *name, *model_hash;\n"
+                "    const char *isa; /* what run1 uses here: avx512, avxvnni, avx2 or "
+                "portable */\n"
+                "    size_t n_features; /* 0: the model does not name them */\n"
+                "    const char *const *features; /* in the order of x's last axis */\n"
+                "    size_t n_classes;\n"
+                "    const char *const *classes; /* in the order of y */\n"
+                "} %s_information;\n\n"
+                "%s_information %s_info(void);\n\n"
+                "#ifdef __cplusplus\n}\n#endif\n\n#endif\n",
+                n, n, n);
 }
 
 /* Vectors of 16 floats by GCC's extensions, which every instruction set is compiled
@@ -95,7 +117,7 @@ static const struct {
 };
 enum { N_VARIANTS = sizeof variants / sizeof *variants };
 
-const char *const pq_codegen_isas[] = {"portable", "avx2", "avx512", NULL};
+const char *const pq_codegen_isas[] = {"portable", "avx2", "avxvnni", "avx512", NULL};
 
 /* The function once for each instruction set, and whether the processor has that. */
 static void add_variants(const pq_emitter *e, pq_text *out)
@@ -115,17 +137,27 @@ static void add_variants(const pq_emitter *e, pq_text *out)
     }
 }
 
-/* For each variant, best first, a line with its name: `before` NAME `middle` NAME
- * `after`. */
-static void add_choice(const pq_emitter *e, const char *before, const char *middle,
-                       const char *after, pq_text *out)
+/* The pointer to the best of them, set once when the program or library is loaded. */
+static void add_choice(const pq_emitter *e, pq_text *out)
 {
-    for (size_t v = N_VARIANTS; v-- > 0;) {
-        if (variants[v].isa <= e->isa) {
-            pq_text_add(out, "#if defined __x86_64__\n    %s%s%s%s%s\n#endif\n", before,
-                        variants[v].name, middle, variants[v].name, after);
-        }
+    pq_choice_open(out);
+    for (size_t v = 0; v < N_VARIANTS && variants[v].isa <= e->isa; v++) {
+        pq_choice_add(variants[v].name, out);
     }
+    pq_choice_close(out);
+}
+
+static void add_floats_body(const pq_emitter *e, pq_text *out)
+{
+    pq_text_add(out, "%s%s\n", prelude, e->tables.text != NULL ? e->tables.text : "");
+    pq_text_add(
+        out,
+        "static inline __attribute__((always_inline)) void body(const float *x, float "
+        "*y)\n{\n    float stack[%zu] __attribute__((aligned(64)));\n%s"
+        "    (void)stack, (void)x;\n}\n\n",
+        e->summary.stack_bytes / sizeof(float) + PQ_SOFTMAX_MOST, e->body.text);
+    add_variants(e, out);
+    add_choice(e, out);
 }
 
 void pq_frame_source(const pq_emitter *e, const char *hash, pq_text *out)
@@ -136,34 +168,30 @@ void pq_frame_source(const pq_emitter *e, const char *hash, pq_text *out)
     const size_t    n_classes  = g->class_names != NULL ? g->n_classes : 0;
 
     add_origin(e, hash, ".c", out);
-    pq_text_add(out, "#include \"%s.h\"\n\n%s%s\n", n, prelude,
-                e->tables.text != NULL ? e->tables.text : "");
-    pq_text_add(
-        out,
-        "static inline __attribute__((always_inline)) void body(const float *x, float "
-        "*y)\n{\n    float stack[%zu] __attribute__((aligned(64)));\n%s"
-        "    (void)stack, (void)x;\n}\n\n",
-        e->summary.stack_bytes / sizeof(float) + 1, e->body.text);
-    add_variants(e, out);
-    pq_text_add(out, "void %s_run1(const float *x, float *y)\n{\n", n);
-    add_choice(e, "if (has_", "()) {\n        ", "(x, y);\n        return;\n    }", out);
+    pq_text_add(out, "#include \"%s.h\"\n\n", n);
+    if (e->whole) {
+        pq_whole_prelude(out);
+        pq_text_add_bytes(out, e->tables.text, e->tables.length);
+        pq_whole_sets(e, out);
+        pq_whole_choice(e, out);
+    } else {
+        add_floats_body(e, out);
+    }
     pq_text_add(out,
-                "    portable(x, y);\n}\n\n"
+                "void %s_run1(const float *x, float *y)\n{\n    chosen(x, y);\n}\n\n"
                 "void %s_runN(const float *x, float *y, size_t n)\n{\n"
                 "    for (size_t i = 0; i < n; i++) {\n"
                 "        %s_run1(x + i * %s_INPUTS, y + i * %s_OUTPUTS);\n    }\n}\n\n",
-                n, n, n, n);
+                n, n, n, n, n);
     pq_c_strings(out, "features", (const char *const *)g->feature_names, n_features);
     pq_c_strings(out, "classes", (const char *const *)g->class_names, n_classes);
-    pq_text_add(
-        out,
-        "\n%s_information %s_info(void)\n{\n"
-        "    %s_information i = {\"%s\", \"%s\", \"portable\", %zu, %s, %zu, %s};\n\n",
-        n, n, n, n, hash, n_features, n_features > 0 ? "features" : "NULL", n_classes,
-        n_classes > 0 ? "classes" : "NULL");
-    add_choice(e, "if (has_", "()) {\n        i.isa = \"",
-               "\";\n        return i;\n    }", out);
-    pq_text_add(out, "    return i;\n}\n");
+    pq_text_add(out,
+                "\n%s_information %s_info(void)\n{\n"
+                "    const %s_information i = {\"%s\", \"%s\", chosen_name, %zu, %s, "
+                "%zu, %s};\n\n"
+                "    return i;\n}\n",
+                n, n, n, n, hash, n_features, n_features > 0 ? "features" : "NULL",
+                n_classes, n_classes > 0 ? "classes" : "NULL");
 }
 
 static void add_floats(pq_text *out, const char *name, const float *values, size_t n)
@@ -207,8 +235,8 @@ void pq_frame_test(const pq_emitter *e, const char *hash, size_t n, const float 
         "    }\n"
         "    printf(\"%s (%%s): %zu events, largest difference %%.1e\\n\", "
         "%s_info().isa, apart / largest);\n"
-        "    return apart <= 1e-5 * largest ? 0 : 1;\n}\n",
-        n, name, name, n, name, n, name);
+        "    return apart <= %s * largest ? 0 : 1;\n}\n",
+        n, name, name, n, name, n, name, e->exact ? "0.0" : "1e-5");
 }
 
 void pq_frame_cmake(const pq_emitter *e, pq_text *out)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "codegen/emit.h"
+#include "codegen/softmax.h"
 #include "codegen/text.h"
 #include "core/memory.h"
 #include "exec/fold.h"
@@ -29,11 +30,24 @@ pq_status pq_emit_combine(pq_emitter *e, const pq_emit_step *s, pq_err *err)
     return PQ_OK;
 }
 
+/* Whether the input lies in the stack, where a vector may read beyond it. */
+static bool is_made(const pq_emitter *e, const pq_emit_step *s)
+{
+    return strncmp(pq_emit_input(e, s, 0), "(stack", 6) == 0;
+}
+
 pq_status pq_emit_softmax(pq_emitter *e, const pq_emit_step *s, pq_err *err)
 {
     const size_t width = pq_emit_width(e, s->node), n = pq_emit_items(e, s->node);
 
     (void)err;
+    if (width <= PQ_SOFTMAX_MOST && n == width && is_made(e, s)) {
+        pq_softmax_define(e, width);
+        pq_text_add(&e->body, "    softmax%zu(%s, %s);\n", width, pq_emit_input(e, s, 0),
+                    e->place[s->last]);
+        pq_emit_functions_over(e, s, s->node, e->place[s->last], n);
+        return PQ_OK;
+    }
     pq_text_add(&e->body,
                 "    for (int r = 0; r < %zu; r += %zu) {\n"
                 "        const float *in = %s + r;\n"

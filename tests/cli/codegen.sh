@@ -35,12 +35,30 @@ grep -q avx "$work/portable/model.c" && fault "--isa portable left a variant for
 expect 2 "-o DIR is missing" "$pquant" codegen "$model"
 expect 2 "'my net' is no name for C" "$pquant" codegen "$model" -o "$work/x" --name "my net"
 expect 2 "C has a header math.h" "$pquant" codegen "$model" -o "$work/x" --name math
-expect 2 "'sse' is none of portable, avx2, avx512" "$pquant" codegen "$model" -o "$work/x" --isa sse
+expect 2 "'sse' is none of portable, avx2, avxvnni, avx512" "$pquant" codegen "$model" -o "$work/x" --isa sse
 expect 2 "missing.h5" "$pquant" codegen "$work/missing.h5" -o "$work/x"
-"$pquant" compress "$model" -o "$work/int8.h5" --method quantize --calib datasets/jets-hlf.h5:val -q >/dev/null 2>&1
-if [ -f "$work/int8.h5" ]; then
-  expect 2 "are quantized to 8 bits" "$pquant" codegen "$work/int8.h5" -o "$work/x"
-fi
+
+# In whole numbers: int8 with its softmax, and the decision alone, which must be the engine's bit by bit.
+"$pquant" compress "$model" -o "$work/int8.h5" --method quantize --calib datasets/jets-hlf.h5:val -q || fault "no int8"
+"$pquant" compress "$model" -o "$work/fixed.h5" --method structured_prune:target_sparsity=0.9 \
+  --method quantize:bits=6,format=fixed --calib datasets/jets-hlf.h5:val -q || fault "no fixed point"
+for kind in int8 fixed; do
+  for isa in portable avx2 avxvnni avx512; do
+    expect 0 "" "$pquant" codegen "$work/$kind.h5" -o "$work/$kind$isa" --name net --isa "$isa" --logits -q
+    for cc in gcc clang; do
+      command -v "$cc" >/dev/null || continue
+      (cd "$work/$kind$isa" && "$cc" -O2 -Wall -Wextra -Werror net.c net_test.c -o test -lm) ||
+        fault "$cc has something to say about $kind, $isa"
+      expect 0 "largest difference 0.0e+00" "$work/$kind$isa/test"
+    done
+  done
+done
+expect 0 "" "$pquant" codegen "$work/int8.h5" -o "$work/softmax" --name net -q
+(cd "$work/softmax" && gcc -O2 -Wall -Wextra -Werror net.c net_test.c -o test -lm && ./test >/dev/null) || fault "softmax"
+"$pquant" compress "$model" -o "$work/per_group.h5" --method quantize:granularity=per_group,group=8 --calib datasets/jets-hlf.h5:val -q ||
+  fault "no groups"
+expect 2 "layer 'fc1': its kernel has several scales in one output channel" \
+  "$pquant" codegen "$work/per_group.h5" -o "$work/x"
 [ -e "$work/x" ] && fault "something was written for what was refused"
 mkdir "$work/locked" && chmod a-w "$work/locked"
 [ "$(id -u)" = 0 ] || expect 75 "locked" "$pquant" codegen "$model" -o "$work/locked"

@@ -508,9 +508,10 @@ Test(codegen, what_has_no_form_in_c_is_refused_by_name_and_nothing_written)
 
     OK(pq_quant_create(PQ_QUANT_INTEGER, 6, false, false, PQ_QUANT_PER_TENSOR, 1,
                        &g->nodes[2].quant, &err));
-    refused(g, "net", PQ_ERR_UNSUPPORTED,
-            "layer 'relu0': its values are quantized to 6 bits; generated C computes in "
-            "float32: quantize the weights alone (activations: false)");
+    refused(
+        g, "net", PQ_ERR_UNSUPPORTED,
+        "layer 'fc0': its kernel has no whole-number codes; generated C of a model with "
+        "activations on grids computes every kernel in whole numbers");
     pq_graph_free(&g);
     g = chain_net(4, widths, 2, &rng);
     add_input(g, "more", "3");

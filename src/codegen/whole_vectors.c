@@ -1,0 +1,433 @@
+/*
+ * dense and conv2d in whole numbers on vectors: blocks of four inputs times 16 outputs.
+ * Weights lie as the loops read them: [panels of 16 outputs in groups][blocks][panels of
+ * the group][16][4] bytes, and once more as floats [4][16] for the portable variant.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "codegen/whole_linear.h"
+#include "core/memory.h"
+#include "exec/codes.h"
+
+enum {
+    GROUP   = 4,   /* panels of a dense layer that share their inputs */
+    CHAINS  = 8,   /* independent sums that keep the processor busy */
+    WRITTEN = 128, /* most blocks of a dense layer that are written out */
+    TILE    = 8,   /* sums of a tile of positions */
+};
+
+/* Numbers of the ending: biases under `bias`, the rest under `table`. */
+static pq_status ending_tables(pq_whole *w, const pq_linear *l, size_t bias, size_t table,
+                               pq_err *err)
+{
+    const size_t      n = l->panels;
+    const pq_endings *e = &l->end;
+    double           *b = NULL;
+    pq_status         st;
+
+    PQ_NEW(b, n * 16);
+    for (size_t i = 0; i < n * 16; i++) {
+        b[i] = (double)e->bias[i];
+    }
+    PQ_TRY(pq_whole_table(w, "int32_t", 'i', bias, n * 16, e->bias, err));
+    PQ_TRY(pq_whole_reals(w, "float", 'f', bias, n * 16, b, err));
+    if (e->how == PQ_TO_SCALE) {
+        PQ_TRY(pq_whole_table(w, "int32_t", 'i', table, n * 64, e->narrow, err));
+        PQ_TRY(pq_whole_table(w, "int64_t", 'l', table, n * 16, e->wide, err));
+        PQ_TRY(pq_whole_reals(w, "float", 'f', table, n * 32, e->limits, err));
+        PQ_TRY(pq_whole_reals(w, "double", 'd', table, n * 32, e->reals, err));
+    } else if (e->how == PQ_TO_SHIFT || e->how == PQ_TO_EVEN) {
+        PQ_TRY(pq_whole_table(w, "int32_t", 'k', table, n * 48, e->narrow, err));
+        PQ_TRY(pq_whole_reals(w, "float", 'g', table, n * 16, e->reals, err));
+    } else if (e->how == PQ_TO_ADDED) {
+        PQ_TRY(pq_whole_reals(w, "float", 'a', table, n * 80, e->reals, err));
+    }
+cleanup:
+    pq_free(b);
+    return st;
+}
+
+/* Where the results of a panel go: `to` in C, lanes that are there, and how many may be
+   written. */
+typedef struct {
+    size_t      panel, bias, table;
+    const char *sum, *to;
+    size_t      lanes, room;
+} panel_end;
+
+static pq_status added_end(pq_whole *w, const pq_linear *l, const panel_end *p,
+                           pq_err *err)
+{
+    pq_text       *t     = &w->e->body;
+    const size_t   last  = l->chain.last;
+    const pq_held *other = pq_whole_held(w, l->chain.other);
+    const bool     codes = other->form == PQ_HELD_SMALL;
+    char           name[32];
+    pq_status      st;
+
+    pq_whole_name(w, l->chain.other, name);
+    pq_text_add(
+        t,
+        "            if (__builtin_expect(V(added)(V(sums)(%s, B(t%zu) + %zu), t%zua + "
+        "%zu, %s%s%s, %s%s%s, %d, v%zu + %s, %zu, %zu) != 0, 0)) {\n"
+        "                int32_t s[16];\n\n"
+        "                V(put)(V(sums)(%s, B(t%zu) + %zu), s, %zu);\n"
+        "                for (int k = 0; k < %zu; k++) {\n"
+        "                    const int at = %s + k;\n"
+        "                    double v = (double)s[k] * t%zum[%zu + k] + ",
+        p->sum, p->bias, p->panel * 16, p->table, p->panel * 80, codes ? name : "NULL",
+        codes ? " + " : "", codes ? p->to : "", codes ? "NULL" : name, codes ? "" : " + ",
+        codes ? "" : p->to, pq_grid_most(pq_code_grid(w->e->graph, last)), last, p->to,
+        p->lanes, p->room, p->sum, p->bias, p->panel * 16, p->lanes, p->lanes, p->to,
+        l->table, p->panel * 16);
+    pq_whole_value(w, l->chain.other, "at");
+    pq_text_add(t, ";");
+    for (size_t i = 0; i < l->chain.n; i++) {
+        (void)pq_whole_bend(w->e->graph->nodes[l->chain.bends[i]].layer, t);
+    }
+    pq_text_add(t, "\n                    ");
+    PQ_TRY(pq_whole_store(w, last, "at", "v", err));
+    pq_text_add(t, "\n                }\n            }\n");
+cleanup:
+    return st;
+}
+
+static pq_status end_panel(pq_whole *w, const pq_linear *l, const panel_end *p,
+                           pq_err *err)
+{
+    pq_text     *t    = &w->e->body;
+    const size_t last = l->chain.last;
+    char         sum[64];
+
+    (void)snprintf(sum, sizeof sum, "V(sums)(%s, B(t%zu) + %zu)", p->sum, p->bias,
+                   p->panel * 16);
+    switch (l->end.how) {
+    case PQ_TO_SUMS:
+        if (l->form == PQ_HELD_FLOATS) {
+            pq_text_add(t, "            V(real)(%s, t%zum + %zu, v%zu + %s, %zu);\n", sum,
+                        l->table, p->panel * 16, last, p->to,
+                        pq_whole_root(w, w->e->graph->output) == last ? p->lanes
+                                                                      : p->room);
+        } else {
+            pq_text_add(t, "            V(put)(%s, v%zu + %s, %zu);\n", sum, last, p->to,
+                        p->lanes);
+        }
+        break;
+    case PQ_TO_SHIFT:
+        pq_text_add(
+            t,
+            "            V(shift)(%s, SHIFTS(t%zu, %zu), %d, %d, v%zu + %s, %zu, %zu);\n",
+            sum, p->table, p->panel, l->end.clamp.least, l->end.clamp.most, last, p->to,
+            p->lanes, p->room);
+        break;
+    case PQ_TO_EVEN:
+        pq_text_add(t,
+                    "            V(even)(%s, SHIFTS(t%zu, %zu), %d, %d, %d, v%zu + %s, "
+                    "%zu, %zu);\n",
+                    sum, p->table, p->panel, l->end.zero, l->end.clamp.least,
+                    l->end.clamp.most, last, p->to, p->lanes, p->room);
+        break;
+    case PQ_TO_SCALE:
+        pq_text_add(t, "            SCALE(%s, t%zu, %zu, %d, v%zu + %s, %zu, %zu);\n",
+                    sum, p->table, p->panel, l->end.by, last, p->to, p->lanes, p->room);
+        break;
+    case PQ_TO_ADDED:
+        return added_end(w, l, p, err);
+    }
+    return PQ_OK;
+}
+
+static size_t lanes_of(const pq_linear *l, size_t panel)
+{
+    const size_t left = l->u->outputs - panel * 16;
+
+    return left < 16 ? left : 16;
+}
+
+/* With `spread` chains of one sum, else sums of their own. */
+static void open_sums(pq_whole *w, size_t first, size_t bias, size_t panels,
+                      size_t chains, bool spread)
+{
+    pq_text_add(&w->e->body, "        V(x) x4;\n");
+    for (size_t p = 0; p < panels; p++) {
+        for (size_t c = 0; c < chains; c++) {
+            pq_text_add(&w->e->body,
+                        "%ss%zu_%zu = ", p + c == 0 ? "        V(acc) " : ", ", p, c);
+            if (spread && c > 0) {
+                pq_text_add(&w->e->body, "V(zero)()");
+            } else {
+                pq_text_add(&w->e->body, "V(start)(B(t%zu) + %zu)", bias,
+                            (first + p) * 16);
+            }
+        }
+    }
+    pq_text_add(&w->e->body, ";\n");
+}
+
+/* --- dense layers of one row --- */
+
+/* Products written out; blocks of zeros are left out, and their inputs with them. */
+static pq_status written(pq_whole *w, const pq_linear *l, size_t first, size_t panels,
+                         size_t chains, pq_err *err)
+{
+    const pq_segments s       = pq_segments_of(l);
+    const size_t      number  = w->e->n_tables++;
+    int64_t          *weights = NULL;
+    size_t            n = 0, turn = 0;
+    char              name[32];
+    pq_status         st;
+
+    PQ_NEW(weights, (s.blocks * panels + 1) * PQ_BLOCK);
+    pq_whole_name(w, w->e->graph->nodes[l->node].inputs[0], name);
+    for (size_t b = 0; b < s.blocks; b++) {
+        bool read = false;
+        for (size_t p = 0; p < panels; p++) {
+            if (!pq_block_get(l, &s, first + p, b, weights + n * PQ_BLOCK)) {
+                w->e->summary.skipped++;
+                continue;
+            }
+            if (!read) {
+                pq_text_add(&w->e->body, "        x4 = V(x4)(%s + %zu);\n", name, 4 * b);
+            }
+            read = true;
+            pq_text_add(&w->e->body,
+                        "        s%zu_%zu = V(dot)(s%zu_%zu, x4, W(t%zu) + %zu, %zu);\n",
+                        p, turn, p, turn, number, n * PQ_BLOCK, lanes_of(l, first + p));
+            n++;
+        }
+        turn = read ? (turn + 1) % chains : turn;
+    }
+    PQ_TRY(pq_block_tables(w, l, number, n > 0 ? n : 1, weights, err));
+cleanup:
+    pq_free(weights);
+    return st;
+}
+
+/* Products in a loop over the blocks. */
+static pq_status looped(pq_whole *w, const pq_linear *l, size_t first, size_t panels,
+                        size_t chains, pq_err *err)
+{
+    const pq_segments s      = pq_segments_of(l);
+    const size_t      number = w->e->n_tables++, whole = s.blocks / chains * chains;
+    char              name[32];
+    pq_status         st;
+
+    pq_whole_name(w, w->e->graph->nodes[l->node].inputs[0], name);
+    PQ_TRY(pq_blocks_all(w, l, first, panels, number, err));
+    pq_text_add(&w->e->body, "        for (int b = 0; b < %zu; b += %zu) {\n", whole,
+                chains);
+    for (size_t c = 0; c < s.blocks - whole + chains; c++) {
+        const bool inside = c < chains;
+        if (c == chains) {
+            pq_text_add(&w->e->body, "        }\n");
+        }
+        pq_text_add(&w->e->body, "            x4 = V(x4)(%s + 4 * (%s + %zu));\n", name,
+                    inside ? "b" : "0", inside ? c : whole + c - chains);
+        for (size_t p = 0; p < panels; p++) {
+            pq_text_add(
+                &w->e->body,
+                "            s%zu_%zu = V(dot)(s%zu_%zu, x4, W(t%zu) + ((%s + %zu) "
+                "* %zu + %zu) * %d, %zu);\n",
+                p, c % chains, p, c % chains, number, inside ? "b" : "0",
+                inside ? c : whole + c - chains, panels, p, PQ_BLOCK,
+                lanes_of(l, first + p));
+        }
+    }
+    if (s.blocks == whole) {
+        pq_text_add(&w->e->body, "        }\n");
+    }
+cleanup:
+    return st;
+}
+
+static pq_status dense_group(pq_whole *w, const pq_linear *l, size_t first, size_t panels,
+                             size_t bias, size_t table, pq_err *err)
+{
+    const pq_segments s      = pq_segments_of(l);
+    size_t            chains = (CHAINS + panels - 1) / panels;
+    char              sum[32], to[32];
+    pq_status         st;
+
+    chains = chains > (s.blocks + 1) / 2 ? (s.blocks + 1) / 2 : chains;
+    pq_text_add(&w->e->body, "    {\n");
+    open_sums(w, first, bias, panels, chains, true);
+    PQ_TRY(s.blocks * panels <= WRITTEN ? written(w, l, first, panels, chains, err)
+                                        : looped(w, l, first, panels, chains, err));
+    for (size_t step = 1; step < chains; step *= 2) {
+        for (size_t p = 0; p < panels; p++) {
+            for (size_t c = 0; c + step < chains; c += 2 * step) {
+                pq_text_add(&w->e->body,
+                            "        s%zu_%zu = V(join)(s%zu_%zu, s%zu_%zu);\n", p, c, p,
+                            c, p, c + step);
+            }
+        }
+    }
+    for (size_t p = 0; p < panels; p++) {
+        (void)snprintf(sum, sizeof sum, "s%zu_0", p);
+        (void)snprintf(to, sizeof to, "%zu", (first + p) * 16);
+        PQ_TRY(end_panel(
+            w, l,
+            &(panel_end){first + p, bias, table, sum, to, lanes_of(l, first + p), 16},
+            err));
+    }
+    pq_text_add(&w->e->body, "        (void)x4;\n    }\n");
+cleanup:
+    return st;
+}
+
+/* --- positions of an image, and rows --- */
+
+/* What the windows read: the input, or a copy of it with its padding. */
+typedef struct {
+    size_t columns; /* of what is read */
+    char   from[32];
+} image;
+
+static pq_status pad(pq_whole *w, const pq_linear *l, image *out, pq_err *err)
+{
+    const pq_window *v    = &l->v;
+    const size_t     in   = w->e->graph->nodes[l->node].inputs[0];
+    const pq_quant  *grid = pq_code_grid(w->e->graph, in);
+    const size_t     rows =
+        (v->out_h - 1) * v->stride_h + (v->kernel_h - 1) * v->dilation_h + 1;
+    const size_t columns =
+        (v->out_w - 1) * v->stride_w + (v->kernel_w - 1) * v->dilation_w + 1;
+    char      name[32];
+    pq_status st = PQ_OK;
+
+    pq_whole_name(w, in, name);
+    if (v->pad_top == 0 && v->pad_left == 0 && rows <= v->in_h && columns <= v->in_w) {
+        out->columns = v->in_w;
+        (void)snprintf(out->from, sizeof out->from, "%s", name);
+        return PQ_OK;
+    }
+    const size_t items = rows * columns * v->channels + 64;
+    size_t      *at    = &w->e->summary.stack_bytes;
+    PQ_CHECK(items <= PQ_CODEGEN_STACK, PQ_ERR_RANGE,
+             "its %zu values do not fit into %d bytes of stack", items, PQ_CODEGEN_STACK);
+    out->columns = columns;
+    (void)snprintf(out->from, sizeof out->from, "padded");
+    pq_text_add(&w->e->body,
+                "        V(act) *const padded = (V(act) *)(void *)(stack + %zu * "
+                "sizeof(V(act)));\n"
+                "        for (int i = 0; i < %zu; i++) {\n            padded[i] = %d;\n"
+                "        }\n",
+                *at, items, grid->zero_point[0] - pq_grid_least(grid));
+    *at += (items + 63) / 64 * 64;
+    const size_t right = v->pad_left + v->in_w, low = v->pad_top + v->in_h;
+    const size_t width = columns < right ? columns : right;
+    if (width > v->pad_left) {
+        pq_text_add(&w->e->body,
+                    "        for (int r = %zu; r < %zu; r++) {\n"
+                    "            memcpy(padded + (r * %zu + %zu) * %zu, %s + (r - %zu) * "
+                    "%zu, %zu * sizeof(V(act)));\n        }\n",
+                    v->pad_top, rows < low ? rows : low, columns, v->pad_left,
+                    v->channels, name, v->pad_top, v->in_w * v->channels,
+                    (width - v->pad_left) * v->channels);
+    }
+cleanup:
+    return st;
+}
+
+/* Sums of `tile` neighbouring positions from column q on. */
+static pq_status tile_of(pq_whole *w, const pq_linear *l, const image *from, size_t first,
+                         size_t panels, size_t tile, const size_t numbers[3], pq_err *err)
+{
+    const pq_window  *v    = &l->v;
+    const pq_segments s    = pq_segments_of(l);
+    const size_t      step = v->stride_w * v->channels;
+    const bool        rows = v->dilation_w == 1;
+    char              sum[32], to[96];
+    pq_status         st = PQ_OK;
+
+    open_sums(w, first, numbers[0], panels, tile, false);
+    pq_text_add(
+        &w->e->body,
+        "        const V(act) *const at = %s + (p * %zu * %zu + q * %zu) * %zu;\n"
+        "        int k = 0;\n\n"
+        "        for (int a = 0; a < %zu; a++) {\n        for (int c = 0; c < %zu; c++) "
+        "{\n"
+        "        for (int b = 0; b < %zu; b++, k += %zu) {\n"
+        "            const V(act) *const in = at + (a * %zu + c * %zu) * %zu + 4 * b;\n",
+        from->from, v->stride_h, from->columns, v->stride_w, v->channels, v->kernel_h,
+        rows ? (size_t)1 : v->kernel_w, s.blocks, panels * PQ_BLOCK,
+        v->dilation_h * from->columns, v->dilation_w, v->channels);
+    for (size_t k = 0; k < tile; k++) {
+        pq_text_add(&w->e->body, "            x4 = V(x4)(in + %zu);\n", k * step);
+        for (size_t p = 0; p < panels; p++) {
+            pq_text_add(&w->e->body,
+                        "            s%zu_%zu = V(dot)(s%zu_%zu, x4, W(t%zu) + k + %zu, "
+                        "%zu);\n",
+                        p, k, p, k, numbers[2], p * PQ_BLOCK, lanes_of(l, first + p));
+        }
+    }
+    pq_text_add(&w->e->body, "        }\n        }\n        }\n");
+    for (size_t k = 0; k < tile; k++) {
+        for (size_t p = 0; p < panels; p++) {
+            const size_t lanes = lanes_of(l, first + p);
+            (void)snprintf(sum, sizeof sum, "s%zu_%zu", p, k);
+            (void)snprintf(to, sizeof to, "(p * %zu + q + %zu) * %zu + %zu", v->out_w, k,
+                           l->u->outputs, (first + p) * 16);
+            PQ_TRY(end_panel(
+                w, l,
+                &(panel_end){first + p, numbers[0], numbers[1], sum, to, lanes, lanes},
+                err));
+        }
+    }
+cleanup:
+    return st;
+}
+
+static pq_status image_group(pq_whole *w, const pq_linear *l, const image *from,
+                             size_t first, size_t panels, size_t bias, size_t table,
+                             pq_err *err)
+{
+    const size_t tile = TILE / panels, whole = l->v.out_w / tile * tile;
+    const size_t numbers[3] = {bias, table, w->e->n_tables++};
+    pq_status    st;
+
+    PQ_TRY(pq_blocks_all(w, l, first, panels, numbers[2], err));
+    pq_text_add(&w->e->body, "        for (int p = 0; p < %zu; p++) {\n", l->v.out_h);
+    if (whole > 0) {
+        pq_text_add(&w->e->body, "        for (int q = 0; q < %zu; q += %zu) {\n", whole,
+                    tile);
+        PQ_TRY(tile_of(w, l, from, first, panels, tile, numbers, err));
+        pq_text_add(&w->e->body, "        }\n");
+    }
+    if (whole < l->v.out_w) {
+        pq_text_add(&w->e->body, "        for (int q = %zu; q < %zu; q++) {\n", whole,
+                    l->v.out_w);
+        PQ_TRY(tile_of(w, l, from, first, panels, 1, numbers, err));
+        pq_text_add(&w->e->body, "        }\n");
+    }
+    pq_text_add(&w->e->body, "        }\n");
+cleanup:
+    return st;
+}
+
+pq_status pq_linear_vectors(pq_whole *w, pq_linear *l, pq_err *err)
+{
+    const bool   one  = !l->conv && l->v.out_w == 1;
+    const size_t most = one ? GROUP : 2;
+    const size_t bias = w->e->n_tables++, table = w->e->n_tables++;
+    image        from = {0};
+    pq_status    st;
+
+    PQ_TRY(ending_tables(w, l, bias, table, err));
+    pq_text_add(&w->e->body, "    {\n");
+    if (!one) {
+        PQ_TRY(pad(w, l, &from, err));
+    }
+    for (size_t first = 0; first < l->panels; first += most) {
+        const size_t left = l->panels - first, panels = left < most ? left : most;
+        PQ_TRY(one ? dense_group(w, l, first, panels, bias, table, err)
+                   : image_group(w, l, &from, first, panels, bias, table, err));
+    }
+    pq_text_add(&w->e->body, "    }\n");
+    if (!one || l->panels > 1) {
+        pq_text_add(&w->e->body, "    SETTLE(stack);\n");
+    }
+cleanup:
+    return st;
+}
