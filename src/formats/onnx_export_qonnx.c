@@ -126,6 +126,11 @@ pq_status pq_onnx_quant_weight(pq_onnx_export *ex, const pq_quant *q, const pq_t
 
     if (q->scheme == PQ_QUANT_FIXED) {
         PQ_TRY(join(q, &c, &one, err));
+        if (c.bits >
+            32) { /* no one type holds them: floats, on their grids all the same */
+            st = pq_onnx_put_floats(ex, "values", t, name, err);
+            goto cleanup;
+        }
     } else if (q->axis == 0) {
         shape = t->shape;
         for (size_t d = 0; d < shape.ndim; d++) {

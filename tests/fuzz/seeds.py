@@ -49,9 +49,9 @@ def models():
         seed("model", path.stem, hdf5("a.h5", path))
         if path.stem.startswith("scheme"):
             seed("hdf5", path.stem, hdf5("a.h5", path))
-    for path in sorted((WORK / "made/models").glob("*.*onnx*")):
+    for path in sorted((WORK / "made/models").glob("*.*onnx")):
         data = path.read_bytes()
-        if path.suffix == ".onnx" or b"Integer" in data or b"qonnx.custom_op" in data and b"narrow" in data:
+        if path.suffix == ".onnx" or b"narrow" in data:
             seed("onnx", path.stem + path.suffix.replace(".", "_"), plain("a.onnx", data))
     for path in sorted((ROOT / "datasets/models").glob("*.h5")):
         if not path.name.endswith(".weights.h5"):
