@@ -1,4 +1,5 @@
 #include "core/file.h"
+#include "core/pieces.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -263,8 +264,8 @@ pq_status pq_file_commit_unsynced(const char *temporary, const char *path, pq_er
     return commit(temporary, path, false, err);
 }
 
-static pq_status write_whole(const char *path, const void *bytes, size_t n, bool sync,
-                             pq_err *err)
+static pq_status write_whole(const char *path, const pq_file_piece *pieces, size_t n,
+                             bool sync, pq_err *err)
 {
     char     *temporary = NULL;
     FILE     *file      = NULL;
@@ -274,9 +275,13 @@ static pq_status write_whole(const char *path, const void *bytes, size_t n, bool
     file = fopen(temporary, "wb");
     PQ_CHECK(file != NULL, pq_status_of_errno(errno), "%s: cannot be written: %s", path,
              strerror(errno));
-    PQ_CHECK(fwrite(bytes, 1, n, file) == n && fflush(file) == 0,
-             pq_status_of_errno(errno), "%s: cannot be written: %s", path,
-             strerror(errno));
+    for (size_t i = 0; i < n; i++) {
+        PQ_CHECK(fwrite(pieces[i].bytes, 1, pieces[i].n, file) == pieces[i].n,
+                 pq_status_of_errno(errno), "%s: cannot be written: %s", path,
+                 strerror(errno));
+    }
+    PQ_CHECK(fflush(file) == 0, pq_status_of_errno(errno), "%s: cannot be written: %s",
+             path, strerror(errno));
     PQ_TRY(commit(temporary, path, sync, err));
 cleanup:
     if (file != NULL) {
@@ -291,13 +296,19 @@ cleanup:
 
 pq_status pq_file_write(const char *path, const void *bytes, size_t n, pq_err *err)
 {
-    return write_whole(path, bytes, n, true, err);
+    return write_whole(path, &(pq_file_piece){bytes, n}, 1, true, err);
+}
+
+pq_status pq_file_write_pieces(const char *path, const pq_file_piece *pieces, size_t n,
+                               pq_err *err)
+{
+    return write_whole(path, pieces, n, true, err);
 }
 
 pq_status pq_file_write_unsynced(const char *path, const void *bytes, size_t n,
                                  pq_err *err)
 {
-    return write_whole(path, bytes, n, false, err);
+    return write_whole(path, &(pq_file_piece){bytes, n}, 1, false, err);
 }
 
 const char *pq_path_base(const char *path)

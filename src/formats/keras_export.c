@@ -254,8 +254,8 @@ static json_t *json_of(const pq_keras_writer *w, const pq_keras_spec *s)
                      s->n_in > 0 ? call_of(w, s) : json_array());
 }
 
-static pq_status put_weights(const pq_keras_spec *s, pq_h5 *file, json_t *counts,
-                             pq_err *err)
+/* Frees each array once it stands in the file. */
+static pq_status put_weights(pq_keras_spec *s, pq_h5 *file, json_t *counts, pq_err *err)
 {
     char     *group = NULL, *path = NULL;
     pq_status st;
@@ -268,6 +268,7 @@ static pq_status put_weights(const pq_keras_spec *s, pq_h5 *file, json_t *counts
         path = pq_format("%s/%zu", group, i);
         PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
         PQ_TRY(pq_h5_write(file, path, s->weights[i], 0, err));
+        pq_tensor_free(&s->weights[i]);
     }
 cleanup:
     pq_free(group);
@@ -372,7 +373,7 @@ pq_status pq_keras_save(const pq_graph *graph, const char *path, pq_err *err)
     pq_keras_writer w    = {.taken = json_object()};
     pq_status       st;
 
-    PQ_TRY(pq_graph_clone(graph, &copy, err));
+    PQ_TRY(pq_graph_share(graph, &copy, err));
     PQ_TRY(pq_graph_check(copy, err)); /* fills the shapes */
     w.graph = copy;
     PQ_NEW(w.value, copy->n_nodes);

@@ -10,6 +10,7 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "core/pieces.h"
 #include "formats/model.h"
 #include "formats/state.h"
 
@@ -181,7 +182,12 @@ static pq_status read_one(void *file, size_t at, pq_tensor **out, pq_err *err)
 
     PQ_TRY(pq_tensor_create(a->dtype, a->shape, &stored, err));
     memcpy(stored->data, r->buffer + a->begin, a->end - a->begin);
-    PQ_TRY(pq_tensor_convert(stored, PQ_DTYPE_F32, out, err));
+    if (a->dtype == PQ_DTYPE_F32) {
+        *out   = stored;
+        stored = NULL;
+    } else {
+        PQ_TRY(pq_tensor_convert(stored, PQ_DTYPE_F32, out, err));
+    }
 cleanup:
     pq_tensor_free(&stored);
     return st;
@@ -288,9 +294,11 @@ static pq_status save(const pq_graph *graph, const char *path, pq_err *err)
     }
     pq_text_add_bytes(&file, text, strlen(text));
     pq_text_add_bytes(&file, "        ", n - strlen(text));
-    pq_text_add_bytes(&file, w.buffer.text != NULL ? w.buffer.text : "", w.buffer.length);
     PQ_CHECK(!file.failed, PQ_ERR_NOMEM, "cannot allocate a file");
-    PQ_TRY(pq_file_write(path, file.text, file.length, err));
+    PQ_TRY(pq_file_write_pieces(path,
+                                (const pq_file_piece[]){{file.text, file.length},
+                                                        {w.buffer.text, w.buffer.length}},
+                                2, err));
 cleanup:
     json_decref(w.header);
     pq_text_free(&w.buffer);

@@ -5,6 +5,7 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "core/pieces.h"
 
 /* Sizes of ZIP's records without names and extras. */
 enum { LOCAL_BYTES = 30, ENTRY_BYTES = 46, END_BYTES = 22, COMMENT_MAX = 65535 };
@@ -223,14 +224,6 @@ static uint8_t *put(uint8_t *at, size_t value, size_t count)
     return at;
 }
 
-static uint8_t *copy(uint8_t *at, const void *bytes, size_t n)
-{
-    if (n > 0) {
-        memcpy(at, bytes, n);
-    }
-    return at + n;
-}
-
 /* What a member's own record and its entry in the directory have in common. */
 static uint8_t *put_facts(uint8_t *at, const pq_zip_part *part)
 {
@@ -246,11 +239,50 @@ static uint8_t *put_facts(uint8_t *at, const pq_zip_part *part)
     return put(at, 0, 2); /* extras */
 }
 
+/* Where the pieces of an archive are: a record and a name before each member's bytes,
+ * then the directory. */
+static size_t put_records(const pq_zip_part *parts, size_t n, uint8_t *at,
+                          pq_file_piece *pieces)
+{
+    size_t used = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        pieces[used++] = (pq_file_piece){at, LOCAL_BYTES};
+        at             = put_facts(put(at, 0x04034b50, 4), &parts[i]);
+        pieces[used++] = (pq_file_piece){parts[i].name, strlen(parts[i].name)};
+        pieces[used++] = (pq_file_piece){parts[i].bytes, parts[i].n};
+    }
+    return used;
+}
+
+static size_t put_directory(const pq_zip_part *parts, size_t n, uint8_t *at,
+                            pq_file_piece *pieces)
+{
+    size_t used = 0, before = 0, bytes = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const size_t name = strlen(parts[i].name);
+        pieces[used++]    = (pq_file_piece){at, ENTRY_BYTES};
+        at                = put_facts(put(put(at, 0x02014b50, 4), VERSION, 2), &parts[i]);
+        at                = put(put(at, 0, 6), 0, 4); /* comment, volume, attributes */
+        at                = put(at, before, 4);
+        pieces[used++]    = (pq_file_piece){parts[i].name, name};
+        before += LOCAL_BYTES + name + parts[i].n;
+        bytes += ENTRY_BYTES + name;
+    }
+    pieces[used++] = (pq_file_piece){at, END_BYTES};
+    at             = put(put(at, 0x06054b50, 4), 0, 4);
+    at             = put(put(at, n, 2), n, 2);
+    (void)put(put(put(at, bytes, 4), before, 4), 0, 2);
+    return used;
+}
+
 pq_status pq_zip_write(const char *path, const pq_zip_part *parts, size_t n, pq_err *err)
 {
-    size_t    size = END_BYTES, before = 0, directory;
-    uint8_t  *zip = NULL, *at;
-    pq_status st;
+    size_t         size    = END_BYTES, used;
+    uint8_t       *records = NULL; /* all but names and bytes */
+    pq_file_piece *pieces  = NULL;
+    pq_status      st;
 
     for (size_t i = 0; i < n; i++) {
         size += LOCAL_BYTES + ENTRY_BYTES + 2 * strlen(parts[i].name) + parts[i].n;
@@ -258,27 +290,13 @@ pq_status pq_zip_write(const char *path, const pq_zip_part *parts, size_t n, pq_
     PQ_CHECK(size < UINT32_MAX && n < UINT16_MAX, PQ_ERR_RANGE,
              "%s: %zu bytes in %zu members do not fit into a ZIP without extensions",
              path, size, n);
-    PQ_NEW(zip, size);
-    at = zip;
-    for (size_t i = 0; i < n; i++) {
-        at = put_facts(put(at, 0x04034b50, 4), &parts[i]);
-        at = copy(at, parts[i].name, strlen(parts[i].name));
-        at = copy(at, parts[i].bytes, parts[i].n);
-    }
-    directory = (size_t)(at - zip);
-    for (size_t i = 0; i < n; i++) {
-        at = put_facts(put(put(at, 0x02014b50, 4), VERSION, 2), &parts[i]);
-        at = put(put(at, 0, 6), 0, 4); /* comment, volume, attributes */
-        at = put(at, before, 4);
-        at = copy(at, parts[i].name, strlen(parts[i].name));
-        before += LOCAL_BYTES + strlen(parts[i].name) + parts[i].n;
-    }
-    size = (size_t)(at - zip);
-    at   = put(put(at, 0x06054b50, 4), 0, 4);
-    at   = put(put(at, n, 2), n, 2);
-    at   = put(put(put(at, size - directory, 4), directory, 4), 0, 2);
-    PQ_TRY(pq_file_write(path, zip, (size_t)(at - zip), err));
+    PQ_NEW(records, n * (LOCAL_BYTES + ENTRY_BYTES) + END_BYTES);
+    PQ_NEW(pieces, 5 * n + 1);
+    used = put_records(parts, n, records, pieces);
+    used += put_directory(parts, n, records + n * LOCAL_BYTES, pieces + used);
+    PQ_TRY(pq_file_write_pieces(path, pieces, used, err));
 cleanup:
-    pq_free(zip);
+    pq_free(records);
+    pq_free(pieces);
     return st;
 }
