@@ -30,9 +30,20 @@ def executable() -> str:
     raise NotFoundError(f"{found[0]}: the program of the package is not there", "not_found", "install the package again")
 
 
+def _environment() -> dict[str, str]:
+    """That of the program: a wheel brings its libraries in a folder beside the package."""
+    site = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    libraries = os.path.join(site, "pquant_hep.libs")
+    if not os.path.isdir(libraries):
+        return dict(os.environ)
+    before = os.environ.get("LD_LIBRARY_PATH")
+    return {**os.environ, "LD_LIBRARY_PATH": libraries + (os.pathsep + before if before else "")}
+
+
 def program(arguments: list[str], quiet: bool = True, cwd=None) -> str:
     """Runs `pquant ARGUMENTS` in a process of its own and gives what it prints. Ctrl-C ends it and its cells."""
-    child = subprocess.Popen([executable(), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd)
+    child = subprocess.Popen([executable(), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd,
+                             env=_environment())
     told = bytearray()
 
     def forward():
@@ -189,4 +200,4 @@ def main() -> None:
     """`python -m pquant`: the program in place of this process."""
     path = executable()
     sys.stdout.flush()
-    os.execv(path, ["pquant", *sys.argv[1:]])
+    os.execve(path, ["pquant", *sys.argv[1:]], _environment())
