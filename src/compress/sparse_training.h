@@ -23,7 +23,7 @@ enum { PQ_THRESHOLD_LAYER, PQ_THRESHOLD_CHANNEL, PQ_THRESHOLD_WEIGHT };
 /** Rows of pq_sparse_params, but those of distillation and Adam's epsilon (1e-8), whose
  * names methods need; the arguments are defaults as text, of the target NULL = none. */
 #define PQ_SPARSE_ROWS(pre, each, n_rounds, fine, back, target) \
-    PQ_ROW_REAL(PQ_SPARSE_AT(target_sparsity), "target_sparsity", target, 0, 1, \
+    PQ_ROW_REAL(PQ_SPARSE_AT(target_sparsity), "target_sparsity", target, 0, 0.999999, \
         "share of the weights of all selected kernels that is 0 at the end, met to one " \
         "weight, or one group of a structured method"), \
     PQ_ROW_INT(PQ_SPARSE_AT(pretraining_epochs), "pretraining_epochs", pre, 0, 100000, \

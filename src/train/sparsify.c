@@ -24,8 +24,6 @@ pq_status pq_sparse_check(const pq_sparse_params *p, pq_err *err)
 
     PQ_CHECK(p->train.epochs >= 1, PQ_ERR_RANGE,
              "epochs = 0: a round of training has at least 1");
-    PQ_CHECK(isnan(p->target_sparsity) || p->target_sparsity < 1.0, PQ_ERR_RANGE,
-             "target_sparsity = %g is not in [0, 1)", p->target_sparsity);
     PQ_CHECK(p->rewind == PQ_REWIND_NEVER || p->save_weights_epoch < p->train.epochs,
              PQ_ERR_CONFIG,
              "save_weights_epoch = %lld: the first round has epochs 0 to %lld",

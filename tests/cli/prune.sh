@@ -27,7 +27,10 @@ for order in "$small quantize" "quantize $small" "svd:rank=8,clip_rank=true $sma
 done
 
 refused() { expect "$1" "$2" "$pquant" compress $model -o "$work/no.h5" --method "$3"; }
-refused 2 "target_sparsity = 1 is not in 0..0.999999" structured_prune:target_sparsity=1
+for method in prune structured_prune gradual pdp; do
+  refused 2 "target_sparsity = 1 is not in 0..0.999999" $method:target_sparsity=1
+done
+refused 2 "did you mean" pdp:temprature=1
 refused 2 "exactly one of target_sparsity and channels must be given" structured_prune
 refused 2 "did you mean" structured_prune:target_sparsty=0.5
 refused 2 "layer 'fc2': target_sparsity = 0.99 would take 32 of the 32 channels that can go, but every layer must keep one: at most 31 can" structured_prune:target_sparsity=0.99,layers=fc2

@@ -260,7 +260,7 @@ Test(sparse_stages, rows_that_are_the_outputs_stay_and_every_layer_keeps_one)
 static const struct {
     const char *text, *says;
 } wrong[] = {
-    {"gradual:target_sparsity=1", "target_sparsity = 1 is not in [0, 1)"},
+    {"gradual:target_sparsity=1", "target_sparsity = 1 is not in 0..0.999999"},
     {"gradual:target_sparsity=none", "target_sparsity = 'none' is not a number"},
     {"pdp:target_sparsity=-0.1", "target_sparsity"},
     {"gradual:initial_sparsity=0.9", "initial_sparsity = 0.9 is not in 0..0.8"},
