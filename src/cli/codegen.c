@@ -36,15 +36,6 @@ cleanup:
     return st;
 }
 
-static void drop_softmax(pq_graph *graph)
-{
-    const pq_node *last = &graph->nodes[graph->output];
-
-    if (strcmp(last->layer->kind->name, "softmax") == 0) {
-        graph->output = last->inputs[0];
-    }
-}
-
 static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
 {
     const char        *folder = pq_args_value(args, "output");
@@ -66,7 +57,7 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_args_model(args, 0, &graph, err));
     st = pq_graph_check(graph, err);
     if (st == PQ_OK && pq_args_flag(args, "logits")) {
-        drop_softmax(graph);
+        pq_codegen_logits(graph);
     }
     st = st == PQ_OK ? pq_codegen_write(graph, name, isa, folder, &made, err) : st;
     if (st != PQ_OK) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/verb.h"
+#include "codegen/codegen.h"
 #include "codegen/loaded.h"
 #include "core/memory.h"
 #include "core/rng.h"
@@ -22,6 +23,8 @@ static const pq_option options[] = {
     {"threads", 0, "N", false, "1", "threads of a call; more than one are not pinned"},
     {"target", 0, "TIME", false, NULL,
      "longest time of a call: exit code 1 where a model takes longer (100ns)"},
+    {"logits", 0, NULL, false, NULL,
+     "leave out a softmax at the end: a decision needs none"},
     {"arch", 0, "FILE", false, NULL, "architecture beside weights-only files"},
     {"format", 0, "table|json", false, "table", "output format"},
     {0},
@@ -84,6 +87,9 @@ static pq_status start(const pq_args *args, size_t threads, runner *r, pq_err *e
 
     PQ_TRY(pq_model_load(r->path, pq_args_value(args, "arch"), &r->graph, err));
     PQ_TRY(pq_graph_check(r->graph, err));
+    if (pq_args_flag(args, "logits")) {
+        pq_codegen_logits(r->graph);
+    }
     while (r->graph->nodes[input].n_inputs > 0) {
         input++;
     }

@@ -394,6 +394,15 @@ cleanup:
     return st;
 }
 
+void pq_codegen_logits(pq_graph *graph)
+{
+    const pq_node *last = &graph->nodes[graph->output];
+
+    if (strcmp(last->layer->kind->name, "softmax") == 0) {
+        graph->output = last->inputs[0];
+    }
+}
+
 pq_status pq_codegen_write(const pq_graph *graph, const char *name, pq_codegen_isa isa,
                            const char *folder, pq_codegen_summary *out, pq_err *err)
 {

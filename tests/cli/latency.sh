@@ -20,7 +20,7 @@ for r in rows:
 END
 if command -v "${CC:-cc}" >/dev/null; then
   "$pquant" compress "$model" -o "$work/int8.h5" --method quantize --calib datasets/jets-hlf.h5:val -q || fault "no int8"
-  expect 0 "engine generated" "$pquant" latency "$model" "$work/int8.h5" --engine generated
+  expect 0 "engine generated" "$pquant" latency "$model" "$work/int8.h5" --engine generated --logits
 fi
 expect 2 "the compiler '/nowhere/cc' cannot be started" env CC=/nowhere/cc "$pquant" latency "$model" --engine generated
 printf '#!/bin/sh\necho "no room for this" >&2\nexit 3\n' >"$work/cc" && chmod +x "$work/cc"
