@@ -6,6 +6,7 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "report/page_inside.h"
 #include "report/tables.h"
 #include "report/words.h"
 #include "store/json.h"
@@ -17,49 +18,6 @@ enum { PICTURE_BYTES_MAX = 1 << 26, VALUES_SHOWN = 3, PATH_BYTES_MAX = 128 };
  * in each layer only as long as there is room; the rest is linked. */
 enum { VECTOR_BYTES_MAX = 200000, PICTURES_END = 1100000, LAYERS_END = 1600000 };
 
-static const char style[] =
-    ":root{color-scheme:light dark;--ink:#1c2128;--soft:#59636e;--line:#d5dae0;"
-    "--paper:#fff;--tint:#f4f6f8;--accent:#0072b2;--good:#e3f3ec;--bad:#b3261e}\n"
-    "@media(prefers-color-scheme:dark){:root{--ink:#e6e9ed;--soft:#9aa4af;--line:#3a424c;"
-    "--paper:#15191e;--tint:#1e242b;--accent:#56b4e9;--good:#16372b;--bad:#ff8a80}}\n"
-    "*{box-sizing:border-box}body{margin:0 auto;max-width:76rem;padding:1.5rem 1.25rem "
-    "4rem;"
-    "background:var(--paper);color:var(--ink);font:16px/1.55 'DejaVu Sans',Verdana,"
-    "system-ui,sans-serif;overflow-wrap:anywhere}\n"
-    "header{border-bottom:2px solid var(--accent);margin-bottom:1.25rem}"
-    ".brand{color:var(--accent);font-weight:700;margin:0}h1{margin:0;font-size:1.7rem;"
-    "line-height:1.25}h2{font-size:1.2rem;margin:2.2rem 0 .6rem}"
-    ".sub{color:var(--soft);margin:.2rem 0 "
-    ".8rem}.summary{font-size:1.06rem;max-width:62rem}\n"
-    ".scroll{overflow:auto;max-height:46rem}@media print{.scroll{max-height:none}}\n"
-    "table{border-collapse:collapse;font-size:.86rem;"
-    "font-variant-numeric:tabular-nums;overflow-wrap:normal}"
-    "th,td{padding:.32rem .7rem;text-align:right;"
-    "white-space:nowrap;border-bottom:1px solid var(--line)}th:first-child,td.text{"
-    "text-align:left}thead th{border-bottom:2px solid var(--ink);vertical-align:bottom;"
-    "position:sticky;top:0;background:var(--paper);z-index:1}"
-    "tr>:first-child{position:sticky;left:0;background:var(--paper)}"
-    "tbody th{font-weight:400}tr.reference th,tr.reference td{font-weight:700}"
-    "tr.best th,tr.best td{background:var(--good)}.pm{display:inline-flex;"
-    "flex-direction:column;font-size:.72em;line-height:1.15;vertical-align:middle;"
-    "text-align:left}.pm sup,.pm "
-    "sub{font-size:1em;vertical-align:baseline;line-height:1.15}\n"
-    ".plots{display:grid;gap:1.25rem;grid-template-columns:repeat(auto-fit,"
-    "minmax(min(100%,34rem),1fr))}figure{margin:0;border:1px solid var(--line);"
-    "border-radius:6px;overflow:hidden}figure img{display:block;width:100%;height:auto;"
-    "background:#fff}figcaption{padding:.55rem "
-    ".8rem;color:var(--soft);font-size:.84rem}\n"
-    "details{border:1px solid var(--line);border-radius:6px;margin:.45rem 0;"
-    "background:var(--tint)}summary{cursor:pointer;padding:.45rem .8rem}"
-    "details>div,details>ul,details>pre{margin:0;padding:.3rem .8rem .8rem}"
-    "details>ul{padding-left:2rem}pre{white-space:pre-wrap;font:.82rem/1.5 'DejaVu Sans "
-    "Mono',monospace}td.text{white-space:normal}.notes{color:var(--soft);font-size:."
-    "86rem;"
-    "padding-left:1.2rem}.failed{color:var(--bad);font-weight:700}\n"
-    "@media(max-width:40rem){body{padding:1rem .8rem "
-    "3rem;font-size:15px}h1{font-size:1.35rem}"
-    "figcaption{font-size:.8rem}}\n";
-
 static void add_escaped(pq_text *out, const char *text)
 {
     pq_escape_add(out, text, PQ_STYLE_HTML);
@@ -69,15 +27,7 @@ static void add_header(const pq_view *v, pq_text *out)
 {
     pq_text words = {0};
 
-    pq_text_add(out,
-                "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                "<meta name=\"viewport\" content=\"width=device-width, "
-                "initial-scale=1\">\n<title>");
-    add_escaped(out, v->name);
-    pq_text_add(out, " \xe2\x80\x93 pQuant</title>\n<style>\n");
-    pq_text_add_bytes(out, style, sizeof style - 1);
-    pq_text_add(
-        out, "</style>\n</head>\n<body>\n<header>\n<p class=\"brand\">pQuant</p>\n<h1>");
+    pq_text_add(out, "<header>\n<p class=\"brand\">pQuant</p>\n<h1>");
     add_escaped(out, v->name);
     pq_text_add(out, "</h1>\n<p class=\"sub\">");
     add_escaped(out, v->dataset);
@@ -474,22 +424,27 @@ static void add_further(const pq_view *v, pq_text *out)
 pq_status pq_page_add(const pq_view *whole, const pq_view *v, const char *dir,
                       const pq_plots *plots, pq_text *out, pq_err *err)
 {
+    pq_text   body = {0};
     pq_status st;
 
-    add_header(whole, out);
-    add_failed(v, out);
-    pq_text_add(out, "<h2>Results</h2>\n");
-    pq_tables_add(v, PQ_TABLE_MAIN, PQ_STYLE_HTML, out);
-    add_data(v, out);
-    add_notes(whole, plots->note, out);
-    add_further(v, out);
-    pq_text_add(out, "<h2>Plots</h2>\n");
-    PQ_TRY(add_plots(dir, plots, out, err));
-    add_changes(v, dir, out);
-    add_configuration(v, out);
-    PQ_TRY(add_provenance(whole, out, err));
-    pq_text_add(out, "</body>\n</html>\n");
+    add_header(whole, &body);
+    add_failed(v, &body);
+    pq_text_add(&body, "<h2>Results</h2>\n<div id=\"tools\" class=\"tools\" "
+                       "hidden></div>\n");
+    pq_tables_add(v, PQ_TABLE_MAIN, PQ_STYLE_HTML, &body);
+    pq_text_add(&body, "<div id=\"explore\" hidden></div>\n");
+    add_data(v, &body);
+    add_notes(whole, plots->note, &body);
+    add_further(v, &body);
+    pq_text_add(&body, "<h2>Plots</h2>\n");
+    PQ_TRY(add_plots(dir, plots, &body, err));
+    add_changes(v, dir, &body);
+    add_configuration(v, &body);
+    PQ_TRY(add_provenance(whole, &body, err));
+    PQ_CHECK(!body.failed, PQ_ERR_NOMEM, "cannot allocate the page");
+    pq_page_fill(v, &body, out);
     PQ_CHECK(!out->failed, PQ_ERR_NOMEM, "cannot allocate the page");
 cleanup:
+    pq_text_free(&body);
     return st;
 }

@@ -1,6 +1,8 @@
 /**
  * @file
- * The report as one HTML page: no scripts, nothing loaded from elsewhere.
+ * The report as one HTML page, nothing of it loaded from elsewhere. Skeleton, style and
+ * script are page.html, page.css and page.js, which the build embeds; without its script
+ * the page is complete, with it tables are sorted, filtered and drawn.
  */
 #ifndef PQ_REPORT_PAGE_H
 #define PQ_REPORT_PAGE_H

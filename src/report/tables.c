@@ -38,8 +38,10 @@ static void add_head(const pq_view *v, pq_table_part part, pq_style style, pq_te
                 html ? "<th scope=\"col\">model</th>" : "model");
     for (size_t c = 0; c < v->n_columns; c++) {
         if (in_part(&v->columns[c], part)) {
-            pq_text_add(out, "%s%s", frames[style].between,
-                        html ? "<th scope=\"col\">" : "");
+            pq_text_add(out, "%s", frames[style].between);
+            if (html) {
+                pq_text_add(out, "<th scope=\"col\" data-col=\"%zu\">", c);
+            }
             pq_view_add_head(&v->columns[c], style, out);
             pq_text_add(out, "%s", html ? "</th>" : "");
         }
@@ -51,14 +53,17 @@ static void add_head(const pq_view *v, pq_table_part part, pq_style style, pq_te
     pq_text_add(out, "%s", frames[style].row_end);
 }
 
-static void add_row(const pq_view *v, size_t row, pq_table_part part, pq_style style,
-                    pq_text *out)
+static void add_row(const pq_view *v, size_t row, size_t number, pq_table_part part,
+                    pq_style style, pq_text *out)
 {
     const frame *f    = &frames[style];
     const bool   html = style == PQ_STYLE_HTML;
 
     if (html && (row == v->reference || row == v->best)) {
-        pq_text_add(out, "<tr class=\"%s\">", row == v->reference ? "reference" : "best");
+        pq_text_add(out, "<tr class=\"%s\" data-row=\"%zu\">",
+                    row == v->reference ? "reference" : "best", number);
+    } else if (html) {
+        pq_text_add(out, "<tr data-row=\"%zu\">", number);
     } else {
         pq_text_add(out, "%s", f->row_begin);
     }
@@ -99,7 +104,7 @@ void pq_tables_add(const pq_view *v, pq_table_part part, pq_style style, pq_text
 {
     const size_t numbers = count_columns(v, part);
     const size_t n       = numbers + (v->timed && part == PQ_TABLE_MAIN ? 1 : 0);
-    size_t       done    = 0;
+    size_t       done = 0, number = 0;
 
     for (size_t r = 0; r < v->n_rows; r++) {
         done += v->rows[r].done;
@@ -116,7 +121,7 @@ void pq_tables_add(const pq_view *v, pq_table_part part, pq_style style, pq_text
     add_rule(n, style, out);
     for (size_t r = 0; r < v->n_rows; r++) {
         if (v->rows[r].done) {
-            add_row(v, r, part, style, out);
+            add_row(v, r, number++, part, style, out);
         }
     }
     if (style == PQ_STYLE_TEX) {

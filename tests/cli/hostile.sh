@@ -75,7 +75,7 @@ plant
 "$pquant" report "$work/r" >"$work/log" 2>&1
 for svg in "$work"/r/plots/*.svg; do sed -i 's|<svg|<svg onload="alert(1)"><script>alert(2)</script|' "$svg"; done
 expect 0 "report.html" "$pquant" report "$work/r"
-grep -qE '<script|onload' "$work/r/report.html" && fault "a stored picture acts in the page"
+grep -qE 'alert\(|onload' "$work/r/report.html" && fault "a stored picture acts in the page"
 grep -q 'src="data:image/svg+xml;base64,' "$work/r/report.html" || fault "the page has no pictures"
 plant
 sed -i 's|"status": "ok"|"status": "\\u001b[2Jok"|' "$work"/r/cells/*.json

@@ -362,13 +362,26 @@ Test(report, a_gnuplot_that_fails_is_a_note_and_leaves_no_pictures)
     fixture_remove(dir);
 }
 
+static size_t occurrences(const char *text, const char *word)
+{
+    size_t n = 0;
+
+    while ((text = strstr(text, word)) != NULL) {
+        text += strlen(word);
+        n++;
+    }
+    return n;
+}
+
 Test(report, hostile_names_stay_text_everywhere)
 {
     char *dir = fixture_folder();
 
     const pq_report_summary s = write_report(dir, &hostile, NULL);
     char *page = read_text(dir, "report.html"), *markdown = read_text(dir, "table.md");
-    cr_expect_null(strstr(page, "<script"));
+    cr_expect_eq(occurrences(page, "<script"), 2, "its own: the numbers, and the code");
+    cr_expect_eq(occurrences(page, "</script"), 2);
+    cr_expect_null(strstr(page, "<script>alert"));
     cr_expect_null(strstr(page, "<img src"));
     cr_expect_null(strstr(page, "</title><"));
     cr_expect_not_null(strstr(page, "&lt;script&gt;alert(&#39;2&#39;)&lt;/script&gt;"));

@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# The page of results: nothing is loaded from elsewhere, script and style are small; in headless Chromium, where it is
+# installed, it sorts, filters, hides, draws, lights rows, and keeps its state in the address; without script it is whole.
+. "$(dirname "$0")/common.sh"
+cd "$work" || exit 1
+[ "$(wc -l <"$root/src/report/page.js")" -le 300 ] || fault "page.js has more than 300 lines"
+[ "$(cat "$root"/src/report/page.{js,css,html} | wc -c)" -le 60000 ] || fault "the page beside its data is larger than 60 kB"
+make_jets d.csv
+cat >c.yaml <<'END'
+schema: pquant/1
+model: {zoo: jsc-mlp}
+dataset: {file: d.csv, splits: {train: [0, 0.5], test: [0.5, 1]}}
+metrics: [accuracy, auc, size, macs]
+pipelines:
+  reference: []
+  prune: {stages: [{prune: {target_sparsity: $s}}], sweep: {s: [0.1, 0.3, 0.5, 0.7]}}
+  "</script><b>": {stages: [{svd: {rank: $r}}], sweep: {r: [2, 4]}}
+END
+"$pquant" run c.yaml -o out -q >log 2>&1 || fault "run: $(tail -2 log)"
+page=out/report.html
+grep -o -E '(src|href|url|action|data|xlink:href)[=(]["'"'"']?(https?:)?//[^ >]*|@import|fetch\(|XMLHttpRequest|import\(|sendBeacon' $page >log &&
+  fault "the page loads from elsewhere: $(head -3 log)"
+grep -q '@[a-z]*@' <(sed '/^  /d' $page | grep -E '^@(title|style|body|data|script)@$') && fault "a mark of the skeleton is left"
+[ "$(grep -c '</script>' $page)" = 2 ] || fault "a name of a pipeline ends a script"
+/usr/bin/python3 - $page <<'END' || fault "its numbers are not those of table.csv"
+import csv, json, re, sys
+data = json.loads(re.search(r'id="data">(.*?)</script>', open(sys.argv[1]).read(), re.S).group(1))
+at = [c["name"] for c in data["columns"]].index("accuracy")
+have = {r["label"]: r["v"][at] for r in data["rows"]}
+due = {r["label"]: 100 * float(r["accuracy"]) for r in csv.DictReader(open("out/table.csv"))}
+assert have.keys() == due.keys() and all(abs(have[k] - due[k]) < 1e-4 for k in due), (have, due)
+END
+
+chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome)
+if [ -z "$chromium" ]; then
+  echo "skipped: the page in a browser (no chromium)"
+  done_testing
+fi
+# browse FILE [HASH]: the page after its script, and what was put behind it, have run.
+browse() {
+  timeout 60 "$chromium" --headless --no-sandbox --disable-gpu --virtual-time-budget=5000 --user-data-dir="$work/browser" \
+    "${flags[@]}" --dump-dom "file://$work/$1${2:-}" 2>/dev/null
+}
+flags=()
+if ! browse $page >dom || ! grep -q '</html>' dom; then
+  echo "skipped: the page in a browser (it does not start)"
+  done_testing
+fi
+{
+  sed 's#</body>##; s#</html>##' $page
+  cat <<'END'
+<script>
+const out = [], rows = () => [...document.querySelectorAll("table")[0].tBodies[0].rows].filter(r => !r.classList.contains("off"));
+const labels = () => rows().map(r => r.cells[0].textContent).join("|");
+const head = n => [...document.querySelectorAll("th[data-col]")].find(t => t.textContent.startsWith(n));
+const say = (name, value) => out.push(`${name}: ${value}`);
+const numbers = () => rows().map(r => Number(r.cells[head("stored").cellIndex].textContent.replace(/[^\d]/g, "")));
+const rising = v => v.every((x, i) => i === 0 || x >= v[i - 1]);
+say("start", labels());
+head("stored").click(); say("rising", rising(numbers()));
+head("stored").click(); say("falling", rising(numbers().reverse()));
+say("hash", location.hash);
+head("stored").click(); say("unsorted", labels());
+const filter = document.querySelector("input[type=search]");
+filter.value = "prune stored_bytes<1"; filter.dispatchEvent(new Event("input"));
+say("words", labels());
+filter.value = "prune stored_bytes<12000"; filter.dispatchEvent(new Event("input"));
+say("filtered", labels()); say("hash", decodeURIComponent(location.hash));
+say("dots", document.querySelectorAll("#chart circle").length);
+filter.value = ""; filter.dispatchEvent(new Event("input"));
+const box = document.querySelector("#tools input[value=stored_bytes]"); box.click();
+say("hidden", head("stored").classList.contains("off")); box.click(); say("shown", !head("stored").classList.contains("off"));
+const dot = document.querySelector("#chart circle[data-row='2']");
+dot.dispatchEvent(new MouseEvent("mouseenter")); say("lit", document.querySelector("tr.lit").cells[0].textContent);
+say("hover", dot.querySelector("title").textContent.split("\n")[0]);
+dot.dispatchEvent(new MouseEvent("mouseleave")); say("left", document.querySelectorAll("tr.lit").length);
+dot.dispatchEvent(new MouseEvent("click")); say("picked", document.querySelector("#picked code").textContent);
+say("record", /^cells\/[0-9a-f]{64}\.json$/.test(document.querySelector("#picked a").getAttribute("href")));
+const up = document.querySelectorAll("#explore select")[1]; up.value = "macs"; up.dispatchEvent(new Event("change"));
+say("axis", [...document.querySelectorAll("#chart text")].some(t => t.textContent.startsWith("MACs")));
+const logs = document.querySelectorAll("#explore input[type=checkbox]"); logs[0].click(); say("linear", location.hash);
+document.body.dataset.out = out.join("\n");
+</script></body></html>
+END
+} >out/driven.html
+browse out/driven.html >dom
+/usr/bin/python3 - >got <<'END'
+import html, re
+found = re.search(r'data-out="(.*?)"', open("dom").read(), re.S)
+print(html.unescape(found.group(1)) if found else "the script did not end")
+END
+diff - got <<'END' || fault "the page in a browser, above"
+start: reference|prune s=0.1|prune s=0.3|prune s=0.5|prune s=0.7|</script><b> r=2|</script><b> r=4
+rising: true
+falling: true
+hash: #sort=stored_bytes&down=1
+unsorted: reference|prune s=0.1|prune s=0.3|prune s=0.5|prune s=0.7|</script><b> r=2|</script><b> r=4
+words: 
+filtered: prune s=0.5|prune s=0.7
+hash: #filter=prune+stored_bytes<12000
+dots: 2
+hidden: true
+shown: true
+lit: prune s=0.3
+hover: prune s=0.3
+left: 0
+picked: pquant run c.yaml --only 'prune s=0.3' --force
+record: true
+axis: true
+linear: #y=macs&logx=
+END
+# A link shows what it says; a strange one does no harm.
+browse $page '#sort=model&down=1&filter=prune&x=macs&hide=accuracy' >dom
+n=$(grep -o "class=\"[a-z ]*off\"" dom | wc -l); [ "$n" -ge 3 ] || fault "a link with a filter filters nothing"
+browse $page '#sort=%ff&x=nothing&constructor=1&filter=%3Cimg%20src=x%20onerror=alert(1)%3E' >dom
+grep -q '<svg id="chart"' dom || fault "a strange link breaks the page"
+grep -q '<img src="x"' dom && fault "a link writes into the page"
+# Without script: in a frame that may run none, whose document is looked at from outside.
+/usr/bin/python3 - $page >out/frame.html <<'END'
+import html, sys
+print('<!DOCTYPE html><iframe sandbox="allow-same-origin" width="1200" height="3000" srcdoc="' + html.escape(open(sys.argv[1]).read()) + '"></iframe>')
+print("""<script>
+window.onload = () => {
+  const d = document.querySelector("iframe").contentDocument, out = [];
+  const seen = e => e !== null && e.getBoundingClientRect().height > 0;
+  out.push("rows " + [...d.querySelectorAll("tr[data-row]")].filter(seen).length);
+  out.push("tools " + seen(d.getElementById("tools")) + " chart " + seen(d.getElementById("explore")));
+  out.push("pictures " + [...d.images].filter(i => i.complete && i.naturalWidth > 0).length);
+  out.push("overflow " + (d.documentElement.scrollWidth > 1200));
+  document.body.dataset.out = out.join("; ");
+};
+</script>""")
+END
+browse out/frame.html >dom
+grep -o 'data-out="[^"]*"' dom >got
+grep -q 'rows 14; tools false chart false; pictures [1-9][0-9]*; overflow false' got || fault "without script: $(cat got)"
+done_testing
