@@ -63,6 +63,20 @@ enum { PQ_LATENCY_PAGES = 10 };
  * page has none. */
 pq_status pq_plot_latency(pq_plot *p, pq_err *err);
 
+/* Of b taggers, the reference and up to two compressed models; nothing of others. */
+
+/** Rejections against b efficiency, and their ratios. */
+pq_status pq_plot_btag_roc(pq_plot *p, pq_err *err);
+
+/** Discriminant by flavour, with working points. */
+pq_status pq_plot_btag_discriminant(pq_plot *p, pq_err *err);
+
+/** b efficiency in bins of the first column that has any, and its ratio. */
+pq_status pq_plot_btag_bins(pq_plot *p, pq_err *err);
+
+/** Rejections at one efficiency as f_c runs. */
+pq_status pq_plot_btag_scan(pq_plot *p, pq_err *err);
+
 /** Confusion matrices of the reference and of the best compressed model. */
 pq_status pq_plot_confusion(pq_plot *p, pq_err *err);
 

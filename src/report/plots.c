@@ -29,6 +29,10 @@ static const kind kinds[] = {
     {"accuracy_bytes_near", "pareto", pq_plot_size_near, 1},
     {"accuracy", "rank_curve", pq_plot_axis, 1}, /* for each axis: "accuracy_rank" */
     {"roc", "roc", pq_plot_roc, 1},
+    {"btag_roc", "btag", pq_plot_btag_roc, 1},
+    {"btag_discriminant", "btag", pq_plot_btag_discriminant, 1},
+    {"btag_bins", "btag", pq_plot_btag_bins, 1},
+    {"btag_scan", "btag", pq_plot_btag_scan, 1},
     {"latency", NULL, pq_plot_latency, PQ_LATENCY_PAGES},
     {"confusion", NULL, pq_plot_confusion, 1},
 };

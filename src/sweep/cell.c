@@ -404,11 +404,15 @@ static pq_status add_curves(const work *w, json_t *record, pq_err *err)
     const pq_evaluation view = view_of(w);
     char               *name = pq_format("arrays/%s.h5", w->cell->eval);
     char               *path = name != NULL ? pq_path_join(w->cells->dir, name) : NULL;
+    const void         *btag = pq_values_find(&w->result.values, "btag.distinct") != NULL
+                                   ? pq_config_params(w->cells->config, "btag")
+                                   : NULL;
     pq_status           st;
 
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(pq_folder_make_inside(w->cells->dir, "arrays", NULL, err));
-    PQ_TRY(pq_curves_write(&view, path, err));
+    PQ_TRY(pq_curves_write(&view, pq_config_metric(w->cells->config, "auc"), btag, path,
+                           err));
     PQ_CHECK(json_object_set_new(record, "arrays_file", json_string(name)) == 0,
              PQ_ERR_NOMEM, "cannot allocate a record");
 cleanup:
@@ -482,7 +486,7 @@ static pq_status write_record(const work *w, double seconds, pq_err *err)
         PQ_TRY(add_confusion(w, record, err));
         PQ_TRY(add_correct(w, record, err));
     }
-    if (pq_config_metric(config, "auc")) {
+    if (pq_config_metric(config, "auc") || pq_config_metric(config, "btag")) {
         PQ_TRY(add_curves(w, record, err));
     }
     if (w->data != NULL && config->dataset.nonfinite != PQ_NONFINITE_FAIL) {

@@ -24,7 +24,7 @@ static const char *const top_keys[] = {"schema",    "name",   "model",   "datase
 static const char *const latency_keys[] = {"warmup", "samples", NULL};
 
 static const char *const table_names[] = {"csv", "md", "tex", NULL};
-static const char *const plot_names[]  = {"pareto", "rank_curve", "roc", NULL};
+static const char *const plot_names[]  = {"pareto", "rank_curve", "roc", "btag", NULL};
 
 /* "latency.samples" in the tree, or NULL. */
 static const pq_yaml *find_block(const pq_yaml *tree, const char *name)
@@ -99,6 +99,16 @@ static pq_status add_metric(pq_problems *p, const pq_metric *metric,
     }
 cleanup:
     return st;
+}
+
+const void *pq_config_params(const pq_config *config, const char *name)
+{
+    for (size_t i = 0; i < config->n_metrics; i++) {
+        if (strcmp(config->metrics[i].metric->name, name) == 0) {
+            return config->metrics[i].params;
+        }
+    }
+    return NULL;
 }
 
 bool pq_config_metric(const pq_config *config, const char *name)

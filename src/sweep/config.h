@@ -203,6 +203,9 @@ void pq_config_show(const pq_config *config, pq_text *out);
  * frees with pq_free. */
 char *pq_config_dir(const pq_config *config);
 
+/** Parameters of a metric, or NULL where it is not asked for. */
+const void *pq_config_params(const pq_config *config, const char *name);
+
 /** Whether a metric is asked for. */
 bool pq_config_metric(const pq_config *config, const char *name);
 

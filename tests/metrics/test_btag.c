@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/text.h"
-#include "metrics/btag.h"
+#include "metrics/btag_curves.h"
 
 static const double TOL = 1e-12;
 
@@ -292,6 +292,43 @@ Test(btag, cuts_are_the_least_that_hold_the_mistag_rate)
     cr_assert_float_eq(value_of(&values, "btag.light.0.1.rejection_c"),
                        1.0 / passes(1, value_of(&values, "btag.light.0.1.cut")), 1e-9);
     pq_values_free(&values);
+}
+
+/* The scan selects without sorting: against the plain evaluation at each f_c. */
+Test(btag, curves_are_the_plain_numbers)
+{
+    const pq_evaluation e = make(0.018);
+    pq_btag_params      p = {0};
+    pq_btag_curves      c;
+    double              sum[3] = {0.0};
+
+    cr_assert_eq(pq_params_default(pq_btag_table, &p, NULL), PQ_OK);
+    cr_assert_eq(pq_btag_curves_make(&e, &p, &c, NULL), PQ_OK);
+    for (size_t i = 0; i <= PQ_BTAG_SCAN; i++) {
+        pq_values values = {0};
+        cr_assert_eq(tag(&e, c.scan[i][0], NULL, &values, NULL), PQ_OK);
+        cr_expect_float_eq(1.0 / c.scan[i][1],
+                           1.0 / value_of(&values, "btag.70.rejection_light"), TOL);
+        cr_expect_float_eq(1.0 / c.scan[i][2],
+                           1.0 / value_of(&values, "btag.70.rejection_c"), TOL);
+        if (i == PQ_BTAG_SCAN) {
+            cr_expect_eq(c.scan[i][0], p.f_c);
+            cr_expect_float_eq(1.0 / c.roc[20][1],
+                               1.0 / value_of(&values, "btag.70.rejection_light"), TOL);
+        }
+        pq_values_free(&values);
+    }
+    for (size_t b = 0; b < PQ_BTAG_BINS; b++) {
+        for (size_t f = 0; f < 3; f++) {
+            sum[f] += c.histogram[b][1 + f];
+        }
+        cr_expect(isnan(c.histogram[b][1 + PQ_FLAVOUR_TAU]));
+    }
+    for (size_t f = 0; f < 3; f++) {
+        cr_expect_float_eq(sum[f], 1.0, 1e-9);
+    }
+    cr_expect_eq(c.histogram[PQ_BTAG_BINS][0], pq_btag_edge_hi);
+    pq_params_free(pq_btag_table, &p);
 }
 
 Test(btag, of_equal_scores_all_pass_or_none)
