@@ -110,7 +110,9 @@ static pq_status list_scanned(const pq_evaluation *e, const pq_flavours *classes
             pq_flavour_shares one  = {{0.0}};
             one.of[backgrounds[k]] = 1.0;
             if (classes->at[backgrounds[k]] != SIZE_MAX) {
-                *x[k] = exp(-pq_flavour_discriminant(e, i, classes, PQ_FLAVOUR_B, &one));
+                const double d =
+                    pq_flavour_discriminant(e, i, classes, PQ_FLAVOUR_B, &one);
+                *x[k] = exp(fmin(-d, 600.0)); /* finite, whatever the logits */
             }
         }
         jets[i].weight  = pq_evaluation_weight(e, i);
