@@ -307,8 +307,8 @@ static const struct {
     pq_status (*emit)(pq_whole *w, size_t node, pq_err *err);
 } kinds[] = {
     {"input", pq_whole_input},          {"dense", pq_whole_linear},
-    {"conv2d", pq_whole_linear},        {"add", pq_whole_items},
-    {"multiply", pq_whole_items},       {"max_pool", pq_whole_pool},
+    {"conv2d", pq_whole_linear},        {"add", pq_whole_pairs},
+    {"multiply", pq_whole_pairs},       {"max_pool", pq_whole_pool},
     {"avg_pool", pq_whole_pool},        {"global_max_pool", pq_whole_pool},
     {"global_avg_pool", pq_whole_pool}, {"softmax", pq_whole_softmax},
 };

@@ -77,6 +77,9 @@ pq_status pq_whole_input(pq_whole *w, size_t node, pq_err *err);
 /** dense, conv2d; takes following nodes along. */
 pq_status pq_whole_linear(pq_whole *w, size_t node, pq_err *err);
 pq_status pq_whole_items(pq_whole *w, size_t node, pq_err *err);
+/** add and multiply: of two codes of at most 8 bits, up to the next such code, as a
+ * table; others item by item. */
+pq_status pq_whole_pairs(pq_whole *w, size_t node, pq_err *err);
 pq_status pq_whole_pool(pq_whole *w, size_t node, pq_err *err);
 pq_status pq_whole_moves(pq_whole *w, size_t node, pq_err *err);
 pq_status pq_whole_softmax(pq_whole *w, size_t node, pq_err *err);
