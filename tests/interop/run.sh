@@ -5,6 +5,8 @@
 # `N cases, largest deviation D`, and exits with 1 when one is beyond its tolerance.
 only=$1
 need python3-venv
+# Real images for tests/python; without them those tests are skipped, and say so.
+(need dataset-fashion-mnist) || true
 # shellcheck source=benchmarks/environment.sh
 . benchmarks/environment.sh
 
