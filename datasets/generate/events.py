@@ -5,7 +5,7 @@ events at once in C++, so that no Python loop runs over particles.
 """
 
 import numpy as np
-import pythia8mc
+from pythia import pythia8mc
 
 # Common to every process: LHC at 13 TeV, Monash tune (the default), underlying event on.
 _COMMON = (

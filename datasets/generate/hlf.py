@@ -7,7 +7,7 @@ process. Stable particles without neutrinos, after the detector of detector_jsc.
 """
 
 import numpy as np
-import pythia8mc
+from pythia import pythia8mc
 
 import detector_jsc
 import jets
