@@ -271,9 +271,7 @@ static pq_status run_cells(const pq_config *config, const pq_sweep_options *opti
     (void)snprintf(done->note, sizeof done->note, "%s", cells.note);
     PQ_TRY(prepare(&s, err));
     ran = run_phases(&s, phases, done, err);
-    if (s.todo > 0) {
-        pq_sweep_tidy(cells.dir);
-    }
+    pq_sweep_tidy(cells.dir); /* of those, too, that were dying when this run began */
     if (options->shard.parts > 0) {
         end_shard(&s, start, done);
     } else if (ran == PQ_OK) {
