@@ -231,13 +231,30 @@ static void add_failed(const pq_view *v, const column *labels, size_t width,
     }
 }
 
-static void add_notes(const pq_view *whole, const pq_view *v, size_t width,
-                      const palette *p, pq_text *out)
+/* Names the columns of the main table that did not fit. */
+static void add_hidden(const pq_view *v, const column *columns, pq_text *out)
+{
+    size_t n = 0;
+
+    for (size_t c = 0; c < v->n_columns; c++) {
+        if (v->columns[c].rank > 0 && !columns[c].shown) {
+            pq_text_add(out, "%s%s", n++ == 0 ? "Not shown for want of width: " : ", ",
+                        v->columns[c].title);
+        }
+    }
+    if (n > 0) {
+        pq_text_add(out, "; the tables in the results folder have them.\n");
+    }
+}
+
+static void add_notes(const pq_view *whole, const pq_view *v, const column *columns,
+                      size_t width, const palette *p, pq_text *out)
 {
     pq_text notes = {0}, clean = {0};
     char   *rest, *line;
 
     pq_view_add_left_out(v, &notes);
+    add_hidden(v, columns, &notes);
     pq_tables_add_notes(whole, &notes);
     pq_text_add(out, "%s", p->dim);
     rest = notes.text;
@@ -287,7 +304,7 @@ pq_status pq_tables_terminal(const pq_view *whole, const pq_view *v, size_t widt
         add_table(v, &labels, columns, used, p, out);
     }
     add_failed(v, &labels, limit, p, out);
-    add_notes(whole, v, limit, p, out);
+    add_notes(whole, v, columns, limit, p, out);
 cleanup:
     for (size_t c = 0; columns != NULL && c <= v->n_columns; c++) {
         free_column(v, &columns[c]);

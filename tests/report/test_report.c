@@ -182,6 +182,9 @@ Test(report, terminal_table_fits_its_width_and_keeps_what_matters)
             strstr(text, "failed: svd rank=99\n    layer 'fc1': rank 99 is not"), "%s",
             text);
         cr_expect_null(strchr(text, '\x1b'));
+        cr_expect_eq(strstr(text, "speed-up b=1") != NULL, true, "%s", text);
+        cr_expect_eq(strstr(text, "Not shown for want of width: ") != NULL,
+                     widths[i] < 200, "%s", text);
         pq_free(text);
     }
     char *narrow = print_report(dir, 10, false), *least = print_report(dir, 40, false);
