@@ -5,15 +5,16 @@
 
 const pq_picture_format pq_picture_formats[PQ_N_FORMATS] = {
     {"png",
-     "pngcairo enhanced size 1600,1000 font 'DejaVu Sans,24' linewidth 2.4 pointscale "
-     "1.9",
+     "pngcairo enhanced size 1600,1000 font 'DejaVu Sans,24' linewidth 2.4 "
+     "dashlength 0.6 pointscale 1.9",
      20, 1.05, "IEND"},
     {"svg",
      "svg enhanced size 800,500 dynamic font 'DejaVu Sans,15' linewidth 1.5 "
-     "background '#ffffff'",
+     "dashlength 0.6 background '#ffffff'",
      13, 0.7, "</svg>"},
     {"pdf",
-     "pdfcairo enhanced size 9.6in,6in font 'DejaVu Sans,16' linewidth 2 pointscale 0.9",
+     "pdfcairo enhanced size 9.6in,6in font 'DejaVu Sans,16' linewidth 2 "
+     "dashlength 0.6 pointscale 0.9",
      13, 1.05, "%%EOF"},
 };
 
