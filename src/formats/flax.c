@@ -157,7 +157,6 @@ cleanup:
 static pq_status read_array(stream s, array *out, pq_err *err)
 {
     head      h;
-    size_t    count = 0;
     pq_status st;
 
     PQ_TRY(next(&s, &h, err));
@@ -176,11 +175,8 @@ static pq_status read_array(stream s, array *out, pq_err *err)
     PQ_TRY(read_type(s.at, (size_t)h.n, &out->dtype, err));
     s.at += h.n;
     PQ_TRY(next(&s, &h, err));
-    PQ_CHECK(h.sort == BYTES && pq_shape_count(&out->shape, &count) &&
-                 count <= h.n / pq_dtype_bytes(out->dtype) &&
-                 count * pq_dtype_bytes(out->dtype) == h.n,
-             PQ_ERR_FORMAT, "its shape and type do not take the %llu bytes it has",
-             (unsigned long long)h.n);
+    PQ_CHECK(h.sort == BYTES, PQ_ERR_FORMAT, "its values are no bytes");
+    PQ_TRY(pq_state_check_bytes(&out->shape, out->dtype, (size_t)h.n, err));
     out->bytes = s.at;
 cleanup:
     return st;
@@ -301,17 +297,9 @@ cleanup:
 
 static pq_status read_one(void *file, size_t at, pq_tensor **out, pq_err *err)
 {
-    const reader *r      = file;
-    const array  *a      = &r->arrays[at];
-    pq_tensor    *stored = NULL;
-    pq_status     st;
+    const array *a = &((const reader *)file)->arrays[at];
 
-    PQ_TRY(pq_tensor_create(a->dtype, a->shape, &stored, err));
-    memcpy(stored->data, a->bytes, stored->count * pq_dtype_bytes(a->dtype));
-    PQ_TRY(pq_tensor_convert(stored, PQ_DTYPE_F32, out, err));
-cleanup:
-    pq_tensor_free(&stored);
-    return st;
+    return pq_state_floats(a->dtype, a->shape, a->bytes, out, err);
 }
 
 static void close_reader(void *file)

@@ -112,7 +112,7 @@ static pq_status read_header(const char *bytes, size_t n, header *out, pq_err *e
     const uint8_t *b    = (const uint8_t *)bytes;
     char          *text = NULL;
     const char    *order;
-    size_t         length, from, count = 0;
+    size_t         length, from;
     pq_status      st;
 
     PQ_CHECK(n > MAGIC_BYTES + 4 && memcmp(bytes, magic, sizeof magic - 1) == 0 &&
@@ -133,11 +133,7 @@ static pq_status read_header(const char *bytes, size_t n, header *out, pq_err *e
              PQ_ERR_FORMAT, "the header tells no order");
     out->by_columns = order[0] == 'T';
     out->data       = from + length;
-    PQ_CHECK(pq_shape_count(&out->shape, &count) &&
-                 count <= (n - out->data) / pq_dtype_bytes(out->dtype) &&
-                 count * pq_dtype_bytes(out->dtype) == n - out->data,
-             PQ_ERR_FORMAT, "its shape and type do not take the %zu bytes it has",
-             n - out->data);
+    PQ_TRY(pq_state_check_bytes(&out->shape, out->dtype, n - out->data, err));
 cleanup:
     pq_free(text);
     return st;
@@ -148,16 +144,14 @@ static pq_status place(const header *h, const char *data, pq_tensor **out, pq_er
 {
     size_t     back[PQ_MAX_DIMS];
     pq_shape   shape  = h->shape;
-    pq_tensor *stored = NULL, *values = NULL;
+    pq_tensor *values = NULL;
     pq_status  st;
 
     for (size_t i = 0; h->by_columns && i < shape.ndim; i++) {
         shape.dim[i] = h->shape.dim[shape.ndim - 1 - i];
         back[i]      = shape.ndim - 1 - i;
     }
-    PQ_TRY(pq_tensor_create(h->dtype, shape, &stored, err));
-    memcpy(stored->data, data, stored->count * pq_dtype_bytes(h->dtype));
-    PQ_TRY(pq_tensor_convert(stored, PQ_DTYPE_F32, &values, err));
+    PQ_TRY(pq_state_floats(h->dtype, shape, data, &values, err));
     if (h->by_columns && shape.ndim > 1) {
         PQ_TRY(pq_tensor_permute(values, back, out, err));
     } else {
@@ -165,7 +159,6 @@ static pq_status place(const header *h, const char *data, pq_tensor **out, pq_er
         values = NULL;
     }
 cleanup:
-    pq_tensor_free(&stored);
     pq_tensor_free(&values);
     return st;
 }

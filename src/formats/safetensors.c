@@ -81,7 +81,6 @@ static pq_status read_array(const reader *r, const json_t *entry, array *out, pq
     const json_t *shape   = json_object_get(entry, "shape");
     const json_t *offsets = json_object_get(entry, "data_offsets");
     const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
-    size_t        count = 0;
     pq_status     st;
 
     PQ_TRY(read_type(json_object_get(entry, "dtype"), &out->dtype, err));
@@ -101,11 +100,7 @@ static pq_status read_array(const reader *r, const json_t *entry, array *out, pq
              r->n);
     out->begin = (size_t)json_integer_value(begin);
     out->end   = (size_t)json_integer_value(end);
-    PQ_CHECK(pq_shape_count(&out->shape, &count) &&
-                 count <= r->n / pq_dtype_bytes(out->dtype) &&
-                 count * pq_dtype_bytes(out->dtype) == out->end - out->begin,
-             PQ_ERR_FORMAT, "its shape and type do not take the %zu bytes it has",
-             out->end - out->begin);
+    PQ_TRY(pq_state_check_bytes(&out->shape, out->dtype, out->end - out->begin, err));
 cleanup:
     return st;
 }
@@ -175,22 +170,10 @@ cleanup:
 
 static pq_status read_one(void *file, size_t at, pq_tensor **out, pq_err *err)
 {
-    const reader *r      = file;
-    const array  *a      = &r->arrays[at];
-    pq_tensor    *stored = NULL;
-    pq_status     st;
+    const reader *r = file;
+    const array  *a = &r->arrays[at];
 
-    PQ_TRY(pq_tensor_create(a->dtype, a->shape, &stored, err));
-    memcpy(stored->data, r->buffer + a->begin, a->end - a->begin);
-    if (a->dtype == PQ_DTYPE_F32) {
-        *out   = stored;
-        stored = NULL;
-    } else {
-        PQ_TRY(pq_tensor_convert(stored, PQ_DTYPE_F32, out, err));
-    }
-cleanup:
-    pq_tensor_free(&stored);
-    return st;
+    return pq_state_floats(a->dtype, a->shape, r->buffer + a->begin, out, err);
 }
 
 static void close_reader(void *file)

@@ -76,6 +76,38 @@ void pq_state_free(pq_state *state)
     *state = (pq_state){0};
 }
 
+pq_status pq_state_check_bytes(const pq_shape *shape, pq_dtype dtype, size_t bytes,
+                               pq_err *err)
+{
+    size_t    count = 0;
+    pq_status st;
+
+    PQ_CHECK(pq_shape_count(shape, &count) && count <= bytes / pq_dtype_bytes(dtype) &&
+                 count * pq_dtype_bytes(dtype) == bytes,
+             PQ_ERR_FORMAT, "its shape and type do not take the %zu bytes it has", bytes);
+cleanup:
+    return st;
+}
+
+pq_status pq_state_floats(pq_dtype dtype, pq_shape shape, const void *bytes,
+                          pq_tensor **out, pq_err *err)
+{
+    pq_tensor *stored = NULL;
+    pq_status  st;
+
+    PQ_TRY(pq_tensor_create(dtype, shape, &stored, err));
+    memcpy(stored->data, bytes, stored->count * pq_dtype_bytes(dtype));
+    if (dtype == PQ_DTYPE_F32) {
+        *out   = stored;
+        stored = NULL;
+    } else {
+        PQ_TRY(pq_tensor_convert(stored, PQ_DTYPE_F32, out, err));
+    }
+cleanup:
+    pq_tensor_free(&stored);
+    return st;
+}
+
 /* Bytes of the module's part of a name: "layer1.0.conv1" of "layer1.0.conv1.weight". */
 static size_t module_bytes(const char *name)
 {

@@ -49,6 +49,14 @@ pq_status pq_state_add(pq_state *state, const char *name, size_t name_bytes,
                        const pq_shape *shape, size_t at, pq_err *err);
 void      pq_state_free(pq_state *state);
 
+/** Refuses an array that has other than the bytes its shape and type take. */
+pq_status pq_state_check_bytes(const pq_shape *shape, pq_dtype dtype, size_t bytes,
+                               pq_err *err);
+
+/** An array's bytes, as pq_state_check_bytes lets them pass, as float32. */
+pq_status pq_state_floats(pq_dtype dtype, pq_shape shape, const void *bytes,
+                          pq_tensor **out, pq_err *err);
+
 /**
  * Opens a file and gives the network with its weights.
  *

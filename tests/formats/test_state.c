@@ -304,6 +304,9 @@ Test(state, trees_of_flax_are_read_or_refused_by_name, .init = setup, .fini = te
         {BYTES(TREE("\xc7\x16\x01\x93\x92\x02\x01\xa7"
                     "float31\xc4\x08" ONES)),
          "'fc/kernel': dtype 'float31' is not read"},
+        {BYTES(TREE("\xc7\x16\x01\x93\x92\x02\x01\xa7"
+                    "float32\xd9\x08" ONES)),
+         "'fc/kernel': its values are no bytes"},
         {BYTES(TREE("\xc7\x01\x03\x00")), "'fc/kernel': is no array"},
         {BYTES(TREE("\x05")), "'fc/kernel': is no array"},
         {BYTES("\x81\xa2"
