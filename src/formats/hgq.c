@@ -50,33 +50,29 @@ cleanup:
     return st;
 }
 
-/* A copy of the config as Keras's own class knows it. */
-static pq_status bare_config(const pq_keras_layer *k, json_t **out, pq_err *err)
-{
-    pq_status st;
-
-    *out = json_copy((json_t *)k->config);
-    PQ_CHECK(*out != NULL && json_object_set_new(*out, "activation", json_null()) == 0,
-             PQ_ERR_NOMEM, "cannot allocate a table");
-cleanup:
-    return st;
-}
-
-/* What the layer has beside its weights: sums of its bits, for its training. */
-static pq_status drop_counters(pq_keras_layer *k, size_t due, pq_err *err)
+/* Refuses a number of weights other than `due` and, where the layer has them, its two
+ * sums of bits, which are of its training. @param[out] counters  how many of these */
+static pq_status count_weights(const pq_keras_layer *k, size_t due, size_t *counters,
+                               pq_err *err)
 {
     bool      counts;
     pq_status st;
 
     PQ_TRY(pq_keras_bool(k->config, "enable_ebops", false, &counts, err));
-    PQ_CHECK(k->n_weights == due + (counts ? 2 : 0), PQ_ERR_FORMAT,
+    *counters = counts ? 2 : 0;
+    PQ_CHECK(k->n_weights == due + *counters, PQ_ERR_FORMAT,
              "the file holds %zu weights, but %s as configured has %zu", k->n_weights,
-             k->class_name, due + (counts ? 2 : 0));
-    while (k->n_weights > due) {
-        pq_tensor_free(&k->weights[--k->n_weights]);
-    }
+             k->class_name, due + *counters);
 cleanup:
     return st;
+}
+
+/* Leaves the first weights. */
+static void keep(pq_keras_layer *k, size_t n)
+{
+    while (k->n_weights > n) {
+        pq_tensor_free(&k->weights[--k->n_weights]);
+    }
 }
 
 /* Quantized input, rounded weights, Keras's own layer, activation, quantized output. */
@@ -99,7 +95,7 @@ static pq_status linear(pq_keras_layer *k, const size_t *turned, converter *plai
     (void)snprintf(target->last, sizeof target->last, "%s", input);
     PQ_TRY(put_part(k, "iq", "enable_iq", target, err));
     (void)snprintf(first, sizeof first, "%s", target->last);
-    PQ_TRY(bare_config(k, &bare, err));
+    PQ_TRY(pq_keras_without_activation(config, &bare, err));
     k->config    = bare;
     k->inputs[0] = first;
     PQ_TRY(plain(k, target, err));
@@ -124,39 +120,31 @@ cleanup:
 
 static const size_t turned_dense[] = {1, 0}, turned_conv[] = {3, 0, 1, 2};
 
-static pq_status weights_of(const pq_keras_layer *k, size_t *out, pq_err *err)
+/* A layer whose weights are a kernel and perhaps a bias. */
+static pq_status with_kernel(pq_keras_layer *k, const size_t *turned, converter *plain,
+                             pq_keras_target *target, pq_err *err)
 {
     bool      bias;
+    size_t    n, counters;
     pq_status st;
 
     PQ_TRY(pq_keras_bool(k->config, "use_bias", true, &bias, err));
-    *out = bias ? 2 : 1;
+    n = bias ? 2 : 1;
+    PQ_TRY(count_weights(k, n, &counters, err));
+    keep(k, n);
+    PQ_TRY(linear(k, turned, plain, target, err));
 cleanup:
     return st;
 }
 
 pq_status pq_hgq_dense(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
-    size_t    due;
-    pq_status st;
-
-    PQ_TRY(weights_of(k, &due, err));
-    PQ_TRY(drop_counters(k, due, err));
-    PQ_TRY(linear(k, turned_dense, pq_keras_dense, target, err));
-cleanup:
-    return st;
+    return with_kernel(k, turned_dense, pq_keras_dense, target, err);
 }
 
 pq_status pq_hgq_conv2d(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
-    size_t    due;
-    pq_status st;
-
-    PQ_TRY(weights_of(k, &due, err));
-    PQ_TRY(drop_counters(k, due, err));
-    PQ_TRY(linear(k, turned_conv, pq_keras_conv2d, target, err));
-cleanup:
-    return st;
+    return with_kernel(k, turned_conv, pq_keras_conv2d, target, err);
 }
 
 /* Normalization of the inputs, in the kernel: kernel gamma / sqrt(variance + epsilon);
@@ -195,22 +183,16 @@ cleanup:
 
 pq_status pq_hgq_batch_norm_dense(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
-    bool      scale, counts;
-    size_t    n, due;
+    bool      scale;
+    size_t    n, counters;
     pq_status st;
 
     PQ_TRY(pq_keras_bool(k->config, "scale", true, &scale, err));
-    PQ_TRY(pq_keras_bool(k->config, "enable_ebops", false, &counts, err));
-    n   = scale ? 3 : 2; /* kernel, bias, gamma; two sums; mean, variance */
-    due = n + (counts ? 2 : 0) + 2;
-    PQ_CHECK(k->n_weights == due, PQ_ERR_FORMAT,
-             "the file holds %zu weights, but %s as configured has %zu", k->n_weights,
-             k->class_name, due);
-    PQ_TRY(fuse(k, scale ? k->weights[2] : NULL, k->weights[due - 2], k->weights[due - 1],
-                err));
-    while (k->n_weights > 2) {
-        pq_tensor_free(&k->weights[--k->n_weights]);
-    }
+    n = scale ? 3 : 2; /* kernel, bias, gamma; the counters; mean, variance */
+    PQ_TRY(count_weights(k, n + 2, &counters, err));
+    n += counters;
+    PQ_TRY(fuse(k, scale ? k->weights[2] : NULL, k->weights[n], k->weights[n + 1], err));
+    keep(k, 2);
     PQ_TRY(linear(k, turned_dense, pq_keras_dense, target, err));
 cleanup:
     return st;

@@ -35,6 +35,13 @@ typedef struct {
     char last[256]; /**< node that stands for the layer's output; set by the conversion */
 } pq_keras_target;
 
+/** Shape of a node that is there. */
+static inline const pq_shape *pq_keras_shape(const pq_keras_target *target,
+                                             const char            *node)
+{
+    return &target->graph->nodes[pq_graph_find(target->graph, node)].shape;
+}
+
 /** Keys of an object, by what becomes of them; names between blanks, NULL = none. */
 typedef struct {
     const char *read; /**< followed */
@@ -126,6 +133,10 @@ pq_status pq_keras_activation(const json_t *activation, const char *name,
 pq_status pq_keras_add(pq_keras_target *target, const char *name, pq_layer *layer,
                        size_t n, const char *const *inputs, pq_err *err);
 
+/** Appends a node over `last`; takes *layer, also on failure. */
+pq_status pq_keras_add_over(pq_keras_target *target, const char *name, pq_layer **layer,
+                            pq_err *err);
+
 /* Reading a config. A missing or null entry gives the fallback; one of another type is
  * an error, never a default. */
 
@@ -161,6 +172,10 @@ pq_status pq_keras_axis(const json_t *config, size_t ndim, size_t *out, pq_err *
 /** Type or policy of a layer: NULL for float32, else its name.
  * @retval PQ_ERR_UNSUPPORTED  It does not compute in floats. */
 pq_status pq_keras_dtype(const json_t *config, const char **out, pq_err *err);
+
+/** A copy of a config without its activation. @param[out] out  caller releases, also on
+ * failure */
+pq_status pq_keras_without_activation(const json_t *config, json_t **out, pq_err *err);
 
 /** Refuses a key of `what` that is in none of the n lists. */
 pq_status pq_keras_check_keys(const json_t *object, const char *what,
@@ -209,6 +224,10 @@ pq_status pq_keras_check_format(const json_t *config, pq_err *err);
 /** Appends a node of a kind with up to one attribute (or NULL) over `last`. */
 pq_status pq_keras_add_simple(const char *kind, const char *attribute, double value,
                               const char *name, pq_keras_target *target, pq_err *err);
+
+/** Appends a clip to lo..hi over `last`. */
+pq_status pq_keras_add_clip(double lo, double hi, const char *name,
+                            pq_keras_target *target, pq_err *err);
 
 /** Appends an activation that is a layer (ReLU, LeakyReLU, ELU, Softmax) over `last`. */
 pq_status pq_keras_activation_layer(const char *class_name, const json_t *config,

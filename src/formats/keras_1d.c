@@ -7,50 +7,34 @@
 
 #include "formats/keras.h"
 
-static size_t ndim_of(const pq_keras_target *target, const char *node)
-{
-    return target->graph->nodes[pq_graph_find(target->graph, node)].shape.ndim;
-}
-
 /* [length, channels] as [length, 1, channels], or back, over node `last`. */
 static pq_status reshape(const char *name, const char *what, const char *shape,
                          pq_keras_target *target, pq_err *err)
 {
-    char        full[sizeof target->last + 16], first[sizeof target->last];
-    const char *input = first;
-    pq_layer   *layer = NULL, *taken;
-    pq_status   st;
+    char      full[sizeof target->last + 16];
+    pq_layer *layer = NULL;
+    pq_status st;
 
-    (void)snprintf(first, sizeof first, "%s", target->last);
     (void)snprintf(full, sizeof full, "%s%s", name, what);
     PQ_TRY(pq_layer_create("reshape", &layer, err));
     PQ_TRY(pq_layer_set(layer, "shape", shape, err));
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_keras_add(target, full, taken, 1, &input, err));
+    PQ_TRY(pq_keras_add_over(target, full, &layer, err));
 cleanup:
     pq_layer_free(&layer);
     return st;
-}
-
-static size_t channels_of(const pq_keras_target *target, const char *node)
-{
-    const pq_shape *s = &target->graph->nodes[pq_graph_find(target->graph, node)].shape;
-
-    return s->dim[s->ndim - 1];
 }
 
 /* Puts what the layer reads into an image, in whose name it reads from then on. */
 static pq_status enter(pq_keras_layer *k, pq_keras_target *target, char *name, size_t n,
                        pq_err *err)
 {
-    char      shape[64];
-    pq_status st;
+    const pq_shape *rows = pq_keras_shape(target, k->inputs[0]);
+    char            shape[64];
+    pq_status       st;
 
-    PQ_CHECK(ndim_of(target, k->inputs[0]) == 2, PQ_ERR_SHAPE,
-             "reads %zu axes, not [length, channels]", ndim_of(target, k->inputs[0]));
-    (void)snprintf(shape, sizeof shape, "[-1, 1, %zu]",
-                   channels_of(target, k->inputs[0]));
+    PQ_CHECK(rows->ndim == 2, PQ_ERR_SHAPE, "reads %zu axes, not [length, channels]",
+             rows->ndim);
+    (void)snprintf(shape, sizeof shape, "[-1, 1, %zu]", rows->dim[1]);
     (void)snprintf(target->last, sizeof target->last, "%s", k->inputs[0]);
     PQ_TRY(reshape(k->name, ".column", shape, target, err));
     (void)snprintf(name, n, "%s", target->last);
@@ -59,12 +43,19 @@ cleanup:
     return st;
 }
 
-static pq_status leave(const pq_keras_layer *k, pq_keras_target *target, pq_err *err)
+/* Appends the layer, as pq_keras_finish, and takes what it gives out of the image. */
+static pq_status leave(pq_keras_layer *k, pq_layer **layer, pq_keras_target *target,
+                       pq_err *err)
 {
-    char shape[64];
+    char      shape[64];
+    pq_status st;
 
-    (void)snprintf(shape, sizeof shape, "[-1, %zu]", channels_of(target, target->last));
-    return reshape(k->name, ".rows", shape, target, err);
+    PQ_TRY(pq_keras_finish(k, k->name, layer, target, err));
+    (void)snprintf(shape, sizeof shape, "[-1, %zu]",
+                   pq_keras_shape(target, target->last)->dim[2]);
+    PQ_TRY(reshape(k->name, ".rows", shape, target, err));
+cleanup:
+    return st;
 }
 
 /* n, or [n]: the rows of a window; `fallback` where there is none. */
@@ -165,8 +156,7 @@ pq_status pq_keras_conv1d(pq_keras_layer *k, pq_keras_target *target, pq_err *er
         k->weights[1] = NULL;
         PQ_TRY(pq_layer_add_weight(layer, "bias", bias, err));
     }
-    PQ_TRY(pq_keras_finish(k, k->name, &layer, target, err));
-    PQ_TRY(leave(k, target, err));
+    PQ_TRY(leave(k, &layer, target, err));
 cleanup:
     k->inputs[0] = NULL;
     pq_layer_free(&layer);
@@ -187,8 +177,7 @@ static pq_status pool(pq_keras_layer *k, const char *kind, pq_keras_target *targ
     PQ_TRY(pq_keras_set(layer, "kernel_h", (double)rows, err));
     PQ_TRY(pq_keras_set(layer, "kernel_w", 1, err));
     PQ_TRY(set_rows(k->config, layer, rows, 0, err));
-    PQ_TRY(pq_keras_finish(k, k->name, &layer, target, err));
-    PQ_TRY(leave(k, target, err));
+    PQ_TRY(leave(k, &layer, target, err));
 cleanup:
     k->inputs[0] = NULL;
     pq_layer_free(&layer);

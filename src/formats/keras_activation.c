@@ -44,23 +44,41 @@ cleanup:
     return st;
 }
 
+pq_status pq_keras_add_over(pq_keras_target *target, const char *name, pq_layer **layer,
+                            pq_err *err)
+{
+    pq_layer *taken = *layer;
+
+    *layer = NULL;
+    return pq_keras_add(target, name, taken, 1, (const char *const[]){target->last}, err);
+}
+
 pq_status pq_keras_add_simple(const char *kind, const char *attribute, double value,
                               const char *name, pq_keras_target *target, pq_err *err)
 {
-    pq_layer   *layer = NULL, *taken;
-    const char *input = target->last;
-    char        copy[sizeof target->last];
-    pq_status   st;
+    pq_layer *layer = NULL;
+    pq_status st;
 
-    (void)snprintf(copy, sizeof copy, "%s", input);
-    input = copy;
     PQ_TRY(pq_layer_create(kind, &layer, err));
     if (attribute != NULL) {
         PQ_TRY(pq_keras_set(layer, attribute, value, err));
     }
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_keras_add(target, name, taken, 1, &input, err));
+    PQ_TRY(pq_keras_add_over(target, name, &layer, err));
+cleanup:
+    pq_layer_free(&layer);
+    return st;
+}
+
+pq_status pq_keras_add_clip(double lo, double hi, const char *name,
+                            pq_keras_target *target, pq_err *err)
+{
+    pq_layer *layer = NULL;
+    pq_status st;
+
+    PQ_TRY(pq_layer_create("clip", &layer, err));
+    PQ_TRY(pq_keras_set(layer, "lo", lo, err));
+    PQ_TRY(pq_keras_set(layer, "hi", hi, err));
+    PQ_TRY(pq_keras_add_over(target, name, &layer, err));
 cleanup:
     pq_layer_free(&layer);
     return st;
@@ -124,10 +142,9 @@ cleanup:
 static pq_status add_softmax(const json_t *config, const char *name,
                              pq_keras_target *target, pq_err *err)
 {
-    const size_t ndim =
-        target->graph->nodes[pq_graph_find(target->graph, target->last)].shape.ndim;
-    size_t    axis;
-    pq_status st;
+    const size_t ndim = pq_keras_shape(target, target->last)->ndim;
+    size_t       axis;
+    pq_status    st;
 
     PQ_TRY(pq_keras_axis(config, ndim, &axis, err));
     PQ_CHECK(axis + 1 == ndim, PQ_ERR_UNSUPPORTED,
@@ -214,22 +231,7 @@ cleanup:
 
 static pq_status add_hard_tanh(const char *name, pq_keras_target *target, pq_err *err)
 {
-    const char *input = target->last;
-    char        copy[sizeof target->last];
-    pq_layer   *layer = NULL, *taken;
-    pq_status   st;
-
-    (void)snprintf(copy, sizeof copy, "%s", input);
-    input = copy;
-    PQ_TRY(pq_layer_create("clip", &layer, err));
-    PQ_TRY(pq_keras_set(layer, "lo", -1.0, err));
-    PQ_TRY(pq_keras_set(layer, "hi", 1.0, err));
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_keras_add(target, name, taken, 1, &input, err));
-cleanup:
-    pq_layer_free(&layer);
-    return st;
+    return pq_keras_add_clip(-1.0, 1.0, name, target, err);
 }
 
 /* Activations that have one name: as a kind with an attribute, or as several nodes. */

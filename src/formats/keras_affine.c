@@ -25,8 +25,7 @@ cleanup:
 
 static size_t channels_of(const pq_keras_layer *k, const pq_keras_target *target)
 {
-    const pq_shape *s =
-        &target->graph->nodes[pq_graph_find(target->graph, k->inputs[0])].shape;
+    const pq_shape *s = pq_keras_shape(target, k->inputs[0]);
 
     return s->dim[s->ndim - 1];
 }
@@ -111,10 +110,9 @@ static pq_status check_axis(const pq_keras_layer *k, const pq_keras_target *targ
                             pq_err *err)
 {
     const json_t *axis = json_object_get(k->config, "axis");
-    const size_t  node = pq_graph_find(target->graph, k->inputs[0]),
-                 ndim  = target->graph->nodes[node].shape.ndim;
-    size_t    at;
-    pq_status st;
+    const size_t  ndim = pq_keras_shape(target, k->inputs[0])->ndim;
+    size_t        at;
+    pq_status     st;
 
     if (json_is_null(axis) || (json_is_array(axis) && json_array_size(axis) == 0)) {
         return PQ_OK;

@@ -351,6 +351,17 @@ static bool is_off(const json_t *value)
     return json_is_null(value) || json_is_false(value);
 }
 
+pq_status pq_keras_without_activation(const json_t *config, json_t **out, pq_err *err)
+{
+    pq_status st;
+
+    *out = json_copy((json_t *)(uintptr_t)config);
+    PQ_CHECK(*out != NULL && json_object_set_new(*out, "activation", json_null()) == 0,
+             PQ_ERR_NOMEM, "cannot allocate a table");
+cleanup:
+    return st;
+}
+
 pq_status pq_keras_check_keys(const json_t *object, const char *what,
                               const pq_keras_keys *keys, size_t n, pq_err *err)
 {

@@ -53,22 +53,18 @@ cleanup:
 static pq_status global_pool(pq_keras_layer *k, const char *kind, pq_keras_target *target,
                              pq_err *err)
 {
-    pq_layer   *layer = NULL, *taken;
-    char        name[sizeof target->last + 16], first[sizeof target->last];
-    const char *input = first;
-    bool        keep;
-    pq_status   st;
+    pq_layer *layer = NULL;
+    char      name[sizeof target->last + 16];
+    bool      keep;
+    pq_status st;
 
     PQ_TRY(plain(k, kind, NULL, NULL, target, err));
     PQ_TRY(pq_keras_bool(k->config, "keepdims", false, &keep, err));
     if (keep) {
-        (void)snprintf(first, sizeof first, "%s", target->last);
         (void)snprintf(name, sizeof name, "%s.keepdims", k->name);
         PQ_TRY(pq_layer_create("reshape", &layer, err));
         PQ_TRY(pq_layer_set(layer, "shape", "[1, 1, -1]", err));
-        taken = layer;
-        layer = NULL;
-        PQ_TRY(pq_keras_add(target, name, taken, 1, &input, err));
+        PQ_TRY(pq_keras_add_over(target, name, &layer, err));
     }
 cleanup:
     pq_layer_free(&layer);
@@ -102,12 +98,12 @@ static pq_status flatten(pq_keras_layer *k, pq_keras_target *target, pq_err *err
 
 static pq_status concatenate(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
-    const size_t input = pq_graph_find(target->graph, k->inputs[0]);
-    size_t       axis;
-    char         text[32];
-    pq_status    st;
+    size_t    axis;
+    char      text[32];
+    pq_status st;
 
-    PQ_TRY(pq_keras_axis(k->config, target->graph->nodes[input].shape.ndim, &axis, err));
+    PQ_TRY(
+        pq_keras_axis(k->config, pq_keras_shape(target, k->inputs[0])->ndim, &axis, err));
     (void)snprintf(text, sizeof text, "%zu", axis);
     PQ_TRY(plain(k, "concat", "axis", text, target, err));
 cleanup:

@@ -254,7 +254,7 @@ pq_status pq_keras_separable(pq_keras_layer *k, pq_keras_target *target, pq_err 
 {
     static const size_t turned[] = {3, 0, 1, 2};
     bool                bias;
-    pq_layer           *layer = NULL, *taken;
+    pq_layer           *layer = NULL;
     size_t              filters;
     char                name[sizeof target->last + 16], first[sizeof target->last];
     pq_status           st;
@@ -265,9 +265,8 @@ pq_status pq_keras_separable(pq_keras_layer *k, pq_keras_target *target, pq_err 
     PQ_TRY(check_kernel(k->weights[1], PQ_SHAPE(1, 1, 0, filters), err));
     PQ_TRY(depthwise_layer(k, &layer, err));
     (void)snprintf(name, sizeof name, "%s.depthwise", k->name);
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_keras_add(target, name, taken, k->n_inputs, k->inputs, err));
+    (void)snprintf(target->last, sizeof target->last, "%s", k->inputs[0]);
+    PQ_TRY(pq_keras_add_over(target, name, &layer, err));
     PQ_TRY(pq_layer_create("conv2d", &layer, err));
     PQ_TRY(add_weight(layer, "kernel", k, 1, turned, err));
     if (bias) {
@@ -286,8 +285,7 @@ cleanup:
 static pq_status check_norm_axis(const pq_keras_layer *k, const pq_keras_target *target,
                                  pq_err *err)
 {
-    const size_t input = pq_graph_find(target->graph, k->inputs[0]);
-    const size_t ndim  = target->graph->nodes[input].shape.ndim;
+    const size_t ndim = pq_keras_shape(target, k->inputs[0])->ndim;
     size_t       axis;
     pq_status    st;
 

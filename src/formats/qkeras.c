@@ -24,26 +24,6 @@ cleanup:
     return st;
 }
 
-static pq_status add_clip(double lo, double hi, const char *name, pq_keras_target *target,
-                          pq_err *err)
-{
-    char        copy[sizeof target->last];
-    const char *input = copy;
-    pq_layer   *layer = NULL, *taken;
-    pq_status   st;
-
-    (void)snprintf(copy, sizeof copy, "%s", target->last);
-    PQ_TRY(pq_layer_create("clip", &layer, err));
-    PQ_TRY(pq_keras_set(layer, "lo", lo, err));
-    PQ_TRY(pq_keras_set(layer, "hi", hi, err));
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_keras_add(target, name, taken, 1, &input, err));
-cleanup:
-    pq_layer_free(&layer);
-    return st;
-}
-
 static pq_status act_bits(const pq_qkeras_quantizer *q, const char *name,
                           pq_keras_target *target, pq_err *err)
 {
@@ -90,9 +70,10 @@ static pq_status act_relu(const pq_qkeras_quantizer *q, const char *name,
     if (sign != 0) {
         (void)snprintf(inner, sizeof inner, "%s.leaky_relu", name);
         PQ_TRY(pq_keras_add_simple("leaky_relu", "slope", q->slope, inner, target, err));
-        PQ_TRY(add_clip(-q->slope * whole, fmin(whole, q->most), name, target, err));
+        PQ_TRY(pq_keras_add_clip(-q->slope * whole, fmin(whole, q->most), name, target,
+                                 err));
     } else if (q->most < whole) {
-        PQ_TRY(add_clip(0.0, q->most, name, target, err));
+        PQ_TRY(pq_keras_add_clip(0.0, q->most, name, target, err));
     } else {
         PQ_TRY(pq_keras_add_simple("relu", NULL, 0.0, name, target, err));
     }
@@ -109,7 +90,7 @@ static pq_status act_tanh(const pq_qkeras_quantizer *q, const char *name,
     PQ_CHECK(q->bits > 1, PQ_ERR_UNSUPPORTED,
              "an activation of its sign alone has no kind here");
     PQ_TRY(q->real ? pq_keras_add_simple("tanh", NULL, 0.0, name, target, err)
-                   : add_clip(-1.0, 1.0, name, target, err));
+                   : pq_keras_add_clip(-1.0, 1.0, name, target, err));
     PQ_TRY(put_grid(target, true, q->symmetric, 0, q->bits - 1, err));
 cleanup:
     return st;
@@ -190,13 +171,11 @@ static pq_status add_bias(pq_keras_layer *k, pq_tensor **bias, pq_keras_target *
                           pq_err *err)
 {
     static const char *const names[] = {"mean", "variance", "beta"};
-    char                     name[sizeof target->last + 16], copy[sizeof target->last];
-    const char              *input = copy;
-    pq_layer                *layer = NULL, *taken;
+    char                     name[sizeof target->last + 16];
+    pq_layer                *layer = NULL;
     pq_tensor               *t     = NULL;
     pq_status                st;
 
-    (void)snprintf(copy, sizeof copy, "%s", target->last);
     (void)snprintf(name, sizeof name, "%s.bias", k->name);
     PQ_TRY(pq_layer_create("batch_norm", &layer, err));
     PQ_TRY(pq_keras_set(layer, "epsilon", 0.0, err));
@@ -210,14 +189,9 @@ static pq_status add_bias(pq_keras_layer *k, pq_tensor **bias, pq_keras_target *
             t     = *bias;
             *bias = NULL;
         }
-        taken = layer;
-        st    = pq_layer_add_weight(taken, names[i], t, err);
-        t     = NULL;
-        PQ_TRY(st);
+        PQ_TRY(pq_layer_add_weight(layer, names[i], t, err));
     }
-    taken = layer;
-    layer = NULL;
-    PQ_TRY(pq_keras_add(target, name, taken, 1, &input, err));
+    PQ_TRY(pq_keras_add_over(target, name, &layer, err));
 cleanup:
     pq_layer_free(&layer);
     return st;
@@ -264,9 +238,7 @@ static pq_status linear(pq_keras_layer *k, const char *key, converter *plain,
     PQ_TRY(pq_keras_bool(config, "use_bias", true, &has_bias, err));
     PQ_TRY(round_weight(k, key, true, 0, &kernel, err));
     PQ_TRY(has_bias ? round_weight(k, "bias_quantizer", false, 1, &bias, err) : PQ_OK);
-    bare = json_copy((json_t *)config);
-    PQ_CHECK(bare != NULL && json_object_set_new(bare, "activation", json_null()) == 0,
-             PQ_ERR_NOMEM, "cannot allocate a table");
+    PQ_TRY(pq_keras_without_activation(config, &bare, err));
     if (kernel.there && !bias.there && has_bias && k->n_weights == 2) {
         apart         = k->weights[1];
         k->weights[1] = NULL;
