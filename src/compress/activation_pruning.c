@@ -60,22 +60,6 @@ cleanup:
     return st;
 }
 
-static void shape(const pq_sparse_run *run, pq_sparse_kernel *k)
-{
-    (void)run;
-    for (size_t i = 0; i < k->count; i++) {
-        k->w[i] = k->m[i] * k->v[i];
-    }
-}
-
-static void backward(const pq_sparse_run *run, pq_sparse_kernel *k)
-{
-    (void)run;
-    for (size_t i = 0; i < k->count; i++) {
-        k->d[i] *= k->m[i];
-    }
-}
-
 /* Share of a channel's outputs above 0 in the batch that was. */
 static float share_of(const pq_sparse_run *run, const pq_sparse_kernel *k, size_t row)
 {
@@ -130,11 +114,12 @@ const pq_sparse_method pq_sparse_activation_pruning = {.name  = "activation_prun
                                                        .state = state,
                                                        .needs_outputs = true,
                                                        .begin         = begin,
-                                                       .shape         = shape,
-                                                       .backward      = backward,
-                                                       .step          = step,
-                                                       .unit          = unit,
-                                                       .score         = score};
+                                                       .shape = pq_sparse_mask_weights,
+                                                       .backward =
+                                                           pq_sparse_mask_gradient,
+                                                       .step  = step,
+                                                       .unit  = unit,
+                                                       .score = score};
 
 static pq_status apply(pq_compress_task *task, pq_err *err)
 {

@@ -110,22 +110,6 @@ static void finish(pq_sparse_run *run)
     mask_all(run, run->params->target_sparsity);
 }
 
-static void shape(const pq_sparse_run *run, pq_sparse_kernel *k)
-{
-    (void)run;
-    for (size_t i = 0; i < k->count; i++) {
-        k->w[i] = k->m[i] * k->v[i];
-    }
-}
-
-static void backward(const pq_sparse_run *run, pq_sparse_kernel *k)
-{
-    (void)run;
-    for (size_t i = 0; i < k->count; i++) {
-        k->d[i] *= k->m[i];
-    }
-}
-
 static void score(const pq_sparse_run *run, const pq_sparse_kernel *k, float *out)
 {
     (void)run;
@@ -134,8 +118,8 @@ static void score(const pq_sparse_run *run, const pq_sparse_kernel *k, float *ou
 
 const pq_sparse_method pq_sparse_gradual = {.name       = "gradual",
                                             .begin      = begin,
-                                            .shape      = shape,
-                                            .backward   = backward,
+                                            .shape      = pq_sparse_mask_weights,
+                                            .backward   = pq_sparse_mask_gradient,
                                             .step       = step,
                                             .finish     = finish,
                                             .score      = score,

@@ -187,6 +187,22 @@ void pq_sparse_free(pq_net *net)
     }
 }
 
+void pq_sparse_mask_weights(const pq_sparse_run *run, pq_sparse_kernel *k)
+{
+    (void)run;
+    for (size_t i = 0; i < k->count; i++) {
+        k->w[i] = k->m[i] * k->v[i];
+    }
+}
+
+void pq_sparse_mask_gradient(const pq_sparse_run *run, pq_sparse_kernel *k)
+{
+    (void)run;
+    for (size_t i = 0; i < k->count; i++) {
+        k->d[i] *= k->m[i];
+    }
+}
+
 static void shape_kernel(void *context, size_t piece, size_t thread)
 {
     const pq_sparse_run *run = context;
@@ -195,9 +211,8 @@ static void shape_kernel(void *context, size_t piece, size_t thread)
     (void)thread;
     if (run->phase == PQ_SPARSE_TRAIN) {
         run->method->shape(run, k);
-    }
-    for (size_t i = 0; run->phase == PQ_SPARSE_FINETUNE && i < k->count; i++) {
-        k->w[i] = k->m[i] * k->v[i];
+    } else if (run->phase == PQ_SPARSE_FINETUNE) {
+        pq_sparse_mask_weights(run, k);
     }
 }
 
@@ -220,9 +235,8 @@ static void backward_kernel(void *context, size_t piece, size_t thread)
     memset(k->dp, 0, k->n_p * sizeof *k->dp);
     if (run->phase == PQ_SPARSE_TRAIN) {
         run->method->backward(run, k);
-    }
-    for (size_t i = 0; run->phase == PQ_SPARSE_FINETUNE && i < k->count; i++) {
-        k->d[i] *= k->m[i];
+    } else if (run->phase == PQ_SPARSE_FINETUNE) {
+        pq_sparse_mask_gradient(run, k);
     }
 }
 

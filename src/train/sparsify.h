@@ -163,6 +163,12 @@ pq_status pq_sparse_mark(const pq_net *net, const float *flat, pq_graph *graph,
 /** Hard masks of the target, by score. */
 pq_status pq_sparse_harden(pq_sparse_run *run, pq_err *err);
 
+/** w = m v: `shape` in fine-tuning, and of methods with masks of 0 and 1. */
+void pq_sparse_mask_weights(const pq_sparse_run *run, pq_sparse_kernel *k);
+
+/** d becomes m d: their `backward`. */
+void pq_sparse_mask_gradient(const pq_sparse_run *run, pq_sparse_kernel *k);
+
 /** A unit that is kept or goes. */
 typedef struct {
     size_t kernel, first, n, order;
