@@ -8,11 +8,7 @@ stop() { for pid in "${daemons[@]}"; do kill "$pid" 2>/dev/null; done; }
 daemons=()
 trap 'stop; rm -rf "$work"' EXIT
 make_jets d.csv
-cat >c.yaml <<'END'
-schema: pquant/1
-model: {zoo: jsc-mlp}
-dataset: {file: d.csv, splits: {train: [0, 0.4], val: [0.4, 0.5], test: [0.5, 1]}}
-metrics: [accuracy, auc, size]
+jet_sweep >c.yaml <<'END'
 pipelines:
   reference: []
   prune: {stages: [{prune: {target_sparsity: $s}}], sweep: {s: {linspace: [0.05, 0.95, 87]}}}

@@ -5,11 +5,7 @@
 cd "$work" || exit 1
 make_jets d.csv
 config() { # FILE N: a reference and N pruned models
-  cat >"$1" <<END2
-schema: pquant/1
-model: {zoo: jsc-mlp}
-dataset: {file: d.csv, splits: {train: [0, 0.5], test: [0.5, 1]}}
-metrics: [accuracy, size]
+  jet_sweep "$halves" "accuracy, size" >"$1" <<END2
 pipelines:
   reference: []
   prune: {stages: [{prune: {target_sparsity: \$s}}], sweep: {s: {linspace: [0.1, 0.9, $2]}}}

@@ -66,6 +66,15 @@ with open(sys.argv[1], "w") as f:
         f.write(",".join(f"{v:.4f}" for v in rng.normal(size=16)) + "," + "gqwzt"[i % 5] + "\n")
 END
 }
+
+# jet_sweep [SPLITS [METRICS]] <<<PIPELINES: the configuration of a sweep over the zoo's jet tagger and d.csv of make_jets.
+halves='train: [0, 0.5], test: [0.5, 1]'
+jet_sweep() {
+  printf 'schema: pquant/1\nmodel: {zoo: jsc-mlp}\ndataset: {file: d.csv, splits: {%s}}\nmetrics: [%s]\n' \
+    "${1:-train: [0, 0.4], val: [0.4, 0.5], test: [0.5, 1]}" "${2:-accuracy, auc, size}"
+  cat
+}
+
 done_testing() {
   [ "$faults" = 0 ] || { echo "$faults faults"; exit 1; }
   exit 0

@@ -10,11 +10,7 @@ if [ "$(id -u)" != 0 ] || ! mount -t tmpfs -o size=16m,nr_inodes=100000 tmpfs di
 fi
 trap 'umount "$work/disk" 2>/dev/null; chmod -R u+w "$work" 2>/dev/null; rm -rf "$work"' EXIT
 make_jets d.csv
-cat >c.yaml <<'END'
-schema: pquant/1
-model: {zoo: jsc-mlp}
-dataset: {file: d.csv, splits: {train: [0, 0.4], val: [0.4, 0.5], test: [0.5, 1]}}
-metrics: [accuracy, auc, size]
+jet_sweep >c.yaml <<'END'
 pipelines:
   reference: []
   prune: {stages: [{prune: {target_sparsity: $s}}], sweep: {s: [0.1, 0.3, 0.5]}}

@@ -4,11 +4,7 @@
 . "$(dirname "$0")/common.sh"
 cd "$work" || exit 1
 make_jets d.csv
-cat >c.yaml <<END2
-schema: pquant/1
-model: {zoo: jsc-mlp}
-dataset: {file: d.csv, splits: {train: [0, 0.5], test: [0.5, 1]}}
-metrics: [accuracy, auc, size]
+jet_sweep "$halves" >c.yaml <<END2
 pipelines:
   reference: []
   prune: {stages: [{prune: {target_sparsity: \$s}}], sweep: {s: [0.1, 0.3, 0.5, 0.7]}}

@@ -6,11 +6,7 @@ cd "$work" || exit 1
 [ "$(wc -l <"$root/src/report/page.js")" -le 300 ] || fault "page.js has more than 300 lines"
 [ "$(cat "$root"/src/report/page.{js,css,html} | wc -c)" -le 60000 ] || fault "the page beside its data is larger than 60 kB"
 make_jets d.csv
-cat >c.yaml <<'END'
-schema: pquant/1
-model: {zoo: jsc-mlp}
-dataset: {file: d.csv, splits: {train: [0, 0.5], test: [0.5, 1]}}
-metrics: [accuracy, auc, size, macs]
+jet_sweep "$halves" "accuracy, auc, size, macs" >c.yaml <<'END'
 pipelines:
   reference: []
   prune: {stages: [{prune: {target_sparsity: $s}}], sweep: {s: [0.1, 0.3, 0.5, 0.7]}}

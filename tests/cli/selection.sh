@@ -3,11 +3,7 @@
 . "$(dirname "$0")/common.sh"
 cd "$work" || exit 1
 make_jets d.csv
-cat >c.yaml <<'END'
-schema: pquant/1
-model: {zoo: jsc-mlp}
-dataset: {file: d.csv, splits: {train: [0, 0.5], test: [0.5, 1]}}
-metrics: [accuracy, auc, size]
+jet_sweep "$halves" >c.yaml <<'END'
 pipelines:
   reference: []
   svd: {stages: [{svd: {rank: $r}}], sweep: {r: [2, 4]}}

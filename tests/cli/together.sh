@@ -5,11 +5,7 @@
 cd "$work" || exit 1
 make_jets d.csv
 config() { # NAME LAST: a pipeline of that name, and one stage more
-  cat <<END
-schema: pquant/1
-model: {zoo: jsc-mlp}
-dataset: {file: d.csv, splits: {train: [0, 0.5], test: [0.5, 1]}}
-metrics: [accuracy, auc, size]
+  jet_sweep "$halves" <<END
 pipelines:
   reference: []
   $1: {stages: [{svd: {rank: \$r}}], sweep: {r: [2, 4]}}

@@ -2,14 +2,9 @@
 # A size that is out of reach is no error: the row of the table, the record and the notes say what was
 # reached; the same on the command line.
 . "$(dirname "$0")/common.sh"
-root_of=$root
 cd "$work" || exit 1
 make_jets d.csv
-cat >c.yaml <<'END2'
-schema: pquant/1
-model: {zoo: jsc-mlp}
-dataset: {file: d.csv, splits: {train: [0, 0.5], test: [0.5, 1]}}
-metrics: [accuracy, size]
+jet_sweep "$halves" "accuracy, size" >c.yaml <<'END2'
 pipelines:
   reference: []
   ratio: {stages: [{svd: {ratio: $r}}], sweep: {r: [2, 1000]}}
@@ -33,5 +28,5 @@ records = [json.load(open(f)) for f in glob.glob("out/cells/*.json")]
 assert sum("unreached" in r for r in records) == 3
 assert all("missed" in l for r in records if r["label"] == "budget" for l in r["layers"])
 P
-expect 0 "budget 500 not reached: " "$pquant" compress "$root_of/datasets/models/jsc-mlp.h5" -o small.h5 --method svd:budget=500
+expect 0 "budget 500 not reached: " "$pquant" compress "$root/datasets/models/jsc-mlp.h5" -o small.h5 --method svd:budget=500
 done_testing
