@@ -5,19 +5,11 @@
 
 static pq_graph *trained(pq_dataset *d)
 {
-    pq_graph        *g       = NULL;
+    pq_graph        *g       = two_dense(16, 24, 5, 2);
     pq_train_params  p       = {0};
     pq_train_summary s       = {0};
     pq_train_options options = {.threads = 2};
 
-    OK(pq_graph_create(&g, err));
-    add(g, "in", layer_of("input shape=16"), NULL);
-    add_dense(g, "fc1", 16, 24);
-    add(g, "relu", layer_of("relu"), NULL);
-    add_dense(g, "fc2", 24, 5);
-    add(g, "softmax", layer_of("softmax"), NULL);
-    pq_graph_init_weights(g, PQ_INIT_HE, 2);
-    OK(pq_graph_check(g, err));
     OK(pq_params_default(pq_train_param_table, &p, err));
     p.lr = 0.01;
     OK(pq_train(g, &(pq_train_data){d, 0, SIZE_MAX}, &p, &options, &s, err));
@@ -28,12 +20,7 @@ static pq_graph *trained(pq_dataset *d)
 
 static pq_dataset *events(void)
 {
-    pq_dataset *d = NULL;
-
-    write_dataset(temporary("stage.h5"), PQ_SHAPE(16), 5, 2000, 1);
-    OK(pq_dataset_open(temporary("stage.h5"), NULL, &d, err));
-    (void)unlink(temporary("stage.h5"));
-    return d;
+    return blobs(PQ_SHAPE(16), 5, 2000);
 }
 
 static pq_graph *apply(const char *text, const pq_graph *g, const pq_training *t)

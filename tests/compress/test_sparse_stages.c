@@ -5,27 +5,12 @@
 
 static pq_graph *tagger(void)
 {
-    pq_graph *g = NULL;
-
-    OK(pq_graph_create(&g, err));
-    add(g, "in", layer_of("input shape=16"), NULL);
-    add_dense(g, "fc1", 16, 24);
-    add(g, "relu", layer_of("relu"), NULL);
-    add_dense(g, "fc2", 24, 5);
-    add(g, "softmax", layer_of("softmax"), NULL);
-    pq_graph_init_weights(g, PQ_INIT_HE, 2);
-    OK(pq_graph_check(g, err));
-    return g;
+    return two_dense(16, 24, 5, 2);
 }
 
 static pq_dataset *events(void)
 {
-    pq_dataset *d = NULL;
-
-    write_dataset(temporary("sparse.h5"), PQ_SHAPE(16), 5, 2000, 1);
-    OK(pq_dataset_open(temporary("sparse.h5"), NULL, &d, err));
-    (void)unlink(temporary("sparse.h5"));
-    return d;
+    return blobs(PQ_SHAPE(16), 5, 2000);
 }
 
 static pq_status run(const char *text, const pq_graph *g, pq_dataset *d, size_t threads,

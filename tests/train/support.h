@@ -123,6 +123,24 @@ static inline void finish(pq_graph *g, uint64_t seed)
     OK(pq_graph_check(g, err));
 }
 
+/* Two dense layers, a relu between and a softmax behind; biases 0. */
+static inline pq_graph *two_dense(size_t in, size_t middle, size_t classes, uint64_t seed)
+{
+    pq_graph *g = NULL;
+    char      text[64];
+
+    (void)snprintf(text, sizeof text, "input shape=%zu", in);
+    OK(pq_graph_create(&g, err));
+    add(g, "in", layer_of(text), NULL);
+    add_dense(g, "fc1", in, middle);
+    add(g, "relu", layer_of("relu"), NULL);
+    add_dense(g, "fc2", middle, classes);
+    add(g, "softmax", layer_of("softmax"), NULL);
+    pq_graph_init_weights(g, PQ_INIT_HE, seed);
+    OK(pq_graph_check(g, err));
+    return g;
+}
+
 static inline size_t items(const pq_shape *s)
 {
     size_t n = 0;
@@ -177,6 +195,17 @@ static inline const char *temporary(const char *name)
 
     (void)snprintf(path, sizeof path, "/tmp/pq_train_%ld_%s", (long)getpid(), name);
     return path;
+}
+
+/* The events of write_dataset, opened; their file is gone. */
+static inline pq_dataset *blobs(pq_shape sample, size_t classes, size_t n)
+{
+    pq_dataset *d = NULL;
+
+    write_dataset(temporary("blobs.h5"), sample, classes, n, 1);
+    OK(pq_dataset_open(temporary("blobs.h5"), NULL, &d, err));
+    (void)unlink(temporary("blobs.h5"));
+    return d;
 }
 
 /* Forward and backward of a whole graph in double by the kinds' own code; BatchNorm with

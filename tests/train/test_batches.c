@@ -9,14 +9,8 @@ static const double same_loss = 1e-6;
 
 static pq_graph *small_net(uint64_t seed)
 {
-    pq_graph *g = NULL;
+    pq_graph *g = two_dense(3, 4, 3, seed);
 
-    OK(pq_graph_create(&g, err));
-    add(g, "in", layer_of("input shape=3"), NULL);
-    add_dense(g, "fc1", 3, 4);
-    add(g, "relu", layer_of("relu"), NULL);
-    add_dense(g, "fc2", 4, 3);
-    add(g, "softmax", layer_of("softmax"), NULL);
     finish(g, seed); /* with biases: no event's outputs are alike */
     return g;
 }
@@ -71,14 +65,8 @@ static size_t next_size(size_t batch)
 static void sweep(size_t events, size_t from, size_t to, const pq_graph *teacher,
                   bool own)
 {
-    pq_dataset *data = NULL;
-    char        name[64];
-
-    (void)snprintf(name, sizeof name, "batches%zu%d%d.h5", events, own, teacher != NULL);
-    write_dataset(temporary(name), PQ_SHAPE(3), 3, events, 1);
-    OK(pq_dataset_open(temporary(name), NULL, &data, err));
-    (void)unlink(temporary(name));
-    const verdict due = look(data, teacher, 64, own);
+    pq_dataset   *data = blobs(PQ_SHAPE(3), 3, events);
+    const verdict due  = look(data, teacher, 64, own);
     for (size_t batch = from; batch <= to; batch = next_size(batch)) {
         const verdict v = look(data, teacher, batch, own);
         cr_expect_float_eq(v.train, due.train, same_loss,

@@ -119,13 +119,11 @@ Test(events, labels_follow_the_names_of_the_graphs_classes)
 {
     const char *const turned[] = {"c", "a", "b"}, *const other[] = {"a", "b", "x"};
     pq_graph   *g = input_of("16", 3, turned), *bad = input_of("16", 3, other);
-    pq_dataset *d = NULL;
+    pq_dataset *d = blobs(PQ_SHAPE(16), 3, 50);
     pq_events   e = {0}, plain = {0};
     pq_graph   *none = input_of("16", 0, NULL);
     pq_err      why  = {0};
 
-    write_dataset(temporary("classes.h5"), PQ_SHAPE(16), 3, 50, 1);
-    OK(pq_dataset_open(temporary("classes.h5"), NULL, &d, err));
     OK(pq_events_read(d, 0, g, true, &e, err));
     OK(pq_events_read(d, 0, none, true, &plain, err));
     for (size_t i = 0; i < 50; i++) {
@@ -139,17 +137,14 @@ Test(events, labels_follow_the_names_of_the_graphs_classes)
     pq_graph_free(&bad);
     pq_graph_free(&none);
     pq_dataset_close(&d);
-    (void)unlink(temporary("classes.h5"));
 }
 
 Test(events, a_scaler_made_from_the_events_leaves_mean_0_and_deviation_1)
 {
     pq_graph   *g = input_of("16", 0, NULL);
-    pq_dataset *d = NULL;
+    pq_dataset *d = blobs(PQ_SHAPE(16), 3, 500);
     pq_events   e = {0};
 
-    write_dataset(temporary("scale.h5"), PQ_SHAPE(16), 3, 500, 1);
-    OK(pq_dataset_open(temporary("scale.h5"), NULL, &d, err));
     OK(pq_events_read(d, 0, g, true, &e, err));
     OK(pq_events_standardize(&e, g, err));
     for (size_t k = 0; k < 16; k++) {
@@ -167,7 +162,6 @@ Test(events, a_scaler_made_from_the_events_leaves_mean_0_and_deviation_1)
     pq_events_free(&e);
     pq_graph_free(&g);
     pq_dataset_close(&d);
-    (void)unlink(temporary("scale.h5"));
 }
 
 /* [rows, 3] with the mask last: row r of event i is there where r <= i % 4. */

@@ -4,18 +4,8 @@
 #include "exec/predict.h"
 #include "formats/model.h"
 #include "lab/calibrate.h"
-#include "support.h"
+#include "runs.h"
 #include "train/grid.h"
-
-typedef struct {
-    char             file[256]; /* of the events: a child reads it again */
-    pq_dataset      *data;
-    pq_graph        *graph;
-    pq_train_params  params;
-    const char      *checkpoint;
-    size_t           threads, stop_after;
-    pq_train_summary summary;
-} run;
 
 static const pq_qat rules[] = {PQ_QAT_STRAIGHT, PQ_QAT_LSQ, PQ_QAT_PACT, PQ_QAT_DOREFA,
                                PQ_QAT_HGQ};
@@ -49,21 +39,6 @@ static void set(pq_graph *g, const char *node, bool output, bool fixed, bool is_
     }
 }
 
-static pq_graph *tagger(void)
-{
-    pq_graph *g = NULL;
-
-    OK(pq_graph_create(&g, err));
-    add(g, "in", layer_of("input shape=16"), NULL);
-    add_dense(g, "fc1", 16, 32);
-    add(g, "relu", layer_of("relu"), NULL);
-    add_dense(g, "fc2", 32, 5);
-    add(g, "softmax", layer_of("softmax"), NULL);
-    pq_graph_init_weights(g, PQ_INIT_HE, 3);
-    OK(pq_graph_check(g, err));
-    return g;
-}
-
 static void quantize_all(pq_graph *g, bool fixed, int bits)
 {
     set(g, "in", true, fixed, true, bits, 4.0);
@@ -72,35 +47,13 @@ static void quantize_all(pq_graph *g, bool fixed, int bits)
     set(g, "fc2", false, fixed, true, bits, 1.0);
 }
 
-static void start(run *r, const char *name, size_t events, pq_qat rule, int bits)
+static void start_grids(run *r, const char *name, size_t events, pq_qat rule, int bits)
 {
-    (void)snprintf(r->file, sizeof r->file, "%s", temporary(name));
-    write_dataset(r->file, PQ_SHAPE(16), 5, events, 1);
-    OK(pq_dataset_open(r->file, NULL, &r->data, err));
-    OK(pq_params_default(pq_train_param_table, &r->params, err));
-    r->graph         = tagger();
-    r->threads       = 2;
-    r->params.epochs = 5;
-    r->params.lr     = 0.01;
-    r->params.qat    = (int)rule;
-    quantize_all(r->graph, rule == PQ_QAT_HGQ, bits);
-}
-
-static pq_status train(run *r, pq_err *err)
-{
-    const pq_train_data    data    = {r->data, 0, SIZE_MAX};
-    const pq_train_options options = {.threads = r->threads, .checkpoint = r->checkpoint};
-
-    return pq_train(r->graph, &data, &r->params, &options, &r->summary, err);
-}
-
-static void finish_run(run *r)
-{
-    (void)unlink(r->file);
-    pq_train_summary_free(&r->summary);
+    start(r, name, events);
     pq_graph_free(&r->graph);
-    pq_dataset_close(&r->data);
-    pq_params_free(pq_train_param_table, &r->params);
+    r->graph      = two_dense(16, 32, 5, 3);
+    r->params.qat = (int)rule;
+    quantize_all(r->graph, rule == PQ_QAT_HGQ, bits);
 }
 
 Test(qat, ends_on_grids_that_reference_and_integers_run_to_the_same_bits)
@@ -109,7 +62,7 @@ Test(qat, ends_on_grids_that_reference_and_integers_run_to_the_same_bits)
         run            r = {0};
         pq_predictions a = {0}, b = {0};
 
-        start(&r, "bits.h5", 2000, rules[k], 5);
+        start_grids(&r, "bits.h5", 2000, rules[k], 5);
         OK(train(&r, err));
         cr_expect_gt(r.summary.history[r.summary.best - 1].accuracy, 0.85, "%s: %g",
                      pq_qat_names[rules[k]],
@@ -143,7 +96,7 @@ Test(qat, gives_the_same_bits_for_any_number_of_threads)
         char first[65], other[65];
         for (size_t threads = 1; threads <= 3; threads++) {
             run r = {0};
-            start(&r, "threads.h5", 600, rules[k], 4);
+            start_grids(&r, "threads.h5", 600, rules[k], 4);
             r.threads       = threads;
             r.params.batch  = 300;
             r.params.epochs = 2;
@@ -190,8 +143,8 @@ Test(qat, goes_on_after_a_kill_bit_for_bit)
         char a[65], b[65], path[256];
 
         (void)snprintf(path, sizeof path, "%s", temporary("state"));
-        start(&all, "whole.h5", 800, rules[k], 4);
-        start(&cut, "whole.h5", 800, rules[k], 4);
+        start_grids(&all, "whole.h5", 800, rules[k], 4);
+        start_grids(&cut, "whole.h5", 800, rules[k], 4);
         all.params.ema = cut.params.ema = 0.9;
         OK(train(&all, err));
         cut.checkpoint = path;
@@ -266,7 +219,7 @@ Test(qat, hgq_gives_fewer_effective_bit_operations_the_more_they_cost)
 
     for (size_t k = 0; k < 4; k++) {
         run r = {0};
-        start(&r, "price.h5", 2000, PQ_QAT_HGQ, 8);
+        start_grids(&r, "price.h5", 2000, PQ_QAT_HGQ, 8);
         r.params.hgq_beta  = beta[k];
         r.params.hgq_gamma = 0.0;
         r.params.qat_lr    = 5.0;
@@ -285,7 +238,7 @@ Test(qat, hgq_ends_at_a_target_of_effective_bit_operations)
 
     for (size_t k = 0; k < 3; k++) {
         run r = {0};
-        start(&r, "target.h5", 2000, PQ_QAT_HGQ, 8);
+        start_grids(&r, "target.h5", 2000, PQ_QAT_HGQ, 8);
         r.params.hgq_beta         = 1e-6;
         r.params.hgq_gamma        = 0.0;
         r.params.hgq_target_ebops = target[k];
@@ -307,7 +260,7 @@ Test(qat, frozen_layers_keep_their_grids)
     run   r = {0};
     float before[32], input, relu;
 
-    start(&r, "frozen.h5", 600, PQ_QAT_LSQ, 4);
+    start_grids(&r, "frozen.h5", 600, PQ_QAT_LSQ, 4);
     OK(pq_params_set(pq_train_param_table, &r.params, "freeze", "fc1", err));
     const pq_quant *frozen = pq_layer_weight(r.graph->nodes[1].layer, "kernel")->quant;
     const pq_quant *moved  = pq_layer_weight(r.graph->nodes[3].layer, "kernel")->quant;
@@ -337,7 +290,7 @@ Test(qat, refuses_a_rule_without_a_grid_that_it_is_for)
         run    r = {0};
         pq_err e = {0};
         char   before[65], after[65];
-        start(&r, "none.h5", 100, rules[k], 4);
+        start_grids(&r, "none.h5", 100, rules[k], 4);
         quantize_all(r.graph, rules[k] != PQ_QAT_HGQ, 4); /* the other scheme */
         OK(pq_graph_hash(r.graph, before, err));
         cr_expect_eq(train(&r, &e), PQ_ERR_CONFIG);
@@ -353,7 +306,7 @@ Test(qat, leaves_nothing_behind_when_memory_runs_out)
     for (size_t k = 1; k < RULES; k += 3) { /* lsq and hgq */
         run          r    = {0};
         const size_t live = pq_memory_live();
-        start(&r, "memory.h5", 200, rules[k], 4);
+        start_grids(&r, "memory.h5", 200, rules[k], 4);
         r.params.epochs = 1;
         for (size_t n = 0; n < 400; n += 3) {
             pq_err       e      = {0};

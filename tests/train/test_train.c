@@ -350,11 +350,9 @@ static void measure(run *r, const pq_graph *teacher)
               "stated %zu, grown by %zu", r->summary.peak_bytes, grown);
 }
 
-static void start_wide(run *r, const char *name, size_t events)
+static void start_wide(run *r, size_t events)
 {
-    write_dataset(temporary(name), PQ_SHAPE(28, 28, 1), 5, events, 1);
-    OK(pq_dataset_open(temporary(name), NULL, &r->data, err));
-    (void)unlink(temporary(name));
+    r->data = blobs(PQ_SHAPE(28, 28, 1), 5, events);
     OK(pq_params_default(pq_train_param_table, &r->params, err));
     r->params.epochs = 1;
     OK(pq_graph_create(&r->graph, err));
@@ -365,7 +363,7 @@ Test(train, states_its_memory_within_a_tenth_of_what_the_process_grows_by)
 {
     run r = {0};
 
-    start_wide(&r, "wide.h5", 20000);
+    start_wide(&r, 20000);
     add_conv(r.graph, "conv", "conv2d padding=same", PQ_SHAPE(8, 3, 3, 1));
     add_norm(r.graph, "norm", 8);
     add(r.graph, "relu", layer_of("relu"), NULL);
@@ -382,7 +380,7 @@ Test(train, states_its_memory_with_average_and_teacher_too)
     run       r       = {0};
     pq_graph *teacher = NULL;
 
-    start_wide(&r, "dense.h5", 4000);
+    start_wide(&r, 4000);
     add(r.graph, "flat", layer_of("flatten"), NULL);
     add_dense(r.graph, "fc1", 784, 512);
     add(r.graph, "relu1", layer_of("relu"), NULL);
