@@ -1,10 +1,7 @@
 /* Compressing and training, with events of files or arrays. */
 #include "api/inside.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-#include <jansson.h>
 
 #include "core/memory.h"
 #include "core/text.h"
@@ -128,10 +125,9 @@ static json_t *parameters_json(const pq_method *method)
 
 char *pquant_methods(void)
 {
-    pq_err   *err  = pq_api_begin();
-    json_t   *json = json_object();
-    char     *text = NULL, *out = NULL;
-    pq_status st;
+    pq_err *err  = pq_api_begin();
+    json_t *json = json_object();
+    char   *out;
 
     for (size_t i = 0; pq_methods[i] != NULL; i++) {
         (void)json_object_set_new(json, pq_methods[i]->name,
@@ -139,12 +135,7 @@ char *pquant_methods(void)
                                             pq_methods[i]->summary, "parameters",
                                             parameters_json(pq_methods[i])));
     }
-    text = json_dumps(json, JSON_COMPACT);
-    PQ_CHECK(text != NULL, PQ_ERR_NOMEM, "cannot write JSON");
-    PQ_STRDUP(out, text);
-cleanup:
-    (void)st;
+    out = pq_api_text(json, err);
     json_decref(json);
-    free(text);
     return out;
 }

@@ -7,6 +7,7 @@
 
 #include "pquant.h"
 
+#include <jansson.h>
 #include <signal.h>
 
 #include "core/progress.h"
@@ -31,6 +32,9 @@ pquant_model *pq_api_wrap(pq_graph *graph, pq_err *err);
 
 /** View of numbers for users; takes them on success. NULL on failure. */
 pquant_metrics *pq_api_view(pq_values *values, pq_err *err);
+
+/** Text of JSON for users, who free it; NULL on failure. */
+char *pq_api_text(const json_t *json, pq_err *err);
 
 /** The options of a call, with what they did not say. */
 pquant_options pq_api_options(const pquant_options *options);

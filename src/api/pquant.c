@@ -1,5 +1,6 @@
 #include "api/inside.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -101,6 +102,20 @@ size_t pquant_model_shape(const pquant_model *model, size_t input, size_t *dims)
     }
     memcpy(dims, model->graph->nodes[node].shape.dim, sizeof(size_t[PQ_MAX_DIMS]));
     return model->graph->nodes[node].shape.ndim;
+}
+
+char *pq_api_text(const json_t *json, pq_err *err)
+{
+    char     *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    char     *out  = NULL;
+    pq_status st;
+
+    PQ_CHECK(text != NULL, PQ_ERR_NOMEM, "cannot write JSON");
+    PQ_STRDUP(out, text);
+cleanup:
+    (void)st;
+    free(text);
+    return out;
 }
 
 pquant_metrics *pq_api_view(pq_values *values, pq_err *err)

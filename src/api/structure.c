@@ -1,7 +1,6 @@
 /* The inside of a model: its structure as text, its weights, and how one is built. */
 #include "api/inside.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -59,7 +58,7 @@ char *pquant_model_describe(const pquant_model *model)
 {
     pq_err   *err  = pq_api_begin();
     json_t   *json = NULL;
-    char     *text = NULL, *out = NULL;
+    char     *out  = NULL;
     pq_status st;
 
     PQ_TRY(pq_graph_check(model->graph, err));
@@ -76,13 +75,10 @@ char *pquant_model_describe(const pquant_model *model)
     if (model->graph->provenance != NULL) {
         (void)json_object_set(json, "provenance", model->graph->provenance);
     }
-    text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
-    PQ_CHECK(text != NULL, PQ_ERR_NOMEM, "cannot write JSON");
-    PQ_STRDUP(out, text);
+    out = pq_api_text(json, err);
 cleanup:
     (void)st;
     json_decref(json);
-    free(text);
     return out;
 }
 
