@@ -180,6 +180,11 @@ const char *pq_args_get(const pq_args *args, size_t i)
     return i < args->n_positional ? args->positional[i] : NULL;
 }
 
+const char *const *pq_args_rest(const pq_args *args, size_t from)
+{
+    return args->positional + from;
+}
+
 const char *pq_args_value(const pq_args *args, const char *option)
 {
     const pq_option *o = find(args->verb, option, strlen(option), '\0');

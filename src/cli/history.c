@@ -188,20 +188,15 @@ cleanup:
 
 static pq_status history(const pq_args *args, int *exit_code, pq_err *err)
 {
-    const size_t n     = pq_args_count(args);
-    const char **paths = NULL;
-    pq_history   h     = {0};
-    pq_text      csv   = {0};
-    const char  *format;
-    pq_status    st;
+    pq_history  h   = {0};
+    pq_text     csv = {0};
+    const char *format;
+    pq_status   st;
 
     PQ_TRY(pq_args_format(args, "table csv", &format, err));
-    PQ_NEW(paths, n);
-    for (size_t i = 0; i < n; i++) {
-        paths[i] = pq_args_get(args, i);
-    }
-    PQ_TRY(pq_history_read(n, paths, pq_args_value(args, "cell"),
-                           pq_args_value(args, "metric"), &h, err));
+    PQ_TRY(pq_history_read(pq_args_count(args), pq_args_rest(args, 0),
+                           pq_args_value(args, "cell"), pq_args_value(args, "metric"), &h,
+                           err));
     if (h.n == 0) {
         *exit_code = PQ_EXIT_NOTHING;
         PQ_FAIL(PQ_ERR_CONFIG, "no value of these nights matches");
@@ -219,7 +214,6 @@ static pq_status history(const pq_args *args, int *exit_code, pq_err *err)
 cleanup:
     pq_text_free(&csv);
     pq_history_free(&h);
-    pq_free(paths);
     return st;
 }
 

@@ -359,8 +359,6 @@ static pq_status merge(const pq_args *args, int *exit_code, pq_err *err)
 {
     int              lock    = -1;
     const char      *dir     = pq_args_get(args, 0);
-    const size_t     n       = pq_args_count(args) - 1;
-    const char     **from    = NULL;
     json_t          *results = NULL;
     pq_results_count count   = {0};
     pq_merged        merged  = {0};
@@ -368,12 +366,9 @@ static pq_status merge(const pq_args *args, int *exit_code, pq_err *err)
     pq_status        st;
 
     PQ_TRY(pq_args_format(args, "table csv", &format, err));
-    PQ_NEW(from, n);
-    for (size_t i = 0; i < n; i++) {
-        from[i] = pq_args_get(args, i + 1);
-    }
     PQ_TRY(pq_results_lock(dir, &lock, err));
-    st = pq_sweep_join(dir, n, from, pq_args_flag(args, "force"), &merged, err);
+    st = pq_sweep_join(dir, pq_args_count(args) - 1, pq_args_rest(args, 1),
+                       pq_args_flag(args, "force"), &merged, err);
     if (merged.n_conflicts > 0) {
         *exit_code = PQ_EXIT_FAILED;
         pq_say_lines(stderr, merged.conflicts.text);
@@ -394,7 +389,6 @@ cleanup:
     pq_results_unlock(&lock);
     pq_merged_free(&merged);
     json_decref(results);
-    pq_free(from);
     return st;
 }
 

@@ -65,6 +65,9 @@ extern const pq_option pq_common_options[];
 size_t      pq_args_count(const pq_args *args);
 const char *pq_args_get(const pq_args *args, size_t i);
 
+/** Those from the one at `from` on, which must be there. */
+const char *const *pq_args_rest(const pq_args *args, size_t from);
+
 /** Last value of an option, its default, or NULL. */
 const char *pq_args_value(const pq_args *args, const char *option);
 
