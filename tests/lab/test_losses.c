@@ -67,6 +67,20 @@ cleanup:
     return st;
 }
 
+/* The losses of the only layer that a stage has, measured on events. */
+static pq_status measure(const pq_stage *stage, pq_graph *g, events *e,
+                         pq_quantize_loss *loss)
+{
+    const pq_bench         bench = {e->n, show, NULL, e};
+    const pq_compress_task task  = {.graph   = g,
+                                    .n_nodes = 1,
+                                    .nodes   = (const char *[]){"fc"},
+                                    .params  = stage->params,
+                                    .bench   = &bench};
+
+    return pq_quantize_measure_losses(&task, loss, NULL);
+}
+
 /* The table against the formula, with the kernel that the method itself makes. */
 Test(losses, are_those_of_the_layer_quantized_alone)
 {
@@ -82,15 +96,8 @@ Test(losses, are_those_of_the_layer_quantized_alone)
         cr_assert_eq(
             pq_stage_parse("quantize:bits=6,width_rule=loss,max_loss=0.1", &stage, NULL),
             PQ_OK);
-        events                 e     = {N, x};
-        const pq_bench         bench = {N, show, NULL, &e};
-        const pq_compress_task task  = {.graph   = g,
-                                        .n_nodes = 1,
-                                        .nodes   = (const char *[]){"fc"},
-                                        .params  = stage.params,
-                                        .bench   = &bench};
-        pq_quantize_loss       loss;
-        cr_assert_eq(pq_quantize_measure_losses(&task, &loss, NULL), PQ_OK);
+        pq_quantize_loss loss;
+        cr_assert_eq(measure(&stage, g, &(events){N, x}, &loss), PQ_OK);
         for (int bits = 2; bits <= 6; bits++) {
             char             text[64];
             pq_stage         plain   = {0};
@@ -154,18 +161,11 @@ Test(losses, every_failed_allocation_leaves_nothing_behind)
     cr_assert_eq(
         pq_stage_parse("quantize:bits=3,width_rule=loss,max_loss=0.1", &stage, NULL),
         PQ_OK);
-    events                 e     = {2, x};
-    const pq_bench         bench = {2, show, NULL, &e};
-    const pq_compress_task task  = {.graph   = g,
-                                    .n_nodes = 1,
-                                    .nodes   = (const char *[]){"fc"},
-                                    .params  = stage.params,
-                                    .bench   = &bench};
-    pq_quantize_loss       loss;
-    const size_t           live = pq_memory_live();
+    pq_quantize_loss loss;
+    const size_t     live = pq_memory_live();
     for (size_t at = 0; st != PQ_OK; at++) {
         pq_memory_fail_after(at);
-        st = pq_quantize_measure_losses(&task, &loss, NULL);
+        st = measure(&stage, g, &(events){2, x}, &loss);
         pq_memory_fail_after(SIZE_MAX);
         cr_assert(st == PQ_OK || st == PQ_ERR_NOMEM);
         cr_assert_eq(pq_memory_live(), live, "allocation %zu", at);

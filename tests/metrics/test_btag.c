@@ -15,6 +15,17 @@ static double  score[N];
 
 static const char *const names[] = {"light", "c", "b"};
 
+static pq_evaluation three_flavours(size_t n, pq_head head, const float *out)
+{
+    return (pq_evaluation){.n           = n,
+                           .classes     = 3,
+                           .width       = 3,
+                           .head        = head,
+                           .outputs     = out,
+                           .labels      = labels,
+                           .class_names = names};
+}
+
 /* Jets of all flavours whose probabilities overlap. */
 static pq_evaluation make(double f_c)
 {
@@ -33,13 +44,7 @@ static pq_evaluation make(double f_c)
             outputs[i * 3 + k] = (float)(p[k] / sum);
         }
     }
-    const pq_evaluation e = {.n           = N,
-                             .classes     = 3,
-                             .width       = 3,
-                             .head        = PQ_HEAD_SOFTMAX,
-                             .outputs     = outputs,
-                             .labels      = labels,
-                             .class_names = names};
+    const pq_evaluation e = three_flavours(N, PQ_HEAD_SOFTMAX, outputs);
     pq_flavours         classes;
     pq_flavour_shares   shares;
     cr_assert_eq(pq_flavours_find(3, names, &classes, NULL), PQ_OK);
@@ -137,18 +142,12 @@ Test(btag, discriminants_are_their_formula_of_logits_and_of_probabilities)
 /* Saturated probabilities tie; logits do not. */
 Test(btag, logits_keep_the_order_that_probabilities_lose)
 {
-    static const char *const two[] = {"light", "c", "b"};
-    static const float       l[]   = {-60.0F, -70.0F, 60.0F, -60.0F, -70.0F, 61.0F};
-    const pq_evaluation      e     = {.n           = 2,
-                                      .classes     = 3,
-                                      .width       = 3,
-                                      .head        = PQ_HEAD_LOGITS,
-                                      .outputs     = l,
-                                      .class_names = two};
-    pq_flavours              classes;
-    pq_flavour_shares        shares;
+    static const float  l[] = {-60.0F, -70.0F, 60.0F, -60.0F, -70.0F, 61.0F};
+    const pq_evaluation e   = three_flavours(2, PQ_HEAD_LOGITS, l);
+    pq_flavours         classes;
+    pq_flavour_shares   shares;
 
-    cr_assert_eq(pq_flavours_find(3, two, &classes, NULL), PQ_OK);
+    cr_assert_eq(pq_flavours_find(3, names, &classes, NULL), PQ_OK);
     cr_assert_eq(
         pq_flavour_shares_make(&classes, PQ_FLAVOUR_B, 0.018, 0.0, &shares, NULL), PQ_OK);
     cr_expect_float_eq(
