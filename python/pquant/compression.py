@@ -8,7 +8,7 @@ from ._call import ConfigError
 from ._compress import apply
 from ._evaluate import evaluate_model, measure_latency
 from ._events import shape_of
-from ._methods import SYNONYMS, Stage, Warned, parameters_of, plan, stage_of, unknown_key
+from ._methods import ALIASES, SYNONYMS, Stage, Warned, methods, parameters_of, plan, stage_of, unknown_key
 from .frameworks import convert
 
 #: keys of training in the dicts of all classes
@@ -17,10 +17,15 @@ _COMMON = {"method", "seed", "threads", "input_shape", "progress"}
 
 
 def _training(config: dict, epochs=None) -> Stage:
-    names = {"learning_rate": "lr", "batch_size": "batch"}
-    keys = {names.get(k, k): config[k] for k in ("lr", "learning_rate", "batch_size", "optimizer", "preserve_rare_classes")
+    keys = {SYNONYMS.get(k, k): config[k] for k in ("lr", "learning_rate", "batch_size", "optimizer", "preserve_rare_classes")
             if k in config}
     return Stage("finetune", {"epochs": epochs if epochs is not None else config.get("epochs", 10), **keys})
+
+
+def _source(config: dict, model: Any, events: Any):
+    """A model as one of ours, and the keys of all stages."""
+    return convert(model, config.get("input_shape") or shape_of(events)), \
+        {k: config[k] for k in ("seed", "threads", "progress") if k in config}
 
 
 class Compression:
@@ -39,7 +44,7 @@ class Compression:
             raise ConfigError(f"{type(self).__name__} is of method '{self.method}', not '{self.name}'")
         known = parameters_of(self.stage)
         for key in self.config:
-            if SYNONYMS.get(key, key) not in known | _TRAINING | _COMMON and key not in _TRAINING:
+            if SYNONYMS.get(key, key) not in known and key not in _TRAINING | _COMMON:
                 raise unknown_key(key, known | _TRAINING | _COMMON, type(self).__name__)
         self._stages()
 
@@ -58,8 +63,7 @@ class Compression:
 
     def compress(self, model: Any, train_loader: Any = None) -> Any:
         """A compressed model of the same framework. train_loader: events for calibration and training."""
-        source = convert(model, self.config.get("input_shape") or shape_of(train_loader))
-        keys = {k: self.config[k] for k in ("seed", "threads", "progress") if k in self.config}
+        source, keys = _source(self.config, model, train_loader)
         return source.back(apply(source, self._stages(), data=train_loader, **keys))
 
     def __repr__(self) -> str:
@@ -127,7 +131,6 @@ class CompressionPipeline:
     @staticmethod
     def _owner(key: str):
         """Method and parameter of a key such as "quantization_bits", or None."""
-        from ._methods import ALIASES, methods
         for name in sorted({*ALIASES, *methods()}, key=len, reverse=True):
             if key.startswith(name + "_"):
                 parameter = SYNONYMS.get(key[len(name) + 1:], key[len(name) + 1:])
@@ -165,8 +168,7 @@ class CompressionPipeline:
 
     def compress(self, model: Any, train_loader: Any = None) -> Any:
         """A compressed model of the same framework; `pipeline.latency` afterwards, where a latency is asked for."""
-        source = convert(model, self.config.get("input_shape") or shape_of(train_loader))
-        keys = {k: self.config[k] for k in ("seed", "threads", "progress") if k in self.config}
+        source, keys = _source(self.config, model, train_loader)
         small = apply(source, self.stages(), data=train_loader, **keys)
         if self.config.get("target_latency_ns") is not None:
             self.latency = measure_latency(small)
