@@ -53,18 +53,22 @@ run_step() {
   log=$(mktemp)
   start=$SECONDS
   ("$@") >"$log" 2>&1 || code=$?
-  case $code in
+  tell_step "$name" $code $((SECONDS - start)) "$log"
+  rm -f "$log"
+}
+
+# tell_step NAME CODE SECONDS LOG: counts a step that has ended.
+tell_step() {
+  case $2 in
   0) passed=$((passed + 1)) ;;
   77) skipped=$((skipped + 1)) ;;
-  *) failed=$((failed + 1)) failures+=("$name") ;;
+  *) failed=$((failed + 1)) failures+=("$1") ;;
   esac
-  printf '%-5s %-34s %4d s\n' "$(case $code in 0) echo ok ;; 77) echo skip ;; *) echo FAIL ;; esac)" \
-    "$name" $((SECONDS - start))
-  case $code in
-  0 | 77) grep -h -E '^\| ' "$log" || true; grep -h -E '^skipped: |^[0-9]+ (cases, largest deviation|mutations of) ' "$log" | sort -u | sed 's/^/      /' || true ;;
-  *) tail -n 120 "$log" ;;
+  printf '%-5s %-34s %4d s\n' "$(case $2 in 0) echo ok ;; 77) echo skip ;; *) echo FAIL ;; esac)" "$1" "$3"
+  case $2 in
+  0 | 77) grep -h -E '^\| ' "$4" || true; grep -h -E '^skipped: |^[0-9]+ (cases, largest deviation|mutations of) ' "$4" | sort -u | sed 's/^/      /' || true ;;
+  *) tail -n 120 "$4" ;;
   esac
-  rm -f "$log"
 }
 
 # unit FOLDER: the Criterion tests of a build folder; its counts of single tests go into ours.

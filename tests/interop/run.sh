@@ -22,6 +22,32 @@ suite() {
   return "$code"
 }
 
+# Suites run two at a time, each with a log and, once it has ended, a file of its exit code and seconds.
+logs=$(mktemp -d)
+start_suite() {
+  local name log
+  name=$(basename "$1" .py) log=$logs/$(basename "$1" .py)
+  [[ -z $only || "interop $name" == *$only* ]] || return 0
+  [ "$(jobs -r | wc -l)" -lt 2 ] || wait -n || true
+  : >"$log"
+  {
+    code=0 start=$SECONDS
+    (suite "$root/$1") >"$log" 2>&1 || code=$?
+    echo "$code $((SECONDS - start))" >"$log.end"
+  } &
+}
+
+# tell_suite FILE: waits for it, and tells.
+tell_suite() {
+  local log code seconds
+  log=$logs/$(basename "$1" .py)
+  [ -e "$log" ] || return 0
+  while [ ! -e "$log.end" ] && [ -n "$(jobs -r)" ]; do wait -n || true; done
+  read -r code seconds <"$log.end" || { code=1 seconds=0; }
+  tell_step "interop $(basename "$log")" "$code" "$seconds" "$log"
+  rm -f "$log" "$log.end"
+}
+
 # suites NAME FOLDER: runs all suites of a folder in an environment of that name.
 suites() {
   local made=0 file
@@ -35,12 +61,16 @@ suites() {
     return 0
   fi
   for file in "$2"/*.py; do
-    step "interop $(basename "$file" .py)" suite "$root/$file"
+    start_suite "$file"
+  done
+  for file in "$2"/*.py; do
+    tell_suite "$file"
   done
 }
 
 export PQUANT=$root/build/src/cli/pquant PYTHONPATH=$root/tests/interop/lib PYTHONDONTWRITEBYTECODE=1
 suites interop tests/interop
 suites interop-keras2 tests/interop/keras2
+rmdir "$logs"
 step "interop python" tests/python/run.sh
 finish
