@@ -91,6 +91,9 @@ static pq_status add_bin(const pq_tagged *jets, const binning *b, size_t k,
         pq_format("%s.%s.%.10g_%.10g", point_name, b->name, b->edge[k], b->edge[k + 1]);
     PQ_CHECK(prefix != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
     find_point(jets, p, inclusive, &point);
+    if (isnan(point.cut)) { /* no jets of the flavour that finds it */
+        goto cleanup;
+    }
     if (point.side[PQ_FLAVOUR_B].weight > 0.0) {
         pq_value v = pq_tag_rate(&point, PQ_FLAVOUR_B, p->cut_error);
         v.better   = p->bin_cut == PQ_BIN_REJECTION ? PQ_BETTER_HIGHER : PQ_BETTER_NONE;

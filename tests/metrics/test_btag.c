@@ -259,6 +259,39 @@ Test(btag, bins_count_the_jets_in_them_and_bad_ones_are_refused)
     pq_values_free(&values);
 }
 
+/* b jets set the cut of `flat`, light ones that of `rejection`: where there are none no
+ * cut is, and nothing that passes it. */
+Test(btag, a_bin_has_no_values_without_the_jets_that_set_its_cut)
+{
+    static const pq_columns columns = {third, NULL};
+    static const struct {
+        int     how;
+        int32_t flavour; /* that is missing below 10 */
+    } table[] = {{PQ_BIN_FLAT, 2}, {PQ_BIN_REJECTION, 0}};
+
+    for (size_t t = 0; t < sizeof table / sizeof *table; t++) {
+        pq_evaluation  e      = make(0.018);
+        pq_btag_params p      = {0};
+        pq_values      values = {0};
+        for (size_t i = 0; i < N; i++) {
+            labels[i] = i / 3 % 3 == 0 && labels[i] == table[t].flavour ? 1 : labels[i];
+        }
+        e.columns = &columns;
+        cr_assert_eq(pq_params_default(pq_btag_table, &p, NULL), PQ_OK);
+        p.bins    = pq_format("pt=0:10:20");
+        p.bin_cut = table[t].how;
+        cr_assert_eq(pq_btag_evaluate(&e, &p, &values, NULL), PQ_OK);
+        for (size_t i = 0; i < values.n; i++) {
+            cr_expect(strstr(values.items[i].name, ".pt.0_10.") == NULL, "%s is %g",
+                      values.items[i].name, values.items[i].value);
+        }
+        cr_expect_not_null(pq_values_find(&values, "btag.70.pt.10_20.efficiency"));
+        cr_expect_not_null(pq_values_find(&values, "btag.70.pt.10_20.rejection_light"));
+        pq_values_free(&values);
+        pq_params_free(pq_btag_table, &p);
+    }
+}
+
 Test(btag, cuts_are_the_least_that_hold_the_mistag_rate)
 {
     static const struct {
