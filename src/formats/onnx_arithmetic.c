@@ -151,10 +151,11 @@ static pq_status spread(const pq_onnx_import *im, size_t k, const pq_onnx_value 
     pq_tensor      *t     = NULL;
     double         *x     = NULL;
     const size_t    width = channels_of(im, v);
-    const pq_shape *shape = pq_onnx_constant_shape(im, k);
-    int64_t         axis  = -1, first;
+    const pq_shape *shape;
+    int64_t         axis = -1, first;
     pq_status       st;
 
+    PQ_TRY(pq_onnx_constant_shape(im, k, &shape, err));
     /* Before opset 7 a constant began at an axis that was given. */
     PQ_TRY(pq_onnx_int(im->node, "axis", (int64_t)v->ndim - (int64_t)shape->ndim, &first,
                        err));

@@ -89,12 +89,13 @@ static pq_status shape_of(pq_onnx_import *im, pq_err *err)
 {
     const pq_onnx_value *v      = &im->values[im->node->in[0]];
     const bool           active = v->active;
-    const pq_shape      *s      = active ? NULL : pq_onnx_constant_shape(im, 0);
-    const int64_t        n      = (int64_t)(active ? v->ndim : s->ndim);
+    const pq_shape      *s      = NULL;
     pq_tensor           *t      = NULL;
     int64_t              from, to;
     pq_status            st;
 
+    PQ_TRY(active ? PQ_OK : pq_onnx_constant_shape(im, 0, &s, err));
+    const int64_t n = (int64_t)(active ? v->ndim : s->ndim);
     PQ_TRY(pq_onnx_int(im->node, "start", 0, &from, err));
     PQ_TRY(pq_onnx_int(im->node, "end", n, &to, err));
     from = from < 0 ? from + n : from;
@@ -318,7 +319,8 @@ static pq_status concat(pq_onnx_import *im, pq_err *err)
     pq_status  st;
 
     for (size_t k = 0; k < im->node->n_in; k++) {
-        const pq_shape *s = pq_onnx_constant_shape(im, k);
+        const pq_shape *s;
+        PQ_TRY(pq_onnx_constant_shape(im, k, &s, err));
         PQ_CHECK(s->ndim == 1, PQ_ERR_UNSUPPORTED, "constants of %zu axes are not joined",
                  s->ndim);
         total += s->dim[0];
@@ -403,13 +405,14 @@ cleanup:
 
 static pq_status transpose(pq_onnx_import *im, pq_err *err)
 {
-    const pq_shape *s = pq_onnx_constant_shape(im, 0);
+    const pq_shape *s;
     pq_tensor      *t = NULL;
     int64_t         perm[PQ_MAX_DIMS];
     size_t          n, axis[PQ_MAX_DIMS];
     bool            seen[PQ_MAX_DIMS] = {false};
     pq_status       st;
 
+    PQ_TRY(pq_onnx_constant_shape(im, 0, &s, err));
     PQ_TRY(pq_onnx_ints(im->node, "perm", PQ_MAX_DIMS, perm, &n, err));
     PQ_CHECK(n == 0 || n == s->ndim, PQ_ERR_FORMAT, "'perm' has %zu numbers, not %zu", n,
              s->ndim);

@@ -90,8 +90,9 @@ pq_status pq_onnx_active(const pq_onnx_import *im, size_t k, const pq_onnx_value
 pq_status pq_onnx_constant(const pq_onnx_import *im, size_t k, pq_dtype dtype,
                            const size_t *axis, pq_tensor **out, pq_err *err);
 
-/** Shape of constant k. */
-const pq_shape *pq_onnx_constant_shape(const pq_onnx_import *im, size_t k);
+/** Shape of constant k, borrowed. @retval PQ_ERR_UNSUPPORTED  It is no constant. */
+pq_status pq_onnx_constant_shape(const pq_onnx_import *im, size_t k, const pq_shape **out,
+                                 pq_err *err);
 
 /** Input k as whole numbers, PQ_ONNX_BATCH among them. @param[out] out  [most] */
 pq_status pq_onnx_numbers(const pq_onnx_import *im, size_t k, size_t most, int64_t *out,
@@ -170,6 +171,10 @@ typedef struct {
 /** Quantizer of scales (input 1) and zero points (input 2, or none). */
 pq_status pq_onnx_make_grid(const pq_onnx_import *im, pq_onnx_codes c, int axis,
                             pq_quant **out, pq_err *err);
+
+/** The same of activations. @retval PQ_ERR_UNSUPPORTED  Several scales. */
+pq_status pq_onnx_make_one(const pq_onnx_import *im, pq_onnx_codes c, pq_quant **out,
+                           pq_err *err);
 
 /** Puts activations on a grid, taken: that of their node, or of one that does nothing
  * else. */

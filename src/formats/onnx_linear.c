@@ -116,7 +116,7 @@ static pq_status dense(pq_onnx_import *im, bool transposed, double alpha, double
     PQ_TRY(pq_onnx_active(im, 0, &v, err));
     PQ_CHECK(pq_onnx_is_constant(im, 1), PQ_ERR_UNSUPPORTED,
              "both factors are activations; a constant second one is read");
-    shape = pq_onnx_constant_shape(im, 1);
+    PQ_TRY(pq_onnx_constant_shape(im, 1, &shape, err));
     PQ_CHECK(shape->ndim == 2, PQ_ERR_UNSUPPORTED,
              "its constant factor has %zu axes, not 2", shape->ndim);
     PQ_CHECK(v->batch == 0 && v->ndim >= 2 && v->n_axes >= 1 &&
@@ -178,6 +178,7 @@ static pq_status conv(pq_onnx_import *im, pq_err *err)
     const size_t         last[]     = {0, 2, 3, 1};
     int64_t              dilation[] = {1, 1}, groups, kernel_shape[2], size[2];
     const pq_onnx_value *v;
+    const pq_shape      *shape;
     pq_layer            *layer  = NULL;
     pq_tensor           *kernel = NULL, *flat = NULL;
     size_t               input, node, n, dims, out;
@@ -187,8 +188,9 @@ static pq_status conv(pq_onnx_import *im, pq_err *err)
     PQ_TRY(pq_onnx_want_image(im, v, &input, err));
     v    = &im->values[im->node->in[0]];
     dims = v->ndim - 2;
-    PQ_CHECK(pq_onnx_is_constant(im, 1) && pq_onnx_constant_shape(im, 1)->ndim == v->ndim,
-             PQ_ERR_UNSUPPORTED, "its kernel is no constant of %zu axes", v->ndim);
+    PQ_TRY(pq_onnx_constant_shape(im, 1, &shape, err));
+    PQ_CHECK(shape->ndim == v->ndim, PQ_ERR_UNSUPPORTED,
+             "its kernel is no constant of %zu axes", v->ndim);
     PQ_TRY(pq_onnx_int(im->node, "group", 1, &groups, err));
     PQ_TRY(pq_onnx_ints(im->node, "dilations", dims, dilation, &n, err));
     PQ_CHECK(n == 0 || n == dims, PQ_ERR_FORMAT, "'dilations' has %zu numbers, not %zu",

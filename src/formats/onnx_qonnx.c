@@ -43,20 +43,20 @@ cleanup:
 }
 
 /* Axis along which a list of scales lies in a constant, or -1 for one scale. */
-static pq_status spread_axis(const pq_onnx_import *im, const pq_shape *of, int *out,
-                             pq_err *err)
+static pq_status spread_axis(const pq_onnx_import *im, int *out, pq_err *err)
 {
-    const pq_shape *s = pq_onnx_constant_shape(im, 1);
+    const pq_shape *of, *s;
     pq_status       st;
 
     *out = PQ_QUANT_PER_TENSOR;
+    PQ_TRY(pq_onnx_constant_shape(im, 0, &of, err));
+    PQ_TRY(pq_onnx_constant_shape(im, 1, &s, err));
     PQ_CHECK(s->ndim <= of->ndim, PQ_ERR_UNSUPPORTED, "its scales have more axes");
     for (size_t d = 0; d < s->ndim; d++) {
         PQ_CHECK(s->dim[d] == 1 || *out == PQ_QUANT_PER_TENSOR, PQ_ERR_UNSUPPORTED,
                  "its scales differ along two axes");
         *out = s->dim[d] != 1 ? (int)(of->ndim - s->ndim + d) : *out;
     }
-    st = PQ_OK;
 cleanup:
     return st;
 }
@@ -161,7 +161,7 @@ static pq_status quant_constant(pq_onnx_import *im, pq_onnx_codes c, pq_rounding
     if (c.bits > 16) {
         PQ_TRY(wide_constant(im, c, rounding, out.folded, err));
     } else {
-        PQ_TRY(spread_axis(im, pq_onnx_constant_shape(im, 0), &axis, err));
+        PQ_TRY(spread_axis(im, &axis, err));
         PQ_TRY(pq_onnx_make_grid(im, c, axis, &out.quant, err));
         PQ_TRY(set_rounding(&out.quant, rounding, err));
         PQ_TRY(pq_quant_check(out.quant, &out.folded->shape, err));
@@ -190,9 +190,7 @@ static pq_status quant(pq_onnx_import *im, pq_err *err)
         return quant_constant(im, c, rounding, err);
     }
     PQ_TRY(pq_onnx_active(im, 0, &v, err));
-    PQ_TRY(pq_onnx_make_grid(im, c, PQ_QUANT_PER_TENSOR, &q, err));
-    PQ_CHECK(q->n == 1, PQ_ERR_UNSUPPORTED,
-             "activations with %zu scales; one for all is read", q->n);
+    PQ_TRY(pq_onnx_make_one(im, c, &q, err));
     PQ_TRY(set_rounding(&q, rounding, err));
     PQ_TRY(pq_onnx_put_on_grid(im, v, &q, &node, err));
     PQ_TRY(pq_onnx_give_like(im, 0, v, node, err));
@@ -210,7 +208,7 @@ static pq_status bipolar(pq_onnx_import *im, pq_err *err)
 
     PQ_CHECK(pq_onnx_is_constant(im, 0), PQ_ERR_UNSUPPORTED,
              "signs of activations have no kind here; it is read of weights");
-    PQ_TRY(spread_axis(im, pq_onnx_constant_shape(im, 0), &axis, err));
+    PQ_TRY(spread_axis(im, &axis, err));
     PQ_TRY(pq_onnx_make_grid(im, (pq_onnx_codes){2, true, true}, axis, &out.quant, err));
     PQ_TRY(pq_onnx_constant(im, 0, PQ_DTYPE_F32, NULL, &out.folded, err));
     PQ_TRY(pq_quant_check(out.quant, &out.folded->shape, err));

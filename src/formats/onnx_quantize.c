@@ -59,6 +59,23 @@ cleanup:
     return st;
 }
 
+pq_status pq_onnx_make_one(const pq_onnx_import *im, pq_onnx_codes c, pq_quant **out,
+                           pq_err *err)
+{
+    pq_quant *q = NULL;
+    pq_status st;
+
+    /* Several scales take any axis: they are refused here. */
+    PQ_TRY(pq_onnx_make_grid(im, c, 0, &q, err));
+    PQ_CHECK(q->n == 1, PQ_ERR_UNSUPPORTED,
+             "activations with %zu scales; one for all is read", q->n);
+    *out = q;
+    q    = NULL;
+cleanup:
+    pq_quant_free(&q);
+    return st;
+}
+
 /* Type of the codes: of the zero point, else `output_dtype`, else uint8. */
 static pq_status type_of_codes(const pq_onnx_import *im, pq_onnx_codes *out, pq_err *err)
 {
@@ -78,15 +95,25 @@ cleanup:
     return st;
 }
 
+static pq_status refuse_blocks(const pq_onnx_import *im, pq_err *err)
+{
+    int64_t   block;
+    pq_status st;
+
+    PQ_TRY(pq_onnx_int(im->node, "block_size", 0, &block, err));
+    PQ_CHECK(block == 0, PQ_ERR_UNSUPPORTED, "scales of blocks are not read");
+cleanup:
+    return st;
+}
+
 /* A constant's axis that its scales belong to. */
 static pq_status scale_axis(const pq_onnx_import *im, size_t ndim, int *out, pq_err *err)
 {
-    int64_t   axis, block;
+    int64_t   axis;
     pq_status st;
 
     PQ_TRY(pq_onnx_int(im->node, "axis", 1, &axis, err));
-    PQ_TRY(pq_onnx_int(im->node, "block_size", 0, &block, err));
-    PQ_CHECK(block == 0, PQ_ERR_UNSUPPORTED, "scales of blocks are not read");
+    PQ_TRY(refuse_blocks(im, err));
     axis += axis < 0 ? (int64_t)ndim : 0;
     *out = axis >= 0 && axis < (int64_t)ndim ? (int)axis : PQ_QUANT_PER_TENSOR;
 cleanup:
@@ -98,15 +125,12 @@ static pq_status quantize(pq_onnx_import *im, pq_err *err)
     const pq_onnx_value *v;
     pq_quant            *q = NULL;
     pq_onnx_codes        c;
-    int                  axis;
     pq_status            st;
 
     PQ_TRY(pq_onnx_active(im, 0, &v, err));
-    PQ_TRY(scale_axis(im, v->ndim, &axis, err));
+    PQ_TRY(refuse_blocks(im, err));
     PQ_TRY(type_of_codes(im, &c, err));
-    PQ_TRY(pq_onnx_make_grid(im, c, axis, &q, err));
-    PQ_CHECK(q->n == 1, PQ_ERR_UNSUPPORTED,
-             "activations with %zu scales; one for all is read", q->n);
+    PQ_TRY(pq_onnx_make_one(im, c, &q, err));
     PQ_TRY(pq_onnx_give_like(im, 0, v, v->node, err));
     im->values[im->node->out[0]].quant = q;
     q                                  = NULL;
@@ -160,7 +184,7 @@ static pq_status dequantize_active(pq_onnx_import *im, const pq_onnx_value *v,
     size_t        node;
     pq_status     st;
 
-    PQ_TRY(pq_onnx_make_grid(im, c, PQ_QUANT_PER_TENSOR, &q, err));
+    PQ_TRY(pq_onnx_make_one(im, c, &q, err));
     PQ_CHECK(same_grid(q, v->quant), PQ_ERR_UNSUPPORTED,
              "its scale or zero point are not those of the QuantizeLinear before it");
     PQ_TRY(pq_onnx_put_on_grid(im, v, &q, &node, err));

@@ -55,23 +55,29 @@ cleanup:
     return st;
 }
 
-const pq_shape *pq_onnx_constant_shape(const pq_onnx_import *im, size_t k)
+pq_status pq_onnx_constant_shape(const pq_onnx_import *im, size_t k, const pq_shape **out,
+                                 pq_err *err)
 {
     const pq_onnx_value *v = value_of(im, k);
-
-    return v->raw != NULL ? &v->raw->shape : &v->folded->shape;
-}
-
-pq_status pq_onnx_constant(const pq_onnx_import *im, size_t k, pq_dtype dtype,
-                           const size_t *axis, pq_tensor **out, pq_err *err)
-{
-    const pq_onnx_value *v    = value_of(im, k);
-    pq_tensor           *same = NULL, *turned = NULL;
     pq_status            st;
 
     PQ_CHECK(pq_onnx_is_constant(im, k), PQ_ERR_UNSUPPORTED,
              "input '%s' (%zu) is not a constant; only constants are read there",
              name_of(im, k), k);
+    *out = v->raw != NULL ? &v->raw->shape : &v->folded->shape;
+cleanup:
+    return st;
+}
+
+pq_status pq_onnx_constant(const pq_onnx_import *im, size_t k, pq_dtype dtype,
+                           const size_t *axis, pq_tensor **out, pq_err *err)
+{
+    const pq_onnx_value *v = value_of(im, k);
+    const pq_shape      *shape;
+    pq_tensor           *same = NULL, *turned = NULL;
+    pq_status            st;
+
+    PQ_TRY(pq_onnx_constant_shape(im, k, &shape, err));
     if (v->raw != NULL) {
         return pq_onnx_tensor_items(im->model, v->raw, dtype, axis, out, err);
     }

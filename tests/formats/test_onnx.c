@@ -287,6 +287,13 @@ Test(onnx, what_is_not_read_is_named)
     put_ints("perm", 1, one);
     end_node();
     expect(refusal(17, flat8, 2), "'perm' has 1 numbers, but its input 2 axes");
+
+    put_raw("w", 1, PQ_SHAPE(8), w, 8 * sizeof *w);
+    begin_node("Concat", "w -", "c");
+    put_int("axis", 0);
+    end_node();
+    plain_node("Add", "x c", "y");
+    expect(refusal(17, flat8, 2), "input '' (1) is not a constant");
 }
 
 /* Constants in nodes, whose arrays have names that nothing else has: exporters write
@@ -472,6 +479,49 @@ Test(onnx, codes_of_int8_keep_their_grid)
     cr_assert_float_eq(y[0], 0.59, 1e-9);
     cr_assert_float_eq(y[1], 25.0 + 0.06 * 1.75, 1e-6);
     pq_graph_free(&g);
+}
+
+/* A node of QONNX over the constants w [2, 8], s [2], zero 0 and bits 4. */
+static void qonnx_node(const char *op, const char *in, const char *out)
+{
+    const float w[16] = {0}, s[] = {0.5F, 0.25F}, zero = 0.0F, bits = 4.0F;
+
+    put_raw("w", 1, PQ_SHAPE(2, 8), w, sizeof w);
+    put_raw("s", 1, PQ_SHAPE(2), s, sizeof s);
+    put_raw("zero", 1, (pq_shape){0}, &zero, sizeof zero);
+    put_raw("bits", 1, (pq_shape){0}, &bits, sizeof bits);
+    begin_node(op, in, out);
+    pq_wire_put_text(&onnx_node, 7, "qonnx.custom_op.general");
+    end_node();
+}
+
+Test(onnx, scales_that_no_grid_can_have_are_named)
+{
+    const int8_t zero[] = {0, 0};
+
+    qonnx_node("Quant", "x s zero bits", "y");
+    expect(refusal(17, flat8, 2), "activations with 2 scales; one for all is read");
+    qonnx_node("Quant", "w x zero bits", "y");
+    expect(refusal(17, flat8, 2), "input 'x' (1) is not a constant");
+    qonnx_node("BipolarQuant", "w x", "y");
+    expect(refusal(17, flat8, 2), "input 'x' (1) is not a constant");
+
+    qonnx_node("Quant", "w - zero bits", "q");
+    plain_node("Add", "x q", "y");
+    expect(refusal(17, flat8, 2), "input '' (1) is not a constant");
+    qonnx_node("BipolarQuant", "w -", "q");
+    plain_node("Add", "x q", "y");
+    expect(refusal(17, flat8, 2), "input '' (1) is not a constant");
+
+    for (int64_t axis = 1; axis <= 7; axis += 6) {
+        const float s[] = {0.5F, 0.25F};
+        put_raw("s", 1, PQ_SHAPE(2), s, sizeof s);
+        put_raw("z", 3, PQ_SHAPE(2), zero, sizeof zero);
+        begin_node("QuantizeLinear", "x s z", "y");
+        put_int("axis", axis);
+        end_node();
+        expect(refusal(17, flat8, 2), "activations with 2 scales; one for all is read");
+    }
 }
 
 Test(onnx, messages_within_messages_are_not_followed)
