@@ -7,6 +7,13 @@
 
 #include "core/memory.h"
 
+/* Our axes of a kernel, of Keras's. */
+typedef struct {
+    size_t n, axis[4];
+} order;
+
+static const order turned_dense = {2, {1, 0}}, turned_conv = {4, {3, 0, 1, 2}};
+
 typedef pq_status converter(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
 
 /* Appends the quantizer of a part, if it is enabled, under "<layer>.<part>". */
@@ -31,7 +38,7 @@ cleanup:
 
 /* Rounds weight i of the layer, and leaves its fraction bits in our axes. */
 static pq_status round_part(pq_keras_layer *k, const char *part, size_t i,
-                            const size_t *turned, pq_hgq_quantizer *q, pq_tensor **f,
+                            const order *turned, pq_hgq_quantizer *q, pq_tensor **f,
                             pq_err *err)
 {
     pq_tensor *given = NULL;
@@ -40,7 +47,9 @@ static pq_status round_part(pq_keras_layer *k, const char *part, size_t i,
     PQ_TRY(pq_hgq_read(k, part, q, err));
     PQ_TRY(pq_hgq_round(q, k->weights[i], &given, err));
     if (turned != NULL) {
-        PQ_TRY(pq_tensor_permute(given, turned, f, err));
+        PQ_CHECK(given->shape.ndim == turned->n, PQ_ERR_SHAPE,
+                 "its kernel has %zu axes, not %zu", given->shape.ndim, turned->n);
+        PQ_TRY(pq_tensor_permute(given, turned->axis, f, err));
     } else {
         *f    = given;
         given = NULL;
@@ -76,7 +85,7 @@ static void keep(pq_keras_layer *k, size_t n)
 }
 
 /* Quantized input, rounded weights, Keras's own layer, activation, quantized output. */
-static pq_status linear(pq_keras_layer *k, const size_t *turned, converter *plain,
+static pq_status linear(pq_keras_layer *k, const order *turned, converter *plain,
                         pq_keras_target *target, pq_err *err)
 {
     const json_t    *config = k->config;
@@ -118,10 +127,8 @@ cleanup:
     return st;
 }
 
-static const size_t turned_dense[] = {1, 0}, turned_conv[] = {3, 0, 1, 2};
-
 /* A layer whose weights are a kernel and perhaps a bias. */
-static pq_status with_kernel(pq_keras_layer *k, const size_t *turned, converter *plain,
+static pq_status with_kernel(pq_keras_layer *k, const order *turned, converter *plain,
                              pq_keras_target *target, pq_err *err)
 {
     bool      bias;
@@ -139,12 +146,12 @@ cleanup:
 
 pq_status pq_hgq_dense(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
-    return with_kernel(k, turned_dense, pq_keras_dense, target, err);
+    return with_kernel(k, &turned_dense, pq_keras_dense, target, err);
 }
 
 pq_status pq_hgq_conv2d(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
 {
-    return with_kernel(k, turned_conv, pq_keras_conv2d, target, err);
+    return with_kernel(k, &turned_conv, pq_keras_conv2d, target, err);
 }
 
 /* Normalization of the inputs, in the kernel: kernel gamma / sqrt(variance + epsilon);
@@ -193,7 +200,7 @@ pq_status pq_hgq_batch_norm_dense(pq_keras_layer *k, pq_keras_target *target, pq
     n += counters;
     PQ_TRY(fuse(k, scale ? k->weights[2] : NULL, k->weights[n], k->weights[n + 1], err));
     keep(k, 2);
-    PQ_TRY(linear(k, turned_dense, pq_keras_dense, target, err));
+    PQ_TRY(linear(k, &turned_dense, pq_keras_dense, target, err));
 cleanup:
     return st;
 }

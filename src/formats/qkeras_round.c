@@ -205,7 +205,8 @@ static size_t scales_of(const pq_qkeras_quantizer *q, const pq_tensor *t)
 {
     const bool fitted = q->alpha >= PQ_QKERAS_ALPHA_AUTO;
 
-    if (!fitted || q->kind == PQ_QKERAS_PO2 || q->kind == PQ_QKERAS_RELU_PO2) {
+    if (!fitted || t->shape.ndim == 0 || q->kind == PQ_QKERAS_PO2 ||
+        q->kind == PQ_QKERAS_RELU_PO2) {
         return 1;
     }
     return t->shape.dim[t->shape.ndim - 1];

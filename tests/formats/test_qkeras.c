@@ -253,3 +253,70 @@ Test(qkeras, weights_whose_quantizer_has_no_grid_are_refused)
         refused(PQ_ERR_UNSUPPORTED, text);
     }
 }
+
+/* A kernel of any shape, of ones. */
+static pq_tensor *ones(pq_shape shape)
+{
+    pq_tensor *t = NULL;
+
+    OK(pq_tensor_create(PQ_DTYPE_F32, shape, &t, err));
+    for (size_t i = 0; i < t->count; i++) {
+        pq_f32(t)[i] = 1.0f;
+    }
+    return t;
+}
+
+Test(qkeras, a_kernel_without_axes_is_refused)
+{
+    keras k = begin("model_weights");
+
+    layer(&k, "d", 2, (pq_tensor *[]){ones((pq_shape){0}), ones(PQ_SHAPE(2))});
+    finish(&k, KERNEL("\"quantized_bits(4,0)\""));
+    refused(PQ_ERR_SHAPE,
+            "layer 'd': the kernel in the file is [], the configuration says [any, 2]");
+}
+
+Test(qkeras, a_kernel_of_hgq_with_too_many_axes_is_refused)
+{
+#define CONF                                                                             \
+    "{\"class_name\":\"QuantizerConfig\",\"config\":{\"q_type\":\"kbi\","                \
+    "\"round_mode\":\"RND\",\"overflow_mode\":\"SAT_SYM\"}}"
+    static const char *const groups[] = {"vars",
+                                         "layers",
+                                         "layers/q_dense",
+                                         "layers/q_dense/vars",
+                                         "layers/q_dense/kq",
+                                         "layers/q_dense/kq/quantizer",
+                                         "layers/q_dense/kq/quantizer/vars"};
+    static const char *const arrays[] = {
+        "layers/q_dense/vars/0", "layers/q_dense/kq/quantizer/vars/0",
+        "layers/q_dense/kq/quantizer/vars/1", "layers/q_dense/kq/quantizer/vars/2"};
+    static const char arch[] = MODEL(
+        INPUT("3") ",{\"class_name\":\"QDense\",\"registered_name\":\"hgq>QDense\","
+                   "\"module\":\"hgq.layers\",\"name\":\"d\",\"config\":{\"name\":\"d\","
+                   "\"units\":2,\"use_bias\":false,\"kq_conf\":" CONF "},"
+                   "\"inbound_nodes\":[[[\"in\",0,0,{}]]]}",
+        "d");
+    char      arch_path[300];
+    pq_h5    *file  = NULL;
+    pq_graph *graph = NULL;
+    pq_err    err_  = {0};
+
+    OK(pq_h5_create(path, &file, err));
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
+        OK(pq_h5_make_group(file, groups[i], err));
+    }
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        pq_tensor *t = ones(PQ_SHAPE(3, 2, 1));
+        OK(pq_h5_write(file, arrays[i], t, 0, err));
+        pq_tensor_free(&t);
+    }
+    OK(pq_h5_commit(&file, err));
+    snprintf(arch_path, sizeof arch_path, "%s.json", path);
+    OK(pq_file_write(arch_path, arch, sizeof arch - 1, err));
+    cr_expect_eq(pq_model_load(path, arch_path, &graph, &err_), PQ_ERR_SHAPE);
+    cr_expect_not_null(strstr(err_.message, "layer 'd': its kernel has 3 axes, not 2"),
+                       "%s", err_.message);
+    (void)remove(arch_path);
+#undef CONF
+}
