@@ -246,11 +246,12 @@ void pq_claim_clear(pq_claims *c, const char *key)
 /* Whether a claim of the next turn is there. */
 static bool has_next(const pq_claims *c, const char *name)
 {
-    const char *dot = strrchr(name, '.');
+    const char *dot  = strrchr(name, '.');
+    const long  turn = strtol(dot + 1, NULL, 10);
     char        next[NAME_BYTES + 16], worker[NAME_BYTES];
 
     (void)snprintf(next, sizeof next, "%.*s.%ld", (int)(dot - name), name,
-                   strtol(dot + 1, NULL, 10) + 1);
+                   turn < TURNS_MAX ? turn + 1 : 0L); /* others are nobody's turn */
     return holder(c, next, worker);
 }
 

@@ -102,6 +102,18 @@ Test(claim, of_the_last_turn_counts)
     pq_claims_close(&c);
 }
 
+Test(claim, of_a_turn_that_nobody_counts_to_is_tidied)
+{
+    pq_claims *c = NULL;
+
+    enter();
+    cr_assert_eq(pq_claims_open(".", &c, NULL), PQ_OK);
+    plant("dead.1.1.1", "claims/k.9223372036854775807", -1.0);
+    pq_claims_tidy(c);
+    pq_claims_close(&c);
+    cr_expect_neq(access("claims", F_OK), 0, "something is left");
+}
+
 Test(claim, is_refused_with_the_path_where_nothing_can_be_written)
 {
     pq_claims *c   = NULL;
