@@ -120,7 +120,7 @@ typedef void (*pquant_changed)(void *context, const char *method, const char *la
 typedef struct {
     size_t       size;
     uint64_t     seed;    /**< of whatever is random; 0 = 42 */
-    size_t       threads; /**< 0 = all cores; never changes a result */
+    size_t       threads; /**< 0 = all cores, at most 1024; never changes a result */
     const char  *engine;  /**< "float32", "int8", "reference", …; NULL = the first */
     pquant_data *calib;   /**< calibration events, never those of results */
     size_t       calib_events; /**< 0 = 1000 */

@@ -14,8 +14,10 @@ size_t pq_api_row(const pquant_array *a)
 {
     size_t n = 1;
 
-    for (size_t d = 1; d < a->ndim; d++) {
-        n *= a->shape[d];
+    for (size_t d = 1; d < a->ndim && d < PQUANT_AXES; d++) {
+        if (__builtin_mul_overflow(n, a->shape[d], &n)) {
+            return SIZE_MAX;
+        }
     }
     return n;
 }
@@ -31,7 +33,7 @@ static void strides_of(const pquant_array *a, ptrdiff_t out[PQUANT_AXES])
     }
     for (size_t d = a->ndim; d-- > 0;) {
         out[d] = given ? a->strides[d] : step;
-        step *= (ptrdiff_t)a->shape[d];
+        step *= d > 0 ? (ptrdiff_t)a->shape[d] : 1;
     }
 }
 
@@ -44,7 +46,7 @@ bool pq_api_is_plain(const pquant_array *a)
         if (a->shape[d] != 1 && strides[d] != step) {
             return false;
         }
-        step *= (ptrdiff_t)a->shape[d];
+        step *= d > 0 ? (ptrdiff_t)a->shape[d] : 1;
     }
     return a->dtype == PQUANT_FLOAT32;
 }

@@ -13,6 +13,8 @@ _Static_assert((int)PQUANT_INTERRUPTED == (int)PQ_ERR_INTERRUPTED &&
                    (int)PQUANT_BAD_CONFIG == (int)PQ_ERR_CONFIG,
                "pquant_status is pq_status by another name");
 
+enum { MOST_THREADS = 1024 };
+
 static _Thread_local pq_err last;
 
 pq_err *pq_api_begin(void)
@@ -103,6 +105,16 @@ pquant_options pq_api_options(const pquant_options *options)
     own.size = sizeof own;
     own.seed = own.seed != 0 ? own.seed : 42;
     return own;
+}
+
+pq_status pq_api_check(const pquant_options *options, pq_err *err)
+{
+    pq_status st;
+
+    PQ_CHECK(options->threads <= MOST_THREADS, PQ_ERR_RANGE,
+             "threads = %zu is not in 0..%d", options->threads, MOST_THREADS);
+cleanup:
+    return st;
 }
 
 static void tell(void *context, const char *what, size_t done, size_t total,

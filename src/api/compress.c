@@ -46,6 +46,7 @@ pquant_model *pquant_compress_with(const pquant_model *model, const char *const 
     pq_api_watch_start(&watch, &o);
     how.progress = &watch.progress;
     how.engine   = o.engine;
+    PQ_TRY(pq_api_check(&o, err));
     if (o.calib != NULL) {
         how.dataset     = o.calib->dataset;
         how.calib_split = o.calib->split;

@@ -72,7 +72,8 @@ cleanup:
 
 static bool has_rows(const pquant_array *a, size_t n)
 {
-    return a->data == NULL || (a->ndim >= 1 && a->shape[0] == n && pq_api_row(a) == 1);
+    return a->data == NULL || (a->ndim >= 1 && a->ndim <= PQUANT_AXES &&
+                               a->shape[0] == n && pq_api_row(a) == 1);
 }
 
 static pq_status check_events(const pquant_events *e, const pquant_events *first,

@@ -10,10 +10,14 @@ static pq_status evaluate(pquant_model *model, pquant_data *data, const pquant_o
 {
     pq_api_watch        watch;
     pq_evaluate_options how = {.predict = {.engine = o->engine, .threads = o->threads}};
+    pq_status           st;
 
     pq_api_watch_start(&watch, o);
     how.predict.progress = &watch.progress;
-    return pq_evaluate(model->graph, data->dataset, data->split, &how, out, err);
+    PQ_TRY(pq_api_check(o, err));
+    PQ_TRY(pq_evaluate(model->graph, data->dataset, data->split, &how, out, err));
+cleanup:
+    return st;
 }
 
 pquant_metrics *pquant_evaluate_with(pquant_model *model, pquant_data *data,

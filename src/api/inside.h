@@ -39,6 +39,9 @@ char *pq_api_text(const json_t *json, pq_err *err);
 /** The options of a call, with what they did not say. */
 pquant_options pq_api_options(const pquant_options *options);
 
+/** Whether the options lie in their ranges. */
+pq_status pq_api_check(const pquant_options *options, pq_err *err);
+
 /** Progress of a call that can be cancelled; borrowed by `progress`. */
 typedef struct {
     const pquant_options *options;

@@ -117,6 +117,7 @@ int pquant_latency(const pquant_model *model, size_t batch, const pquant_options
     pq_status            st;
 
     pq_api_watch_start(&watch, &o);
+    PQ_TRY(pq_api_check(&o, err));
     PQ_CHECK(batch >= 1 && batch <= 1 << 20, PQ_ERR_RANGE, "batch %zu is not in 1..%d",
              batch, 1 << 20);
     PQ_TRY(pq_params_default(pq_latency_params, &how, err));

@@ -60,6 +60,7 @@ static pq_status make(const pquant_model *model, const pquant_options *o, pquant
     pq_shape              shape;
     pq_status             st;
 
+    PQ_TRY(pq_api_check(o, err));
     p->threads = o->threads > 0 ? o->threads : pq_threads_available();
     PQ_NEW(p->plans, p->threads);
     PQ_NEW(p->copies, p->threads);
@@ -150,9 +151,12 @@ int pquant_plan_predict(pquant_plan *plan, const pquant_array *inputs,
                  "input %zu has %zu samples of %zu values, but %zu of %zu are due", k,
                  inputs[k].ndim > 0 ? inputs[k].shape[0] : 0, pq_api_row(&inputs[k]), n,
                  plan->item[k]);
+        PQ_CHECK(n == 0 || inputs[k].data != NULL, PQ_ERR_SHAPE, "input %zu has no data",
+                 k);
     }
-    PQ_CHECK(pq_api_is_plain(output) && output->ndim >= 1 && output->shape[0] == n &&
-                 pq_api_row(output) == plan->width,
+    PQ_CHECK(output->ndim >= 1 && output->ndim <= PQUANT_AXES && output->shape[0] == n &&
+                 pq_api_row(output) == plan->width && pq_api_is_plain(output) &&
+                 (n == 0 || output->data != NULL),
              PQ_ERR_SHAPE, "the output is no row-major float32 [%zu, %zu]", n,
              plan->width);
     if (n > 0) {

@@ -66,6 +66,7 @@ char *pquant_sweep(const char *yaml, const char *dir, const pquant_options *opti
 
     pq_api_watch_start(&watch, &o);
     how.progress = &watch.progress;
+    PQ_TRY(pq_api_check(&o, err));
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(write_text(yaml, path, err));
     PQ_TRY(pq_config_read(path, NULL, &config, NULL, err));

@@ -74,8 +74,47 @@ Test(plans, refuse_arrays_that_do_not_fit)
     in       = matrix(x, PQUANT_FLOAT32, 4, IN);
     to.dtype = PQUANT_FLOAT64;
     cr_assert_neq(pquant_plan_predict(plan, &in, &to), 0);
+    to      = matrix(out, PQUANT_FLOAT32, 4, OUT);
+    to.ndim = 1000;
+    cr_assert_neq(pquant_plan_predict(plan, &in, &to), 0);
+    to      = matrix(out, PQUANT_FLOAT32, 4, OUT);
+    in.ndim = 1000;
+    cr_assert_neq(pquant_plan_predict(plan, &in, &to), 0);
+    in          = matrix(x, PQUANT_FLOAT32, 4, IN); /* a product that wraps to IN */
+    in.ndim     = 3;
+    in.shape[1] = SIZE_MAX / 2 + 1 + IN / 2;
+    in.shape[2] = 2;
+    cr_assert_neq(pquant_plan_predict(plan, &in, &to), 0);
+    in = matrix(NULL, PQUANT_FLOAT32, 4, IN);
+    cr_assert_neq(pquant_plan_predict(plan, &in, &to), 0);
+    cr_assert_str_eq(pquant_error(), "input 0 has no data");
     pquant_plan_free(plan);
     pquant_model_free(m);
+}
+
+Test(plans, refuse_more_threads_than_there_can_be)
+{
+    const pquant_options o = {.size = sizeof o, .threads = 1000000000};
+    pquant_model        *m = make_net();
+    pquant_timing        t;
+
+    cr_expect_null(pquant_plan_create(m, &o));
+    cr_expect_str_eq(pquant_error(), "threads = 1000000000 is not in 0..1024");
+    cr_expect_eq(pquant_error_status(), PQUANT_OUT_OF_RANGE);
+    cr_expect_neq(pquant_latency(m, 1, &o, &t), 0);
+    cr_expect_null(pquant_compress_with(m, (const char *const[]){"prune"}, 1, &o));
+    pquant_model_free(m);
+}
+
+Test(events, refuse_labels_of_too_many_axes)
+{
+    pquant_events e = {.name = "test",
+                       .x    = matrix(x, PQUANT_FLOAT32, 4, IN),
+                       .y    = matrix(y, PQUANT_INT64, 4, 1)};
+
+    e.y.ndim = 1000;
+    cr_expect_null(pquant_data_create(1, &e, NULL));
+    cr_expect_eq(pquant_error_status(), PQUANT_BAD_SHAPE);
 }
 
 Test(events, of_arrays_are_evaluated_as_they_are)
