@@ -3,10 +3,13 @@
  *
  * Source: github.com/fastmachinelearning/qonnx, docs/qonnx-custom-ops/intquant_op.md.
  */
+#include <float.h>
 #include <math.h>
 
 #include "core/memory.h"
 #include "formats/onnx_export.h"
+
+enum { BITS_MAX = 32 /* of a constant */ };
 
 /* What a Quant says of its codes. */
 typedef struct {
@@ -127,7 +130,7 @@ pq_status pq_onnx_quant_weight(pq_onnx_export *ex, const pq_quant *q, const pq_t
     if (q->scheme == PQ_QUANT_FIXED) {
         PQ_TRY(join(q, &c, &one, err));
         if (c.bits >
-            32) { /* no one type holds them: floats, on their grids all the same */
+            BITS_MAX) { /* no one type holds them: floats, on their grids all the same */
             st = pq_onnx_put_floats(ex, "values", t, name, err);
             goto cleanup;
         }
@@ -143,26 +146,44 @@ cleanup:
     return st;
 }
 
+/* Scale of whole numbers that a float is one of, as coarse as may be. */
+static double step_of(double value)
+{
+    int    e;
+    double step;
+
+    (void)frexp(value, &e);
+    step = fmax(ldexp(1.0, e - FLT_MANT_DIG), (double)FLT_TRUE_MIN);
+    while (fmod(value, 2.0 * step) == 0.0) {
+        step *= 2.0;
+    }
+    return step;
+}
+
 /* Scale in whose whole numbers the engines hold channel o's bias: of the input times the
- * finest of the kernel; 0 unless both are powers of two. */
-static double bias_step(const pq_onnx_export *ex, const pq_weight *kernel, size_t o)
+ * finest of the kernel, and of a channel of zeros the bias's own (exec/units.c); 0 where
+ * both are not powers of two, or there is nothing to hold. */
+static double bias_step(const pq_onnx_export *ex, const pq_weight *kernel, double bias,
+                        size_t o)
 {
     const pq_node  *n = &ex->graph->nodes[ex->at];
     const pq_quant *x =
         ex->graph->nodes[pq_activation_source(ex->graph, n->inputs[0])].quant;
-    const size_t length = kernel->value->count / kernel->value->shape.dim[0];
-    float        finest = 0.0f;
+    const pq_quant *q      = kernel->quant;
+    const size_t    length = kernel->value->count / kernel->value->shape.dim[0];
+    float           finest = HUGE_VALF;
+    bool            zeros  = true;
 
-    if (x == NULL || x->scheme != PQ_QUANT_FIXED || x->n != 1 || kernel->quant == NULL ||
-        kernel->quant->scheme != PQ_QUANT_FIXED) {
+    if (x == NULL || x->scheme != PQ_QUANT_FIXED || x->n != 1 || q == NULL ||
+        q->scheme != PQ_QUANT_FIXED) {
         return 0.0;
     }
     for (size_t i = o * length; i < (o + 1) * length; i++) {
-        const pq_quant *q = kernel->quant;
-        const float     s = q->scale[pq_quant_index(q, &kernel->value->shape, i)];
-        if (pq_f32(kernel->value)[i] != 0.0f && (finest == 0.0f || s < finest)) {
-            finest = s;
-        }
+        finest = fminf(finest, q->scale[pq_quant_index(q, &kernel->value->shape, i)]);
+        zeros  = zeros && pq_f32(kernel->value)[i] == 0.0f;
+    }
+    if (zeros) {
+        return bias != 0.0 ? step_of(bias) : 0.0;
     }
     return (double)x->scale[0] * (double)finest;
 }
@@ -178,23 +199,24 @@ pq_status pq_onnx_quant_bias(pq_onnx_export *ex, const pq_weight *kernel,
 
     PQ_TRY(pq_tensor_clone(bias->value, &t, err));
     for (size_t o = 0; o < t->count; o++) {
-        const double step = bias_step(ex, kernel, o);
+        const double step = bias_step(ex, kernel, (double)pq_f32(t)[o], o);
         pq_f32(t)[o] =
             step > 0.0 ? (float)(rint((double)pq_f32(t)[o] / step) * step) : pq_f32(t)[o];
         finest = step > 0.0 && (finest == 0.0 || step < finest) ? step : finest;
         most   = fmax(most, fabs((double)pq_f32(t)[o]));
     }
-    if (finest == 0.0) {
+    (void)frexp(finest, &e);
+    (void)frexp(most, &top); /* most < 2^top */
+    const int bits = top > e ? top - e + 2 : 2;
+    if (finest == 0.0 || bits > BITS_MAX) { /* no one type holds them */
         st = pq_onnx_put_floats(ex, "bias", t, name, err);
         goto cleanup;
     }
-    (void)frexp(finest, &e);
-    (void)frexp(most, &top); /* most < 2^top */
     PQ_TRY(pq_quant_create_fixed(true, PQ_OVERFLOW_SAT, PQ_ROUND_RND_CONV,
                                  PQ_QUANT_PER_TENSOR, 1, &q, err));
     q->scale[0] = (float)finest;
-    st = put_on_grid(ex, q, (codes){(top > e ? top - e + 2 : 2), true, false, "ROUND"}, t,
-                     &(pq_shape){0}, name, err);
+    st = put_on_grid(ex, q, (codes){bits, true, false, "ROUND"}, t, &(pq_shape){0}, name,
+                     err);
 cleanup:
     pq_tensor_free(&t);
     pq_quant_free(&q);

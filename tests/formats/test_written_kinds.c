@@ -121,3 +121,56 @@ Test(written_kinds, every_kind_that_is_written_for_keras_gives_what_it_gave)
                  told);
     cr_expect_gt(same, 40, "%zu are written", same);
 }
+
+static pq_quant *fixed_grid(bool is_signed, int integer_bits, int fraction_bits)
+{
+    pq_quant *q = NULL;
+
+    OK(pq_quant_create_fixed(is_signed, PQ_OVERFLOW_SAT, PQ_ROUND_RND_CONV,
+                             PQ_QUANT_PER_TENSOR, 1, &q, &err));
+    OK(pq_quant_set_fixed(q, 0, integer_bits, fraction_bits, &err));
+    return q;
+}
+
+/* The engines leave the bias of a channel of zeros as it is, and round the others to the
+ * scale of their sums: so must a file of fixed point, whether one type holds the biases
+ * or none does. */
+Test(written_kinds, qonnx_keeps_the_bias_of_a_channel_of_zeros)
+{
+    static const float biases[][3] = {{0.3F, 0.27965078F, -1.3594F},
+                                      {100.3F, 0.000027965078F, -1.3594F},
+                                      {0.3F, 0.0F, -1.3594F}};
+
+    for (size_t i = 0; i < sizeof biases / sizeof *biases; i++) {
+        char       path[] = "/tmp/pquant-kinds-XXXXXX.onnx";
+        pq_rng     rng    = pq_rng_stream(19, "bias of zeros");
+        pq_graph  *g = NULL, *again = NULL;
+        pq_weight *kernel;
+        float      x[EVENTS * 4], *due, *y;
+        cr_assert_geq(mkstemps(path, 5), 0);
+        OK(pq_graph_create(&g, &err));
+        add_input(g, "x", "[4]");
+        add_layer(g, "fc", affine(&rng, make_layer("dense"), PQ_SHAPE(3, 4), true), "x");
+        OK(pq_graph_check(g, &err));
+        g->nodes[0].quant = fixed_grid(true, 2, 3);
+        kernel            = pq_layer_weight(g->nodes[1].layer, "kernel");
+        kernel->quant     = fixed_grid(true, 1, 4);
+        memset(pq_f32(kernel->value) + 4, 0, 4 * sizeof(float));
+        OK(pq_quant_apply(kernel->quant, kernel->value, &err));
+        memcpy(pq_f32(pq_layer_weight(g->nodes[1].layer, "bias")->value), biases[i],
+               sizeof biases[i]);
+        fill_normal(&rng, 1.0, EVENTS * 4, x);
+        OK(format_of("qonnx")->save(g, path, &err));
+        OK(pq_model_load(path, NULL, &again, &err));
+        due = run_graph(g, "integer", EVENTS, EVENTS, x);
+        y   = run_graph(again, "integer", EVENTS, EVENTS, x);
+        cr_expect_eq(due[1], biases[i][1]);
+        cr_expect_eq(largest_difference(y, due, EVENTS * 3), 0.0, "%zu: off by %g", i,
+                     largest_difference(y, due, EVENTS * 3));
+        pq_free(due);
+        pq_free(y);
+        pq_graph_free(&g);
+        pq_graph_free(&again);
+        (void)unlink(path);
+    }
+}
