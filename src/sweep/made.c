@@ -7,7 +7,7 @@
 #include "core/memory.h"
 #include "sweep/stamp.h"
 
-enum { NOTE_BYTES_MAX = 1024, PLAN_BYTES_MAX = 1 << 30 };
+enum { NOTE_BYTES_MAX = 1024 };
 
 /* The program by its stamp: another version may make other tables. */
 static void add_program(pq_hash *h)
@@ -21,33 +21,16 @@ static void add_program(pq_hash *h)
     pq_hash_text(h, text);
 }
 
-static pq_status add_plan(pq_hash *h, const char *dir, pq_err *err)
-{
-    char     *path  = pq_path_join(dir, "plan.json");
-    char     *bytes = NULL;
-    size_t    n     = 0;
-    pq_status st;
-
-    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(pq_file_read(path, PLAN_BYTES_MAX, &bytes, &n, err));
-    pq_hash_bytes(h, bytes, n);
-cleanup:
-    pq_free(path);
-    pq_free(bytes);
-    return st;
-}
-
-pq_status pq_made_hash(const pq_cells *cells, pq_shelf *shelf, char out[PQ_HASH_TEXT],
-                       pq_err *err)
+void pq_made_hash(const pq_cells *cells, const pq_text *plan, pq_shelf *shelf,
+                  char out[PQ_HASH_TEXT])
 {
     const size_t sizes   = cells->config->latency.batch.n;
     bool         settled = true;
     pq_hash      h;
-    pq_status    st;
 
     pq_hash_start(&h);
     add_program(&h);
-    PQ_TRY(add_plan(&h, cells->dir, err));
+    pq_hash_bytes(&h, plan->text, plan->length);
     for (size_t i = 0; i < cells->n; i++) {
         const pq_cell *cell = &cells->cells[i];
         settled             = pq_shelf_stamp(shelf, cell->eval, &h) && settled;
@@ -59,8 +42,6 @@ pq_status pq_made_hash(const pq_cells *cells, pq_shelf *shelf, char out[PQ_HASH_
     if (!settled) {
         out[0] = '\0';
     }
-cleanup:
-    return st;
 }
 
 static void add_file(pq_stamp *s, const char *dir, const char *name)

@@ -13,12 +13,12 @@
 #include "sweep/plan.h"
 
 /**
- * Hash of what the tables of a plan, which has been written, are made of.
- * @param[out] out  "" where a record or the plan has just been written and may change
- * again
+ * Hash of what the tables of a plan are made of.
+ * @param[in]  plan  as it stands in plan.json
+ * @param[out] out   "" where a record has just been written and may change again
  */
-pq_status pq_made_hash(const pq_cells *cells, pq_shelf *shelf, char out[PQ_HASH_TEXT],
-                       pq_err *err);
+void pq_made_hash(const pq_cells *cells, const pq_text *plan, pq_shelf *shelf,
+                  char out[PQ_HASH_TEXT]);
 
 /** Whether what lies in the folder was made of that and is as it was. */
 bool pq_made_is(const char *dir, const char *hash);

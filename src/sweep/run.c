@@ -130,7 +130,7 @@ static pq_status run_phases(sweep *s, unsigned phases, pq_sweep_summary *summary
 
     PQ_TRY(pq_sweep_check_signal(err)); /* while it was planned */
     if ((phases & PQ_PHASE_EVAL) != 0 && s->todo > 0) {
-        PQ_TRY(pq_claims_open(s->cells->dir, &s->claims, err));
+        PQ_TRY(pq_sweep_open_claims(s, err));
         PQ_TRY(pq_sweep_compute(s, err));
     }
     if ((phases & PQ_PHASE_LATENCY) != 0 && s->cells->config->latency.wanted &&
@@ -202,7 +202,7 @@ static pq_status end_run(sweep *s, bool whole, double start, pq_sweep_summary *d
     PQ_TRY(pq_results_lock(cells->dir, &lock, err));
     PQ_TRY(pq_plan_write(cells->dir, &s->plan, err));
     PQ_TRY(pq_sweep_open_shelf(s, err));
-    PQ_TRY(pq_made_hash(cells, s->shelf, done->made_of, err));
+    pq_made_hash(cells, &s->plan, s->shelf, done->made_of);
     done->made = pq_made_is(cells->dir, done->made_of);
     if (done->made && idle && s->options->only != NULL) {
         PQ_TRY(collect_selected(s, &results, &count, err));
@@ -267,7 +267,6 @@ static pq_status run_cells(const pq_config *config, const pq_sweep_options *opti
 
     PQ_TRY(pq_cells_plan(config, done->dir, &cells, err));
     PQ_TRY(write_plan(&s, err));
-    pq_sweep_tidy(cells.dir);
     (void)snprintf(done->note, sizeof done->note, "%s", cells.note);
     PQ_TRY(prepare(&s, err));
     ran = run_phases(&s, phases, done, err);

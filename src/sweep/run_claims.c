@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "store/record.h"
+#include "sweep/merge.h"
 #include "sweep/run_inside.h"
 
 seen_record pq_sweep_look(const sweep *s, const pq_cell *cell)
@@ -35,6 +36,15 @@ bool pq_sweep_ended_elsewhere(const sweep *s, const pq_cell *cell)
     whole = pq_record_read(s->cells->dir, cell->eval, &record, NULL) == PQ_OK;
     json_decref(record);
     return whole;
+}
+
+pq_status pq_sweep_open_claims(sweep *s, pq_err *err)
+{
+    if (s->claims != NULL) {
+        return PQ_OK;
+    }
+    pq_sweep_tidy(s->cells->dir);
+    return pq_claims_open(s->cells->dir, &s->claims, err);
 }
 
 /* Whether a cell makes the model after k stages, since nobody has yet. */

@@ -65,6 +65,10 @@ seen_record pq_sweep_look(const sweep *s, const pq_cell *cell);
 /** Opens the folder's records, if they are not. */
 pq_status pq_sweep_open_shelf(sweep *s, pq_err *err);
 
+/** Tidies the folder, whose disk may be full of what others left, and opens its claims,
+ * if they are not. */
+pq_status pq_sweep_open_claims(sweep *s, pq_err *err);
+
 /** Claims a cell and what it will make on its way; false where another worker has any of
  * it. */
 pq_status pq_sweep_claim(sweep *s, const pq_cell *cell, bool *taken, pq_err *err);

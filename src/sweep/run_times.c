@@ -72,9 +72,7 @@ static pq_status wait_for_turn(sweep *s, char key[PQ_HASH_TEXT], pq_err *err)
     (void)gethostname(host, sizeof host - 1);
     pq_text_add(&text, "latency on %s", host);
     PQ_TRY(pq_key_of(&text, key, err));
-    if (s->claims == NULL) {
-        PQ_TRY(pq_claims_open(s->cells->dir, &s->claims, err));
-    }
+    PQ_TRY(pq_sweep_open_claims(s, err));
     for (;;) {
         PQ_TRY(pq_claim_take(s->claims, key, &taken, err));
         if (taken) {
