@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/memory.h"
+#include "core/process.h"
 #include "core/text.h"
 #include "core/visible.h"
 
@@ -328,27 +328,6 @@ char *pq_path_join(const char *folder, const char *name)
     return pq_format("%s%s%s", folder, folder[n - 1] == '/' ? "" : "/", name);
 }
 
-/* Whether there is no such process, or one that has ended and was not waited for. */
-static bool is_gone(long pid)
-{
-    char        path[64], stat[256] = "";
-    const char *state;
-    FILE       *file;
-
-    if (kill((pid_t)pid, 0) != 0) {
-        return errno == ESRCH;
-    }
-    (void)snprintf(path, sizeof path, "/proc/%ld/stat", pid);
-    file = fopen(path, "re");
-    if (file != NULL) {
-        (void)fread(stat, 1, sizeof stat - 1, file);
-        (void)fclose(file);
-    }
-    state = strrchr(stat, ')'); /* behind the name, which may hold anything */
-    return state != NULL &&
-           (strncmp(state, ") Z", 3) == 0 || strncmp(state, ") X", 3) == 0);
-}
-
 /* Whether a name ends in ".tmp.<this host>.<a process that is gone>". */
 static bool is_orphan(const char *name, const char *host)
 {
@@ -364,7 +343,7 @@ static bool is_orphan(const char *name, const char *host)
         return false;
     }
     pid = strtol(mark + 6 + n, &end, 10);
-    return pid > 0 && *end == '\0' && is_gone(pid);
+    return pid > 0 && *end == '\0' && pq_process_gone(pid, 0);
 }
 
 void pq_folder_tidy(const char *path)

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "core/clock.h"
 #include "core/file.h"
 #include "core/memory.h"
+#include "core/process.h"
 #include "core/text.h"
 
 enum { NAME_BYTES = 200, TURNS_MAX = 1000 };
@@ -29,33 +29,6 @@ struct pq_claims {
     bool   useless;           /* no symbolic links here */
 };
 
-/* When a process was started, in ticks of its host; 0 where that is not known. */
-static unsigned long long start_of(long pid)
-{
-    char               path[64], line[1024] = "";
-    FILE              *file;
-    const char        *at;
-    unsigned long long start = 0;
-
-    (void)snprintf(path, sizeof path, "/proc/%ld/stat", pid);
-    file = pq_file_stream(path);
-    if (file == NULL) {
-        return 0;
-    }
-    if (fgets(line, sizeof line, file) == NULL) {
-        line[0] = '\0';
-    }
-    (void)fclose(file);
-    at = strrchr(line, ')'); /* behind the command: state is field 3, the start 22 */
-    for (int field = 2; at != NULL && field < 22; field++) {
-        at = strchr(at + 1, ' ');
-    }
-    if (at != NULL) {
-        start = strtoull(at, NULL, 10);
-    }
-    return start;
-}
-
 static void name_worker(pq_claims *c)
 {
     char        host[64] = "host";
@@ -66,7 +39,7 @@ static void name_worker(pq_claims *c)
     (void)snprintf(c->place, sizeof c->place, "%s.%llu.", host,
                    (unsigned long long)space.st_ino);
     (void)snprintf(c->me, sizeof c->me, "%.120s%ld.%llu", c->place, (long)getpid(),
-                   start_of((long)getpid()));
+                   pq_process_start((long)getpid()));
 }
 
 static void name_alive(const char *worker, char out[NAME_BYTES + 8])
@@ -134,16 +107,14 @@ static bool holder(const pq_claims *c, const char *name, char worker[NAME_BYTES]
     return n >= 0;
 }
 
-/* Whether a process of this host is gone: no other has its number, or one that was
- * started at another time. */
+/* "<pid>.<start>" of this host. */
 static bool process_gone(const char *process)
 {
     char                    *end  = NULL;
     const long               pid  = strtol(process, &end, 10);
     const unsigned long long then = *end == '.' ? strtoull(end + 1, NULL, 10) : 0;
 
-    return pid <= 0 || (kill((pid_t)pid, 0) != 0 && errno == ESRCH) ||
-           (then != 0 && start_of(pid) != then);
+    return pid <= 0 || pq_process_gone(pid, then);
 }
 
 /* Seconds by which a worker's file is older than this one's, by the file system's clock;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -84,6 +85,26 @@ Test(claim, of_a_worker_that_is_dead_is_taken_over_of_one_alive_not)
         cr_expect_eq(take(c, "k"), rows[i].taken, "row %zu", i);
         pq_claims_close(&c);
     }
+}
+
+/* A worker that was killed, and whose parent has not waited for it. */
+Test(claim, of_a_process_that_nobody_waited_for_is_taken_over)
+{
+    pq_claims *c = NULL;
+    siginfo_t  end;
+    pid_t      child;
+
+    enter();
+    child = fork();
+    if (child == 0) {
+        _exit(pq_claims_open(".", &c, NULL) == PQ_OK && take(c, "k") ? 0 : 1);
+    }
+    cr_assert_eq(waitid(P_PID, (id_t)child, &end, WEXITED | WNOWAIT), 0);
+    cr_assert_eq(end.si_status, 0);
+    cr_assert_eq(pq_claims_open(".", &c, NULL), PQ_OK);
+    cr_expect(take(c, "k"));
+    pq_claims_close(&c);
+    (void)waitid(P_PID, (id_t)child, &end, WEXITED);
 }
 
 Test(claim, of_the_last_turn_counts)
