@@ -5,7 +5,7 @@
 
 #include "cli/config.h"
 #include "core/memory.h"
-#include "store/record.h"
+#include "store/shelf.h"
 #include "sweep/plan.h"
 
 static const pq_option config_options[] = {
@@ -15,7 +15,7 @@ static const pq_option config_options[] = {
     {0},
 };
 
-static json_t *cell_json(const pq_cells *cells, const pq_cell *cell)
+static json_t *cell_json(const pq_cell *cell, bool done)
 {
     json_t *stages = json_array();
 
@@ -29,14 +29,14 @@ static json_t *cell_json(const pq_cells *cells, const pq_cell *cell)
     return json_pack("{s:I, s:s, s:s, s:I, s:o, s:s, s:b}", "order",
                      (json_int_t)cell->order, "pipeline", cell->pipeline->name, "label",
                      cell->variant->label, "repeat", (json_int_t)cell->repeat, "stages",
-                     stages, "eval", cell->eval, "done",
-                     pq_record_done(cells->dir, cell->eval));
+                     stages, "eval", cell->eval, "done", done);
 }
 
 static pq_status plan(const pq_args *args, int *exit_code, pq_err *err)
 {
     pq_config  *config = NULL;
     pq_cells    cells  = {0};
+    pq_shelf   *shelf  = NULL;
     json_t     *list   = json_array();
     const char *format;
     pq_status   st;
@@ -45,13 +45,15 @@ static pq_status plan(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_args_format(args, "table json", &format, err));
     PQ_TRY(pq_args_config(args, &config, err));
     PQ_TRY(pq_cells_plan(config, NULL, &cells, err));
+    PQ_TRY(pq_shelf_open(cells.dir, &shelf, err));
     for (size_t i = 0; i < cells.n; i++) {
+        const pq_cell *cell = &cells.cells[i];
+        const bool     done = pq_shelf_done(shelf, cell->eval);
         if (strcmp(format, "json") == 0) {
-            (void)json_array_append_new(list, cell_json(&cells, &cells.cells[i]));
+            (void)json_array_append_new(list, cell_json(cell, done));
         } else {
-            pq_say(stdout, "%3zu  %-32s %.12s  %s\n", i, cells.cells[i].variant->label,
-                   cells.cells[i].eval,
-                   pq_record_done(cells.dir, cells.cells[i].eval) ? "cached" : "new");
+            pq_say(stdout, "%3zu  %-32s %.12s  %s\n", i, cell->variant->label, cell->eval,
+                   done ? "cached" : "new");
         }
     }
     if (strcmp(format, "json") == 0) {
@@ -59,6 +61,7 @@ static pq_status plan(const pq_args *args, int *exit_code, pq_err *err)
     }
 cleanup:
     json_decref(list);
+    pq_shelf_close(&shelf);
     pq_cells_free(&cells);
     pq_config_free(&config);
     return st;
