@@ -74,19 +74,13 @@ static void print_files(const pq_jobs_file *files, size_t n)
 static pq_status write_files(const char *folder, const pq_jobs_file *files, size_t n,
                              pq_err *err)
 {
-    char     *path = NULL;
-    pq_status st   = PQ_OK;
+    pq_status st;
 
     PQ_TRY(pq_folder_make(folder, err));
     for (size_t i = 0; i < n; i++) {
-        pq_free(path);
-        path = pq_path_join(folder, files[i].name);
-        PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-        PQ_TRY(pq_file_write(path, files[i].text.text, files[i].text.length, err));
-        pq_say(stdout, "%s\n", path);
+        PQ_TRY(pq_say_file(folder, files[i].name, &files[i].text, err));
     }
 cleanup:
-    pq_free(path);
     return st;
 }
 

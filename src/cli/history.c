@@ -120,20 +120,6 @@ static void draw(const pq_history *h, pq_text *out)
     pq_text_add(out, "\n");
 }
 
-static pq_status write_text(const char *dir, const char *name, const pq_text *text,
-                            pq_err *err)
-{
-    char     *path = pq_path_join(dir, name);
-    pq_status st;
-
-    PQ_CHECK(path != NULL && !text->failed, PQ_ERR_NOMEM, "cannot allocate a text");
-    PQ_TRY(pq_file_write(path, text->text, text->length, err));
-    pq_say(stdout, "%s\n", path);
-cleanup:
-    pq_free(path);
-    return st;
-}
-
 /* Draws where gnuplot is there; the script stays in any case. */
 static pq_status run_gnuplot(const char *dir, pq_err *err)
 {
@@ -174,9 +160,9 @@ static pq_status write_all(const pq_history *h, const char *dir, pq_err *err)
     pq_history_otava(h, path, &otava);
     draw(h, &script);
     PQ_TRY(pq_folder_make(dir, err));
-    PQ_TRY(write_text(dir, "history.csv", &csv, err));
-    PQ_TRY(write_text(dir, "otava.yaml", &otava, err));
-    PQ_TRY(write_text(dir, "history.gp", &script, err));
+    PQ_TRY(pq_say_file(dir, "history.csv", &csv, err));
+    PQ_TRY(pq_say_file(dir, "otava.yaml", &otava, err));
+    PQ_TRY(pq_say_file(dir, "history.gp", &script, err));
     PQ_TRY(run_gnuplot(dir, err));
 cleanup:
     pq_free(path);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/file.h"
 #include "core/memory.h"
 #include "core/visible.h"
 
@@ -146,6 +147,20 @@ bool pq_say_json(const json_t *value)
     pq_say_raw(stdout, "\n");
     free(text);
     return true;
+}
+
+pq_status pq_say_file(const char *folder, const char *name, const pq_text *text,
+                      pq_err *err)
+{
+    char     *path = pq_path_join(folder, name);
+    pq_status st;
+
+    PQ_CHECK(path != NULL && !text->failed, PQ_ERR_NOMEM, "cannot allocate a text");
+    PQ_TRY(pq_file_write(path, text->text, text->length, err));
+    pq_say(stdout, "%s\n", path);
+cleanup:
+    pq_free(path);
+    return st;
 }
 
 void pq_say_raw(FILE *to, const char *text)

@@ -11,6 +11,9 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "core/err.h"
+#include "core/text.h"
+
 /** fprintf whose texts (%s) are shown, and whose line feeds stand in the format alone. */
 void pq_say(FILE *to, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -20,6 +23,12 @@ void pq_say_lines(FILE *to, const char *text);
 /** A JSON value, indented, with a line feed: valid JSON, hidden characters as \uXXXX.
  * @return false when it is NULL or memory ran out. */
 bool pq_say_json(const json_t *value);
+
+/** Writes a file of a folder, and says its path.
+ * @retval PQ_ERR_NOMEM  Or the text is not whole.
+ * @retval others        As pq_file_write. */
+pq_status pq_say_file(const char *folder, const char *name, const pq_text *text,
+                      pq_err *err);
 
 /** Our own sequences, for colours and progress: nothing of a file may be in it. */
 void pq_say_raw(FILE *to, const char *text);
