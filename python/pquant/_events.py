@@ -25,6 +25,7 @@ class Data:
         """splits: [(name, x [n, …], y [n] or None, weight [n] or None), …]; arrays are borrowed, not copied."""
         c, keep = ffi.new("pquant_events[]", len(splits)), []
         for i, (name, x, y, weight) in enumerate(splits):
+            x, y, weight = (as_numpy(a) if a is not None else None for a in (x, y, weight))
             keep += [ffi.new("char[]", name.encode()), x, y, weight]
             c[i].name = keep[-4]
             describe_array(x, c[i].x)

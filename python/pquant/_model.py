@@ -14,13 +14,19 @@ _CHUNK = 1 << 18
 
 
 def as_numpy(array) -> Any:
-    """A NumPy view of any array: of torch and JAX without a copy where they are on the CPU."""
+    """A NumPy view of any array: of torch and JAX without a copy where they are on the CPU.
+
+    Copied are what the library would misread: another order of bytes, and one item that is repeated along every axis,
+    whose strides of 0 say "row-major" there.
+    """
     import numpy as np
-    if isinstance(array, np.ndarray):
-        return array
     if hasattr(array, "detach"):
-        return array.detach().cpu().numpy()
-    return np.asarray(array)
+        array = array.detach().cpu()
+        array = (array.float() if str(array.dtype) == "torch.bfloat16" else array).numpy()
+    array = np.asarray(array)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array.copy(order="C") if array.size > 1 and not any(array.strides) else array
 
 
 def describe_array(array, c) -> None:

@@ -197,3 +197,18 @@ def test_no_copy_of_arrays_that_lie_right():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     model.predict(x)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < (x.nbytes >> 10) / 4
+
+
+def test_arrays_of_any_strides_and_order_of_bytes_are_read_as_numpy_reads_them(tagger, rng):
+    x = rng.normal(size=(3000, 16)).astype(np.float32)
+    due = tagger.predict(x)
+    assert np.array_equal(tagger.predict(x.astype(">f4")), due)
+    assert np.array_equal(tagger.predict(np.broadcast_to(np.float32(0.5), (3000, 16))), tagger.predict(np.full((3000, 16), 0.5, "f")))
+    assert np.array_equal(tagger.predict(np.broadcast_to(x[:1], (9, 16))), np.repeat(due[:1], 9, 0))
+    y = due.argmax(1)
+    assert pquant.evaluate(tagger, (x, y.astype(">i4"))) == pquant.evaluate(tagger, (x.astype(">f8"), y))
+    assert pquant.evaluate(tagger, (x, np.broadcast_to(np.int64(2), 3000))) == np.float32((y == 2).mean())
+    kernel = np.broadcast_to(2.0, (2, 3))
+    net = pquant.Model.build([{"kind": "input", "name": "x", "shape": (3,)},
+                              {"kind": "dense", "name": "fc", "weights": {"kernel": kernel, "bias": np.zeros(2)}}])
+    assert np.array_equal(net.weight("fc", "kernel"), kernel)
