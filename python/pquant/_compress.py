@@ -19,7 +19,7 @@ def apply(source: Converted, stages: list[Stage], *, data=None, validation=None,
         return source.model
     events = None
     if data is not None:
-        events = data_of(data, source.model, source.channels_first, validation=validation, classes=classes)
+        events = data_of(data, source.model, source.order, validation=validation, classes=classes)
     options = Options(seed=seed, threads=threads, calib=events, train=events, calib_events=calib_events,
                       teacher=teacher, progress=progress, changed=changed)
     keep = [ffi.new("char[]", t.encode()) for t in texts]

@@ -49,7 +49,7 @@ def evaluate_model(model: Any, loader: Any, *, engine: str | None = None, thread
     loader: a loader, (x, y), or "file.h5:split"; classes: names of the outputs where neither model nor file has any.
     """
     source = _source(model, loader, input_shape)
-    data = data_of(loader, source.model, source.channels_first, name="test", classes=classes)
+    data = data_of(loader, source.model, source.order, name="test", classes=classes)
     return _evaluate(source, data, lambda o: lib.pquant_evaluate_with(source.model.c, data.c, o.c), engine, threads,
                      progress)
 
@@ -79,7 +79,7 @@ def _flavours(source: Converted, data, classes):
 def btag(source: Converted, loader: Any, *, f_c: float = 0.018, classes=None, engine=None, threads: int = 0) -> Metrics:
     """b efficiency at mistag rates of 10, 1 and 0.1 % of light and c."""
     names = _flavours(source, loader, classes)
-    data = data_of(loader, source.model, source.channels_first, name="test", classes=names)
+    data = data_of(loader, source.model, source.order, name="test", classes=names)
     own = source.model
     if names is not None and own.classes != names:
         own = own.with_weights({})

@@ -72,13 +72,13 @@ def _labels(y):
         y.astype(np.int64)
 
 
-def _values(x, channels_first: bool):
+def _values(x, order):
     import numpy as np
     x = as_numpy(x)
     if x.dtype.name not in ("float32", "float64") and x.dtype.kind in "fb":
         x = x.astype(np.float32)
     x = x.reshape(-1, 1) if x.ndim == 1 else x
-    return np.moveaxis(x, 1, -1) if channels_first and x.ndim == 4 else x
+    return x.transpose(0, *order) if order is not None and x.ndim == len(order) + 1 else x
 
 
 def batches(events):
@@ -130,7 +130,7 @@ def _class_names(model: Model | None, classes):
     return [str(i) for i in range(max(width, 2))]
 
 
-def data_of(events, model: Model | None = None, channels_first: bool = False, name: str = "train", validation=None,
+def data_of(events, model: Model | None = None, order=None, name: str = "train", validation=None,
             classes=None) -> Data:
     """Data of anything that holds events; what is no file is borrowed, or gathered from its batches."""
     if isinstance(events, Data):
@@ -141,8 +141,9 @@ def data_of(events, model: Model | None = None, channels_first: bool = False, na
     for split, source in ((name, events), ("val", validation)):
         if source is None:
             continue
-        x, y, weight = arrays_of(source if not isinstance(source, (str, os.PathLike)) else Data.open(source))
-        splits.append((split, _values(x, channels_first), y, weight))
+        source = source if not isinstance(source, (str, os.PathLike)) else Data.open(source)
+        x, y, weight = arrays_of(source)
+        splits.append((split, _values(x, order if not isinstance(source, Data) else None), y, weight))
     return Data.of_arrays(splits, _class_names(model, classes))
 
 

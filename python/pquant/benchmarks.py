@@ -67,7 +67,7 @@ def benchmark_compression(model: Any = None, dataset: Any = "CIFAR10",
             own = {k: v for k, v in parameters.items() if _takes(name, k)} or dict(_DEFAULTS.get(name, {}))
             stages = plan(name, own.pop("rank", None), own.pop("target_sparsity", None), own)
             small = convert(apply(source, stages if train is not None else without_events(stages), data=train))
-            small.channels_first = source.channels_first
+            small.order = source.order
         wanted = list(metrics)
         numbers = evaluate_model(small, test) if set(wanted) - {"inference_time", "model_size"} else {}
         latency = measure_latency(small) if "inference_time" in wanted else None

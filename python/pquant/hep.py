@@ -30,7 +30,7 @@ class HEPModelCompression:
         stages = [Stage("svd", low), Stage("finetune", {"epochs": epochs, "preserve_rare_classes": preserve_rare_classes}),
                   Stage("quantize", {"bits": bits})]
         small = convert(apply(source, stages, data=train_loader, seed=seed, classes=classes))
-        small.channels_first = source.channels_first
+        small.order = source.order
         results = {"original": evaluate_model(source, val_loader, classes=classes),
                    "compressed": evaluate_model(small, val_loader, classes=classes),
                    "compression_ratio": source.model.stored_bytes / small.model.stored_bytes,

@@ -46,6 +46,17 @@ def images():
     return module, module.init(jax.random.key(0), IMAGES)
 
 
+def sets(p, x):
+    return jax.nn.relu(x @ p["w1"]).mean(1) @ p["w2"]
+
+
+def test_means_over_the_members_of_a_set():
+    x = np.random.default_rng(3).normal(size=(40, 6, 16)).astype(np.float32)
+    p = parameters()
+    once, q = pquant.compress_model((sets, p), "prune", target_sparsity=0.0, input_shape=(6, 16))
+    np.testing.assert_allclose(once(q, x), sets(p, x), atol=TOLERANCE)
+
+
 def test_nnx_linen_and_functions_in():
     module = Tagger(nnx.Rngs(0))
     module.eval()

@@ -38,6 +38,10 @@ for method, more in [("low_rank", {"rank": 8}), ("tucker", {"rank": 4}), ("cp", 
 small.compile("sgd", "sparse_categorical_crossentropy")
 small.fit(x[:64], y[:64], epochs=1, verbose=0)
 convert(small).model.predict(x)
+members = keras.Input((6, 8))
+h = layers.GlobalAveragePooling1D()(layers.Dense(5, activation="relu")(members))
+sets, x = keras.Model(members, layers.Dense(3)(h)), np.random.default_rng(1).normal(size=(50, 6, 8)).astype("f")
+np.testing.assert_allclose(numpy(pquant.compress_model(sets, "prune", target_sparsity=0.0)(x)), numpy(sets(x)), atol=1e-5)
 for wrong, text in [(keras.Sequential([keras.Input((8, 4)), layers.LSTM(4)]), "LSTM"), (keras.Sequential([layers.Dense(3)]), "not built")]:
     try:
         convert(wrong)

@@ -8,6 +8,7 @@ import torch
 from conftest import JETS
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 import pquant
 from pquant.frameworks import convert
@@ -193,3 +194,83 @@ def test_a_module_keeps_its_mode_and_weights():
         warnings.simplefilter("error", pquant.Warned)
         pquant.compress_model(net, "low_rank", rank=4, input_shape=shape)
     assert net.training and all(torch.equal(v, net.state_dict()[k]) for k, v in before.items())
+
+
+class Permuted(nn.Module):
+    """Images with channels last, turned in the module, and back."""
+
+    def __init__(self):
+        super().__init__()
+        self.c = nn.Conv2d(6, 6, 3, padding=1)
+
+    def forward(self, x):
+        return self.c(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class Sequences(nn.Module):
+    def __init__(self, turns=False):
+        super().__init__()
+        self.turns, self.c, self.f = turns, nn.Conv1d(6, 8, 3, padding=1), nn.Linear(48, 3)
+
+    def forward(self, x):
+        return self.f(torch.relu(self.c(x.permute(0, 2, 1) if self.turns else x)).flatten(1))
+
+
+class Sets(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.b(torch.relu(self.a(x)).mean(1))
+
+
+class InPlace(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        h = self.a(x.float())
+        y = F.relu_(h)
+        return self.b(h + y)
+
+
+def pruned_by_torch():
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    prune.l1_unstructured(net[0], "weight", 0.5)
+    return net
+
+
+AXES = {"conv1d": (Sequences, (6, 6)), "conv1d, turned": (lambda: Sequences(True), (6, 6)), "permuted": (Permuted, (6, 6, 6)),
+        "flattened at once": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), (1, 6, 6)), "sets": (Sets, (6, 6)),
+        "in place": (InPlace, (6,)), "pruned by torch": (pruned_by_torch, (6,)),
+        "double": (lambda: Sequences().double(), (6, 6))}
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_axes_of_inputs_and_outputs_are_those_of_the_module(name):
+    torch.manual_seed(4)
+    build, shape = AXES[name]
+    net = build().eval()
+    x = torch.randn(50, *shape).to(next(net.parameters()).dtype)
+    once = pquant.compress_model(net, "prune", target_sparsity=0.0, input_shape=shape)
+    twice = pquant.compress_model(once, "prune", target_sparsity=0.0, input_shape=shape)
+    with torch.no_grad():
+        due = net(x)
+        for got in (once(x), twice(x)):
+            assert got.dtype == due.dtype
+            np.testing.assert_allclose(got.numpy(), due.numpy(), atol=TOLERANCE)
+    if due.ndim == 2:
+        assert pquant.evaluate(net, (x, due.argmax(1))) == pquant.evaluate(once, (x, due.argmax(1))) == 1.0
+
+
+class Counts(nn.Module):
+    def forward(self, x):
+        return torch.relu(x.int().float())
+
+
+def test_casts_and_recurrences_that_are_not_read_are_named():
+    for net, shape, operator in ((Counts(), (4,), "int32"), (nn.LSTM(4, 8, batch_first=True), (5, 4), "lstm")):
+        with pytest.raises(pquant.UnsupportedError, match=operator):
+            pquant.compress_model(net, "prune", target_sparsity=0.5, input_shape=shape)

@@ -9,10 +9,12 @@ from .._model import Model
 
 
 class Converted:
-    """A model in pquant's form, and what makes models of the caller's framework of others like it."""
+    """A model in pquant's form, and what makes models of the caller's framework of others like it.
 
-    def __init__(self, model: Model, back: Callable[[Model], Any], channels_first: bool = False):
-        self.model, self.back, self.channels_first = model, back, channels_first
+    order: which axes of the caller's events [n, …] those of the model's input are; None: the same ones."""
+
+    def __init__(self, model: Model, back: Callable[[Model], Any], order: tuple[int, ...] | None = None):
+        self.model, self.back, self.order = model, back, order
 
 
 def _is(name: str, cls: str, obj) -> bool:
@@ -30,16 +32,18 @@ def _needs_shape(what: str):
 def _torch(module, shape) -> Converted:
     from . import torch_out
     if isinstance(module, torch_out.Network):
-        model = module.pquant
+        model, layout = module.pquant, module.layout
     else:
         from . import torch_in
         shape = shape or torch_in.guess_shape(module)
         if shape is None:
             raise _needs_shape("the module")
-        model = torch_in.to_model(module, tuple(shape))
-    training = next(module.parameters(), None)
-    device = training.device if training is not None else "cpu"
-    return Converted(model, lambda m: torch_out.from_model(m).to(device), True)
+        model, layout = torch_in.to_model(module, tuple(shape))
+    first = next(module.parameters(), None)
+    like = {"device": first.device} if first is not None else {}
+    if first is not None and first.dtype.is_floating_point and first.dtype.itemsize == 8:
+        like["dtype"] = first.dtype
+    return Converted(model, lambda m: torch_out.from_model(m, layout).to(**like), layout[0])
 
 
 def _keras(network) -> Converted:

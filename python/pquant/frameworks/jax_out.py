@@ -88,7 +88,7 @@ def _apply(node: Node, w: dict, args: list):
         "pad": lambda: jnp.pad(x, ((0, 0), (a["top"], a["bottom"]), (a["left"], a["right"]), (a["before"], a["after"])),
                                constant_values=a["value"]) if x.ndim == 4 else
                jnp.pad(x, ((0, 0),) * (x.ndim - 1) + ((a["before"], a["after"]),), constant_values=a["value"]),
-        "global_avg_pool": lambda: x.mean((1, 2)), "global_max_pool": lambda: x.max((1, 2)),
+        "global_avg_pool": lambda: x.mean(tuple(range(1, x.ndim - 1))), "global_max_pool": lambda: x.max(tuple(range(1, x.ndim - 1))),
         "masked_pool": lambda: _masked(node, args), "batch_norm": lambda: _norm(node, w, x),
         "max_pool": lambda: _pool(node, x), "avg_pool": lambda: _pool(node, x),
         "dense": lambda: _dense(node, w, x, w["kernel"]), "conv2d": lambda: _conv(node, w, x, w["kernel"]),

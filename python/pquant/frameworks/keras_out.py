@@ -177,8 +177,9 @@ def _ordinary(node: Node, shape, name: str):
         "sigmoid": lambda: layers.Activation("sigmoid", name=name), "tanh": lambda: layers.Activation("tanh", name=name),
         "softmax": lambda: layers.Softmax(name=name), "dropout": lambda: layers.Dropout(a["rate"], name=name),
         "flatten": lambda: layers.Flatten(name=name), "reshape": lambda: layers.Reshape(node.shape, name=name),
-        "global_avg_pool": lambda: layers.GlobalAveragePooling2D(name=name),
-        "global_max_pool": lambda: layers.GlobalMaxPooling2D(name=name), "add": lambda: layers.Add(name=name),
+        "global_avg_pool": lambda: (layers.GlobalAveragePooling2D if len(shape) == 3 else layers.GlobalAveragePooling1D)(name=name),
+        "global_max_pool": lambda: (layers.GlobalMaxPooling2D if len(shape) == 3 else layers.GlobalMaxPooling1D)(name=name),
+        "add": lambda: layers.Add(name=name),
         "multiply": lambda: layers.Multiply(name=name),
         "concat": lambda: layers.Concatenate(a["axis"] + 1 if a["axis"] >= 0 else a["axis"], name=name),
     }

@@ -61,6 +61,7 @@ class Graph:
 
     def __init__(self, producer: str):
         self.producer, self.parts, self.inputs, self.taken = producer, [], [], set()
+        self.steps: list[tuple] = []  # operator, the first value it reads, attributes, its output
 
     def _unique(self, name: str) -> str:
         name = name or "layer"
@@ -93,6 +94,7 @@ class Graph:
         node = (b"".join(_bytes(1, i) for i in names) + _bytes(2, name) + _bytes(3, name) + _bytes(4, op) +
                 b"".join(_attribute(k, v) for k, v in attributes.items()))
         self.parts.append(_bytes(1, node))
+        self.steps.append((op, next((i.name for i in inputs if isinstance(i, Value)), ""), attributes, name))
         return Value(name, shape)
 
     def finish(self, output: Value) -> bytes:

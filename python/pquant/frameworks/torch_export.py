@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from .onnx import Value
 from .place import refuse
-from .torch_in import _array
+from .torch_in import BATCH, _array
 
 
 def _rules():
@@ -114,7 +114,8 @@ def trace(module, importer, event_shape):
     import torch
     training = {m: m.training for m in module.modules()}
     parameter = next(module.parameters(), None)
-    example = torch.zeros((2, *event_shape), device=parameter.device if parameter is not None else "cpu")
+    example = torch.zeros((BATCH, *event_shape), device=parameter.device if parameter is not None else "cpu",
+                          dtype=parameter.dtype if parameter is not None and parameter.is_floating_point() else None)
     try:
         module.eval()
         program = torch.export.export(module, (example,), strict=False)
@@ -140,7 +141,13 @@ def trace(module, importer, event_shape):
             return values[outputs[0]]
         elif node.op == "call_function":
             values[node] = _node(node, importer, rules, values)
+            if _name(node).endswith("_") and isinstance(node.args[0], torch.fx.Node):  # in place
+                values[node.args[0]] = values[node]
     raise refuse("output", why="the module gives nothing")
+
+
+def _name(node) -> str:
+    return getattr(node.target, "__name__", str(node.target)).split(".")[0]
 
 
 def _node(node, importer, rules, values):
@@ -150,8 +157,10 @@ def _node(node, importer, rules, values):
     path = [entry[0] for entry in stack.values() if entry[0]]
     importer.layer = path[-1] if path else ""
     importer.trace = node.meta.get("stack_trace")
-    name = getattr(node.target, "__name__", str(node.target)).split(".")[0]
+    name = _name(node)
     args = _ordered(node, fetch)
+    if name == "_assert_tensor_metadata":
+        return None
     if name == "getitem":
         return args[0][args[1]]
     if name in ("chunk", "split", "split_with_sizes", "sym_size"):
@@ -159,9 +168,11 @@ def _node(node, importer, rules, values):
     shape = getattr(node.meta.get("val"), "shape", ())
     flat = [v for a in args for v in (a if isinstance(a, (list, tuple)) else [a])]
     if not any(isinstance(v, Value) for v in flat):
-        return _constant(node, args)
+        return _constant(node, fetch)
     if name not in rules:
         raise importer.refuse(name)
+    if name in ("to", "_to_copy", "type_as") and not node.meta["val"].is_floating_point():
+        raise importer.refuse(name, f"it makes {str(node.meta['val'].dtype).removeprefix('torch.')} of activations")
     return rules[name](importer, args, tuple(int(d) for d in shape))
 
 
@@ -188,11 +199,15 @@ def _pieces(node, args, importer, rules):
     return out
 
 
-def _constant(node, args):
+def _constant(node, fetch):
     """What does not depend on the input is computed by torch."""
     import numpy as np
     import torch
-    tensors = [torch.from_numpy(np.array(a)) if isinstance(a, np.ndarray) else a for a in args]
-    keywords = {k: v for k, v in node.kwargs.items() if not isinstance(v, torch.fx.Node)} if not tensors else {}
-    made = node.target(*tensors, **keywords)
+
+    def tensors(value):
+        if isinstance(value, (list, tuple)):
+            return type(value)(tensors(v) for v in value)
+        return torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+
+    made = node.target(*tensors(tuple(fetch(node.args))), **{k: tensors(fetch(v)) for k, v in node.kwargs.items()})
     return _array(made) if isinstance(made, torch.Tensor) else made

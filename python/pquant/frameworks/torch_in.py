@@ -1,7 +1,7 @@
 """torch.nn.Module to a pquant model: through torch.export, or layer by layer where it is a plain nn.Sequential."""
 from __future__ import annotations
 
-from .._model import Model
+from .._model import Model, as_numpy
 from .onnx import Graph, Value
 from .place import refuse
 
@@ -11,13 +11,41 @@ def _pair(value, n=2):
     return [int(v) for v in (value * n if len(value) == 1 else value)]
 
 
+#: events of the batch that is traced
+BATCH = 2
+#: operators that read [n, channels, …], and those whose output has the axes of their input
+_IMAGE = {"Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "BatchNormalization"}
+_SAME = {"Relu", "LeakyRelu", "Elu", "Gelu", "Sigmoid", "Tanh", "Softmax", "Clip", "Add", "Mul", "Sub", "Div", "HardSigmoid",
+         "HardSwish"}
+
+
 class Importer:
     """Operators of ATen by their names, onto ONNX's. Values that do not depend on the input are NumPy arrays."""
 
     def __init__(self, event_shape):
         self.graph = Graph("pytorch")
         self.input = self.graph.input("input", event_shape)
+        self.input.shape = (BATCH, *event_shape)
         self.layer, self.trace = "", None
+
+    def layout(self, output) -> tuple:
+        """Which axes of the module's input the axes of pquant's are, and whether its output has pquant's order: as the
+        reader of ONNX settles it, where the first operator of images is met (formats/onnx.c)."""
+        n = len(self.input.shape)
+        order, tracks, made = None, {self.input.name: tuple(range(n))}, {}
+        for op, read, attributes, name in self.graph.steps:
+            for known in (tracks, made):
+                if read in known and op == "Transpose":
+                    known[name] = tuple(known[read][p] for p in attributes["perm"])
+                elif read in known and op in _SAME:
+                    known[name] = known[read]
+            if op in _IMAGE:
+                made[name] = tuple(range(n))
+                if order is None and read in tracks and (n == 4 or read == self.input.name):
+                    order = (*tracks[read][2:], tracks[read][1])
+        if order is None:
+            order = (2, 3, 1) if n == 4 else tuple(range(1, n))
+        return order, made.get(output.name) == (0, 2, 3, 1)
 
     def emit(self, op, inputs, shape, **attributes) -> Value:
         name = self.layer if op in ("Gemm", "Conv", "MatMul", "BatchNormalization") else f"{self.layer}.{op.lower()}".lstrip(".")
@@ -113,7 +141,7 @@ class Importer:
 
 def _array(tensor):
     import numpy as np
-    return np.ascontiguousarray(tensor.detach().cpu().numpy())
+    return np.ascontiguousarray(as_numpy(tensor))
 
 
 def _none_or(tensor):
@@ -185,8 +213,9 @@ def guess_shape(module):
     return None
 
 
-def to_model(module, event_shape) -> Model:
-    """A model of the module in evaluation mode. event_shape: of one event, images (channels, height, width)."""
+def to_model(module, event_shape) -> tuple[Model, tuple]:
+    """A model of the module in evaluation mode, and its layout(). event_shape: of one event, images (channels, height,
+    width)."""
     importer = Importer(event_shape)
     output = _plain(module, importer)
     if output is None:
@@ -195,4 +224,4 @@ def to_model(module, event_shape) -> Model:
         output = trace(module, importer, event_shape)
     if output is importer.input:
         raise refuse("identity", why="the network has no layer")
-    return Model.from_bytes(importer.graph.finish(output))
+    return Model.from_bytes(importer.graph.finish(output)), importer.layout(output)

@@ -78,7 +78,7 @@ class Cores(nn.Module):
 
 
 #: kinds of images, whose values are held as [channels, height, width]
-_IMAGE = {"conv2d", "tt_conv2d", "max_pool", "avg_pool", "batch_norm", "global_avg_pool", "global_max_pool", "subsample"}
+_IMAGE = {"conv2d", "tt_conv2d", "max_pool", "avg_pool", "batch_norm", "subsample"}
 _ANY = {"relu", "leaky_relu", "elu", "gelu", "sigmoid", "tanh", "clip", "scale", "dropout", "add", "multiply"}
 
 
@@ -170,9 +170,11 @@ class Network(nn.Module):
     mode computes in double between the grids, so that values round as those of pquant's own engines do.
     """
 
-    def __init__(self, model: Model):
+    def __init__(self, model: Model, layout: tuple | None = None):
+        """layout: which axes of the inputs those of pquant's are, and whether the output has pquant's order."""
         super().__init__()
         self._source = model
+        self.layout = layout or ((2, 3, 1) if len(model.input_shape) == 3 else tuple(range(1, len(model.input_shape) + 1)), False)
         self._nodes, self._output = nodes_of(model)
         shapes = {n.name: n.shape for n in self._nodes}
         for node in self._nodes:
@@ -209,19 +211,26 @@ class Network(nn.Module):
         values, given = {}, iter(inputs)
         for node in self._nodes:
             if node.kind == "input":
-                values[node.name] = {"image" if len(node.shape) == 3 else "ours": next(given)}
+                values[node.name] = self._given(next(given))
             else:
                 values[node.name] = self._run(node, [values[i] for i in node.inputs])
             if node.quant is not None:
                 values[node.name] = self._quantize(node, values[node.name])
-        return _take(values[self._output], "image" if "image" in values[self._output] else "ours").to(dtype)
+        out = values[self._output]
+        return _take(out, "image" if "image" in out and not self.layout[1] else "ours").to(dtype)
+
+    def _given(self, x):
+        order = self.layout[0]
+        if order == (2, 3, 1):
+            return {"image": x}
+        return {"ours": x.permute(0, *order) if x.dim() == len(order) + 1 else x}
 
     def _quantize(self, node, value):
         x = _take(value, "ours")
         return {"ours": getattr(self, node.identifier + "_quantizer")(x)}
 
     def _run(self, node, inputs):
-        image = len(node.shape) == 3 and node.kind in _IMAGE or node.kind.startswith("global_")
+        image = len(node.shape) == 3 and node.kind in _IMAGE
         image = image or (node.kind in _ANY and all("image" in i for i in inputs))
         args = [_take(i, "image" if image else "ours") for i in inputs]
         layer = getattr(self, node.identifier, None)
@@ -282,10 +291,11 @@ _FUNCTIONS = {
     "scale": lambda n, a: a[0] * n.attributes["factor"], "pad": _pad,
     "slice": lambda n, a: a[0][..., n.attributes["from"]:n.attributes["to"]],
     "subsample": lambda n, a: a[0][:, :, ::n.attributes["stride_h"], ::n.attributes["stride_w"]],
-    "global_avg_pool": lambda n, a: a[0].mean((2, 3)), "global_max_pool": lambda n, a: a[0].amax((2, 3)),
+    "global_avg_pool": lambda n, a: a[0].mean(tuple(range(1, a[0].dim() - 1))),
+    "global_max_pool": lambda n, a: a[0].amax(tuple(range(1, a[0].dim() - 1))),
     "masked_pool": _masked,
 }
 
 
-def from_model(model: Model) -> Network:
-    return Network(model).eval()
+def from_model(model: Model, layout: tuple | None = None) -> Network:
+    return Network(model, layout).eval()
