@@ -13,6 +13,7 @@ static pq_status give_tensor(pq_onnx_import *im, pq_tensor **t, pq_err *err)
     return pq_onnx_give(im, 0, &v, err);
 }
 
+/* False of what is no constant. */
 static bool is_whole(const pq_onnx_import *im, size_t k)
 {
     const pq_onnx_value *v = &im->values[im->node->in[k]];
@@ -20,7 +21,7 @@ static bool is_whole(const pq_onnx_import *im, size_t k)
     return v->raw != NULL
                ? v->raw->type != PQ_ONNX_FLOAT && v->raw->type != PQ_ONNX_DOUBLE &&
                      v->raw->type != PQ_ONNX_FLOAT16 && v->raw->type != PQ_ONNX_BFLOAT16
-               : v->folded->dtype == PQ_DTYPE_I64;
+               : v->folded != NULL && v->folded->dtype == PQ_DTYPE_I64;
 }
 
 static pq_status take(const pq_onnx_import *im, size_t k, pq_tensor **out, pq_err *err)

@@ -294,6 +294,11 @@ Test(onnx, what_is_not_read_is_named)
     end_node();
     plain_node("Add", "x c", "y");
     expect(refusal(17, flat8, 2), "input '' (1) is not a constant");
+
+    put_raw("w", 1, PQ_SHAPE(8), w, 8 * sizeof *w);
+    plain_node("Add", "w -", "c");
+    plain_node("Add", "x c", "y");
+    expect(refusal(17, flat8, 2), "input '' (1) is not a constant");
 }
 
 /* Constants in nodes, whose arrays have names that nothing else has: exporters write
