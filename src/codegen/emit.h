@@ -8,6 +8,7 @@
 
 #include "codegen/codegen.h"
 #include "core/text.h"
+#include "layers/window.h"
 
 /** Floats of a vector in the generated code. */
 enum { PQ_LANES = 16 };
@@ -81,6 +82,10 @@ void pq_emit_functions(pq_emitter *e, const pq_emit_step *s, size_t from, const 
 /** Appends a loop that applies them to n values at `place`, where there are any. */
 void pq_emit_functions_over(pq_emitter *e, const pq_emit_step *s, size_t from,
                             const char *place, size_t n);
+
+/** Opens the loops over the positions p, q of a pool's window and its channels c, with
+ * the rows r0 .. r1 - 1 and columns c0 .. c1 - 1 that lie in the image. */
+void pq_emit_windows(pq_emitter *e, const pq_window *w);
 
 /** What a kind appends for a step whose node is of it. */
 typedef pq_status (*pq_emit_kind)(pq_emitter *e, const pq_emit_step *s, pq_err *err);

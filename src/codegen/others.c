@@ -68,6 +68,22 @@ pq_status pq_emit_softmax(pq_emitter *e, const pq_emit_step *s, pq_err *err)
     return PQ_OK;
 }
 
+void pq_emit_windows(pq_emitter *e, const pq_window *w)
+{
+    pq_text_add(
+        &e->body,
+        "    for (int p = 0; p < %zu; p++) {\n"
+        "        const int top = p * %zu - %zu, low = top + %zu;\n"
+        "        const int r0 = top < 0 ? 0 : top, r1 = low > %zu ? %zu : low;\n"
+        "        for (int q = 0; q < %zu; q++) {\n"
+        "            const int left = q * %zu - %zu, right = left + %zu;\n"
+        "            const int c0 = left < 0 ? 0 : left, c1 = right > %zu ? %zu : "
+        "right;\n"
+        "            for (int c = 0; c < %zu; c++) {\n",
+        w->out_h, w->stride_h, w->pad_top, w->kernel_h, w->in_h, w->in_h, w->out_w,
+        w->stride_w, w->pad_left, w->kernel_w, w->in_w, w->in_w, w->channels);
+}
+
 /* Mean and maximum under a window: padding is neither a value of a maximum nor, without
  * count_padding, of a mean. */
 pq_status pq_emit_pool(pq_emitter *e, const pq_emit_step *s, pq_err *err)
@@ -79,16 +95,9 @@ pq_status pq_emit_pool(pq_emitter *e, const pq_emit_step *s, pq_err *err)
     pq_status             st;
 
     PQ_TRY(pq_pool_window(node->layer, &e->graph->nodes[node->inputs[0]].shape, &w, err));
+    pq_emit_windows(e, &w);
     pq_text_add(
         &e->body,
-        "    for (int p = 0; p < %zu; p++) {\n"
-        "        const int top = p * %zu - %zu, low = top + %zu;\n"
-        "        const int r0 = top < 0 ? 0 : top, r1 = low > %zu ? %zu : low;\n"
-        "        for (int q = 0; q < %zu; q++) {\n"
-        "            const int left = q * %zu - %zu, right = left + %zu;\n"
-        "            const int c0 = left < 0 ? 0 : left, c1 = right > %zu ? %zu : "
-        "right;\n"
-        "            for (int c = 0; c < %zu; c++) {\n"
         "                float v = %s;\n"
         "                for (int r = r0; r < r1; r++) {\n"
         "                    for (int k = c0; k < c1; k++) {\n"
@@ -96,9 +105,8 @@ pq_status pq_emit_pool(pq_emitter *e, const pq_emit_step *s, pq_err *err)
         "                        %s\n"
         "                    }\n"
         "                }\n",
-        w.out_h, w.stride_h, w.pad_top, w.kernel_h, w.in_h, w.in_h, w.out_w, w.stride_w,
-        w.pad_left, w.kernel_w, w.in_w, w.in_w, w.channels, max ? "-HUGE_VALF" : "0.0f",
-        pq_emit_input(e, s, 0), w.in_w, w.channels, max ? larger : "v += one;");
+        max ? "-HUGE_VALF" : "0.0f", pq_emit_input(e, s, 0), w.in_w, w.channels,
+        max ? larger : "v += one;");
     if (!max && p->count_padding) {
         pq_text_add(&e->body, "                v /= %zu.0f;\n", w.kernel_h * w.kernel_w);
     } else if (!max) {

@@ -41,6 +41,13 @@ const char *pq_c_number(double value, char text[PQ_C_NUMBER])
     return text;
 }
 
+const char *pq_c_real(double value, char text[PQ_C_NUMBER])
+{
+    (void)snprintf(text, PQ_C_NUMBER,
+                   isinf(value) ? (value > 0.0 ? "HUGE_VAL" : "-HUGE_VAL") : "%a", value);
+    return text;
+}
+
 void pq_c_strings(pq_text *out, const char *name, const char *const *texts, size_t n)
 {
     if (n == 0) {

@@ -21,6 +21,9 @@ enum { PQ_C_NUMBER = 32 /* bytes that any number takes */ };
  * `text` */
 const char *pq_c_number(double value, char text[PQ_C_NUMBER]);
 
+/** The same of type double; no NaN. */
+const char *pq_c_real(double value, char text[PQ_C_NUMBER]);
+
 /** Appends an array of string literals, `static const char *const NAME[] = {…};`, or
  * nothing where there are none. */
 void pq_c_strings(pq_text *out, const char *name, const char *const *texts, size_t n);

@@ -221,14 +221,15 @@ cleanup:
     return st;
 }
 
-static const char *real(double v, char text[PQ_C_NUMBER])
+bool pq_whole_bends(const pq_layer *layer)
 {
-    (void)snprintf(text, PQ_C_NUMBER,
-                   isinf(v) ? (v > 0.0 ? "HUGE_VAL" : "-HUGE_VAL") : "%a", v);
-    return text;
+    const char *kind = layer->kind->name;
+
+    return strcmp(kind, "relu") == 0 || strcmp(kind, "leaky_relu") == 0 ||
+           strcmp(kind, "clip") == 0;
 }
 
-bool pq_whole_bend(const pq_layer *layer, pq_text *out)
+void pq_whole_bend(const pq_layer *layer, pq_text *out)
 {
     const char *kind = layer->kind->name;
     char        a[PQ_C_NUMBER], b[PQ_C_NUMBER];
@@ -237,16 +238,27 @@ bool pq_whole_bend(const pq_layer *layer, pq_text *out)
         pq_text_add(out, " v = v < 0.0 ? 0.0 : v;");
     } else if (strcmp(kind, "leaky_relu") == 0) {
         const pq_leaky_relu_params *p = layer->params;
-        pq_text_add(out, " v = v > 0.0 ? v : %s * v;", real(p->slope, a));
-    } else if (strcmp(kind, "clip") == 0) {
-        const pq_clip_params *p = layer->params;
-        (void)real(p->lo, a);
-        (void)real(p->hi, b);
-        pq_text_add(out, " v = v < %s ? %s : v > %s ? %s : v;", a, a, b, b);
+        pq_text_add(out, " v = v > 0.0 ? v : %s * v;", pq_c_real(p->slope, a));
     } else {
-        return false;
+        const pq_clip_params *p = layer->params;
+        (void)pq_c_real(p->lo, a);
+        (void)pq_c_real(p->hi, b);
+        pq_text_add(out, " v = v < %s ? %s : v > %s ? %s : v;", a, a, b, b);
     }
-    return true;
+}
+
+double pq_whole_through(const pq_layer *layer, double x)
+{
+    double v = x;
+
+    layer->kind->forward(&(pq_layer_call){.layer     = layer,
+                                          .batch     = 1,
+                                          .n_in      = 1,
+                                          .in_shape  = &PQ_SHAPE(1),
+                                          .in        = (const double *const[]){&x},
+                                          .out_shape = PQ_SHAPE(1),
+                                          .out       = &v});
+    return v;
 }
 
 static pq_status count(pq_whole *w, size_t n, pq_err *err)

@@ -58,9 +58,14 @@ pq_status pq_whole_form(const pq_whole *w, size_t node, pq_held_form *out, pq_er
 pq_status pq_whole_store(pq_whole *w, size_t node, const char *index, const char *v,
                          pq_err *err);
 
-/** Appends `v = …;` of a kind that is a line on both sides of a bend: relu, leaky_relu,
- * clip; false of others. */
-bool pq_whole_bend(const pq_layer *layer, pq_text *out);
+/** Whether a kind is a line on both sides of a bend: relu, leaky_relu, clip. */
+bool pq_whole_bends(const pq_layer *layer);
+
+/** Appends `v = …;` of such a kind. */
+void pq_whole_bend(const pq_layer *layer, pq_text *out);
+
+/** A function of one value, as its layer defines it. */
+double pq_whole_through(const pq_layer *layer, double x);
 
 /** What is kept of a grid: its least code, and its largest above that. */
 int pq_grid_least(const pq_quant *grid);

@@ -23,15 +23,7 @@ static int code_of(const void *context, int64_t sum)
     double            v = (double)sum * d->multiplier;
 
     for (size_t i = 0; i < d->chain->n; i++) {
-        const pq_layer *layer = d->graph->nodes[d->chain->bends[i]].layer;
-        const double    x     = v;
-        layer->kind->forward(&(pq_layer_call){.layer     = layer,
-                                              .batch     = 1,
-                                              .n_in      = 1,
-                                              .in_shape  = &PQ_SHAPE(1),
-                                              .in        = (const double *const[]){&x},
-                                              .out_shape = PQ_SHAPE(1),
-                                              .out       = &v});
+        v = pq_whole_through(d->graph->nodes[d->chain->bends[i]].layer, v);
     }
     return pq_quant_code_real(q, 0, v) - pq_grid_least(q);
 }

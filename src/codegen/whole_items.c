@@ -114,15 +114,6 @@ pq_status pq_whole_input(pq_whole *w, size_t node, pq_err *err)
     }
     PQ_TRY(
         encode_tables(w, node, width, form == PQ_HELD_SMALL ? period : 0, &number, err));
-    if (form == PQ_HELD_REALS) {
-        pq_text_add(&w->e->body,
-                    "    for (int i = 0; i < %zu; i++) {\n"
-                    "        const double product = (double)x[i] * t%zup[i %% %zu];\n"
-                    "        v%zu[i] = (double)(float)(product + t%zuq[i %% %zu]);\n"
-                    "    }\n",
-                    n, number, width, node, number, width);
-        return PQ_OK;
-    }
     const size_t whole = form == PQ_HELD_SMALL ? n / (16 * period) * (16 * period) : 0;
     if (whole > 0) {
         pq_text_add(&w->e->body,
@@ -232,11 +223,11 @@ pq_status pq_whole_items(pq_whole *w, size_t node, pq_err *err)
     const bool     sums = pq_layer_is(at->layer, PQ_TRAIT_ALIAS) || at->n_inputs > 1 ||
                       strcmp(at->layer->kind->name, "add") == 0 ||
                       strcmp(at->layer->kind->name, "multiply") == 0;
-    pq_text      bend = {0};
+    const bool   bend = pq_whole_bends(at->layer);
     pq_held_form form, from = pq_whole_held(w, at->inputs[0])->form;
     pq_status    st;
 
-    if (!sums && !pq_whole_bend(at->layer, &bend)) {
+    if (!sums && !bend) {
         return from == PQ_HELD_SMALL || from == PQ_HELD_CODES
                    ? function_table(w, node, err)
                    : function_of_floats(w, node, err);
@@ -254,52 +245,18 @@ pq_status pq_whole_items(pq_whole *w, size_t node, pq_err *err)
                                                                      : " + ");
         pq_whole_value(w, at->inputs[k], "i");
     }
-    pq_text_add(&w->e->body, ";%s ", bend.text != NULL ? bend.text : "");
+    pq_text_add(&w->e->body, ";");
+    if (bend) {
+        pq_whole_bend(at->layer, &w->e->body);
+    }
+    pq_text_add(&w->e->body, " ");
     PQ_TRY(pq_whole_store(w, node, "i", "v", err));
     pq_text_add(&w->e->body, "\n    }\n");
 cleanup:
-    pq_text_free(&bend);
     return st;
 }
 
 /* --- pools --- */
-
-enum { MOST_CELLS = 4096 /* as the engine: sums stay exact in double */ };
-
-static void whole_image(const pq_shape *in, size_t n, pq_window *v)
-{
-    const size_t channels = in->dim[in->ndim - 1];
-
-    *v = (pq_window){.kernel_h   = 1,
-                     .kernel_w   = n / channels,
-                     .dilation_h = 1,
-                     .dilation_w = 1,
-                     .stride_h   = 1,
-                     .stride_w   = 1,
-                     .in_h       = 1,
-                     .in_w       = n / channels,
-                     .channels   = channels,
-                     .out_h      = 1,
-                     .out_w      = 1};
-}
-
-static void open_windows(pq_whole *w, const pq_window *v)
-{
-    pq_text_add(
-        &w->e->body,
-        "    for (int p = 0; p < %zu; p++) {\n"
-        "        const int top = p * %zu - %zu, low = top + %zu;\n"
-        "        const int r0 = top < 0 ? 0 : top, r1 = low > %zu ? %zu : low;\n"
-        "        for (int q = 0; q < %zu; q++) {\n"
-        "            const int left = q * %zu - %zu, right = left + %zu;\n"
-        "            const int c0 = left < 0 ? 0 : left, c1 = right > %zu ? %zu : "
-        "right;\n"
-        "            for (int c = 0; c < %zu; c++) {\n"
-        "                const int to = (p * %zu + q) * %zu + c;\n",
-        v->out_h, v->stride_h, v->pad_top, v->kernel_h, v->in_h, v->in_h, v->out_w,
-        v->stride_w, v->pad_left, v->kernel_w, v->in_w, v->in_w, v->channels, v->out_w,
-        v->channels);
-}
 
 static pq_status pool_of(pq_whole *w, size_t node, const pq_window *v, bool mean,
                          bool padding, pq_err *err)
@@ -312,8 +269,9 @@ static pq_status pool_of(pq_whole *w, size_t node, const pq_window *v, bool mean
     pq_status       st = PQ_OK;
 
     pq_whole_name(w, in, name);
-    open_windows(w, v);
+    pq_emit_windows(w->e, v);
     pq_text_add(&w->e->body,
+                "                const int to = (p * %zu + q) * %zu + c;\n"
                 "                long v = %s;\n"
                 "                for (int r = r0; r < r1; r++) {\n"
                 "                    for (int k = c0; k < c1; k++) {\n"
@@ -321,8 +279,8 @@ static pq_status pool_of(pq_whole *w, size_t node, const pq_window *v, bool mean
                 "c];\n"
                 "                        %s\n"
                 "                    }\n                }\n                ",
-                mean ? "0" : "-2147483647", name, v->in_w, v->channels,
-                mean ? "v += one;" : "v = one > v ? one : v;");
+                v->out_w, v->channels, mean ? "0" : "-2147483647", name, v->in_w,
+                v->channels, mean ? "v += one;" : "v = one > v ? one : v;");
     const int shift =
         (from->form == PQ_HELD_SMALL ? pq_grid_least(grid) : 0) - grid->zero_point[0];
     if (mean && padding) {
@@ -360,18 +318,17 @@ pq_status pq_whole_pool(pq_whole *w, size_t node, pq_err *err)
     pq_status       st;
 
     if (all) {
-        whole_image(&g->nodes[at->inputs[0]].shape, pq_emit_items(w->e, at->inputs[0]),
-                    &v);
+        v = pq_pool_whole(&g->nodes[at->inputs[0]].shape);
     } else {
         PQ_TRY(pq_pool_window(at->layer, &g->nodes[at->inputs[0]].shape, &v, err));
         padding = ((const pq_pool_params *)at->layer->params)->count_padding;
     }
     PQ_CHECK(pq_code_grid(g, at->inputs[0]) != NULL &&
-                 v.kernel_h * v.kernel_w <= MOST_CELLS,
+                 v.kernel_h * v.kernel_w <= PQ_CODES_CELLS,
              PQ_ERR_UNSUPPORTED,
              "%s of what has no codes, or of more than %d cells, has no generated form "
              "beside whole numbers",
-             kind, MOST_CELLS);
+             kind, PQ_CODES_CELLS);
     PQ_TRY(pq_whole_form(w, node, &form, err));
     PQ_TRY(pq_whole_hold(w, node, form, err));
     PQ_TRY(pool_of(w, node, &v, strstr(kind, "avg") != NULL, padding, err));
@@ -419,14 +376,9 @@ pq_status pq_whole_moves(pq_whole *w, size_t node, pq_err *err)
     PQ_TRY(pq_whole_form(w, node, &form, err));
     PQ_TRY(pq_whole_hold(w, node, form, err));
     if (moves.has_constants) {
-        (void)snprintf(constant, sizeof constant,
-                       isinf(moves.constant)
-                           ? (moves.constant > 0.0 ? "HUGE_VAL" : "-HUGE_VAL")
-                           : "%a",
-                       moves.constant);
         pq_text_add(&w->e->body, "    for (int i = 0; i < %zu; i++) {\n        ",
                     pq_emit_items(w->e, node));
-        PQ_TRY(pq_whole_store(w, node, "i", constant, err));
+        PQ_TRY(pq_whole_store(w, node, "i", pq_c_real(moves.constant, constant), err));
         pq_text_add(&w->e->body, "\n    }\n");
     }
     PQ_NEW(runs, moves.n * 3 + 1);

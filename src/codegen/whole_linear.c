@@ -20,15 +20,6 @@ static bool can_add(const pq_whole *w, size_t add, size_t node, size_t *other)
     return *other != node && (h->form == PQ_HELD_SMALL || h->form == PQ_HELD_SUMS);
 }
 
-static bool is_bend(const pq_layer *layer)
-{
-    pq_text    none = {0};
-    const bool is   = pq_whole_bend(layer, &none);
-
-    pq_text_free(&none);
-    return is;
-}
-
 /* Goes on while nothing else reads the value, up to one with a grid. */
 static pq_chain chain_of(const pq_whole *w, size_t node)
 {
@@ -38,7 +29,7 @@ static pq_chain chain_of(const pq_whole *w, size_t node)
 
     while (g->nodes[c.last].quant == NULL) {
         const size_t next = w->e->reader[c.last];
-        if (next != SIZE_MAX && c.n < PQ_CHAIN && is_bend(g->nodes[next].layer)) {
+        if (next != SIZE_MAX && c.n < PQ_CHAIN && pq_whole_bends(g->nodes[next].layer)) {
             c.bends[c.n++] = next;
         } else if (next == SIZE_MAX || c.n > 0 || c.other != SIZE_MAX ||
                    !can_add(w, next, c.last, &c.other)) {
@@ -109,7 +100,7 @@ static pq_status plain_end(pq_whole *w, const pq_linear *l, pq_err *err)
     }
     pq_text_add(t, ";");
     for (size_t i = 0; i < l->chain.n; i++) {
-        (void)pq_whole_bend(w->e->graph->nodes[l->chain.bends[i]].layer, t);
+        pq_whole_bend(w->e->graph->nodes[l->chain.bends[i]].layer, t);
     }
     pq_text_add(t, "\n            ");
     PQ_TRY(pq_whole_store(w, l->chain.last, "to", "v", err));

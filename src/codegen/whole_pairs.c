@@ -6,20 +6,6 @@
 #include "core/memory.h"
 #include "exec/codes.h"
 
-static double through(const pq_layer *layer, double x)
-{
-    double v = x;
-
-    layer->kind->forward(&(pq_layer_call){.layer     = layer,
-                                          .batch     = 1,
-                                          .n_in      = 1,
-                                          .in_shape  = &PQ_SHAPE(1),
-                                          .in        = (const double *const[]){&x},
-                                          .out_shape = PQ_SHAPE(1),
-                                          .out       = &v});
-    return v;
-}
-
 /* The first node with a grid behind `node`, through functions that alone read it. */
 static size_t end_of(const pq_whole *w, size_t node)
 {
@@ -42,7 +28,7 @@ static int pair_code(const pq_whole *w, size_t node, size_t last, double a, doub
 
     while (node != last) {
         node = w->e->reader[node];
-        v    = through(g->nodes[node].layer, v);
+        v    = pq_whole_through(g->nodes[node].layer, v);
     }
     return pq_quant_code_real(q, 0, v) - pq_grid_least(q);
 }

@@ -84,7 +84,7 @@ static pq_status added_end(pq_whole *w, const pq_linear *l, const panel_end *p,
     pq_whole_value(w, l->chain.other, "at");
     pq_text_add(t, ";");
     for (size_t i = 0; i < l->chain.n; i++) {
-        (void)pq_whole_bend(w->e->graph->nodes[l->chain.bends[i]].layer, t);
+        pq_whole_bend(w->e->graph->nodes[l->chain.bends[i]].layer, t);
     }
     pq_text_add(t, "\n                    ");
     PQ_TRY(pq_whole_store(w, last, "at", "v", err));

@@ -8,6 +8,10 @@
 
 #include "graph/graph.h"
 
+/** Most cells of a pool on codes: a sum of so many 17-bit differences times a 24-bit
+ * scale is exact in double, which is how the reference adds. */
+enum { PQ_CODES_CELLS = 4096 };
+
 /**
  * Quantizer on whose codes a node's value lies: its own, where that has one scale for
  * all values; of flatten, reshape, dropout, slice, subsample, max pooling and padding

@@ -6,10 +6,6 @@
 #include "exec/integer_ops.h"
 #include "layers/kinds.h"
 
-/* A sum of so many 17-bit differences times a 24-bit scale is exact in double, which is
-   how the reference adds. */
-enum { MOST_CELLS = 4096 };
-
 typedef struct {
     pq_op           op;
     pq_int_out      out;
@@ -71,26 +67,6 @@ static void release(pq_op *op)
     pq_free(op);
 }
 
-/* The whole image as one window. */
-static void whole(const pq_shape *in, pq_window *w)
-{
-    const size_t channels = in->dim[in->ndim - 1];
-    size_t       count    = 0;
-
-    (void)pq_shape_count(in, &count);
-    *w = (pq_window){.kernel_h   = 1,
-                     .kernel_w   = count / channels,
-                     .dilation_h = 1,
-                     .dilation_w = 1,
-                     .stride_h   = 1,
-                     .stride_w   = 1,
-                     .in_h       = 1,
-                     .in_w       = count / channels,
-                     .channels   = channels,
-                     .out_h      = 1,
-                     .out_w      = 1};
-}
-
 pq_status pq_int_pool(const pq_step *step, pq_op **out, pq_err *err)
 {
     const pq_layer *layer  = step->graph->nodes[step->node].layer;
@@ -112,12 +88,12 @@ pq_status pq_int_pool(const pq_step *step, pq_op **out, pq_err *err)
     l->grid       = pq_code_grid(step->graph, step->in[0]);
     l->mean       = strcmp(name, "avg_pool") == 0;
     if (global) {
-        whole(&step->graph->nodes[step->in[0]].shape, &l->w);
+        l->w = pq_pool_whole(&step->graph->nodes[step->in[0]].shape);
     } else {
         l->count_padding = ((const pq_pool_params *)layer->params)->count_padding;
         PQ_TRY(pq_pool_window(layer, &step->graph->nodes[step->in[0]].shape, &l->w, err));
     }
-    if (l->grid != NULL && l->w.kernel_h * l->w.kernel_w <= MOST_CELLS) {
+    if (l->grid != NULL && l->w.kernel_h * l->w.kernel_w <= PQ_CODES_CELLS) {
         *out = &l->op;
         l    = NULL;
     }

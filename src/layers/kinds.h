@@ -107,6 +107,9 @@ pq_status pq_conv2d_window(const pq_layer *layer, const pq_shape *in, pq_window 
 pq_status pq_pool_window(const pq_layer *layer, const pq_shape *in, pq_window *out,
                          pq_err *err);
 
+/** Window of a global pool: one row of all cells, whatever their axes. */
+pq_window pq_pool_whole(const pq_shape *in);
+
 /** Axis of a concat layer for samples of ndim axes, or SIZE_MAX when it has no such axis.
  */
 size_t pq_concat_axis(const pq_layer *layer, size_t ndim);

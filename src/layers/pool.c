@@ -12,6 +12,23 @@ pq_status pq_pool_window(const pq_layer *layer, const pq_shape *in, pq_window *o
     return pq_window_place(&p->window, in, out, err);
 }
 
+pq_window pq_pool_whole(const pq_shape *in)
+{
+    const size_t channels = in->dim[in->ndim - 1], cells = pq_items(in) / channels;
+
+    return (pq_window){.kernel_h   = 1,
+                       .kernel_w   = cells,
+                       .dilation_h = 1,
+                       .dilation_w = 1,
+                       .stride_h   = 1,
+                       .stride_w   = 1,
+                       .in_h       = 1,
+                       .in_w       = cells,
+                       .channels   = channels,
+                       .out_h      = 1,
+                       .out_w      = 1};
+}
+
 pq_status pq_pool_shape(const pq_layer *layer, size_t n_in, const pq_shape *in,
                         pq_shape *out, pq_err *err)
 {

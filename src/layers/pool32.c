@@ -16,19 +16,7 @@ pq_pool_float pq_pool_window32(const pq_float_call *call, bool mean)
 
 pq_pool_float pq_pool_whole32(const pq_float_call *call, bool mean)
 {
-    const size_t channels = call->out_shape.dim[0];
-    const size_t cells    = pq_items(&call->in_shape[0]) / channels;
-
-    return (pq_pool_float){.mean = mean,
-                           .w    = {.kernel_h = 1,
-                                    .kernel_w = cells,
-                                    .stride_h = 1,
-                                    .stride_w = 1,
-                                    .in_h     = 1,
-                                    .in_w     = cells,
-                                    .channels = channels,
-                                    .out_h    = 1,
-                                    .out_w    = 1}};
+    return (pq_pool_float){.mean = mean, .w = pq_pool_whole(&call->in_shape[0])};
 }
 
 /* The cells of an image under one position, padding left out. */
