@@ -111,8 +111,10 @@ static pq_status check_place(const pq_emitter *e, const char *folder, const char
     PQ_CHECK(!mark.failed, PQ_ERR_NOMEM, "cannot allocate a text");
     PQ_TRY(path_of(e, folder, ending, &path, err));
     if (pq_file_exists(path)) {
-        const bool ours = pq_file_read(path, SIZE_MAX - 1, &text, &n, NULL) == PQ_OK &&
-                          n > mark.length && memcmp(text, mark.text, mark.length) == 0;
+        const pq_status read = pq_file_read(path, SIZE_MAX - 1, &text, &n, NULL);
+        const bool      ours =
+            read == PQ_OK && n > mark.length && memcmp(text, mark.text, mark.length) == 0;
+        PQ_CHECK(read != PQ_ERR_NOMEM, PQ_ERR_NOMEM, "cannot allocate the earlier file");
         PQ_CHECK(ours, PQ_ERR_CONFIG,
                  "%s is there, and is not one that pquant wrote for '%s': give another "
                  "folder, or remove it",

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "codegen/codegen.h"
+#include "core/file.h"
 #include "exec/random_nets.h"
 
 enum {
@@ -299,6 +300,42 @@ Test(whole, random_nets_give_the_bits_of_the_engine_integer, .timeout = 7200)
         }
     }
     cr_expect_eq(n, 0);
+}
+
+/* A failed allocation is told: no line of the source is left out. */
+Test(whole, failed_allocations_leave_nothing_out)
+{
+    net                t = {0};
+    char              *due, *text, path[96], file[112];
+    size_t             live, n;
+    pq_codegen_summary summary;
+    pq_status          st = PQ_ERR_NOMEM;
+
+    OK(pq_graph_create(&t.graph, &err));
+    add_input(t.graph, "x", "3");
+    add_layer(t.graph, "y", make_layer("relu"), "x");
+    OK(pq_quant_create(PQ_QUANT_INTEGER, 8, true, false, PQ_QUANT_PER_TENSOR, 1,
+                       &t.graph->nodes[0].quant, &err));
+    t.graph->nodes[0].quant->scale[0] = 0.25f;
+    OK(pq_graph_check(t.graph, &err));
+    (void)snprintf(path, sizeof path, "%s/net", folder);
+    (void)snprintf(file, sizeof file, "%s/net.c", path);
+    OK(pq_codegen_write(t.graph, "net", PQ_CODEGEN_PORTABLE, path, &summary, &err));
+    OK(pq_file_read(file, 1 << 20, &due, &n, &err));
+    live = pq_memory_live();
+    for (size_t k = 0; st != PQ_OK; k++) {
+        pq_memory_fail_after(k);
+        st = pq_codegen_write(t.graph, "net", PQ_CODEGEN_PORTABLE, path, &summary, NULL);
+        pq_memory_fail_after(SIZE_MAX);
+        cr_assert_eq(pq_memory_live(), live, "after %zu", k);
+        cr_assert(st == PQ_OK || st == PQ_ERR_NOMEM, "after %zu: %d", k, (int)st);
+        cr_assert_lt(k, 4096);
+    }
+    OK(pq_file_read(file, 1 << 20, &text, &n, &err));
+    cr_expect_str_eq(text, due);
+    pq_free(text);
+    pq_free(due);
+    pq_graph_free(&t.graph);
 }
 
 /* Of nets of all kinds and modes many are refused, by the name of a layer; the others
