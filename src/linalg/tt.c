@@ -327,7 +327,36 @@ static void split_rank(size_t rank, size_t limit, size_t *a, size_t *b)
     *b = *b > limit ? limit : *b;
 }
 
-/* A ring whose first core is the tensor's first axis. */
+/* Two factors at most `limit` whose product is not below `rank`, which is at most the
+ * square of `limit`. */
+static void cover_rank(size_t rank, size_t limit, size_t *a, size_t *b)
+{
+    *a = (size_t)sqrt((double)rank);
+    while ((rank + *a - 1) / *a > limit) {
+        ++*a;
+    }
+    *b = (rank + *a - 1) / *a;
+}
+
+/* [rows, columns] of which t is the upper left part, the rest 0. */
+static pq_status widen(pq_tensor **t, size_t rows, size_t columns, pq_err *err)
+{
+    const size_t had  = (*t)->shape.dim[1];
+    pq_tensor   *wide = NULL;
+    pq_status    st;
+
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(rows, columns), &wide, err));
+    for (size_t i = 0; i < (*t)->shape.dim[0]; i++) {
+        memcpy(pq_f64(wide) + i * columns, pq_f64(*t) + i * had, had * sizeof(double));
+    }
+    pq_tensor_free(t);
+    *t = wide;
+cleanup:
+    return st;
+}
+
+/* A ring whose first core is the tensor's first axis. Where fewer singular values than
+ * the ranks ask for are not 0, the ranks are smaller. */
 static pq_status ring_from_first(const pq_tensor *t, size_t rank, pq_tt *out, pq_err *err)
 {
     const size_t n = t->shape.dim[0], rest = t->count / n, full = n < rest ? n : rest;
@@ -345,6 +374,11 @@ static pq_status ring_from_first(const pq_tensor *t, size_t rank, pq_tt *out, pq
     PQ_TRY(pq_tensor_clone(t, &flat, err));
     PQ_TRY(pq_tensor_reshape(flat, PQ_SHAPE(n, rest), err));
     PQ_TRY(pq_left_split(flat, tt.rank[0] * tt.rank[1], 0.0, &u, &right, err));
+    if (u->shape.dim[1] < tt.rank[0] * tt.rank[1]) {
+        cover_rank(u->shape.dim[1], rank, &tt.rank[0], &tt.rank[1]);
+        PQ_TRY(widen(&u, n, tt.rank[0] * tt.rank[1], err));
+        PQ_TRY(widen(&right, tt.rank[0] * tt.rank[1], rest, err));
+    }
     PQ_TRY(pq_tensor_reshape(u, PQ_SHAPE(n, tt.rank[0], tt.rank[1]), err));
     PQ_TRY(pq_tensor_permute(u, core_order, &tt.core[0], err));
     PQ_TRY(pq_tensor_reshape(right, PQ_SHAPE(tt.rank[0], tt.rank[1], rest), err));

@@ -161,6 +161,45 @@ Test(tt, a_ring_of_full_rank_is_exact_and_its_error_is_told_true)
     pq_tensor_free(&t);
 }
 
+/* Sums of few products of vectors have fewer singular values than a ring asks for. */
+Test(tt, a_ring_of_a_tensor_of_low_rank_is_exact)
+{
+    static const pq_shape shapes[] = {PQ_SHAPE(6, 3), PQ_SHAPE(3, 9), PQ_SHAPE(9, 10, 2),
+                                      PQ_SHAPE(8, 9, 7, 2), PQ_SHAPE(2, 2)};
+
+    for (size_t c = 0; c < sizeof shapes / sizeof *shapes; c++) {
+        for (size_t products = 0; products <= 7; products++) {
+            pq_tensor *t = NULL, *full = NULL;
+            OK(pq_tensor_create(PQ_DTYPE_F64, shapes[c], &t, &err));
+            for (size_t p = 0; p < products; p++) {
+                for (size_t i = 0; i < t->count; i++) {
+                    double x  = 1.0;
+                    size_t at = i;
+                    for (size_t k = shapes[c].ndim; k-- > 0; at /= shapes[c].dim[k]) {
+                        x *= cos((double)((p + 1) * (at % shapes[c].dim[k] + k)));
+                    }
+                    pq_f64(t)[i] += x;
+                }
+            }
+            for (size_t rank = 1; rank <= 8; rank++) {
+                pq_tt  ring = {0};
+                double error;
+                OK(pq_ring_svd(t, rank, &ring, &error, &err));
+                OK(pq_tt_full(&ring, &full, &err));
+                for (size_t k = 0; k < ring.d; k++) {
+                    cr_expect_leq(ring.rank[k], rank);
+                }
+                cr_expect_float_eq(products > 0 ? distance(full, t) : 0.0, error, 1e-10);
+                cr_expect(products > 1 || error < 1e-7, "%zu, %zu products, rank %zu: %g",
+                          c, products, rank, error);
+                pq_tensor_free(&full);
+                pq_tt_free(&ring);
+            }
+            pq_tensor_free(&t);
+        }
+    }
+}
+
 Test(tt, epsilon_holds_where_squares_leave_the_range)
 {
     static const double scales[] = {1e-170, 1e170}, epsilons[] = {0.0, 0.3};
