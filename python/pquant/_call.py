@@ -1,6 +1,7 @@
 """Calls into the library: errors as exceptions, options, progress, Ctrl-C."""
 from __future__ import annotations
 
+import operator
 import os
 import sys
 import threading
@@ -145,11 +146,24 @@ def pquant_on_change(context, method, layer, what):
         call.stop(error)
 
 
+def whole(name: str, value, most: int, least: int = 0) -> int:
+    """A whole number in its range."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ConfigError(f"{name} = {value!r} is not a whole number") from None
+    if not least <= number <= most:
+        raise RangeError(f"{name} = {number} is not in {least}..{most}", "range")
+    return number
+
+
 class Options:
     """The options of a call, and all that they point to."""
 
     def __init__(self, *, seed=0, threads=0, engine=None, calib=None, calib_events=0, train=None, teacher=None,
                  progress=None, changed=None):
+        seed, threads, calib_events = (whole(name, value, most) for name, value, most in (
+            ("seed", seed, 2**64 - 1), ("threads", threads, 1024), ("calib_events", calib_events or 0, 2**53)))
         self.call = _Call(progress, changed)
         self.handle = ffi.new_handle(self.call)
         self.engine = ffi.new("char[]", engine.encode()) if engine else ffi.NULL

@@ -4,11 +4,17 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ._call import Options, ffi, given, lib, run
+from ._call import ConfigError, Options, ffi, given, lib, run
 from ._events import data_of, shape_of
 from ._methods import Stage, plan, without_events
 from ._model import Model
 from .frameworks import Converted, convert
+
+
+def _takes_labels(stage: Stage) -> bool:
+    name, *own = stage.stage.split(":")
+    of_teacher = stage.parameters.get("alpha") in (1, 1.0) or any("alpha=1" in o.split(",") for o in own)
+    return name == "finetune" or (name == "distill" and not of_teacher)
 
 
 def apply(source: Converted, stages: list[Stage], *, data=None, validation=None, seed: int = 42, threads: int = 0,
@@ -20,6 +26,8 @@ def apply(source: Converted, stages: list[Stage], *, data=None, validation=None,
     events = None
     if data is not None:
         events = data_of(data, source.model, source.order, validation=validation, classes=classes)
+        if not events.labelled and any(_takes_labels(s) for s in stages):
+            raise ConfigError("training needs labels, and the events have none", hint="give (x, y), or batches of (x, y)")
     options = Options(seed=seed, threads=threads, calib=events, train=events, calib_events=calib_events,
                       teacher=teacher, progress=progress, changed=changed)
     keep = [ffi.new("char[]", t.encode()) for t in texts]

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._call import ConfigError, Options, check, ffi, given, lib, run, text
+from ._call import ConfigError, Options, check, ffi, given, lib, run, text, whole
 from ._events import Data, data_of, shape_of
 from ._numbers import Latency, Number
 from .frameworks import Converted, convert
@@ -37,6 +37,8 @@ def _source(model: Any, events: Any, input_shape=None) -> Converted:
 
 
 def _evaluate(source: Converted, data: Data, how, engine, threads, progress) -> Metrics:
+    if not data.labelled:
+        raise ConfigError("the events have no labels to compare with", hint="give (x, y), or batches of (x, y)")
     options = Options(engine=engine, threads=threads, progress=progress)
     c = ffi.gc(run(options, lambda: given(how(options)), lib.pquant_metrics_free), lib.pquant_metrics_free)
     return _read(c)
@@ -66,7 +68,7 @@ def evaluate(model: Any, loader: Any, **options: Any) -> Number:
 def _flavours(source: Converted, data, classes):
     if classes is not None or isinstance(data, (Data, str)) or hasattr(data, "__fspath__"):
         return classes
-    if source.model.classes:
+    if source.model.classes and source.model.classes != [str(i) for i in range(len(source.model.classes))]:
         return None
     width = source.model.output_shape[-1]
     usual = ["light", "c", "b", "tau"]
@@ -109,6 +111,7 @@ def measure_latency(model: Any, batch: int = 1, *, engine: str | None = None, th
     """Nanoseconds of one event (or of a batch) on the fastest engine, on this machine, now."""
     source = model if isinstance(model, Converted) else convert(model, input_shape)
     options, out = Options(engine=engine, threads=threads), ffi.new("pquant_timing *")
+    batch = whole("batch", batch, 1 << 20, 1)
     run(options, lambda: check(lib.pquant_latency(source.model.c, batch, options.c, out)), lambda made: None)
     return Latency(1e9 * out.p50_s, p90=1e9 * out.p90_s, p99=1e9 * out.p99_s, p999=1e9 * out.p999_s,
                    chain=1e9 * out.chain_s, throughput=1e9 * out.throughput_s, engine=text(out.engine), batch=batch,

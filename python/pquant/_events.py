@@ -11,9 +11,9 @@ from ._model import Model, as_numpy, describe_array
 class Data:
     """Events with labels, opened or borrowed; `len(data)` events of `data.shape`."""
 
-    def __init__(self, c, keep=()):
+    def __init__(self, c, keep=(), labelled: bool = True):
         self.c = ffi.gc(given(c), lib.pquant_data_close)
-        self._keep = keep
+        self._keep, self.labelled = keep, labelled
 
     @classmethod
     def open(cls, spec) -> Data:
@@ -33,7 +33,7 @@ class Data:
                 if array is not None:
                     describe_array(array, field)
         names = ",".join(map(str, classes)).encode() if classes is not None else ffi.NULL
-        return cls(lib.pquant_data_create(len(splits), c, names), keep)
+        return cls(lib.pquant_data_create(len(splits), c, names), keep, all(s[2] is not None for s in splits))
 
     def __len__(self) -> int:
         return lib.pquant_data_events(self.c)
@@ -66,8 +66,14 @@ def _labels(y):
     y = y.reshape(-1) if y.ndim == 2 else y
     if y.ndim != 1:
         raise ShapeError(f"labels are {list(y.shape)}, not one number an event, or one 1 among zeros", "shape")
-    if y.dtype.kind == "f" and not np.all(y == np.floor(y)):
-        raise ShapeError(f"label {y[y != np.floor(y)][0]} is no class", "range")
+    if y.dtype.kind not in "biuf":
+        try:
+            y = y.astype(np.float64)
+        except (TypeError, ValueError):
+            raise ShapeError(f"label {y[0]!r} is no number; give the index of each event's class", "range") from None
+    known = np.abs(y) < 2**53 if y.dtype.kind == "f" else np.ones(len(y), bool)
+    if y.dtype.kind == "f" and not np.all(known & (y == np.floor(y))):
+        raise ShapeError(f"label {y[~(known & (y == np.floor(y)))][0]} is no class", "range")
     return y.astype(np.uint8) if y.dtype.kind == "b" else y if y.dtype.name in ("int64", "int32", "uint8") else \
         y.astype(np.int64)
 
@@ -81,20 +87,27 @@ def _values(x, order):
     return x.transpose(0, *order) if order is not None and x.ndim == len(order) + 1 else x
 
 
+_GIVE = "give a loader, arrays (x, y), or \"file.h5:split\""
+
+
 def batches(events):
     """(x, y or None) of a loader, as NumPy arrays."""
     for batch in events:
         if isinstance(batch, dict):
             raise ConfigError(f"batches are dicts of {', '.join(map(str, batch))}; give (x, y)")
         if not isinstance(batch, (tuple, list)):
+            if not getattr(batch, "ndim", 0):
+                raise ConfigError(f"a batch is {str(batch)[:60]!r}: no array of events", hint=_GIVE)
             yield as_numpy(batch), None
         else:
+            if not len(batch) or not hasattr(batch[0], "shape"):
+                raise ConfigError("a batch is a list whose first item is no array of events", hint=_GIVE)
             yield as_numpy(batch[0]), _labels(batch[1]) if len(batch) > 1 and batch[1] is not None else None
 
 
 def _is_pair(events) -> bool:
     return isinstance(events, (tuple, list)) and len(events) in (2, 3) and all(
-        hasattr(e, "shape") and hasattr(e, "dtype") for e in events[:2])
+        hasattr(e, "shape") and (hasattr(e, "dtype") or hasattr(e, "dtypes")) for e in events[:2])
 
 
 def arrays_of(events):
@@ -107,7 +120,7 @@ def arrays_of(events):
         return as_numpy(events[0]), _labels(events[1]), weight
     if hasattr(events, "shape") and hasattr(events, "dtype"):
         return as_numpy(events), None, None
-    if not hasattr(events, "__iter__"):
+    if isinstance(events, dict) or not hasattr(events, "__iter__"):
         raise ConfigError(f"a {type(events).__name__} is no events: give a loader, (x, y), or \"file.h5:split\"")
     xs, ys = [], []
     for x, y in batches(events):
@@ -115,6 +128,9 @@ def arrays_of(events):
         ys.append(y)
     if not xs:
         raise ConfigError("the loader gave no batch", hint="an iterator that was used up is empty: give the loader itself")
+    if len({x.shape[1:] for x in xs}) > 1:
+        raise ShapeError(f"events of a batch are {list(next(x.shape[1:] for x in xs if x.shape[1:] != xs[0].shape[1:]))}, of "
+                         f"the first {list(xs[0].shape[1:])}", "shape")
     return np.concatenate(xs), None if any(y is None for y in ys) else np.concatenate(ys), None
 
 
@@ -137,6 +153,8 @@ def data_of(events, model: Model | None = None, order=None, name: str = "train",
         return events
     if isinstance(events, (str, os.PathLike)):
         return Data.open(events)
+    if events is None:
+        raise ConfigError("no events were given", hint=_GIVE)
     splits = []
     for split, source in ((name, events), ("val", validation)):
         if source is None:
@@ -162,9 +180,11 @@ def shape_of(events) -> tuple[int, ...] | None:
     if hasattr(events, "element_spec"):
         spec = events.element_spec
         return tuple((spec[0] if isinstance(spec, tuple) else spec).shape[1:])
+    if isinstance(events, dict) or not hasattr(events, "__iter__"):
+        raise ConfigError(f"a {type(events).__name__} is no events", hint=_GIVE)
     if iter(events) is events:
         return None
     first: Any = next(iter(events), None)
     if first is None:
         return None
-    return tuple((first[0] if isinstance(first, (tuple, list)) else first).shape[1:])
+    return next(batches([first]))[0].shape[1:]

@@ -79,9 +79,18 @@ class Stage:
         return self.stage + (":" + ",".join(parts) if parts else "")
 
 
+def names_of(names, what: str) -> list[str]:
+    """A name, or several."""
+    listed = [names] if isinstance(names, str) else list(names) if isinstance(names, Iterable) else [names]
+    for name in listed:
+        if not isinstance(name, str):
+            raise ConfigError(f"{what} {name!r} is no name")
+    return listed
+
+
 def plan(names: str | Iterable[str], rank=None, target_sparsity=None, parameters: dict[str, Any] | None = None):
     """Stages of method names. A parameter goes to every stage that knows it; "quantization_bits" to its stage alone."""
-    names = [names] if isinstance(names, str) else list(names)
+    names = names_of(names, "method")
     if not names:
         raise ConfigError("no method was given")
     given_parameters = {SYNONYMS.get(k, k): v for k, v in (parameters or {}).items()}
@@ -117,7 +126,7 @@ def _ranks(made: Stage, known: set[str], rank, sparsity) -> list[Stage]:
     """Puts rank and sparsity into a stage; both for factors: these are pruned afterwards."""
     if rank is not None and "rank" in known:
         made.parameters["rank"] = rank
-    if "rank" in made.parameters and "clip_rank" in known:
+    if ("rank" in made.parameters or made.stage == "lora") and "clip_rank" in known:
         made.parameters.setdefault("clip_rank", True)
     if sparsity is None or "target_sparsity" not in known:
         if sparsity is not None and made.stage == "lora":

@@ -8,7 +8,7 @@ from ._call import ConfigError, Error
 from ._compress import apply
 from ._evaluate import evaluate_model, measure_latency
 from ._events import Data, shape_of
-from ._methods import methods as stage_names, near, plan, without_events
+from ._methods import SYNONYMS, methods as stage_names, names_of, near, parameters_of, plan, stage_of, unknown_key, without_events
 from .frameworks import convert
 
 #: names that people write, and those of `pquant data list`
@@ -59,6 +59,11 @@ def benchmark_compression(model: Any = None, dataset: Any = "CIFAR10",
     test = _events(dataset, "test")
     if train is None and isinstance(dataset, str) and ":" not in dataset:
         train = _events(dataset, "train")
+    methods, metrics = names_of(methods, "method"), names_of(metrics, "metric")
+    for key in parameters:
+        if not any(name != "original" and _takes(name, key) for name in methods):
+            raise unknown_key(key, {"rank", "target_sparsity", *(p for name in methods if name != "original" and ":" not in name
+                                                                 for p in parameters_of(stage_of(name)[0]))}, "none of the methods")
     source = convert(model, input_shape or shape_of(test))
     out: dict[str, dict[str, Any]] = {}
     for name in methods:
@@ -76,7 +81,6 @@ def benchmark_compression(model: Any = None, dataset: Any = "CIFAR10",
 
 
 def _takes(method: str, key: str) -> bool:
-    from ._methods import SYNONYMS, parameters_of, stage_of
     if ":" in method:
         return False
     stage = stage_of(method)[0]

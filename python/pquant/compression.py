@@ -1,6 +1,7 @@
 """Methods as classes, and the pipeline of several."""
 from __future__ import annotations
 
+import numbers
 import warnings
 from typing import Any
 
@@ -8,7 +9,7 @@ from ._call import ConfigError
 from ._compress import apply
 from ._evaluate import evaluate_model, measure_latency
 from ._events import shape_of
-from ._methods import ALIASES, SYNONYMS, Stage, Warned, methods, parameters_of, plan, stage_of, unknown_key
+from ._methods import ALIASES, SYNONYMS, Stage, Warned, methods, names_of, parameters_of, plan, stage_of, unknown_key
 from .frameworks import convert
 
 #: keys of training in the dicts of all classes
@@ -119,8 +120,13 @@ class CompressionPipeline:
     """
 
     def __init__(self, config: dict[str, Any] | None = None, **more: Any):
+        if not isinstance(config or {}, dict):
+            raise ConfigError(f"a configuration is a dict, as {{'methods': ['low_rank'], 'low_rank_rank': 8}}, not {config!r}")
         self.config = {"methods": ["low_rank", "quantization"], **(config or {}), **more}
-        self.methods = [self.config["methods"]] if isinstance(self.config["methods"], str) else list(self.config["methods"])
+        self.methods = names_of(self.config["methods"], "method")
+        target = self.config.get("target_latency_ns")
+        if target is not None and not (isinstance(target, numbers.Real) and target > 0):
+            raise ConfigError(f"target_latency_ns = {target!r} is no positive number")
         for key in self.config:
             if key not in _PIPELINE and self._owner(key) is None:
                 raise unknown_key(key, _PIPELINE | {f"{m}_{p}" for m in self.methods

@@ -207,8 +207,56 @@ def test_arrays_of_any_strides_and_order_of_bytes_are_read_as_numpy_reads_them(t
     assert np.array_equal(tagger.predict(np.broadcast_to(x[:1], (9, 16))), np.repeat(due[:1], 9, 0))
     y = due.argmax(1)
     assert pquant.evaluate(tagger, (x, y.astype(">i4"))) == pquant.evaluate(tagger, (x.astype(">f8"), y))
-    assert pquant.evaluate(tagger, (x, np.broadcast_to(np.int64(2), 3000))) == np.float32((y == 2).mean())
+    assert pquant.evaluate(tagger, (x, np.broadcast_to(np.int64(2), 3000))) == pquant.evaluate(tagger, (x, np.full(3000, 2)))
     kernel = np.broadcast_to(2.0, (2, 3))
     net = pquant.Model.build([{"kind": "input", "name": "x", "shape": (3,)},
                               {"kind": "dense", "name": "fc", "weights": {"kernel": kernel, "bias": np.zeros(2)}}])
     assert np.array_equal(net.weight("fc", "kernel"), kernel)
+
+
+X, Y = np.random.default_rng(5).normal(size=(200, 16)).astype("f"), np.arange(200) % 5
+
+
+@pytest.mark.parametrize("call, text", [
+    (lambda net: pquant.compress_model(net, None), "method None is no name"),
+    (lambda net: pquant.compress_model(net, ["svd", 3], rank=2), "method 3 is no name"),
+    (lambda net: pquant.compress_model(net, "svd", rank=2, input_shape=7), "input_shape = 7 is no shape"),
+    (lambda net: pquant.compress_model(net, "svd", rank=2, input_shape=(0, 3)), "input_shape = (0, 3) is no shape"),
+    (lambda net: pquant.compress_model(net, "svd", rank=2, seed=-1), "seed = -1 is not in 0.."),
+    (lambda net: pquant.compress_model(net, "svd", rank=2, seed="a"), "seed = 'a' is not a whole number"),
+    (lambda net: pquant.compress_model(net, "finetune", epochs=1, data=X), "training needs labels"),
+    (lambda net: net.predict(X, threads=-1), "threads = -1 is not in 0..1024"),
+    (lambda net: net.predict(X, threads=10**9), "threads = 1000000000 is not in 0..1024"),
+    (lambda net: pquant.measure_latency(net, -1), "batch = -1 is not in 1.."),
+    (lambda net: pquant.evaluate(net, X), "the events have no labels"),
+    (lambda net: pquant.evaluate(net, None), "no events were given"),
+    (lambda net: pquant.evaluate(net, (X, np.array(list("gqwzt"))[Y])), "label np.str_('g') is no number"),
+    (lambda net: pquant.evaluate(net, (X, np.where(Y == 1, np.inf, Y))), "label inf is no class"),
+    (lambda net: pquant.evaluate(net, (X.tolist(), Y.tolist())), "no array of events"),
+    (lambda net: pquant.evaluate(net, [1, 2]), "a batch is '1': no array of events"),
+    (lambda net: pquant.evaluate(net, [{"x": X}]), "batches are dicts of x"),
+    (lambda net: pquant.evaluate(net, {"x": X}), "a dict is no events"),
+    (lambda net: pquant.evaluate(net, [(X, Y), (X[:, :3], Y)]), "events of a batch are [3], of the first [16]"),
+    (lambda net: pquant.CompressionPipeline("low_rank"), "a configuration is a dict"),
+    (lambda net: pquant.CompressionPipeline({"methods": None}), "method None is no name"),
+    (lambda net: pquant.CompressionPipeline({"low_rank_rank": 2, "target_latency_ns": "fast"}), "'fast' is no positive number"),
+    (lambda net: pquant.benchmark_compression(model=net, dataset=(X, Y), rnk=3), "has no key 'rnk'; did you mean 'rank'?"),
+])
+def test_wrong_calls_end_in_one_sentence(call, text, tagger):
+    with pytest.raises(pquant.Error) as caught:
+        call(tagger)
+    assert text in str(caught.value) and len(caught.value.message.splitlines()) == 1
+
+
+def test_what_is_meant_is_taken(tagger):
+    import pandas
+    frame = (pandas.DataFrame(X), pandas.Series(Y))
+    assert pquant.evaluate(tagger, frame) == pquant.evaluate(tagger, (X, Y))
+    assert list(pquant.benchmark_compression(model=tagger, dataset=(X, Y), methods="low_rank", metrics="model_size")) == ["low_rank"]
+    assert pquant.compress_model(tagger, "lora").macs > 0  # five outputs, and eight components by default
+    net = dense_net([16, 8, 3])
+    data = (X, Y % 3)
+    small = pquant.compress_model(net, "quantization", data=data)
+    assert pquant.evaluate_b_tagging(net, small, data)["b_tag_efficiency"]["compressed"] >= 0
+    _, results = pquant.HEPModelCompression.compress_jet_tagger(net, data, data, epochs=1)
+    assert results["b_tag_efficiency"] >= 0

@@ -1,6 +1,7 @@
 """Which framework a model is of, and the way from it to pquant and back. Frameworks are imported only when needed."""
 from __future__ import annotations
 
+import operator
 import sys
 from typing import Any, Callable
 
@@ -97,7 +98,12 @@ def _function(function, parameters, shape) -> Converted:
 def convert(model, input_shape=None) -> Converted:
     """Takes a pquant.Model, a torch module, a Keras 3 model, a Flax nnx module, a bound linen module, or a pair of a
     linen module and its variables or of a JAX function(parameters, x) and its parameters."""
-    shape = tuple(int(d) for d in input_shape) if input_shape is not None else None
+    try:
+        shape = tuple(operator.index(d) for d in input_shape) if input_shape is not None else None
+    except TypeError:
+        shape = ()
+    if shape is not None and (not shape or min(shape) < 1):
+        raise ConfigError(f"input_shape = {input_shape!r} is no shape of one event, as (16,) or (3, 32, 32) is")
     if isinstance(model, Model):
         return Converted(model, lambda m: m)
     if isinstance(model, (str, bytes)) or hasattr(model, "__fspath__"):
