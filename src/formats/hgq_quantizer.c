@@ -115,7 +115,7 @@ pq_status pq_hgq_read(const pq_keras_layer *k, const char *part, pq_hgq_quantize
     (void)snprintf(name, sizeof name, *part != '\0' ? "%s_conf" : "config", part);
     given  = json_object_get(k->config, name);
     config = json_object_get(given, "config");
-    PQ_CHECK(json_is_object(config), PQ_ERR_FORMAT, "'%s' is missing", name);
+    PQ_CHECK(json_is_object(config), PQ_ERR_FORMAT, "is missing");
     PQ_TRY(pq_keras_check_keys(given, name, &object, 1, err));
     PQ_TRY(pq_keras_check_keys(config, name, &keys, 1, err));
     PQ_TRY(read_modes(config, out, err));

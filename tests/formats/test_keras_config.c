@@ -236,3 +236,33 @@ Test(keras_config, a_sequential_model_may_say_itself_what_it_takes)
     cr_expect_eq(g->nodes[g->output].shape.dim[0], 7);
     pq_graph_free(&g);
 }
+
+/* HGQ's layers have two sums of their bits behind their weights where they count them;
+ * its batch norm has mean and variance behind those. */
+Test(keras_config, layers_of_hgq_have_the_weights_that_their_configuration_says)
+{
+#define HGQ_LAYER(class, more)                                                           \
+    MODEL(                                                                               \
+        INPUT("3") ",{\"class_name\":\"" class "\",\"name\":\"d\",\"module\":\"hgq."     \
+                                               "layers\",\"registered_name\":"           \
+                                               "\"hgq>" class "\",\"config\":{\"name\":" \
+                                                              "\"d\",\"units\":2" more   \
+                                                              "},\"inbound_nodes\":[[["  \
+                                                              "\"in\",0,0,{}]]]}",       \
+        "d")
+    write_dense(HGQ_LAYER("QDense", ",\"enable_ebops\":true"));
+    refused(PQ_ERR_FORMAT, "layer 'd': the file holds 2 weights, but hgq>QDense as "
+                           "configured has 4");
+    write_dense(HGQ_LAYER("QDense", ",\"use_bias\":false"));
+    refused(PQ_ERR_FORMAT, "layer 'd': the file holds 2 weights, but hgq>QDense as "
+                           "configured has 1");
+    write_dense(HGQ_LAYER("QBatchNormDense", ",\"enable_ebops\":true"));
+    refused(PQ_ERR_FORMAT, "layer 'd': the file holds 2 weights, but hgq>QBatchNormDense "
+                           "as configured has 7");
+    write_dense(HGQ_LAYER("QBatchNormDense", ",\"scale\":false"));
+    refused(PQ_ERR_FORMAT, "layer 'd': the file holds 2 weights, but hgq>QBatchNormDense "
+                           "as configured has 4");
+    write_dense(HGQ_LAYER("QDense", ""));
+    refused(PQ_ERR_FORMAT, "layer 'd': 'kq_conf': is missing");
+#undef HGQ_LAYER
+}
