@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +89,7 @@ cleanup:
 
 void pq_claims_beat(pq_claims *c)
 {
-    if (pq_clock_wall_s() - c->beaten_s > BEAT_S) {
+    if (fabs(pq_clock_wall_s() - c->beaten_s) > BEAT_S) {
         (void)beat(c, NULL); /* a disk that is full: told by what is written next */
     }
 }
@@ -152,7 +153,8 @@ static bool is_dead(pq_claims *c, const char *worker)
         (strncmp(worker, c->place, n) == 0 && process_gone(worker + n))) {
         return true;
     }
-    return silence_s(c, worker) > PQ_CLAIM_STALE_S;
+    /* in the future: of a clock that was set back, and not touched since */
+    return fabs(silence_s(c, worker)) > PQ_CLAIM_STALE_S;
 }
 
 pq_status pq_claim_take(pq_claims *c, const char *key, bool *taken, pq_err *err)

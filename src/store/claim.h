@@ -7,7 +7,8 @@
  *
  * A worker touches `<dir>/claims/<worker>.alive` while it is at work. A claim is stale
  * when its worker is a process of this host that is gone, or when that file is gone or
- * has not been touched for PQ_CLAIM_STALE_S before this worker touched its own. Who finds
+ * has not been touched for PQ_CLAIM_STALE_S before this worker touched its own, or lies
+ * as far in the future, of a clock that was set back. Who finds
  * a stale claim makes that of the next turn: of several only one succeeds. Claims of dead
  * workers stay until the work is done, so that none is counted twice.
  *

@@ -28,7 +28,7 @@ static bool take(pq_claims *c, const char *key)
     return taken;
 }
 
-/* Makes a worker's file of some age, if any, and its claim on "k". */
+/* Makes a worker's file of some age, none of -1, and its claim on "k". */
 static void plant(const char *worker, const char *claim, double age_s)
 {
     char            path[256];
@@ -36,7 +36,7 @@ static void plant(const char *worker, const char *claim, double age_s)
     FILE           *file;
 
     cr_assert_eq(symlink(worker, claim), 0);
-    if (age_s < 0.0) {
+    if (age_s > -2.0 && age_s < 0.0) {
         return;
     }
     (void)snprintf(path, sizeof path, "claims/%s.alive", worker);
@@ -73,6 +73,8 @@ Test(claim, of_a_worker_that_is_dead_is_taken_over_of_one_alive_not)
         {"far.1.1.1", 0.0, false},
         {"far.1.1.1", PQ_CLAIM_STALE_S / 2, false},
         {"far.1.1.1", PQ_CLAIM_STALE_S + 60, true},
+        {"far.1.1.1", -PQ_CLAIM_STALE_S / 2, false},
+        {"far.1.1.1", -PQ_CLAIM_STALE_S - 60, true},
         {"far.1.1.1", -1.0, true},
         {"../../etc/x", -1.0, true},
     };
