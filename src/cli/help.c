@@ -9,6 +9,7 @@
 #include "formats/model.h"
 #include "metrics/metric.h"
 #include "sweep/config.h"
+#include "sweep/recipe.h"
 #include "sweep/train_config.h"
 
 static void option_line(const pq_option *o, FILE *out)
@@ -166,6 +167,7 @@ static bool help_keys(const char *name, FILE *out)
 bool pq_help_topic(const char *name, FILE *out)
 {
     const pq_method     *method = pq_method_find(name);
+    const pq_recipe     *recipe = pq_recipe_find(name);
     const pq_layer_kind *kind   = pq_layer_kind_find(name);
     const pq_metric     *metric = pq_metric_find(name);
     bool                 found  = false;
@@ -176,6 +178,11 @@ bool pq_help_topic(const char *name, FILE *out)
             out, "  %-18s %s\n", "layers",
             "glob of layer names it is for, by default all it accepts; ranks and "
             "ratios hold for each of them, a budget for all together");
+        found = true;
+    }
+    if (recipe != NULL) {
+        topic("recipe", name, recipe->summary, NULL, recipe->params, out);
+        (void)fprintf(out, "\nstands for the stages\n%s", recipe->stages);
         found = true;
     }
     if (kind != NULL) {
@@ -252,9 +259,10 @@ cleanup:
 }
 
 const pq_verb pq_verb_help = {
-    .name    = "help",
-    .summary = "explain a verb, method, layer, metric or format; 'man' and 'completion' "
-               "print those",
+    .name = "help",
+    .summary =
+        "explain a verb, method, recipe, layer, metric or format; 'man' and 'completion' "
+        "print those",
     .arguments = "[NAME]",
     .max_args  = 2,
     .example   = "pquant help svd",

@@ -8,6 +8,7 @@
 #include "formats/model.h"
 #include "metrics/metric.h"
 #include "sweep/config.h"
+#include "sweep/recipe.h"
 #include "sweep/train_config.h"
 
 /* groff needs its backslashes and hyphens told apart. */
@@ -274,6 +275,13 @@ static void print_markdown(FILE *out)
                        pq_methods[i]->params, out);
     }
     markdown_orders(out);
+    (void)fprintf(out, "\n## Recipes\nSeveral stages under one name, in a pipeline; "
+                       "`pquant show CONFIG` spells them out.\n");
+    for (size_t i = 0; pq_recipes[i] != NULL; i++) {
+        markdown_entry(pq_recipes[i]->name, pq_recipes[i]->summary, NULL,
+                       pq_recipes[i]->params, out);
+        (void)fprintf(out, "\n```yaml\n%s```\n", pq_recipes[i]->stages);
+    }
     (void)fprintf(
         out,
         "\n## Configuration\nBlocks of a YAML configuration; `pquant show CONFIG` prints "

@@ -402,6 +402,54 @@ void pq_yaml_remove(pq_yaml *map, const char *key)
     pq_yaml_free(&out);
 }
 
+pq_status pq_yaml_splice(pq_yaml *list, pq_yaml **with, pq_err *err)
+{
+    size_t    n     = 0;
+    pq_yaml **items = NULL;
+    pq_status st;
+
+    for (size_t i = 0; i < list->n; i++) {
+        n += with[i] != NULL ? with[i]->n : 1;
+    }
+    PQ_NEW(items, n > 0 ? n : 1);
+    n = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        if (with[i] == NULL) {
+            items[n++] = list->items[i];
+            continue;
+        }
+        for (size_t k = 0; k < with[i]->n; k++) {
+            items[n++] = with[i]->items[k];
+        }
+        with[i]->n = 0;
+        pq_yaml_free(&list->items[i]);
+    }
+    pq_free(list->items);
+    list->items = items;
+    list->n     = n;
+cleanup:
+    return st;
+}
+
+pq_status pq_yaml_move(pq_yaml *tree, const pq_yaml *place, pq_err *err)
+{
+    char     *file = NULL;
+    pq_status st;
+
+    PQ_STRDUP(file, place->file);
+    pq_free(tree->file);
+    tree->file       = file;
+    tree->line       = place->line;
+    tree->column     = place->column;
+    tree->key_line   = place->key_line;
+    tree->key_column = place->key_column;
+    for (size_t i = 0; i < tree->n; i++) {
+        PQ_TRY(pq_yaml_move(tree->items[i], place, err));
+    }
+cleanup:
+    return st;
+}
+
 pq_status pq_yaml_set_text(pq_yaml *scalar, const char *text, pq_err *err)
 {
     char     *copy;

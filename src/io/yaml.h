@@ -74,6 +74,17 @@ void pq_yaml_remove(pq_yaml *map, const char *key);
 /** Replaces a scalar's text, e.g. where a `$name` stood. */
 pq_status pq_yaml_set_text(pq_yaml *scalar, const char *text, pq_err *err);
 
+/**
+ * Puts lists in place of some items of a list, each as its own items; one without items
+ * takes the item away.
+ * @param[in,out] with  [list->n] NULL where the item stays; emptied, the caller's to free
+ * @retval PQ_ERR_NOMEM  Out of memory; all is as it was.
+ */
+pq_status pq_yaml_splice(pq_yaml *list, pq_yaml **with, pq_err *err);
+
+/** Says of a whole tree that it stands where another value does. */
+pq_status pq_yaml_move(pq_yaml *tree, const pq_yaml *place, pq_err *err);
+
 /** Copies every value of `from` into `into`: maps are merged key by key, anything else is
  * replaced. Both are maps. */
 pq_status pq_yaml_merge(pq_yaml *into, const pq_yaml *from, pq_err *err);

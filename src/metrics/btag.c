@@ -305,7 +305,7 @@ static pq_status compute(const pq_evaluation *e, const void *params, pq_values *
     return pq_btag_evaluate(e, params, out, err);
 }
 
-/* Whether classes are flavours, and both b and light jets are there. */
+/* Whether classes are flavours, and both b and light jets are there, where labels are. */
 static bool usual(const pq_evaluation *e)
 {
     pq_flavours classes;
@@ -315,6 +315,8 @@ static bool usual(const pq_evaluation *e)
         pq_flavours_find(e->classes, e->class_names, &classes, NULL) != PQ_OK) {
         return false;
     }
+    b     = e->labels == NULL;
+    light = b;
     for (size_t i = 0; e->labels != NULL && i < e->n && !(b && light); i++) {
         const bool counts = pq_evaluation_weight(e, i) > 0.0;
         b     = b || (counts && (size_t)e->labels[i] == classes.at[PQ_FLAVOUR_B]);

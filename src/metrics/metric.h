@@ -169,7 +169,8 @@ typedef struct {
     /** Why it has no value for such a head, or NULL where it has; NULL = it always has.
      */
     const char *(*refuses)(const pq_evaluation *e);
-    /** Whether it is among the metrics when none are named; NULL = yes. */
+    /** Whether it is among the metrics when none are named, as far as `e` tells, which of
+     * a plan has no labels; NULL = yes. */
     bool (*usual)(const pq_evaluation *e);
     pq_status (*compute)(const pq_evaluation *e, const void *params, pq_values *out,
                          pq_err *err);

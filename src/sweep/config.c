@@ -12,6 +12,7 @@
 #include "sweep/bounds.h"
 #include "sweep/pipeline.h"
 #include "sweep/problems.h"
+#include "sweep/recipe.h"
 #include "sweep/source.h"
 
 #define SCHEMA "pquant/1"
@@ -139,8 +140,8 @@ cleanup:
 }
 
 /* `metrics: {accuracy: {interval: wilson}, size: }` or `metrics: [accuracy, size]`. */
-static pq_status read_metrics(pq_problems *p, const pq_yaml *node, pq_config *config,
-                              pq_err *err)
+static pq_status read_metrics(pq_problems *p, const pq_yaml *node, const bool *recipes,
+                              pq_config *config, pq_err *err)
 {
     pq_status st = PQ_OK;
 
@@ -151,7 +152,7 @@ static pq_status read_metrics(pq_problems *p, const pq_yaml *node, pq_config *co
         pq_problem(p, node, "metrics: a list or map of metrics is due here");
         return PQ_OK;
     }
-    PQ_NEW(config->metrics, node->n);
+    PQ_NEW(config->metrics, node->n + PQ_RECIPES);
     for (size_t i = 0; i < node->n; i++) {
         const pq_yaml   *item = node->items[i];
         const bool       list = node->kind == PQ_YAML_LIST;
@@ -165,6 +166,13 @@ static pq_status read_metrics(pq_problems *p, const pq_yaml *node, pq_config *co
             pq_problem(p, item, "metrics: '%s' stands here twice", metric->name);
         } else if (metric != NULL) {
             PQ_TRY(add_metric(p, metric, list ? NULL : item, config, err));
+        }
+    }
+    for (size_t r = 0; r < PQ_RECIPES; r++) {
+        const char *name = recipes[r] ? pq_recipes[r]->metric : NULL;
+        if (name != NULL && !pq_config_metric(config, name)) {
+            PQ_TRY(add_metric(p, pq_metric_find(name), NULL, config, err));
+            config->metrics[config->n_metrics - 1].usual = true;
         }
     }
 cleanup:
@@ -309,8 +317,9 @@ static void apply_limit(const pq_config *config, pq_budget *budget)
 static pq_status read_tree(pq_problems *p, pq_config *config, pq_budget *budget,
                            pq_err *err)
 {
-    const pq_yaml *tree      = config->tree;
-    const pq_yaml *pipelines = pq_yaml_find(tree, "pipelines");
+    const pq_yaml *tree                = config->tree;
+    pq_yaml       *pipelines           = pq_yaml_find(tree, "pipelines");
+    bool           recipes[PQ_RECIPES] = {0};
     pq_status      st;
 
     for (size_t i = 0; i < tree->n; i++) {
@@ -319,7 +328,10 @@ static pq_status read_tree(pq_problems *p, pq_config *config, pq_budget *budget,
     PQ_TRY(read_name(p, tree, config, err));
     PQ_TRY(read_blocks(p, tree, config, err));
     apply_limit(config, budget);
-    PQ_TRY(read_metrics(p, pq_yaml_find(tree, "metrics"), config, err));
+    if (pipelines != NULL) {
+        PQ_TRY(pq_recipes_expand(p, pipelines, recipes, err));
+    }
+    PQ_TRY(read_metrics(p, pq_yaml_find(tree, "metrics"), recipes, config, err));
     check_whole(p, tree, config);
     PQ_TRY(pq_read_bounds(p, tree, config, err));
     if (pipelines != NULL) {

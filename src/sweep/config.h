@@ -162,7 +162,7 @@ typedef struct {
     char              *baseline; /**< what gates compare with, or NULL */
     size_t             n_gates;
     pq_gate           *gates;
-    pq_yaml           *tree; /**< after includes and overrides, as written */
+    pq_yaml           *tree; /**< after includes and overrides, recipes spelled out */
 } pq_config;
 
 /** Changes from the command line; borrowed. */

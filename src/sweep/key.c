@@ -87,11 +87,16 @@ void pq_key_artifact(const pq_cells *cells, const pq_cell *cell, size_t stages,
 }
 
 /* Metrics in the program's order, whatever the configuration's; those that nobody named
-   only where they have a value. */
+   only where they may have a value: labels are not looked at. */
 static void add_metrics(const pq_cells *cells, pq_text *out)
 {
     const pq_config    *config = cells->config;
-    const pq_evaluation view   = {.head = cells->head, .width = cells->width};
+    const pq_evaluation view   = {
+          .head        = cells->head,
+          .width       = cells->width,
+          .classes     = cells->n_classes,
+          .class_names = (const char *const *)cells->classes,
+    };
 
     for (size_t m = 0; pq_metrics[m] != NULL; m++) {
         for (size_t i = 0; i < config->n_metrics; i++) {

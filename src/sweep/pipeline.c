@@ -5,6 +5,7 @@
 
 #include "core/memory.h"
 #include "sweep/expand.h"
+#include "sweep/recipe.h"
 
 enum { NAME_BYTES = 200 };
 
@@ -66,6 +67,9 @@ static const pq_method *find_method(pq_problems *p, const pq_yaml *at, const cha
     }
     for (; pq_methods[n] != NULL && n < 64; n++) {
         names[n] = pq_methods[n]->name;
+    }
+    for (size_t r = 0; pq_recipes[r] != NULL && n < 64; r++) {
+        names[n++] = pq_recipes[r]->name;
     }
     near = pq_nearest(name, names, n);
     pq_problem_key(p, at, "%s: unknown stage '%s'%s%s%s", what, name,

@@ -255,6 +255,7 @@ void pq_cells_free(pq_cells *cells)
     pq_free(cells->train);
     pq_free(cells->validation);
     pq_texts_free(&cells->features, cells->n_features);
+    pq_texts_free(&cells->classes, cells->n_classes);
     pq_graph_free(&cells->model);
     *cells = (pq_cells){0};
 }

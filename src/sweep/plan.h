@@ -68,7 +68,9 @@ typedef struct {
     pq_head         head;  /**< what the model's outputs mean */
     size_t          width; /**< and how many they are */
     size_t          n_features;
-    char          **features;   /**< [n_features] the model's, or NULL */
+    char          **features; /**< [n_features] the model's, or NULL */
+    size_t          n_classes;
+    char          **classes; /**< [n_classes] the model's, else the dataset's, or NULL */
     char            note[1024]; /**< what is assumed about the inputs, or "" */
 } pq_cells;
 

@@ -430,8 +430,7 @@ static void note_events(pq_cells *c, const pq_dataset_info *info)
     }
 }
 
-/* Bounds on classes that the events do not have would be met by no cell. */
-static pq_status check_bounds(const pq_cells *c, const pq_graph *graph,
+static pq_status name_classes(pq_cells *c, const pq_graph *graph,
                               const pq_dataset_info *info, pq_err *err)
 {
     const bool         own = graph->class_names != NULL;
@@ -440,9 +439,23 @@ static pq_status check_bounds(const pq_cells *c, const pq_graph *graph,
     const size_t n  = own ? graph->n_classes : info->n_classes;
     pq_status    st = PQ_OK;
 
+    if (names != NULL && n > 0) {
+        PQ_TRY(pq_texts_copy(names, n, &c->classes, err));
+        c->n_classes = n;
+    }
+cleanup:
+    return st;
+}
+
+/* Bounds on classes that the events do not have would be met by no cell. */
+static pq_status check_bounds(const pq_cells *c, pq_err *err)
+{
+    const char *const *names = (const char *const *)c->classes;
+    pq_status          st    = PQ_OK;
+
     for (size_t i = 0; i < c->config->n_constraints; i++) {
         const char *metric = c->config->constraints[i].metric;
-        PQ_CHECK(!pq_bound_lacks_class(metric, n, names), PQ_ERR_CONFIG,
+        PQ_CHECK(!pq_bound_lacks_class(metric, c->n_classes, names), PQ_ERR_CONFIG,
                  "%s: constraints: '%s' is of no class of the model", c->config->path,
                  metric);
     }
@@ -459,7 +472,8 @@ static pq_status find_events(pq_cells *c, const pq_graph *graph, pq_hash_memo *m
 
     PQ_TRY(pq_cells_dataset(c, c->data, &dataset, err));
     PQ_TRY(check_fit(c, graph, dataset, err));
-    PQ_TRY(check_bounds(c, graph, pq_dataset_describe(dataset), err));
+    PQ_TRY(name_classes(c, graph, pq_dataset_describe(dataset), err));
+    PQ_TRY(check_bounds(c, err));
     PQ_TRY(choose_test(c, dataset, err));
     PQ_TRY(hash_split(c, dataset, c->test, memo, c->test_hash, err));
     if (any_needs(c->config, PQ_NEEDS_CALIB)) {

@@ -246,10 +246,12 @@ void pq_config_show(const pq_config *config, pq_text *out)
     } else {
         pq_text_add(out, "metrics:\n");
     }
-    for (size_t i = 0; i < config->n_metrics && !config->metrics[i].usual; i++) {
+    for (size_t i = 0; i < config->n_metrics && !config->metrics[0].usual; i++) {
         pq_text_add(out, "  %s: ", config->metrics[i].metric->name);
         add_params(out, config->metrics[i].metric->params, config->metrics[i].params);
-        pq_text_add(out, "\n");
+        pq_text_add(out, "%s\n",
+                    config->metrics[i].usual ? " # by a recipe, where it has a value"
+                                             : "");
     }
     add_bounds(out, config);
     add_pipelines(out, pq_yaml_find(config->tree, "pipelines"));

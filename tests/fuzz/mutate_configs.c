@@ -19,6 +19,7 @@
 #include "formats/model.h"
 #include "formats/zoo.h"
 #include "sweep/plan.h"
+#include "sweep/recipe.h"
 #include "sweep/source.h"
 #include "sweep/train_config.h"
 
@@ -591,6 +592,11 @@ static void add_whole(pq_text *out)
         pq_text_add(out, ",\n%s: {stages: [{", pq_methods[i]->name);
         add_table(out, pq_methods[i]->name, pq_methods[i]->params);
         pq_text_add(out, "}]}");
+    }
+    for (size_t i = 0; pq_recipes[i] != NULL; i++) {
+        pq_text_add(out, ",\n%s: {stages: [{", pq_recipes[i]->name);
+        add_table(out, pq_recipes[i]->name, pq_recipes[i]->params);
+        pq_text_add(out, "}, %s]}", pq_recipes[i]->name);
     }
     pq_text_add(out, "}}");
 }

@@ -177,6 +177,43 @@ Test(yaml, trees_can_be_changed)
     pq_text_free(&text);
 }
 
+/* `tree`: its list; a null in `with` leaves the item. */
+static void expect_spliced(const char *tree, const char *with, const char *due)
+{
+    pq_yaml *root = parse(tree), *all = parse(with), *parts[8] = {0};
+    pq_text  text = {0};
+
+    for (size_t i = 0; i < all->n; i++) {
+        if (all->items[i]->kind == PQ_YAML_LIST) {
+            cr_assert_eq(pq_yaml_clone(all->items[i], &parts[i], NULL), PQ_OK);
+            cr_assert_eq(pq_yaml_move(parts[i], root->items[i], NULL), PQ_OK);
+        }
+    }
+    cr_assert_eq(pq_yaml_splice(root, parts, NULL), PQ_OK);
+    print_yaml(root, 0, &text);
+    cr_expect_str_eq(text.text != NULL ? text.text : "", due, "%s with %s", tree, with);
+    for (size_t i = 0; i < all->n; i++) {
+        cr_expect(parts[i] == NULL || parts[i]->n == 0);
+        pq_yaml_free(&parts[i]);
+    }
+    pq_text_free(&text);
+    pq_yaml_free(&root);
+    pq_yaml_free(&all);
+}
+
+Test(yaml, lists_go_in_place_of_items)
+{
+    expect_spliced("[a, b]", "[-, -]", "- a\n- b\n");
+    expect_spliced("[a, b, c]", "[[x, z], -, [y]]", "- x\n- z\n- b\n- y\n");
+    expect_spliced("[a, b]", "[[], -]", "- b\n");
+    expect_spliced("[a, b]", "[[], [p, q, r]]", "- p\n- q\n- r\n");
+    pq_yaml *root = parse("a: [1]\nb:\n  - {c: [2, 3]}\n");
+    cr_assert_eq(pq_yaml_move(root->items[1], root->items[0]->items[0], NULL), PQ_OK);
+    cr_expect_eq(root->items[1]->items[0]->items[0]->items[1]->line, 1);
+    cr_expect_eq(root->items[1]->items[0]->items[0]->items[1]->column, 5);
+    pq_yaml_free(&root);
+}
+
 Test(yaml, every_failed_allocation_leaves_nothing_behind)
 {
     static const char text[] = "a: [1, 2, {b: c}]\nd: e\n";

@@ -1,0 +1,173 @@
+#include "support.h"
+
+#include "core/text.h"
+#include "sweep/recipe.h"
+
+/* The configuration as `pquant show` prints it. */
+static char *shown(const char *pipelines)
+{
+    pq_config *c   = read_config(pipelines, NULL);
+    pq_text    out = {0};
+    char      *text;
+
+    pq_config_show(c, &out);
+    OK(pq_text_take(&out, &text, ERR));
+    pq_config_free(&c);
+    return text;
+}
+
+static void expect_same(const char *a, const char *b)
+{
+    char *x = shown(a), *y = shown(b);
+
+    cr_expect_str_eq(x, y, "%s", a);
+    pq_free(x);
+    pq_free(y);
+}
+
+Test(recipe, every_key_has_a_default_and_stands_in_the_stages)
+{
+    for (const pq_recipe *const *r = pq_recipes; *r != NULL; r++) {
+        size_t dollars = 0, uses = 0;
+        for (const char *at = (*r)->stages; *at != '\0'; at++) {
+            dollars += *at == '$' ? 1 : 0;
+        }
+        for (const pq_param *row = (*r)->params; row->name != NULL; row++) {
+            char *name = pq_format("$%s", row->name);
+            cr_expect_not_null(row->fallback, "%s %s", (*r)->name, row->name);
+            cr_expect_not_null(row->help, "%s %s", (*r)->name, row->name);
+            cr_expect_not_null(strstr((*r)->stages, name), "%s %s", (*r)->name, name);
+            for (const char *at = strstr((*r)->stages, name); at != NULL;
+                 at             = strstr(at + 1, name)) {
+                const size_t n = strlen(name);
+                uses += strchr(",}\n ", at[n]) != NULL ? 1 : 0;
+            }
+            pq_free(name);
+        }
+        cr_expect_eq(uses, dollars, "%s: every $name is a key", (*r)->name);
+        cr_expect_eq(*r, pq_recipe_find((*r)->name));
+    }
+    cr_expect_null(pq_recipe_find("nothing"));
+}
+
+Test(recipe, each_is_read_with_its_defaults_and_shown_spelled_out)
+{
+    enter_folder();
+    for (const pq_recipe *const *r = pq_recipes; *r != NULL; r++) {
+        char      *text = pq_format("pipelines: {reference: [], p: [%s]}\n", (*r)->name);
+        char      *once = shown(text);
+        char      *file = pq_format("%s", once);
+        pq_config *c    = NULL;
+        pq_text    out  = {0};
+        cr_expect_null(strstr(once, "$"), "%s", (*r)->name);
+        write_text("shown.yaml", file);
+        OK(pq_config_read("shown.yaml", NULL, &c, NULL, ERR));
+        pq_config_show(c, &out);
+        cr_expect_str_eq(out.text, once, "%s: what is shown reads as the same",
+                         (*r)->name);
+        pq_text_free(&out);
+        pq_config_free(&c);
+        pq_free(file);
+        pq_free(once);
+        pq_free(text);
+    }
+}
+
+#define TAGGER(rank, bits, epochs, keep)                                                 \
+    "{svd: {layers: '*', rank: " rank ", clip_rank: true}}, {quantize: {layers: '*', "   \
+    "bits: " bits "}}, {finetune: {epochs: " epochs                                      \
+    ", batch: 128, lr: 0.001, schedule: cosine, preserve_rare_classes: " keep "}}"
+
+/* With metrics all named, so that the recipe has none to add. */
+#define METRICS "metrics: {accuracy: , btag: }\n"
+
+Test(recipe, jet_tagger_is_its_stages_wherever_it_stands)
+{
+    enter_folder();
+    expect_same(METRICS "pipelines: {p: [jet_tagger]}\n",
+                METRICS "pipelines: {p: [" TAGGER("8", "8", "20", "true") "]}\n");
+    expect_same(METRICS "pipelines: {p: [jet_tagger: ]}\n",
+                METRICS "pipelines: {p: [" TAGGER("8", "8", "20", "true") "]}\n");
+    expect_same(
+        METRICS "pipelines: {p: [{prune: {target_sparsity: 0.5}}, {jet_tagger: {rank: 4, "
+                "bits: 6, epochs: 3, preserve_rare_classes: false}}, {quantize: {bits: "
+                "5}}, jet_tagger]}\n",
+        METRICS "pipelines: {p: [{prune: {target_sparsity: 0.5}}, " TAGGER(
+            "4", "6", "3", "false") ", {quantize: {bits: 5}}, " TAGGER("8", "8", "20",
+                                                                       "true") "]}\n");
+    expect_same(METRICS
+                "pipelines: {p: {stages: [{jet_tagger: {rank: $r, bits: $b}}], sweep: "
+                "{r: [2, 4]}, zip: {b: [4, 8]}}}\n",
+                METRICS "pipelines: {p: {stages: [" TAGGER(
+                    "$r", "$b", "20", "true") "], sweep: "
+                                              "{r: [2, 4]}, zip: {b: [4, 8]}}}\n");
+}
+
+/* What the recipe adds to metrics that were named; the last word is whether it does. */
+Test(recipe, adds_its_metric_where_metrics_are_named_without_it)
+{
+    static const struct {
+        const char *head;
+        size_t      n;
+        bool        usual; /* the last of them */
+    } cases[] = {{"metrics: [accuracy]\n", 2, true},
+                 {"metrics: [accuracy, btag]\n", 2, false},
+                 {"metrics: {btag: {f_c: 0.1}}\n", 1, false}};
+
+    enter_folder();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char      *text = pq_format("%spipelines: {p: [jet_tagger]}\n", cases[i].head);
+        pq_config *c    = read_config(text, NULL);
+        cr_expect_eq(c->n_metrics, cases[i].n, "%s", cases[i].head);
+        cr_expect_eq(c->metrics[c->n_metrics - 1].usual, cases[i].usual);
+        cr_expect(pq_config_metric(c, "btag"));
+        pq_config_free(&c);
+        pq_free(text);
+    }
+    pq_config *c =
+        read_config("metrics: [accuracy]\npipelines: {p: [svd: {rank: 2}]}\n", NULL);
+    cr_expect_eq(c->n_metrics, 1, "no recipe, no metric");
+    pq_config_free(&c);
+}
+
+typedef struct {
+    const char *stages, *problem;
+} wrong;
+
+static const wrong wrongs[] = {
+    {"[jet_tager]", "c.yaml:6:7: pipeline 'p': unknown stage 'jet_tager'; did you mean "
+                    "'jet_tagger'?\n"},
+    {"[jet_tagger: {rnk: 4}]",
+     "c.yaml:6:20: pipeline 'p': jet_tagger: unknown key 'rnk'; did you mean 'rank'?\n"},
+    {"[jet_tagger: [4]]",
+     "c.yaml:6:19: pipeline 'p': jet_tagger: a map is due here, not a list\n"},
+    {"[jet_tagger: 4]",
+     "c.yaml:6:19: pipeline 'p': jet_tagger: a map is due here, not a text\n"},
+    {"[jet_tagger: {rank: 0}]",
+     "c.yaml:6:26: pipeline 'p': svd: rank = 0 is not in 1..1048576\n"},
+    {"[jet_tagger: {bits: 1}]",
+     "c.yaml:6:26: pipeline 'p': quantize: bits = 1 is not in 2..16\n"},
+    {"[jet_tagger: {epochs: many}]",
+     "c.yaml:6:28: pipeline 'p': finetune: epochs = 'many' is not a whole number\n"},
+    {"[jet_tagger: {rank: $r}]", "c.yaml:6:26: '$r' is neither swept nor zipped\n"},
+    {"[{jet_tagger: {}, svd: {}}]",
+     "c.yaml:6:7: pipeline 'p': a stage is one method and its parameters, '- svd: {rank: "
+     "8}'\n"},
+};
+
+Test(recipe, what_is_wrong_is_told_once_at_its_place)
+{
+    enter_folder();
+    for (size_t i = 0; i < sizeof wrongs / sizeof *wrongs; i++) {
+        pq_text    problems = {0};
+        pq_config *c        = NULL;
+        char      *text     = pq_format(HEAD "pipelines:\n  p: %s\n", wrongs[i].stages);
+        write_text("c.yaml", text);
+        cr_expect_eq(pq_config_read("c.yaml", NULL, &c, &problems, NULL), PQ_ERR_CONFIG,
+                     "%s", wrongs[i].stages);
+        cr_expect_str_eq(problems.text, wrongs[i].problem, "%s gives %s",
+                         wrongs[i].stages, problems.text);
+        pq_text_free(&problems);
+        pq_free(text);
+    }
+}
