@@ -5,8 +5,10 @@
 #include <stdio.h>
 
 #include "cli/say.h"
+#include "core/memory.h"
 #include "core/visible.h"
 #include "store/json.h"
+#include "sweep/snapshot.h"
 
 const char *pq_findings_number(double value, char *buffer, size_t size)
 {
@@ -111,4 +113,25 @@ void pq_findings_junit(pq_text *out, const char *name, const pq_findings *f)
         add_case(out, &f->items[i]);
     }
     pq_text_add(out, "</testsuite>\n");
+}
+
+void pq_findings_print_new(const json_t *before, const json_t *now, const char *where)
+{
+    json_t       *index = pq_snapshot_index(before);
+    const json_t *cell;
+    size_t        i;
+
+    json_array_foreach(json_object_get((json_t *)now, "cells"), i, cell)
+    {
+        const json_int_t repeat = json_integer_value(json_object_get(cell, "repeat"));
+        char            *key    = pq_snapshot_key(cell);
+        if (key != NULL && index != NULL && json_object_get(index, key) == NULL) {
+            char *of = repeat > 0 ? pq_format(", repeat %lld", (long long)repeat) : NULL;
+            pq_say(stdout, "not compared: %s%s is not in %s\n",
+                   pq_json_get_text(cell, "label"), of != NULL ? of : "", where);
+            pq_free(of);
+        }
+        pq_free(key);
+    }
+    json_decref(index);
 }

@@ -1,4 +1,4 @@
-/* The verbs about two results: compare, baseline set and show, gate. */
+/* The verbs about results and what they are held against: baseline set and show, gate. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -242,28 +242,6 @@ static void conclude(const pq_args *args, const pq_findings *f, int *exit_code,
     }
 }
 
-/* Cells that only the later of two has: they are compared with nothing, which is said. */
-static void print_new(const json_t *before, const json_t *now, const char *where)
-{
-    json_t       *index = pq_snapshot_index(before);
-    const json_t *cell;
-    size_t        i;
-
-    json_array_foreach(json_object_get((json_t *)now, "cells"), i, cell)
-    {
-        const json_int_t repeat = json_integer_value(json_object_get(cell, "repeat"));
-        char            *key    = pq_snapshot_key(cell);
-        if (key != NULL && index != NULL && json_object_get(index, key) == NULL) {
-            char *of = repeat > 0 ? pq_format(", repeat %lld", (long long)repeat) : NULL;
-            pq_say(stdout, "not compared: %s%s is not in %s\n",
-                   pq_json_get_text(cell, "label"), of != NULL ? of : "", where);
-            pq_free(of);
-        }
-        pq_free(key);
-    }
-    json_decref(index);
-}
-
 static void print_gate(const pq_findings *f, const char *format, const char *junit)
 {
     json_t *list;
@@ -352,7 +330,7 @@ static pq_status gate(const pq_args *args, int *exit_code, pq_err *err)
     }
     print_gate(&findings, format, junit.text);
     if (strcmp(format, "table") == 0) {
-        print_new(before, now, "the baseline");
+        pq_findings_print_new(before, now, "the baseline");
     }
     conclude(args, &findings, exit_code, err);
 cleanup:
@@ -377,111 +355,4 @@ const pq_verb pq_verb_gate = {
     .options   = gate_options,
     .example   = "pquant gate results/nightly --junit gate.xml",
     .run       = gate,
-};
-
-/* Comparisons. */
-
-/* A gate for every metric that both have, which nothing passes unseen. */
-static pq_status gates_of_all(const json_t *before, pq_gate **out, size_t *n, pq_err *err)
-{
-    json_t       *names = json_object();
-    const json_t *cell, *value;
-    const char   *name;
-    pq_gate      *gates = NULL;
-    size_t        i, count = 0;
-    pq_status     st;
-
-    json_array_foreach(json_object_get((json_t *)before, "cells"), i, cell)
-    {
-        (void)json_object_update(names, json_object_get(cell, "metrics"));
-        (void)json_object_update(names, json_object_get(cell, "timings"));
-    }
-    PQ_NEW(gates, json_object_size(names) + 1);
-    json_object_foreach(names, name, value)
-    {
-        pq_gate   *one   = &gates[count++];
-        const bool timed = strncmp(name, "latency.", 8) == 0;
-        PQ_TRY(pq_params_default(pq_gate_params, one, err));
-        PQ_STRDUP(one->metric, name);
-        one->max_loss     = timed ? (double)NAN : 0.0;
-        one->max_increase = timed ? 0.0 : (double)NAN;
-        one->test         = timed ? PQ_GATE_MANN_WHITNEY : PQ_GATE_PAIRED;
-    }
-    *out  = gates;
-    *n    = count;
-    gates = NULL;
-cleanup:
-    json_decref(names);
-    pq_gates_free(&gates, count);
-    return st;
-}
-
-/* What stands there twice alike is not told. */
-static void print_changes(const pq_findings *f)
-{
-    char   before[32], now[32], p[32];
-    size_t told = 0;
-
-    for (size_t i = 0; i < f->n; i++) {
-        const pq_finding *one = &f->items[i];
-        if (one->before == one->now ||
-            (isnan(one->before) && isnan(one->now) && one->verdict == PQ_GATE_PASS)) {
-            continue;
-        }
-        pq_say(stdout, "%-28s %-22s %10s -> %-10s%s%s%s%s\n", one->label, one->metric,
-               pq_findings_number(one->before, before, sizeof before),
-               pq_findings_number(one->now, now, sizeof now),
-               isnan(one->p) ? "" : "  p = ", pq_findings_number(one->p, p, sizeof p),
-               *one->why != '\0' ? "  " : "", one->why);
-        told++;
-    }
-    pq_say(stdout, "%zu of %zu numbers differ\n", told, f->n);
-}
-
-static pq_status compare(const pq_args *args, int *exit_code, pq_err *err)
-{
-    json_t     *before = NULL, *now = NULL, *suspects = json_object(), *list;
-    pq_gate    *gates    = NULL;
-    size_t      n        = 0;
-    pq_findings findings = {0};
-    const char *format;
-    pq_status   st;
-
-    PQ_TRY(pq_args_format(args, "table json", &format, err));
-    PQ_TRY(pq_snapshot_read(pq_args_get(args, 0), &before, err));
-    PQ_TRY(pq_snapshot_read(pq_args_get(args, 1), &now, err));
-    PQ_TRY(gates_of_all(before, &gates, &n, err));
-    PQ_TRY(pq_gate_judge(before, now, gates, n, suspects, &findings, err));
-    if (strcmp(format, "json") == 0) {
-        list = pq_findings_json(&findings);
-        (void)pq_say_json(list);
-        json_decref(list);
-    } else {
-        print_changes(&findings);
-        print_new(before, now, pq_args_get(args, 0));
-    }
-    if (findings.n == 0) {
-        *exit_code = PQ_EXIT_NOTHING;
-        (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__, "nothing was compared");
-    }
-cleanup:
-    pq_findings_free(&findings);
-    pq_gates_free(&gates, n);
-    json_decref(before);
-    json_decref(now);
-    json_decref(suspects);
-    return st;
-}
-
-const pq_verb pq_verb_compare = {
-    .name = "compare",
-    .summary =
-        "the numbers in which two results folders or baselines differ, with the p of "
-        "each difference; `gate` is what fails",
-    .arguments = "A B",
-    .min_args  = 2,
-    .max_args  = 2,
-    .options   = show_options,
-    .example   = "pquant compare results/baselines/nightly.json results/nightly",
-    .run       = compare,
 };

@@ -137,6 +137,22 @@ void pq_text_add(pq_text *t, const char *fmt, ...)
     t->text[t->length] = '\0'; /* where it did not fit */
 }
 
+void pq_csv_add(pq_text *t, const char *field)
+{
+    if (strpbrk(field, ",\"\r\n") == NULL) {
+        pq_text_add_bytes(t, field, strlen(field));
+        return;
+    }
+    pq_text_add(t, "\"");
+    for (; *field != '\0'; field++) {
+        pq_text_add_bytes(t, field, 1);
+        if (*field == '"') {
+            pq_text_add(t, "\"");
+        }
+    }
+    pq_text_add(t, "\"");
+}
+
 void pq_base64_add(pq_text *t, const char *bytes, size_t n)
 {
     const size_t size = BASE64_ENCODE_RAW_LENGTH(n);

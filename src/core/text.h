@@ -30,6 +30,10 @@ void pq_text_add_bytes(pq_text *t, const char *bytes, size_t n);
 /** Appends n bytes as base64 (RFC 4648). */
 void pq_base64_add(pq_text *t, const char *bytes, size_t n);
 
+/** Appends a field of CSV (RFC 4180): in quotes where a comma, a quote, a carriage return
+ * or a line end stands in it. */
+void pq_csv_add(pq_text *t, const char *field);
+
 /** Frees and zeroes. */
 void pq_text_free(pq_text *t);
 

@@ -1,8 +1,74 @@
 #include "lab/pair.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "metrics/paired.h"
+#include "metrics/tests.h"
+
+/* Whether an event is decided for its label: 1 or 0. */
+static int is_right(const pq_evaluated *e, size_t event)
+{
+    return pq_head_decide(e->head, e->width, e->outputs + event * e->width) ==
+           (size_t)e->labels[event];
+}
+
+/* The label of an event by name: models may name classes in another order. */
+static const char *label_of(const pq_evaluated *e, size_t event)
+{
+    return e->class_names[e->labels[event]];
+}
+
+pq_status pq_pair_decisions(const char *label, const pq_evaluated *first,
+                            const pq_evaluated *second, pq_decision_pair *out,
+                            pq_err *err)
+{
+    double           sum = 0.0, up = 0.0, squares = 0.0, up_squares = 0.0, other = 0.0;
+    pq_decision_pair pair = {0};
+    pq_status        st   = PQ_OK;
+
+    PQ_CHECK(first->decided && second->decided, PQ_ERR_CONFIG,
+             "the outputs of the %s model decide for no class",
+             first->decided ? "second" : "first");
+    PQ_CHECK(first->n == second->n && first->n > 0, PQ_ERR_CONFIG,
+             "there are %zu events of one model and %zu of the other", first->n,
+             second->n);
+    for (size_t i = 0; i < first->n; i++) {
+        const double w = first->weights != NULL ? (double)first->weights[i] : 1.0;
+        const int    a = is_right(first, i), b = is_right(second, i);
+        PQ_CHECK(strcmp(label_of(first, i), label_of(second, i)) == 0, PQ_ERR_CONFIG,
+                 "event %zu is '%s' of one model and '%s' of the other", i,
+                 label_of(first, i), label_of(second, i));
+        if (label != NULL && strcmp(label, label_of(first, i)) != 0) {
+            continue;
+        }
+        pair.first_alone += a > b ? 1 : 0;
+        pair.second_alone += b > a ? 1 : 0;
+        sum += w;
+        squares += w * w;
+        up += w * (b - a);
+        up_squares += w * w * (b - a);
+        other += a != b ? w * w : 0.0;
+    }
+    PQ_CHECK(sum > 0.0, PQ_ERR_CONFIG, "no event counts");
+    const double mean = up / sum;
+    const double error =
+        sqrt(fmax(other - 2.0 * mean * up_squares + mean * mean * squares, 0.0)) / sum;
+    pair.difference = (pq_value){
+        .value = mean, .lo = mean - error, .hi = mean + error, .n = sum * sum / squares};
+    pair.difference.note =
+        pair.first_alone + pair.second_alone > 0 &&
+                pair.first_alone + pair.second_alone < PQ_FEW_EFFECTIVE
+            ? "fewer than 10 events are decided right by one of the two models alone: "
+              "the interval may be too narrow"
+            : NULL;
+    pair.p = first->weights != NULL
+                 ? (double)NAN
+                 : pq_test_discordant(pair.first_alone, pair.second_alone);
+    *out   = pair;
+cleanup:
+    return st;
+}
 
 pq_status pq_evaluate_paired(pq_graph *reference, const pq_graph *graph,
                              pq_dataset *dataset, size_t split,

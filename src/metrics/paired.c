@@ -177,6 +177,31 @@ static const char *note(const cells *c, pq_flavour background)
                : NULL;
 }
 
+/* Where no jet passes one of the two there is nothing to draw from: the ratio ends where
+ * the other's rejection is over the lower end of that one's; of neither it is unknown. */
+static pq_value limited(const pq_tag_pair *p)
+{
+    const bool first = isinf(p->first.value), second = isinf(p->second.value);
+    pq_value   v = {.value  = first && second ? (double)NAN
+                              : first         ? 0.0
+                                              : (double)INFINITY,
+                    .lo     = (double)NAN,
+                    .hi     = (double)NAN,
+                    .n      = p->second.n,
+                    .better = PQ_BETTER_HIGHER,
+                    .note   = "no jet passes one of the two models: with 84 % "
+                                "confidence the ratio is on this side of its finite end"};
+
+    if (first && !second) {
+        v.lo = 0.0;
+        v.hi = p->second.value / p->first.lo;
+    } else if (second && !first) {
+        v.lo = p->second.lo / p->first.value;
+        v.hi = (double)INFINITY;
+    }
+    return v;
+}
+
 static pq_tag_pair compare(const cells *c, const pq_tag_point points[2],
                            const pq_tag_point *reused, pq_flavour background, double rate,
                            bool cut_error)
@@ -195,6 +220,11 @@ static pq_tag_pair compare(const cells *c, const pq_tag_point points[2],
                                                      c->alone[background][SECOND]),
     };
 
+    if (!(pq_fraction_value(&points[0].side[background]) > 0.0) ||
+        !(pq_fraction_value(&points[1].side[background]) > 0.0)) {
+        pair.ratio = limited(&pair);
+        return pair;
+    }
     pair.ratio = (pq_value){.value = pq_fraction_value(&points[0].side[background]) /
                                      pq_fraction_value(&points[1].side[background]),
                             .lo     = i.lo,

@@ -407,23 +407,6 @@ const pq_entry *pq_table_entry(const pq_table *t, size_t row, const char *name)
                : &t->entries[row * t->n_columns + column];
 }
 
-/* RFC 4180: quotes where a comma, a quote, a carriage return or a line end stands. */
-static void add_field(pq_text *out, const char *text)
-{
-    if (strpbrk(text, ",\"\r\n") == NULL) {
-        pq_text_add_bytes(out, text, strlen(text));
-        return;
-    }
-    pq_text_add(out, "\"");
-    for (; *text != '\0'; text++) {
-        pq_text_add_bytes(out, text, 1);
-        if (*text == '"') {
-            pq_text_add(out, "\"");
-        }
-    }
-    pq_text_add(out, "\"");
-}
-
 pq_status pq_table_write(const pq_table *t, const char *path, pq_err *err)
 {
     pq_text   text = {0};
@@ -431,14 +414,14 @@ pq_status pq_table_write(const pq_table *t, const char *path, pq_err *err)
 
     for (size_t k = 0; k < t->n_columns; k++) {
         pq_text_add(&text, "%s", k == 0 ? "" : ",");
-        add_field(&text, t->columns[k].name);
+        pq_csv_add(&text, t->columns[k].name);
     }
     pq_text_add(&text, "\n");
     for (size_t i = 0; i < t->n_rows; i++) {
         for (size_t k = 0; k < t->n_columns; k++) {
             const pq_entry *entry = &t->entries[i * t->n_columns + k];
             pq_text_add(&text, "%s", k == 0 ? "" : ",");
-            add_field(&text, entry->text != NULL ? entry->text : "");
+            pq_csv_add(&text, entry->text != NULL ? entry->text : "");
         }
         pq_text_add(&text, "\n");
     }

@@ -125,6 +125,29 @@ Test(paired, few_jets_between_the_models_are_said)
     cr_expect_null(compare_at(&many, 0.7).ratio.note);
 }
 
+/* Of a model that no light jet passes, whose rejection is known from below alone. */
+Test(paired, no_jet_passing_one_model_leaves_the_ratio_one_finite_end)
+{
+    pq_rng rng = pq_rng_stream(4, "test");
+    sample s   = draw_sample(400, false, &rng);
+
+    for (size_t zero = 0; zero < 2; zero++) {
+        sample other = s;
+        for (size_t i = 0; i < other.n; i++) {
+            other.score[zero][i] -= other.flavour[i] == PQ_FLAVOUR_LIGHT ? 1e6 : 0.0;
+        }
+        const pq_tag_pair p = compare_at(&other, 0.7);
+        cr_expect_not_null(p.ratio.note);
+        if (zero == 0) {
+            cr_expect(isinf(p.first.value) && p.ratio.value == 0.0 && p.ratio.lo == 0.0);
+            cr_expect_float_eq(p.ratio.hi, p.second.value / p.first.lo, 1e-12);
+        } else {
+            cr_expect(isinf(p.ratio.value) && isinf(p.ratio.hi));
+            cr_expect_float_eq(p.ratio.lo, p.second.lo / p.first.value, 1e-12);
+        }
+    }
+}
+
 /* ln of the ratio of light rates at working points of their own. */
 static double log_ratio(const sample *s, const double *times, double rate)
 {

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# pquant compare MODEL MODEL --data: two models on the same events. Numbers are computed again from the scores.
+. "$(dirname "$0")/common.sh"
+net=datasets/models/btag-mlp.h5 jets=datasets/jets-btag.h5:test
+"$pquant" compress $net -o "$work/int8.h5" --method quantize --calib datasets/jets-btag.h5:train >/dev/null ||
+  fault "compress"
+for m in $net "$work/int8.h5"; do
+  "$pquant" model eval "$m" --data $jets --limit 40000 --scores "$work/$(basename "$m" .h5).scores" --quiet >/dev/null ||
+    fault "eval $m"
+done
+"$pquant" compare $net "$work/int8.h5" --data $jets --limit 40000 --btag working_points=0.6,0.77 --btag f_c=0.1 --quiet \
+  --format json >"$work/out.json" || fault "compare"
+/usr/bin/python3 - "$work" <<'END' || fault "numbers"
+import json, math, sys
+import h5py, numpy as np
+got = json.load(open(f"{sys.argv[1]}/out.json"))
+files = [h5py.File(f"{sys.argv[1]}/{n}.scores") for n in ("btag-mlp", "int8")]
+y = files[0]["labels"][:]
+p = [f["scores"][:].astype(np.float64) for f in files]
+names = ["light", "c", "b", "tau"]
+right = [q.argmax(1) == y for q in p]
+def mcnemar(a, b):  # exact, two-sided
+    n, k = a + b, min(a, b)
+    return min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n)
+alone = [int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())]
+assert [got["first_alone"], got["second_alone"]] == alone, (got["first_alone"], got["second_alone"], alone)
+for row in got["metrics"]:
+    mask = np.ones(len(y), bool)
+    if row["metric"].startswith("recall."):
+        mask = y == names.index(row["metric"][7:])
+    elif row["metric"] != "accuracy":
+        assert row["p"] is None and row["difference"]["lo"] is None, row
+        continue
+    d = right[1][mask].astype(float) - right[0][mask]
+    assert abs(row["difference"]["value"] - d.mean()) < 1e-12, row
+    assert abs(row["difference"]["hi"] - d.mean() - d.std() / len(d)**0.5) < 1e-12, row
+    due = mcnemar(int((d < 0).sum()), int((d > 0).sum()))
+    assert abs(row["p"] - due) < 1e-9 * due + 1e-300, (row, due)
+D = [np.log(np.maximum(q[:, 2], 1e-10)) - np.log(0.1 * np.maximum(q[:, 1], 1e-10) + 0.9 * np.maximum(q[:, 0], 1e-10)) for q in p]
+assert len(got["btag"]) == 6
+for row in got["btag"]:
+    bg = y == names.index(row["background"])
+    cuts = [np.sort(d[y == 2])[::-1][math.ceil(row["working_point"] * (y == 2).sum() - 1e-9) - 1] for d in D]
+    passed = [(d >= c)[bg] for d, c in zip(D, cuts)]
+    eps = [x.mean() for x in passed]
+    # probabilities were stored as float32: a jet at the cut may pass or not
+    for key, due in (("first", 1 / eps[0]), ("second", 1 / eps[1]), ("ratio", eps[0] / eps[1]),
+                     ("reused", 1 / (D[1] >= cuts[0])[bg].mean())):
+        assert abs(row[key]["value"] / due - 1) < 2.5 / min(x.sum() for x in passed), (row, key, due)
+        assert row[key]["lo"] <= row[key]["value"] <= row[key]["hi"], (row, key)
+    assert abs(row["efficiency_reused"]["value"] - (D[1] >= cuts[0])[y == 2].mean()) < 1e-3, row
+END
+expect 0 "| 77.0 | light |" "$pquant" compare $net "$work/int8.h5" --data $jets --limit 5000 --quiet --format markdown
+expect 0 "\\toprule" "$pquant" compare $net "$work/int8.h5" --data $jets --limit 5000 --quiet --format tex
+expect 0 "working_point,background,first,first_lo,first_hi" \
+  "$pquant" compare $net "$work/int8.h5" --data $jets --limit 5000 --quiet --format csv
+expect 0 "A alone decides 0 events right, B alone 0" "$pquant" compare $net $net --data $jets --limit 5000 --quiet
+# classes that are no flavours: the metrics alone
+expect 0 "metric,first,first_lo" \
+  "$pquant" compare datasets/models/jsc-mlp.h5 datasets/models/jsc-mlp.h5 --data datasets/jets-hlf.h5:test --limit 500 --quiet \
+  --format csv
+expect 2 "class 'g' is none of b, c, light and tau" \
+  "$pquant" compare datasets/models/jsc-mlp.h5 datasets/models/jsc-mlp.h5 --data datasets/jets-hlf.h5:test --quiet --btag f_c=0.1
+expect 2 "$net is a model: --data FILE[:SPLIT] says on what events" "$pquant" compare $net "$work/int8.h5"
+expect 2 "jsc-mlp.h5: the model's classes (g,q,w,z,t) are not the dataset's" \
+  "$pquant" compare $net datasets/models/jsc-mlp.h5 --data $jets --quiet
+expect 2 "f_c = 2 is not in 0..1" "$pquant" compare $net "$work/int8.h5" --data $jets --quiet --btag f_c=2
+expect 2 "--btag: 'f_c' is not KEY=VALUE" "$pquant" compare $net "$work/int8.h5" --data $jets --btag f_c
+expect 2 "--btag: unknown parameter 'fc'; did you mean 'f_c'?" \
+  "$pquant" compare $net "$work/int8.h5" --data $jets --btag fc=1
+done_testing
