@@ -56,9 +56,9 @@ pq_status pq_pair_decisions(const char *label, const pq_evaluated *first,
         sqrt(fmax(other - 2.0 * mean * up_squares + mean * mean * squares, 0.0)) / sum;
     pair.difference = (pq_value){
         .value = mean, .lo = mean - error, .hi = mean + error, .n = sum * sum / squares};
+    const double alone = (double)(pair.first_alone + pair.second_alone);
     pair.difference.note =
-        pair.first_alone + pair.second_alone > 0 &&
-                pair.first_alone + pair.second_alone < PQ_FEW_EFFECTIVE
+        alone > 0.0 && alone < PQ_FEW_EFFECTIVE
             ? "fewer than 10 events are decided right by one of the two models alone: "
               "the interval may be too narrow"
             : NULL;
