@@ -228,7 +228,7 @@ static const pq_option eval_options[] = {
     PQ_COLUMN_OPTIONS,
     PQ_SCALER_OPTION,
     {"engine", 0, "NAME", false, "float32",
-     "reference, float32, bf16, int8, integer: see pquant doctor"},
+     "reference, float32, bf16, int8, integer, generated: see pquant doctor"},
     {"batch", 0, "N", false, "0",
      "events read at a time, 0 = some megabytes of them; does not change the result"},
     {"threads", 0, "N", false, "0", "threads, 0 = all cores; does not change the result"},

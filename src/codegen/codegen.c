@@ -4,6 +4,9 @@
  */
 #include "codegen/codegen.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <math.h>
 #include <string.h>
 
@@ -11,9 +14,9 @@
 #include "codegen/files.h"
 #include "codegen/frame.h"
 #include "codegen/text.h"
+#include "codegen/verify.h"
 #include "codegen/whole.h"
 #include "core/memory.h"
-#include "core/rng.h"
 #include "exec/layout.h"
 #include "exec/plan.h"
 
@@ -337,40 +340,38 @@ cleanup:
     return st;
 }
 
-/* Events of normal features, in the model's scale, and what the reference engine makes of
- * them. */
-static pq_status make_events(const pq_emitter *e, size_t input, size_t n, float **in,
-                             float **due, pq_err *err)
+/* Drawn events, and what the engine makes of them that defines the model. */
+static pq_status make_events(const pq_emitter *e, size_t n, float **in, float **due,
+                             pq_err *err)
 {
-    const pq_graph       *g       = e->graph;
-    const size_t          items   = pq_emit_items(e, input);
     const pq_plan_options options = {e->whole ? "integer" : "reference", n};
-    pq_rng                rng     = pq_rng_stream(1, "codegen");
     pq_plan              *plan    = NULL;
-    float                *seen    = NULL;
+    float                *scaled  = NULL;
     pq_status             st;
 
-    PQ_NEW(*in, n * items);
-    PQ_NEW(seen, n * items);
-    PQ_NEW(*due, n * pq_emit_items(e, g->output));
-    for (size_t i = 0; i < n * items; i++) {
-        const size_t c = g->scaler_mean != NULL ? i % g->scaler_mean->count : 0;
-        const double m = g->scaler_mean != NULL ? (double)pq_f32(g->scaler_mean)[c] : 0.0;
-        const double s = g->scaler_std != NULL ? (double)pq_f32(g->scaler_std)[c] : 1.0;
-        (*in)[i]       = (float)(m + s * pq_rng_normal(&rng));
-        seen[i]        = (float)((double)(*in)[i] * (1.0 / s) + (0.0 - m) / s);
-    }
-    PQ_TRY(pq_plan_create(g, &options, &plan, err));
-    PQ_TRY(pq_plan_run(plan, n, (const float *const[]){seen}, *due, err));
+    PQ_TRY(pq_verify_events(e->graph, n, 1.0, in, &scaled, err));
+    PQ_NEW(*due, n * pq_emit_items(e, e->graph->output));
+    PQ_TRY(pq_plan_create(e->graph, &options, &plan, err));
+    PQ_TRY(pq_plan_run(plan, n, (const float *const[]){scaled}, *due, err));
 cleanup:
     pq_plan_free(&plan);
-    pq_free(seen);
+    pq_free(scaled);
     return st;
 }
 
-static pq_status write_files(pq_emitter *e, size_t input, const char *folder, pq_err *err)
+static size_t input_of(const pq_graph *graph)
 {
-    const size_t items                  = pq_emit_items(e, input);
+    size_t input = 0;
+
+    while (!is_input(&graph->nodes[input])) {
+        input++;
+    }
+    return input;
+}
+
+static pq_status write_files(pq_emitter *e, const char *folder, pq_err *err)
+{
+    const size_t items                  = pq_emit_items(e, input_of(e->graph));
     const size_t n                      = items * TESTED <= 1 << 15 ? TESTED : 1;
     pq_text      text[PQ_CODEGEN_FILES] = {{0}};
     float       *in = NULL, *due = NULL;
@@ -378,7 +379,7 @@ static pq_status write_files(pq_emitter *e, size_t input, const char *folder, pq
     pq_status    st;
 
     PQ_TRY(pq_graph_hash(e->graph, hash, err));
-    PQ_TRY(make_events(e, input, n, &in, &due, err));
+    PQ_TRY(make_events(e, n, &in, &due, err));
     pq_frame_header(e, hash, &text[0]);
     pq_frame_source(e, hash, &text[1]);
     pq_frame_test(e, hash, n, in, due, &text[2]);
@@ -403,34 +404,104 @@ void pq_codegen_logits(pq_graph *graph)
     }
 }
 
+static void emitter_free(pq_emitter *e)
+{
+    for (size_t i = 0; e->place != NULL && i < e->graph->n_nodes; i++) {
+        pq_free(e->place[i]);
+    }
+    pq_free(e->place);
+    pq_free(e->reader);
+    pq_text_free(&e->tables);
+    pq_text_free(&e->body);
+}
+
+/* Tables and body of the function. */
+static pq_status emit(pq_emitter *e, pq_err *err)
+{
+    pq_status st;
+
+    PQ_TRY(check_graph(e, err));
+    PQ_NEW(e->place, e->graph->n_nodes);
+    PQ_NEW(e->reader, e->graph->n_nodes);
+    PQ_TRY(e->whole ? pq_whole_emit(e, err) : emit_steps(e, input_of(e->graph), err));
+    PQ_CHECK(!e->body.failed && !e->tables.failed, PQ_ERR_NOMEM,
+             "cannot allocate the source");
+cleanup:
+    return st;
+}
+
+static void sum_up(const pq_emitter *e, pq_codegen_summary *out)
+{
+    *out             = e->summary;
+    out->stack_bytes = pq_emit_stack(e);
+    out->whole       = e->whole;
+    out->exact       = e->exact;
+}
+
 pq_status pq_codegen_write(const pq_graph *graph, const char *name, pq_codegen_isa isa,
                            const char *folder, pq_codegen_summary *out, pq_err *err)
 {
     pq_emitter e = {
         .graph = graph, .name = name, .isa = isa, .whole = pq_whole_is(graph)};
-    size_t    input = 0;
     pq_status st;
 
     PQ_TRY(pq_codegen_check_name(name, err));
-    PQ_TRY(check_graph(&e, err));
-    while (!is_input(&graph->nodes[input])) {
-        input++;
-    }
-    PQ_NEW(e.place, graph->n_nodes);
-    PQ_NEW(e.reader, graph->n_nodes);
-    PQ_TRY(e.whole ? pq_whole_emit(&e, err) : emit_steps(&e, input, err));
-    PQ_CHECK(!e.body.failed && !e.tables.failed, PQ_ERR_NOMEM,
-             "cannot allocate the source");
-    PQ_TRY(write_files(&e, input, folder, err));
-    *out             = e.summary;
-    out->stack_bytes = pq_emit_stack(&e);
+    PQ_TRY(emit(&e, err));
+    PQ_TRY(write_files(&e, folder, err));
+    sum_up(&e, out);
 cleanup:
-    for (size_t i = 0; e.place != NULL && i < graph->n_nodes; i++) {
-        pq_free(e.place[i]);
+    emitter_free(&e);
+    return st;
+}
+
+/* The highest set that generated C has a variant for and this processor has. */
+static pq_codegen_isa best_here(bool whole, pq_codegen_isa most)
+{
+    pq_codegen_isa best = PQ_CODEGEN_PORTABLE;
+
+#if defined(__x86_64__)
+    unsigned a = 0, b = 0, c = 0, d = 0;
+
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        best = PQ_CODEGEN_AVX2;
+        if (whole && most >= PQ_CODEGEN_AVXVNNI &&
+            __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 16) != 0) {
+            best = PQ_CODEGEN_AVXVNNI;
+        }
+        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+            (!whole || __builtin_cpu_supports("avx512vnni"))) {
+            best = most >= PQ_CODEGEN_AVX512 ? PQ_CODEGEN_AVX512 : best;
+        }
     }
-    pq_free(e.place);
-    pq_free(e.reader);
-    pq_text_free(&e.tables);
-    pq_text_free(&e.body);
+#endif
+    (void)whole;
+    return best < most ? best : most;
+}
+
+pq_status pq_codegen_here(const pq_graph *graph, const char *name, pq_codegen_isa most,
+                          pq_text *header, pq_text *source, pq_codegen_summary *out,
+                          pq_err *err)
+{
+    const bool whole = pq_whole_is(graph);
+    pq_emitter e     = {.graph = graph,
+                        .name  = name,
+                        .isa   = best_here(whole, most),
+                        .alone = true,
+                        .whole = whole};
+    char       hash[65];
+    pq_status  st;
+
+    PQ_TRY(emit(&e, err));
+    PQ_TRY(pq_graph_hash(graph, hash, err));
+    pq_frame_header(&e, hash, header);
+    pq_frame_source(&e, hash, source);
+    PQ_CHECK(!header->failed && !source->failed, PQ_ERR_NOMEM,
+             "cannot allocate the source");
+    e.summary.source_bytes = source->length;
+    sum_up(&e, out);
+cleanup:
+    emitter_free(&e);
     return st;
 }

@@ -27,6 +27,7 @@ typedef struct {
     const pq_graph    *graph; /**< checked */
     const char        *name;  /**< of the model in C */
     pq_codegen_isa     isa;
+    bool               alone;  /**< the variant of that set and no other */
     pq_text            tables; /**< constants */
     pq_text            body;   /**< statements of the function */
     char             **place;  /**< [n_nodes] C expression of a node's values, or NULL */
@@ -44,6 +45,12 @@ void pq_emit_readers(pq_emitter *e, bool *used);
 
 /** Items of a node's value. */
 size_t pq_emit_items(const pq_emitter *e, size_t node);
+
+/** Whether the source has a variant of a set. */
+static inline bool pq_emit_has(const pq_emitter *e, pq_codegen_isa isa)
+{
+    return e->alone ? isa == e->isa : isa <= e->isa;
+}
 
 /** Most bytes of stack of a call: the portable variant of whole numbers holds each byte
  * as a float. */

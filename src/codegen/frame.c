@@ -30,6 +30,14 @@ void pq_frame_mark(const char *name, const char *ending, pq_text *out)
     }
 }
 
+void pq_choice_only(const char *name, pq_text *out)
+{
+    pq_text_add(out,
+                "static void (*const chosen)(const float *, float *) = %s;\n"
+                "static const char chosen_name[] = \"%s\";\n\n",
+                name, name);
+}
+
 void pq_choice_open(pq_text *out)
 {
     pq_text_add(out, "static void (*chosen)(const float *, float *) = portable;\n"
@@ -122,10 +130,22 @@ const char *const pq_codegen_isas[] = {"portable", "avx2", "avxvnni", "avx512", 
 /* The function once for each instruction set, and whether the processor has that. */
 static void add_variants(const pq_emitter *e, pq_text *out)
 {
-    pq_text_add(out,
-                "static void portable(const float *x, float *y)\n{\n    body(x, y);\n"
-                "}\n\n");
-    for (size_t v = 0; v < N_VARIANTS && variants[v].isa <= e->isa; v++) {
+    if (pq_emit_has(e, PQ_CODEGEN_PORTABLE)) {
+        pq_text_add(out,
+                    "static void portable(const float *x, float *y)\n{\n    body(x, y);\n"
+                    "}\n\n");
+    }
+    for (size_t v = 0; v < N_VARIANTS; v++) {
+        if (!pq_emit_has(e, variants[v].isa)) {
+            continue;
+        }
+        if (e->alone) {
+            pq_text_add(out,
+                        "__attribute__((target(\"%s\"))) static void %s(const float *x, "
+                        "float *y)\n{\n    body(x, y);\n}\n\n",
+                        variants[v].target, variants[v].name);
+            continue;
+        }
         pq_text_add(
             out,
             "#if defined __x86_64__\n"
@@ -140,8 +160,14 @@ static void add_variants(const pq_emitter *e, pq_text *out)
 /* The pointer to the best of them, set once when the program or library is loaded. */
 static void add_choice(const pq_emitter *e, pq_text *out)
 {
+    for (size_t v = 0; v < N_VARIANTS && e->alone; v++) {
+        if (variants[v].isa == e->isa) {
+            pq_choice_only(variants[v].name, out);
+            return;
+        }
+    }
     pq_choice_open(out);
-    for (size_t v = 0; v < N_VARIANTS && variants[v].isa <= e->isa; v++) {
+    for (size_t v = 0; v < N_VARIANTS && !e->alone && variants[v].isa <= e->isa; v++) {
         pq_choice_add(variants[v].name, out);
     }
     pq_choice_close(out);

@@ -2,71 +2,73 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "codegen/codegen.h"
+#include "codegen/compiler.h"
+#include "codegen/objects.h"
+#include "codegen/verify.h"
 #include "core/file.h"
 #include "core/memory.h"
-
-extern char **environ;
+#include "kernels/cpu.h"
 
 static const char name[] = "generated";
 
-static const char *compiler(void)
-{
-    const char *cc = getenv("CC");
+/* What is compiled, and what it is told by. Owns its texts. */
+typedef struct {
+    pq_text            header, source;
+    pq_codegen_summary summary;
+    char               key[PQ_HASH_TEXT];
+} model;
 
-    return cc != NULL && cc[0] != '\0' ? cc : "cc";
+static void model_free(model *m)
+{
+    pq_text_free(&m->header);
+    pq_text_free(&m->source);
 }
 
-/* Runs the compiler in a folder; what it says goes into a file there. */
-static pq_status compile(const char *source, const char *object, const char *said,
-                         int *code, pq_err *err)
+static pq_codegen_isa highest(void)
 {
-    const char *const          argv[] = {compiler(), "-O2",  "-shared", "-fPIC", "-o",
-                                         object,     source, "-lm",     NULL};
-    posix_spawn_file_actions_t actions;
-    pid_t                      child = 0;
-    int                        failed, state = 0;
-    pq_status                  st = PQ_OK;
-
-    PQ_CHECK(posix_spawn_file_actions_init(&actions) == 0, PQ_ERR_NOMEM,
-             "cannot allocate for a process");
-    failed = posix_spawn_file_actions_addopen(&actions, 2, said,
-                                              O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    failed = failed == 0 ? posix_spawnp(&child, argv[0], &actions, NULL,
-                                        (char *const *)(uintptr_t)argv, environ)
-                         : failed;
-    (void)posix_spawn_file_actions_destroy(&actions);
-    PQ_CHECK(failed == 0, PQ_ERR_UNSUPPORTED,
-             "the compiler '%s' cannot be started: %s; generated C needs one (CC=…)",
-             argv[0], strerror(failed));
-    while (waitpid(child, &state, 0) < 0 && errno == EINTR) {
+    switch (pq_cpu_isa()) {
+    case PQ_ISA_PORTABLE:
+        return PQ_CODEGEN_PORTABLE;
+    case PQ_ISA_AVX2:
+        return pq_cpu_is_capped() ? PQ_CODEGEN_AVX2 : PQ_CODEGEN_AVXVNNI;
+    case PQ_ISA_AVX512:
+    case PQ_ISA_COUNT:
+        break;
     }
-    *code = WIFEXITED(state) ? WEXITSTATUS(state) : 128;
-cleanup:
-    return st;
+    return PQ_CODEGEN_AVX512;
 }
 
-/* The compiler's own words, the first line of them. */
-static pq_status refuse(const char *said, int code, pq_err *err)
+/* The key holds everything that the object is made from. */
+static pq_status generate(const pq_graph *graph, model *m, pq_err *err)
 {
-    char     *text = NULL;
-    size_t    n    = 0;
-    pq_status st;
+    static const char *const told[] = {PQ_COMPILER_OPTIONS};
+    char                    *by     = NULL;
+    pq_hash                  hash;
+    pq_status                st;
 
-    (void)pq_file_read(said, 1 << 20, &text, &n, NULL);
-    st =
-        pq_err_set(err, code == 127 ? PQ_ERR_UNSUPPORTED : PQ_ERR_IO, __FILE__, __LINE__,
-                   "the compiler '%s' failed with code %d: %.*s", compiler(), code,
-                   text != NULL ? (int)strcspn(text, "\n") : 0, text != NULL ? text : "");
-    pq_free(text);
+    PQ_TRY(pq_codegen_here(graph, name, highest(), &m->header, &m->source, &m->summary,
+                           err));
+    PQ_TRY(pq_compiler_identity(&by, err));
+    PQ_CHECK(by != NULL, PQ_ERR_UNSUPPORTED,
+             "the compiler '%s' cannot be started: there is no such program; generated C "
+             "needs one (CC=…)",
+             pq_compiler_name());
+    pq_hash_start(&hash);
+    pq_hash_text(&hash, m->header.text);
+    pq_hash_text(&hash, m->source.text);
+    pq_hash_text(&hash, by);
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        pq_hash_text(&hash, told[i]);
+    }
+    pq_hash_end(&hash, m->key);
+cleanup:
+    pq_free(by);
     return st;
 }
 
@@ -91,6 +93,7 @@ static pq_status load(const char *path, pq_loaded *out, pq_err *err)
     PQ_CHECK(out->run != NULL && info != NULL, PQ_ERR_IO,
              "what was compiled does not hold the model");
     (void)snprintf(out->isa, sizeof out->isa, "%s", info().isa);
+    out->object_bytes = pq_file_bytes(path);
 cleanup:
     return st;
 }
@@ -111,49 +114,86 @@ static void remove_all(const char *folder)
     (void)rmdir(folder);
 }
 
-static pq_status build(const pq_graph *graph, const char *folder, pq_loaded *out,
-                       pq_err *err)
+static pq_status compile(const model *m, const char *folder, const char *object,
+                         pq_err *err)
 {
-    char              *source = pq_format("%s/%s.c", folder, name);
-    char              *object = pq_format("%s/%s.so", folder, name);
-    char              *said   = pq_format("%s/said", folder);
-    pq_codegen_summary made;
-    int                code = 0;
-    pq_status          st;
+    char     *header = pq_format("%s/%s.h", folder, name);
+    char     *source = pq_format("%s/%s.c", folder, name);
+    char     *said   = pq_format("%s/said", folder);
+    pq_status st;
 
-    PQ_CHECK(source != NULL && object != NULL && said != NULL, PQ_ERR_NOMEM,
+    PQ_CHECK(header != NULL && source != NULL && said != NULL, PQ_ERR_NOMEM,
              "cannot allocate a path");
-    PQ_TRY(pq_codegen_write(graph, name, PQ_CODEGEN_AVX512, folder, &made, err));
-    PQ_TRY(compile(source, object, said, &code, err));
-    PQ_TRY(code == 0 ? load(object, out, err) : refuse(said, code, err));
+    PQ_TRY(pq_file_write_unsynced(header, m->header.text, m->header.length, err));
+    PQ_TRY(pq_file_write_unsynced(source, m->source.text, m->source.length, err));
+    PQ_TRY(pq_compiler_run(source, object, said, err));
 cleanup:
+    pq_free(header);
     pq_free(source);
-    pq_free(object);
     pq_free(said);
     return st;
 }
 
-pq_status pq_loaded_open(const pq_graph *graph, pq_loaded *out, pq_err *err)
+static pq_status check(const pq_graph *graph, const model *m, pq_loaded *l, pq_err *err)
+{
+    l->whole = m->summary.whole;
+    return pq_verify(graph, l->run, m->summary.whole, m->summary.exact, err);
+}
+
+/* Compiles in a folder of its own; keeps what has passed. */
+static pq_status make(const pq_graph *graph, const model *m, const pq_objects *objects,
+                      pq_loaded *out, pq_err *err)
 {
     const char *temporary = getenv("TMPDIR");
-    char       *folder    = NULL;
-    pq_loaded   l         = {0};
+    char       *object    = NULL, *folder;
+    bool        made      = false;
     pq_status   st;
 
     folder = pq_format("%s/pquant-XXXXXX",
                        temporary != NULL && temporary[0] != '\0' ? temporary : "/tmp");
     PQ_CHECK(folder != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_CHECK(mkdtemp(folder) != NULL, PQ_ERR_IO, "%s: a folder cannot be made: %s",
-             folder, strerror(errno));
-    st = build(graph, folder, &l, err);
-    remove_all(folder);
-    if (st == PQ_OK) {
-        *out = l;
-        l    = (pq_loaded){0};
+    made = mkdtemp(folder) != NULL;
+    PQ_CHECK(made, PQ_ERR_IO, "%s: a folder cannot be made: %s", folder, strerror(errno));
+    object = pq_format("%s/%s.so", folder, name);
+    PQ_CHECK(object != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(compile(m, folder, object, err));
+    PQ_TRY(load(object, out, err));
+    PQ_TRY(check(graph, m, out, err));
+    pq_objects_keep(objects, m->key, object);
+cleanup:
+    if (made) {
+        remove_all(folder);
     }
+    pq_free(object);
+    pq_free(folder);
+    return st;
+}
+
+pq_status pq_loaded_open(const pq_graph *graph, pq_loaded *out, pq_err *err)
+{
+    model      m       = {0};
+    pq_objects objects = {.folder = -1};
+    pq_loaded  l       = {0};
+    char      *known   = NULL;
+    pq_status  st;
+
+    PQ_TRY(generate(graph, &m, err));
+    PQ_TRY(pq_objects_open(&objects, err));
+    known = pq_objects_find(&objects, m.key);
+    if (known != NULL && load(known, &l, NULL) == PQ_OK) {
+        l.cached = true;
+        PQ_TRY(check(graph, &m, &l, err));
+    } else {
+        pq_loaded_close(&l);
+        PQ_TRY(make(graph, &m, &objects, &l, err));
+    }
+    *out = l;
+    l    = (pq_loaded){0};
 cleanup:
     pq_loaded_close(&l);
-    pq_free(folder);
+    pq_objects_close(&objects);
+    model_free(&m);
+    pq_free(known);
     return st;
 }
 

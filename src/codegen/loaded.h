@@ -10,20 +10,27 @@
 /** A loaded model. {0} is none. */
 typedef struct {
     void *object; /**< of the dynamic linker; owned */
-    /** n events, raw features, to n results; as NAME_runN. */
+    /** n events, raw features, to n results; as NAME_runN. May run on several threads. */
     void (*run)(const float *x, float *y, size_t n);
-    char isa[16]; /**< variant that runs here */
+    char   isa[16];      /**< variant that runs here */
+    bool   whole;        /**< in whole numbers */
+    size_t object_bytes; /**< code and weights of all variants */
+    bool   cached;       /**< compiled at an earlier time */
 } pq_loaded;
 
 /**
- * Generates, compiles (with $CC, or cc) and loads a checked graph. What it writes lies in
- * a folder of its own below $TMPDIR, or /tmp, and is gone afterwards.
+ * Generates, compiles (with $CC, or cc) and loads a checked graph, and compares it with
+ * the engine `integer` (bit by bit) or `reference` (1e-5 of the largest output) on drawn
+ * events. What was compiled before for the same source, compiler and program is taken
+ * from a folder of the user's own (codegen/objects.h). PQUANT_ISA caps the variant.
  *
  * @param[out] out  caller frees with pq_loaded_close
  *
  * @retval PQ_ERR_UNSUPPORTED  As pq_codegen_write, or there is no compiler.
- * @retval PQ_ERR_IO           The compiler failed, with what it said, or the folder
- *                             cannot be written.
+ * @retval PQ_ERR_IO           The compiler failed, with what it said, or the folder for
+ *                             temporary files cannot be written.
+ * @retval PQ_ERR_ACCESS       The folder of earlier objects is open to others.
+ * @retval PQ_ERR_NUMERIC      It does not give what the engine gives.
  */
 pq_status pq_loaded_open(const pq_graph *graph, pq_loaded *out, pq_err *err);
 void      pq_loaded_close(pq_loaded *l);

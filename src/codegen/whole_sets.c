@@ -464,13 +464,19 @@ static void add_body(pq_text *out, const pq_emitter *e, const char *name,
 
 void pq_whole_sets(const pq_emitter *e, pq_text *out)
 {
-    add_all(out, portable);
-    add_body(out, e, "portable", NULL);
+    if (pq_emit_has(e, PQ_CODEGEN_PORTABLE)) {
+        add_all(out, portable);
+        add_body(out, e, "portable", NULL);
+    }
     for (size_t i = 0; i < SETS; i++) {
-        if (sets[i].isa <= e->isa) {
+        if (pq_emit_has(e, sets[i].isa)) {
             pq_text_add(out, "#if defined __x86_64__\n");
             add_operations(out, i);
             add_body(out, e, sets[i].name, sets[i].target);
+            if (e->alone) {
+                pq_text_add(out, "#endif\n\n");
+                continue;
+            }
             pq_text_add(out,
                         "static int has_%s(void)\n{\n"
                         "    unsigned a = 0, b = 0, c = 0, d = 0;\n\n"
@@ -488,8 +494,14 @@ void pq_whole_prelude(pq_text *out)
 
 void pq_whole_choice(const pq_emitter *e, pq_text *out)
 {
+    for (size_t i = 0; i < SETS && e->alone; i++) {
+        if (sets[i].isa == e->isa) {
+            pq_choice_only(sets[i].name, out);
+            return;
+        }
+    }
     pq_choice_open(out);
-    for (size_t i = 0; i < SETS; i++) {
+    for (size_t i = 0; i < SETS && !e->alone; i++) {
         if (sets[i].isa <= e->isa) {
             pq_choice_add(sets[i].name, out);
         }

@@ -79,6 +79,19 @@ struct pq_engine {
      */
     pq_status (*prepare)(const pq_step *step, size_t tile, pq_op **out, pq_err *err);
 
+    /**
+     * Hook of an engine that runs a whole graph as one operation, instead of prepare.
+     * Its inputs and its output are those of the graph, float32, and its numbers of
+     * samples any; it needs no scratch memory and may run on several threads at once.
+     *
+     * @param[out] out     stays NULL where the engine cannot work on this machine, …
+     * @param[out] why     … and this is why: `beside` runs in its place
+     * @param[out] beside  name of the engine that shows the nodes' values
+     * @retval PQ_ERR_UNSUPPORTED  The engine cannot run this graph on any machine.
+     */
+    pq_status (*prepare_graph)(const pq_graph *graph, pq_op **out, pq_text *why,
+                               const char **beside, pq_err *err);
+
     /** Adds what the engine's numbers depend on beside the model and its inputs:
      * instruction set, libraries; NULL = nothing, they are the same on every machine. */
     void (*describe)(pq_text *out);

@@ -15,7 +15,10 @@ struct pq_plan {
     pq_program *program; /* as fast as can be; owned unless forked */
     bool        forked;
     size_t      batch;
-    char       *block; /* values and scratch */
+    char       *block;  /* values and scratch */
+    pq_op      *direct; /* the graph in one go, instead of the program; owned unless
+                           forked */
+    pq_text why;        /* it is not, though its engine was asked for */
     /* with an observer only */
     pq_observer observer;
     void       *context;
@@ -33,6 +36,21 @@ static bool is_large(const pq_graph *graph)
     return all >= LARGE_BYTES / sizeof(float);
 }
 
+/* An engine that takes the whole graph; *engine becomes that of the program beside it,
+ * which shows nodes, and runs where the other cannot. */
+static pq_status make_direct(pq_plan *plan, const pq_engine **engine, pq_err *err)
+{
+    const char *beside = NULL;
+    pq_status   st;
+
+    PQ_TRY(
+        (*engine)->prepare_graph(plan->graph, &plan->direct, &plan->why, &beside, err));
+    PQ_CHECK(!plan->why.failed, PQ_ERR_NOMEM, "cannot allocate a text");
+    PQ_TRY(pq_engine_find(beside, engine, err));
+cleanup:
+    return st;
+}
+
 static pq_status make_program(pq_plan *plan, bool lean, const char *engine_name,
                               pq_err *err)
 {
@@ -41,6 +59,9 @@ static pq_status make_program(pq_plan *plan, bool lean, const char *engine_name,
 
     PQ_TRY(pq_engine_find(engine_name, &engine, err));
     PQ_TRY(pq_graph_check(plan->graph, err));
+    if (engine->prepare_graph != NULL) {
+        PQ_TRY(make_direct(plan, &engine, err));
+    }
     PQ_TRY(pq_program_create(plan->graph, engine,
                              (pq_program_options){.batch = plan->batch, .lean = lean},
                              &plan->program, err));
@@ -96,7 +117,11 @@ void pq_plan_free(pq_plan **plan)
     if (!p->forked) {
         pq_program_free(&p->program);
         pq_graph_free(&p->graph);
+        if (p->direct != NULL) {
+            p->direct->release(p->direct);
+        }
     }
+    pq_text_free(&p->why);
     pq_free(p->block);
     pq_free(p->whole_block);
     pq_free(p->seen);
@@ -112,6 +137,7 @@ pq_status pq_plan_fork(const pq_plan *plan, pq_plan **out, pq_err *err)
     PQ_NEW(fork, 1);
     fork->graph   = plan->graph;
     fork->program = plan->program;
+    fork->direct  = plan->direct;
     fork->forked  = true;
     fork->batch   = plan->batch;
     PQ_NEW(fork->block, fork->program->block_bytes);
@@ -294,6 +320,10 @@ pq_status pq_plan_run(pq_plan *plan, size_t n, const float *const *in, float *ou
         run_observed(plan, &p);
         return PQ_OK;
     }
+    if (plan->direct != NULL) {
+        plan->direct->run(plan->direct, n, (const void *const *)in, out, NULL);
+        return PQ_OK;
+    }
     for (p.first = 0; p.first < n; p.first += p.n) {
         const size_t tile = plan->program->tile;
         p.n               = n - p.first < tile ? n - p.first : tile;
@@ -315,12 +345,13 @@ void pq_plan_observe(pq_plan *plan, pq_observer observer, void *context)
 
 size_t pq_plan_activation_bytes(const pq_plan *plan)
 {
-    return plan->program->block_bytes;
+    return plan->direct != NULL ? 0 : plan->program->block_bytes;
 }
 
 size_t pq_plan_weight_bytes(const pq_plan *plan)
 {
-    return plan->program->weight_bytes;
+    return plan->direct != NULL ? plan->direct->weight_bytes
+                                : plan->program->weight_bytes;
 }
 
 /* How many tasks from `first` on have its kernel; 0 where an earlier one has it. */
@@ -344,6 +375,14 @@ void pq_plan_kernels(const pq_plan *plan, pq_text *out)
     const pq_program *p      = plan->program;
     bool              is_any = false;
 
+    if (plan->direct != NULL) {
+        pq_text_add(out, "%s", plan->direct->kernel);
+        return;
+    }
+    if (plan->why.length > 0) {
+        pq_text_add(out, "%s" PQ_PLAN_INSTEAD "%s runs: ", plan->why.text,
+                    p->engine->name);
+    }
     for (size_t i = 0; i < p->n_tasks; i++) {
         const size_t n = same_kernels(p, i);
         if (n > 0) {

@@ -7,6 +7,8 @@
  * fixed order: the oracle. `float32` computes in float32 with own kernels. Both
  * apply the quantizers of nodes to activations. `integer` executes quantized
  * layers in whole numbers, bit by bit as `reference` (docs/quantization.md).
+ * `generated` is C of the whole graph, compiled and loaded (docs/codegen.md); without a
+ * compiler the fastest other engine runs, and pq_plan_kernels says so.
  */
 #ifndef PQ_EXEC_PLAN_H
 #define PQ_EXEC_PLAN_H
@@ -83,9 +85,14 @@ typedef void (*pq_observer)(void *context, size_t node, size_t n, const float *v
  */
 void pq_plan_observe(pq_plan *plan, pq_observer observer, void *context);
 
-/** Bytes of activation memory, and of the packed weights. */
+/** Bytes of activation memory, and of the packed weights; of generated C none (its stack)
+ * and those of the object file. */
 size_t pq_plan_activation_bytes(const pq_plan *plan);
 size_t pq_plan_weight_bytes(const pq_plan *plan);
+
+/** In what pq_plan_kernels adds where an interpreter runs in place of the engine: "no
+ * compiler 'cc' for generated C, so engine int8 runs: …". */
+#define PQ_PLAN_INSTEAD ", so engine "
 
 /** Adds the kernels that were chosen, and how often: "10 x brgconv:avx512_core_vnni,
  * native; 4 x sums and means of bytes". Kernels of 8-bit codes say "native" or

@@ -74,6 +74,23 @@ static bool is_unreached(const pq_view_row *row)
     return json_array_size(json_object_get(record, "unreached")) > 0;
 }
 
+static bool says_interpreted(const json_t *record)
+{
+    return json_is_true(
+        json_object_get(json_object_get(record, "provenance"), "interpreted"));
+}
+
+static bool is_interpreted(const pq_view_row *row)
+{
+    const json_t *timings = json_object_get(row->cell, "timings");
+    bool          is      = says_interpreted(json_object_get(row->cell, "record"));
+
+    for (size_t i = 0; i < json_array_size(timings); i++) {
+        is = is || says_interpreted(json_array_get(timings, i));
+    }
+    return is;
+}
+
 static bool is_undecided(const pq_view_row *row)
 {
     return json_array_size(json_object_get(row->cell, "undecided")) > 0;
@@ -358,10 +375,16 @@ void pq_tables_add_notes(const pq_view *v, pq_text *out)
         pq_text_add(out,
                     "engine: what was timed, and what gave the other numbers; float32 "
                     "computes in float32, int8 in bytes where a layer has both "
-                    "weights and activations of at most 8 bits; of two, by batch "
+                    "weights and activations of at most 8 bits, generated in compiled C; "
+                    "of two, by batch "
                     "size, the first gave the other numbers.\n");
     }
     add_other_decisions(v, out);
+    add_list(
+        v,
+        "Not of generated C, for want of a compiler: of the engine that their records "
+        "name under kernels",
+        is_interpreted, out);
     add_list(v, "Noisy timing", is_noisy, out);
     add_list(v,
              "Not as small or exact as was asked for, which is out of reach; table.csv, "

@@ -4,6 +4,7 @@
 
 #include "core/clock.h"
 #include "core/memory.h"
+#include "exec/plan.h"
 #include "kernels/cpu.h"
 #include "store/json.h"
 #include "store/record.h"
@@ -130,6 +131,9 @@ pq_status pq_record_kernels(json_t *record, const pq_evaluated *e, pq_err *err)
 
     for (size_t i = 0; i < e->n_fallbacks; i++) {
         (void)json_array_append_new(fallbacks, json_string(e->fallbacks[i]));
+    }
+    if (strstr(e->kernels, PQ_PLAN_INSTEAD) != NULL) {
+        (void)json_object_set_new(provenance, "interpreted", json_true());
     }
     PQ_CHECK(json_object_set_new(provenance, "kernels", json_string(e->kernels)) == 0 &&
                  json_array_size(fallbacks) == e->n_fallbacks &&

@@ -306,6 +306,10 @@ static pq_status write_record(const session *s, size_t i, double timer_s, pq_err
                  json_object_set_new(json_object_get(record, "provenance"), "kernels",
                                      json_string(kernels.text)) == 0,
              PQ_ERR_NOMEM, "cannot allocate a record");
+    if (kernels.text != NULL && strstr(kernels.text, PQ_PLAN_INSTEAD) != NULL) {
+        (void)json_object_set_new(json_object_get(record, "provenance"), "interpreted",
+                                  json_true());
+    }
     PQ_TRY(add_metrics(record, s->batch, &s->results[i], err));
     PQ_TRY(pq_record_write(c->dir, record, err));
 cleanup:

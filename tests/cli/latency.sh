@@ -3,7 +3,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 model=datasets/models/jsc-mlp.h5
-export TMPDIR=$work/tmp && mkdir "$TMPDIR"
+export XDG_CACHE_HOME=$work/cache TMPDIR=$work/tmp && mkdir "$TMPDIR"
 expect 0 "engine float32, batch 4" "$pquant" latency "$model" --batch 4
 expect 0 "met" "$pquant" latency "$model" --target 10s
 expect 1 "missed" "$pquant" latency "$model" --target 0.1ns

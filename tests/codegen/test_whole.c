@@ -302,6 +302,27 @@ Test(whole, random_nets_give_the_bits_of_the_engine_integer, .timeout = 7200)
     cr_expect_eq(n, 0);
 }
 
+/* The engine: what it gives is what `integer` gives, of every batch size, and forks. */
+Test(whole, the_engine_generated_gives_the_bits_of_integer, .timeout = 600)
+{
+    static const size_t batches[] = {1, 5, EVENTS};
+    float              *x         = pq_calloc(EVENTS * ITEMS, sizeof *x);
+
+    OK(setenv("XDG_CACHE_HOME", folder, 1) == 0 ? PQ_OK : PQ_ERR_IO);
+    for (uint64_t seed = 20000; seed < 20006; seed++) {
+        made m = make_whole(seed);
+        net  t = {.rng = pq_rng_stream(seed, "events"), .graph = m.graph};
+        hard_values(&t, EVENTS * items_of(&m.graph->nodes[0].shape), x);
+        for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
+            float *y = run_graph(m.graph, "generated", batches[b], EVENTS, x);
+            compare(&m, x, y, EVENTS);
+            pq_free(y);
+        }
+        pq_graph_free(&m.graph);
+    }
+    pq_free(x);
+}
+
 /* A failed allocation is told: no line of the source is left out. */
 Test(whole, failed_allocations_leave_nothing_out)
 {
