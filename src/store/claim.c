@@ -248,24 +248,29 @@ static bool is_left(pq_claims *c, const char *name, bool dead)
     return dead && is_dead(c, worker);
 }
 
-static void remove_left(pq_claims *c, bool dead)
+/* @return whether anything was removed */
+static bool remove_left(pq_claims *c, bool dead)
 {
     struct dirent *entry;
-    DIR           *folder = opendir(c->path);
+    DIR           *folder  = opendir(c->path);
+    bool           removed = false;
 
     while (folder != NULL && (entry = readdir(folder)) != NULL) {
         if (entry->d_name[0] != '.' && is_left(c, entry->d_name, dead)) {
-            (void)unlinkat(c->folder, entry->d_name, 0);
+            removed = unlinkat(c->folder, entry->d_name, 0) == 0 || removed;
         }
     }
     if (folder != NULL) {
         (void)closedir(folder);
     }
+    return removed;
 }
 
 void pq_claims_tidy(pq_claims *c)
 {
-    remove_left(c, true);
+    /* a claim goes after that of the next turn, in whatever order they are listed */
+    for (int turn = 0; turn < TURNS_MAX && remove_left(c, true); turn++) {
+    }
 }
 
 void pq_claims_close(pq_claims **claims)
@@ -277,7 +282,7 @@ void pq_claims_close(pq_claims **claims)
         return;
     }
     if (c->folder >= 0) {
-        remove_left(c, false);
+        (void)remove_left(c, false);
         name_alive(c->me, name);
         (void)unlinkat(c->folder, name, 0);
         (void)close(c->folder);

@@ -141,9 +141,7 @@ static pq_status run_phases(sweep *s, unsigned phases, pq_sweep_summary *summary
         }
         PQ_TRY(pq_sweep_time(s, summary, err));
     }
-    if (s->claims != NULL && s->options->shard.parts == 0) {
-        pq_claims_tidy(s->claims);
-    }
+    pq_sweep_tidy_claims(s);
 cleanup:
     pq_claims_close(&s->claims);
     return st;

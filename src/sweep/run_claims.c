@@ -47,6 +47,21 @@ pq_status pq_sweep_open_claims(sweep *s, pq_err *err)
     return pq_claims_open(s->cells->dir, &s->claims, err);
 }
 
+void pq_sweep_tidy_claims(sweep *s)
+{
+    char *path = pq_path_join(s->cells->dir, "claims");
+
+    /* who died after the last cell has left claims, and nobody claims anything again */
+    if (s->claims == NULL && s->todo == 0 && s->options->only == NULL &&
+        !s->options->collect && path != NULL && pq_folder_exists(path)) {
+        (void)pq_claims_open(s->cells->dir, &s->claims, NULL);
+    }
+    if (s->claims != NULL && s->options->shard.parts == 0) {
+        pq_claims_tidy(s->claims);
+    }
+    pq_free(path);
+}
+
 /* Whether a cell makes the model after k stages, since nobody has yet. */
 static bool makes(const sweep *s, const pq_cell *cell, size_t k)
 {

@@ -69,6 +69,9 @@ pq_status pq_sweep_open_shelf(sweep *s, pq_err *err);
  * if they are not. */
 pq_status pq_sweep_open_claims(sweep *s, pq_err *err);
 
+/** Removes what dead workers have left of the claims, once nothing waits. */
+void pq_sweep_tidy_claims(sweep *s);
+
 /** Claims a cell and what it will make on its way; false where another worker has any of
  * it. */
 pq_status pq_sweep_claim(sweep *s, const pq_cell *cell, bool *taken, pq_err *err);

@@ -93,6 +93,12 @@ timeout 1 "$pquant" run c.yaml -o other -q --only reference >log 2>&1 && fault "
 [ ! -e "other/cells/$key.json" ] || fault "a cell that another host is at was computed"
 wait $beating
 
+# Killed when all cells were done, several one after another: the next run, which has nothing to compute, tidies.
+mkdir whole/claims
+for turn in 0 1 2 3; do ln -s dead.1.1.$turn "whole/claims/$key.$turn"; done
+expect 0 "96 cached" "$pquant" run c.yaml -o whole -q
+no_claims whole
+
 # Signals: USR1 lets the cell at work end, TERM drops it; both exit with 75, and the next run goes on.
 for signal in USR1 TERM; do
   rm -rf signal

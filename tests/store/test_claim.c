@@ -147,3 +147,30 @@ Test(claim, is_refused_with_the_path_where_nothing_can_be_written)
     cr_expect_neq(pq_claims_open(".", &c, &err), PQ_OK);
     cr_expect_not_null(strstr(err.message, "claims"), "%s", err.message);
 }
+
+Test(claim, of_the_dead_go_whatever_their_turns_and_the_order_of_their_names)
+{
+    pq_claims *c = NULL;
+    char       claim[64];
+
+    enter();
+    cr_assert_eq(pq_claims_open(".", &c, NULL), PQ_OK);
+    for (int k = 0; k < 5; k++) {
+        for (int turn = 0; turn < 12; turn++) {
+            (void)snprintf(claim, sizeof claim, "claims/k%d.%d", k, turn);
+            plant("far.1.1.1", claim, -1.0);
+        }
+    }
+    plant("near.1.1.1", "claims/k5.0", -1.0);
+    plant("alive.1.1.1", "claims/k5.1", 0.0); /* who took it over and is at it */
+    pq_claims_tidy(c);
+    for (int k = 0; k < 5; k++) {
+        for (int turn = 0; turn < 12; turn++) {
+            struct stat is;
+            (void)snprintf(claim, sizeof claim, "claims/k%d.%d", k, turn);
+            cr_expect_neq(lstat(claim, &is), 0, "%s is left", claim);
+        }
+    }
+    cr_expect_not(take(c, "k5"), "taken from one that is alive");
+    pq_claims_close(&c);
+}
