@@ -141,7 +141,7 @@ for what in gcc sanitizers clang; do
 done
 unit build-gcc "unit tests, gcc"
 unit build-asan "unit tests, sanitizers"
-step "fuzz configurations" build-asan/tests/mutate_configs "${PQ_FUZZ_SECONDS:-20}" "${PQ_FUZZ_SEED:-1}" configs/*.yaml
+step "fuzz configurations" build-asan/tests/mutate_configs "${PQ_FUZZ_SECONDS:-20}" "${PQ_FUZZ_SEED:-1}" configs/*.yaml configs/papers/*.yaml
 # Each target on its seeds, which all have to load, and for two seconds more.
 step "fuzz targets" tests/fuzz/run.sh test
 for set in $(lesser_sets); do

@@ -7,6 +7,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "report/page_inside.h"
+#include "report/published.h"
 #include "report/tables.h"
 #include "report/words.h"
 #include "store/json.h"
@@ -433,6 +434,7 @@ pq_status pq_page_add(const pq_view *whole, const pq_view *v, const char *dir,
                        "hidden></div>\n");
     pq_tables_add(v, PQ_TABLE_MAIN, PQ_STYLE_HTML, &body);
     pq_text_add(&body, "<div id=\"explore\" hidden></div>\n");
+    pq_published_add(whole, PQ_STYLE_HTML, &body);
     add_data(v, &body);
     add_notes(whole, plots->note, &body);
     add_further(v, &body);

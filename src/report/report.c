@@ -7,6 +7,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "report/page.h"
+#include "report/published.h"
 #include "report/tables.h"
 #include "store/results.h"
 #include "store/table.h"
@@ -133,6 +134,12 @@ static pq_status write_tables(const pq_view *whole, const pq_view *v, const char
     } else {
         remove_file(dir, "table.tex");
     }
+    if (pq_published_any(whole)) {
+        pq_published_csv(whole, &text);
+        PQ_TRY(write_text(dir, "published.csv", &text, err));
+    } else {
+        remove_file(dir, "published.csv");
+    }
 cleanup:
     return st;
 }
@@ -212,6 +219,7 @@ pq_status pq_report_print(const json_t *results, size_t width, bool color, pq_te
     PQ_TRY(pq_view_build(results, &v, err));
     PQ_TRY(pq_view_shorten(&v, PQ_TERMINAL_ROWS_MAX, &shown, err));
     PQ_TRY(pq_tables_terminal(&v, &shown, width, color, out, err));
+    pq_published_add(&v, PQ_STYLE_TEXT, out);
     PQ_CHECK(!out->failed, PQ_ERR_NOMEM, "cannot allocate the table");
 cleanup:
     pq_view_free(&shown);

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "report/published.h"
+
 /* What surrounds cells; NULL-free, indexed by style (terminals are drawn elsewhere). */
 typedef struct {
     const char *row_begin, *row_end;
@@ -149,6 +151,7 @@ void pq_tables_markdown(const pq_view *whole, const pq_view *v, pq_text *out)
         pq_escape_add(out, line, PQ_STYLE_MARKDOWN);
         pq_text_add(out, "\n");
     }
+    pq_published_add(whole, PQ_STYLE_MARKDOWN, out);
     for (size_t r = 0; r < v->n_rows; r++) {
         if (pq_view_failed(&v->rows[r])) {
             pq_text_add(out, failed++ == 0 ? "\nFailed cells:\n\n- " : "- ");

@@ -55,7 +55,8 @@ static const field record_fields[] = {
 static const field plan_fields[] = {
     {"schema", TEXT},   {"name", TEXT},       {"config", TEXT},
     {"resolved", TEXT}, {"output", TEXT_MAP}, {"constraints", MAP_MAP},
-    {"gates", MAP_MAP}, {"cells", MAPS},      {NULL, TEXT},
+    {"gates", MAP_MAP}, {"cells", MAPS},      {"published", MAPS},
+    {NULL, TEXT},
 };
 
 static const field cell_fields[] = {

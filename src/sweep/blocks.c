@@ -297,6 +297,10 @@ const pq_config_key pq_config_keys[] = {
                     "marked infeasible"},
     {"baseline", "results that gates compare with; kept with the results"},
     {"gates", "what may not get worse; kept with the results"},
+    {"published", "numbers that others have printed, which reports set beside ours: "
+                  "{source: TEXT, why: {METRIC: TEXT}, cells: {LABEL: {METRIC: {value: "
+                  "75.3%, why: TEXT}}}}; ratio in place of value: the reference's number "
+                  "over the cell's"},
     {0},
 };
 

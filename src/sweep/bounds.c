@@ -142,16 +142,15 @@ static const char *meant(const char *name, size_t n)
     return pq_nearest(base, names, count);
 }
 
-/* Notes a bound on what no cell of this configuration can have. */
-static void check_name(pq_problems *p, const pq_yaml *node, const pq_config *config,
-                       const char *what)
+void pq_check_value(pq_problems *p, const pq_yaml *node, const pq_config *config,
+                    const char *what, bool left_out)
 {
     const size_t whole = strlen(node->key), n = length_without_loss(node->key);
     standing     is = look_up(config, node->key, whole);
     const char  *near;
 
     is = is == UNKNOWN ? look_up(config, node->key, n) : is;
-    if (is == LEFT_OUT) {
+    if (is == LEFT_OUT && !left_out) {
         pq_problem_key(p, node, "%s: '%s' is not measured: %s leaves it out", what,
                        node->key,
                        strncmp(node->key, "latency.", 8) == 0 ? "latency" : "metrics");
@@ -238,7 +237,7 @@ static pq_status read_constraints(pq_problems *p, const pq_yaml *node, pq_config
     PQ_NEW(config->constraints, node->n);
     for (size_t i = 0; i < node->n; i++) {
         config->n_constraints = i + 1;
-        check_name(p, node->items[i], config, "constraints");
+        pq_check_value(p, node->items[i], config, "constraints", false);
         PQ_TRY(read_constraint(p, node->items[i], &config->constraints[i], err));
     }
 cleanup:
@@ -259,7 +258,7 @@ static pq_status read_gates(pq_problems *p, const pq_yaml *node, pq_config *conf
         config->n_gates = i + 1;
         PQ_STRDUP(gate->metric, node->items[i]->key);
         if (!pq_config_metric(config, node->items[i]->key)) {
-            check_name(p, node->items[i], config, "gates");
+            pq_check_value(p, node->items[i], config, "gates", false);
         }
         PQ_TRY(pq_params_default(pq_gate_params, gate, err));
         pq_read_block(p, node->items[i], pq_gate_params, gate, NULL, "gates");

@@ -12,6 +12,11 @@
 pq_status pq_read_bounds(pq_problems *p, const pq_yaml *tree, pq_config *config,
                          pq_err *err);
 
+/** Notes a key that names a value which no cell of this configuration can have;
+ * `left_out`: one that is only not asked for is fine. */
+void pq_check_value(pq_problems *p, const pq_yaml *node, const pq_config *config,
+                    const char *what, bool left_out);
+
 /** Whether a bound is on what the reference has more of a metric, "<metric>_loss". */
 bool pq_bound_is_loss(const char *metric);
 

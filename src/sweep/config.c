@@ -12,15 +12,16 @@
 #include "sweep/bounds.h"
 #include "sweep/pipeline.h"
 #include "sweep/problems.h"
+#include "sweep/published.h"
 #include "sweep/recipe.h"
 #include "sweep/source.h"
 
 #define SCHEMA "pquant/1"
 
-static const char *const top_keys[] = {"schema",    "name",   "model",   "dataset",
-                                       "pipelines", "seeds",  "metrics", "evaluate",
-                                       "latency",   "limits", "output",  "constraints",
-                                       "baseline",  "gates",  NULL};
+static const char *const top_keys[] = {"schema",    "name",   "model",     "dataset",
+                                       "pipelines", "seeds",  "metrics",   "evaluate",
+                                       "latency",   "limits", "output",    "constraints",
+                                       "baseline",  "gates",  "published", NULL};
 
 static const char *const latency_keys[] = {"warmup", "samples", NULL};
 
@@ -314,8 +315,8 @@ static void apply_limit(const pq_config *config, pq_budget *budget)
     }
 }
 
-static pq_status read_tree(pq_problems *p, pq_config *config, pq_budget *budget,
-                           pq_err *err)
+static pq_status read_tree(pq_problems *p, pq_config *config, bool changed,
+                           pq_budget *budget, pq_err *err)
 {
     const pq_yaml *tree                = config->tree;
     pq_yaml       *pipelines           = pq_yaml_find(tree, "pipelines");
@@ -337,6 +338,7 @@ static pq_status read_tree(pq_problems *p, pq_config *config, pq_budget *budget,
     if (pipelines != NULL) {
         PQ_TRY(pq_read_pipelines(p, pipelines, config, err));
     }
+    PQ_TRY(pq_read_published(p, tree, changed, config, err));
 cleanup:
     return st;
 }
@@ -392,7 +394,8 @@ pq_status pq_config_read(const char *path, const pq_config_changes *changes,
     if (changes != NULL) {
         PQ_TRY(pq_source_change(&p, changes, config->tree, err));
     }
-    PQ_TRY(read_tree(&p, config, &budget, err));
+    PQ_TRY(read_tree(&p, config, changes != NULL && changes->n_set + changes->n_axes > 0,
+                     &budget, err));
     if (problems != NULL && p.n > 0) {
         pq_problems_list(&p, problems);
     }
@@ -423,6 +426,7 @@ void pq_config_free(pq_config **config)
         pq_free(c->metrics[i].params);
     }
     pq_bounds_free(c);
+    pq_published_free(c);
     pq_free(c->metrics);
     pq_free(c->path);
     pq_free(c->name);

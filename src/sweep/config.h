@@ -142,6 +142,16 @@ typedef struct {
 
 extern const pq_param pq_gate_params[];
 
+/** `published:` a number that others have printed of a cell (sweep/published.h). Owns. */
+typedef struct {
+    char *cell;    /**< label, or glob over labels */
+    char *metric;  /**< "accuracy" */
+    char *printed; /**< "89.3%", digits as printed */
+    bool  ratio;   /**< the reference's number over the cell's */
+    char *source;
+    char *why; /**< what makes ours another, or "" */
+} pq_published;
+
 /** Owns everything. */
 typedef struct {
     char              *path; /**< of the file */
@@ -162,6 +172,8 @@ typedef struct {
     char              *baseline; /**< what gates compare with, or NULL */
     size_t             n_gates;
     pq_gate           *gates;
+    size_t             n_published;
+    pq_published      *published;
     pq_yaml           *tree; /**< after includes and overrides, recipes spelled out */
 } pq_config;
 

@@ -10,6 +10,7 @@
 #include "store/results.h"
 #include "sweep/cell.h"
 #include "sweep/plan.h"
+#include "sweep/published.h"
 
 static json_t *axes_json(const pq_case *variant)
 {
@@ -106,6 +107,11 @@ static json_t *head_json(const pq_cells *cells)
                          "baseline", config->baseline);
     }
     pq_text_free(&shown);
+    if (head != NULL && config->n_published > 0 &&
+        json_object_set_new(head, "published", pq_published_json(config)) != 0) {
+        json_decref(head);
+        head = NULL;
+    }
     return head;
 }
 

@@ -255,4 +255,9 @@ void pq_config_show(const pq_config *config, pq_text *out)
     }
     add_bounds(out, config);
     add_pipelines(out, pq_yaml_find(config->tree, "pipelines"));
+    if (config->n_published > 0) {
+        pq_text_add(out, "published: ");
+        add_flow(out, pq_yaml_find(config->tree, "published"));
+        pq_text_add(out, "\n");
+    }
 }

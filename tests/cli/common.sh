@@ -54,6 +54,17 @@ for line in sys.stdin.read().split("\n"):
 sys.exit(bad > 0)' "$1" "$2"
 }
 
+# published_near DIR POINTS: accuracies that the configuration publishes and that were computed, none of ours farther off.
+published_near() {
+  /usr/bin/python3 -c '
+import csv, sys
+rows = [r for r in csv.DictReader(open(sys.argv[1] + "/published.csv")) if r["metric"] == "accuracy" and r["ours"]]
+bad = [r for r in rows if abs(float(r["ours"]) - float(r["published"])) > float(sys.argv[2]) / 100 + 1e-9]
+for r in rows:
+    print(r["cell"], r["ours"], "published", r["published"], r["agreement"])
+sys.exit(not rows or bad != [])' "$1" "$2"
+}
+
 # make_jets FILE: a CSV of 500 events of noise, 16 features and the five classes of the shipped jet tagger.
 make_jets() {
   /usr/bin/python3 - "$1" <<'END'

@@ -59,16 +59,16 @@ trained() { # CONFIG: one epoch
   change=()
 }
 
-swept() { # CONFIG: its first cell with a stage
+swept() { # CONFIG: its first cell with a stage, once
   local label
   label=$("$pquant" plan "$1" "${change[@]}" --format json |
     /usr/bin/python3 -c 'import json, sys; print(next(c["label"] for c in json.load(sys.stdin) if c["stages"]))')
   [ -n "$label" ] || { fault "$1: no cells"; return; }
-  expect 5 " 1 computed, 0 cached, 0 failed" "$pquant" run "$1" "${change[@]}" --only "$label" --phase eval -q -o "$work/$(basename "$1" .yaml)"
+  expect 5 " 1 computed, 0 cached, 0 failed" "$pquant" run "$1" "${change[@]}" -S seeds.repeats=1 --only "$label" --phase eval -q -o "$work/$(basename "$1" .yaml)"
 }
 
 ran=0
-for config in configs/*.yaml; do
+for config in configs/*.yaml configs/papers/*.yaml; do
   if ! why=$(given "$config"); then
     echo "skipped: $config $why"
     continue

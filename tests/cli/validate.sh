@@ -50,7 +50,7 @@ both train "ends in a softmax" -S model.head=sigmoid
 # Inputs that are not on this machine are told, not refused.
 expect 0 "note: not compared with its inputs: $work/sweep.yaml: dataset 'nowhere.h5' is not there" "$pquant" validate "$work/sweep.yaml" -S dataset.file=nowhere.h5
 expect 0 "note: not compared with its inputs: " "$pquant" validate "$work/train.yaml" -S dataset.file=nowhere.h5
-for config in configs/*.yaml; do
+for config in configs/*.yaml configs/papers/*.yaml; do
   "$pquant" validate "$config" >"$work/out" 2>&1 || fault "$config: $(cat "$work/out")"
 done
 done_testing

@@ -545,6 +545,7 @@ def results():
     plan = {"schema": "pquant-plan/1", "name": "n", "config": "c.yaml", "resolved": "a: 1\nb: [1, 2]\n", "assumed": "x",
             "output": {"html": "true", "tables": "true"}, "constraints": {"accuracy": {"min": 0.1}},
             "gates": {"accuracy": {"max_loss": "0.1"}}, "baseline": "l",
+            "published": [{"cell": "l", "metric": "accuracy", "printed": "51.5%", "ratio": False, "source": "s", "why": "w"}],
             "cells": [cell, {**cell, "order": 1, "eval": "cd", "label": "m", "axes": {"rank": "4"}, "reference": False}]}
     record_ = {"schema": "pquant-record/1", "key": "ab", "phase": "eval", "experiment": "n", "pipeline": "p", "label": "l", "order": 0,
                "axes": {"rank": "2"}, "repeat": 0, "status": "ok", "stages": ["svd:rank=2"],

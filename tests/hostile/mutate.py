@@ -370,7 +370,9 @@ def small_results(path):
             "reference": True}
     (path / "plan.json").write_text(json.dumps(
         {"schema": "pquant-plan/1", "name": "n", "config": "c.yaml", "resolved": "a: 1\n", "output": {"html": "true"},
-         "constraints": {"accuracy": {"min": 0.1}}, "gates": {}, "cells": [cell, {**cell, "eval": "cd", "reference": False}]}))
+         "constraints": {"accuracy": {"min": 0.1}}, "gates": {},
+         "published": [{"cell": "l", "metric": "accuracy", "printed": "51.5%", "ratio": False, "source": "s", "why": "w"}],
+         "cells": [cell, {**cell, "eval": "cd", "reference": False}]}))
     (path / "cells/ab.json").write_text(json.dumps(
         {"schema": "pquant-record/1", "key": "ab", "phase": "eval", "experiment": "n", "pipeline": "p", "label": "l",
          "order": 0, "axes": {"rank": "2"}, "repeat": 0, "status": "ok", "stages": ["svd"],
