@@ -98,7 +98,7 @@ void pq_plot_log_axis(pq_text *out, char axis, double lo, double hi)
     if (n < 3) {
         add_even_ticks(out, first, last);
     } else {
-        pq_text_add(out, "%s", ticks.text);
+        pq_text_add(out, "%s", ticks.text != NULL ? ticks.text : "");
     }
     pq_text_add(out, ")\n");
     out->failed = out->failed || ticks.failed;

@@ -71,7 +71,7 @@ static void add_axis_ticks(const pq_cloud *c, bool is_log, pq_text *out)
     }
     if (2 * kept >
         n) { /* else the values crowd at some places, and even ticks are better */
-        pq_text_add(out, "%s)\n", ticks.text);
+        pq_text_add(out, "%s)\n", ticks.text != NULL ? ticks.text : "");
     }
     out->failed = out->failed || ticks.failed;
     pq_text_free(&ticks);

@@ -95,7 +95,7 @@ static void add_param(pq_text *out, const pq_param *row, const void *values)
     if (row->type == PQ_PARAM_STRING && *(char *const *)at != NULL) {
         add_word(out, *(char *const *)at);
     } else {
-        pq_text_add(out, "%s", text.text);
+        pq_text_add(out, "%s", text.text != NULL ? text.text : "");
     }
     pq_text_free(&text);
 }
