@@ -6,7 +6,6 @@
 
 #include "core/memory.h"
 #include "core/threads.h"
-#include "exec/rescale.h"
 
 enum {
     READ_FLOATS = 1 << 20, /**< events read at a time: about so many values */
@@ -17,8 +16,10 @@ typedef struct {
     pq_dataset               *dataset;
     size_t                    split;
     const pq_predict_options *options;
-    size_t                    n, count; /* events, values of one */
-    size_t                    step;     /* events of a piece, a multiple of PQ_CHUNK */
+    size_t                    n;     /* events */
+    size_t                    read;  /* values of one in the file, */
+    size_t                    count; /* and as the model takes it */
+    size_t                    step;  /* events of a piece, a multiple of PQ_CHUNK */
     pq_rescale                scale;
     pq_plan                 **plans; /* [threads] */
     float                   **x;     /* [threads], each [step, count] */
@@ -47,16 +48,20 @@ static bool fits(const pq_shape *model, const pq_shape *sample)
             pq_shape_count(sample, &b) && a == b);
 }
 
-pq_status pq_predict_check(const pq_plan *plan, const pq_dataset_info *info, pq_err *err)
+pq_status pq_predict_check(const pq_plan *plan, const pq_dataset_info *info,
+                           const pq_rescale *scale, pq_err *err)
 {
-    pq_shape  due;
+    pq_shape  due, taken = info->sample;
     char      a[128], b[128];
     pq_status st;
 
     PQ_CHECK(pq_plan_inputs(plan) == 1, PQ_ERR_UNSUPPORTED,
              "the model has %zu inputs, but a dataset gives one", pq_plan_inputs(plan));
     due = pq_plan_input_shape(plan, 0);
-    PQ_CHECK(fits(&due, &info->sample), PQ_ERR_SHAPE,
+    if (scale != NULL && scale->n > 0) {
+        taken.dim[taken.ndim - 1] = scale->kept;
+    }
+    PQ_CHECK(fits(&due, &taken), PQ_ERR_SHAPE,
              "the events of %s are %s, but the model's input is %s", info->path,
              pq_shape_text(&info->sample, a, sizeof a), pq_shape_text(&due, b, sizeof b));
 cleanup:
@@ -91,7 +96,8 @@ cleanup:
 static void look_at_inputs(const job *j, size_t n, const float *x)
 {
     const pq_shape *sample   = &pq_dataset_describe(j->dataset)->sample;
-    const size_t    features = sample->ndim > 0 ? sample->dim[sample->ndim - 1] : 1;
+    const size_t    all      = sample->ndim > 0 ? sample->dim[sample->ndim - 1] : 1;
+    const size_t    features = pq_rescale_values(&j->scale, all);
     const size_t    rows     = n * j->count / features;
     double          mean = 0.0, variance = 0.0;
 
@@ -143,7 +149,7 @@ static size_t choose_step(const job *j, size_t threads)
     size_t step = j->options->batch;
 
     if (step == 0) {
-        step = READ_FLOATS / (j->count == 0 ? 1 : j->count);
+        step = READ_FLOATS / (j->read == 0 ? 1 : j->read);
         step = step < j->n / (2 * threads) ? step : j->n / (2 * threads);
     }
     step = step < j->n ? step : j->n;
@@ -160,14 +166,15 @@ static pq_status make_plans(job *j, const pq_graph *graph, size_t threads, pq_er
     PQ_NEW(j->plans, threads);
     PQ_NEW(j->x, threads);
     PQ_TRY(pq_plan_create_lean(graph, &options, &j->plans[0], err));
-    PQ_TRY(pq_predict_check(j->plans[0], pq_dataset_describe(j->dataset), err));
+    PQ_TRY(
+        pq_predict_check(j->plans[0], pq_dataset_describe(j->dataset), &j->scale, err));
     for (size_t t = 0; t < threads; t++) {
         if (t > 0) {
             PQ_TRY(pq_plan_fork(j->plans[0], &j->plans[t], err));
         }
-        PQ_CHECK(j->count < SIZE_MAX / sizeof(float) / j->step, PQ_ERR_NOMEM,
-                 "%zu events of %zu values do not fit into memory", j->step, j->count);
-        PQ_NEW(j->x[t], j->step * j->count);
+        PQ_CHECK(j->read < SIZE_MAX / sizeof(float) / j->step, PQ_ERR_NOMEM,
+                 "%zu events of %zu values do not fit into memory", j->step, j->read);
+        PQ_NEW(j->x[t], j->step * j->read);
     }
     shape = pq_plan_output_shape(j->plans[0]);
     PQ_CHECK(pq_shape_count(&shape, &j->out->width), PQ_ERR_SHAPE,
@@ -209,9 +216,10 @@ pq_status pq_predict(const pq_graph *graph, pq_dataset *dataset, size_t split,
     j.out   = &made;
     PQ_CHECK(made.n >= 1, PQ_ERR_FORMAT, "%s has no events in split '%s'", info->path,
              info->splits[split].name);
-    PQ_CHECK(pq_shape_count(&info->sample, &j.count), PQ_ERR_SHAPE,
+    PQ_CHECK(pq_shape_count(&info->sample, &j.read), PQ_ERR_SHAPE,
              "an event of %s has too many values", info->path);
     PQ_TRY(pq_rescale_make(graph, info, &j.scale, err));
+    j.count = pq_rescale_values(&j.scale, j.read);
     threads = threads < (made.n + PQ_CHUNK - 1) / PQ_CHUNK
                   ? threads
                   : (made.n + PQ_CHUNK - 1) / PQ_CHUNK;

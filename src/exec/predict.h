@@ -10,6 +10,7 @@
 #include "core/progress.h"
 #include "data/dataset.h"
 #include "exec/plan.h"
+#include "exec/rescale.h"
 
 enum { PQ_CHUNK = 64 };
 
@@ -36,11 +37,16 @@ typedef struct {
 
 /**
  * Whether a model takes the events of a dataset: one input of their shape, but for axes
- * of one, or of as many values in a row.
+ * of one and features that the model does not take, or of as many values in a row.
+ * @param[in] plan   of the model
+ * @param[in] info   of the dataset
+ * @param[in] scale  from one to the other, or NULL: all features are taken
+ * @param[out] err   details of a failure, or NULL
  * @retval PQ_ERR_SHAPE        Both shapes are named.
  * @retval PQ_ERR_UNSUPPORTED  The model has several inputs.
  */
-pq_status pq_predict_check(const pq_plan *plan, const pq_dataset_info *info, pq_err *err);
+pq_status pq_predict_check(const pq_plan *plan, const pq_dataset_info *info,
+                           const pq_rescale *scale, pq_err *err);
 
 /**
  * Runs a split through a model. The model's own scaler is applied to the raw values; a

@@ -22,8 +22,8 @@ static size_t find_name(const char *const *names, size_t n, const char *name)
     return at;
 }
 
-pq_status pq_features_order(const char *const *have, const char *const *want, size_t n,
-                            const char *whose, size_t **order, pq_err *err)
+pq_status pq_features_order(const char *const *have, size_t n, const char *const *want,
+                            size_t wanted, const char *whose, size_t **order, pq_err *err)
 {
     size_t   *found = NULL, twice;
     bool      moves = false;
@@ -33,10 +33,11 @@ pq_status pq_features_order(const char *const *have, const char *const *want, si
     PQ_TRY(pq_repeated(have, n, &twice, err));
     PQ_CHECK(twice == SIZE_MAX, PQ_ERR_CONFIG, "%s has feature '%s' twice", whose,
              have[twice]);
-    PQ_NEW(found, n);
-    for (size_t i = 0; i < n; i++) {
-        found[i] = strcmp(have[i], want[i]) == 0 ? i : find_name(have, n, want[i]);
-        moves    = moves || found[i] != i;
+    PQ_NEW(found, wanted);
+    for (size_t i = 0; i < wanted; i++) {
+        found[i] =
+            i < n && strcmp(have[i], want[i]) == 0 ? i : find_name(have, n, want[i]);
+        moves = moves || found[i] != i;
         if (found[i] == n) {
             const char *near = pq_nearest(want[i], have, n);
             PQ_FAIL(PQ_ERR_CONFIG, "%s has no feature '%s', which the model takes%s%s%s",
@@ -53,8 +54,9 @@ cleanup:
     return st;
 }
 
-/* An order as swaps: what belongs to i may have been moved on by swaps before. */
-static pq_status make_swaps(const size_t *order, size_t n, size_t **out, pq_err *err)
+/* An order of the first `kept` as swaps: what belongs to i may have been moved on by
+ * swaps before. What is left over ends up behind them. */
+static pq_status make_swaps(const size_t *order, size_t kept, size_t **out, pq_err *err)
 {
     size_t   *swap = NULL;
     pq_status st   = PQ_OK;
@@ -62,8 +64,8 @@ static pq_status make_swaps(const size_t *order, size_t n, size_t **out, pq_err 
     if (order == NULL) {
         return PQ_OK;
     }
-    PQ_NEW(swap, n);
-    for (size_t i = 0; i < n; i++) {
+    PQ_NEW(swap, kept);
+    for (size_t i = 0; i < kept; i++) {
         swap[i] = order[i];
         while (swap[i] < i) {
             swap[i] = swap[swap[i]];
@@ -92,24 +94,27 @@ static bool same_scales(size_t n, pq_scale a, pq_scale b)
     return same;
 }
 
-pq_status pq_rescale_between(size_t n, bool padded, pq_scale from, pq_scale to,
-                             pq_rescale *out, pq_err *err)
+pq_status pq_rescale_between(size_t n, size_t kept, bool padded, pq_scale from,
+                             pq_scale to, pq_rescale *out, pq_err *err)
 {
-    const bool same = same_scales(n, from, to);
-    pq_rescale r    = {0};
-    pq_status  st   = PQ_OK;
+    const bool   same = same_scales(kept, from, to);
+    const size_t last = kept == 0            ? n
+                        : from.order != NULL ? from.order[kept - 1]
+                                             : kept - 1;
+    pq_rescale   r    = {0};
+    pq_status    st   = PQ_OK;
 
-    if (same && from.order == NULL) {
+    if (same && from.order == NULL && kept == n) {
         return PQ_OK;
     }
-    PQ_CHECK(!padded || from.order == NULL || from.order[n - 1] == n - 1, PQ_ERR_CONFIG,
+    PQ_CHECK(!padded || last + 1 == n, PQ_ERR_CONFIG,
              "the last feature says which rows are there, but is not the model's last");
-    PQ_TRY(make_swaps(from.order, n, &r.swap, err));
+    PQ_TRY(make_swaps(from.order, kept, &r.swap, err));
     if (!same) {
-        PQ_NEW(r.factor, n);
-        PQ_NEW(r.summand, n);
+        PQ_NEW(r.factor, kept);
+        PQ_NEW(r.summand, kept);
     }
-    for (size_t i = 0; !same && i < n; i++) {
+    for (size_t i = 0; !same && i < kept; i++) {
         const double s = (double)value_or(from.std, from.order, i, 1.0F);
         const double m = (double)value_or(from.mean, from.order, i, 0.0F);
         const double S = (double)value_or(to.std, NULL, i, 1.0F);
@@ -122,6 +127,7 @@ pq_status pq_rescale_between(size_t n, bool padded, pq_scale from, pq_scale to,
         r.summand[i] = (m - M) / S;
     }
     r.n      = n;
+    r.kept   = kept;
     r.padded = padded;
     *out     = r;
     r        = (pq_rescale){0};
@@ -130,33 +136,25 @@ cleanup:
     return st;
 }
 
-/* Order of the file's features for the model, where both name them. */
+/* Order of the file's features for the model, where both name them, and how many the
+ * model takes: all, or those of its names. */
 static pq_status match_features(const pq_graph *graph, const pq_dataset_info *info,
-                                size_t n, size_t **order, pq_err *err)
+                                size_t n, size_t *kept, size_t **order, pq_err *err)
 {
     const char *const *want = (const char *const *)graph->feature_names;
     pq_status          st;
 
     *order = NULL;
+    *kept  = n;
     if (want == NULL || info->feature_names == NULL) {
         return PQ_OK;
     }
-    for (size_t i = 0; i < n && graph->n_features != n; i++) {
-        if (find_name(want, graph->n_features, info->feature_names[i]) ==
-            graph->n_features) {
-            st =
-                pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
-                           "%s has feature '%s', which is none of the %zu that the model "
-                           "takes",
-                           info->path, info->feature_names[i], graph->n_features);
-            pq_err_hint(err, "name the model's features: `inputs` of the dataset");
-            goto cleanup;
-        }
-    }
-    PQ_CHECK(graph->n_features == n, PQ_ERR_CONFIG,
+    PQ_CHECK(graph->n_features <= n, PQ_ERR_CONFIG,
              "%s has %zu features, but the model takes %zu", info->path, n,
              graph->n_features);
-    PQ_TRY(pq_features_order(info->feature_names, want, n, info->path, order, err));
+    *kept = graph->n_features;
+    PQ_TRY(
+        pq_features_order(info->feature_names, n, want, *kept, info->path, order, err));
 cleanup:
     return st;
 }
@@ -168,13 +166,13 @@ pq_status pq_rescale_make(const pq_graph *graph, const pq_dataset_info *info,
     const bool own   = graph->scaler_mean != NULL && graph->scaler_std != NULL &&
                      (known || !info->standardized);
     const size_t n = info->sample.ndim == 0 ? 0 : info->sample.dim[info->sample.ndim - 1];
-    size_t      *order = NULL;
+    size_t      *order = NULL, kept;
     pq_scale     from = {0}, to = {0};
     pq_status    st;
 
-    PQ_TRY(match_features(graph, info, n, &order, err));
+    PQ_TRY(match_features(graph, info, n, &kept, &order, err));
     PQ_CHECK(
-        !own || (graph->scaler_mean->count == n && graph->scaler_std->count == n),
+        !own || (graph->scaler_mean->count == kept && graph->scaler_std->count == kept),
         PQ_ERR_SHAPE,
         "the model's scaler has %zu means and %zu deviations, but the events of %s have "
         "%zu features",
@@ -186,16 +184,21 @@ pq_status pq_rescale_make(const pq_graph *graph, const pq_dataset_info *info,
         from = (pq_scale){info->scaler_mean, info->scaler_std, NULL};
     }
     from.order = order;
-    PQ_TRY(pq_rescale_between(n, info->padded, from, to, out, err));
+    PQ_TRY(pq_rescale_between(n, kept, info->padded, from, to, out, err));
     out->as_they_are = graph->scaler_mean == NULL || graph->scaler_std == NULL;
 cleanup:
     pq_free(order);
     return st;
 }
 
+size_t pq_rescale_values(const pq_rescale *r, size_t count)
+{
+    return r->n > 0 ? count / r->n * r->kept : count;
+}
+
 static void swap_features(const pq_rescale *r, float *row)
 {
-    for (size_t i = 0; r->swap != NULL && i < r->n; i++) {
+    for (size_t i = 0; r->swap != NULL && i < r->kept; i++) {
         const float kept = row[i];
         row[i]           = row[r->swap[i]];
         row[r->swap[i]]  = kept;
@@ -204,13 +207,17 @@ static void swap_features(const pq_rescale *r, float *row)
 
 void pq_rescale_apply(const pq_rescale *r, size_t n, float *x)
 {
-    for (size_t row = 0; r->n > 0 && row < n; row += r->n) {
-        swap_features(r, x + row);
-        if (r->factor == NULL || (r->padded && !(x[row + r->n - 1] > 0.0F))) {
-            continue;
+    float *to = x;
+
+    for (size_t at = 0; r->n > 0 && at < n; at += r->n, to += r->kept) {
+        float     *row   = x + at;
+        const bool there = !r->padded || row[r->n - 1] > 0.0F;
+        swap_features(r, row);
+        for (size_t i = 0; r->factor != NULL && there && i < r->kept - r->padded; i++) {
+            row[i] = (float)((double)row[i] * r->factor[i] + r->summand[i]);
         }
-        for (size_t i = 0; i < r->n - (r->padded ? 1 : 0); i++) {
-            x[row + i] = (float)((double)x[row + i] * r->factor[i] + r->summand[i]);
+        if (r->kept < r->n) {
+            memmove(to, row, r->kept * sizeof *to);
         }
     }
 }

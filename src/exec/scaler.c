@@ -20,6 +20,9 @@ static bool has_scaler(const pq_graph *graph)
 pq_status pq_scaler_take(pq_graph *graph, const pq_dataset_info *info, pq_err *err)
 {
     const size_t n = info->sample.ndim == 0 ? 0 : info->sample.dim[info->sample.ndim - 1];
+    const bool   named = graph->feature_names != NULL && info->feature_names != NULL &&
+                       graph->n_features <= n;
+    const size_t kept  = named ? graph->n_features : n;
     size_t      *order = NULL; /* the model's features among the dataset's */
     pq_status    st    = PQ_OK;
 
@@ -28,15 +31,14 @@ pq_status pq_scaler_take(pq_graph *graph, const pq_dataset_info *info, pq_err *e
     }
     PQ_CHECK(info->scaler_mean != NULL && info->scaler_std != NULL, PQ_ERR_CONFIG,
              "%s carries no scaler that the model could take", info->path);
-    if (graph->feature_names != NULL && info->feature_names != NULL &&
-        graph->n_features == n) {
-        PQ_TRY(pq_features_order(info->feature_names,
-                                 (const char *const *)graph->feature_names, n, info->path,
-                                 &order, err));
+    if (named) {
+        PQ_TRY(pq_features_order(info->feature_names, n,
+                                 (const char *const *)graph->feature_names, kept,
+                                 info->path, &order, err));
     }
-    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(n), &graph->scaler_mean, err));
-    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(n), &graph->scaler_std, err));
-    for (size_t i = 0; i < n; i++) {
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(kept), &graph->scaler_mean, err));
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(kept), &graph->scaler_std, err));
+    for (size_t i = 0; i < kept; i++) {
         const size_t at               = order != NULL ? order[i] : i;
         pq_f32(graph->scaler_mean)[i] = info->scaler_mean[at];
         pq_f32(graph->scaler_std)[i]  = info->scaler_std[at];

@@ -60,24 +60,6 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* A fixed random choice of `events` of `n` indices, ascending. */
-static pq_status choose(size_t n, size_t events, uint64_t seed, size_t **out, pq_err *err)
-{
-    pq_rng    rng   = pq_rng_stream(seed, "calibration");
-    size_t   *index = NULL;
-    pq_status st;
-
-    PQ_NEW(index, n);
-    for (size_t i = 0; i < n; i++) {
-        index[i] = i;
-    }
-    pq_rng_shuffle(&rng, index, n);
-    qsort(index, events, sizeof *index, by_size);
-    *out = index;
-cleanup:
-    return st;
-}
-
 pq_status pq_calib_count(const pq_dataset *dataset, size_t split, size_t events,
                          size_t *out, pq_err *err)
 {
@@ -89,6 +71,27 @@ pq_status pq_calib_count(const pq_dataset *dataset, size_t split, size_t events,
              info->path, info->splits[split].name);
     events = events == 0 ? DEFAULT_EVENTS : events;
     *out   = events > n ? n : events;
+cleanup:
+    return st;
+}
+
+pq_status pq_calib_choose(const pq_dataset *dataset, size_t split, size_t events,
+                          uint64_t seed, size_t **out, size_t *chosen, pq_err *err)
+{
+    const size_t n     = pq_dataset_describe(dataset)->splits[split].n;
+    pq_rng       rng   = pq_rng_stream(seed, "calibration");
+    size_t      *index = NULL;
+    pq_status    st;
+
+    PQ_TRY(pq_calib_count(dataset, split, events, &events, err));
+    PQ_NEW(index, n);
+    for (size_t i = 0; i < n; i++) {
+        index[i] = i;
+    }
+    pq_rng_shuffle(&rng, index, n);
+    qsort(index, events, sizeof *index, by_size);
+    *out    = index;
+    *chosen = events;
 cleanup:
     return st;
 }
@@ -106,14 +109,14 @@ pq_status pq_calib_run(pq_plan *plan, const pq_graph *graph, pq_dataset *dataset
     size_t                 in = 0, out = 0;
     pq_status              st;
 
-    PQ_TRY(pq_predict_check(plan, info, err));
-    PQ_TRY(pq_calib_count(dataset, split, events, &events, err));
-    PQ_TRY(choose(info->splits[split].n, events, seed, &index, err));
     PQ_TRY(pq_rescale_make(graph, info, &scale, err));
+    PQ_TRY(pq_predict_check(plan, info, &scale, err));
+    PQ_TRY(pq_calib_choose(dataset, split, events, seed, &index, &events, err));
     PQ_CHECK(pq_shape_count(&info->sample, &in) && pq_shape_count(&shape, &out),
              PQ_ERR_SHAPE, "samples are too large");
     PQ_NEW(x, batch * in);
     PQ_NEW(y, batch * out);
+    in = pq_rescale_values(&scale, in); /* the next event overwrites what is not taken */
     for (size_t first = 0; first < events; first += batch) {
         const size_t n = events - first < batch ? events - first : batch;
         for (size_t i = 0; i < n; i++) {

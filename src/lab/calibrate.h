@@ -27,6 +27,20 @@ pq_status pq_calib_count(const pq_dataset *dataset, size_t split, size_t events,
                          size_t *out, pq_err *err);
 
 /**
+ * Those events: a fixed random choice.
+ * @param[in]  dataset  of the events
+ * @param[in]  split    of it
+ * @param[in]  events   how many, 0 = 1000; at most all
+ * @param[in]  seed     of the choice (stream "calibration")
+ * @param[out] out      [*chosen] ascending; caller frees with pq_free
+ * @param[out] chosen   how many
+ * @param[out] err      details of a failure, or NULL
+ * @retval PQ_ERR_CONFIG  The split is empty.
+ */
+pq_status pq_calib_choose(const pq_dataset *dataset, size_t split, size_t events,
+                          uint64_t seed, size_t **out, size_t *chosen, pq_err *err);
+
+/**
  * Runs the events of pq_calibrate through a plan of PQ_CALIB_BATCH samples.
  * @param[in] seen  told of the output after each batch
  */

@@ -51,20 +51,23 @@ static void close_side(side *s)
 static pq_status open_side(const pq_graph *graph, const char *engine,
                            const pq_dataset_info *info, side *s, pq_err *err)
 {
+    size_t    read = 0; /* values of an event in the file */
     pq_status st;
 
     PQ_TRY(pq_graph_clone(graph, &s->checked, err));
     PQ_TRY(pq_graph_check(s->checked, err));
     PQ_TRY(pq_plan_create(graph, &(pq_plan_options){engine, BATCH}, &s->plan, err));
     if (info != NULL) {
-        PQ_TRY(pq_predict_check(s->plan, info, err));
         PQ_TRY(pq_rescale_make(graph, info, &s->scale, err));
+        PQ_TRY(pq_predict_check(s->plan, info, &s->scale, err));
+        (void)pq_shape_count(&info->sample, &read);
     }
     PQ_NEW(s->values, graph->n_nodes);
     for (size_t i = 0; i < graph->n_nodes; i++) {
         PQ_NEW(s->values[i], BATCH * count_of(s->checked, i));
     }
-    PQ_NEW(s->x, BATCH * count_of(s->checked, 0));
+    read = read > count_of(s->checked, 0) ? read : count_of(s->checked, 0);
+    PQ_NEW(s->x, BATCH * read);
     PQ_NEW(s->y, BATCH * count_of(s->checked, s->checked->output));
     pq_plan_observe(s->plan, keep, s);
 cleanup:

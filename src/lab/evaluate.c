@@ -382,6 +382,7 @@ pq_status pq_evaluate_check(const pq_graph *graph, const pq_dataset *dataset,
     const pq_dataset_info *data    = pq_dataset_describe(dataset);
     pq_evaluated           e       = {0};
     pq_plan               *plan    = NULL;
+    pq_rescale             scale   = {0};
     pq_shape               shape;
     size_t                 width = 0;
     pq_status              st;
@@ -389,7 +390,8 @@ pq_status pq_evaluate_check(const pq_graph *graph, const pq_dataset *dataset,
     PQ_CHECK(data->n_classes > 0, PQ_ERR_CONFIG, "%s: the labels are not classes",
              data->path);
     PQ_TRY(pq_plan_create_lean(graph, &options, &plan, err));
-    PQ_TRY(pq_predict_check(plan, data, err));
+    PQ_TRY(pq_rescale_make(graph, data, &scale, err));
+    PQ_TRY(pq_predict_check(plan, data, &scale, err));
     shape = pq_plan_output_shape(plan);
     (void)pq_shape_count(&shape, &width);
     PQ_TRY(output_classes(graph, data, width, &e, err));
@@ -397,6 +399,7 @@ pq_status pq_evaluate_check(const pq_graph *graph, const pq_dataset *dataset,
     *assumed = graph->class_names == NULL;
 cleanup:
     pq_plan_free(&plan);
+    pq_rescale_free(&scale);
     pq_evaluated_free(&e);
     return st;
 }

@@ -45,9 +45,9 @@ cleanup:
 }
 
 static pq_status check_sample(const pq_graph *graph, const pq_dataset_info *info,
-                              size_t *count, pq_err *err)
+                              const pq_rescale *scale, size_t *count, pq_err *err)
 {
-    size_t    due = 0;
+    size_t    due = 0, all = 0;
     char      a[128], b[128];
     pq_status st;
 
@@ -55,10 +55,11 @@ static pq_status check_sample(const pq_graph *graph, const pq_dataset_info *info
                  strcmp(graph->nodes[0].layer->kind->name, "input") == 0 &&
                  pq_shape_count(&graph->nodes[0].shape, &due),
              PQ_ERR_SHAPE, "the graph does not start with an input");
-    PQ_CHECK(pq_shape_count(&info->sample, count) && *count == due, PQ_ERR_SHAPE,
-             "the events of %s are %s, but the graph's input is %s", info->path,
-             pq_shape_text(&info->sample, a, sizeof a),
+    PQ_CHECK(pq_shape_count(&info->sample, &all) && pq_rescale_values(scale, all) == due,
+             PQ_ERR_SHAPE, "the events of %s are %s, but the graph's input is %s",
+             info->path, pq_shape_text(&info->sample, a, sizeof a),
              pq_shape_text(&graph->nodes[0].shape, b, sizeof b));
+    *count = due;
 cleanup:
     return st;
 }
@@ -104,29 +105,70 @@ cleanup:
     return st;
 }
 
-pq_status pq_events_read(pq_dataset *dataset, size_t split, const pq_graph *graph,
-                         bool weights, pq_events *out, pq_err *err)
+/* Reads n events from `first` on as the i-th to come; through `whole`, [n, file's
+ * values], where the graph takes a part of them. */
+static pq_status read_some(pq_dataset *dataset, size_t split, const pq_rescale *scale,
+                           size_t first, size_t n, float *whole, pq_events *e, size_t i,
+                           pq_err *err)
+{
+    float    *x = e->x + i * e->count;
+    pq_status st;
+
+    PQ_TRY(pq_rescale_read(scale, dataset, split, first, n,
+                           &(pq_batch){.x      = whole != NULL ? whole : x,
+                                       .y      = e->y + i,
+                                       .weight = e->weight + i},
+                           err));
+    if (whole != NULL) {
+        memcpy(x, whole, n * e->count * sizeof *x);
+    }
+cleanup:
+    return st;
+}
+
+/* Events of an ascending index, or all of them. */
+static pq_status read_all(pq_dataset *dataset, size_t split, const pq_rescale *scale,
+                          const size_t *index, pq_events *e, pq_err *err)
+{
+    float    *whole = NULL;
+    size_t    all   = 0;
+    pq_status st    = PQ_OK;
+
+    (void)pq_shape_count(&pq_dataset_describe(dataset)->sample, &all);
+    if (all != e->count) {
+        PQ_NEW(whole, (e->n < READ_EVENTS ? e->n : READ_EVENTS) * all);
+    }
+    for (size_t i = 0, n; i < e->n; i += n) {
+        const size_t most = e->n - i < READ_EVENTS ? e->n - i : READ_EVENTS;
+        for (n = 1; n < most && (index == NULL || index[i + n] == index[i] + n); n++) {
+        }
+        PQ_TRY(read_some(dataset, split, scale, index != NULL ? index[i] : i, n, whole, e,
+                         i, err));
+    }
+cleanup:
+    pq_free(whole);
+    return st;
+}
+
+/* The events of an index, NULL = all. */
+static pq_status read_events(pq_dataset *dataset, size_t split, const pq_graph *graph,
+                             const size_t *index, size_t count, bool weights,
+                             pq_events *out, pq_err *err)
 {
     const pq_dataset_info *info  = pq_dataset_describe(dataset);
-    pq_events              e     = {.n = info->splits[split].n, .padded = info->padded};
+    pq_events              e     = {.n = count, .padded = info->padded};
     int32_t               *place = NULL;
     pq_rescale             scale = {0};
     pq_status              st;
 
-    PQ_TRY(check_sample(graph, info, &e.count, err));
+    PQ_TRY(pq_rescale_make(graph, info, &scale, err));
+    PQ_TRY(check_sample(graph, info, &scale, &e.count, err));
     PQ_NEW(place, info->n_classes + 1);
     PQ_TRY(match_classes(graph, info, place, err));
-    PQ_TRY(pq_rescale_make(graph, info, &scale, err));
     PQ_CHECK(e.n > 0, PQ_ERR_CONFIG, "%s: split '%s' is empty", info->path,
              info->splits[split].name);
     PQ_TRY(allocate(&e, info->path, err));
-    for (size_t i = 0; i < e.n; i += READ_EVENTS) {
-        const size_t n = e.n - i < READ_EVENTS ? e.n - i : READ_EVENTS;
-        PQ_TRY(pq_rescale_read(
-            &scale, dataset, split, i, n,
-            &(pq_batch){.x = e.x + i * e.count, .y = e.y + i, .weight = e.weight + i},
-            err));
-    }
+    PQ_TRY(read_all(dataset, split, &scale, index, &e, err));
     for (size_t i = 0; i < e.n; i++) {
         e.y[i]      = place[e.y[i]];
         e.weight[i] = weights ? e.weight[i] : 1.0F;
@@ -139,6 +181,19 @@ cleanup:
     pq_rescale_free(&scale);
     pq_free(place);
     return st;
+}
+
+pq_status pq_events_read(pq_dataset *dataset, size_t split, const pq_graph *graph,
+                         bool weights, pq_events *out, pq_err *err)
+{
+    return read_events(dataset, split, graph, NULL,
+                       pq_dataset_describe(dataset)->splits[split].n, weights, out, err);
+}
+
+pq_status pq_events_pick(pq_dataset *dataset, size_t split, const pq_graph *graph,
+                         const size_t *index, size_t n, pq_events *out, pq_err *err)
+{
+    return read_events(dataset, split, graph, index, n, false, out, err);
 }
 
 static bool is_there(const pq_events *e, const float *row, size_t n)

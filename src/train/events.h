@@ -30,6 +30,10 @@ typedef struct {
  */
 pq_status pq_events_read(pq_dataset *dataset, size_t split, const pq_graph *graph,
                          bool weights, pq_events *out, pq_err *err);
+
+/** The same of n events, by an ascending index; each counts once. */
+pq_status pq_events_pick(pq_dataset *dataset, size_t split, const pq_graph *graph,
+                         const size_t *index, size_t n, pq_events *out, pq_err *err);
 void      pq_events_free(pq_events *e);
 
 /** Gives the graph a scaler by mean and deviation of each feature (the last axis), and

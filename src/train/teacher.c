@@ -89,12 +89,13 @@ static pq_scale scale_of(const pq_graph *graph, const pq_dataset_info *info)
 static pq_status match_scale(const pq_trainer *t, const pq_graph *graph, pq_teacher *d,
                              pq_err *err)
 {
-    const pq_dataset_info *info = t->info;
-    const size_t n = info->sample.ndim == 0 ? 0 : info->sample.dim[info->sample.ndim - 1];
-    const char *const *own   = (const char *const *)t->graph->feature_names;
-    size_t            *order = NULL;
-    pq_scale           from = {0}, to = {0};
-    pq_status          st;
+    const pq_dataset_info *info  = t->info;
+    const pq_shape        *in    = &t->graph->nodes[0].shape;
+    const size_t           n     = in->ndim == 0 ? 0 : in->dim[in->ndim - 1];
+    const char *const     *own   = (const char *const *)t->graph->feature_names;
+    size_t                *order = NULL;
+    pq_scale               from = {0}, to = {0};
+    pq_status              st;
 
     PQ_CHECK(graph->scaler_mean == NULL || graph->scaler_std == NULL ||
                  (graph->scaler_mean->count == n && graph->scaler_std->count == n),
@@ -102,11 +103,11 @@ static pq_status match_scale(const pq_trainer *t, const pq_graph *graph, pq_teac
              "the teacher's scaler has %zu means, but the events have %zu features",
              graph->scaler_mean->count, n);
     PQ_CHECK(own == NULL || graph->feature_names == NULL ||
-                 (t->graph->n_features == n && graph->n_features == n),
+                 t->graph->n_features == graph->n_features,
              PQ_ERR_CONFIG, "the teacher takes %zu features, the graph %zu",
              graph->n_features, t->graph->n_features);
     if (own != NULL && graph->feature_names != NULL) {
-        PQ_TRY(pq_features_order(own, (const char *const *)graph->feature_names, n,
+        PQ_TRY(pq_features_order(own, n, (const char *const *)graph->feature_names, n,
                                  "the graph", &order, err));
     }
     if (!info->standardized || (info->scaler_mean != NULL && info->scaler_std != NULL)) {
@@ -114,7 +115,7 @@ static pq_status match_scale(const pq_trainer *t, const pq_graph *graph, pq_teac
         to   = scale_of(graph, info);
     }
     from.order = order;
-    PQ_TRY(pq_rescale_between(n, info->padded, from, to, &d->scale, err));
+    PQ_TRY(pq_rescale_between(n, n, info->padded, from, to, &d->scale, err));
 cleanup:
     pq_free(order);
     return st;

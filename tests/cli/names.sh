@@ -76,7 +76,7 @@ print([(r["label"], r["accuracy"]) for r in csv.DictReader(open(sys.argv[1]))])'
     fault "a sweep over $file.csv: $(cat "$work/sweep_$file.txt"), not $(cat "$work/sweep_plain.txt")"
 done
 sed -i 's|/more.csv|/fewer.csv|' "$work/sweep.yaml"
-expect 2 "fewer.csv are [15], but the model's input is [16]" "$pquant" run "$work/sweep.yaml" -o "$work/sweep_fewer" -q
+expect 2 "fewer.csv has 15 features, but the model takes 16" "$pquant" run "$work/sweep.yaml" -o "$work/sweep_fewer" -q
 
 # Training on from a model: its features, in its order, whatever the file's.
 train "$work/on.h5" "$work/turned.csv" "{weights: $work/m.h5}" || fault "training on failed"

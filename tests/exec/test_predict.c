@@ -59,8 +59,9 @@ static pq_tensor *tensor_of(pq_shape shape, const float *values)
     return t;
 }
 
-/* A file of events x, with or without a scaler, standardized or not. */
-static pq_dataset *make_dataset(const float *x, bool scaler, bool standardized)
+/* A file of events x, with or without names, a scaler, standardized or not. */
+static pq_dataset *make_file(const float *x, const char *const *names, bool scaler,
+                             bool standardized)
 {
     pq_h5       *file = NULL;
     pq_dataset  *d    = NULL;
@@ -75,6 +76,9 @@ static pq_dataset *make_dataset(const float *x, bool scaler, bool standardized)
         ((int32_t *)labels->data)[i] = (int32_t)(i % CLASSES);
     }
     OK(pq_h5_write(file, "y", labels, 0, &err));
+    if (names != NULL) {
+        OK(pq_h5_set_texts(file, "/", "feature_names", names, FEATURES, &err));
+    }
     if (scaler) {
         OK(pq_h5_set_numbers(file, "/", "scaler_mean", PQ_DTYPE_F32, mean, FEATURES,
                              &err));
@@ -89,6 +93,11 @@ static pq_dataset *make_dataset(const float *x, bool scaler, bool standardized)
     pq_tensor_free(&labels);
     OK(pq_dataset_open(path, NULL, &d, &err));
     return d;
+}
+
+static pq_dataset *make_dataset(const float *x, bool scaler, bool standardized)
+{
+    return make_file(x, NULL, scaler, standardized);
 }
 
 static pq_graph *classifier(size_t features)
@@ -401,4 +410,77 @@ Test(predict, rescaling_leaves_padding_and_its_mask_alone)
     cr_expect_arr_eq(x, due, sizeof due);
     pq_rescale_free(&r);
     pq_graph_free(&g);
+}
+
+/* A file with more features than the model has names for: those of the model, by name. */
+Test(predict, features_are_picked_by_name)
+{
+    static const char *const have[] = {"a", "b", "c", "d", "e"}, *const want[] = {"d",
+                                                                                  "b"};
+    static const float from[] = {1, 2, 3, 4, 5}, by[] = {1, 2, 1, 4, 1};
+    static const float mean_of[] = {8, 4}, by_of[] = {2, 1};
+    pq_dataset_info    info = {.sample        = PQ_SHAPE(2, 5),
+                               .feature_names = have,
+                               .path          = "events.h5",
+                               .scaler_mean   = from,
+                               .scaler_std    = by};
+    /* x' = (x by + from - mean_of) / by_of of d and b, row by row */
+    float       x[]   = {9, 1, 9, 2, 9, 9, 3, 9, 5, 9};
+    const float due[] = {2, 0, 8, 4};
+    pq_rescale  r     = {0};
+    pq_graph   *g     = classifier(2);
+    pq_err      e     = {0};
+
+    OK(pq_graph_set_features(g, 2, want, &err));
+    g->scaler_mean = tensor_of(PQ_SHAPE(2), mean_of);
+    g->scaler_std  = tensor_of(PQ_SHAPE(2), by_of);
+    OK(pq_rescale_make(g, &info, &r, &err));
+    cr_expect_eq(r.kept, 2);
+    cr_expect_eq(pq_rescale_values(&r, 10), 4);
+    pq_rescale_apply(&r, 10, x);
+    cr_expect_arr_eq(x, due, sizeof due);
+    pq_rescale_free(&r);
+    info.padded = true;
+    cr_expect_eq(pq_rescale_make(g, &info, &r, &e), PQ_ERR_CONFIG);
+    cr_expect_str_eq(e.message, "the last feature says which rows are there, but is not "
+                                "the model's last");
+    e                  = (pq_err){0};
+    info.padded        = false;
+    info.feature_names = (const char *const[]){"a", "b", "c", "D", "e"};
+    cr_expect_eq(pq_rescale_make(g, &info, &r, &e), PQ_ERR_CONFIG);
+    cr_expect_not_null(
+        strstr(e.message, "events.h5 has no feature 'd', which the model takes"), "%s",
+        e.message);
+    pq_graph_free(&g);
+}
+
+/* Predictions from such a file are those of a file with the model's features alone. */
+Test(predict, a_part_of_the_features_is_read_in_any_batch, .init = setup,
+     .fini = teardown)
+{
+    static const char *const all[FEATURES] = {"a", "b", "c", "d"}, *const names[] = {"c",
+                                                                                     "a"};
+    const size_t batches[] = {0, 1, 64, 100};
+    float        x[EVENTS * FEATURES], part[EVENTS * 2], *due;
+
+    standard_events(x);
+    for (size_t i = 0; i < EVENTS; i++) {
+        part[2 * i]     = x[FEATURES * i + 2];
+        part[2 * i + 1] = x[FEATURES * i];
+    }
+    pq_graph *g = classifier(2);
+    OK(pq_graph_set_features(g, 2, names, &err));
+    pq_dataset *d = make_file(x, all, false, false);
+    due           = run_graph(g, "float32", EVENTS, EVENTS, part);
+    for (size_t b = 0; b < 4; b++) {
+        const pq_predict_options o = {.threads = 1 + b % 2, .batch = batches[b]};
+        pq_predictions           p = {0};
+        OK(pq_predict(g, d, 0, &o, &p, &err));
+        cr_expect_lt(largest_difference(p.outputs, due, EVENTS * CLASSES),
+                     most_difference);
+        pq_predictions_free(&p);
+    }
+    pq_free(due);
+    pq_graph_free(&g);
+    pq_dataset_close(&d);
 }

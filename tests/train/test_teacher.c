@@ -206,7 +206,7 @@ Test(teacher, gets_padding_and_mask_as_they_are)
     float              x[]   = {1.25F, 0.0F, 1.0F, 0.0F, 0.0F, 0.0F};
     pq_rescale         r     = {0};
 
-    OK(pq_rescale_between(3, true, (pq_scale){mean, std, NULL},
+    OK(pq_rescale_between(3, 3, true, (pq_scale){mean, std, NULL},
                           (pq_scale){NULL, NULL, NULL}, &r, err));
     pq_rescale_apply(&r, 6, x);
     for (size_t i = 0; i < 6; i++) {
