@@ -178,13 +178,15 @@ pq_status pq_stage_apply(const pq_stage *stage, const pq_graph *graph,
                          const pq_apply_options *options, pq_graph **out,
                          pq_layer_change **changes, size_t *n_changes, pq_err *err)
 {
-    pq_compress_task task   = {.params   = stage->params,
-                               .calib    = options->calib,
-                               .cache    = options->cache,
-                               .training = options->training,
-                               .bench    = options->bench,
-                               .seed     = options->seed,
-                               .progress = options->progress};
+    pq_compress_task task   = {.params     = stage->params,
+                               .calib      = options->calib,
+                               .cache      = options->cache,
+                               .training   = options->training,
+                               .bench      = options->bench,
+                               .seed       = options->seed,
+                               .n_features = options->n_features,
+                               .features   = options->features,
+                               .progress   = options->progress};
     pq_graph        *before = NULL;
     char           **names  = NULL;
     pq_status        st;

@@ -48,6 +48,10 @@ typedef struct {
 typedef pq_status (*pq_bench_seen)(void *context, size_t n, const float *values,
                                    pq_err *err);
 
+/** Told of the slopes of one event's loss: train/slopes.h. */
+typedef pq_status (*pq_bench_slopes)(void *context, const float *const *slope,
+                                     pq_err *err);
+
 /** What methods run networks on: calibration events and a clock. Borrowed. */
 typedef struct {
     size_t events; /**< so many each time, the same in the same order; 0 = none given */
@@ -59,6 +63,9 @@ typedef struct {
     pq_status (*time)(void *context, size_t n, const pq_graph *const *graphs,
                       double *seconds, pq_err *err);
     void *context;
+    /** Gradient of the loss, event by event, by the weights of a checked graph. */
+    pq_status (*slopes)(void *context, const pq_graph *graph, pq_bench_slopes seen,
+                        void *sink, pq_err *err);
 } pq_bench;
 
 /** Everything a method works with. Borrowed but for `changes`, which apply appends to. */
@@ -74,6 +81,8 @@ typedef struct {
     const pq_training *training; /**< or NULL if not asked for */
     const pq_bench    *bench;    /**< has what was asked for; NULL if nothing was */
     uint64_t           seed;     /**< 0 for a method that does not draw */
+    size_t             n_features;
+    const char *const *features; /**< [n_features] names in the events at hand, or NULL */
     const pq_progress *progress;
 
     size_t           n_changes;
@@ -191,6 +200,8 @@ typedef struct {
     const pq_training *training;
     const pq_bench    *bench;
     uint64_t           seed;
+    size_t             n_features;
+    const char *const *features; /**< [n_features] names in the events at hand */
     const pq_progress *progress;
 } pq_apply_options;
 

@@ -5,6 +5,7 @@
  *     magnitude   |w_ij|
  *     wanda       |w_ij| sqrt(E[x_j^2]), x_j what it is multiplied with
  *     sparsegpt   (w_ij / U_jj)^2, and the weights that stay make up (prune_sparsegpt.h)
+ *     taylor      F_ij w_ij^2 / 2, F the Fisher diagonal (prune_taylor.h)
  *
  * Exactly round(target_sparsity N) of the N weights of all selected kernels together
  * (global), of each layer, or of each output channel go; or all but N of every M
@@ -20,12 +21,13 @@
 #include "compress/method.h"
 #include "compress/prune_groups.h"
 #include "compress/prune_sparsegpt.h"
+#include "compress/prune_taylor.h"
 #include "compress/prune_weights.h"
 #include "compress/wiring.h"
 #include "core/memory.h"
 
 enum { GLOBAL, PER_LAYER, PER_CHANNEL };
-enum { MAGNITUDE, WANDA, SPARSEGPT };
+enum { MAGNITUDE, WANDA, SPARSEGPT, TAYLOR };
 
 typedef struct {
     double  target_sparsity;
@@ -34,7 +36,7 @@ typedef struct {
 } prune_params;
 
 static const char *const scopes[]   = {"global", "per_layer", "per_channel", NULL};
-static const char *const criteria[] = {"magnitude", "wanda", "sparsegpt", NULL};
+static const char *const criteria[] = {"magnitude", "wanda", "sparsegpt", "taylor", NULL};
 
 static const pq_param params[] = {
     {.name     = "target_sparsity",
@@ -56,9 +58,11 @@ static const pq_param params[] = {
      .offset   = offsetof(prune_params, criterion),
      .fallback = "magnitude",
      .choices  = criteria,
-     .help = "what a weight is worth: |w| (magnitude), |w| times the size of its input "
-             "on calibration events (wanda), or what the layer's outputs lose when the "
-             "weights that stay make up for it (sparsegpt: per_layer, or N and M)"},
+     .help =
+         "what a weight is worth: |w| (magnitude), |w| times the size of its input "
+         "on calibration events (wanda), what the layer's outputs lose when the "
+         "weights that stay make up for it (sparsegpt: per_layer, or N and M), or what "
+         "the loss gains on calibration events (taylor)"},
     {.name   = "N",
      .type   = PQ_PARAM_INT,
      .offset = offsetof(prune_params, N),
@@ -101,7 +105,9 @@ cleanup:
 
 static unsigned needs(const void *values)
 {
-    return ((const prune_params *)values)->criterion != MAGNITUDE ? PQ_NEEDS_GRAMS : 0;
+    static const unsigned of[] = {0, PQ_NEEDS_GRAMS, PQ_NEEDS_GRAMS, PQ_NEEDS_EVENTS};
+
+    return of[((const prune_params *)values)->criterion];
 }
 
 static bool accepts(const pq_graph *graph, const pq_node *node)
@@ -113,7 +119,7 @@ static bool accepts(const pq_graph *graph, const pq_node *node)
 /* One kernel, or core, of a layer. */
 typedef struct {
     pq_weight *w;
-    float     *score;   /* of wanda */
+    float     *score;   /* of wanda and taylor */
     double     dropped; /* squares that were zeroed */
     size_t     row;     /* items of an output channel; 0: it has no such rows */
     bool       fresh;   /* its mask was made here */
@@ -160,12 +166,13 @@ static const pq_calib_gram *gram_of(const work *s, const pq_node *node)
 /* Why these parameters do not fit a layer, or NULL. */
 static const char *why_not(const work *s, const pq_node *node)
 {
-    const bool rows = s->p->scope == PER_CHANNEL || has_pattern(s->p);
+    const bool rows  = s->p->scope == PER_CHANNEL || has_pattern(s->p);
+    const bool grams = s->p->criterion == WANDA || s->p->criterion == SPARSEGPT;
 
-    if ((rows || s->p->criterion != MAGNITUDE) && !pq_makes_channels(node)) {
+    if ((rows || grams) && !pq_makes_channels(node)) {
         return "its kernel has no rows of outputs";
     }
-    if (s->p->criterion != MAGNITUDE && gram_of(s, node) == NULL) {
+    if (grams && gram_of(s, node) == NULL) {
         return "there are no second moments of its input, since it is in groups";
     }
     if (s->p->criterion == SPARSEGPT && pq_node_kernel(node)->quant != NULL) {
@@ -209,6 +216,8 @@ static pq_status add_layer(work *s, size_t i, pq_err *err)
         s->n++;
         if (s->p->criterion == WANDA) {
             PQ_TRY(score_wanda(gram_of(s, node), to, err));
+        } else if (s->p->criterion == TAYLOR) {
+            PQ_NEW(to->score, w->value->count); /* filled at once for all */
         }
         if (to->fresh) {
             PQ_NEW(w->pruned, pq_mask_bytes(w->value->count));
@@ -319,6 +328,25 @@ static pq_status report(work *s, size_t layer, size_t at, size_t n)
                           "%zu of %zu weights are zero", zeros, count);
 }
 
+static pq_status score_taylor(const work *s, pq_err *err)
+{
+    const pq_weight **weights = NULL;
+    float           **score   = NULL;
+    pq_status         st;
+
+    PQ_NEW(weights, s->n);
+    PQ_NEW(score, s->n);
+    for (size_t k = 0; k < s->n; k++) {
+        weights[k] = s->kernels[k].w;
+        score[k]   = s->kernels[k].score;
+    }
+    PQ_TRY(pq_taylor_weights(s->task, s->n, weights, score, err));
+cleanup:
+    pq_free(weights);
+    pq_free(score);
+    return st;
+}
+
 static pq_status start(work *s, pq_err *err)
 {
     size_t    all = 0;
@@ -333,6 +361,9 @@ static pq_status start(work *s, pq_err *err)
     PQ_NEW(s->histogram, 65536);
     for (size_t i = 0; i < s->task->n_nodes; i++) {
         PQ_TRY(add_layer(s, i, err));
+    }
+    if (s->p->criterion == TAYLOR) {
+        PQ_TRY(score_taylor(s, err));
     }
 cleanup:
     return st;
@@ -390,7 +421,7 @@ cleanup:
 const pq_method pq_method_prune = {
     .name    = "prune",
     .summary = "zeroes single weights, to a sparsity met to one weight, or N of every M",
-    .source  = "arXiv:1506.02626, arXiv:2306.11695, arXiv:2301.00774",
+    .source  = "arXiv:1506.02626, arXiv:2306.11695, arXiv:2301.00774, arXiv:1801.05787",
     .params  = params,
     .params_size = sizeof(prune_params),
     .version     = "4",

@@ -94,9 +94,6 @@ static void ask(ties *t, const bool *may)
         }
         lock(t, PQ_CHANNELS_OUT, "makes all of its outputs");
     }
-    if (is_input(node) && !may[t->node]) {
-        lock(t, PQ_CHANNELS_OUT, "is the network's input");
-    }
     if (t->node == t->graph->output) {
         lock(t, PQ_CHANNELS_OUT, "is the network's output");
     }
@@ -217,6 +214,11 @@ pq_status pq_channel_groups_find(const pq_graph *graph, const bool *may,
     }
     for (; t.node < g.n_nodes; t.node++) {
         ask(&t, may);
+    }
+    for (t.node = 0; t.node < g.n_nodes; t.node++) { /* last: other reasons come first */
+        if (is_input(&graph->nodes[t.node]) && !may[t.node]) {
+            lock(&t, PQ_CHANNELS_OUT, "is the network's input");
+        }
     }
     PQ_TRY(number(&t, slots, &g, err));
     PQ_TRY(list_parts(&g, err));

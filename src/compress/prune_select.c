@@ -62,14 +62,23 @@ static void set_gone(selection *s, size_t group, bool gone)
     }
 }
 
+bool pq_prune_take_group(selection *s, size_t group)
+{
+    const bool can = can_lose(s, group);
+
+    if (can) {
+        set_gone(s, group, true);
+    }
+    return can;
+}
+
 /* Takes so many more of n candidates, the least first; returns how many it could. */
 static size_t take(selection *s, const candidate *order, size_t n, size_t count)
 {
     size_t taken = 0;
 
     for (size_t i = 0; i < n && taken < count; i++) {
-        if (!s->gone[order[i].group] && can_lose(s, order[i].group)) {
-            set_gone(s, order[i].group, true);
+        if (!s->gone[order[i].group] && pq_prune_take_group(s, order[i].group)) {
             taken++;
         }
     }
@@ -117,14 +126,14 @@ cleanup:
 }
 
 /* Lists the candidates with their scores, family by family. */
-static pq_status list_candidates(selection *s, const pq_calib *calib, pq_err *err)
+static pq_status list_candidates(selection *s, const pq_compress_task *task, pq_err *err)
 {
     pq_status st;
 
     PQ_NEW(s->score, s->groups.n);
     PQ_NEW(s->order, s->groups.n);
     PQ_NEW(s->all, s->groups.n);
-    pq_channel_scores(s->graph, &s->groups, s->p->criterion, calib, s->score);
+    PQ_TRY(pq_channel_scores(task, &s->groups, s->p->criterion, s->score, err));
     for (size_t f = 1; f < s->groups.n_families; f++) {
         for (size_t g = 0; g < s->groups.n; g++) {
             if (family_of(s, g) != f || !is_candidate(s, g)) {
@@ -216,11 +225,11 @@ static size_t family_end(const selection *s, size_t i)
     return i;
 }
 
-static pq_status select_least(selection *s, const pq_calib *calib, pq_err *err)
+static pq_status select_least(selection *s, const pq_compress_task *task, pq_err *err)
 {
     pq_status st;
 
-    PQ_TRY(list_candidates(s, calib, err));
+    PQ_TRY(list_candidates(s, task, err));
     if (s->p->scope == PQ_PRUNE_GLOBAL && s->n > 0) {
         PQ_TRY(take_target(s, s->all, s->n, err));
     }
@@ -318,7 +327,7 @@ pq_status pq_prune_select(const pq_compress_task *task, pq_prune_selection *out,
     if (s.p->channels.n > 0) {
         PQ_TRY(select_named(&s, task, err));
     } else {
-        PQ_TRY(select_least(&s, task->calib, err));
+        PQ_TRY(select_least(&s, task, err));
     }
     *out = s;
     s    = (selection){0};

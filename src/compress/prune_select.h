@@ -19,6 +19,7 @@ typedef struct {
     int      criterion; /**< pq_score_kind */
     int      align;     /**< index in pq_prune_aligns */
     int      form;
+    int      unread_inputs;
     bool     normalize, scratch;
 } pq_structured_params;
 
@@ -54,6 +55,9 @@ typedef struct {
  */
 pq_status pq_prune_select(const pq_compress_task *task, pq_prune_selection *out,
                           pq_err *err);
-void      pq_prune_selection_free(pq_prune_selection *selection);
+
+/** Takes one more group, unless that would leave a layer without channels: then false. */
+bool pq_prune_take_group(pq_prune_selection *selection, size_t group);
+void pq_prune_selection_free(pq_prune_selection *selection);
 
 #endif

@@ -12,6 +12,7 @@
 #include <math.h>
 
 #include "compress/method.h"
+#include "compress/prune_inputs.h"
 #include "compress/prune_score.h"
 #include "compress/prune_select.h"
 #include "compress/wiring.h"
@@ -20,11 +21,13 @@
 #include "layers/channels.h"
 
 enum { SHRINK, MASK };
+enum { DROP, KEEP };
 
 typedef pq_structured_params prune_params;
 
 static const char *const scopes[] = {"per_layer", "global", NULL};
 static const char *const forms[]  = {"shrink", "mask", NULL};
+static const char *const unread[] = {"drop", "keep", NULL};
 
 static const pq_param params[] = {
     {.name   = "target_sparsity",
@@ -52,7 +55,9 @@ static const pq_param params[] = {
      .choices  = pq_score_names,
      .help     = "what a channel is worth: norm of the weights that make it (l1, l2), of "
                  "those that read it too (group_norm), its BatchNorm's gamma "
-                 "(batch_norm), or what readers lose on calibration events (activation)"},
+                 "(batch_norm), or on calibration events what readers lose (activation), "
+                 "the mean square of its outputs before the bias (whitened), or what the "
+                 "loss gains (taylor)"},
     {.name     = "normalize",
      .type     = PQ_PARAM_BOOL,
      .offset   = offsetof(prune_params, normalize),
@@ -72,6 +77,14 @@ static const pq_param params[] = {
      .choices  = forms,
      .help     = "smaller layers (shrink), or zeros in layers of the old size (mask), "
                  "which compute the same"},
+    {.name     = "unread_inputs",
+     .type     = PQ_PARAM_CHOICE,
+     .offset   = offsetof(prune_params, unread_inputs),
+     .fallback = "drop",
+     .choices  = unread,
+     .help     = "inputs of the network that no weight reads leave it, its list of "
+                 "features and its scaler, target or not (drop, with form: shrink), or "
+                 "stay"},
     {.name     = "scratch",
      .type     = PQ_PARAM_BOOL,
      .offset   = offsetof(prune_params, scratch),
@@ -100,7 +113,7 @@ static unsigned needs(const void *values)
 {
     const prune_params *p = values;
 
-    return p->criterion == PQ_SCORE_ACTIVATION && p->channels.n == 0 ? PQ_NEEDS_GRAMS : 0;
+    return p->channels.n == 0 ? pq_score_needs(p->criterion) : 0;
 }
 
 static bool draws(const void *values)
@@ -241,6 +254,9 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
     PQ_CHECK(task->graph->aside == NULL, PQ_ERR_UNSUPPORTED,
              "the model holds pieces of merged adapters: their channels cannot go along");
     PQ_TRY(pq_prune_select(task, &s, err));
+    if (p->form == SHRINK && p->unread_inputs == DROP) {
+        PQ_TRY(pq_prune_unread_inputs(&s, task, err));
+    }
     PQ_TRY(report_all(&s, task, err));
     if (p->form == MASK) {
         PQ_TRY(pq_channels_mask(task->graph, &s.groups, s.gone, err));
@@ -262,7 +278,7 @@ const pq_method pq_method_structured_prune = {
     .source  = "arXiv:1608.08710, arXiv:2301.12900",
     .params  = params,
     .params_size = sizeof(prune_params),
-    .version     = "1",
+    .version     = "2",
     .keeps       = PQ_KEEPS_ALL | PQ_KEEPS_REST,
     .draws       = draws,
     .needs       = needs,

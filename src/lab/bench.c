@@ -8,6 +8,7 @@
 #include "kernels/cpu.h"
 #include "lab/calibrate.h"
 #include "metrics/latency.h"
+#include "train/slopes.h"
 
 enum { INPUTS = 16 /* distinct ones to go round */ };
 
@@ -121,9 +122,25 @@ cleanup:
     return st;
 }
 
+static pq_status run_slopes(void *context, const pq_graph *graph, pq_bench_slopes seen,
+                            void *sink, pq_err *err)
+{
+    const pq_compress_options *o     = context;
+    size_t                    *index = NULL, n;
+    pq_status                  st;
+
+    PQ_TRY(pq_calib_choose(o->dataset, o->calib_split, o->calib_events, o->seed, &index,
+                           &n, err));
+    PQ_TRY(pq_slopes_run(graph, o->dataset, o->calib_split, index, n, seen, sink, err));
+cleanup:
+    pq_free(index);
+    return st;
+}
+
 pq_status pq_bench_of(pq_compress_options *options, pq_bench *out, pq_err *err)
 {
-    *out = (pq_bench){.run = run_events, .time = time_graphs, .context = options};
+    *out = (pq_bench){
+        .run = run_events, .slopes = run_slopes, .time = time_graphs, .context = options};
     return options->dataset != NULL
                ? pq_calib_count(options->dataset, options->calib_split,
                                 options->calib_events, &out->events, err)

@@ -25,6 +25,12 @@ pq_status pq_compress_stage(const pq_stage *stage, const pq_graph *graph,
              stage->method->name);
     how.dataset = (needs & PQ_NEEDS_CALIB) != 0 ? options->dataset : NULL;
     PQ_TRY(pq_bench_of(&how, &bench, err));
+    if (options->dataset != NULL) {
+        const pq_dataset_info *info = pq_dataset_describe(options->dataset);
+        apply.features              = info->feature_names;
+        apply.n_features =
+            info->sample.ndim > 0 ? info->sample.dim[info->sample.ndim - 1] : 0;
+    }
     if ((needs & PQ_NEEDS_STATISTICS) != 0) {
         PQ_TRY(pq_calibrate(graph, options->dataset, options->calib_split, needs,
                             options->calib_events, options->seed, &calib, err));

@@ -9,27 +9,22 @@
 #include "train/classes.h"
 #include "train/sparsify.h"
 
-/*
- * What turns logits into probabilities: as the graph's head says. Where that is not the
- * last layer's doing (its head was named), there are no logits to train on.
- */
-static pq_status find_link(const pq_trainer *t, pq_link *out, pq_err *err)
+pq_status pq_net_link_of(const pq_graph *graph, const pq_net *net, bool squared,
+                         pq_link *out, pq_err *err)
 {
-    const bool    squared = t->params->loss == PQ_LOSS_MSE;
-    const pq_head head    = pq_graph_head(t->graph);
+    const pq_head head = pq_graph_head(graph);
     pq_status     st;
 
-    *out = strcmp(t->net->link, "softmax") == 0   ? PQ_LINK_SOFTMAX
-           : strcmp(t->net->link, "sigmoid") == 0 ? PQ_LINK_SIGMOID
-                                                  : PQ_LINK_NONE;
+    *out = strcmp(net->link, "softmax") == 0   ? PQ_LINK_SOFTMAX
+           : strcmp(net->link, "sigmoid") == 0 ? PQ_LINK_SIGMOID
+                                               : PQ_LINK_NONE;
     PQ_CHECK(head != PQ_HEAD_NONE || squared, PQ_ERR_CONFIG,
              "loss = cross_entropy: %s; or loss = mse", pq_head_no_probability(head));
     PQ_CHECK(head == PQ_HEAD_NONE || head == PQ_HEAD_LOGITS || *out != PQ_LINK_NONE,
              PQ_ERR_UNSUPPORTED,
              "head = %s cannot be trained behind a layer '%s': it gives no logits",
-             pq_head_name(head),
-             t->graph->nodes[pq_head_node(t->graph)].layer->kind->name);
-    if (head == PQ_HEAD_LOGITS && t->net->width == 1) {
+             pq_head_name(head), graph->nodes[pq_head_node(graph)].layer->kind->name);
+    if (head == PQ_HEAD_LOGITS && net->width == 1) {
         PQ_CHECK(!squared, PQ_ERR_CONFIG,
                  "loss = mse needs an output that is a probability, but this one is a "
                  "logit: end the graph in a sigmoid");
@@ -193,7 +188,7 @@ static pq_status make_loss(pq_trainer *t, pq_err *err)
     pq_link                link;
     pq_status              st;
 
-    PQ_TRY(find_link(t, &link, err));
+    PQ_TRY(pq_net_link_of(t->graph, t->net, p->loss == PQ_LOSS_MSE, &link, err));
     t->loss = (pq_loss){.squared         = p->loss == PQ_LOSS_MSE,
                         .link            = link,
                         .width           = t->net->width,

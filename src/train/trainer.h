@@ -89,6 +89,16 @@ typedef struct {
     bool            resumed;
 } pq_trainer;
 
+/**
+ * What turns a net's logits into probabilities: as the graph's head says.
+ * @param[in] squared  by loss = mse
+ * @retval PQ_ERR_CONFIG       The outputs are no probabilities.
+ * @retval PQ_ERR_UNSUPPORTED  They are, but not by the last layer's doing (the head was
+ *                             named): there are no logits to train on.
+ */
+pq_status pq_net_link_of(const pq_graph *graph, const pq_net *net, bool squared,
+                         pq_link *out, pq_err *err);
+
 /** Reads events, makes nets, optimiser and buffers. Free it also after a failure. */
 pq_status pq_trainer_create(pq_trainer *t, const pq_train_data *data, pq_err *err);
 void      pq_trainer_free(pq_trainer *t);

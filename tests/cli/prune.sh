@@ -16,7 +16,7 @@ expect 0 "4256 MACs a sample" "$pquant" model info "$work/masked.h5"
 
 calib=(--calib $data:train --calib-events 500)
 for order in "$small quantize" "quantize $small" "svd:rank=8,clip_rank=true $small" "$small svd:rank=4" "prune $small" \
-  "$small,criterion=activation prune" "$small,scope=global,align=8 quantize:bits=4,activations=no"; do
+  "$small,criterion=activation prune" "$small,criterion=taylor quantize" "$small,criterion=whitened prune:criterion=taylor" "$small,scope=global,align=8 quantize:bits=4,activations=no"; do
   methods=()
   for stage in $order; do methods+=(--method "$stage"); done
   rm -f "$work/order.h5"
@@ -25,6 +25,37 @@ for order in "$small quantize" "quantize $small" "svd:rank=8,clip_rank=true $sma
   echo "$order: ${got:-none} of 4000"
   [ "${got:-0}" -gt 1200 ] || fault "$order: ${got:-none} of 4000"
 done
+
+# Inputs that no weight reads leave, and what is left of the model takes its own by name: beside the whole one in a
+# sweep, and in training.
+few=prune:target_sparsity=0.97,layers=fc1
+expect 0 "7 of 16 inputs leave, no weight reads them: c2_b2_mmdt, d2_b1_mmdt" "$pquant" compress $model -o "$work/few.h5" --method $few --method structured_prune:target_sparsity=0 "${calib[@]}"
+expect 0 "features zlogz,c1_b0_mmdt,c1_b1_mmdt,c1_b2_mmdt,c2_b1_mmdt,d2_b2_mmdt,d2_a1_b2_mmdt,mass_mmdt,multiplicity" "$pquant" model info "$work/few.h5"
+expect 0 "7 of 16 inputs are read by no weight but stay: without names, events cannot be read for the rest" "$pquant" compress $model -o "$work/all.h5" --method $few --method structured_prune:target_sparsity=0
+few_right=$(correct "$work/few.h5") all_right=$(correct "$work/all.h5")
+[ -n "$few_right" ] && [ "$few_right" = "$all_right" ] || fault "with 9 inputs $few_right, with all $all_right of 4000"
+expect 0 "events have the same largest output" "$pquant" model diff "$work/all.h5" "$work/few.h5" --data $data:test
+cat >"$work/few.yaml" <<END
+schema: pquant/1
+name: few
+model: {weights: $PWD/$model}
+dataset: {file: $PWD/$data, calib: train, calib_events: 500, train: train, test: test}
+metrics: [accuracy]
+evaluate: {engine: float32, limit: 4000}
+latency: {batch: [1], engine: float32, samples: {count: 3, sample_time: 1ms}}
+pipelines:
+  reference: []
+  few: [prune: {target_sparsity: 97%, layers: fc1}, structured_prune: {target_sparsity: 0.1, criterion: taylor}]
+  tuned: [prune: {target_sparsity: 97%, layers: fc1}, structured_prune: {target_sparsity: 0.1, criterion: taylor}, finetune: {epochs: 1}]
+  taught: [prune: {target_sparsity: 97%, layers: fc1}, structured_prune: {target_sparsity: 0.1, criterion: taylor}, distill: {epochs: 1}]
+END
+expect 3 "the teacher has 16 inputs and 5 outputs, the graph 9 and 5" "$pquant" run "$work/few.yaml" -o "$work/few" -q
+/usr/bin/python3 - "$work/few/table.csv" <<'END' || fault "the sweep: $(cat "$work/few/table.csv")"
+import csv, sys
+rows = {r["pipeline"]: r for r in csv.DictReader(open(sys.argv[1]))}
+accuracy = {name: float(rows[name]["accuracy"]) for name in ("reference", "few", "tuned")}
+assert accuracy["few"] < accuracy["tuned"] < accuracy["reference"], accuracy
+END
 
 refused() { expect "$1" "$2" "$pquant" compress $model -o "$work/no.h5" --method "$3"; }
 for method in prune structured_prune gradual pdp; do
@@ -37,6 +68,11 @@ refused 2 "layer 'fc2': target_sparsity = 0.99 would take 32 of the 32 channels 
 refused 2 "layer 'fc1': channel 64 is not in 0..63" structured_prune:channels=[64],layers=fc1
 refused 2 "channel 0 cannot go: layer 'softmax' needs all of its inputs" structured_prune:channels=[0],layers=output
 refused 2 "selects nothing it can work on" structured_prune:target_sparsity=0.5,layers=softmax
-refused 2 "needs calibration events" structured_prune:target_sparsity=0.5,criterion=activation
+for criterion in activation whitened taylor; do
+  refused 2 "needs calibration events" structured_prune:target_sparsity=0.5,criterion=$criterion
+done
+for criterion in wanda sparsegpt,scope=per_layer taylor; do
+  refused 2 "needs calibration events" prune:target_sparsity=0.5,criterion=$criterion
+done
 [ ! -e "$work/no.h5" ] || fault "a refused stage left a file"
 done_testing

@@ -132,7 +132,7 @@ Test(quantize_replay, bias_correction_gives_every_layer_its_mean_back)
     static const char *const was[]   = {"bn0", "bn1", "bn2", "conv3", "out"};
     pq_graph                *g       = net_residual(31);
     events                   e       = make_events(g, 60);
-    const pq_bench           bench   = {e.n, run, NULL, &e};
+    const pq_bench           bench   = {.events = e.n, .run = run, .context = &e};
     pq_calib                *calib   = net_calibrate(g, 50);
     pq_apply_options         options = {.calib = calib, .bench = &bench};
     pq_graph                *plain, *out;
@@ -166,7 +166,7 @@ Test(quantize_replay, learnt_rounding_stays_on_the_grid_and_changes_outputs_less
     };
     pq_graph        *g       = net_mlp(32);
     events           e       = make_events(g, EVENTS);
-    const pq_bench   bench   = {e.n, run, NULL, &e};
+    const pq_bench   bench   = {.events = e.n, .run = run, .context = &e};
     pq_calib        *calib   = net_calibrate(g, 200);
     pq_apply_options options = {.calib = calib, .bench = &bench};
 
@@ -207,7 +207,7 @@ Test(quantize_replay, learnt_rounding_knows_convolutions_and_groups)
 {
     pq_graph        *g       = net_residual(33), *near, *learnt;
     events           e       = make_events(g, 100);
-    const pq_bench   bench   = {e.n, run, NULL, &e};
+    const pq_bench   bench   = {.events = e.n, .run = run, .context = &e};
     pq_apply_options options = {.bench = &bench};
     pq_layer_change *changes;
     size_t           n = 0;
@@ -245,7 +245,7 @@ Test(quantize_replay, learnt_rounding_keeps_pruned_zeros)
 {
     pq_graph        *g       = net_mlp(34), *p, *out;
     events           e       = make_events(g, 50);
-    const pq_bench   bench   = {e.n, run, NULL, &e};
+    const pq_bench   bench   = {.events = e.n, .run = run, .context = &e};
     pq_apply_options options = {.bench = &bench};
 
     p   = net_apply("prune:target_sparsity=0.7", g, NULL, NULL, NULL);
@@ -269,7 +269,7 @@ Test(quantize_replay, results_are_the_same_each_time_and_depend_on_the_seed)
         "bias_correction=yes";
     pq_graph      *g     = net_residual(35);
     events         e     = make_events(g, 40);
-    const pq_bench bench = {e.n, run, NULL, &e};
+    const pq_bench bench = {.events = e.n, .run = run, .context = &e};
     char           hash[3][65];
 
     for (size_t k = 0; k < 3; k++) {
@@ -307,7 +307,7 @@ Test(quantize_replay, memory_does_not_grow_with_events)
 {
     pq_graph        *g       = net_mlp(36), *out;
     size_t           n       = (size_t)1 << 20;
-    const pq_bench   bench   = {n, endless, NULL, &n};
+    const pq_bench   bench   = {.events = n, .run = endless, .context = &n};
     pq_apply_options options = {.bench = &bench};
 
     pq_memory_peak_start();
@@ -323,7 +323,7 @@ Test(quantize_replay, events_that_are_missing_or_not_finite_are_told)
 {
     pq_graph        *g       = net_mlp(37);
     events           e       = make_events(g, 20);
-    const pq_bench   bench   = {e.n, run, NULL, &e};
+    const pq_bench   bench   = {.events = e.n, .run = run, .context = &e};
     pq_apply_options options = {.bench = &bench};
     pq_err           err;
 
@@ -353,7 +353,7 @@ Test(quantize_replay, survives_every_failed_allocation)
 {
     pq_graph        *g       = net_residual(38);
     events           e       = make_events(g, 8);
-    const pq_bench   bench   = {e.n, run, NULL, &e};
+    const pq_bench   bench   = {.events = e.n, .run = run, .context = &e};
     pq_calib        *calib   = net_calibrate(g, 8);
     pq_apply_options options = {.calib = calib, .bench = &bench};
 

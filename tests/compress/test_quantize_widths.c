@@ -93,7 +93,7 @@ static pq_status show_costs(void *context, const pq_graph *graph, size_t node,
 Test(quantize_widths, by_loss_bits_go_while_the_changed_events_sum_to_no_more)
 {
     size_t                 more    = 0;
-    const pq_bench         bench   = {100, show_costs, NULL, &more};
+    const pq_bench         bench   = {.events = 100, .run = show_costs, .context = &more};
     const pq_apply_options options = {.bench = &bench};
     pq_graph              *g       = two_layers(), *out;
     pq_err                 err;

@@ -71,7 +71,7 @@ cleanup:
 static pq_status measure(const pq_stage *stage, pq_graph *g, events *e,
                          pq_quantize_loss *loss)
 {
-    const pq_bench         bench = {e->n, show, NULL, e};
+    const pq_bench         bench = {.events = e->n, .run = show, .context = e};
     const pq_compress_task task  = {.graph   = g,
                                     .n_nodes = 1,
                                     .nodes   = (const char *[]){"fc"},
