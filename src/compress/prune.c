@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "compress/method.h"
+#include "compress/prune_blocks.h"
 #include "compress/prune_groups.h"
 #include "compress/prune_sparsegpt.h"
 #include "compress/prune_taylor.h"
@@ -30,9 +31,10 @@ enum { GLOBAL, PER_LAYER, PER_CHANNEL };
 enum { MAGNITUDE, WANDA, SPARSEGPT, TAYLOR };
 
 typedef struct {
-    double  target_sparsity;
-    int     scope, criterion;
-    int64_t N, M;
+    double   target_sparsity;
+    int      scope, criterion;
+    int64_t  N, M;
+    pq_reals block;
 } prune_params;
 
 static const char *const scopes[]   = {"global", "per_layer", "per_channel", NULL};
@@ -76,6 +78,15 @@ static const pq_param params[] = {
      .min    = 1,
      .max    = 64,
      .help   = "with N: neighbours in a group; the rest of a row is a shorter one"},
+    {.name   = "block",
+     .type   = PQ_PARAM_LIST,
+     .offset = offsetof(prune_params, block),
+     .min    = 1,
+     .max    = 1024,
+     .help = "[inputs, outputs]: weights go in blocks of so many neighbours, by the mean "
+             "square of their scores; target_sparsity counts blocks. What float32 "
+             "computes of dense layers and convolutions skips blocks of [1, 16] and "
+             "more"},
     {0},
 };
 
@@ -84,11 +95,39 @@ static bool has_pattern(const prune_params *p)
     return p->M != PQ_UNSET;
 }
 
+static bool has_blocks(const prune_params *p)
+{
+    return p->block.n > 0;
+}
+
+static pq_status check_blocks(const prune_params *p, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    PQ_CHECK(p->block.n == 2, PQ_ERR_CONFIG,
+             "block has %zu numbers, not [inputs, outputs]", p->block.n);
+    for (size_t i = 0; i < 2; i++) {
+        PQ_CHECK(rint(p->block.value[i]) == p->block.value[i], PQ_ERR_RANGE,
+                 "block[%zu] = %g is not a whole number", i, p->block.value[i]);
+    }
+    PQ_CHECK(!has_pattern(p), PQ_ERR_CONFIG,
+             "block and N, M exclude each other: blocks go, or N of every M stay");
+    PQ_CHECK(p->scope != PER_CHANNEL, PQ_ERR_CONFIG,
+             "a block is of several output channels: scope: global or per_layer");
+    PQ_CHECK(p->criterion != SPARSEGPT, PQ_ERR_CONFIG,
+             "criterion sparsegpt chooses single weights, not blocks");
+cleanup:
+    return st;
+}
+
 static pq_status check(const void *values, pq_err *err)
 {
     const prune_params *p  = values;
     pq_status           st = PQ_OK;
 
+    if (has_blocks(p)) {
+        PQ_TRY(check_blocks(p, err));
+    }
     PQ_CHECK((p->N == PQ_UNSET) == (p->M == PQ_UNSET), PQ_ERR_CONFIG,
              "N and M go together: N of every M weights stay");
     PQ_CHECK(!has_pattern(p) || p->N <= p->M, PQ_ERR_RANGE,
@@ -166,7 +205,7 @@ static const pq_calib_gram *gram_of(const work *s, const pq_node *node)
 /* Why these parameters do not fit a layer, or NULL. */
 static const char *why_not(const work *s, const pq_node *node)
 {
-    const bool rows  = s->p->scope == PER_CHANNEL || has_pattern(s->p);
+    const bool rows = s->p->scope == PER_CHANNEL || has_pattern(s->p) || has_blocks(s->p);
     const bool grams = s->p->criterion == WANDA || s->p->criterion == SPARSEGPT;
 
     if ((rows || grams) && !pq_makes_channels(node)) {
@@ -244,6 +283,25 @@ static size_t items(const pq_weight_run *runs, size_t n)
     return all;
 }
 
+/* Of the n kernels from `at` on together. */
+static pq_status prune_blocks(const work *s, size_t at, size_t n, pq_err *err)
+{
+    size_t   *row = NULL;
+    pq_status st;
+
+    PQ_NEW(row, n);
+    for (size_t k = 0; k < n; k++) {
+        row[k] = s->kernels[at + k].row;
+    }
+    PQ_TRY(pq_prune_blocks(
+        s->runs + at, row, n,
+        (pq_block_size){(size_t)s->p->block.value[0], (size_t)s->p->block.value[1]},
+        s->p->target_sparsity, err));
+cleanup:
+    pq_free(row);
+    return st;
+}
+
 /* Updates what stays of a kernel, and zeroes the rest. */
 static pq_status prune_sparsegpt(const work *s, const pq_node *node, kernel *k,
                                  pq_err *err)
@@ -285,6 +343,9 @@ static pq_status prune_layer(work *s, size_t layer, size_t at, size_t n, pq_err 
     if (s->p->criterion == SPARSEGPT) {
         return prune_sparsegpt(s, node_of(s, layer), &s->kernels[at], err);
     }
+    if (has_blocks(s->p)) {
+        return prune_blocks(s, at, n, err);
+    }
     if (!has_pattern(s->p) && s->p->scope == PER_LAYER) {
         pq_prune_least(s->runs + at, n, due(s, items(s->runs + at, n)), s->histogram);
         return st;
@@ -325,7 +386,8 @@ static pq_status report(work *s, size_t layer, size_t at, size_t n)
     }
     return pq_task_change(s->task, s->task->nodes[layer],
                           dropped > 0.0 ? sqrt(dropped / (kept + dropped)) : 0.0,
-                          "%zu of %zu weights are zero", zeros, count);
+                          "%zu of %zu weights are zero%s", zeros, count,
+                          zeros == count ? ": nothing passes this layer" : "");
 }
 
 static pq_status score_taylor(const work *s, pq_err *err)
@@ -401,7 +463,9 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
     pq_status st;
 
     PQ_TRY(start(&s, err));
-    if (s.p->scope == GLOBAL && !has_pattern(s.p)) {
+    if (s.p->scope == GLOBAL && has_blocks(s.p)) {
+        PQ_TRY(prune_blocks(&s, 0, s.n, err));
+    } else if (s.p->scope == GLOBAL && !has_pattern(s.p)) {
         pq_prune_least(s.runs, s.n, due(&s, items(s.runs, s.n)), s.histogram);
     }
     for (size_t i = 0, at = 0; i < task->n_nodes; i++) {
@@ -420,11 +484,12 @@ cleanup:
 
 const pq_method pq_method_prune = {
     .name    = "prune",
-    .summary = "zeroes single weights, to a sparsity met to one weight, or N of every M",
+    .summary = "zeroes single weights, to a sparsity met to one weight, N of every M, or "
+               "blocks",
     .source  = "arXiv:1506.02626, arXiv:2306.11695, arXiv:2301.00774, arXiv:1801.05787",
     .params  = params,
     .params_size = sizeof(prune_params),
-    .version     = "4",
+    .version     = "5",
     .keeps       = PQ_KEEPS_ALL,
     .needs       = needs,
     .check       = check,

@@ -13,7 +13,7 @@ static uint32_t place_of(const pq_weight_run *r, size_t i)
     return pq_weight_is_pruned(r->w, i) ? 0 : (bits & 0x7FFFFFFFu) + 1;
 }
 
-static void drop(const pq_weight_run *r, size_t i)
+void pq_prune_item(const pq_weight_run *r, size_t i)
 {
     float *x = &pq_f32(r->w->value)[i];
 
@@ -70,7 +70,7 @@ void pq_prune_least(const pq_weight_run *runs, size_t n, size_t count, size_t *h
             const uint32_t place = place_of(&runs[k], i);
             if (place < threshold || (place == threshold && ties > 0)) {
                 ties -= place == threshold ? 1 : 0;
-                drop(&runs[k], i);
+                pq_prune_item(&runs[k], i);
             }
         }
     }
@@ -101,7 +101,7 @@ void pq_prune_pattern(const pq_weight_run *run, size_t row, size_t N, size_t M)
             }
             for (size_t i = 0; i < n; i++) {
                 if ((gone >> i & 1) != 0) {
-                    drop(run, at + g + i);
+                    pq_prune_item(run, at + g + i);
                 }
             }
         }

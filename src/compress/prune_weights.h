@@ -16,6 +16,9 @@ typedef struct {
     double      *dropped; /**< the squares that were zeroed are added */
 } pq_weight_run;
 
+/** Zeroes and marks one item. */
+void pq_prune_item(const pq_weight_run *run, size_t item);
+
 /**
  * Zeroes and marks `count` weights of all runs together: first what is pruned already,
  * then those of the least score, of equal ones those that come first.

@@ -7,7 +7,7 @@ static pq_status prepare(const pq_step *step, size_t tile, pq_op **out, pq_err *
     const pq_layer *layer = step->graph->nodes[step->node].layer;
 
     if (pq_linear_has(layer)) {
-        return pq_linear_prepare(step, pq_kernels_find(pq_cpu_isa()), out, err);
+        return pq_linear_prepare(step, tile, pq_kernels_find(pq_cpu_isa()), out, err);
     }
     if (layer->kind->form == PQ_FORM_CORES) {
         return pq_tt_prepare(step, out, err);

@@ -5,7 +5,7 @@
 
 #include "core/memory.h"
 #include "exec/fold.h"
-#include "exec/regions.h"
+#include "exec/skips.h"
 #include "exec/tt_conv.h"
 
 /* A product whose weights stay in the first cache: one panel of a group. */
@@ -30,6 +30,7 @@ typedef struct {
     const pq_kernels *kernels;
     pq_geometry       at;
     pq_regions        regions; /* of products */
+    pq_skips          skips;   /* runs of each of them without zeros */
     bool              framed;  /* images are */
     size_t            n_products;
     product          *products;      /* NULL: depthwise */
@@ -115,6 +116,12 @@ static void run_product(const linear_op *l, const product *p, const float *weigh
         call.c_row      = down ? line : outputs;
         call.n_segments = r->n_segments;
         call.segments   = r->segments;
+        if (l->skips.first != NULL) {
+            const size_t *first =
+                l->skips.first + (size_t)(p - l->products) * l->regions.n;
+            call.n_segments = first[i + 1] - first[i];
+            call.segments   = l->skips.segments + first[i];
+        }
         for (size_t k = 0; k < steps; k++, at += step, call.a += to_run) {
             call.c   = out + at;
             call.add = residual != NULL ? residual + at : NULL;
@@ -292,11 +299,36 @@ cleanup:
     return st;
 }
 
+static size_t panel_of(const linear_op *l, const pq_kernels *kernels)
+{
+    return l->skips.panel > 0 ? l->skips.panel : kernels->panel(l->at.group_out);
+}
+
+/* Regions, and runs without zeros where the weights stay packed. */
+static pq_status place_products(linear_op *l, const recipe *r, size_t tile, bool lean,
+                                pq_err *err)
+{
+    const float *kernel = pq_f32(r->kernel);
+    pq_status    st     = PQ_OK;
+
+    if (!lean) {
+        PQ_TRY(pq_skips_choose(&l->at, r->kernels, kernel,
+                               l->at.flat ? tile * l->at.rows : l->at.rows, &l->skips,
+                               err));
+    }
+    PQ_TRY(pq_regions_place(&l->at, panel_of(l, r->kernels), &l->regions, err));
+    if (l->skips.panel > 0) {
+        PQ_TRY(pq_skips_place(&l->at, kernel, &l->regions, &l->skips, err));
+    }
+cleanup:
+    return st;
+}
+
 /* One product for each panel of each group; lean: without its weights. */
 static pq_status pack_panels(linear_op *l, const recipe *r, bool lean, pq_err *err)
 {
     const pq_geometry *g      = &l->at;
-    const size_t       panel  = r->kernels->panel(g->group_out);
+    const size_t       panel  = panel_of(l, r->kernels);
     const size_t       width  = pq_geometry_whole(g->group_out, panel);
     float             *scaled = NULL;
     pq_status          st;
@@ -344,6 +376,7 @@ static void linear_release(pq_op *op)
 
     pq_geometry_free(&l->at);
     pq_regions_free(&l->regions);
+    pq_skips_free(&l->skips);
     pq_free(l->products);
     pq_free(l->weight);
     pq_free(l->bias);
@@ -351,8 +384,8 @@ static void linear_release(pq_op *op)
     pq_free(l);
 }
 
-pq_status pq_linear_prepare(const pq_step *step, const pq_kernels *kernels, pq_op **out,
-                            pq_err *err)
+pq_status pq_linear_prepare(const pq_step *step, size_t tile, const pq_kernels *kernels,
+                            pq_op **out, pq_err *err)
 {
     recipe     r        = {.kernels = kernels, .layer = layer_of(step, step->node)};
     linear_op *l        = NULL;
@@ -375,16 +408,15 @@ pq_status pq_linear_prepare(const pq_step *step, const pq_kernels *kernels, pq_o
     l->residual   = step->add != PQ_NO_NODE ? step->n_in - 1 : 0;
     PQ_TRY(pq_geometry_place(step, r.layer, kernels->lanes, 0, &l->at, err));
     l->framed = l->at.framed;
+    lean      = step->lean && stand_in == NULL && !l->at.depthwise;
     if (!l->at.depthwise) {
-        PQ_TRY(
-            pq_regions_place(&l->at, kernels->panel(l->at.group_out), &l->regions, err));
+        PQ_TRY(place_products(l, &r, tile, lean, err));
         l->framed = l->regions.framed;
     }
     if (l->framed) {
         l->frame_bytes      = (l->at.frame_count * sizeof(float) + 63) / 64 * 64;
         l->op.scratch_bytes = l->frame_bytes;
     }
-    lean    = step->lean && stand_in == NULL && !l->at.depthwise;
     l->clip = clip_of(step);
     PQ_TRY(fold(step, l->at.outputs, &r, err));
     PQ_TRY(l->at.depthwise ? pack_depthwise(l, &r, err) : pack_panels(l, &r, lean, err));

@@ -19,9 +19,9 @@ const char *pq_linear_kernel(const pq_kernels *kernels);
 /** Whether `next` can be computed along with such a step (pq_engine.fuses). */
 pq_fusion pq_linear_fuses(const pq_step *step, size_t next);
 
-/** Packs such a step for kernels of one instruction set (pq_engine.prepare).
- */
-pq_status pq_linear_prepare(const pq_step *step, const pq_kernels *kernels, pq_op **out,
-                            pq_err *err);
+/** Packs such a step for kernels of one instruction set (pq_engine.prepare). Zeros that
+ * lie in blocks are left out: skips.h. */
+pq_status pq_linear_prepare(const pq_step *step, size_t tile, const pq_kernels *kernels,
+                            pq_op **out, pq_err *err);
 
 #endif

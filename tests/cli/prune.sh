@@ -57,6 +57,12 @@ accuracy = {name: float(rows[name]["accuracy"]) for name in ("reference", "few",
 assert accuracy["few"] < accuracy["tuned"] < accuracy["reference"], accuracy
 END
 
+# Blocks that float32 skips: as many right as an engine that skips none.
+expect 0 "512 of 1024 weights are zero" "$pquant" compress $model -o "$work/blocks.h5" --method prune:target_sparsity=0.5,block=[4,16],scope=per_layer
+plain=$("$pquant" model eval "$work/blocks.h5" --data $data:test --limit 4000 --engine reference --format json -q | sed -n 's/.*"correct": \([0-9]*\).*/\1/p')
+[ -n "$plain" ] && [ "$plain" = "$(correct "$work/blocks.h5")" ] || fault "blocks: $plain of 4000 by reference"
+expect 0 "160 of 160 weights are zero: nothing passes this layer" "$pquant" compress $model -o "$work/none.h5" --method prune:target_sparsity=0.999,scope=per_layer,layers=output
+
 refused() { expect "$1" "$2" "$pquant" compress $model -o "$work/no.h5" --method "$3"; }
 for method in prune structured_prune gradual pdp; do
   refused 2 "target_sparsity = 1 is not in 0..0.999999" $method:target_sparsity=1
@@ -74,5 +80,9 @@ done
 for criterion in wanda sparsegpt,scope=per_layer taylor; do
   refused 2 "needs calibration events" prune:target_sparsity=0.5,criterion=$criterion
 done
+refused 2 "N = 5 is not in 1..4: N of every M weights stay" prune:N=5,M=4
+refused 2 "N and M go together: N of every M weights stay" prune:N=2
+refused 2 "block has 1 numbers, not [inputs, outputs]" prune:block=[4]
+refused 2 "block and N, M exclude each other" prune:block=[4,16],N=2,M=4
 [ ! -e "$work/no.h5" ] || fault "a refused stage left a file"
 done_testing

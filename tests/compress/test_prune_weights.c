@@ -89,6 +89,121 @@ Test(prune_weights, n_of_every_m_stay)
     pq_graph_free(&g);
 }
 
+/* Mean square of a block of a kernel [rows, row], and whether all of it is zero. */
+static double block_of(const pq_tensor *w, size_t o, size_t i, size_t inputs,
+                       size_t outputs, bool *zero)
+{
+    const size_t rows = w->shape.dim[0], row = w->count / rows;
+    double       squares = 0.0;
+    size_t       n       = 0;
+
+    for (size_t a = o; a < rows && a < o + outputs; a++) {
+        for (size_t b = i; b < row && b < i + inputs; b++, n++) {
+            squares += pow((double)pq_f32(w)[a * row + b], 2.0);
+        }
+    }
+    *zero = squares == 0.0;
+    return squares / (double)n;
+}
+
+/* Whole blocks go, exactly as many as are due, none larger than one that stays; at the
+ * ends of rows and columns they are smaller (27 inputs, 6 outputs). */
+Test(prune_weights, blocks_go_to_one_block)
+{
+    static const size_t      sizes[][2] = {{4, 16}, {1, 16}, {16, 4},  {5, 4},
+                                           {1, 1},  {3, 1},  {1024, 1}};
+    static const char *const names[]    = {"stem", "conv1", "conv2", "conv3", "out"};
+    static const char *const scopes[]   = {"global", "per_layer"};
+
+    for (size_t c = 0; c < 7 * 2 * 4; c++) {
+        const size_t *size  = sizes[c % 7];
+        const bool    all   = c / 7 % 2 == 0;
+        const double  share = 0.3 * (double)(c / 14);
+        pq_graph     *g     = net_residual(21), *out;
+        char          text[96];
+        double        went = 0.0, stayed = HUGE_VAL;
+        size_t        blocks = 0, gone = 0;
+        (void)snprintf(text, sizeof text,
+                       "prune:target_sparsity=%g,block=[%zu,%zu],scope=%s", share,
+                       size[0], size[1], scopes[c / 7 % 2]);
+        out = net_apply(text, g, NULL, NULL, NULL);
+        for (size_t k = 0; k < 5; k++) {
+            const pq_tensor *a = net_weight(g, names[k], "kernel"),
+                            *b = net_weight(out, names[k], "kernel");
+            const size_t row   = a->count / a->shape.dim[0];
+            for (size_t o = 0; o < a->shape.dim[0]; o += size[1]) {
+                for (size_t i = 0; i < row; i += size[0]) {
+                    bool         zero, was;
+                    const double left = block_of(b, o, i, size[0], size[1], &zero);
+                    const double full = block_of(a, o, i, size[0], size[1], &was);
+                    cr_expect(zero || left == full, "%s: part of a block", text);
+                    went   = zero ? fmax(went, full) : went;
+                    stayed = zero ? stayed : fmin(stayed, full);
+                    blocks++;
+                    gone += zero ? 1 : 0;
+                }
+            }
+            if (!all || k == 4) {
+                cr_expect_leq(went, stayed, "%s", text);
+                cr_expect_eq(gone, (size_t)round(share * (double)blocks),
+                             "%s: %zu of %zu", text, gone, blocks);
+                went   = 0.0;
+                stayed = HUGE_VAL;
+                blocks = gone = 0;
+            }
+        }
+        pq_graph_free(&out);
+        pq_graph_free(&g);
+    }
+}
+
+/* A block of one is a weight. */
+Test(prune_weights, blocks_of_one_are_single_weights)
+{
+    static const char *const more[] = {"", ",scope=per_layer"};
+
+    for (size_t i = 0; i < 2; i++) {
+        pq_graph *g = net_mlp(22), *a, *b;
+        char      text[96], one[65], other[65];
+        (void)snprintf(text, sizeof text, "prune:target_sparsity=0.7%s", more[i]);
+        a = net_apply(text, g, NULL, NULL, NULL);
+        (void)strcat(text, ",block=[1,1]");
+        b = net_apply(text, g, NULL, NULL, NULL);
+        OK(pq_graph_hash(a, one, &err));
+        OK(pq_graph_hash(b, other, &err));
+        cr_expect_str_eq(one, other);
+        pq_graph_free(&a);
+        pq_graph_free(&b);
+        pq_graph_free(&g);
+    }
+}
+
+Test(prune_weights, blocks_say_what_they_cannot)
+{
+    pq_graph *g = net_cores(23), *out;
+
+    net_stage_refused("prune:block=[4]",
+                      "prune: block has 1 numbers, not [inputs, outputs]");
+    net_stage_refused("prune:block=[4,1.5]",
+                      "prune: block[1] = 1.5 is not a whole number");
+    net_stage_refused("prune:block=[4,0]", "prune: block = 0 is not in 1..1024");
+    net_stage_refused(
+        "prune:block=[4,16],N=2,M=4",
+        "prune: block and N, M exclude each other: blocks go, or N of every M "
+        "stay");
+    net_stage_refused("prune:block=[4,16],scope=per_channel",
+                      "prune: a block is of several output channels: scope: global or "
+                      "per_layer");
+    net_stage_refused("prune:block=[4,16],criterion=sparsegpt,scope=per_layer",
+                      "prune: criterion sparsegpt chooses single weights, not blocks");
+    out = net_apply("prune:block=[1,2]", g, NULL, &changes, &n_changes);
+    cr_expect_str_eq(changes[0].what, "left: its kernel has no rows of outputs");
+    pq_free(changes);
+    pq_graph_free(&out);
+    net_survives("prune:target_sparsity=0.5,block=[4,16]", g, NULL);
+    pq_graph_free(&g);
+}
+
 /* in [columns] -> dense `fc` [rows, columns], with moments of its input. */
 static pq_graph *one_layer(size_t rows, size_t columns, const float *w,
                            const double *gram, size_t events, pq_calib **calib)

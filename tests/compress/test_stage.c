@@ -20,10 +20,10 @@ static void expect_text(const char *text, const char *canonical)
 Test(stage, canonical_text_holds_every_default_and_reads_back)
 {
     expect_text("prune", "prune: layers=*, target_sparsity=0.5, scope=global, "
-                         "criterion=magnitude, N=none, M=none");
+                         "criterion=magnitude, N=none, M=none, block=[]");
     expect_text("prune: scope = per_layer , target_sparsity=25%",
                 "prune: layers=*, target_sparsity=0.25, scope=per_layer, "
-                "criterion=magnitude, N=none, M=none");
+                "criterion=magnitude, N=none, M=none, block=[]");
 }
 
 Test(stage, every_method_prints_all_its_parameters_and_reads_them_back)
@@ -148,7 +148,7 @@ Test(stage, input_graph_is_unchanged_and_the_step_is_noted)
     cr_expect_str_eq(json_string_value(json_object_get(last, "input")), between);
     cr_expect_str_eq(json_string_value(json_object_get(last, "params")),
                      "target_sparsity=0.25, scope=global, criterion=magnitude, "
-                     "N=none, M=none");
+                     "N=none, M=none, block=[]");
     pq_graph_free(&twice);
     pq_graph_free(&once);
     pq_graph_free(&g);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "exec/linear.h"
+#include "exec/skips.h"
 #include "exec/tt_conv.h"
 
 /* Outputs are of size 1 and sums have at most 1600 products. */
@@ -214,7 +215,7 @@ static float *run_linear_so(const pq_graph *g, pq_isa isa, bool lean, size_t at_
     pq_op        *op   = NULL;
     void         *scratch;
 
-    OK(pq_linear_prepare(&step, pq_kernels_find(isa), &op, &err));
+    OK(pq_linear_prepare(&step, at_once, pq_kernels_find(isa), &op, &err));
     scratch = pq_calloc(op->scratch_bytes, 1);
     memset(scratch, 0xff, op->scratch_bytes); /* NaN: nothing stale may be read */
     for (size_t s = 0; s < SAMPLES; s += at_once) {
@@ -312,6 +313,112 @@ Test(linear, weights_packed_at_each_run_give_the_same_bits)
         }
         pq_free(x);
         pq_graph_free(&g);
+    }
+}
+
+/* Zeroes blocks of neighbouring inputs by neighbouring outputs. */
+static void zero_blocks(pq_rng *rng, pq_graph *g, size_t inputs, size_t outputs,
+                        double share)
+{
+    const pq_tensor *w   = pq_layer_weight(g->nodes[1].layer, "kernel")->value;
+    const size_t     row = w->count / w->shape.dim[0];
+
+    for (size_t o = 0; o < w->shape.dim[0]; o += outputs) {
+        for (size_t i = 0; i < row; i += inputs) {
+            const bool gone = pq_rng_uniform(rng) < share;
+            for (size_t a = o; gone && a < o + outputs && a < w->shape.dim[0]; a++) {
+                for (size_t b = i; b < i + inputs && b < row; b++) {
+                    pq_f32(w)[a * row + b] = 0.0F;
+                }
+            }
+        }
+    }
+}
+
+/* Weights packed at each run are never looked at for zeros: the plain form. */
+Test(linear, blocks_of_zeros_that_are_left_out_give_the_same_bits)
+{
+    static const struct {
+        size_t inputs, outputs;
+        double share;
+    } blocks[] = {{4, 16, 0.5}, {4, 16, 0.9}, {1, 16, 0.75},  {1, 1, 0.5},
+                  {1, 48, 0.8}, {8, 8, 0.75}, {4096, 4096, 1}};
+    pq_rng rng = pq_rng_stream(11, "test");
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (size_t b = 0; b < sizeof blocks / sizeof *blocks; b++) {
+            pq_graph    *g = case_graph(&rng, &cases[i]);
+            const size_t n = SAMPLES * count_of(g, 0), m = SAMPLES * count_of(g, 1);
+            float       *x = pq_calloc(n, sizeof *x), *due;
+            fill_normal(&rng, 1.0, n, x);
+            zero_blocks(&rng, g, blocks[b].inputs, blocks[b].outputs, blocks[b].share);
+            due = run_graph(g, "reference", SAMPLES, SAMPLES, x);
+            for (size_t k = 0; k < sizeof isas / sizeof isas[0]; k++) {
+                float *all;
+                if (pq_kernels_find(isas[k]) == NULL) {
+                    continue;
+                }
+                all = run_linear_so(g, isas[k], true, SAMPLES, x);
+                for (size_t at_once = 1; at_once <= SAMPLES; at_once += 2) {
+                    float *some = run_linear(g, isas[k], at_once, x);
+                    cr_expect_eq(memcmp(all, some, m * sizeof *x), 0,
+                                 "%s, %s: blocks of %zu x %zu, %zu at once",
+                                 cases[i].what, pq_isa_name(isas[k]), blocks[b].inputs,
+                                 blocks[b].outputs, at_once);
+                    cr_expect_leq(largest_difference(some, due, m), most_difference);
+                    pq_free(some);
+                }
+                pq_free(all);
+            }
+            pq_free(x);
+            pq_free(due);
+            pq_graph_free(&g);
+        }
+    }
+}
+
+/* Which blocks are left out at all, of a dense layer of 64 to 64 in one row and in 64. */
+Test(linear, zeros_are_left_out_where_they_save_a_tenth)
+{
+    static const struct {
+        size_t inputs, outputs;
+        double share;
+        bool   left_out;
+    } blocks[]          = {{1, 1, 0.0, false}, {1, 1, 0.5, false}, {64, 16, 0.02, false},
+                           {4, 16, 0.9, true}, {4, 16, 0.8, true}, {1, 1, 0.999, true}};
+    const layer_case  c = {"", "[64]", "dense", {2, {64, 64}}, true, {NULL}};
+    const pq_kernels *kernels = pq_kernels_find(pq_cpu_isa());
+
+    for (size_t b = 0; b < sizeof blocks / sizeof *blocks; b++) {
+        for (size_t rows = 1; rows <= 64; rows += 63) {
+            pq_rng        rng  = pq_rng_stream(12, "test");
+            pq_graph     *g    = case_graph(&rng, &c);
+            const pq_step step = {.graph = g, .node = 1, .n_in = 1};
+            const float  *kernel;
+            pq_geometry   at;
+            pq_regions    regions;
+            pq_skips      skips = {0};
+            zero_blocks(&rng, g, blocks[b].inputs, blocks[b].outputs, blocks[b].share);
+            kernel = pq_f32(pq_layer_weight(g->nodes[1].layer, "kernel")->value);
+            OK(pq_geometry_place(&step, g->nodes[1].layer, kernels->lanes, 0, &at, &err));
+            OK(pq_skips_choose(&at, kernels, kernel, rows, &skips, &err));
+            cr_expect_eq(skips.panel > 0, blocks[b].left_out, "%zu x %zu, %g, %zu rows",
+                         blocks[b].inputs, blocks[b].outputs, blocks[b].share, rows);
+            if (skips.panel > 0) {
+                const size_t panels = (64 + skips.panel - 1) / skips.panel;
+                size_t       left   = 0;
+                OK(pq_regions_place(&at, skips.panel, &regions, &err));
+                OK(pq_skips_place(&at, kernel, &regions, &skips, &err));
+                for (size_t i = 0; i < skips.first[panels]; i++) {
+                    left += skips.segments[i].k;
+                }
+                cr_expect_lt(left, 64 * panels * 9 / 10);
+                pq_regions_free(&regions);
+            }
+            pq_skips_free(&skips);
+            pq_geometry_free(&at);
+            pq_graph_free(&g);
+        }
     }
 }
 
