@@ -70,33 +70,108 @@ cleanup:
     return st;
 }
 
-pq_status pq_evaluate_paired(pq_graph *reference, const pq_graph *graph,
-                             pq_dataset *dataset, size_t split,
-                             const pq_evaluate_options *options, pq_evaluated *e,
-                             pq_err *err)
+/* The keys of metric btag, or NULL where they are the defaults. */
+static const pq_btag_params *keys_of(const pq_evaluate_options *options)
 {
-    const pq_metric_choice cheap = {.metric = pq_metric_find("macs")};
-    pq_evaluate_options    how   = *options;
-    const void            *keys  = NULL;
-    pq_evaluated           first = {0};
-    pq_evaluation          before, after;
-    pq_status              st = PQ_OK;
+    const pq_btag_params *keys = NULL;
 
-    if (pq_values_find(&e->values, "btag.distinct") == NULL) {
-        return PQ_OK;
-    }
     for (size_t i = 0; i < options->n_metrics; i++) {
         keys = strcmp(options->metrics[i].metric->name, "btag") == 0
                    ? options->metrics[i].params
                    : keys;
     }
+    return keys;
+}
+
+/* Keeps scores by the number of the event. */
+static pq_status remember(const pq_pair_memory *memory, const pq_tagged *jets,
+                          pq_err *err)
+{
+    pq_tensor *scores = NULL;
+    pq_status  st     = PQ_OK;
+
+    if (memory == NULL || jets->n == 0) {
+        return PQ_OK;
+    }
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(jets->n), &scores, err));
+    for (size_t i = 0; i < jets->n; i++) {
+        pq_f64(scores)[jets->jets[i].event] = jets->jets[i].score;
+    }
+    pq_cache_put(memory->cache, memory->key, 1, &scores);
+cleanup:
+    pq_tensor_free(&scores);
+    return st;
+}
+
+/* The reference's jets as remembered: those of the model with the scores of then. */
+static pq_status recall(const pq_pair_memory *memory, const pq_tagged *jets,
+                        pq_tagged *out, bool *found, pq_err *err)
+{
+    const pq_shape due    = PQ_SHAPE(jets->n);
+    pq_tensor     *scores = NULL;
+    pq_status      st     = PQ_OK;
+
+    *found = memory != NULL && jets->n > 0 &&
+             pq_cache_get(memory->cache, memory->key, 1, &due, &scores);
+    if (*found) {
+        PQ_TRY(pq_tagged_rescored(jets, pq_f64(scores), out, err));
+    }
+cleanup:
+    pq_tensor_free(&scores);
+    return st;
+}
+
+static pq_status score_reference(pq_graph *reference, pq_dataset *dataset, size_t split,
+                                 const pq_evaluate_options *options,
+                                 const pq_btag_params *keys, pq_tagged *out, pq_err *err)
+{
+    const pq_metric_choice cheap = {.metric = pq_metric_find("macs")};
+    pq_evaluate_options    how   = *options;
+    pq_evaluated           first = {0};
+    pq_evaluation          view;
+    pq_status              st;
+
     how.n_metrics = 1; /* outputs are what is wanted of it */
     how.metrics   = &cheap;
     PQ_TRY(pq_evaluate(reference, dataset, split, &how, &first, err));
-    before = pq_evaluated_view(&first, reference, 0);
-    after  = pq_evaluated_view(e, graph, 0);
-    PQ_TRY(pq_btag_add_paired(&before, &after, keys, &e->values, err));
+    view = pq_evaluated_view(&first, reference, 0);
+    PQ_TRY(pq_btag_jets(&view, PQ_FLAVOUR_B, keys, out, err));
 cleanup:
     pq_evaluated_free(&first);
+    return st;
+}
+
+pq_status pq_evaluate_paired(pq_graph *reference, const pq_pair_memory *memory,
+                             const pq_graph *graph, pq_dataset *dataset, size_t split,
+                             const pq_evaluate_options *options, pq_evaluated *e,
+                             pq_err *err)
+{
+    const pq_evaluation   view     = pq_evaluated_view(e, graph, 0);
+    const pq_btag_params *given    = keys_of(options);
+    pq_btag_params        defaults = {0};
+    pq_tagged             first = {0}, second = {0};
+    bool                  known = false;
+    pq_status             st;
+
+    PQ_TRY(pq_params_default(pq_btag_table, &defaults, err));
+    if (pq_values_find(&e->values, "btag.distinct") == NULL) {
+        goto cleanup;
+    }
+    const pq_btag_params *keys = given != NULL ? given : &defaults;
+    PQ_TRY(pq_btag_jets(&view, PQ_FLAVOUR_B, keys, &second, err));
+    if (reference == NULL) {
+        PQ_TRY(remember(memory, &second, err));
+        goto cleanup;
+    }
+    PQ_TRY(recall(memory, &second, &first, &known, err));
+    if (!known) {
+        PQ_TRY(score_reference(reference, dataset, split, options, keys, &first, err));
+        PQ_TRY(remember(memory, &first, err));
+    }
+    PQ_TRY(pq_btag_add_paired(&first, &second, keys, &e->values, err));
+cleanup:
+    pq_tagged_free(&first);
+    pq_tagged_free(&second);
+    pq_params_free(pq_btag_table, &defaults);
     return st;
 }

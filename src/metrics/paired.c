@@ -296,28 +296,21 @@ cleanup:
     return st;
 }
 
-pq_status pq_btag_add_paired(const pq_evaluation *reference, const pq_evaluation *e,
+pq_status pq_btag_add_paired(const pq_tagged *reference, const pq_tagged *jets,
                              const pq_btag_params *params, pq_values *out, pq_err *err)
 {
-    const pq_evaluation *const sides[]  = {reference, e};
-    pq_btag_params             defaults = {0};
-    const pq_btag_params      *p        = params != NULL ? params : &defaults;
-    pq_tagged                  jets[2]  = {0};
-    pq_tag_pair               *pairs    = NULL;
-    size_t                     n        = 0;
-    pq_status                  st;
+    pq_btag_params        defaults = {0};
+    const pq_btag_params *p        = params != NULL ? params : &defaults;
+    pq_tag_pair          *pairs    = NULL;
+    size_t                n        = 0;
+    pq_status             st;
 
     PQ_TRY(pq_params_default(pq_btag_table, &defaults, err));
-    for (size_t k = 0; k < 2; k++) {
-        PQ_TRY(pq_btag_jets(sides[k], PQ_FLAVOUR_B, p, &jets[k], err));
-    }
-    PQ_TRY(pq_tagged_compare(&jets[0], &jets[1], &p->working_points, p->cut_error, &pairs,
+    PQ_TRY(pq_tagged_compare(reference, jets, &p->working_points, p->cut_error, &pairs,
                              &n, err));
     PQ_TRY(add_pairs(pairs, n, out, err));
 cleanup:
     pq_free(pairs);
-    pq_tagged_free(&jets[0]);
-    pq_tagged_free(&jets[1]);
     pq_params_free(pq_btag_table, &defaults);
     return st;
 }

@@ -55,14 +55,14 @@ pq_status pq_tagged_compare(const pq_tagged *first, const pq_tagged *second,
  * Adds what a compressed model is beside its reference, at each working point of metric
  * btag: "btag.70.rejection_light_ratio", "btag.70.rejection_light_reused" (at the
  * reference's cut) and "btag.70.efficiency_reused".
- * @param[in]  reference  what is compared with, on the same events
- * @param[in]  e          the compressed model
+ * @param[in]  reference  jets of what is compared with, of the same events
+ * @param[in]  jets       of the compressed model
  * @param[in]  params     keys of metric btag, or NULL = the defaults
  * @param[out] out        gets the values
  * @param[out] err        details of a failure, or NULL
- * @retval others  As pq_btag_evaluate and pq_tagged_compare.
+ * @retval others  As pq_tagged_compare.
  */
-pq_status pq_btag_add_paired(const pq_evaluation *reference, const pq_evaluation *e,
+pq_status pq_btag_add_paired(const pq_tagged *reference, const pq_tagged *jets,
                              const pq_btag_params *params, pq_values *out, pq_err *err);
 
 #endif

@@ -21,43 +21,93 @@ static pq_jet jet_of(const pq_evaluation *e, const pq_flavours *classes, size_t 
     return jet;
 }
 
+/* Numbers of events in falling order of score, equal ones in order of their numbers. */
+static pq_status sort_scores(const double *score, size_t n, uint64_t **out, pq_err *err)
+{
+    uint64_t *keys = NULL, *list = NULL, *spare = NULL;
+    pq_status st;
+
+    PQ_NEW_UNSET(keys, n);
+    PQ_NEW_UNSET(list, n);
+    PQ_NEW_UNSET(spare, n);
+    for (size_t i = 0; i < n; i++) {
+        keys[i] = pq_rank_key(-score[i]);
+    }
+    pq_rank_sort(keys, list, spare, n);
+    *out = list;
+    list = NULL;
+cleanup:
+    pq_free(keys);
+    pq_free(list);
+    pq_free(spare);
+    return st;
+}
+
+/* Appends the next jet in falling order. */
+static void append(pq_tagged *t, pq_jet jet)
+{
+    t->jets[t->n] = jet;
+    t->total[jet.flavour] += (double)jet.weight;
+    t->distinct += t->n == 0 || jet.score < t->jets[t->n - 1].score ? 1 : 0;
+    t->n++;
+}
+
 pq_status pq_tagged_make(const pq_evaluation *e, const pq_flavours *classes,
                          pq_flavour signal, const pq_flavour_shares *shares,
                          pq_tagged *out, pq_err *err)
 {
-    pq_tagged t    = {.n = e->n};
-    uint64_t *keys = NULL, *list = NULL, *spare = NULL;
+    pq_tagged t     = {0};
+    uint64_t *list  = NULL;
     double   *score = NULL;
     pq_status st;
 
     PQ_CHECK(e->n < UINT32_MAX, PQ_ERR_RANGE, "%zu jets are more than 2^32", e->n);
     PQ_NEW_UNSET(score, e->n);
-    PQ_NEW_UNSET(keys, e->n);
-    PQ_NEW_UNSET(list, e->n);
-    PQ_NEW_UNSET(spare, e->n);
     for (size_t i = 0; i < e->n; i++) {
         score[i] = pq_flavour_discriminant(e, i, classes, signal, shares);
-        keys[i]  = pq_rank_key(-score[i]);
     }
-    pq_rank_sort(keys, list, spare, e->n);
-    pq_free(keys);
-    pq_free(spare);
-    keys = spare = NULL;
+    PQ_TRY(sort_scores(score, e->n, &list, err));
     PQ_NEW_UNSET(t.jets, e->n);
     for (size_t k = 0; k < e->n; k++) {
-        const size_t i  = (size_t)(list[k] & PQ_RANK_NUMBER);
-        t.jets[k]       = jet_of(e, classes, i);
-        t.jets[k].score = score[i];
-        t.total[t.jets[k].flavour] += (double)t.jets[k].weight;
-        t.distinct += k == 0 || t.jets[k].score < t.jets[k - 1].score ? 1 : 0;
+        const size_t i   = (size_t)(list[k] & PQ_RANK_NUMBER);
+        pq_jet       jet = jet_of(e, classes, i);
+        jet.score        = score[i];
+        append(&t, jet);
     }
     *out = t;
     t    = (pq_tagged){0};
 cleanup:
     pq_free(score);
-    pq_free(keys);
     pq_free(list);
-    pq_free(spare);
+    pq_tagged_free(&t);
+    return st;
+}
+
+pq_status pq_tagged_rescored(const pq_tagged *all, const double *scores, pq_tagged *out,
+                             pq_err *err)
+{
+    pq_tagged t     = {0};
+    uint64_t *list  = NULL;
+    size_t   *place = NULL; /* in `all`, by the number of the event */
+    pq_status st;
+
+    PQ_TRY(sort_scores(scores, all->n, &list, err));
+    PQ_NEW_UNSET(place, all->n);
+    PQ_NEW_UNSET(t.jets, all->n);
+    for (size_t k = 0; k < all->n; k++) {
+        place[all->jets[k].event] = k;
+    }
+    for (size_t k = 0; k < all->n; k++) {
+        const size_t i   = (size_t)(list[k] & PQ_RANK_NUMBER);
+        pq_jet       jet = all->jets[place[i]];
+        jet.score        = scores[i];
+        append(&t, jet);
+    }
+    *out = t;
+    t    = (pq_tagged){0};
+cleanup:
+    pq_free(list);
+    pq_free(place);
     pq_tagged_free(&t);
     return st;
 }

@@ -56,7 +56,20 @@ pq_status pq_tagged_make(const pq_evaluation *e, const pq_flavours *classes,
  */
 pq_status pq_tagged_subset(const pq_tagged *all, const uint32_t *keep, uint32_t key,
                            pq_tagged *out, pq_err *err);
-void      pq_tagged_free(pq_tagged *t);
+
+/**
+ * The same jets by other scores, as those of another model of the same events.
+ * @param[in]  all     jets of [n] events
+ * @param[in]  scores  [n], by the number of the event
+ * @param[out] out     caller frees with pq_tagged_free()
+ * @param[out] err     details of a failure, or NULL
+ * @retval PQ_ERR_NOMEM  Out of memory.
+ * Cost: as pq_tagged_make.
+ */
+pq_status pq_tagged_rescored(const pq_tagged *all, const double *scores, pq_tagged *out,
+                             pq_err *err);
+
+void pq_tagged_free(pq_tagged *t);
 
 /** Greatest cut that lets at least so large a part of a flavour pass, 0 .. 1; rates are
  * compared to 1e-12. NAN where the flavour has no jets. */

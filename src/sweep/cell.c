@@ -290,6 +290,29 @@ cleanup:
     return st;
 }
 
+/* Puts what compression changed beside the network before any stage, whose scores are
+ * kept for all cells. */
+static pq_status pair(work *w, size_t split, const pq_evaluate_options *options,
+                      pq_err *err)
+{
+    const bool     compressed = w->cell->variant->n_stages > 0;
+    char           key[PQ_HASH_TEXT];
+    pq_pair_memory memory = {.cache = w->cache, .key = key};
+    pq_text        text   = {0};
+    pq_status      st;
+
+    pq_key_reference(w->cells, w->cell, &text);
+    PQ_TRY(pq_key_of(&text, key, err));
+    if (compressed) {
+        PQ_TRY(open_teacher(w, err));
+    }
+    PQ_TRY(pq_evaluate_paired(compressed ? w->teacher : NULL, &memory, w->graph, w->data,
+                              split, options, &w->result, err));
+cleanup:
+    pq_text_free(&text);
+    return st;
+}
+
 static pq_status evaluate(work *w, pq_err *err)
 {
     const pq_config    *config = w->cells->config;
@@ -317,11 +340,7 @@ static pq_status evaluate(work *w, pq_err *err)
     }
     PQ_TRY(pq_dataset_split(w->data, w->cells->test, &split, err));
     PQ_TRY(pq_evaluate(w->graph, w->data, split, &options, &w->result, err));
-    if (w->cell->variant->n_stages > 0) {
-        PQ_TRY(open_teacher(w, err));
-        PQ_TRY(pq_evaluate_paired(w->teacher, w->graph, w->data, split, &options,
-                                  &w->result, err));
-    }
+    PQ_TRY(pair(w, split, &options, err));
     if (pq_evaluates_twice(config)) {
         PQ_TRY(pq_plan_engines(w->graph, engines, &n_engines, err));
         options.predict.engine = w->second = n_engines > 1 ? engines[1] : NULL;

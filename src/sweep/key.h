@@ -16,6 +16,9 @@ void pq_key_artifact(const pq_cells *cells, const pq_cell *cell, size_t stages,
 
 void pq_key_eval(const pq_cells *cells, const pq_cell *cell, pq_text *out);
 
+/** Of the network before any stage, evaluated as cells are. */
+void pq_key_reference(const pq_cells *cells, const pq_cell *cell, pq_text *out);
+
 /** Of the i-th batch size. */
 void pq_key_latency(const pq_cells *cells, const pq_cell *cell, size_t i, pq_text *out);
 

@@ -68,4 +68,33 @@ expect 2 "f_c = 2 is not in 0..1" "$pquant" compare $net "$work/int8.h5" --data 
 expect 2 "--btag: 'f_c' is not KEY=VALUE" "$pquant" compare $net "$work/int8.h5" --data $jets --btag f_c
 expect 2 "--btag: unknown parameter 'fc'; did you mean 'f_c'?" \
   "$pquant" compare $net "$work/int8.h5" --data $jets --btag fc=1
+# a sweep says the same, whether the reference's scores are remembered by its own cell, by another, or not at all
+cat >"$work/sweep.yaml" <<END
+schema: pquant/1
+name: sweep
+model: {weights: $root/$net}
+dataset: {file: $root/datasets/jets-btag.h5, calib: train, calib_events: 300, test: test}
+evaluate: {limit: 5000}
+pipelines: {reference: [], int8: [quantize], svd: [{svd: {rank: 8, clip_rank: true}}]}
+metrics: {accuracy: , btag: {working_points: [0.7]}}
+END
+"$pquant" run "$work/sweep.yaml" -o "$work/a" -q >/dev/null 2>&1 || fault "sweep"
+"$pquant" run "$work/sweep.yaml" -o "$work/b" -q --only svd >/dev/null 2>&1
+[ "$(find "$work/b/cache" -name '*.bin' -size +30k | wc -l)" = 1 ] || fault "the scores of the reference are not remembered"
+find "$work/b/cache" -name '*.bin' -size +30k -exec truncate -s 100 {} + # damaged: computed again
+"$pquant" run "$work/sweep.yaml" -o "$work/b" -q >/dev/null 2>&1 || fault "second sweep"
+"$pquant" compress $net -o "$work/svd.h5" --method svd:rank=8,clip_rank=true >/dev/null || fault "compress"
+"$pquant" compare $net "$work/svd.h5" --data $jets --limit 5000 --btag working_points=0.7 --quiet --format json \
+  >"$work/svd.json" || fault "compare"
+/usr/bin/python3 - "$work" <<'END' || fault "a sweep and compare differ"
+import csv, json, sys
+a, b = ({r["label"]: r for r in csv.DictReader(open(f"{sys.argv[1]}/{d}/table.csv"))} for d in "ab")
+keys = [k for k in a["svd"] if k.startswith("btag.70.") and ("ratio" in k or "reused" in k)]
+assert len(keys) > 12, keys
+for label in ("int8", "svd"):
+    assert all(a[label][k] == b[label][k] != "" for k in keys), label
+light = next(r for r in json.load(open(f"{sys.argv[1]}/svd.json"))["btag"] if r["background"] == "light")
+for end, key in (("", "value"), ("_lo", "lo"), ("_hi", "hi")):
+    assert abs(float(a["svd"]["btag.70.rejection_light_ratio" + end]) - light["ratio"][key]) < 1e-12
+END
 done_testing
