@@ -197,6 +197,9 @@ static pq_status batch(const pq_args *args, int *exit_code, pq_err *err)
              PQ_ERR_IO, "cannot find out where this program is");
     PQ_TRY(find_engine(pq_args_get(args, 0), &engine, err));
     PQ_TRY(pq_site_read(pq_args_value(args, "profile"), &site, err));
+    if (site.data_prefix != NULL && pq_folder_exists(site.data_prefix)) {
+        (void)setenv("PQUANT_DATA_DIR", site.data_prefix, 1); /* as the jobs will see */
+    }
     PQ_TRY(pq_args_config_at(args, 1, &config, err));
     PQ_TRY(pq_cells_plan(config, pq_args_value(args, "output"), &cells, err));
     texts = absolute(folder, cells.dir);

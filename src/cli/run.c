@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "cli/condor.h"
 #include "cli/config.h"
 #include "cli/shard.h"
 #include "core/file.h"
@@ -253,18 +254,29 @@ const pq_verb pq_verb_run = {
 static pq_status status(const pq_args *args, int *exit_code, pq_err *err)
 {
     pq_results_count count   = {0};
-    json_t          *results = NULL, *json = NULL;
+    json_t          *results = NULL, *json = NULL, *jobs = NULL;
+    pq_condor_log    log   = {0};
+    bool             batch = false;
     const char      *format;
     pq_status        st;
 
     PQ_TRY(pq_args_format(args, "table json", &format, err));
     PQ_TRY(pq_results_read(pq_args_get(args, 0), &results, &count, err));
+    PQ_TRY(pq_condor_of(pq_args_get(args, 0), &log, &batch, err));
     json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "cells",
                      (json_int_t)count.cells, "done", (json_int_t)count.done, "failed",
                      (json_int_t)count.failed, "missing", (json_int_t)count.missing,
                      "latency", (json_int_t)count.latency, "latency_missing",
                      (json_int_t)count.latency_missing, "damaged",
                      (json_int_t)count.damaged);
+    if (batch) {
+        jobs = json_object();
+        for (int s = 0; s < PQ_CONDOR_STATES; s++) {
+            (void)json_object_set_new(jobs, pq_condor_words[s],
+                                      json_integer((json_int_t)pq_condor_count(&log, s)));
+        }
+        (void)json_object_set(json, "jobs", jobs);
+    }
     if (strcmp(format, "json") == 0) {
         (void)pq_say_json(json);
     } else {
@@ -272,6 +284,9 @@ static pq_status status(const pq_args *args, int *exit_code, pq_err *err)
                "%zu cells: %zu done, %zu failed, %zu missing; latency: %zu of %zu\n",
                count.cells, count.done, count.failed, count.missing,
                count.latency - count.latency_missing, count.latency);
+        if (batch) {
+            pq_condor_print(pq_args_get(args, 0), &log);
+        }
     }
     if (count.failed > 0) {
         *exit_code = PQ_EXIT_FAILED;
@@ -284,6 +299,8 @@ static pq_status status(const pq_args *args, int *exit_code, pq_err *err)
                          count.latency_missing);
     }
 cleanup:
+    pq_condor_log_free(&log);
+    json_decref(jobs);
     json_decref(json);
     json_decref(results);
     return st;

@@ -4,12 +4,23 @@
 
 #include "core/visible.h"
 
+/* Where inputs lie that are not in the folder. */
+static void add_data(const pq_jobs *b, pq_text *out)
+{
+    if (b->site->data_prefix != NULL) {
+        pq_text_add(out, "export PQUANT_DATA_DIR=");
+        pq_shell_add(out, b->site->data_prefix);
+        pq_text_add(out, "\n");
+    }
+}
+
 /* Starts a shell script of a job: in the folder, with what the site sets up. */
 static void add_start(const pq_jobs *b, pq_text *out)
 {
     pq_text_add(out, "cd ");
     pq_shell_add(out, b->folder);
     pq_text_add(out, " || exit\n");
+    add_data(b, out);
     if (b->site->setup != NULL) {
         pq_text_add(out, "%s\n", b->site->setup);
     }
@@ -130,12 +141,13 @@ static void add_condor(const pq_jobs *b, const char *script, pq_text *out)
                 "error = %s/%s.$(ClusterId).$(Process).err\n"
                 "should_transfer_files = YES\nwhen_to_transfer_output = ON_EXIT\n"
                 "transfer_output_files = \"\"\nrequest_cpus = %lld\n"
-                "request_memory = ifThenElse(isUndefined(MemoryUsage), %lld, "
-                "max({%lld, 3 * MemoryUsage / 2}))\n"
+                "memory_mb = %lld\n"
+                "request_memory = ifThenElse(isUndefined(MemoryUsage), $(memory_mb), "
+                "max({$(memory_mb), 3 * MemoryUsage / 2}))\n"
                 "periodic_release = (HoldReasonCode == 26 || HoldReasonCode == 34) && "
                 "NumJobStarts <= %lld\nmax_retries = %lld\nkill_sig = SIGUSR1\n",
                 b->texts, script, b->texts, b->texts, script, b->texts, script,
-                (long long)s->cores, megabytes(s), megabytes(s), (long long)s->retries,
+                (long long)s->cores, megabytes(s), (long long)s->retries,
                 (long long)s->retries);
     if (s->flavour != NULL) {
         pq_text_add(out, "+JobFlavour = \"%s\"\n", s->flavour);
@@ -165,7 +177,8 @@ static size_t write_condor(const pq_jobs *b, pq_jobs_file files[PQ_JOBS_FILES])
 
     out = start_file(&files[1], "sweep.sub");
     add_condor(b, "sweep.sh", out);
-    pq_text_add(out, "arguments = $(Process)\n");
+    pq_text_add(out, "shard = $(Process)\narguments = $(shard)\n"
+                     "submit_event_notes = shard=$(shard) memory=$(memory_mb)\n");
     if (b->site->at_once != PQ_UNSET) {
         pq_text_add(out, "max_materialize = %lld\n", (long long)b->site->at_once);
     }
@@ -227,7 +240,8 @@ static void add_quoted(pq_text *out, const char *text)
 {
     pq_text_add(out, "\"");
     for (const char *p = text; *p != '\0'; p++) {
-        pq_text_add(out, "%s%c", *p == '"' || *p == '\\' ? "\\" : "", *p);
+        pq_text_add(out, "%s%c", *p == '"' || *p == '\\' || *p == '\n' ? "\\" : "",
+                    *p == '\n' ? 'n' : *p);
     }
     pq_text_add(out, "\"");
 }
@@ -251,6 +265,7 @@ static void add_rule_end(const pq_jobs *b, const char *more, pq_text *out)
     add_quoted(out, b->site->backend);
     pq_text_add(out, ",\n        kubernetes_memory_limit=\"%lldM\"\n    shell: ",
                 megabytes(b->site));
+    add_data(b, &command);
     if (b->site->setup != NULL) {
         pq_text_add(&command, "%s\n", b->site->setup);
     }

@@ -60,6 +60,8 @@ const pq_param pq_site_params[] = {
     TEXT(account, "Slurm's account, HTCondor's accounting group"),
     TEXT(flavour, "HTCondor's JobFlavour, instead of the time"),
     TEXT(setup, "shell commands before pquant"),
+    TEXT(data_prefix,
+         "where inputs lie that the folder does not have: PQUANT_DATA_DIR of the jobs"),
     TEXT(program, "pquant on the nodes; default this one"),
     TEXT(image, "container of REANA"),
     {.name     = "backend",

@@ -20,6 +20,7 @@ typedef struct {
     char   *account;      /**< Slurm's account, HTCondor's accounting group, or NULL */
     char   *flavour;      /**< HTCondor's JobFlavour, or NULL */
     char   *setup;        /**< shell commands before pquant, or NULL */
+    char   *data_prefix;  /**< folder of inputs on the nodes, or NULL */
     char   *program;      /**< pquant on the nodes; NULL = the one that is running */
     char   *image;        /**< container of REANA */
     char   *backend;      /**< compute backend of REANA */

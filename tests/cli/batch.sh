@@ -24,6 +24,7 @@ time: 90m
 account: group_u_ATLAS.users
 flavour: longlunch
 setup: source /cvmfs/setup.sh
+data_prefix: /eos/my data
 program: /opt/pquant
 END
 for engine in slurm condor mpi parallel reana; do
@@ -39,12 +40,57 @@ for engine in slurm condor mpi parallel reana; do
   for file in out/batch/*.sh out/batch/*.slurm; do [ ! -e "$file" ] || bash -n "$file" || fault "$file"; done
   rm -rf out
 done
+# Texts between quotes of REANA's Snakefile are Python's: one line each.
+"$pquant" batch reana c.yaml --profile site.yaml -o out >log 2>&1 || fault "reana: $(cat log)"
+/usr/bin/python3 - <<'END' || fault "a text of the Snakefile is not Python's: $(cat out/batch/Snakefile)"
+import ast
+lines = [l.split("shell: ", 1)[1] for l in open("out/batch/Snakefile") if l.startswith("    shell: ")]
+assert len(lines) == 2 and all("source /cvmfs/setup.sh" in ast.literal_eval(l).split("\n") for l in lines), lines
+END
+rm -rf out
 expect 2 "'pbs' is not one of: slurm condor mpi parallel reana" "$pquant" batch pbs c.yaml
 echo 'schema: pquant-site/1
 core: 2' >bad.yaml
 expect 2 "bad.yaml:2:1: profile: unknown key 'core'" "$pquant" batch slurm c.yaml --profile bad.yaml
 expect 2 "is no profile of a site" "$pquant" batch slurm c.yaml --profile c.yaml
 mkdir "a b" && (cd "a b" && cp ../c.yaml ../d.csv . && expect 2 "characters that job files cannot hold" "$pquant" batch slurm c.yaml --dry-run)
+
+# Jobs of HTCondor by its log: how each stands, and those that are held submitted anew with more memory.
+"$pquant" batch condor c.yaml -o held --shards 5 -q >log 2>&1 || fault "condor: $(cat log)"
+"$pquant" run c.yaml -o held -q --only reference >log 2>&1
+expect 5 "1 done, 0 failed, 95 missing" "$pquant" status held
+expect 2 "held/batch/condor.log: is not there" "$pquant" rerun held --held --memory +1GB
+cp "$golden/condor.log" held/batch
+expect 5 "HTCondor: 5 jobs: 0 waiting, 1 running, 2 held, 1 ended, 1 removed" "$pquant" status held
+expect 5 "held: job 8123.1, shard 1: code 34: Error from slot1_2@node3: Job has gone over cgroup memory limit" "$pquant" status held
+expect 5 "again: pquant rerun held --held --memory +1GB --submit" "$pquant" status held
+expect 5 '"held": 2' "$pquant" status held --format json
+expect 2 "job 8123.1 is held for its memory (code 34): give --memory" "$pquant" rerun held --held
+for bad in 1 +x -1GB ++1GB 1kB nan; do
+  expect 2 "is neither N nor +N" "$pquant" rerun held --held "--memory=$bad"
+done
+expect 2 "rerun: --held is due" "$pquant" rerun held
+"$pquant" rerun held --held --memory +1GB --dry-run >text 2>log || fault "rerun: $(cat log)"
+[ ! -e held/batch/rerun.sub ] || fault "--dry-run wrote something"
+sed -i "s#$work#/home/user#g; s#$pquant#/opt/pquant#g" text
+if [ -n "${UPDATE:-}" ]; then
+  cp text "$golden/rerun.txt"
+else
+  diff "$golden/rerun.txt" text >log || fault "another text than tests/cli/batch/rerun.txt: $(cat log)"
+fi
+expect 0 "rerun.sub" "$pquant" rerun held --held --memory 6GB
+[ "$(grep -c '^  [13], 6000$' held/batch/rerun.sub)" = 2 ] && bash -n held/batch/rerun.sh || fault "rerun.sub: $(tail -4 held/batch/rerun.sub)"
+command -v condor_rm >/dev/null || expect 75 "does this machine have condor_submit" "$pquant" rerun held --held --memory 6GB --submit
+sed -i '/^queue/d' held/batch/sweep.sub
+expect 2 "it lacks memory_mb, shard or queue" "$pquant" rerun held --held --memory 6GB
+grep -v '^012' "$golden/condor.log" >held/batch/condor.log
+expect 4 "no job is held" "$pquant" rerun held --held --memory 6GB
+head -c 2000 /dev/urandom >held/batch/condor.log
+expect 2 "no event of HTCondor stands in it" "$pquant" status held
+# Events cut short, of the whole cluster, with numbers beyond all range, and of a shard that was submitted again.
+printf '%s
+' '012 (9.001' '036 (9.-01.-01) x' '000 (99999999999999999999.0.0) x' '012 (9.001.000) 2026-11-29 07:06:00 Job was held.'   '	Code 99999999999999999999 Subcode 0' '...' '	(1) Normal termination (return value 3)' >held/batch/condor.log
+expect 5 "HTCondor: " "$pquant" status held
 
 "$pquant" run c.yaml -o whole -q >log 2>&1 || fault "run: $(tail -2 log)"
 same() { # ENGINE

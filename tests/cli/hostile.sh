@@ -86,6 +86,13 @@ sed -i 's|"label": "svd"|"label": "\\u001b]0;x\\u0007\\u202esvd"|' "$work"/r/pla
 "$pquant" status "$work/r" >"$work/log" 2>&1
 "$pquant" report "$work/r" >>"$work/log" 2>&1
 grep -qP '\x1b\]0|\xe2\x80\xae' "$work/log" "$work/r/table.md" "$work/r/report.html" && fault "a label acts in a terminal"
+plant
+mkdir -p "$work/r/batch"
+printf '012 (1.0.0) x Job was held.\n\t\x1b]0;x\x07\xe2\x80\xaewhy\n\tCode 34 Subcode 0\n...\n' >"$work/r/batch/condor.log"
+"$pquant" status "$work/r" >"$work/log" 2>&1
+grep -q 'held: job 1.0' "$work/log" || fault "no held job: $(cat "$work/log")"
+grep -qP '\x1b\]0|\xe2\x80\xae' "$work/log" && fault "a reason acts in a terminal"
+rm -r "$work/r/batch"
 
 # `again:` can be pasted.
 bait='a`touch pasted`$(touch pasted)'"'"';touch pasted;'"'"

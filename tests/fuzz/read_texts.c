@@ -7,6 +7,7 @@
 #include "data/fetch.h"
 #include "data/untar.h"
 #include "fuzz.h"
+#include "sweep/condor_log.h"
 #include "sweep/config.h"
 #include "sweep/train_config.h"
 #include "targets.h"
@@ -45,6 +46,35 @@ pq_status fuzz_config(const fuzz_input *in, pq_err *err)
 {
     return pq_train_config_is(in->first) ? read_training(in->first, err)
                                          : read_sweep(in->first, err);
+}
+
+/* The log, and the submit file beside it, anew for the shards of jobs that are held. */
+pq_status fuzz_condor(const fuzz_input *in, pq_err *err)
+{
+    pq_condor_log    log    = {0};
+    pq_condor_again *jobs   = NULL;
+    char            *submit = NULL, path[512];
+    pq_text          anew   = {0};
+    size_t           n = 0, bytes = 0;
+    pq_status        st;
+
+    PQ_TRY(pq_condor_log_read(in->first, &log, err));
+    PQ_NEW(jobs, log.n + 1);
+    for (size_t i = 0; i < log.n; i++) {
+        if (log.jobs[i].state == PQ_CONDOR_HELD) {
+            jobs[n++] = (pq_condor_again){log.jobs[i].shard, log.jobs[i].used_mb};
+        }
+    }
+    if (pq_file_read(fuzz_path(in, "b.sub", path, sizeof path), 1 << 20, &submit, &bytes,
+                     NULL) == PQ_OK) {
+        PQ_TRY(pq_condor_resubmit(submit, jobs, n, &anew, err));
+    }
+cleanup:
+    pq_text_free(&anew);
+    pq_free(submit);
+    pq_free(jobs);
+    pq_condor_log_free(&log);
+    return st;
 }
 
 /* The set's own folder is data/ beside the manifests. With the option "whole" all of it

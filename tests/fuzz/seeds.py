@@ -482,14 +482,14 @@ def text_sets():
 
 def yamls():
     texts = {"small": "schema: pquant/1\nlist: [1, 2, {a: 'b'}]\nmap:\n  x: \"y\\n\\u00e9\"\n  z: |\n    text\n  f: >-\n    a\n    b\n"}
-    texts.update({p.stem: p.read_text() for p in sorted((ROOT / "configs").glob("*.yaml"))})
+    texts.update({p.stem: p.read_text() for p in sorted((ROOT / "configs").rglob("*.yaml"))})
     texts.update({"set_" + p.stem: p.read_text() for p in sorted((ROOT / "datasets/sets").glob("*.yaml"))})
     for name, text in texts.items():
         seed("yaml", name, plain("a.yaml", text))
 
 
 def configs():
-    for path in sorted((ROOT / "configs").glob("*.yaml")):
+    for path in sorted((ROOT / "configs").rglob("*.yaml")):
         seed("config", path.stem, plain("c.yaml", path.read_bytes()))
     seed("config", "include", plain("c.yaml", "include: [base.yaml]\nname: x\npipelines: {reference: [], q: {stages: [{quantize: {bits: $b, activations: false}}], sweep: {b: [8, 4]}}}\n"),
          plain("base.yaml", (ROOT / "configs/quickstart.yaml").read_bytes()))
@@ -618,8 +618,14 @@ def states():
     seed("index", "one", plain("r/records.index", index), plain("nodes", index))
 
 
+def condor():
+    folder = ROOT / "tests/cli/batch"
+    submit = b"universe = vanilla\nmemory_mb = 3000\nshard = $(Process)\narguments = $(shard)\nqueue 5\n"
+    seed("condor", "log", plain("a.log", (folder / "condor.log").read_bytes()), plain("b.sub", submit))
+
+
 if __name__ == "__main__":
     (WORK / "made").mkdir()
     subprocess.run([sys.argv[1], f"--make={WORK}/made"], check=True)
-    for make in (models, keras, quantized_keras, keras_v3, state_dicts, torch, hdf5_sets, text_sets, yamls, configs, manifests, archives, results, bytes_of_hdf5, states):
+    for make in (models, keras, quantized_keras, keras_v3, state_dicts, torch, hdf5_sets, text_sets, yamls, configs, condor, manifests, archives, results, bytes_of_hdf5, states):
         make()

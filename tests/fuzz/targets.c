@@ -17,6 +17,7 @@ const fuzz_target fuzz_targets[] = {
     {"yaml", "trees of YAML", fuzz_yaml},
     {"config", "configurations of sweeps and trainings, with their includes",
      fuzz_config},
+    {"condor", "logs of HTCondor, and submit files made anew", fuzz_condor},
     {"set", "manifests of sets, with files put where they belong", fuzz_set},
     {"archive", "tar archives, plain or gzip", fuzz_archive},
     {"zip", "ZIP archives: every member, and as a state dict", fuzz_zip},

@@ -7,8 +7,8 @@
 typedef pq_status fuzz_reader(const fuzz_input *in, pq_err *err);
 
 fuzz_reader fuzz_model, fuzz_torch, fuzz_events, fuzz_hdf5, fuzz_hdf5_bytes,
-    fuzz_hdf5_told, fuzz_yaml, fuzz_config, fuzz_set, fuzz_archive, fuzz_results,
-    fuzz_index, fuzz_cache, fuzz_checkpoint, fuzz_zip, fuzz_state;
+    fuzz_hdf5_told, fuzz_yaml, fuzz_config, fuzz_condor, fuzz_set, fuzz_archive,
+    fuzz_results, fuzz_index, fuzz_cache, fuzz_checkpoint, fuzz_zip, fuzz_state;
 
 /** Write what a training and a cache of factorisations keep, for seeds. */
 pq_status fuzz_make_checkpoint(const fuzz_input *in, const char *path, pq_err *err);
