@@ -6,6 +6,7 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "report/btag_table.h"
 #include "report/page.h"
 #include "report/published.h"
 #include "report/tables.h"
@@ -116,6 +117,38 @@ static void remove_old_plots(const char *dir, const pq_plots *plots)
     pq_free(folder);
 }
 
+/* btag.csv, btag.md, btag.tex, of those that are wanted where there is a tagger. */
+static pq_status write_btag(const pq_view *whole, const pq_view *v, const char *dir,
+                            pq_err *err)
+{
+    static const char *const kinds[] = {"csv", "md", "tex"};
+    pq_sheet                 sheet   = {0};
+    pq_text                  text    = {0};
+    char                     name[16];
+    pq_status                st = PQ_OK;
+
+    for (size_t k = 0; k < 3; k++) {
+        pq_tagging_table(k == 0 ? whole : v, &sheet);
+        (void)snprintf(name, sizeof name, "btag.%s", kinds[k]);
+        if (sheet.n == 0 || !wants_table(v->results, kinds[k])) {
+            remove_file(dir, name);
+        } else {
+            if (k == 0) {
+                pq_sheet_csv(&sheet, &text);
+            } else {
+                pq_text_add(&text, "%s",
+                            k == 2 ? "% needs \\usepackage{booktabs}\n" : "");
+                pq_sheet_print(&sheet, k == 1 ? PQ_STYLE_MARKDOWN : PQ_STYLE_TEX, &text);
+            }
+            PQ_TRY(write_text(dir, name, &text, err));
+        }
+        pq_sheet_free(&sheet);
+    }
+cleanup:
+    pq_sheet_free(&sheet);
+    return st;
+}
+
 static pq_status write_tables(const pq_view *whole, const pq_view *v, const char *dir,
                               pq_err *err)
 {
@@ -169,6 +202,7 @@ pq_status pq_report_make(const char *dir, const json_t *results,
     PQ_TRY(pq_view_build(results, &v, err));
     PQ_TRY(pq_view_shorten(&v, PQ_VIEW_ROWS_MAX, &shown, err));
     PQ_TRY(write_tables(&v, &shown, dir, err));
+    PQ_TRY(write_btag(&v, &shown, dir, err));
     if (!chosen.no_plots) {
         PQ_TRY(pq_plots_make(&v, dir, &chosen, &plots, err));
         remove_old_plots(dir, &plots);

@@ -3,7 +3,8 @@
  * Tables, plots and one page from the records of a results folder; nothing is
  * computed again. Called again on the same records it redraws nothing.
  *
- * In `<dir>`: table.csv, table.md, table.tex, report.html, and in plots/ for
+ * In `<dir>`: table.csv, table.md, table.tex, of b taggers btag.csv, btag.md, btag.tex,
+ * report.html, and in plots/ for
  * each plot its data (.dat), its gnuplot script (.gp), .png, .svg and, if asked
  * for, .pdf. A plot is made only where there is something to draw.
  */

@@ -52,7 +52,8 @@ void pq_sheet_free(pq_sheet *s)
 
 static bool is_empty(const pq_sheet_cell *cell)
 {
-    return isnan(cell->number.value) && (cell->text == NULL || *cell->text == '\0');
+    return isnan(cell->number.value) && isnan(cell->number.lo) &&
+           (cell->text == NULL || *cell->text == '\0');
 }
 
 bool pq_sheet_has(const pq_sheet *s, size_t column)
@@ -73,7 +74,7 @@ static void add_cell(const pq_sheet *s, size_t i, pq_style style, pq_text *out)
 
     if (column->kind == PQ_SHEET_TEXT) {
         pq_escape_add(out, cell->text != NULL ? cell->text : "", style);
-    } else if (isinf(n.value) && isfinite(n.lo)) {
+    } else if (!isfinite(n.value) && isfinite(n.lo)) {
         pq_text_add(out, style == PQ_STYLE_TEX    ? "$>$ "
                          : style == PQ_STYLE_HTML ? "&gt; "
                                                   : "> ");

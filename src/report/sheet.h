@@ -14,7 +14,8 @@
 typedef enum {
     PQ_SHEET_TEXT,
     PQ_SHEET_NUMBER,   /**< without an interval */
-    PQ_SHEET_INTERVAL, /**< infinite above a finite end: "> 1234"; without one, whole
+    PQ_SHEET_INTERVAL, /**< infinite, or in records without a value, above a finite
+                           end: "> 1230"; without ends, whole
                            numbers have all their digits */
 } pq_sheet_kind;
 

@@ -89,6 +89,17 @@ find "$work/b/cache" -name '*.bin' -size +30k -exec truncate -s 100 {} + # damag
 /usr/bin/python3 - "$work" <<'END' || fault "a sweep and compare differ"
 import csv, json, sys
 a, b = ({r["label"]: r for r in csv.DictReader(open(f"{sys.argv[1]}/{d}/table.csv"))} for d in "ab")
+rows = list(csv.DictReader(open(f"{sys.argv[1]}/a/btag.csv")))
+assert {r["model"] for r in rows} == {"reference", "int8", "svd"} and len(rows) == 3 * 9, len(rows)
+for r in rows:  # the same numbers, a row for each working point and background
+    what, *_, percent = r["working_point"].rstrip(" %").split(" ")
+    at = f"btag.{percent}" if what == "b" else f"btag.{what}.{float(percent) / 100:g}"
+    for key, name in (("efficiency", "efficiency"), ("rejection", f"rejection_{r['background']}"),
+                      ("ratio", f"rejection_{r['background']}_ratio"), ("efficiency_reused", "efficiency_reused"),
+                      ("rejection_reused", f"rejection_{r['background']}_reused")):
+        for end in ("", "_lo", "_hi"):
+            due = a[r["model"]].get(f"{at}.{name}{end}", "")
+            assert r[key + end] == due or (r[key + end], due) == ("", "nan") or float(r[key + end]) == float(due), (r, key, end, due)
 keys = [k for k in a["svd"] if k.startswith("btag.70.") and ("ratio" in k or "reused" in k)]
 assert len(keys) > 12, keys
 for label in ("int8", "svd"):
@@ -97,4 +108,7 @@ light = next(r for r in json.load(open(f"{sys.argv[1]}/svd.json"))["btag"] if r[
 for end, key in (("", "value"), ("_lo", "lo"), ("_hi", "hi")):
     assert abs(float(a["svd"]["btag.70.rejection_light_ratio" + end]) - light["ratio"][key]) < 1e-12
 END
+for file in btag.md btag.tex; do grep -q "light mistag 1" "$work/a/$file" || fault "$file"; done
+"$pquant" run "$work/sweep.yaml" -o "$work/a" -q -S output.tables=csv >/dev/null 2>&1 || fault "run with csv alone"
+[ -e "$work/a/btag.csv" ] && [ ! -e "$work/a/btag.md" ] && [ ! -e "$work/a/btag.tex" ] || fault "tables that were not asked for"
 done_testing
