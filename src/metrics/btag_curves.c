@@ -46,6 +46,38 @@ static void make_histogram(const pq_tagged *jets, pq_btag_curves *out)
     }
 }
 
+/* Of jets whose flavours are known; outputs and flavours that are not there are NAN. */
+static pq_status make_probabilities(const pq_evaluation *e, const pq_tagged *jets,
+                                    pq_btag_curves *out, pq_err *err)
+{
+    pq_flavours classes;
+    pq_status   st;
+
+    PQ_TRY(pq_flavours_find(e->classes, e->class_names, &classes, err));
+    for (size_t b = 0; b <= PQ_BTAG_P_BINS; b++) {
+        double *row = out->probability[b];
+        row[0]      = (double)b / PQ_BTAG_P_BINS;
+        for (size_t k = 0; k < PQ_FLAVOURS * PQ_FLAVOURS; k++) {
+            const bool there = classes.at[k / PQ_FLAVOURS] != SIZE_MAX &&
+                               jets->total[k % PQ_FLAVOURS] > 0.0;
+            row[1 + k] = there ? 0.0 : (double)NAN;
+        }
+    }
+    for (size_t i = 0; i < jets->n; i++) {
+        const pq_jet *jet = &jets->jets[i];
+        for (size_t f = 0; f < PQ_FLAVOURS; f++) {
+            if (classes.at[f] != SIZE_MAX) {
+                const double p  = pq_evaluation_probability(e, jet->event, classes.at[f]);
+                const double at = fmin(fmax(p * PQ_BTAG_P_BINS, 0.0), PQ_BTAG_P_BINS - 1);
+                out->probability[(size_t)at][1 + f * PQ_FLAVOURS + jet->flavour] +=
+                    (double)jet->weight / jets->total[jet->flavour];
+            }
+        }
+    }
+cleanup:
+    return st;
+}
+
 /* A jet of the scan: p_c, p_light and p_tau over p_b; exp(-D_b) is linear in f_c. */
 typedef struct {
     double c, light, tau, weight;
@@ -187,6 +219,7 @@ pq_status pq_btag_curves_make(const pq_evaluation *e, const pq_btag_params *para
     PQ_TRY(pq_btag_jets(e, PQ_FLAVOUR_B, params, &jets, err));
     make_roc(&jets, params->cut_error, out);
     make_histogram(&jets, out);
+    PQ_TRY(make_probabilities(e, &jets, out, err));
     PQ_TRY(make_scan(e, params, out, err));
 cleanup:
     pq_tagged_free(&jets);

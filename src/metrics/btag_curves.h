@@ -10,6 +10,7 @@
 enum {
     PQ_BTAG_ROC_POINTS = 51, /**< b efficiencies 0.5, 0.51, … 1 */
     PQ_BTAG_BINS       = 50, /**< of D_b from -10 to 15 */
+    PQ_BTAG_P_BINS     = 40, /**< of a probability from 0 to 1 */
     PQ_BTAG_SCAN       = 41, /**< f_c: 0 and 0.001 … 1 in even steps of the logarithm */
 };
 
@@ -23,6 +24,10 @@ typedef struct {
     /** lower edge, then the part of b, c, light and tau jets in the bin; the first and
      * the last bin hold what is beyond; the last row is the upper edge */
     double histogram[PQ_BTAG_BINS + 1][1 + PQ_FLAVOURS];
+    /** lower edge, then of each output, in the order b, c, light, tau, the part of b, c,
+     * light and tau jets whose probability of it is in the bin; the last row is the upper
+     * edge */
+    double probability[PQ_BTAG_P_BINS + 1][1 + PQ_FLAVOURS * PQ_FLAVOURS];
     /** f_c, then rejection of light and of c jets at `bin_working_point`; the
      * last row is that of the f_c chosen */
     double scan[PQ_BTAG_SCAN + 1][3];

@@ -77,6 +77,12 @@ pq_status pq_plot_btag_bins(pq_plot *p, pq_err *err);
 /** Rejections at one efficiency as f_c runs. */
 pq_status pq_plot_btag_scan(pq_plot *p, pq_err *err);
 
+/** Probabilities of b, c and light by flavour, of the reference and the best. */
+pq_status pq_plot_btag_probability(pq_plot *p, pq_err *err);
+
+/** Rejections over the reference's against stored bytes. */
+pq_status pq_plot_btag_degradation(pq_plot *p, pq_err *err);
+
 /** Confusion matrices of the reference and of the best compressed model. */
 pq_status pq_plot_confusion(pq_plot *p, pq_err *err);
 

@@ -7,26 +7,17 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "io/hdf5.h"
-#include "report/plot.h"
+#include "report/plot_btag.h"
 #include "store/json.h"
 
-enum { MODELS = 3, ARRAY_BYTES_MAX = 1 << 24, BINS_MAX = 100 };
+enum { ARRAY_BYTES_MAX = 1 << 24 };
 
-static const char *const flavour_colors[] = {"#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd"};
-static const char *const flavours[]       = {"b", "c", "light", "tau"};
+const char *const pq_tag_colors[]   = {"#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd"};
+const char *const pq_tag_flavours[] = {"b", "c", "light", "tau"};
 
-/* Models that are drawn: reference, best, strongest. */
-typedef struct {
-    size_t      n;
-    size_t      rows[MODELS];
-    pq_tensor  *arrays[MODELS]; /* [points, columns] */
-    const char *names[MODELS];
-    char      **labels;
-} models;
-
-static void free_models(models *m)
+void pq_taggers_free(pq_taggers *m)
 {
-    for (size_t i = 0; i < MODELS; i++) {
+    for (size_t i = 0; i < PQ_TAGGERS; i++) {
         pq_tensor_free(&m->arrays[i]);
     }
     pq_labels_free(&m->labels, m->n);
@@ -59,14 +50,14 @@ cleanup:
 }
 
 /* The models that have the array. */
-static pq_status find_models(const pq_plot *p, const char *array, size_t columns,
-                             models *out, pq_err *err)
+pq_status pq_taggers_find(const pq_plot *p, const char *array, size_t columns,
+                          pq_taggers *out, pq_err *err)
 {
-    const size_t rows[MODELS] = {p->v->reference, p->v->best, p->v->strong};
-    models       m            = {0};
-    pq_status    st           = PQ_OK;
+    const size_t rows[PQ_TAGGERS] = {p->v->reference, p->v->best, p->v->strong};
+    pq_taggers   m                = {0};
+    pq_status    st               = PQ_OK;
 
-    for (size_t i = 0; i < MODELS; i++) {
+    for (size_t i = 0; i < PQ_TAGGERS; i++) {
         if (rows[i] == PQ_VIEW_NONE || (i == 2 && rows[2] == rows[1])) {
             continue;
         }
@@ -79,9 +70,9 @@ static pq_status find_models(const pq_plot *p, const char *array, size_t columns
     }
     PQ_TRY(pq_labels_make(m.names, m.n, 24, &m.labels, err));
     *out = m;
-    m    = (models){0};
+    m    = (pq_taggers){0};
 cleanup:
-    free_models(&m);
+    pq_taggers_free(&m);
     return st;
 }
 
@@ -91,7 +82,7 @@ static void add_number(pq_text *out, double x)
 }
 
 /* Blocks of the arrays, with the ratio of columns 1 and 4 to the first model's. */
-static void add_blocks(const models *m, bool ratios, pq_text *out)
+void pq_taggers_add_blocks(const pq_taggers *m, bool ratios, pq_text *out)
 {
     for (size_t k = 0; k < m->n; k++) {
         const pq_tensor *t = m->arrays[k];
@@ -113,16 +104,19 @@ static void add_blocks(const models *m, bool ratios, pq_text *out)
 }
 
 /* A panel of several below each other, from `bottom` to `top` of the screen. */
-static void add_panel(pq_text *out, double bottom, double top, bool last)
+void pq_tag_panel(pq_text *out, double bottom, double top, bool last)
 {
     pq_text_add(
         out,
         "set bmargin at screen %g\nset tmargin at screen %g\nset lmargin at screen "
         "0.12\nset rmargin at screen 0.68\nset format x '%s'\n",
         bottom, top, last ? "%g" : "");
+    pq_text_add(out,
+                "set label 1 at graph 0, screen 0.95\nset label 2 at graph 0, screen "
+                "0.95\nset label 3 at screen 0.98, screen 0.95 right\n");
 }
 
-static void add_model_keys(pq_text *out, const models *m)
+static void add_model_keys(pq_text *out, const pq_taggers *m)
 {
     for (size_t k = 0; k < m->n; k++) {
         pq_text_add(out,
@@ -148,7 +142,7 @@ static void add_ratio_range(double far, pq_text *out)
                 1.0 + 1.5 * steps[k], 1.0 - steps[k], 1.0 + steps[k]);
 }
 
-static void add_ratio_axis(const models *m, size_t column, pq_text *out)
+static void add_ratio_axis(const pq_taggers *m, size_t column, pq_text *out)
 {
     const double *first = pq_f64(m->arrays[0]);
     double        far   = 0.0;
@@ -164,10 +158,10 @@ static void add_ratio_axis(const models *m, size_t column, pq_text *out)
     add_ratio_range(far, out);
 }
 
-static void add_ratio_panel(pq_plot *p, const models *m, size_t column, const char *what,
-                            double bottom, double top, bool last)
+static void add_ratio_panel(pq_plot *p, const pq_taggers *m, size_t column,
+                            const char *what, double bottom, double top, bool last)
 {
-    add_panel(&p->body, bottom, top, last);
+    pq_tag_panel(&p->body, bottom, top, last);
     pq_text_add(&p->body, "unset label\nunset logscale y\nset format y '%%g'\n");
     add_ratio_axis(m, column == 8 ? 1 : 4, &p->body);
     pq_text_add(&p->body,
@@ -186,16 +180,16 @@ static void add_ratio_panel(pq_plot *p, const models *m, size_t column, const ch
 
 pq_status pq_plot_btag_roc(pq_plot *p, pq_err *err)
 {
-    models    m = {0};
-    pq_status st;
+    pq_taggers m = {0};
+    pq_status  st;
 
-    PQ_TRY(find_models(p, "/btag/roc", 7, &m, err));
+    PQ_TRY(pq_taggers_find(p, "/btag/roc", 7, &m, err));
     if (m.n == 0) {
         goto cleanup;
     }
-    add_blocks(&m, true, &p->data);
+    pq_taggers_add_blocks(&m, true, &p->data);
     pq_text_add(&p->body, "set multiplot\nset xrange [0.5:1]\n");
-    add_panel(&p->body, m.n > 1 ? 0.47 : 0.13, 0.92, m.n == 1);
+    pq_tag_panel(&p->body, m.n > 1 ? 0.47 : 0.13, 0.92, m.n == 1);
     pq_text_add(&p->body,
                 "set logscale y\nset format y '10^{%%T}'\nset ylabel 'background "
                 "rejection'\n%splot ",
@@ -227,7 +221,7 @@ pq_status pq_plot_btag_roc(pq_plot *p, pq_err *err)
         "its ratio to that of %s.",
         p->v->rows[m.rows[0]].label);
 cleanup:
-    free_models(&m);
+    pq_taggers_free(&m);
     return st;
 }
 
@@ -253,15 +247,15 @@ static void add_point_lines(pq_plot *p, size_t row)
 
 pq_status pq_plot_btag_discriminant(pq_plot *p, pq_err *err)
 {
-    models    m = {0};
-    pq_status st;
+    pq_taggers m = {0};
+    pq_status  st;
 
-    PQ_TRY(find_models(p, "/btag/discriminant", 5, &m, err));
+    PQ_TRY(pq_taggers_find(p, "/btag/discriminant", 5, &m, err));
     if (m.n == 0) {
         goto cleanup;
     }
     m.n = m.n < 2 ? m.n : 2;
-    add_blocks(&m, false, &p->data);
+    pq_taggers_add_blocks(&m, false, &p->data);
     add_point_lines(p, m.rows[0]);
     pq_text_add(
         &p->body,
@@ -274,8 +268,9 @@ pq_status pq_plot_btag_discriminant(pq_plot *p, pq_err *err)
                         "%zu linewidth 1.6 "
                         "linecolor rgb '%s' ",
                         k + f > 0 ? ", \\\n  " : "", p->data_name, k, f + 2, f + 2, k + 1,
-                        flavour_colors[f]);
-            pq_text_add(&p->body, k == 0 ? "title '%s jets'" : "notitle", flavours[f]);
+                        pq_tag_colors[f]);
+            pq_text_add(&p->body, k == 0 ? "title '%s jets'" : "notitle",
+                        pq_tag_flavours[f]);
         }
     }
     for (size_t k = 0; k < m.n; k++) {
@@ -293,20 +288,20 @@ pq_status pq_plot_btag_discriminant(pq_plot *p, pq_err *err)
         "What is beyond the axis is in the outermost bins.",
         p->v->rows[m.rows[0]].label);
 cleanup:
-    free_models(&m);
+    pq_taggers_free(&m);
     return st;
 }
 
 pq_status pq_plot_btag_scan(pq_plot *p, pq_err *err)
 {
-    models    m = {0};
-    pq_status st;
+    pq_taggers m = {0};
+    pq_status  st;
 
-    PQ_TRY(find_models(p, "/btag/scan", 3, &m, err));
+    PQ_TRY(pq_taggers_find(p, "/btag/scan", 3, &m, err));
     if (m.n == 0) {
         goto cleanup;
     }
-    add_blocks(&m, false, &p->data);
+    pq_taggers_add_blocks(&m, false, &p->data);
     pq_text_add(&p->body,
                 "set xlabel 'c-jet rejection'\nset ylabel 'light-jet rejection'\n"
                 "set offsets graph 0.05, graph 0.05, graph 0.1, graph 0.05\nplot ");
@@ -333,7 +328,7 @@ pq_status pq_plot_btag_scan(pq_plot *p, pq_err *err)
                 "Rejections at one b efficiency as f_c runs from 0 to 1: small "
                 "numbers are f_c of the first, stars what was chosen.");
 cleanup:
-    free_models(&m);
+    pq_taggers_free(&m);
     return st;
 }
 
@@ -361,15 +356,15 @@ static bool read_bin(const char *name, char column[32], double edges[2])
 
 pq_status pq_plot_btag_bins(pq_plot *p, pq_err *err)
 {
-    const size_t rows[MODELS] = {p->v->reference, p->v->best, p->v->strong};
+    const size_t rows[PQ_TAGGERS] = {p->v->reference, p->v->best, p->v->strong};
     char         column[32] = "", first[32] = "", **labels = NULL;
-    const char  *names[MODELS];
+    const char  *names[PQ_TAGGERS];
     double       edges[2];
-    size_t       n   = 0, drawn[MODELS];
+    size_t       n   = 0, drawn[PQ_TAGGERS];
     double       far = 0.0;
     pq_status    st  = PQ_OK;
 
-    for (size_t i = 0; i < MODELS; i++) {
+    for (size_t i = 0; i < PQ_TAGGERS; i++) {
         if (rows[i] != PQ_VIEW_NONE && !(i == 2 && rows[2] == rows[1])) {
             names[n]   = p->v->rows[rows[i]].label;
             drawn[n++] = rows[i];
@@ -401,12 +396,12 @@ pq_status pq_plot_btag_bins(pq_plot *p, pq_err *err)
         goto cleanup;
     }
     pq_text_add(&p->body, "set multiplot\n");
-    add_panel(&p->body, n > 1 ? 0.38 : 0.13, 0.92, n == 1);
+    pq_tag_panel(&p->body, n > 1 ? 0.38 : 0.13, 0.92, n == 1);
     pq_text_add(&p->body,
                 "unset xlabel\nset ylabel 'b-jet efficiency'\nset yrange [0.01:1]\n");
     for (size_t panel = 0; panel < (n > 1 ? 2 : 1); panel++) {
         if (panel == 1) {
-            add_panel(&p->body, 0.13, 0.37, true);
+            pq_tag_panel(&p->body, 0.13, 0.37, true);
             pq_text_add(&p->body, "unset label\nset ylabel 'ratio'\n");
             add_ratio_range(far, &p->body);
         }

@@ -33,6 +33,8 @@ static const kind kinds[] = {
     {"btag_discriminant", "btag", pq_plot_btag_discriminant, 1},
     {"btag_bins", "btag", pq_plot_btag_bins, 1},
     {"btag_scan", "btag", pq_plot_btag_scan, 1},
+    {"btag_probability", "btag", pq_plot_btag_probability, 1},
+    {"btag_degradation", "btag", pq_plot_btag_degradation, 1},
     {"latency", NULL, pq_plot_latency, PQ_LATENCY_PAGES},
     {"confusion", NULL, pq_plot_confusion, 1},
 };

@@ -52,6 +52,8 @@ static pq_status write_btag(pq_h5 *file, const pq_evaluation *view,
     PQ_TRY(write_table(file, "/btag/roc", c->roc[0], PQ_BTAG_ROC_POINTS, 7, err));
     PQ_TRY(write_table(file, "/btag/discriminant", c->histogram[0], PQ_BTAG_BINS + 1,
                        1 + PQ_FLAVOURS, err));
+    PQ_TRY(write_table(file, "/btag/probability", c->probability[0], PQ_BTAG_P_BINS + 1,
+                       1 + PQ_FLAVOURS * PQ_FLAVOURS, err));
     PQ_TRY(write_table(file, "/btag/scan", c->scan[0], PQ_BTAG_SCAN + 1, 3, err));
 cleanup:
     pq_free(c);

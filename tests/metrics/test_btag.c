@@ -327,6 +327,39 @@ Test(btag, cuts_are_the_least_that_hold_the_mistag_rate)
 }
 
 /* The scan selects without sorting: against the plain evaluation at each f_c. */
+Test(btag, histograms_of_probabilities_count_every_jet_once)
+{
+    static const size_t class_of[] = {2, 1, 0}; /* of b, c, light */
+    const pq_evaluation e          = make(0.018);
+    pq_btag_params      p          = {0};
+    pq_btag_curves      c;
+
+    cr_assert_eq(pq_params_default(pq_btag_table, &p, NULL), PQ_OK);
+    cr_assert_eq(pq_btag_curves_make(&e, &p, &c, NULL), PQ_OK);
+    for (size_t o = 0; o < PQ_FLAVOURS; o++) {
+        for (size_t f = 0; f < PQ_FLAVOURS; f++) {
+            const size_t k = 1 + o * PQ_FLAVOURS + f;
+            for (size_t b = 0; b < PQ_BTAG_P_BINS; b++) {
+                const double lo = c.probability[b][0], hi = c.probability[b + 1][0];
+                size_t       in = 0;
+                if (o == PQ_FLAVOUR_TAU || f == PQ_FLAVOUR_TAU) {
+                    cr_expect(isnan(c.probability[b][k]));
+                    continue;
+                }
+                for (size_t i = class_of[f]; i < N; i += 3) {
+                    const double x = (double)outputs[i * 3 + class_of[o]];
+                    in += x >= lo && (x < hi || b + 1 == PQ_BTAG_P_BINS) ? 1 : 0;
+                }
+                cr_expect_float_eq(c.probability[b][k], (double)in / (N / 3), TOL,
+                                   "output %zu, flavour %zu, bin %zu", o, f, b);
+            }
+        }
+    }
+    cr_expect_eq(c.probability[0][0], 0.0);
+    cr_expect_eq(c.probability[PQ_BTAG_P_BINS][0], 1.0);
+    pq_params_free(pq_btag_table, &p);
+}
+
 Test(btag, curves_are_the_plain_numbers)
 {
     const pq_evaluation e = make(0.018);
