@@ -410,23 +410,201 @@ Test(btag, of_equal_scores_all_pass_or_none)
     pq_values_free(&values);
 }
 
+/* What is wrong with one evaluation, and the sentence that says so. */
+typedef struct {
+    const char *what;
+    double      f_c, f_tau, weight; /* of event 7; 1: none has another */
+    float       output;             /* of event 7; 1: as it is */
+    const char *classes[3], *bins, *message;
+} wrong;
+
 Test(btag, refuses_what_it_cannot_mean)
 {
-    static const char *const quarks[] = {"g", "q", "w"};
-    pq_evaluation            e        = make(0.018);
-    pq_values                values   = {0};
-    pq_err                   err      = {0};
+    static const wrong table[] = {
+        {"f_c above 1",
+         1.5,
+         0,
+         1,
+         1,
+         {"light", "c", "b"},
+         NULL,
+         "f_c = 1.5 is not in 0..1"},
+        {"f_c below 0",
+         -0.1,
+         0,
+         1,
+         1,
+         {"light", "c", "b"},
+         NULL,
+         "f_c = -0.1 is not in 0..1"},
+        {"sum above 1",
+         0.6,
+         0.6,
+         1,
+         1,
+         {"light", "c", "tau"},
+         NULL,
+         "classes b and light (and c): there is no b"},
+        {"shares",
+         0.6,
+         0.6,
+         1,
+         1,
+         {"light", "tau", "b"},
+         NULL,
+         "f_c + f_tau = 0.6 + 0.6 is above 1"},
+        {"tau without a class", 0.1, 0.1, 1, 1, {"light", "c", "b"}, NULL, "f_tau = 0.1"},
+        {"quarks",
+         0.018,
+         0,
+         1,
+         1,
+         {"g", "q", "w"},
+         NULL,
+         "class 'g' is none of b, c, light and tau"},
+        {"no light",
+         0.018,
+         0,
+         1,
+         1,
+         {"c", "tau", "b"},
+         NULL,
+         "classes b and light (and c): there is no light"},
+        {"NaN", 0.018, 0, 1, NAN, {"light", "c", "b"}, NULL, "event 7: output 1 is nan"},
+        {"infinity",
+         0.018,
+         0,
+         1,
+         INFINITY,
+         {"light", "c", "b"},
+         NULL,
+         "event 7: output 1 is inf"},
+        {"negative",
+         0.018,
+         0,
+         -2,
+         1,
+         {"light", "c", "b"},
+         NULL,
+         "event 7: weight -2 is not finite and >= 0"},
+        {"weight NaN",
+         0.018,
+         0,
+         NAN,
+         1,
+         {"light", "c", "b"},
+         NULL,
+         "event 7: weight nan is not finite and >= 0"},
+        {"no column",
+         0.018,
+         0,
+         1,
+         1,
+         {"light", "c", "b"},
+         "pt=0:1",
+         "bins: there are no columns"},
+    };
 
-    cr_assert_eq(tag(&e, 1.5, NULL, &values, &err), PQ_ERR_RANGE);
-    cr_assert_str_eq(err.message, "f_c = 1.5 is not in 0..1");
-    e.class_names = quarks;
-    err           = (pq_err){0};
-    cr_assert_eq(tag(&e, 0.018, NULL, &values, &err), PQ_ERR_CONFIG);
-    e.class_names = names;
-    for (size_t i = 0; i < N; i++) {
-        labels[i] = labels[i] == 2 ? 0 : labels[i];
+    for (size_t t = 0; t < sizeof table / sizeof *table; t++) {
+        const wrong   *w = &table[t];
+        static float   weights[N];
+        pq_evaluation  e      = make(0.018);
+        pq_values      values = {0};
+        pq_err         err    = {0};
+        pq_btag_params p      = {0};
+        for (size_t i = 0; i < N; i++) {
+            weights[i] = i == 7 ? (float)w->weight : 1.0F;
+        }
+        outputs[7 * 3 + 1] = w->output == 1.0F ? outputs[7 * 3 + 1] : w->output;
+        e.weights          = weights;
+        e.class_names      = w->classes;
+        cr_assert_eq(pq_params_default(pq_btag_table, &p, NULL), PQ_OK);
+        p.f_c   = w->f_c;
+        p.f_tau = w->f_tau;
+        p.bins  = w->bins != NULL ? pq_format("%s", w->bins) : NULL;
+        cr_expect_neq(pq_btag_evaluate(&e, &p, &values, &err), PQ_OK, "%s", w->what);
+        cr_expect_not_null(strstr(err.message, w->message), "%s: %s", w->what,
+                           err.message);
+        pq_values_free(&values);
+        pq_params_free(pq_btag_table, &p);
     }
-    err = (pq_err){0};
-    cr_assert_eq(tag(&e, 0.018, NULL, &values, &err), PQ_ERR_CONFIG);
-    cr_assert_str_eq(err.message, "there are no b jets");
+}
+
+Test(btag, a_flavour_without_jets_is_named)
+{
+    static const char *const due[] = {"there are no light jets", NULL,
+                                      "there are no b jets"};
+
+    for (int32_t gone = 0; gone < 3; gone++) {
+        pq_evaluation e      = make(0.018);
+        pq_values     values = {0};
+        pq_err        err    = {0};
+        for (size_t i = 0; i < N; i++) {
+            labels[i] = labels[i] == gone ? (gone + 1) % 3 : labels[i];
+        }
+        if (due[gone] != NULL) {
+            cr_expect_eq(tag(&e, 0.018, NULL, &values, &err), PQ_ERR_CONFIG);
+            cr_expect_str_eq(err.message, due[gone]);
+        } else { /* c: no rejection of it, the rest stands */
+            cr_expect_eq(tag(&e, 0.018, NULL, &values, &err), PQ_OK, "%s", err.message);
+            cr_expect_null(pq_values_find(&values, "btag.70.rejection_c"));
+            cr_expect_not_null(pq_values_find(&values, "btag.70.rejection_light"));
+        }
+        pq_values_free(&values);
+    }
+}
+
+/* Scores that do not sum to one: D is of their ratios, so a common factor changes
+ * nothing. */
+Test(btag, a_common_factor_of_an_event_changes_no_cut)
+{
+    pq_evaluation e   = make(0.018);
+    pq_values     one = {0}, scaled = {0};
+
+    cr_assert_eq(tag(&e, 0.018, NULL, &one, NULL), PQ_OK);
+    for (size_t i = 0; i < (size_t)N * 3; i++) {
+        outputs[i] *= 0.5F; /* exact */
+    }
+    cr_assert_eq(tag(&e, 0.018, NULL, &scaled, NULL), PQ_OK);
+    cr_assert_eq(one.n, scaled.n);
+    for (size_t i = 0; i < one.n; i++) {
+        if (strstr(one.items[i].name, ".cut") != NULL) {
+            cr_expect_float_eq(one.items[i].value, scaled.items[i].value, 1e-12, "%s",
+                               one.items[i].name);
+        } else {
+            cr_expect_eq(one.items[i].value, scaled.items[i].value, "%s",
+                         one.items[i].name);
+        }
+    }
+    pq_values_free(&one);
+    pq_values_free(&scaled);
+}
+
+/* A working point that even the smallest score has to be let in for: all pass. */
+Test(btag, a_working_point_below_the_smallest_score_lets_all_pass)
+{
+    pq_evaluation  e      = make(0.018);
+    pq_values      values = {0};
+    pq_btag_params p      = {0};
+    double         least  = INFINITY;
+
+    cr_assert_eq(pq_params_default(pq_btag_table, &p, NULL), PQ_OK);
+    p.working_points = (pq_reals){1, {1.0}};
+    cr_assert_eq(pq_btag_evaluate(&e, &p, &values, NULL), PQ_OK);
+    for (size_t i = 0; i < N; i++) {
+        least = labels[i] == 2 ? fmin(least, score[i]) : least;
+    }
+    cr_expect_eq(value_of(&values, "btag.100.cut"), least);
+    cr_expect_eq(value_of(&values, "btag.100.efficiency"), 1.0);
+    cr_expect_float_eq(value_of(&values, "btag.100.rejection_light"),
+                       1.0 / passes(0, least), TOL);
+    pq_values_free(&values);
+    for (size_t i = 0; i < (size_t)N * 3; i++) { /* one score for all */
+        outputs[i] = 0.25F;
+    }
+    cr_assert_eq(pq_btag_evaluate(&e, &p, &values, NULL), PQ_OK);
+    cr_expect_eq(value_of(&values, "btag.distinct"), 1.0);
+    cr_expect_eq(value_of(&values, "btag.100.rejection_light"), 1.0);
+    pq_values_free(&values);
+    pq_params_free(pq_btag_table, &p);
 }

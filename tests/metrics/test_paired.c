@@ -5,6 +5,7 @@
 
 #include "core/memory.h"
 #include "core/rng.h"
+#include "metrics/interval.h"
 #include "metrics/paired.h"
 
 /* Half widths of two bootstraps of 1000 and 400 replicas differ by some percent. */
@@ -261,5 +262,36 @@ Test(paired, intervals_hold_the_truth, .timeout = 300)
                   table[k].each, held);
         cr_expect(isnan(table[k].ratio) || held_ratio > table[k].ratio - slack,
                   "%zu jets: ratio %.1f %%", table[k].each, held_ratio);
+    }
+}
+
+/* The same of an efficiency at a given cut, drawn between 0.05 and 0.95. */
+Test(paired, efficiencies_are_held_by_wilson_on_average_and_by_clopper_pearson_at_least)
+{
+    static const size_t each[] = {5, 50, 5000};
+    enum { TRIALS = 4000 };
+
+    for (size_t k = 0; k < sizeof each / sizeof *each; k++) {
+        double       held[2] = {0.0};
+        const double n = (double)each[k], slack = 300.0 * sqrt(0.683 * 0.317 / TRIALS);
+        for (int t = 0; t < TRIALS; t++) {
+            pq_rng       rng  = pq_rng_stream((uint64_t)t, "efficiency");
+            const double p    = 0.05 + 0.9 * pq_rng_uniform(&rng);
+            double       pass = 0.0;
+            for (size_t i = 0; i < each[k]; i++) {
+                pass += pq_rng_uniform(&rng) < p ? 1.0 : 0.0;
+            }
+            const pq_interval of[] = {pq_interval_wilson(pass, n, 1.0),
+                                      pq_interval_clopper_pearson(pass, n, PQ_ONE_SIGMA)};
+            for (size_t i = 0; i < 2; i++) {
+                held[i] += of[i].lo <= p && p <= of[i].hi ? 100.0 / TRIALS : 0.0;
+            }
+        }
+        cr_log_info("%zu jets: Wilson %.1f %%, Clopper-Pearson %.1f %%", each[k], held[0],
+                    held[1]);
+        cr_expect_float_eq(held[0], 68.3, slack + 1.0, "%zu jets: Wilson %.1f %%",
+                           each[k], held[0]);
+        cr_expect(held[1] > 68.3 - slack, "%zu jets: Clopper-Pearson %.1f %%", each[k],
+                  held[1]);
     }
 }
