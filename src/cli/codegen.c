@@ -6,6 +6,7 @@
 #include "codegen/codegen.h"
 #include "core/memory.h"
 #include "formats/model.h"
+#include "graph/head.h"
 
 static const pq_option options[] = {
     {"output", 'o', "DIR", false, NULL, "folder that the files are written into"},
@@ -57,7 +58,7 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_args_model(args, 0, &graph, err));
     st = pq_graph_check(graph, err);
     if (st == PQ_OK && pq_args_flag(args, "logits")) {
-        pq_codegen_logits(graph);
+        pq_graph_leave_softmax(graph);
     }
     st = st == PQ_OK ? pq_codegen_write(graph, name, isa, folder, &made, err) : st;
     if (st != PQ_OK) {

@@ -10,6 +10,7 @@
 #include "core/rng.h"
 #include "exec/crew.h"
 #include "formats/model.h"
+#include "graph/head.h"
 #include "metrics/latency.h"
 
 enum { INPUTS = 1024, INPUT_BYTES = 64 << 20, MODELS = 64 };
@@ -88,7 +89,7 @@ static pq_status start(const pq_args *args, size_t threads, runner *r, pq_err *e
     PQ_TRY(pq_model_load(r->path, pq_args_value(args, "arch"), &r->graph, err));
     PQ_TRY(pq_graph_check(r->graph, err));
     if (pq_args_flag(args, "logits")) {
-        pq_codegen_logits(r->graph);
+        pq_graph_leave_softmax(r->graph);
     }
     while (r->graph->nodes[input].n_inputs > 0) {
         input++;
@@ -126,22 +127,18 @@ static void stop(runner *r)
     pq_free(r->out);
 }
 
-/* The larger of dependent calls and single shots: throughput hides what waits. */
-static double judged(const pq_timing *t)
-{
-    return t->chain_s > t->p50_s ? t->chain_s : t->p50_s;
-}
-
 static json_t *to_json(const runner *r, const char *engine, size_t threads,
                        const pq_timing *t, double timer_s, double target)
 {
-    json_t *o = json_pack(
-        "{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:s}",
-        "model", r->path, "engine", engine, "batch", (json_int_t)r->batch, "threads",
-        (json_int_t)threads, "throughput_s", t->throughput_s, "throughput_lo",
-        t->throughput_lo, "throughput_hi", t->throughput_hi, "chain_s", t->chain_s,
-        "p50_s", t->p50_s, "p90_s", t->p90_s, "p99_s", t->p99_s, "p999_s", t->p999_s,
-        "timer_s", timer_s, "noisy", t->noisy ? 1 : 0, "why", t->why);
+    json_t *o =
+        json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, "
+                  "s:f, s:b, s:s}",
+                  "model", r->path, "engine", engine, "batch", (json_int_t)r->batch,
+                  "threads", (json_int_t)threads, "throughput_s", t->throughput_s,
+                  "throughput_lo", t->throughput_lo, "throughput_hi", t->throughput_hi,
+                  "chain_s", t->chain_s, "call_s", pq_timing_call_s(t), "p50_s", t->p50_s,
+                  "p90_s", t->p90_s, "p99_s", t->p99_s, "p999_s", t->p999_s, "timer_s",
+                  timer_s, "noisy", t->noisy ? 1 : 0, "why", t->why);
     json_t *samples = json_array();
 
     for (size_t i = 0; i < t->n; i++) {
@@ -153,7 +150,7 @@ static json_t *to_json(const runner *r, const char *engine, size_t threads,
     }
     if (!isnan(target)) {
         (void)json_object_set_new(o, "target_s", json_real(target));
-        (void)json_object_set_new(o, "met", json_boolean(judged(t) <= target));
+        (void)json_object_set_new(o, "met", json_boolean(pq_timing_call_s(t) <= target));
     }
     return o;
 }
@@ -167,9 +164,9 @@ static void say_row(const runner *r, const pq_timing *t, double target)
            pq_seconds_text(t->chain_s, b, sizeof b),
            pq_seconds_text(t->p50_s, c, sizeof c), pq_seconds_text(t->p99_s, d, sizeof d),
            t->ratio,
-           isnan(target)         ? ""
-           : judged(t) <= target ? "  met"
-                                 : "  missed",
+           isnan(target)                   ? ""
+           : pq_timing_call_s(t) <= target ? "  met"
+                                           : "  missed",
            t->noisy ? "  noisy: " : "", t->why);
 }
 
@@ -223,7 +220,7 @@ static pq_status measure(const pq_args *args, runner *runners, size_t n, size_t 
     PQ_TRY(pq_latency_measure(variants, n, &how, 1, NULL, times, &timer_s, err));
     PQ_TRY(report(args, runners, n, threads, times, timer_s, target, err));
     for (size_t i = 0; !isnan(target) && i < n; i++) {
-        *exit_code = judged(&times[i]) <= target ? *exit_code : 1;
+        *exit_code = pq_timing_call_s(&times[i]) <= target ? *exit_code : 1;
     }
 cleanup:
     for (size_t i = 0; i < n; i++) {

@@ -395,15 +395,6 @@ cleanup:
     return st;
 }
 
-void pq_codegen_logits(pq_graph *graph)
-{
-    const pq_node *last = &graph->nodes[graph->output];
-
-    if (strcmp(last->layer->kind->name, "softmax") == 0) {
-        graph->output = last->inputs[0];
-    }
-}
-
 static void emitter_free(pq_emitter *e)
 {
     for (size_t i = 0; e->place != NULL && i < e->graph->n_nodes; i++) {

@@ -43,10 +43,6 @@ typedef struct {
     bool   exact;        /**< the answers are those of the engine bit by bit */
 } pq_codegen_summary;
 
-/** Makes what goes into a softmax at the end the output of a graph: a decision needs no
- * more. Nothing without one. */
-void pq_codegen_logits(pq_graph *graph);
-
 /** Whether a text can be the name of the files and functions: a C identifier of at most
  * PQ_CODEGEN_NAME letters, digits and underscores that C and the standard leave free.
  * @retval PQ_ERR_CONFIG  It cannot, with the reason. */

@@ -160,6 +160,12 @@ static pq_status check_needs(const pq_stage *stage, const pq_apply_options *opti
              "%s needs measured times with these parameters, and nothing that measures "
              "was given",
              stage->method->name);
+    PQ_CHECK((needs & PQ_NEEDS_CALLS) == 0 ||
+                 (options->bench != NULL && options->bench->call != NULL &&
+                  options->bench->calibrate != NULL),
+             PQ_ERR_CONFIG,
+             "%s needs times of generated C, and nothing that measures was given",
+             stage->method->name);
     if (((needs & PQ_NEEDS_STATISTICS) != 0 && options->calib == NULL) ||
         ((needs & PQ_NEEDS_EVENTS) != 0 &&
          (options->bench == NULL || options->bench->events == 0))) {

@@ -62,6 +62,16 @@ typedef struct {
     /** Seconds of one run of each of n checked graphs, timed alternately; or NULL. */
     pq_status (*time)(void *context, size_t n, const pq_graph *const *graphs,
                       double *seconds, pq_err *err);
+    /** Statistics of a checked graph on the calibration events, as a stage with such
+     * needs gets; caller frees. */
+    pq_status (*calibrate)(void *context, const pq_graph *graph, unsigned needs,
+                           pq_calib **out, pq_err *err);
+    /** Seconds of one event in generated C of a checked graph: the larger of a call that
+     * waits for the one before, and the median of single calls.
+     * @param[in] logits  without a softmax at the end
+     * @retval PQ_ERR_UNSUPPORTED  There is no compiler, or no generated form. */
+    pq_status (*call)(void *context, const pq_graph *graph, bool logits, double *seconds,
+                      pq_err *err);
     void *context;
     /** Gradient of the loss, event by event, by the weights of a checked graph. */
     pq_status (*slopes)(void *context, const pq_graph *graph, pq_bench_slopes seen,
@@ -100,6 +110,8 @@ enum {
     PQ_NEEDS_TRAINING   = 1 << 2, /**< events to train on: pq_training */
     PQ_NEEDS_TIMES = 1 << 4, /**< measured times: pq_bench; results then depend on the
                                 host */
+    PQ_NEEDS_CALLS = 1 << 5, /**< times of generated C: pq_bench; then depend on its
+                                compiler too */
 };
 
 /** What of the stages before it a method leaves in the layers it works on; what it does

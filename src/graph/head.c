@@ -407,3 +407,12 @@ pq_status pq_head_check_outputs(const pq_graph *graph, size_t n, const float *ou
 cleanup:
     return st;
 }
+
+void pq_graph_leave_softmax(pq_graph *graph)
+{
+    const pq_node *last = &graph->nodes[graph->output];
+
+    if (strcmp(last->layer->kind->name, "softmax") == 0) {
+        graph->output = last->inputs[0];
+    }
+}

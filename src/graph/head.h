@@ -52,6 +52,10 @@ size_t pq_graph_width(const pq_graph *graph);
  */
 pq_status pq_graph_set_head(pq_graph *graph, const char *name, pq_err *err);
 
+/** Makes what goes into a softmax at the end the output of a graph: a decision needs no
+ * more. Nothing without one. */
+void pq_graph_leave_softmax(pq_graph *graph);
+
 /** Whether a head can be of a checked graph. @retval PQ_ERR_CONFIG  With the reason. */
 pq_status pq_head_check(const pq_graph *graph, pq_head head, pq_err *err);
 

@@ -1,10 +1,12 @@
 #include "lab/bench.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #include "core/memory.h"
 #include "core/rng.h"
 #include "exec/plan.h"
+#include "graph/head.h"
 #include "kernels/cpu.h"
 #include "lab/calibrate.h"
 #include "metrics/latency.h"
@@ -19,6 +21,15 @@ static const pq_latency_options how = {.warmup_s      = 2e-3,
                                        .max_s         = 10.0,
                                        .single_shots  = 0,
                                        .pin           = true};
+
+/* Of single calls of generated C; a quarter of a second. */
+static const pq_latency_options of_calls = {.warmup_s      = 2e-2,
+                                            .samples       = 15,
+                                            .sample_time_s = 2e-3,
+                                            .rounds        = 5,
+                                            .max_s         = 10.0,
+                                            .single_shots  = 5000,
+                                            .pin           = true};
 
 /* A graph ready to run; owns all but batch. */
 typedef struct {
@@ -36,8 +47,8 @@ static float run_once(void *context, size_t input)
     return pq_plan_run(r->plan, r->batch, &in, r->out, NULL) == PQ_OK ? r->out[0] : 0.0F;
 }
 
-static pq_status prepare(const pq_compress_options *o, const pq_graph *graph, runner *r,
-                         pq_err *err)
+static pq_status prepare(const pq_compress_options *o, const char *engine, size_t batch,
+                         const pq_graph *graph, runner *r, pq_err *err)
 {
     pq_rng       rng = pq_rng_stream(o->seed, "stopwatch");
     pq_shape     shape;
@@ -45,8 +56,8 @@ static pq_status prepare(const pq_compress_options *o, const pq_graph *graph, ru
     size_t       width = 0;
     pq_status    st;
 
-    r->batch = o->batch > 0 ? o->batch : 1;
-    PQ_TRY(pq_plan_create(graph, &(pq_plan_options){o->engine, r->batch}, &r->plan, err));
+    r->batch = batch > 0 ? batch : 1;
+    PQ_TRY(pq_plan_create(graph, &(pq_plan_options){engine, r->batch}, &r->plan, err));
     shape = pq_plan_input_shape(r->plan, 0);
     PQ_CHECK(pq_shape_count(&shape, &r->item), PQ_ERR_SHAPE, "inputs are too large");
     shape = pq_plan_output_shape(r->plan);
@@ -64,6 +75,13 @@ cleanup:
     return st;
 }
 
+static void end(runner *r)
+{
+    pq_plan_free(&r->plan);
+    pq_free(r->in);
+    pq_free(r->out);
+}
+
 static pq_status time_graphs(void *context, size_t n, const pq_graph *const *graphs,
                              double *seconds, pq_err *err)
 {
@@ -78,7 +96,7 @@ static pq_status time_graphs(void *context, size_t n, const pq_graph *const *gra
     PQ_NEW(variants, n);
     PQ_NEW(timings, n);
     for (size_t i = 0; i < n; i++) {
-        PQ_TRY(prepare(o, graphs[i], &runners[i], err));
+        PQ_TRY(prepare(o, o->engine, o->batch, graphs[i], &runners[i], err));
         variants[i] = (pq_variant){run_once, &runners[i]};
     }
     PQ_TRY(pq_latency_measure(variants, n, &how, o->seed, NULL, timings, &timer_s, err));
@@ -88,9 +106,7 @@ static pq_status time_graphs(void *context, size_t n, const pq_graph *const *gra
 cleanup:
     for (size_t i = 0; i < n; i++) {
         if (runners != NULL) {
-            pq_plan_free(&runners[i].plan);
-            pq_free(runners[i].in);
-            pq_free(runners[i].out);
+            end(&runners[i]);
         }
         if (timings != NULL) {
             pq_timing_free(&timings[i]);
@@ -100,6 +116,47 @@ cleanup:
     pq_free(variants);
     pq_free(timings);
     return st;
+}
+
+static pq_status time_call(void *context, const pq_graph *graph, bool logits,
+                           double *seconds, pq_err *err)
+{
+    const pq_compress_options *o       = context;
+    pq_graph                  *part    = NULL;
+    runner                     r       = {0};
+    pq_timing                  timing  = {0};
+    pq_text                    kernels = {0};
+    double                     timer_s;
+    pq_status                  st;
+
+    PQ_TRY(pq_graph_clone(graph, &part, err));
+    PQ_TRY(pq_graph_check(part, err));
+    if (logits) {
+        pq_graph_leave_softmax(part);
+    }
+    PQ_TRY(prepare(o, "generated", 1, part, &r, err));
+    pq_plan_kernels(r.plan, &kernels);
+    PQ_CHECK(!kernels.failed, PQ_ERR_NOMEM, "cannot allocate a text");
+    PQ_CHECK(strstr(kernels.text, PQ_PLAN_INSTEAD) == NULL, PQ_ERR_UNSUPPORTED,
+             "generated C cannot be timed: %s", kernels.text);
+    PQ_TRY(pq_latency_measure(&(pq_variant){run_once, &r}, 1, &of_calls, o->seed, NULL,
+                              &timing, &timer_s, err));
+    *seconds = pq_timing_call_s(&timing);
+cleanup:
+    end(&r);
+    pq_graph_free(&part);
+    pq_timing_free(&timing);
+    pq_text_free(&kernels);
+    return st;
+}
+
+static pq_status calibrate(void *context, const pq_graph *graph, unsigned needs,
+                           pq_calib **out, pq_err *err)
+{
+    const pq_compress_options *o = context;
+
+    return pq_calibrate(graph, o->dataset, o->calib_split, needs, o->calib_events,
+                        o->seed, out, err);
 }
 
 static pq_status run_events(void *context, const pq_graph *graph, size_t node,
@@ -139,8 +196,12 @@ cleanup:
 
 pq_status pq_bench_of(pq_compress_options *options, pq_bench *out, pq_err *err)
 {
-    *out = (pq_bench){
-        .run = run_events, .slopes = run_slopes, .time = time_graphs, .context = options};
+    *out = (pq_bench){.run       = run_events,
+                      .slopes    = run_slopes,
+                      .time      = time_graphs,
+                      .calibrate = options->dataset != NULL ? calibrate : NULL,
+                      .call      = time_call,
+                      .context   = options};
     return options->dataset != NULL
                ? pq_calib_count(options->dataset, options->calib_split,
                                 options->calib_events, &out->events, err)

@@ -448,3 +448,9 @@ void pq_timing_free(pq_timing *t)
     pq_free(t->samples);
     *t = (pq_timing){0};
 }
+
+double pq_timing_call_s(const pq_timing *t)
+{
+    return t->p50_s > t->chain_s ? t->p50_s
+                                 : t->chain_s; /* p50 may be NaN: no single calls */
+}

@@ -77,6 +77,10 @@ pq_status pq_latency_measure(const pq_variant *variants, size_t n,
                              double *timer_s, pq_err *err);
 void      pq_timing_free(pq_timing *t);
 
+/** What a call takes that somebody waits for: the larger of dependent calls and of the
+ * median of single ones; throughput hides what waits. */
+double pq_timing_call_s(const pq_timing *t);
+
 /**
  * Median of n >= 1 values, and its 95 % interval: the widest-placed order
  * statistics that a Binomial(n, 1/2) leaves outside with at most 2.5 % on each

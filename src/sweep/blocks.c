@@ -178,6 +178,11 @@ static const pq_param latency_params[] = {
      .choices  = pq_engine_choices,
      .help     = "engine that is timed; auto: for each model and batch size the fastest "
                  "that computes it as it is defined"},
+    {.name     = "logits",
+     .type     = PQ_PARAM_BOOL,
+     .offset   = offsetof(pq_config_latency, logits),
+     .fallback = "false",
+     .help     = "time models without a softmax at their end: a decision needs none"},
     {.name     = "single_shots",
      .type     = PQ_PARAM_INT,
      .offset   = offsetof(pq_config_latency, options.single_shots),
@@ -294,7 +299,8 @@ const pq_config_key pq_config_keys[] = {
     {"exclude", "list of cells to leave out: [{rank: 2, bits: 6}]"},
     {"metrics", "what is computed: names, or {name: parameters}; see pquant metrics"},
     {"constraints", "bounds of metrics: {auc.macro_loss: {max: 0.005}}; cells beyond are "
-                    "marked infeasible"},
+                    "marked infeasible; target_latency: 100ns is {latency.b<first batch "
+                    "size>.call_s: {max: 100ns}}"},
     {"baseline", "results that gates compare with; kept with the results"},
     {"gates", "what may not get worse; kept with the results"},
     {"published", "numbers that others have printed, which reports set beside ours: "

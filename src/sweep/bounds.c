@@ -226,6 +226,29 @@ cleanup:
     return st;
 }
 
+/* `target_latency: 100ns`: what one call at the first batch size may take. */
+static pq_status read_target(pq_problems *p, const pq_yaml *node, const pq_config *config,
+                             pq_constraint *out, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    *out        = (pq_constraint){.min = (double)NAN, .max = (double)NAN};
+    out->metric = pq_format("latency.b%.0f.call_s", config->latency.batch.value[0]);
+    PQ_CHECK(out->metric != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    if (!config->latency.wanted) {
+        pq_problem_key(p, node,
+                       "constraints: target_latency is not measured: latency "
+                       "leaves it out");
+    } else if (node->kind != PQ_YAML_SCALAR ||
+               !pq_parse_real(node->text, PQ_UNIT_TIME, &out->max) || !(out->max > 0.0)) {
+        pq_problem(p, node,
+                   "constraints: target_latency: a time above 0 is due here, such as "
+                   "100ns");
+    }
+cleanup:
+    return st;
+}
+
 static pq_status read_constraints(pq_problems *p, const pq_yaml *node, pq_config *config,
                                   pq_err *err)
 {
@@ -237,6 +260,10 @@ static pq_status read_constraints(pq_problems *p, const pq_yaml *node, pq_config
     PQ_NEW(config->constraints, node->n);
     for (size_t i = 0; i < node->n; i++) {
         config->n_constraints = i + 1;
+        if (strcmp(node->items[i]->key, "target_latency") == 0) {
+            PQ_TRY(read_target(p, node->items[i], config, &config->constraints[i], err));
+            continue;
+        }
         pq_check_value(p, node->items[i], config, "constraints", false);
         PQ_TRY(read_constraint(p, node->items[i], &config->constraints[i], err));
     }

@@ -67,6 +67,7 @@ typedef struct {
     pq_reals           batch;
     int64_t            threads;
     int                engine; /**< index into pq_engine_choices */
+    bool               logits; /**< without a softmax at the end */
     pq_latency_options options;
 } pq_config_latency;
 

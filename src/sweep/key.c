@@ -79,6 +79,10 @@ void pq_key_artifact(const pq_cells *cells, const pq_cell *cell, size_t stages,
         const pq_config_latency *l = &cells->config->latency;
         pq_bench_describe(pq_stage_engine(cells->config), (size_t)l->batch.value[0], out);
     }
+    if ((pq_stage_needs(stage) & PQ_NEEDS_CALLS) != 0) {
+        pq_bench_describe("generated", 1, out);
+        add_engine("generated", out);
+    }
     if (pq_stage_needs(stage) != 0 || pq_stage_draws(stage)) {
         pq_text_add(out, "seed %llu\n",
                     (unsigned long long)pq_stage_seed(cells, cell, stage));
@@ -148,11 +152,14 @@ void pq_key_latency(const pq_cells *cells, const pq_cell *cell, size_t i, pq_tex
     char                     host[64] = "";
 
     (void)gethostname(host, sizeof host - 1);
-    pq_text_add(out, "pquant latency 2\nartifact %s\nreference %s\n",
+    pq_text_add(out, "pquant latency 3\nartifact %s\nreference %s\n",
                 pq_cell_artifact(cell),
                 pq_cell_artifact(&cells->cells[cells->reference]));
     pq_text_add(out, "batch %g, threads %lld, engine %s\n", l->batch.value[i],
                 (long long)l->threads, pq_chosen_engine(l->engine));
+    if (l->logits) {
+        pq_text_add(out, "without a softmax at the end\n");
+    }
     if (strcmp(pq_chosen_engine(l->engine), "auto") == 0) {
         pq_text_add(out, "predictions by %s\n",
                     pq_chosen_engine(cells->config->evaluate.engine));

@@ -7,6 +7,7 @@
 #include "core/memory.h"
 #include "exec/crew.h"
 #include "formats/model.h"
+#include "graph/head.h"
 #include "kernels/kernels.h"
 #include "store/record.h"
 #include "sweep/cell.h"
@@ -171,6 +172,9 @@ static pq_status prepare(session *s, const pq_cell *cell, pq_err *err)
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(pq_model_load(path, NULL, &graph, err));
     PQ_TRY(pq_timed_engines(c->config, graph, engines, &n, err));
+    if (c->config->latency.logits) {
+        pq_graph_leave_softmax(graph);
+    }
     for (size_t i = 0; i < n; i++) {
         PQ_TRY(start(s, graph, engines[i], &runners[i], err));
     }
@@ -234,9 +238,9 @@ static pq_status add_metric(json_t *record, size_t batch, const char *name,
 }
 
 /* In the order of add_metrics. */
-const char *const pq_latency_values[] = {"throughput_s", "cpu_s", "chain_s",
-                                         "p50_s",        "p90_s", "p99_s",
-                                         "p999_s",       "ratio", NULL};
+const char *const pq_latency_values[] = {"throughput_s", "cpu_s", "chain_s", "call_s",
+                                         "p50_s",        "p90_s", "p99_s",   "p999_s",
+                                         "ratio",        NULL};
 
 static pq_status add_metrics(json_t *record, size_t batch, const pq_timing *t,
                              pq_err *err)
@@ -245,6 +249,7 @@ static pq_status add_metrics(json_t *record, size_t batch, const pq_timing *t,
     const double times[][3] = {{t->throughput_s, t->throughput_lo, t->throughput_hi},
                                {t->cpu_s, none, none},
                                {t->chain_s, none, none},
+                               {pq_timing_call_s(t), none, none},
                                {t->p50_s, none, none},
                                {t->p90_s, none, none},
                                {t->p99_s, none, none},

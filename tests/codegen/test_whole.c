@@ -280,13 +280,15 @@ static made make_whole(uint64_t seed)
     return (made){t.graph, seed};
 }
 
+enum { TOLD = 67 * BATCH /* nets from one word to the next */ };
+
 static size_t nets_in_all(void)
 {
     return getenv("PQ_LONG") != NULL ? 10005 : 60;
 }
 
 /* Every variant that the processor has, one after the other from batch to batch. */
-Test(whole, random_nets_give_the_bits_of_the_engine_integer, .timeout = 7200)
+Test(whole, random_nets_give_the_bits_of_the_engine_integer, .timeout = 36000)
 {
     made   nets[BATCH];
     size_t n = 0;
@@ -297,6 +299,9 @@ Test(whole, random_nets_give_the_bits_of_the_engine_integer, .timeout = 7200)
         if (++n == BATCH) {
             check_batch(nets, n, seed / BATCH % 5 == 3 ? "-O2" : "-O1");
             n = 0;
+            if ((seed + 1) % TOLD == 0) {
+                cr_log_warn("%zu nets are equal", (size_t)seed + 1);
+            }
         }
     }
     cr_expect_eq(n, 0);
@@ -361,7 +366,7 @@ Test(whole, failed_allocations_leave_nothing_out)
 
 /* Of nets of all kinds and modes many are refused, by the name of a layer; the others
  * give the same bits. */
-Test(whole, nets_of_all_kinds_are_refused_or_right, .timeout = 7200)
+Test(whole, nets_of_all_kinds_are_refused_or_right, .timeout = 36000)
 {
     made   nets[BATCH];
     size_t n = 0, right = 0;

@@ -5,6 +5,7 @@
 #include "../train/support.h"
 #include "compress/method.h"
 #include "compress/wiring.h"
+#include "lab/bench.h"
 
 typedef struct {
     const char *method, *stage;
@@ -32,6 +33,8 @@ static const order orders[] = {
     {"mdmm", "mdmm:epochs=1,fine_tuning_epochs=1"},
     {"finetune", "finetune:epochs=1"},
     {"distill", "distill:epochs=1"},
+    {"trigger", "trigger:target_latency=1,target_sparsity=0.3,epochs=1,"
+                "rounded_epochs=1"},
 };
 
 enum { ORDERS = sizeof orders / sizeof *orders };
@@ -96,6 +99,15 @@ static bool says(const pq_layer_change *changes, size_t n, const char *what)
     return false;
 }
 
+/* A clock that compiles nothing. */
+static pq_status call(void *context, const pq_graph *graph, bool logits, double *seconds,
+                      pq_err *err)
+{
+    (void)context, (void)graph, (void)logits, (void)err;
+    *seconds = 1e-9;
+    return PQ_OK;
+}
+
 static void check(const order *o, const pq_graph *g, const pq_training *t)
 {
     const pq_method       *method  = pq_method_find(o->method);
@@ -104,9 +116,13 @@ static void check(const order *o, const pq_graph *g, const pq_training *t)
     pq_layer_change       *changes = NULL;
     size_t                 n       = 0;
     pq_err                 refusal = {0};
-    const pq_apply_options options = {.training = t, .seed = 5};
+    pq_compress_options    how     = {.dataset = t->dataset, .calib_events = 64};
+    pq_bench               bench;
+    const pq_apply_options options = {.training = t, .bench = &bench, .seed = 5};
     const holds            before  = count(g);
 
+    OK(pq_bench_of(&how, &bench, err));
+    bench.call = call;
     OK(pq_stage_parse(o->stage, &stage, err));
     const pq_status st =
         pq_stage_apply(&stage, g, &options, &out, &changes, &n, &refusal);
