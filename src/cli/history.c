@@ -2,10 +2,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "cli/history.h"
 #include "cli/verb.h"
 #include "core/file.h"
 #include "core/memory.h"
+#include "report/chart.h"
 #include "report/gnuplot.h"
+#include "report/number.h"
 #include "sweep/history.h"
 
 enum { DRAWN_MAX = 10 };
@@ -33,6 +36,13 @@ static size_t count_noisy(const pq_history *h, size_t *times)
     return n;
 }
 
+static const char *step_word(const pq_series *s, double change)
+{
+    return s->better == 0                    ? "changed"
+           : (change > 0) == (s->better > 0) ? "better"
+                                             : "worse";
+}
+
 static void print_steps(const pq_history *h)
 {
     size_t       times;
@@ -42,9 +52,7 @@ static void print_steps(const pq_history *h)
         const pq_history_step *step   = &h->steps[i];
         const pq_series       *s      = &h->series[step->series];
         const double           change = step->after - step->before;
-        const char            *word   = s->better == 0                    ? "changed"
-                                        : (change > 0) == (s->better > 0) ? "better"
-                                                                          : "worse";
+        const char            *word   = step_word(s, change);
         pq_say(stdout, "%s: %s: %s since %s: %.6g, was %.6g (%+.2f %%)\n", s->cell,
                s->metric, word, h->made[step->night], step->after, step->before,
                100.0 * change / fabs(step->before));
@@ -169,6 +177,98 @@ cleanup:
     pq_text_free(&csv);
     pq_text_free(&otava);
     pq_text_free(&script);
+    return st;
+}
+
+/* Each series over its first value, by the number of its night. */
+static pq_status fill_chart(const pq_history *h, pq_chart *chart, pq_text *data,
+                            pq_err *err)
+{
+    size_t       drawn[DRAWN_MAX];
+    const size_t n  = choose(h, drawn);
+    pq_status    st = PQ_OK;
+
+    for (size_t k = 0; k < n; k++) {
+        const pq_series *s     = &h->series[drawn[k]];
+        char            *title = pq_format("%s: %s", s->cell, s->metric);
+        PQ_CHECK(title != NULL, PQ_ERR_NOMEM, "cannot allocate a title");
+        st = pq_chart_add(chart, title, k, 1, "", err);
+        pq_free(title);
+        PQ_TRY(st);
+        pq_text_add(data, "%s# %zu\n", k > 0 ? "\n\n" : "", k);
+        for (size_t i = 0; i < h->nights; i++) {
+            if (isfinite(s->value[i])) {
+                pq_text_add(data, "%zu %.8g\n", i, s->value[i] / first_of(h, s));
+            }
+        }
+    }
+cleanup:
+    return st;
+}
+
+static void add_step(const pq_history *h, const pq_history_step *step, pq_text *out)
+{
+    const pq_series *s      = &h->series[step->series];
+    const double     change = step->after - step->before;
+
+    pq_text_add(out, "<li>");
+    pq_escape_add(out, s->cell, PQ_STYLE_HTML);
+    pq_text_add(out, ": ");
+    pq_escape_add(out, s->metric, PQ_STYLE_HTML);
+    pq_text_add(out, ": %s since ", step_word(s, change));
+    pq_escape_add(out, h->made[step->night], PQ_STYLE_HTML);
+    pq_text_add(out, ": %.6g, was %.6g (%+.2f %%)</li>\n", step->after, step->before,
+                100.0 * change / fabs(step->before));
+}
+
+static void add_section(const pq_history *h, const char *chart, pq_text *out)
+{
+    pq_text_add(out,
+                "<h2>History</h2>\n<figure id=\"history\">\n%s<figcaption>%zu nights; "
+                "each value over its first; %s.</figcaption>\n</figure>\n",
+                chart, h->nights,
+                h->n_steps > 0 ? "drawn is what changed"
+                               : "no value is at another level");
+    pq_text_add(out, "%s", h->n_steps > 0 ? "<ul>\n" : "");
+    for (size_t i = 0; i < h->n_steps; i++) {
+        add_step(h, &h->steps[i], out);
+    }
+    pq_text_add(out, "%s", h->n_steps > 0 ? "</ul>\n" : "");
+}
+
+pq_status pq_history_section(size_t n, const char *const *paths, pq_text *out,
+                             pq_err *err)
+{
+    pq_history h     = {0};
+    pq_chart   chart = {
+          .x_title = "night", .y_title = "over the first night", .steps = true};
+    pq_text   data = {0}, drawn = {0};
+    char    **days = NULL;
+    pq_status st;
+
+    PQ_TRY(pq_history_read(n, paths, NULL, NULL, &h, err));
+    PQ_CHECK(h.n > 0, PQ_ERR_CONFIG, "no value stands in these nights");
+    PQ_NEW(days, h.nights);
+    for (size_t i = 0; i < h.nights; i++) {
+        days[i] = pq_format("%.10s", h.made[i]);
+        PQ_CHECK(days[i] != NULL, PQ_ERR_NOMEM, "cannot allocate a date");
+    }
+    chart.ticks   = (const char *const *)days;
+    chart.n_ticks = h.nights;
+    PQ_TRY(fill_chart(&h, &chart, &data, err));
+    pq_chart_draw(&chart, data.text != NULL ? data.text : "", "history", &drawn);
+    add_section(&h, drawn.text != NULL ? drawn.text : "", out);
+    PQ_CHECK(!out->failed && !data.failed && !drawn.failed, PQ_ERR_NOMEM,
+             "cannot allocate a chart");
+cleanup:
+    for (size_t i = 0; days != NULL && i < h.nights; i++) {
+        pq_free(days[i]);
+    }
+    pq_free(days);
+    pq_chart_free(&chart);
+    pq_text_free(&data);
+    pq_text_free(&drawn);
+    pq_history_free(&h);
     return st;
 }
 

@@ -10,6 +10,7 @@
 
 #include "cli/condor.h"
 #include "cli/config.h"
+#include "cli/history.h"
 #include "cli/shard.h"
 #include "core/file.h"
 #include "core/memory.h"
@@ -319,12 +320,13 @@ const pq_verb pq_verb_status = {
 
 static pq_status report_folder(const char *dir, const json_t *results,
                                const pq_results_count *count, const char *format,
-                               pq_err *err)
+                               const char *section, pq_err *err)
 {
-    pq_report_summary report = {0};
-    pq_status         st;
+    const pq_report_options options = {.section = section};
+    pq_report_summary       report  = {0};
+    pq_status               st;
 
-    PQ_TRY(pq_report_make(dir, results, count, NULL, &report, err));
+    PQ_TRY(pq_report_make(dir, results, count, &options, &report, err));
     if (strcmp(format, "csv") == 0) {
         PQ_TRY(print_csv(dir, err));
     } else if (strcmp(format, "table") == 0) {
@@ -392,7 +394,7 @@ static pq_status merge(const pq_args *args, int *exit_code, pq_err *err)
     }
     PQ_TRY(st);
     PQ_TRY(pq_sweep_collect(dir, NULL, false, &results, &count, err));
-    PQ_TRY(report_folder(dir, results, &count, format, err));
+    PQ_TRY(report_folder(dir, results, &count, format, NULL, err));
     if (!pq_args_flag(args, "quiet") && strcmp(format, "table") == 0) {
         tell_merged(&merged);
         tell_missing(results, &count);
@@ -422,22 +424,38 @@ const pq_verb pq_verb_merge = {
 
 static pq_status report(const pq_args *args, int *exit_code, pq_err *err)
 {
-    json_t          *results = NULL;
-    pq_results_count count   = {0};
-    const char      *format;
-    int              lock = -1;
-    pq_status        st;
+    json_t            *results = NULL;
+    pq_results_count   count   = {0};
+    const char        *format;
+    int                lock = -1;
+    size_t             n    = 0;
+    const char *const *nights;
+    pq_text            section = {0};
+    pq_status          st;
 
     (void)exit_code;
     PQ_TRY(pq_args_format(args, "table csv", &format, err));
+    nights = pq_args_values(args, "history", &n);
+    if (n > 0) {
+        PQ_TRY(pq_history_section(n, nights, &section, err));
+    }
     PQ_TRY(pq_results_lock(pq_args_get(args, 0), &lock, err));
     PQ_TRY(pq_sweep_collect(pq_args_get(args, 0), NULL, false, &results, &count, err));
-    PQ_TRY(report_folder(pq_args_get(args, 0), results, &count, format, err));
+    PQ_TRY(
+        report_folder(pq_args_get(args, 0), results, &count, format, section.text, err));
 cleanup:
+    pq_text_free(&section);
     json_decref(results);
     pq_results_unlock(&lock);
     return st;
 }
+
+static const pq_option report_options[] = {
+    {"history", 0, "DIR|FILE", true, NULL,
+     "also draw these nights (as `pquant history` takes them) into the page"},
+    {"format", 0, "table|json|csv", false, "table", "how to print"},
+    {0},
+};
 
 const pq_verb pq_verb_report = {
     .name      = "report",
@@ -445,7 +463,7 @@ const pq_verb pq_verb_report = {
     .arguments = "DIR",
     .min_args  = 1,
     .max_args  = 1,
-    .options   = folder_options,
+    .options   = report_options,
     .example   = "pquant report results/quickstart",
     .run       = report,
 };

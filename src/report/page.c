@@ -152,11 +152,17 @@ static pq_status add_plots(const char *dir, const pq_plots *plots, pq_text *out,
 
     for (size_t i = 0; i < plots->n; i++) {
         const pq_plot_file *file = &plots->files[i];
-        if (!file->drawn) {
+        const bool          chart =
+            file->chart != NULL && out->length + strlen(file->chart) <= PICTURES_END;
+        if (!file->drawn && !chart) {
             continue;
         }
         pq_text_add(out, "%s<figure>\n", shown++ == 0 ? "<div class=\"plots\">\n" : "");
-        PQ_TRY(add_picture(dir, file, out, err));
+        if (chart) { /* in the page's own colours, and its script knows the lines */
+            pq_text_add_bytes(out, file->chart, strlen(file->chart));
+        } else {
+            PQ_TRY(add_picture(dir, file, out, err));
+        }
         pq_text_add(out, "<figcaption>");
         add_escaped(out, file->caption);
         pq_text_add(out, "</figcaption>\n</figure>\n");
@@ -423,7 +429,8 @@ static void add_further(const pq_view *v, pq_text *out)
 }
 
 pq_status pq_page_add(const pq_view *whole, const pq_view *v, const char *dir,
-                      const pq_plots *plots, pq_text *out, pq_err *err)
+                      const pq_plots *plots, const char *section, pq_text *out,
+                      pq_err *err)
 {
     pq_text   body = {0};
     pq_status st;
@@ -440,6 +447,7 @@ pq_status pq_page_add(const pq_view *whole, const pq_view *v, const char *dir,
     add_further(v, &body);
     pq_text_add(&body, "<h2>Plots</h2>\n");
     PQ_TRY(add_plots(dir, plots, &body, err));
+    pq_text_add(&body, "%s", section != NULL ? section : "");
     add_changes(v, dir, &body);
     add_configuration(v, &body);
     PQ_TRY(add_provenance(whole, &body, err));

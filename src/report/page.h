@@ -15,8 +15,10 @@
  * @param[in] v      the rows that are shown: `whole`, or it shortened
  * @param[in] dir    results folder: the pictures are read from its plots/
  * @param[in] plots  may be empty
+ * @param[in] section  HTML to stand behind the plots, or NULL
  */
 pq_status pq_page_add(const pq_view *whole, const pq_view *v, const char *dir,
-                      const pq_plots *plots, pq_text *out, pq_err *err);
+                      const pq_plots *plots, const char *section, pq_text *out,
+                      pq_err *err);
 
 #endif

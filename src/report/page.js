@@ -159,7 +159,7 @@
   };
   const light = row => {
     for (const e of document.querySelectorAll(".lit")) e.classList.remove("lit");
-    for (const e of document.querySelectorAll(`tr[data-row="${row}"], circle[data-row="${row}"]`)) e.classList.add("lit");
+    for (const e of document.querySelectorAll(`[data-row="${row}"]`)) e.classList.add("lit");
   };
   // A cell's record, and the command that computes it again.
   const pick = row => {
@@ -197,6 +197,15 @@
       tr.addEventListener("mouseenter", () => light(Number(tr.dataset.row)));
       tr.addEventListener("click", () => pick(Number(tr.dataset.row)));
     }
+  }
+  // Lines and points of the charts know their cell by its key.
+  for (const mark of document.querySelectorAll(".chart [data-key]")) {
+    const row = data.rows.findIndex(r => r.key.startsWith(mark.dataset.key));
+    if (row < 0) continue;
+    mark.dataset.row = row;
+    mark.addEventListener("mouseenter", () => light(row));
+    mark.addEventListener("mouseleave", () => light(-1));
+    mark.addEventListener("click", () => pick(row));
   }
   filter.addEventListener("input", () => set({filter: filter.value}));
   const reset = make("button", {type: "button"}, "reset");

@@ -5,6 +5,7 @@
 
 void pq_plot_free(pq_plot *p)
 {
+    pq_chart_free(&p->chart);
     pq_text_free(&p->data);
     pq_text_free(&p->body);
     pq_text_free(&p->caption);

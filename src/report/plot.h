@@ -7,6 +7,7 @@
 #ifndef PQ_REPORT_PLOT_H
 #define PQ_REPORT_PLOT_H
 
+#include "report/chart.h"
 #include "report/label.h"
 #include "report/view.h"
 
@@ -20,6 +21,7 @@ typedef struct {
     pq_text        data; /**< blocks, two blank lines between: gnuplot's `index` */
     pq_text        body; /**< commands up to and with `plot`; empty = nothing to draw */
     pq_text        caption; /**< a sentence for the page, plain text */
+    pq_chart       chart;   /**< the same as lines of the page itself, where it has any */
 } pq_plot;
 
 void pq_plot_free(pq_plot *p);

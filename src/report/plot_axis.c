@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "report/cloud.h"
+#include "store/json.h"
 
 enum { TICKS_MAX = 12 };
 
@@ -77,6 +78,35 @@ static void add_axis_ticks(const pq_cloud *c, bool is_log, pq_text *out)
     pq_text_free(&ticks);
 }
 
+/* The same for the page: a line a series, each point with its cell. */
+static pq_status fill_chart(pq_plot *p, const pq_cloud *c, bool is_log, pq_err *err)
+{
+    const pq_number level =
+        pq_view_number(p->v, p->v->reference, pq_view_column_of(p->v, "accuracy"));
+    pq_status st = PQ_OK;
+
+    p->chart.x_title = p->axis;
+    p->chart.y_title = "accuracy / %";
+    p->chart.log_x   = is_log;
+    p->chart.steps   = true;
+    if (isfinite(level.value)) {
+        p->chart.level    = 100.0 * level.value;
+        p->chart.level_lo = 100.0 * level.lo;
+        p->chart.level_hi = 100.0 * level.hi;
+    }
+    for (size_t s = 0; s < c->n_series; s++) {
+        PQ_TRY(pq_chart_add(&p->chart, c->titles[s],
+                            s < c->named ? c->colors[s] : SIZE_MAX, 1, "", err));
+    }
+    for (size_t i = 0; i < c->n; i++) {
+        pq_text_add(&p->chart.keys, "%.*s\n", PQ_CHART_KEY,
+                    pq_json_get_text(p->v->rows[c->points[i].row].cell, "eval"));
+    }
+    PQ_CHECK(!p->chart.keys.failed, PQ_ERR_NOMEM, "cannot allocate a chart");
+cleanup:
+    return st;
+}
+
 pq_status pq_plot_axis(pq_plot *p, pq_err *err)
 {
     pq_text   before = {0};
@@ -110,6 +140,7 @@ pq_status pq_plot_axis(pq_plot *p, pq_err *err)
                 "its 68.3 %% interval.",
                 p->axis);
     pq_cloud_add_caption(p, &c);
+    PQ_TRY(fill_chart(p, &c, is_log, err));
     p->body.failed = p->body.failed || before.failed;
 cleanup:
     pq_cloud_free(&c);

@@ -69,13 +69,14 @@ cleanup:
     return st;
 }
 
-static void add_class_line(pq_plot *p, size_t row, size_t block, size_t c, int dash,
-                           const char *label, const char *class_name)
+static pq_status add_class_line(pq_plot *p, size_t row, size_t block, size_t c, int dash,
+                                const char *label, const char *class_name, pq_err *err)
 {
     const pq_view *v      = p->v;
     char          *metric = pq_name_metric("auc", class_name);
     pq_number      auc    = {(double)NAN, (double)NAN, (double)NAN};
     pq_text        title  = {0};
+    pq_status      st;
 
     pq_text_add(&p->body,
                 "%s'%s' index %zu using 1:2 with lines dashtype %d linewidth %s "
@@ -96,8 +97,14 @@ static void add_class_line(pq_plot *p, size_t row, size_t block, size_t c, int d
         pq_text_add(&p->body, "notitle");
     }
     p->body.failed = p->body.failed || title.failed || metric == NULL;
+    if (dash > 1) { /* not in the key, but where it is pointed at */
+        pq_text_add(&title, ", %s", v->rows[row].label);
+    }
+    st = pq_chart_add(&p->chart, title.text != NULL ? title.text : "", c, dash,
+                      pq_json_get_text(v->rows[row].cell, "eval"), err);
     pq_free(metric);
     pq_text_free(&title);
+    return st;
 }
 
 /* Names of the classes that are drawn, and their labels in the key, distinct. */
@@ -142,7 +149,8 @@ static pq_status add_model(pq_plot *p, size_t row, int dash, size_t *blocks, pq_
         const size_t block = *blocks;
         PQ_TRY(add_class(file, classes.names[c], blocks, p, err));
         if (*blocks > block) {
-            add_class_line(p, row, block, c, dash, classes.labels[c], classes.names[c]);
+            PQ_TRY(add_class_line(p, row, block, c, dash, classes.labels[c],
+                                  classes.names[c], err));
         }
     }
 cleanup:
@@ -206,6 +214,9 @@ pq_status pq_plot_roc(pq_plot *p, pq_err *err)
         pq_text_free(&p->body);
         goto cleanup;
     }
+    p->chart.x_title = "signal efficiency";
+    p->chart.y_title = "background efficiency";
+    p->chart.log_y   = true;
     PQ_TRY(add_model_keys(p, rows, drawn, err));
     pq_text_add(&p->body, "\n");
     pq_text_add(&p->caption, "ROC of each class against all others. Solid: %s.",

@@ -209,6 +209,14 @@ static pq_status make_files(work *w, pq_plot *p, const char *name, pq_err *err)
     w->plots.n++;
     PQ_STRDUP(file->name, name);
     PQ_TRY(pq_text_take(&p->caption, &file->caption, err));
+    if (p->chart.n > 0) {
+        pq_text chart = {0};
+        pq_chart_draw(&p->chart, p->data.text != NULL ? p->data.text : "", file->caption,
+                      &chart);
+        st = chart.length > 0 ? pq_text_take(&chart, &file->chart, err) : PQ_OK;
+        pq_text_free(&chart);
+        PQ_TRY(st);
+    }
     PQ_TRY(put(w, name, ".dat", &p->data, &changed, err));
     PQ_TRY(put(w, name, ".gp", &script, &changed, err));
     PQ_TRY(has_pictures(w, name, &file->drawn, err));
@@ -471,6 +479,7 @@ void pq_plots_free(pq_plots *p)
     for (size_t i = 0; i < p->n; i++) {
         pq_free(p->files[i].name);
         pq_free(p->files[i].caption);
+        pq_free(p->files[i].chart);
     }
     pq_free(p->files);
     *p = (pq_plots){0};

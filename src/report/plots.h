@@ -17,6 +17,7 @@ typedef struct {
     char *name;    /**< "accuracy_bytes", "accuracy_rank", "roc", … */
     char *caption; /**< plain text */
     bool  drawn;   /**< its pictures are there */
+    char *chart;   /**< the same as SVG of the page, or NULL */
 } pq_plot_file;
 
 /** Owns; {0} is empty. */

@@ -178,12 +178,12 @@ cleanup:
 }
 
 static pq_status write_page(const pq_view *whole, const pq_view *v, const char *dir,
-                            const pq_plots *plots, pq_err *err)
+                            const pq_plots *plots, const char *section, pq_err *err)
 {
     pq_text   page = {0};
     pq_status st;
 
-    PQ_TRY(pq_page_add(whole, v, dir, plots, &page, err));
+    PQ_TRY(pq_page_add(whole, v, dir, plots, section, &page, err));
     PQ_TRY(write_text(dir, "report.html", &page, err));
 cleanup:
     pq_text_free(&page);
@@ -208,7 +208,7 @@ pq_status pq_report_make(const char *dir, const json_t *results,
         remove_old_plots(dir, &plots);
     }
     if (!chosen.no_html && wants_page(results)) {
-        PQ_TRY(write_page(&v, &shown, dir, &plots, err));
+        PQ_TRY(write_page(&v, &shown, dir, &plots, chosen.section, err));
     } else if (!chosen.no_html) {
         remove_file(dir, "report.html");
     }

@@ -23,6 +23,7 @@ typedef struct {
     bool        pdf;      /**< plots as PDF too */
     bool        no_plots; /**< leave plots/ as it is */
     bool        no_html;  /**< no report.html */
+    const char *section;  /**< HTML for the page to hold, or NULL */
     const char *gnuplot;  /**< program; NULL = `gnuplot` of PATH */
 } pq_report_options;
 

@@ -14,6 +14,42 @@ pipelines:
 END
 "$pquant" run c.yaml -o out -q >log 2>&1 || fault "run: $(tail -2 log)"
 page=out/report.html
+# Nights of the same sweep, the last five with less accuracy in one cell: drawn, and told since when.
+mkdir nights
+"$pquant" baseline set out -o nights/base.json -q >log 2>&1 || fault "baseline: $(cat log)"
+/usr/bin/python3 - <<'END'
+import json
+night = json.load(open("nights/base.json"))
+for i in range(12):
+    night["made"] = f"2026-11-{i + 10}T02:00:00Z"
+    for cell in night["cells"]:
+        if cell["label"] == "prune s=0.5" and i == 7:
+            cell["metrics"]["accuracy"]["value"] -= 0.05
+    json.dump(night, open(f"nights/{i:02d}.json", "w"))
+END
+rm nights/base.json
+expect 0 "report.html" "$pquant" report out --history nights
+grep -q '<li>prune s=0.5: accuracy: worse since 2026-11-17T02:00:00Z' $page || fault "the page tells no step: $(grep -A3 'id="history"' $page | head -5)"
+expect 2 "No such file" "$pquant" report out --history nowhere
+# Charts draw what table.csv and the curves hold: a point a cell on its axis, a line a class and model.
+/usr/bin/python3 - $page <<'END' || fault "charts of other numbers"
+import csv, re, sys
+charts = re.findall(r'<svg class="chart".*?</svg>', open(sys.argv[1]).read(), re.S)
+assert len(charts) == 4, len(charts)
+rows = {r["label"]: r for r in csv.DictReader(open("out/table.csv"))}
+for axis, chart in zip("sr", charts):
+    assert f">{axis}</text>" in chart
+    told = sorted((float(x), float(y)) for x, y in re.findall(r"<circle[^>]*><title>[^\n]*\n([\d.]+): ([\d.]+)</title>", chart))
+    due = sorted((float(l.rsplit("=", 1)[1]), 100 * float(r["accuracy"])) for l, r in rows.items() if f" {axis}=" in l)
+    assert len(told) == len(due) > 1 and all(abs(a - b) < 1e-3 for p, q in zip(told, due) for a, b in zip(p, q)), (told, due)
+    # places are linear in the numbers
+    places = sorted((float(x), float(y)) for x, y in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', chart))
+    slope = (places[-1][0] - places[0][0]) / (due[-1][0] - due[0][0])
+    if axis == "s":
+        assert all(abs(p[0] - places[0][0] - slope * (d[0] - due[0][0])) < 0.2 for p, d in zip(places, due)), places
+assert charts[2].count("<polyline") == 10 and charts[2].count("stroke-dasharray") == 5, charts[2].count("<polyline")
+assert charts[3].count("<polyline") == 1 and charts[3].count("<circle") == 12
+END
 grep -o -E '(src|href|url|action|data|xlink:href)[=(]["'"'"']?(https?:)?//[^ >]*|@import|fetch\(|XMLHttpRequest|import\(|sendBeacon' $page >log &&
   fault "the page loads from elsewhere: $(head -3 log)"
 grep -q '@[a-z]*@' <(sed '/^  /d' $page | grep -E '^@(title|style|body|data|script)@$') && fault "a mark of the skeleton is left"
@@ -72,6 +108,12 @@ say("hover", dot.querySelector("title").textContent.split("\n")[0]);
 dot.dispatchEvent(new MouseEvent("mouseleave")); say("left", document.querySelectorAll("tr.lit").length);
 dot.dispatchEvent(new MouseEvent("click")); say("picked", document.querySelector("#picked code").textContent);
 say("record", /^cells\/[0-9a-f]{64}\.json$/.test(document.querySelector("#picked a").getAttribute("href")));
+const mark = document.querySelector(".chart circle[data-row='4']");
+mark.dispatchEvent(new MouseEvent("mouseenter")); say("chart", document.querySelector("tr.lit").cells[0].textContent);
+say("charted", mark.querySelector("title").textContent.replace(/\n.*/s, "")); mark.dispatchEvent(new MouseEvent("mouseleave"));
+const line = document.querySelector(".chart polyline[data-row='0']"); line.dispatchEvent(new MouseEvent("click"));
+say("line", document.querySelector("#picked strong").textContent);
+say("painted", getComputedStyle(line).stroke !== "none" && getComputedStyle(line).stroke !== "rgb(0, 0, 0)");
 const up = document.querySelectorAll("#explore select")[1]; up.value = "macs"; up.dispatchEvent(new Event("change"));
 say("axis", [...document.querySelectorAll("#chart text")].some(t => t.textContent.startsWith("MACs")));
 const logs = document.querySelectorAll("#explore input[type=checkbox]"); logs[0].click(); say("linear", location.hash);
@@ -102,6 +144,10 @@ hover: prune s=0.3
 left: 0
 picked: pquant run c.yaml --only 'prune s=0.3' --force
 record: true
+chart: prune s=0.7
+charted: prune
+line: reference
+painted: true
 axis: true
 linear: #y=macs&logx=
 END
@@ -121,6 +167,7 @@ window.onload = () => {
   const seen = e => e !== null && e.getBoundingClientRect().height > 0;
   out.push("rows " + [...d.querySelectorAll("tr[data-row]")].filter(seen).length);
   out.push("tools " + seen(d.getElementById("tools")) + " chart " + seen(d.getElementById("explore")));
+  out.push("charts " + [...d.querySelectorAll("svg.chart")].filter(seen).length);
   out.push("pictures " + [...d.images].filter(i => i.complete && i.naturalWidth > 0).length);
   out.push("overflow " + (d.documentElement.scrollWidth > 1200));
   document.body.dataset.out = out.join("; ");
@@ -129,5 +176,5 @@ window.onload = () => {
 END
 browse out/frame.html >dom
 grep -o 'data-out="[^"]*"' dom >got
-grep -q 'rows 14; tools false chart false; pictures [1-9][0-9]*; overflow false' got || fault "without script: $(cat got)"
+grep -q 'rows 14; tools false chart false; charts 4; pictures [1-9][0-9]*; overflow false' got || fault "without script: $(cat got)"
 done_testing
