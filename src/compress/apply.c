@@ -201,6 +201,9 @@ pq_status pq_stage_apply(const pq_stage *stage, const pq_graph *graph,
     PQ_TRY(pq_graph_clone(graph, &before, err));
     PQ_TRY(pq_graph_check(before, err)); /* shapes, and no NaN gets into a method */
     pq_graph_keep_head(before);          /* what the last layer tells may be rewritten */
+    if ((stage->method->keeps & PQ_KEEPS_FRONT) == 0) {
+        pq_graph_free(&before->front);
+    }
     PQ_TRY(pq_graph_clone(before, &task.graph, err));
     PQ_TRY(select_nodes(stage, before, &names, &task.n_nodes, err));
     task.nodes  = (const char *const *)names;

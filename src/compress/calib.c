@@ -285,3 +285,33 @@ cleanup:
     pq_tensor_free(&rows);
     return st;
 }
+
+pq_status pq_calib_moments(const pq_calib_gram *g, bool centred, pq_tensor **out,
+                           pq_err *err)
+{
+    const double n = (double)g->rows;
+    pq_status    st;
+
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(g->n, g->n), out, err));
+    for (size_t i = 0; i < g->n; i++) {
+        for (size_t j = 0; j < g->n; j++) {
+            const double about         = centred ? g->mean[i] * g->mean[j] : 0.0;
+            pq_f64(*out)[i * g->n + j] = g->gram[i * g->n + j] / n - about;
+        }
+    }
+cleanup:
+    return st;
+}
+
+pq_status pq_calib_shift(const pq_calib_gram *g, const pq_tensor *w,
+                         const pq_tensor *other, double **shift, pq_err *err)
+{
+    pq_status st;
+
+    PQ_NEW(*shift, w->count / g->n);
+    for (size_t i = 0; i < w->count; i++) {
+        (*shift)[i / g->n] += (pq_f64(w)[i] - pq_f64(other)[i]) * g->mean[i % g->n];
+    }
+cleanup:
+    return st;
+}

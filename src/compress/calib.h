@@ -59,4 +59,17 @@ pq_status pq_calib_add_gram(pq_calib *calib, const pq_graph *graph, size_t node,
 const pq_calib_range *pq_calib_range_of(const pq_calib *calib, const char *node);
 const pq_calib_gram  *pq_calib_gram_of(const pq_calib *calib, const char *node);
 
+/** sum x x^T / rows, without the mean if centred: float64 [n, n]; caller frees. */
+pq_status pq_calib_moments(const pq_calib_gram *g, bool centred, pq_tensor **out,
+                           pq_err *err);
+
+/**
+ * What a bias gains where W becomes W': (W - W') mean(x).
+ * @param[in]  w      float64 [outputs, n] or any shape that is one
+ * @param[in]  other  the same
+ * @param[out] shift     [outputs]; caller frees with pq_free
+ */
+pq_status pq_calib_shift(const pq_calib_gram *g, const pq_tensor *w,
+                         const pq_tensor *other, double **shift, pq_err *err);
+
 #endif

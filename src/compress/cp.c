@@ -7,7 +7,8 @@
  * four axes:            [o, a, b, i]: depthwise h x 1 (which keeps what belongs to rows),
  *                       then 1 x w; values r (O + h + w + I).
  *
- * Depthwise layers keep stride, padding and dilation.
+ * Depthwise layers keep stride, padding and dilation. With `whiten` errors are those of
+ * the layer's outputs (linalg/whitened.h).
  */
 #include <math.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 #include "core/text.h"
 #include "layers/kinds.h"
 #include "linalg/cp.h"
+#include "linalg/whitened.h"
 
 enum { THREE, FOUR };
 
@@ -27,6 +29,7 @@ typedef struct {
     int            axes;
     int64_t        starts, sweeps;
     double         ridge, swell;
+    bool           whiten, bias_correction;
 } cp_params;
 
 static const char *const axes_names[] = {"three", "four", NULL};
@@ -68,6 +71,7 @@ static const pq_param params[] = {
      .max      = 1e12,
      .help     = "sum of the terms' squares over the kernel's above which they are "
                  "corrected"},
+    PQ_WHITEN_ROWS(cp_params),
     {0},
 };
 
@@ -77,6 +81,8 @@ static pq_status check(const void *values, pq_err *err)
     pq_status        st;
 
     PQ_TRY(pq_rank_check(&p->rank, 0, "", err));
+    PQ_CHECK(!p->whiten || !p->rank.evbmf, PQ_ERR_CONFIG,
+             "evbmf looks for noise in weights, so whiten does not go with it");
 cleanup:
     return st;
 }
@@ -124,11 +130,38 @@ static size_t least_of(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* A layer, seen as a tensor of three or four axes. */
+typedef struct {
+    size_t        node;
+    pq_shape      kernel;
+    pq_tensor    *t;
+    pq_cp_options options;
+    pq_whiten     white;
+} target;
+
+static void free_target(target *t)
+{
+    pq_tensor_free(&t->t);
+    pq_whiten_free(&t->white);
+}
+
+/* Terms for the weight, and with `whiten` on from there for the outputs. */
+static pq_status decompose(const target *t, size_t rank, pq_cp *cp, pq_err *err)
+{
+    pq_status st;
+
+    PQ_TRY(pq_cp_als(t->t, rank, &t->options, cp, err));
+    if (t->white.gram != NULL) {
+        PQ_TRY(pq_cp_whitened(t->t, t->white.moments, &t->options, cp, err));
+    }
+cleanup:
+    return st;
+}
+
 /* The fewest terms (in multiples of `step`) within epsilon: doubling, then halving the
  * interval. Ends at `limit` where none is that good. */
-static pq_status search(const pq_tensor *t, double epsilon, size_t limit, size_t step,
-                        const pq_cp_options *options, pq_cp *out, size_t *rank,
-                        pq_err *err)
+static pq_status search(const target *t, double epsilon, size_t limit, size_t step,
+                        pq_cp *out, size_t *rank, pq_err *err)
 {
     const size_t most = (limit + step - 1) / step;
     size_t       lo = 0, hi = 1;
@@ -138,7 +171,7 @@ static pq_status search(const pq_tensor *t, double epsilon, size_t limit, size_t
 
     while (!found || hi - lo > 1) {
         const size_t at = found ? (lo + hi) / 2 : hi, r = least_of(at * step, limit);
-        PQ_TRY(pq_cp_als(t, r, options, &cp, err));
+        PQ_TRY(decompose(t, r, &cp, err));
         if (cp.error <= epsilon || (!found && at == most)) {
             pq_cp_free(out);
             *out  = cp;
@@ -203,29 +236,6 @@ cleanup:
     return st;
 }
 
-/* A factor [n, r] in double as a kernel of that shape, transposed to [r, n] or not. */
-static pq_status factor_layer(const pq_tensor *factor, bool transposed, pq_shape shape,
-                              pq_layer **out, pq_err *err)
-{
-    const size_t swap[] = {1, 0};
-    pq_tensor   *narrow = NULL, *t = NULL;
-    pq_status    st;
-
-    PQ_TRY(pq_tensor_convert(factor, PQ_DTYPE_F32, &narrow, err));
-    if (transposed) {
-        PQ_TRY(pq_tensor_permute(narrow, swap, &t, err));
-        pq_tensor_free(&narrow);
-        narrow = t;
-        t      = NULL;
-    }
-    PQ_TRY(pq_tensor_reshape(narrow, shape, err));
-    st     = pq_factor_layer("conv2d", narrow, out, err);
-    narrow = NULL;
-cleanup:
-    pq_tensor_free(&narrow);
-    return st;
-}
-
 /* Attributes of the depthwise layers: of the whole window, or of its rows or columns. */
 static void depthwise(const pq_conv2d_params *p, size_t rank, bool rows, bool columns,
                       pq_layer *layer)
@@ -246,7 +256,8 @@ static void depthwise(const pq_conv2d_params *p, size_t rank, bool rows, bool co
     }
 }
 
-static pq_status replace(pq_graph *graph, size_t node, const pq_cp *cp, pq_err *err)
+static pq_status replace(pq_graph *graph, size_t node, const pq_cp *cp,
+                         const double *shift, pq_err *err)
 {
     const pq_layer         *old = graph->nodes[node].layer;
     const pq_conv2d_params *p   = old->params;
@@ -255,23 +266,23 @@ static pq_status replace(pq_graph *graph, size_t node, const pq_cp *cp, pq_err *
     pq_layer               *layers[4] = {NULL};
     pq_status               st;
 
-    PQ_TRY(factor_layer(cp->factor[last - 1], true, PQ_SHAPE(r, 1, 1, d[3]), &layers[0],
-                        err));
+    PQ_TRY(pq_factor_conv(cp->factor[last - 1], true, PQ_SHAPE(r, 1, 1, d[3]), &layers[0],
+                          err));
     if (cp->d == 3) {
-        PQ_TRY(factor_layer(cp->factor[1], true, PQ_SHAPE(r, d[1], d[2], 1), &layers[1],
-                            err));
+        PQ_TRY(pq_factor_conv(cp->factor[1], true, PQ_SHAPE(r, d[1], d[2], 1), &layers[1],
+                              err));
         depthwise(p, r, true, true, layers[1]);
     } else {
-        PQ_TRY(
-            factor_layer(cp->factor[1], true, PQ_SHAPE(r, d[1], 1, 1), &layers[1], err));
-        PQ_TRY(
-            factor_layer(cp->factor[2], true, PQ_SHAPE(r, 1, d[2], 1), &layers[2], err));
+        PQ_TRY(pq_factor_conv(cp->factor[1], true, PQ_SHAPE(r, d[1], 1, 1), &layers[1],
+                              err));
+        PQ_TRY(pq_factor_conv(cp->factor[2], true, PQ_SHAPE(r, 1, d[2], 1), &layers[2],
+                              err));
         depthwise(p, r, true, false, layers[1]);
         depthwise(p, r, false, true, layers[2]);
     }
-    PQ_TRY(factor_layer(cp->factor[0], false, PQ_SHAPE(d[0], 1, 1, r), &layers[last - 1],
-                        err));
-    PQ_TRY(pq_chain_replace(graph, node, last, layers, NULL, err));
+    PQ_TRY(pq_factor_conv(cp->factor[0], false, PQ_SHAPE(d[0], 1, 1, r),
+                          &layers[last - 1], err));
+    PQ_TRY(pq_chain_replace(graph, node, last, layers, shift, err));
 cleanup:
     for (size_t i = 0; i < 4; i++) {
         pq_layer_free(&layers[i]);
@@ -279,35 +290,27 @@ cleanup:
     return st;
 }
 
-static pq_status rebuild(pq_graph *graph, size_t node, const pq_cp *cp, pq_err *err)
+static pq_status rebuild(pq_graph *graph, size_t node, pq_tensor *full,
+                         const double *shift, pq_err *err)
 {
     const pq_shape shape =
         pq_layer_weight(graph->nodes[node].layer, "kernel")->value->shape;
-    pq_tensor *full = NULL, *narrow = NULL;
+    pq_tensor *narrow = NULL;
     pq_status  st;
 
-    PQ_TRY(pq_cp_full(cp, &full, err));
     PQ_TRY(pq_tensor_reshape(full, shape, err));
     PQ_TRY(pq_tensor_convert(full, PQ_DTYPE_F32, &narrow, err));
-    PQ_TRY(pq_kernel_replace(graph, node, narrow, NULL, err));
+    PQ_TRY(pq_kernel_replace(graph, node, narrow, shift, err));
 cleanup:
-    pq_tensor_free(&full);
     return st;
 }
-
-/* A layer, seen as a tensor of three or four axes. */
-typedef struct {
-    size_t        node;
-    pq_shape      kernel;
-    pq_tensor    *t;
-    pq_cp_options options;
-} target;
 
 static pq_status open_target(const pq_compress_task *task, const char *name, target *t,
                              pq_err *err)
 {
     const cp_params *p = task->params;
     const pq_tensor *kernel;
+    pq_status        st;
 
     t->node    = pq_graph_find(task->graph, name);
     kernel     = pq_layer_weight(task->graph->nodes[t->node].layer, "kernel")->value;
@@ -318,7 +321,12 @@ static pq_status open_target(const pq_compress_task *task, const char *name, tar
     t->options.ridge      = p->ridge;
     t->options.swell      = p->swell;
     t->options.seed       = task->seed;
-    return view(kernel, p->axes, &t->t, err);
+    PQ_TRY(view(kernel, p->axes, &t->t, err));
+    if (p->whiten) {
+        PQ_TRY(pq_whiten_open(task, name, kernel, p->bias_correction, &t->white, err));
+    }
+cleanup:
+    return st;
 }
 
 /* Puts `rank` terms into the graph; they are found here where `cp` is empty. */
@@ -331,6 +339,8 @@ static pq_status reduce(pq_compress_task *task, const char *name, const target *
     const bool       gains   = after < t->t->count;
     const bool       rebuilt = p->rank.run_as == PQ_RUN_RECONSTRUCTED;
     const bool       misses  = cp->d > 0 && cp->error > epsilon;
+    pq_tensor       *full    = NULL;
+    double          *shift   = NULL;
     char             words[64];
     pq_status        st;
 
@@ -339,12 +349,17 @@ static pq_status reduce(pq_compress_task *task, const char *name, const target *
         return pq_note_dense(task, name, words, t->t->count, after, err);
     }
     if (cp->d == 0) {
-        PQ_TRY(pq_cp_als(t->t, rank, &t->options, cp, err));
+        PQ_TRY(decompose(t, rank, cp, err));
     }
-    PQ_TRY(rebuilt ? rebuild(task->graph, t->node, cp, err)
-                   : replace(task->graph, t->node, cp, err));
-    PQ_TRY(pq_task_change(task, name, cp->error, "%s, swell %.2g%s%s", words, cp->swell,
+    PQ_TRY(pq_cp_full(cp, &full, err));
+    if (p->whiten && p->bias_correction) {
+        PQ_TRY(pq_calib_shift(t->white.gram, t->white.wide, full, &shift, err));
+    }
+    PQ_TRY(rebuilt ? rebuild(task->graph, t->node, full, shift, err)
+                   : replace(task->graph, t->node, cp, shift, err));
+    PQ_TRY(pq_task_change(task, name, cp->error, "%s, swell %.2g%s%s%s", words, cp->swell,
                           cp->corrected ? " corrected" : "",
+                          p->whiten ? ", error of the outputs" : "",
                           rebuilt ? ", reconstructed" : ""));
     if (misses && isnan(p->rank.energy)) {
         pq_change_miss(&task->changes[task->n_changes - 1], "epsilon", epsilon,
@@ -354,6 +369,8 @@ static pq_status reduce(pq_compress_task *task, const char *name, const target *
                        1.0 - cp->error * cp->error);
     }
 cleanup:
+    pq_tensor_free(&full);
+    pq_free(shift);
     return st;
 }
 
@@ -370,14 +387,14 @@ static pq_status apply_one(pq_compress_task *task, const char *name, size_t rank
 
     PQ_TRY(open_target(task, name, &t, err));
     if (!shared && !isnan(epsilon)) {
-        PQ_TRY(search(t.t, epsilon, rank_limit(t.t), (size_t)p->rank.align, &t.options,
-                      &cp, &rank, err));
+        PQ_TRY(
+            search(&t, epsilon, rank_limit(t.t), (size_t)p->rank.align, &cp, &rank, err));
     } else if (!shared) {
         PQ_TRY(choose(task, &t.kernel, t.t, &rank, err));
     }
     PQ_TRY(reduce(task, name, &t, rank, shared, &cp, err));
 cleanup:
-    pq_tensor_free(&t.t);
+    free_target(&t);
     pq_cp_free(&cp);
     return st;
 }
@@ -438,7 +455,7 @@ static pq_status offer(pq_compress_task *task, const char *name, pq_share *share
     t.options.max_sweeps = least_of(t.options.max_sweeps, PROBE_SWEEPS);
     for (size_t to = least_of((size_t)p->rank.align, limit); to > from;
          to        = least_of(2 * to, limit)) {
-        PQ_TRY(pq_cp_als(t.t, to, &t.options, &cp, err));
+        PQ_TRY(decompose(&t, to, &cp, err));
         const double loss = fmin(cp.error * cp.error, before);
         pq_cp_free(&cp);
         PQ_TRY(offer_up_to(share, &t, p, macs, from, before, to, loss, err));
@@ -446,14 +463,16 @@ static pq_status offer(pq_compress_task *task, const char *name, pq_share *share
         before = loss;
     }
 cleanup:
-    pq_tensor_free(&t.t);
+    free_target(&t);
     pq_cp_free(&cp);
     return st;
 }
 
 static unsigned needs(const void *values)
 {
-    return pq_rank_needs(&((const cp_params *)values)->rank);
+    const cp_params *p = values;
+
+    return (p->whiten ? PQ_NEEDS_GRAMS : 0) | pq_rank_needs(&p->rank);
 }
 
 static pq_status apply(pq_compress_task *task, pq_err *err)
@@ -466,10 +485,10 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
 const pq_method pq_method_cp = {
     .name        = "cp",
     .summary     = "convolutions as 1 x 1, depthwise window, 1 x 1 (CP by ALS)",
-    .source      = "arXiv:1412.6553, arXiv:2008.05441",
+    .source      = "arXiv:1412.6553, arXiv:2008.05441, arXiv:2511.04494 (whiten)",
     .params      = params,
     .params_size = sizeof(cp_params),
-    .version     = "3",
+    .version     = "4",
     .keeps       = PQ_KEEPS_ACTIVATIONS,
     .draws       = pq_draws_always,
     .needs       = needs,

@@ -382,3 +382,25 @@ pq_status pq_note_dense(pq_compress_task *task, const char *name, const char *ra
 cleanup:
     return pq_err_set(err, st, __FILE__, __LINE__, "cannot allocate a change");
 }
+
+pq_status pq_factor_conv(const pq_tensor *factor, bool transposed, pq_shape shape,
+                         pq_layer **out, pq_err *err)
+{
+    const size_t swap[] = {1, 0};
+    pq_tensor   *narrow = NULL, *t = NULL;
+    pq_status    st;
+
+    PQ_TRY(pq_tensor_convert(factor, PQ_DTYPE_F32, &narrow, err));
+    if (transposed) {
+        PQ_TRY(pq_tensor_permute(narrow, swap, &t, err));
+        pq_tensor_free(&narrow);
+        narrow = t;
+        t      = NULL;
+    }
+    PQ_TRY(pq_tensor_reshape(narrow, shape, err));
+    st     = pq_factor_layer("conv2d", narrow, out, err);
+    narrow = NULL;
+cleanup:
+    pq_tensor_free(&narrow);
+    return st;
+}

@@ -127,6 +127,34 @@ extern const char *const pq_run_as_names[], *const pq_budget_unit_names[];
                 "measured faster"                                                        \
     }
 
+/** Rows for members `whiten` and `bias_correction`, bools, of struct `owner`. */
+#define PQ_WHITEN_ROWS(owner)                                                            \
+    {.name     = "whiten",                                                               \
+     .type     = PQ_PARAM_BOOL,                                                          \
+     .offset   = offsetof(owner, whiten),                                                \
+     .fallback = "false",                                                                \
+     .help     = "keep the outputs on calibration events instead of the weights: "       \
+                 "`energy` and `epsilon` are theirs, too"},                                  \
+    {                                                                                    \
+        .name = "bias_correction", .type = PQ_PARAM_BOOL,                                \
+        .offset = offsetof(owner, bias_correction), .fallback = "true",                  \
+        .help = "with whiten: move the mean of what is lost into the bias"               \
+    }
+
+/** A kernel whose outputs are to be kept; owns all but gram. {0} is empty: whiten is
+ * off. */
+typedef struct {
+    const pq_calib_gram *gram;
+    pq_tensor           *wide;    /**< the kernel, float64 */
+    pq_tensor           *moments; /**< of its input, or the covariance */
+} pq_whiten;
+
+/** @retval PQ_ERR_CONFIG  No calibration event reached the layer. */
+pq_status pq_whiten_open(const pq_compress_task *task, const char *name,
+                         const pq_tensor *kernel, bool centred, pq_whiten *out,
+                         pq_err *err);
+void      pq_whiten_free(pq_whiten *w);
+
 /** Whether exactly one rule is given; `extra` rules of the method's own, named "ranks, ",
  * are counted in.
  * @retval PQ_ERR_CONFIG  None or several. */
@@ -201,6 +229,11 @@ double pq_lost_part(const double *s, size_t n, size_t r);
 /** Layer of a kind with a kernel; takes the tensor, also on failure. */
 pq_status pq_factor_layer(const char *kind, pq_tensor *kernel, pq_layer **out,
                           pq_err *err);
+
+/** Convolution whose kernel, of that shape, is a factor [n, r], or (transposed) [r, n].
+ */
+pq_status pq_factor_conv(const pq_tensor *factor, bool transposed, pq_shape shape,
+                         pq_layer **out, pq_err *err);
 
 /**
  * Puts a chain in a node's place; its first layers get "<name>.b", "<name>.c", …, the

@@ -19,11 +19,12 @@
 /** What happened to one layer; for the record and the per-layer report. */
 typedef struct {
     char layer[64];
-    char what[256];  /**< "rank 8 of 32", "dense kept: rank 20 is not below
-                        break-even 12.8" */
-    char missed[64]; /**< what was asked for and is out of reach, and what was reached:
-                        "ratio 1000 not reached: 12.3"; or "" */
-    double error;    /**< |W - W'|_F / |W|_F of the kernel, or of all cores; NAN */
+    char what[256];    /**< "rank 8 of 32", "dense kept: rank 20 is not below
+                          break-even 12.8" */
+    char missed[128];  /**< what was asked for and is out of reach, and what was reached:
+                          "ratio 1000 not reached: 12.3"; or "" */
+    bool   infeasible; /**< what was missed is a bound: the model is of no use */
+    double error;      /**< |W - W'|_F / |W|_F of the kernel, or of all cores; NAN */
     size_t bytes_before,
         bytes_after; /**< stored, of all factors; filled by pq_stage_apply; 0 in further
                         changes of a layer */
@@ -121,7 +122,9 @@ enum {
     PQ_KEEPS_ZEROS       = 1 << 1, /**< pruned weights stay 0 */
     PQ_KEEPS_ACTIVATIONS = 1 << 2, /**< activations stay on a grid */
     PQ_KEEPS_ALL         = PQ_KEEPS_GRIDS | PQ_KEEPS_ZEROS | PQ_KEEPS_ACTIVATIONS,
-    PQ_KEEPS_REFUSES     = 1 << 3, /**< refuses layers that have grids */
+    PQ_KEEPS_FRONT = 1 << 5, /**< needs the networks that a training left (graph->front),
+                                which others drop */
+    PQ_KEEPS_REFUSES = 1 << 3, /**< refuses layers that have grids */
     PQ_KEEPS_REST = 1 << 4, /**< zeros leave with the channels that it takes out: those of
                                  the rest stay */
 };

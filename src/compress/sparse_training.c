@@ -83,6 +83,9 @@ static pq_status run(pq_compress_task *task, const pq_sparse_plan *plan,
     for (size_t i = 0; i < task->n_nodes; i++) {
         PQ_TRY(report_layer(task, before, task->nodes[i], &summary));
     }
+    if (task->n_changes > 0) {
+        pq_floor_missed(task->graph, &summary, &task->changes[task->n_changes - 1]);
+    }
     if (t->done != NULL) {
         t->done(t->context, task->graph, &summary);
     }

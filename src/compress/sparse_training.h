@@ -62,7 +62,7 @@ size_t pq_sparse_thresholds_of(int type, const pq_sparse_kernel *k);
 #define PQ_SPARSE_METHOD(name_, summary_, source_, params_, type_, check_, apply_)       \
     {                                                                                    \
         .name = name_, .summary = summary_, .source = source_, .params = params_,        \
-        .params_size = sizeof(type_), .version = "1", .keeps = PQ_KEEPS_ALL,             \
+        .params_size = sizeof(type_), .version = "2", .keeps = PQ_KEEPS_ALL,             \
         .draws = pq_draws_always, .needs = pq_training_needs, .check = check_,           \
         .accepts = pq_sparse_training_accepts, .apply = apply_                           \
     }

@@ -303,24 +303,6 @@ static void split_attributes(const pq_conv2d_params *p, pq_svd_form form,
     last->dilation_h        = 1;
 }
 
-/* What the bias gains, (W - A B) mean(x), or NULL where nothing is corrected. */
-static pq_status correction(const target *t, const pq_tensor *joined, double **out,
-                            pq_err *err)
-{
-    pq_status st = PQ_OK;
-
-    if (t->weight.how == PQ_WEIGH_NONE || !t->weight.centred) {
-        return PQ_OK;
-    }
-    PQ_NEW(*out, t->m);
-    for (size_t i = 0; i < t->w->count; i++) {
-        (*out)[i / t->n] +=
-            (pq_f64(t->w)[i] - pq_f64(joined)[i]) * t->weight.gram->mean[i % t->n];
-    }
-cleanup:
-    return st;
-}
-
 static double relative_error(const pq_tensor *w, const pq_tensor *joined)
 {
     double lost = 0.0, all = 0.0;
@@ -375,7 +357,9 @@ static pq_status reduce(pq_compress_task *task, target *t, size_t rank, bool reb
 
     PQ_TRY(pq_svd_split(&t->f.svd, rank, &a, &b, err));
     PQ_TRY(pq_svd_join(a, b, &joined, err));
-    PQ_TRY(correction(t, joined, &shift, err));
+    if (t->weight.how != PQ_WEIGH_NONE && t->weight.centred) {
+        PQ_TRY(pq_calib_shift(t->weight.gram, t->w, joined, &shift, err));
+    }
     error = relative_error(t->w, joined);
     if (rebuilt) {
         PQ_TRY(pq_svd_refold(joined, &kernel, t->form, &whole, err));

@@ -74,24 +74,6 @@ void pq_svd_factors_free(pq_svd_factors *f)
     pq_tensor_free(&f->spectrum);
 }
 
-/* sum x x^T / rows, without the mean if centred. */
-static pq_status moments(const pq_svd_weight *weight, pq_tensor **out, pq_err *err)
-{
-    const pq_calib_gram *g = weight->gram;
-    const double         n = (double)g->rows;
-    pq_status            st;
-
-    PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(g->n, g->n), out, err));
-    for (size_t i = 0; i < g->n; i++) {
-        for (size_t j = 0; j < g->n; j++) {
-            const double about         = weight->centred ? g->mean[i] * g->mean[j] : 0.0;
-            pq_f64(*out)[i * g->n + j] = g->gram[i * g->n + j] / n - about;
-        }
-    }
-cleanup:
-    return st;
-}
-
 /* W C W^T, symmetric to the last bit. */
 static pq_status response(const pq_tensor *w, const pq_tensor *c, pq_tensor **out,
                           pq_err *err)
@@ -122,7 +104,7 @@ static pq_status whiten(const pq_tensor *w, const pq_svd_weight *weight, size_t 
     pq_tensor   *c = NULL, *mid = NULL, *values = NULL, *rows = NULL, *vt = NULL;
     pq_status    st;
 
-    PQ_TRY(moments(weight, &c, err));
+    PQ_TRY(pq_calib_moments(weight->gram, weight->centred, &c, err));
     PQ_TRY(response(w, c, &mid, err));
     for (size_t i = 0; i < m; i++) {
         out->square += pq_f64(mid)[i * m + i];

@@ -111,6 +111,25 @@ static void add_recalls(const pq_graph *graph, const pq_train_epoch *best, size_
     }
 }
 
+void pq_floor_missed(const pq_graph *graph, const pq_train_summary *s,
+                     pq_layer_change *change)
+{
+    const pq_train_epoch *best  = s->best > 0 ? &s->history[s->best - 1] : NULL;
+    size_t                worst = 0;
+
+    if (s->floor_held || best == NULL || s->floors == NULL) {
+        return;
+    }
+    for (size_t k = 1; k < s->n_classes; k++) {
+        const double lack = s->floors[k] - best->recall[k];
+        worst             = lack > s->floors[worst] - best->recall[worst] ? k : worst;
+    }
+    change->infeasible = true;
+    (void)pq_snprintf(change->missed, sizeof change->missed,
+                      "recall %.4g of %s not held: %.4g", s->floors[worst],
+                      graph->class_names[worst], best->recall[worst]);
+}
+
 /* A BatchNorm that was to be folded but cannot. */
 static bool keeps_norm(const pq_graph *graph, size_t node, bool folds)
 {
@@ -126,7 +145,8 @@ static pq_status report(pq_compress_task *task, const pq_graph *before, bool fol
 {
     const pq_train_epoch *best = s->best > 0 ? &s->history[s->best - 1] : NULL;
     char                  recalls[56];
-    pq_status             st = PQ_OK;
+    bool                  told = false;
+    pq_status             st   = PQ_OK;
 
     for (size_t i = 0; i < task->n_nodes && st == PQ_OK; i++) {
         const size_t at = pq_graph_find(task->graph, task->nodes[i]);
@@ -148,6 +168,10 @@ static pq_status report(pq_compress_task *task, const pq_graph *before, bool fol
                 : "",
             s->floor_held ? "" : "recall floor not held; ", s->best, s->n_epochs,
             best->accuracy, s->validation_events, recalls);
+        if (st == PQ_OK && !told) {
+            pq_floor_missed(task->graph, s, &task->changes[task->n_changes - 1]);
+            told = true;
+        }
     }
     return st;
 }

@@ -17,6 +17,13 @@ unsigned pq_training_needs(const void *params);
 pq_status pq_training_check(const void *params, pq_err *err);
 
 /**
+ * Says in a layer's change which recall is furthest below its floor, where floors were
+ * not held; nothing otherwise.
+ */
+void pq_floor_missed(const pq_graph *graph, const pq_train_summary *summary,
+                     pq_layer_change *change);
+
+/**
  * Trains the selected nodes of task->graph in place; all others keep their
  * weights. Reports how far each selected layer moved.
  *

@@ -4,7 +4,9 @@
  * dilation, and 1 x 1 to all channels.
  *
  * Values: I r_in + h w r_in r_out + r_out O. HOSVD gives both factors; HOOI improves them
- * while it pays. `epsilon` holds: each side drops at most epsilon |W| / sqrt(2).
+ * while it pays. `epsilon` holds: each side drops at most epsilon |W| / sqrt(2). With
+ * `whiten` all of this is said of the layer's outputs (linalg/whitened.h), `epsilon` as
+ * if the pixels of a patch were independent.
  */
 #include <math.h>
 #include <stdio.h>
@@ -15,10 +17,12 @@
 #include "core/memory.h"
 #include "layers/kinds.h"
 #include "linalg/tucker.h"
+#include "linalg/whitened.h"
 
 typedef struct {
     pq_rank_params rank;
     int64_t        rank_in, sweeps;
+    bool           whiten, bias_correction;
 } tucker_params;
 
 static const pq_param params[] = {
@@ -36,6 +40,7 @@ static const pq_param params[] = {
      .min      = 0,
      .max      = 10000,
      .help     = "most sweeps of HOOI; 0 is HOSVD"},
+    PQ_WHITEN_ROWS(tucker_params),
     {0},
 };
 
@@ -47,6 +52,8 @@ static pq_status check(const void *values, pq_err *err)
     PQ_TRY(pq_rank_check(&p->rank, 0, "", err));
     PQ_CHECK(p->rank_in == PQ_UNSET || p->rank.rank != PQ_UNSET, PQ_ERR_CONFIG,
              "rank_in goes with rank only");
+    PQ_CHECK(!p->whiten || !p->rank.evbmf, PQ_ERR_CONFIG,
+             "evbmf looks for noise in weights, so whiten does not go with it");
 cleanup:
     return st;
 }
@@ -66,12 +73,33 @@ typedef struct {
     size_t           node;
     const pq_tensor *kernel;
     pq_side          out, in; /* the unfoldings at its channels */
+    pq_whiten        white;
 } target;
 
 static void free_target(target *t)
 {
     pq_side_free(&t->out);
     pq_side_free(&t->in);
+    pq_whiten_free(&t->white);
+}
+
+/* The sides of the outputs in place of the weight's. */
+static pq_status open_whitened(const pq_compress_task *task, const char *name, target *t,
+                               pq_err *err)
+{
+    const tucker_params *p = task->params;
+    const size_t        *d = t->kernel->shape.dim;
+    pq_status            st;
+
+    PQ_TRY(pq_whiten_open(task, name, t->kernel, p->bias_correction, &t->white, err));
+    PQ_TRY(pq_whitened_sides(t->white.wide, t->white.moments, &t->out.s, &t->in.s,
+                             &t->in.u, err));
+    t->out.m = d[0];
+    t->in.m  = d[3];
+    t->out.n = t->kernel->count / d[0];
+    t->in.n  = t->kernel->count / d[3];
+cleanup:
+    return st;
 }
 
 static pq_status open_target(const pq_compress_task *task, const char *name, target *t,
@@ -81,6 +109,10 @@ static pq_status open_target(const pq_compress_task *task, const char *name, tar
 
     t->node   = pq_graph_find(task->graph, name);
     t->kernel = pq_layer_weight(task->graph->nodes[t->node].layer, "kernel")->value;
+    if (((const tucker_params *)task->params)->whiten) {
+        PQ_TRY(open_whitened(task, name, t, err));
+        goto cleanup;
+    }
     PQ_TRY(pq_side_open(task->cache, t->kernel, 0, &t->out, err));
     PQ_TRY(pq_side_open(task->cache, t->kernel, 3, &t->in, err));
 cleanup:
@@ -141,44 +173,24 @@ cleanup:
     return st;
 }
 
-/* A factor [n, r] in double as the kernel of a 1 x 1 convolution: from r to n channels,
- * or transposed, from n to r. */
-static pq_status pointwise(const pq_tensor *factor, bool transposed, pq_layer **out,
-                           pq_err *err)
-{
-    const size_t swap[] = {1, 0};
-    pq_tensor   *narrow = NULL, *t = NULL;
-    pq_status    st;
-
-    PQ_TRY(pq_tensor_convert(factor, PQ_DTYPE_F32, &narrow, err));
-    if (transposed) {
-        PQ_TRY(pq_tensor_permute(narrow, swap, &t, err));
-        pq_tensor_free(&narrow);
-        narrow = t;
-        t      = NULL;
-    }
-    PQ_TRY(pq_tensor_reshape(
-        narrow, PQ_SHAPE(narrow->shape.dim[0], 1, 1, narrow->shape.dim[1]), err));
-    st     = pq_factor_layer("conv2d", narrow, out, err);
-    narrow = NULL;
-cleanup:
-    pq_tensor_free(&narrow);
-    return st;
-}
-
-static pq_status replace(pq_graph *graph, size_t node, const pq_tucker *t, pq_err *err)
+static pq_status replace(pq_graph *graph, size_t node, const pq_tucker *t,
+                         const double *shift, pq_err *err)
 {
     pq_layer  *layers[3] = {NULL};
     pq_tensor *core      = NULL;
     pq_status  st;
 
-    PQ_TRY(pointwise(t->factor[3], true, &layers[0], err));
+    const pq_shape *v = &t->factor[3]->shape, *u = &t->factor[0]->shape;
+
+    PQ_TRY(pq_factor_conv(t->factor[3], true, PQ_SHAPE(v->dim[1], 1, 1, v->dim[0]),
+                          &layers[0], err));
     PQ_TRY(pq_tensor_convert(t->core, PQ_DTYPE_F32, &core, err));
     PQ_TRY(pq_factor_layer("conv2d", core, &layers[1], err));
     *(pq_conv2d_params *)layers[1]->params =
         *(const pq_conv2d_params *)graph->nodes[node].layer->params;
-    PQ_TRY(pointwise(t->factor[0], false, &layers[2], err));
-    PQ_TRY(pq_chain_replace(graph, node, 3, layers, NULL, err));
+    PQ_TRY(pq_factor_conv(t->factor[0], false, PQ_SHAPE(u->dim[0], 1, 1, u->dim[1]),
+                          &layers[2], err));
+    PQ_TRY(pq_chain_replace(graph, node, 3, layers, shift, err));
 cleanup:
     for (size_t i = 0; i < 3; i++) {
         pq_layer_free(&layers[i]);
@@ -186,16 +198,15 @@ cleanup:
     return st;
 }
 
-static pq_status rebuild(pq_graph *graph, size_t node, const pq_tucker *t, pq_err *err)
+static pq_status rebuild(pq_graph *graph, size_t node, const pq_tensor *full,
+                         const double *shift, pq_err *err)
 {
-    pq_tensor *full = NULL, *narrow = NULL;
+    pq_tensor *narrow = NULL;
     pq_status  st;
 
-    PQ_TRY(pq_tucker_full(t, &full, err));
     PQ_TRY(pq_tensor_convert(full, PQ_DTYPE_F32, &narrow, err));
-    PQ_TRY(pq_kernel_replace(graph, node, narrow, NULL, err));
+    PQ_TRY(pq_kernel_replace(graph, node, narrow, shift, err));
 cleanup:
-    pq_tensor_free(&full);
     return st;
 }
 
@@ -205,13 +216,15 @@ static pq_status reduce(pq_compress_task *task, const char *name, const target *
 {
     const tucker_params    *p       = task->params;
     const pq_tensor *const  start[] = {t->out.u, NULL, NULL, t->in.u};
-    const pq_tucker_options options = {(size_t)p->sweeps, 1e-7, start};
+    const pq_tucker_options options = {(size_t)p->sweeps, p->whiten ? 1e-5 : 1e-7, start};
     const size_t            before  = t->kernel->count;
     const size_t            after   = values_of(&t->kernel->shape, ranks[0], ranks[3]);
     const bool              gains   = after < before;
     const bool              rebuilt = p->rank.run_as == PQ_RUN_RECONSTRUCTED;
     pq_tucker               tucker  = {0};
-    char                    words[64];
+    pq_tensor              *full    = NULL;
+    double                 *shift   = NULL;
+    char                    words[96];
     pq_status               st;
 
     (void)snprintf(words, sizeof words, "ranks %zu of %zu and %zu of %zu", ranks[0],
@@ -219,12 +232,21 @@ static pq_status reduce(pq_compress_task *task, const char *name, const target *
     if (p->rank.keep_dense && !gains && !rebuilt && !shared) {
         return pq_note_dense(task, name, words, before, after, err);
     }
-    PQ_TRY(pq_tucker_decompose(t->kernel, ranks, &options, &tucker, err));
-    PQ_TRY(rebuilt ? rebuild(task->graph, t->node, &tucker, err)
-                   : replace(task->graph, t->node, &tucker, err));
-    PQ_TRY(pq_task_change(task, name, tucker.error, "%s%s", words,
+    PQ_TRY(p->whiten ? pq_tucker_whitened(t->white.wide, t->white.moments, ranks,
+                                          &options, t->in.u, &tucker, err)
+                     : pq_tucker_decompose(t->kernel, ranks, &options, &tucker, err));
+    PQ_TRY(pq_tucker_full(&tucker, &full, err));
+    if (p->whiten && p->bias_correction) {
+        PQ_TRY(pq_calib_shift(t->white.gram, t->white.wide, full, &shift, err));
+    }
+    PQ_TRY(rebuilt ? rebuild(task->graph, t->node, full, shift, err)
+                   : replace(task->graph, t->node, &tucker, shift, err));
+    PQ_TRY(pq_task_change(task, name, tucker.error, "%s%s%s", words,
+                          p->whiten ? ", error of the outputs" : "",
                           rebuilt ? ", reconstructed" : ""));
 cleanup:
+    pq_tensor_free(&full);
+    pq_free(shift);
     pq_tucker_free(&tucker);
     return st;
 }
@@ -283,7 +305,9 @@ cleanup:
 
 static unsigned needs(const void *values)
 {
-    return pq_rank_needs(&((const tucker_params *)values)->rank);
+    const tucker_params *p = values;
+
+    return (p->whiten ? PQ_NEEDS_GRAMS : 0) | pq_rank_needs(&p->rank);
 }
 
 static pq_status apply(pq_compress_task *task, pq_err *err)
@@ -295,12 +319,13 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
 }
 
 const pq_method pq_method_tucker = {
-    .name        = "tucker",
-    .summary     = "Tucker-2 of convolutions: 1 x 1, a smaller h x w, 1 x 1",
-    .source      = "arXiv:1511.06530, doi:10.1137/S0895479898346995",
+    .name    = "tucker",
+    .summary = "Tucker-2 of convolutions: 1 x 1, a smaller h x w, 1 x 1",
+    .source =
+        "arXiv:1511.06530, doi:10.1137/S0895479898346995, arXiv:2511.04494 (whiten)",
     .params      = params,
     .params_size = sizeof(tucker_params),
-    .version     = "3",
+    .version     = "4",
     .keeps       = PQ_KEEPS_ACTIVATIONS,
     .needs       = needs,
     .check       = check,

@@ -3,6 +3,7 @@
  * dataset per weight, bit-packed with its quantizer in attributes, or float32.
  * The same model gives the same bytes.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,9 @@ enum { VERSION = 1, MOST_WITHOUT_BITS = 1 << 22 };
 
 /* Where the weights of the model stand, and those of what was set aside. */
 static const char weights[] = "weights", aside_weights[] = "aside_weights";
+
+/* Most networks of a front that a file may hold. */
+enum { MOST_FRONT = 4096 };
 
 static char *weight_path(const char *root, const char *layer, const char *weight)
 {
@@ -351,6 +355,54 @@ cleanup:
     return st;
 }
 
+/* Networks 0, 1, … of a front, each with its provenance. */
+static pq_status save_front(pq_h5 *file, const pq_graph *graph, pq_err *err)
+{
+    char      name[48], root[48], about[48];
+    size_t    i  = 0;
+    pq_status st = PQ_OK;
+
+    for (const pq_graph *g = graph->front; g != NULL; g = g->front, i++) {
+        PQ_CHECK(i < MOST_FRONT, PQ_ERR_UNSUPPORTED,
+                 "a front of more than %d networks cannot be saved", (int)MOST_FRONT);
+        (void)snprintf(name, sizeof name, "front/%zu", i);
+        (void)snprintf(root, sizeof root, "front_weights/%zu", i);
+        (void)snprintf(about, sizeof about, "front_provenance/%zu", i);
+        PQ_TRY(save_nodes(file, g, name, root, err));
+        PQ_TRY(save_json(file, about, g->provenance, err));
+    }
+cleanup:
+    return st;
+}
+
+static pq_status load_front(pq_h5 *file, pq_graph **list, pq_err *err)
+{
+    char      name[48], root[48], about[48];
+    pq_status st = PQ_OK;
+
+    if (!pq_h5_has(file, "front")) {
+        return PQ_OK;
+    }
+    for (size_t i = 0; i < MOST_FRONT; i++, list = &(*list)->front) {
+        (void)snprintf(name, sizeof name, "front/%zu", i);
+        (void)snprintf(root, sizeof root, "front_weights/%zu", i);
+        (void)snprintf(about, sizeof about, "front_provenance/%zu", i);
+        if (!pq_h5_has(file, name)) {
+            break;
+        }
+        PQ_TRY(load_nodes(file, name, root, list, err));
+        if (pq_h5_has(file, about)) {
+            json_decref((*list)->provenance);
+            (*list)->provenance = NULL;
+            PQ_TRY(load_json(file, about, &(*list)->provenance, err));
+            PQ_CHECK(json_is_array((*list)->provenance), PQ_ERR_FORMAT,
+                     "%s: %s is not a list", pq_h5_path(file), about);
+        }
+    }
+cleanup:
+    return st;
+}
+
 static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err *err)
 {
     pq_h5    *file  = NULL;
@@ -366,6 +418,7 @@ static pq_status load(const char *path, const char *arch, pq_graph **out, pq_err
     if (pq_h5_has(file, "aside")) {
         PQ_TRY(load_nodes(file, "aside", aside_weights, &graph->aside, err));
     }
+    PQ_TRY(load_front(file, &graph->front, err));
     if (pq_h5_has(file, "provenance")) {
         json_decref(graph->provenance);
         graph->provenance = NULL;
@@ -416,6 +469,7 @@ static pq_status save(const pq_graph *graph, const char *path, pq_err *err)
     if (graph->aside != NULL) {
         PQ_TRY(save_nodes(file, graph->aside, "aside", aside_weights, err));
     }
+    PQ_TRY(save_front(file, graph, err));
     PQ_TRY(pq_h5_commit_checked(&file, check_saved, graph, err));
 cleanup:
     pq_h5_close(&file);

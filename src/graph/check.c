@@ -95,6 +95,12 @@ pq_status pq_graph_check(pq_graph *graph, pq_err *err)
             pq_err_context(err, "set aside");
         }
     }
+    if (st == PQ_OK && graph->front != NULL) {
+        st = pq_graph_check(graph->front, err);
+        if (st != PQ_OK) {
+            pq_err_context(err, "front");
+        }
+    }
 cleanup:
     return st;
 }

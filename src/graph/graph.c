@@ -37,6 +37,7 @@ void pq_graph_free(pq_graph **graph)
     pq_tensor_free(&g->scaler_std);
     json_decref(g->provenance);
     pq_graph_free(&g->aside);
+    pq_graph_free(&g->front);
     pq_free(g);
     *graph = NULL;
 }
@@ -100,6 +101,9 @@ static pq_status clone_context(const pq_graph *from, bool share, pq_graph *to,
              "cannot allocate a copy of the provenance");
     if (from->aside != NULL && !share) {
         PQ_TRY(pq_graph_clone(from->aside, &to->aside, err));
+    }
+    if (from->front != NULL && !share) {
+        PQ_TRY(pq_graph_clone(from->front, &to->front, err));
     }
 cleanup:
     return st;

@@ -62,6 +62,9 @@ typedef struct pq_graph {
     pq_tensor *scaler_std;
     json_t    *provenance;  /**< array of what was done, each with the content hash it was
                                done to */
+    struct pq_graph *front; /**< other networks of the same nodes that a training left,
+                               with fewer effective bit operations from one to the next; a
+                               list, neither run nor counted; NULL when there are none */
     struct pq_graph *aside; /**< pieces that a method took out and can put back, each
                                behind an input of its own; neither run nor counted; NULL
                                when there are none */

@@ -129,6 +129,11 @@ pq_status pq_graph_hash(const pq_graph *graph, char out[65], pq_err *err)
         PQ_TRY(pq_graph_hash(graph->aside, aside, err));
         pq_hash_text(&h, aside);
     }
+    if (graph->front != NULL) {
+        PQ_TRY(pq_graph_hash(graph->front, aside, err));
+        pq_hash_text(&h, "front");
+        pq_hash_text(&h, aside);
+    }
     pq_hash_end(&h, out);
 cleanup:
     return st;

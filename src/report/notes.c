@@ -390,7 +390,8 @@ void pq_tables_add_notes(const pq_view *v, pq_text *out)
              "Not as small or exact as was asked for, which is out of reach; table.csv, "
              "column unreached, says what was reached",
              is_unreached, out);
-    add_list(v, "Outside the constraints", is_infeasible, out);
+    add_list(v, "Outside the constraints, or with a recall below its floor",
+             is_infeasible, out);
     add_list(v, "Not judged by every constraint, for want of a value", is_undecided, out);
     add_fallbacks(v, out);
     if (missing > 0) {

@@ -13,7 +13,7 @@
  *   keys {artifact, eval, latency},
  *   metrics {name: {value, lo, hi, n, unit, better}}; an undefined number is null,
  *   correct "f3…" (which events were decided for their label, where a gate wants it),
- *   unreached ["fc1: ratio 1000 not reached: 12.3"], where there is any,
+ *   unreached ["fc1: ratio 1000 not reached: 12.3"], infeasible, where there is any,
  *   layers [{layer, what, missed?, error, bytes_before, bytes_after, macs_before,
  * macs_after}], confusion [[counts; row = true class]], class_names, model_file,
  * arrays_file (relative to the results folder; the HDF5 file holds

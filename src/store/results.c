@@ -176,14 +176,16 @@ static double bounded_value(const json_t *cell, const json_t *reference, const c
     return loss;
 }
 
-/* Whether any constraint fails. What was not measured, or has no value, decides nothing:
- * such constraints are listed under `undecided`. */
+/* Whether any constraint fails, or a stage missed a bound of its own. What was not
+ * measured, or has no value, decides nothing: such constraints are listed under
+ * `undecided`. */
 static bool infeasible(const json_t *constraints, json_t *cell, const json_t *reference)
 {
     const char   *name;
     const json_t *bounds;
     json_t       *undecided = json_array();
-    bool          fails     = false;
+    const json_t *record    = json_object_get(cell, "record");
+    bool          fails     = json_is_true(json_object_get(record, "infeasible"));
 
     json_object_foreach((json_t *)constraints, name, bounds)
     {

@@ -102,6 +102,7 @@ static pq_status note_changes(work *w, const pq_layer_change *changes, size_t n,
                            (json_int_t)c->macs_after);
         if (*c->missed != '\0') {
             (void)json_object_set_new(one, "missed", json_string(c->missed));
+            (void)json_object_set_new(one, "infeasible", json_boolean(c->infeasible));
         }
         if (i == 0 && w->history != NULL) {
             (void)json_object_set(one, "history", w->history);

@@ -50,8 +50,8 @@ pq_status pq_cell_record_failure(const pq_cells *cells, const pq_cell *cell,
                                  const char *status, const pq_err *why, double seconds,
                                  pq_err *err);
 
-/** Sets `unreached` of a record from what the stages did, where anything asked for was
- * out of reach; false when out of memory. */
+/** Sets `unreached` and `infeasible` of a record from what the stages did, where anything
+ * asked for was out of reach; false when out of memory. */
 bool pq_record_unreached(json_t *record, const json_t *changes);
 
 /** Sets metrics.<name> of a record; NAN becomes null. */

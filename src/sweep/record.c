@@ -105,7 +105,7 @@ bool pq_record_unreached(json_t *record, const json_t *changes)
     json_t       *all = json_array();
     const json_t *one;
     size_t        i;
-    bool          fine = all != NULL;
+    bool          fine = all != NULL, bound = false;
 
     json_array_foreach((json_t *)changes, i, one)
     {
@@ -114,10 +114,14 @@ bool pq_record_unreached(json_t *record, const json_t *changes)
         if (missed != NULL && layer != NULL) {
             fine = fine &&
                    json_array_append_new(all, json_sprintf("%s: %s", layer, missed)) == 0;
+            bound = bound || json_is_true(json_object_get(one, "infeasible"));
         }
     }
     if (fine && json_array_size(all) > 0) {
         fine = json_object_set(record, "unreached", all) == 0;
+    }
+    if (bound) {
+        fine = fine && json_object_set_new(record, "infeasible", json_true()) == 0;
     }
     json_decref(all);
     return fine;

@@ -7,19 +7,21 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "kernels/cpu.h"
+#include "train/front.h"
+#include "train/hold.h"
 #include "train/sparsify.h"
 
 /* Raised when the numbers of training change: an older checkpoint would be gone on from
    with other arithmetic than it began with. */
 #define NUMERICS "3"
 
-static const char magic[] = "pquant-train-4\n";
+static const char magic[] = "pquant-train-5\n";
 
 enum { MAGIC = sizeof magic - 1, NAME = PQ_HASH_TEXT - 1 };
 
 /* What stands before history and arrays. */
 typedef struct {
-    uint64_t n_flat, n_history, best_epoch, steps, moments;
+    uint64_t n_flat, n_history, best_epoch, steps, moments, n_front;
 } counts;
 
 pq_status pq_checkpoint_name(const pq_trainer *t, const pq_train_data *data,
@@ -72,11 +74,13 @@ typedef struct {
     size_t bytes;
 } part;
 
-enum { PARTS = 7 };
+enum { PARTS = 11 };
 
-static size_t list_parts(const pq_trainer *t, size_t n_history, part parts[PARTS])
+static size_t list_parts(const pq_trainer *t, size_t n_history, size_t n_front,
+                         part parts[PARTS])
 {
     const size_t        floats = t->net->n_flat * sizeof(float);
+    const size_t        holds  = t->hold.on ? t->classes * sizeof(double) : 0;
     const pq_optimizer *o      = &t->optimizer;
     const part          all[]  = {{t->history, n_history * sizeof *t->history},
                                   {t->recalls, n_history * t->classes * sizeof *t->recalls},
@@ -84,7 +88,11 @@ static size_t list_parts(const pq_trainer *t, size_t n_history, part parts[PARTS
                                   {t->best, floats},
                                   {o->first, floats},
                                   {o->second, o->second != NULL ? floats : 0},
-                                  {o->average, o->average != NULL ? floats : 0}};
+                                  {o->average, o->average != NULL ? floats : 0},
+                                  {t->hold.u, holds},
+                                  {t->hold.aim, holds},
+                                  {t->front.weights, n_front * floats},
+                                  {t->front.epochs, n_front * sizeof(size_t)}};
     size_t              bytes  = 0;
 
     memcpy(parts, all, sizeof all);
@@ -98,7 +106,8 @@ static counts counts_of(const pq_trainer *t)
 {
     const pq_optimizer *o = &t->optimizer;
 
-    return (counts){.n_flat     = t->net->n_flat,
+    return (counts){.n_front    = t->front.n,
+                    .n_flat     = t->net->n_flat,
                     .n_history  = t->n_history,
                     .best_epoch = t->best_epoch,
                     .steps      = o->steps,
@@ -121,7 +130,7 @@ pq_status pq_checkpoint_write(const pq_trainer *t, const char *name, const char 
     part         parts[PARTS];
     const counts c      = counts_of(t);
     const size_t before = MAGIC + NAME + sizeof c;
-    const size_t n      = before + list_parts(t, t->n_history, parts);
+    const size_t n      = before + list_parts(t, t->n_history, t->front.n, parts);
     char        *bytes  = NULL, *at, sum[PQ_HASH_TEXT];
     pq_status    st;
 
@@ -176,6 +185,28 @@ cleanup:
     return st;
 }
 
+/* The networks of a front and their epochs, the last parts before `end`. */
+static pq_status check_front(const char *path, const char *end, const counts *c,
+                             pq_err *err)
+{
+    const size_t n      = (size_t)c->n_front;
+    const char  *epochs = end - n * sizeof(size_t);
+    size_t       epoch, before = 0;
+    pq_status    st;
+
+    PQ_TRY(check_weights(path, epochs - n * (size_t)c->n_flat * sizeof(float),
+                         n * (size_t)c->n_flat, err));
+    for (size_t i = 0; i < n; i++) {
+        memcpy(&epoch, epochs + i * sizeof epoch, sizeof epoch);
+        PQ_CHECK(epoch > before && epoch <= c->n_history, PQ_ERR_FORMAT,
+                 "%s: the checkpoint's front has an epoch %zu, of %zu", path, epoch,
+                 (size_t)c->n_history);
+        before = epoch;
+    }
+cleanup:
+    return st;
+}
+
 static pq_status check(const pq_trainer *t, const char *name, const char *path,
                        const char *bytes, size_t n, counts *c, pq_err *err)
 {
@@ -199,7 +230,10 @@ static pq_status check(const pq_trainer *t, const char *name, const char *path,
              "%s: the checkpoint already has %zu epochs, more than %zu", path,
              (size_t)c->n_history, (size_t)t->params->epochs);
     PQ_CHECK(c->n_flat == due.n_flat && c->moments == due.moments &&
-                 n == before + list_parts(t, (size_t)c->n_history, parts) + NAME,
+                 c->n_front <= (t->params->hgq_front ? c->n_history : 0) &&
+                 n == before +
+                          list_parts(t, (size_t)c->n_history, (size_t)c->n_front, parts) +
+                          NAME,
              PQ_ERR_FORMAT, "%s: the checkpoint has other sizes than this run", path);
     PQ_CHECK(c->best_epoch <= c->n_history, PQ_ERR_FORMAT,
              "%s: the checkpoint says that epoch %llu was the best, of %zu", path,
@@ -207,6 +241,7 @@ static pq_status check(const pq_trainer *t, const char *name, const char *path,
     PQ_TRY(check_history(path, bytes + before, (size_t)c->n_history, err));
     const char *weights = bytes + before + parts[0].bytes + parts[1].bytes;
     PQ_TRY(check_weights(path, weights, 2 * (size_t)c->n_flat, err)); /* last, best */
+    PQ_TRY(check_front(path, bytes + n - NAME, c, err));
 cleanup:
     return st;
 }
@@ -230,7 +265,9 @@ pq_status pq_checkpoint_read(pq_trainer *t, const char *name, const char *path,
     t->n_history       = (size_t)c.n_history;
     t->best_epoch      = (size_t)c.best_epoch;
     t->optimizer.steps = c.steps;
-    (void)list_parts(t, t->n_history, parts);
+    PQ_TRY(pq_front_reserve(t, (size_t)c.n_front, err));
+    t->front.n = (size_t)c.n_front;
+    (void)list_parts(t, t->n_history, t->front.n, parts);
     at = bytes + MAGIC + NAME + sizeof c;
     for (size_t i = 0; i < PARTS; i++) {
         if (parts[i].bytes > 0) {
@@ -241,6 +278,7 @@ pq_status pq_checkpoint_read(pq_trainer *t, const char *name, const char *path,
     for (size_t i = 0; i < t->n_history; i++) { /* pointers do not outlive a process */
         t->history[i].recall = t->n_valid > 0 ? t->recalls + i * t->classes : NULL;
     }
+    pq_hold_resume(t);
     pq_net_prepare(t->net);
 cleanup:
     pq_free(bytes);

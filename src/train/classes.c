@@ -5,11 +5,11 @@
 
 #include "core/memory.h"
 
-const pq_class_row pq_min_recall_row    = {"min_recall", 0.0, 1.0, false};
-const pq_class_row pq_class_weights_row = {"class_weights", 0.0, 1e6, true};
+const pq_class_row pq_min_recall_row    = {"min_recall", 0.0, 1.0, false, NULL};
+const pq_class_row pq_class_weights_row = {"class_weights", 0.0, 1e6, true, "balanced"};
 
 /* What preserve_rare_classes holds where nothing else is said. */
-static const double usual_floor = 0.5, usual_loss = 0.05;
+static const double usual_floor = 0.5, usual_loss = 0.05, usual_part = 0.1;
 
 static pq_status read_value(const pq_class_row *row, const char *class_name,
                             const char *text, double *out, pq_err *err)
@@ -70,6 +70,9 @@ pq_status pq_class_values(const pq_class_row *row, const char *text, size_t n,
     double    value;
     pq_status st;
 
+    if (row->word != NULL && strcmp(text, row->word) == 0) {
+        return PQ_OK;
+    }
     PQ_NEW(given, n);
     PQ_STRDUP(copy, text[0] == '[' ? text + 1 : text);
     length = strlen(copy);
@@ -104,11 +107,17 @@ static void count_labels(const pq_events *e, const size_t *index, size_t n, size
     }
 }
 
+bool pq_class_weights_balanced(const char *text)
+{
+    return text != NULL && strcmp(text, pq_class_weights_row.word) == 0;
+}
+
 pq_status pq_classes_weigh(pq_trainer *t, pq_err *err)
 {
-    size_t   *seen = NULL, kinds = 0;
-    double   *factor = NULL;
-    pq_status st;
+    const bool balanced = pq_class_weights_balanced(t->params->class_weights);
+    size_t    *seen = NULL, kinds = 0;
+    double    *factor = NULL;
+    pq_status  st;
 
     PQ_NEW(t->class_weight, t->classes);
     PQ_NEW(seen, t->classes);
@@ -124,8 +133,8 @@ pq_status pq_classes_weigh(pq_trainer *t, pq_err *err)
                                factor, err));
     }
     for (size_t c = 0; c < t->classes; c++) {
-        if (t->params->preserve_rare_classes && seen[c] > 0) {
-            factor[c] *= (double)t->n_train / ((double)kinds * (double)seen[c]);
+        if (balanced && seen[c] > 0) {
+            factor[c] = (double)t->n_train / ((double)kinds * (double)seen[c]);
         }
         t->class_weight[c] = (float)factor[c];
     }
@@ -160,8 +169,10 @@ static void find_recalls(pq_trainer *t, pq_teacher *other, double *recall)
     }
 }
 
-/* Floors below the recalls of the network to compare with. */
-static pq_status compare(pq_trainer *t, double loss, double *floors, pq_err *err)
+/* Floors below the recalls of the network to compare with: by `loss`, and by no more
+ * than this part of a recall. */
+static pq_status compare(pq_trainer *t, double loss, double part, double *floors,
+                         pq_err *err)
 {
     pq_teacher other  = {0};
     double    *recall = NULL;
@@ -175,7 +186,8 @@ static pq_status compare(pq_trainer *t, double loss, double *floors, pq_err *err
     PQ_TRY(pq_teacher_create(t, t->options->reference, 0, NULL, &other, err));
     find_recalls(t, &other, recall);
     for (size_t k = 0; k < t->classes; k++) {
-        floors[k] = fmax(floors[k], recall[k] - loss); /* a NAN counts for nothing */
+        const double due = recall[k] - fmin(loss, part * recall[k]);
+        floors[k]        = fmax(floors[k], due); /* a NAN counts for nothing */
     }
 cleanup:
     pq_teacher_free(&other);
@@ -226,7 +238,7 @@ pq_status pq_classes_floors(pq_trainer *t, pq_err *err)
                                (const char *const *)t->graph->class_names, floors, err));
     }
     if (!isnan(loss)) {
-        PQ_TRY(compare(t, loss, floors, err));
+        PQ_TRY(compare(t, loss, usual ? usual_part : 1.0, floors, err));
     }
     PQ_TRY(check_floors(t, floors, &any, err));
     if (any) {

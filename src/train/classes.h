@@ -13,12 +13,14 @@ typedef struct {
     const char *name;    /**< of the parameter */
     double      lo, hi;  /**< allowed values */
     bool        by_name; /**< one number for all classes has no meaning */
+    const char *word;    /**< stands for values that are found elsewhere, or NULL */
 } pq_class_row;
 
 extern const pq_class_row pq_min_recall_row, pq_class_weights_row;
 
 /**
- * Reads such a text; `|` may stand for the comma, brackets may stand around it.
+ * Reads such a text; the row's word changes nothing in `out`; `|` may stand for the
+ * comma, brackets may stand around it.
  *
  * @param[in]     classes  [n] names, or NULL: they are not looked at
  * @param[in,out] out      [n] or NULL; classes that are not named keep their value
@@ -28,13 +30,16 @@ extern const pq_class_row pq_min_recall_row, pq_class_weights_row;
 pq_status pq_class_values(const pq_class_row *row, const char *text, size_t n,
                           const char *const *classes, double *out, pq_err *err);
 
-/** Fills t->class_weight by class_weights and preserve_rare_classes. */
+/** Whether class_weights says "balanced": by inverse frequency. */
+bool pq_class_weights_balanced(const char *text);
+
+/** Fills t->class_weight by class_weights; what holds floors comes later (hold.h). */
 pq_status pq_classes_weigh(pq_trainer *t, pq_err *err);
 
 /**
  * Fills t->floors: NULL when no class has one. With preserve_rare_classes, and
- * neither floor given, a recall may fall 0.05 below that of the reference, or where
- * there is none, to 0.5.
+ * neither floor given, a recall may fall by 0.05 and by a tenth below that of the
+ * reference, whichever is less, or where there is none, to 0.5.
  *
  * @retval PQ_ERR_CONFIG  A floor that cannot be watched, or has nothing to compare with.
  */

@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "core/text.h"
 #include "train/classes.h"
+#include "train/hold.h"
 #include "train/sparsify.h"
 #include "train/steer.h"
 
@@ -25,6 +26,7 @@ static void training_loss(void *context, const pq_net_call *c)
 
     k.gradient = pq_net_gradient(c, c->net->logits);
     pq_sparse_look(c->net, c->rows, c->chunk, c->slot);
+    pq_hold_look(t, c->chunk, first, c->rows, k.logits);
     if (t->teacher.net != NULL) {
         k.teacher = t->teacher.logits + first * t->loss.width;
     }
@@ -191,6 +193,7 @@ pq_status pq_trainer_epoch(pq_trainer *t, size_t epoch, pq_train_epoch *out, pq_
         pq_teacher_run(t, &t->teacher, n);
         pq_sparse_batch(t->net, n);
         pq_net_train(t->net, &batch);
+        pq_hold_step(t, i, n);
         loss = sum_results(t, n) + pq_grids_penalty(t->net) + pq_sparse_penalty(t->net);
         out->lr = pq_learning_rate(t->params, &at);
         if (!isfinite(loss) ||

@@ -73,11 +73,11 @@ extern const char *const pq_train_losses[], *const pq_train_optimizers[],
     PQ_ROW_CHOICE(PQ_TRAIN_AT(monitor), "monitor", "loss", pq_train_monitors, "what makes an epoch better, on validation events"), \
     PQ_ROW_BOOL(PQ_TRAIN_AT(keep_best), "keep_best", "true", "end with the best epoch's weights, else the last one's"), \
     PQ_ROW_CHOICE(PQ_TRAIN_AT(sampling), "sampling", "uniform", pq_train_samplings, "balanced: every class equally often"), \
-    PQ_ROW_TEXT(PQ_TRAIN_AT(class_weights), "class_weights", "weights of classes in the loss, by name: 'b=2,c=5'; others 1"), \
+    PQ_ROW_TEXT(PQ_TRAIN_AT(class_weights), "class_weights", "weights of classes in the loss, by name: 'b=2,c=5'; others 1; or balanced: by inverse frequency"), \
     PQ_ROW_BOOL(PQ_TRAIN_AT(preserve_rare_classes), "preserve_rare_classes", "false", \
-        "weigh classes by inverse frequency, times class_weights; without a floor below, " \
-        "hold max_recall_loss 0.05, or min_recall 0.5 where nothing is there to compare " \
-        "with"), \
+        "raise weights of classes in the loss until their recalls hold the floors below, and no " \
+        "further; without a floor a recall may lose 0.05 and a tenth of itself, whichever is less, or " \
+        "is held at 0.5 where nothing is there to compare with"), \
     PQ_ROW_TEXT(PQ_TRAIN_AT(min_recall), "min_recall", \
          "least recall of every class, or of some: '0.9', 'b=0.8,c=0.3'; an epoch below " \
          "it is a best one only while none holds it"), \
@@ -112,6 +112,9 @@ extern const char *const pq_train_losses[], *const pq_train_optimizers[],
          "of hgq_target_ebops: what its sum over epochs adds"), \
     PQ_ROW_INT(PQ_TRAIN_AT(hgq_warmup), "hgq_warmup", "10", 0, 100000, \
          "of hgq_target_ebops: epochs before the price is steered"), \
+    PQ_ROW_BOOL(PQ_TRAIN_AT(hgq_front), "hgq_front", "false", \
+         "of hgq: keep the network of every epoch that no other beats in both EBOPs and " \
+         "accuracy; stage `front` picks one"), \
     PQ_ROW_REAL(PQ_TRAIN_AT(pact_decay), "pact_decay", "0.0001", 0, 10, "of pact: pull of the clipping level towards 0"), \
     PQ_ROW_INT(PQ_TRAIN_AT(fold_norm_after), "fold_norm_after", NULL, 0, 100000, \
         "epochs after which BatchNorm goes by its running statistics, as once folded; " \

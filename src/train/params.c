@@ -18,10 +18,16 @@ pq_status pq_train_check(const pq_train_params *p, pq_err *err)
 {
     pq_status st = PQ_OK;
 
-    PQ_CHECK(!p->preserve_rare_classes || p->sampling != PQ_SAMPLING_BALANCED,
+    const bool balanced = pq_class_weights_balanced(p->class_weights);
+
+    PQ_CHECK(p->sampling != PQ_SAMPLING_BALANCED ||
+                 (!p->preserve_rare_classes && !balanced),
              PQ_ERR_CONFIG,
-             "preserve_rare_classes and sampling 'balanced' both correct for rare "
-             "classes: one of them is too many");
+             "%s and sampling 'balanced' both correct for rare classes: one of them is "
+             "too many",
+             balanced ? "class_weights 'balanced'" : "preserve_rare_classes");
+    PQ_CHECK(!p->hgq_front || p->qat == PQ_QAT_HGQ, PQ_ERR_CONFIG,
+             "hgq_front: only with qat: hgq have epochs numbers of EBOPs of their own");
     PQ_CHECK(isnan(p->hgq_target_ebops) || p->qat == PQ_QAT_HGQ, PQ_ERR_CONFIG,
              "hgq_target_ebops = %g: only with qat: hgq do widths follow a price",
              p->hgq_target_ebops);

@@ -5,6 +5,8 @@
 
 #include "core/memory.h"
 #include "train/checkpoint.h"
+#include "train/front.h"
+#include "train/hold.h"
 #include "train/sparsify.h"
 #include "train/steer.h"
 #include "train/trainer.h"
@@ -114,8 +116,10 @@ static pq_status run_epochs(pq_trainer *t, const char *name, bool *stopped, pq_e
         PQ_TRY(end_epoch(t, e->epoch, err));
         count_ebops(t, e);
         PQ_TRY(pq_trainer_validate(t, weights_now(t), e, err));
+        pq_hold_epoch(t, e);
         keep_if_best(t, e);
         t->n_history++;
+        PQ_TRY(pq_front_keep(t, weights_now(t), err));
         if (o->checkpoint != NULL) {
             PQ_TRY(pq_checkpoint_write(t, name, o->checkpoint, err));
         }
@@ -147,6 +151,7 @@ static void summarise(pq_trainer *t, bool stopped, pq_train_summary *out)
     t->history = NULL;
     t->recalls = NULL;
     t->floors  = NULL;
+    pq_hold_free(&t->hold); /* which reads them */
 }
 
 static pq_status resume(pq_trainer *t, const pq_train_data *data, char *name, pq_err *err)
@@ -188,6 +193,9 @@ pq_status pq_train(pq_graph *graph, const pq_train_data *data,
     PQ_TRY(pq_trainer_create(&t, data, err));
     PQ_TRY(resume(&t, data, name, err));
     st = run_epochs(&t, name, &stopped, err);
+    if (st == PQ_OK) {
+        st = pq_front_attach(&t, graph, err);
+    }
     pq_net_store(t.net, t.best, graph);
     if (st == PQ_OK) {
         st = pq_sparse_mark(t.net, t.best, graph, err);

@@ -65,6 +65,7 @@ typedef struct {
     int64_t fold_norm_after; /**< PQ_UNSET = never */
     double  qat_lr, hgq_beta, hgq_gamma;
     double  hgq_target_ebops, hgq_p, hgq_i; /**< NAN = not steered */
+    bool    hgq_front;
     int64_t hgq_warmup;
     double  pact_decay;
     int64_t seed;
@@ -146,7 +147,8 @@ typedef struct {
  * A graph without scaler and class names gets those of the dataset; where that has no
  * scaler either, one is made from the training events (`standardize`).
  *
- * No epochs at all leave the graph as it is.
+ * No epochs at all leave the graph as it is. With hgq_front the graph gets a list of
+ * networks, pq_graph.front.
  *
  * @param[in,out] graph  its weights change; on failure they are those of the best epoch
  * before.

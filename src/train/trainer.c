@@ -7,6 +7,8 @@
 #include "core/threads.h"
 #include "graph/head.h"
 #include "train/classes.h"
+#include "train/front.h"
+#include "train/hold.h"
 #include "train/sparsify.h"
 
 pq_status pq_net_link_of(const pq_graph *graph, const pq_net *net, bool squared,
@@ -267,6 +269,7 @@ pq_status pq_trainer_create(pq_trainer *t, const pq_train_data *data, pq_err *er
     PQ_TRY(pq_optimizer_create(t->params, t->net, &t->optimizer, err));
     PQ_TRY(make_buffers(t, batch, err));
     PQ_TRY(pq_classes_floors(t, err));
+    PQ_TRY(pq_hold_create(t, err));
 cleanup:
     pq_free(names);
     return st;
@@ -286,6 +289,8 @@ void pq_trainer_free(pq_trainer *t)
     pq_free(t->next_order);
     pq_free(t->class_weight);
     pq_free(t->floors);
+    pq_hold_free(&t->hold);
+    pq_front_free(&t->front);
     pq_free(t->y);
     pq_free(t->w);
     pq_free(t->next_y);

@@ -37,6 +37,25 @@ typedef struct {
     float           *logits; /**< [batch, width], in the graph's class order */
 } pq_teacher;
 
+/** Networks that no other epoch beats: front.h. */
+typedef struct {
+    size_t  n, room;
+    float  *weights; /**< [n, n_flat] */
+    size_t *epochs;  /**< [n], counted from 1, ascending */
+} pq_front;
+
+/** Weights of classes at work for their floors (hold.h); arrays are [classes]. */
+typedef struct {
+    bool    on;
+    float  *base;        /**< weights without it */
+    double *u;           /**< logarithm of what they are multiplied by, >= 0 */
+    double *aim;         /**< recall in training that is aimed at */
+    double *margin;      /**< one standard deviation of a recall in validation */
+    double *events;      /**< weights of the training events */
+    double  total;       /**< of all of them */
+    double *hits, *seen; /**< in the second half of the epoch */
+} pq_hold;
+
 typedef struct {
     pq_graph               *graph;
     const pq_train_params  *params;
@@ -58,6 +77,7 @@ typedef struct {
     size_t           swaps;        /**< of it, in each batch */
     float           *class_weight; /**< [classes] */
     double          *floors;       /**< [classes] under the recalls, or NULL */
+    pq_hold          hold;
 
     pq_teacher teacher;
 
@@ -78,10 +98,11 @@ typedef struct {
     double           scale; /**< 1 / weight, 0 where that is 0 */
     uint64_t         key;   /**< of random draws in this batch */
     pq_chunk_result *results;
-    double          *hits, *seen; /**< [chunks, classes] weights of validation events */
+    double          *hits, *seen; /**< [chunks, classes] weights of events */
     float           *aside;       /**< [n_flat] */
 
     float          *best; /**< [n_flat] weights of the best epoch */
+    pq_front        front;
     pq_train_epoch *history;
     double         *recalls; /**< [epochs, classes] */
     size_t          n_history, best_epoch;

@@ -35,6 +35,7 @@ static const order orders[] = {
     {"distill", "distill:epochs=1"},
     {"trigger", "trigger:target_latency=1,target_sparsity=0.3,epochs=1,"
                 "rounded_epochs=1"},
+    {"front", "front:max_ebops=1e18"},
 };
 
 enum { ORDERS = sizeof orders / sizeof *orders };
@@ -187,10 +188,12 @@ static void check_all(const char *first, const char *second)
     if (strstr(first, "quantize") != NULL || two != NULL) {
         add_grids(two != NULL ? two : one);
     }
+    pq_graph *const last = two != NULL ? two : one;
+    OK(pq_graph_clone(last, &last->front, err)); /* for stage front; others drop it */
     const pq_training t = {
         .dataset = d, .validation = SIZE_MAX, .threads = 1, .teacher = g};
     for (size_t i = 0; i < ORDERS; i++) {
-        check(&orders[i], two != NULL ? two : one, &t);
+        check(&orders[i], last, &t);
     }
     pq_graph_free(&g);
     pq_graph_free(&one);

@@ -25,6 +25,7 @@ static const struct {
                 {"mdmm", "epochs=1,fine_tuning_epochs=1"},
                 {"finetune", "epochs=1"},
                 {"distill", "epochs=1"},
+                {"front", "max_ebops=1e18"},
                 {"prune", "target_sparsity=0.5"},
                 {"trigger", "target_latency=1,epochs=1,rounded_epochs=1,"
                             "target_sparsity=0.3"},
@@ -134,6 +135,7 @@ static void make_world(world *w)
     cr_assert_eq(pq_calibrate(w->graph, w->dataset, 0, PQ_NEEDS_RANGES | PQ_NEEDS_GRAMS,
                               64, 1, &w->calib, &err),
                  PQ_OK, "%s", err.message);
+    cr_assert_eq(pq_graph_clone(w->graph, &w->graph->front, &err), PQ_OK);
     w->how.dataset = w->dataset;
     cr_assert_eq(pq_bench_of(&w->how, &w->bench, &err), PQ_OK, "%s", err.message);
     w->bench.call = call;

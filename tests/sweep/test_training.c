@@ -14,7 +14,7 @@
 
 enum {
     EPOCHS = 150,
-    BEFORE = 15 + 64 + 5 * 8 /* bytes of a checkpoint before history */
+    BEFORE = 15 + 64 + 6 * 8 /* bytes of a checkpoint before history */
 };
 
 #define TUNED                                                                            \
@@ -61,7 +61,7 @@ static bool first_epoch(const char *dir, size_t least, pq_train_epoch *out)
 
     if (there) {
         uint64_t epochs;
-        memcpy(&epochs, bytes + BEFORE - 4 * 8, sizeof epochs);
+        memcpy(&epochs, bytes + BEFORE - 5 * 8, sizeof epochs);
         there = epochs >= least;
         memcpy(out, bytes + BEFORE, sizeof *out);
     }

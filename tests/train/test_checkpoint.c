@@ -209,7 +209,7 @@ static void tamper(const char *path, const char *whole, size_t n, size_t at,
 
 Test(checkpoint, what_a_valid_sum_covers_is_checked_all_the_same)
 {
-    const size_t head = sizeof "pquant-train-3\n" - 1 + 64, history = head + 40;
+    const size_t head = sizeof "pquant-train-3\n" - 1 + 64, history = head + 48;
     run          r = {0};
     pq_err       e = {0};
     char         path[256], *bytes;
@@ -235,6 +235,7 @@ Test(checkpoint, what_a_valid_sum_covers_is_checked_all_the_same)
         {history + offsetof(pq_train_epoch, best), 1, &bad_bool, "row 1 of the"},
         {weights, 4, &nan, "holds a weight of nan"},
         {head, 8, &far, "has other sizes than this run"},
+        {head + 40, 8, &far, "has other sizes than this run"}, /* no front is due */
     };
 
     OK(pq_file_read(path, 1 << 24, &bytes, &n, err));

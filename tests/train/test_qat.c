@@ -146,6 +146,7 @@ Test(qat, goes_on_after_a_kill_bit_for_bit)
         start_grids(&all, "whole.h5", 800, rules[k], 4);
         start_grids(&cut, "whole.h5", 800, rules[k], 4);
         all.params.ema = cut.params.ema = 0.9;
+        all.params.hgq_front = cut.params.hgq_front = rules[k] == PQ_QAT_HGQ;
         OK(train(&all, err));
         cut.checkpoint = path;
         train_killed(&cut, 2);
@@ -253,6 +254,127 @@ Test(qat, hgq_ends_at_a_target_of_effective_bit_operations)
         cr_expect_eq(ebops, r.summary.history[r.summary.best - 1].ebops);
         finish_run(&r);
     }
+}
+
+/* What epoch a network of the front was, by its provenance. */
+static double noted(const pq_graph *g, const char *name)
+{
+    return json_number_value(json_object_get(json_array_get(g->provenance, 0), name));
+}
+
+Test(qat, hgq_leaves_the_network_of_every_epoch_that_no_other_beats)
+{
+    run       r = {0};
+    size_t    n = 0, due = 0;
+    pq_graph *back = NULL;
+    char      a[65], b[65];
+
+    start_grids(&r, "front.h5", 2000, PQ_QAT_HGQ, 8);
+    r.params.hgq_beta         = 1e-6;
+    r.params.hgq_gamma        = 0.0;
+    r.params.hgq_target_ebops = 3000.0;
+    r.params.hgq_warmup       = 2;
+    r.params.qat_lr           = 5.0;
+    r.params.epochs           = 30;
+    r.params.hgq_front        = true;
+    OK(train(&r, err));
+    const pq_train_epoch *h = r.summary.history;
+    for (const pq_graph *g = r.graph->front; g != NULL; g = g->front, n++) {
+        const size_t epoch = (size_t)noted(g, "epoch");
+        cr_assert(epoch >= 1 && epoch <= 30);
+        cr_expect_eq(pq_graph_ebops(g), h[epoch - 1].ebops);
+        cr_expect_eq(noted(g, "validation_accuracy"), h[epoch - 1].accuracy);
+        cr_expect(g->front == NULL || pq_graph_ebops(g->front) <= pq_graph_ebops(g));
+        for (size_t i = 0; i < 30; i++) { /* nothing beats it */
+            cr_expect(!(h[i].ebops < h[epoch - 1].ebops &&
+                        h[i].accuracy >= h[epoch - 1].accuracy),
+                      "epoch %zu beats %zu", i + 1, epoch);
+        }
+    }
+    for (size_t i = 0; i < 30; i++) {
+        bool beaten = false;
+        for (size_t k = 0; k < 30; k++) {
+            beaten =
+                beaten || (h[k].ebops <= h[i].ebops && h[k].accuracy >= h[i].accuracy &&
+                           (h[k].ebops < h[i].ebops || h[k].accuracy > h[i].accuracy));
+        }
+        due += beaten ? 0 : 1;
+    }
+    cr_expect_eq(n, due);
+    cr_expect_gt(n, 3);
+    OK(pq_model_save(r.graph, temporary("front_model.h5"), err)); /* reads it back, too */
+    OK(pq_model_load(temporary("front_model.h5"), NULL, &back, err));
+    weights_hash(r.graph, a);
+    weights_hash(back, b);
+    cr_expect_str_eq(a, b);
+    cr_expect_eq(noted(back->front, "epoch"), noted(r.graph->front, "epoch"));
+    (void)unlink(temporary("front_model.h5"));
+    pq_graph_free(&back);
+    finish_run(&r);
+}
+
+static pq_graph *picked(const char *text, const pq_graph *g)
+{
+    const pq_apply_options none    = {0};
+    pq_stage               stage   = {0};
+    pq_layer_change       *changes = NULL;
+    pq_graph              *out     = NULL;
+    size_t                 n       = 0;
+
+    OK(pq_stage_parse(text, &stage, err));
+    OK(pq_stage_apply(&stage, g, &none, &out, &changes, &n, err));
+    pq_stage_free(&stage);
+    pq_free(changes);
+    return out;
+}
+
+Test(qat, a_stage_picks_the_most_accurate_network_within_a_limit)
+{
+    run              r       = {0};
+    pq_stage         stage   = {0};
+    pq_layer_change *changes = NULL;
+    pq_graph        *out     = NULL;
+    size_t           n       = 0;
+    pq_err           e       = {0};
+    char             text[64];
+
+    start_grids(&r, "pick.h5", 2000, PQ_QAT_HGQ, 8);
+    r.params.hgq_beta  = 1e-6;
+    r.params.qat_lr    = 5.0;
+    r.params.epochs    = 12;
+    r.params.hgq_front = true;
+    OK(train(&r, err));
+    const pq_graph *last = r.graph->front;
+    for (const pq_graph *g = r.graph->front; g != NULL; last = g, g = g->front) {
+        (void)snprintf(text, sizeof text, "front:max_ebops=%.0f", pq_graph_ebops(g));
+        out = picked(text, r.graph);
+        cr_expect_eq(pq_graph_ebops(out), pq_graph_ebops(g));
+        cr_expect_null(out->front);
+        cr_expect_eq(memcmp(pq_f32(pq_layer_weight(out->nodes[1].layer, "kernel")->value),
+                            pq_f32(pq_layer_weight(g->nodes[1].layer, "kernel")->value),
+                            16 * 32 * sizeof(float)),
+                     0);
+        pq_graph_free(&out);
+    }
+    out = picked("quantize:bits=8,activations=false", r.graph); /* others drop it */
+    cr_expect_null(out->front);
+    (void)snprintf(text, sizeof text, "front:max_ebops=1");
+    OK(pq_stage_parse(text, &stage, err));
+    cr_expect_eq(
+        pq_stage_apply(&stage, r.graph, &(pq_apply_options){0}, &out, &changes, &n, &e),
+        PQ_ERR_RANGE);
+    (void)snprintf(text, sizeof text, "the smallest network of the front has %.0f",
+                   pq_graph_ebops(last));
+    cr_expect(strstr(e.message, text) != NULL, "%s", e.message);
+    e = (pq_err){0};
+    cr_expect_eq(pq_stage_apply(&stage, out, &(pq_apply_options){0}, &(pq_graph *){NULL},
+                                &changes, &n, &e),
+                 PQ_ERR_CONFIG);
+    cr_expect(strstr(e.message, "there is no front to pick from") != NULL, "%s",
+              e.message);
+    pq_stage_free(&stage);
+    pq_graph_free(&out);
+    finish_run(&r);
 }
 
 Test(qat, frozen_layers_keep_their_grids)
