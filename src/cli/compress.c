@@ -9,10 +9,12 @@
 #include "core/memory.h"
 #include "formats/model.h"
 #include "lab/compress.h"
+#include "sweep/recipe.h"
 
 static const pq_option options[] = {
     {"output", 'o', "OUT.h5", false, NULL, "where the compressed model goes"},
-    {"method", 0, "NAME[:key=value,…]", true, NULL, "a stage: method and its parameters"},
+    {"method", 0, "NAME[:key=value,…]", true, NULL,
+     "a stage: method and its parameters, or a recipe and its keys"},
     {"calib", 0, "FILE[:SPLIT]", false, NULL,
      "calibration events, for methods that need them"},
     {"calib-events", 0, "N", false, "1000", "how many of them"},
@@ -134,17 +136,19 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
                *calib            = pq_args_value(args, "calib"),
                *train            = pq_args_value(args, "train");
     pq_training        training  = {0};
-    const char *const *methods;
-    const bool         quiet = pq_args_flag(args, "quiet");
-    size_t             n, seed;
+    const char *const *given;
+    char             **methods = NULL;
+    const bool         quiet   = pq_args_flag(args, "quiet");
+    size_t             n, seed, stages = 0;
     pq_graph          *graph = NULL, *small = NULL;
     pq_status          st;
 
     (void)exit_code;
-    methods = pq_args_values(args, "method", &n);
+    given = pq_args_values(args, "method", &n);
     PQ_CHECK(out != NULL, PQ_ERR_CONFIG, "compress: -o OUT.h5 is missing");
     PQ_TRY(pq_model_check_path(out, err));
     PQ_CHECK(n > 0, PQ_ERR_CONFIG, "compress: no --method given; see 'pquant methods'");
+    PQ_TRY(pq_recipes_methods(given, n, &methods, &stages, err));
     PQ_TRY(pq_args_size(args, "calib-events", 1, 1 << 24, &how.calib_events, err));
     PQ_TRY(pq_args_size(args, "seed", 0, SIZE_MAX / 2, &seed, err));
     how.seed = seed;
@@ -158,13 +162,17 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
         how.training = &training;
     }
     PQ_TRY(scale(args, &how, graph, err));
-    PQ_TRY(pq_compress_methods(methods, n, graph, &how, quiet ? NULL : print_changes,
-                               NULL, &small, err));
+    PQ_TRY(pq_compress_methods((const char *const *)methods, stages, graph, &how,
+                               quiet ? NULL : print_changes, NULL, &small, err));
     PQ_TRY(pq_model_save(small, out, err));
     if (!quiet) {
         print_ratio(pq_graph_stored_bytes(graph), pq_graph_stored_bytes(small), out);
     }
 cleanup:
+    for (size_t i = 0; i < stages; i++) {
+        pq_free(methods[i]);
+    }
+    pq_free(methods);
     pq_dataset_close(&how.dataset);
     pq_dataset_close(&training.dataset);
     pq_graph_free(&graph);

@@ -155,3 +155,119 @@ pq_status pq_recipes_expand(pq_problems *p, pq_yaml *pipelines, bool *used, pq_e
 cleanup:
     return st;
 }
+
+/* "rank=4,bits=6" as keys of a map; globs with commas have `|` there, as methods do. */
+static pq_status read_items(const pq_recipe *recipe, const char *text, pq_yaml *map,
+                            pq_err *err)
+{
+    char    **items = NULL;
+    size_t    n     = 0;
+    pq_yaml  *value = NULL;
+    pq_status st;
+
+    PQ_TRY(pq_text_split(text, ',', &items, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        char *equals = strchr(items[i], '=');
+        PQ_CHECK(equals != NULL, PQ_ERR_CONFIG, "%s: '%s' is not key=value", recipe->name,
+                 items[i]);
+        *equals = '\0';
+        PQ_CHECK(pq_params_find(recipe->params, items[i]) != NULL, PQ_ERR_CONFIG,
+                 "%s: unknown key '%s' (`pquant help %s` lists them)", recipe->name,
+                 items[i], recipe->name);
+        PQ_TRY(pq_yaml_parse("x", 1, recipe->name, &value, err));
+        PQ_TRY(pq_yaml_set_text(value, equals + 1, err));
+        st    = pq_yaml_set(map, items[i], value, err);
+        value = NULL;
+        PQ_TRY(st);
+    }
+cleanup:
+    pq_yaml_free(&value);
+    pq_free(items);
+    return st;
+}
+
+/* A stage of a recipe as `--method` takes it. */
+static char *method_text(const pq_yaml *stage)
+{
+    const pq_yaml *params = stage->items[0];
+    pq_text        text   = {0};
+    char          *out    = NULL;
+
+    pq_text_add(&text, "%s", params->key);
+    for (size_t i = 0; i < params->n; i++) {
+        pq_text_add(&text, "%s%s=%s", i == 0 ? ":" : ",", params->items[i]->key,
+                    params->items[i]->text);
+    }
+    if (pq_text_take(&text, &out, NULL) != PQ_OK) {
+        out = NULL;
+    }
+    pq_text_free(&text);
+    return out;
+}
+
+static pq_status add_method(const char *text, char ***list, size_t *n, pq_err *err)
+{
+    char    **grown = pq_recalloc(*list, *n, *n + 1, sizeof *grown);
+    pq_status st;
+
+    PQ_CHECK(grown != NULL, PQ_ERR_NOMEM, "cannot allocate a method");
+    *list = grown;
+    PQ_STRDUP(grown[*n], text);
+    ++*n;
+cleanup:
+    return st;
+}
+
+/* The texts of one method, or of the stages of one recipe. */
+static pq_status add_methods(const char *text, char ***list, size_t *n, pq_err *err)
+{
+    const char      *colon  = strchr(text, ':');
+    char            *name   = pq_format("%.*s", (int)strcspn(text, ":"), text);
+    const pq_recipe *recipe = name != NULL ? pq_recipe_find(name) : NULL;
+    pq_yaml         *given = NULL, *stages = NULL;
+    pq_status        st;
+
+    PQ_CHECK(name != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    if (recipe == NULL) {
+        PQ_TRY(add_method(text, list, n, err));
+        goto cleanup;
+    }
+    PQ_TRY(pq_yaml_parse("{}", 2, name, &given, err));
+    if (colon != NULL) {
+        PQ_TRY(read_items(recipe, colon + 1, given, err));
+    }
+    PQ_TRY(spell_out(recipe, given, given, &stages, err));
+    for (size_t i = 0; i < stages->n; i++) {
+        char *one = method_text(stages->items[i]);
+        PQ_CHECK(one != NULL, PQ_ERR_NOMEM, "cannot allocate a method");
+        st = add_method(one, list, n, err);
+        pq_free(one);
+        PQ_TRY(st);
+    }
+cleanup:
+    pq_free(name);
+    pq_yaml_free(&given);
+    pq_yaml_free(&stages);
+    return st;
+}
+
+pq_status pq_recipes_methods(const char *const *methods, size_t n, char ***out,
+                             size_t *count, pq_err *err)
+{
+    char    **list = NULL;
+    size_t    all  = 0;
+    pq_status st   = PQ_OK;
+
+    for (size_t i = 0; i < n; i++) {
+        PQ_TRY(add_methods(methods[i], &list, &all, err));
+    }
+    *out   = list;
+    *count = all;
+    list   = NULL;
+cleanup:
+    for (size_t i = 0; list != NULL && i < all; i++) {
+        pq_free(list[i]);
+    }
+    pq_free(list);
+    return st;
+}

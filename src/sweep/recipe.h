@@ -38,6 +38,16 @@ const pq_recipe *pq_recipe_find(const char *name);
  */
 pq_status pq_recipes_expand(pq_problems *p, pq_yaml *pipelines, bool *used, pq_err *err);
 
+/**
+ * The same of texts as `--method` takes them: "jet_tagger:rank=4,bits=6" becomes one text
+ * for each of its stages, others stay.
+ * @param[out] out    [*count] caller frees each and the array with pq_free
+ * @param[out] count  texts
+ * @retval PQ_ERR_CONFIG  A recipe has no such key, or an item is not key=value.
+ */
+pq_status pq_recipes_methods(const char *const *methods, size_t n, char ***out,
+                             size_t *count, pq_err *err);
+
 /** How many recipes there are. */
 enum {
 #define X(word) PQ_RECIPE_##word,

@@ -28,7 +28,7 @@ const pq_recipe pq_recipe_jet_tagger = {
                "metric btag where classes are flavours",
     .params  = params,
     .stages  = "- svd: {layers: $layers, rank: $rank, clip_rank: true}\n"
-               "- quantize: {bits: $bits}\n"
+               "- quantize: {layers: $layers, bits: $bits}\n"
                "- finetune: {epochs: $epochs, batch: $batch, lr: $lr, schedule: cosine, "
                "preserve_rare_classes: $preserve_rare_classes}\n",
     .metric  = "btag",

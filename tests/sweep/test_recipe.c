@@ -171,3 +171,33 @@ Test(recipe, what_is_wrong_is_told_once_at_its_place)
         pq_free(text);
     }
 }
+
+Test(recipe, methods_of_a_command_line_are_spelled_out_too)
+{
+    static const char *const given[] = {
+        "prune:target_sparsity=0.5", "jet_tagger:rank=4,epochs=0,layers=fc*", "quantize"};
+    static const char *const due[] = {
+        "prune:target_sparsity=0.5", "svd:layers=fc*,rank=4,clip_rank=true",
+        "quantize:layers=fc*,bits=8",
+        "finetune:epochs=0,batch=128,lr=0.001,schedule=cosine,preserve_rare_classes=true",
+        "quantize"};
+    static const char *const wrong[] = {
+        "jet_tagger:rnk=4",
+        "jet_tagger: unknown key 'rnk' (`pquant help jet_tagger` lists them)",
+        "jet_tagger:rank", "jet_tagger: 'rank' is not key=value"};
+    char **out = NULL;
+    size_t n   = 0;
+
+    OK(pq_recipes_methods(given, 3, &out, &n, ERR));
+    cr_assert_eq(n, 5);
+    for (size_t i = 0; i < n; i++) {
+        cr_expect_str_eq(out[i], due[i]);
+        pq_free(out[i]);
+    }
+    pq_free(out);
+    for (size_t i = 0; i < 4; i += 2) {
+        pq_err err = {0};
+        cr_expect_eq(pq_recipes_methods(&wrong[i], 1, &out, &n, &err), PQ_ERR_CONFIG);
+        cr_expect_str_eq(err.message, wrong[i + 1]);
+    }
+}
