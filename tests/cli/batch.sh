@@ -169,6 +169,15 @@ if start_slurm >why; then
   done
   [ -e slurm/table.csv ] || fault "no table: $(squeue; tail -2 slurm/batch/*.log)"
   same slurm
+  # The job of docs/nightly.md: on a node of its own, and with the exit code of nightly.sh.
+  sed -n '/^Slurm, an exclusive node/,/^```$/p' "$root/docs/nightly.md" | sed '1,2d;$d' >night.slurm
+  for code in 0 1; do
+    printf 'sleep 0.5; squeue -h -o %%h > shared; echo "$SLURM_JOB_NAME" > name; exit %s\n' $code >nightly.sh
+    sbatch --wait night.slurm >log 2>&1
+    got=$?
+    [ $got = $code ] && [ "$(cat name)" = nightly ] || fault "the nightly job ended with $got, not $code: $(cat log name slurm-*.out)"
+    grep -q '^NO\|EXCLUSIVE' shared || fault "the nightly job shares its node: $(cat shared)"
+  done
 else
   echo "skipped: Slurm ($(cat why))"
 fi

@@ -192,4 +192,27 @@ mkdir -p "$work/job/results" "$work/bin" && cp -r results/baselines "$work/job/r
 ln -s "$root/configs" "$root/datasets" "$work/job" && ln -s "$pquant" "$work/bin/pquant"
 (cd "$work/job" && PATH=$work/bin:$PATH bash "$work/nightly.sh") >"$work/log" 2>&1 || fault "nightly.sh: $(tail -5 "$work/log")"
 [ -s "$work/job/gate.xml" ] || fault "nightly.sh leaves no gate.xml"
+
+# The line of the crontab, in a checkout that git can pull, and the commands of GitLab CI and GitHub Actions: as they
+# stand in the docs, with this program in place of the one that pquant.sh would build.
+docs=$root/docs/nightly.md
+cron=$(grep -A2 '^crontab:$' "$docs" | tail -1)
+[[ $cron =~ ^([0-9*/,-]+\ ){5}cd ]] || fault "no line of a crontab: $cron"
+mkdir -p "$work/home" && git init -q "$work/origin" && git -C "$work/origin" -c user.name=t -c user.email=t@t commit -q --allow-empty -m start
+git clone -q "$work/origin" "$work/home/pquant" 2>"$work/log" || fault "$(cat "$work/log")"
+cp -r "$work/job/results" "$work/job/configs" "$work/job/datasets" "$work/nightly.sh" "$work/home/pquant" 2>/dev/null
+mkdir -p "$work/home/pquant/build/src/cli" && ln -s "$pquant" "$work/home/pquant/build/src/cli/pquant"
+printf '#!/bin/sh\n[ "$1" = build ] && touch built\n' >"$work/home/pquant/pquant.sh" && chmod +x "$work/home/pquant/pquant.sh"
+rm -f "$work/home/pquant/gate.xml"
+HOME=$work/home sh -c "$(cut -d' ' -f6- <<<"$cron")" >"$work/log" 2>&1 || fault "crontab: $(tail -5 "$work/log" "$work/home/pquant/nightly.log")"
+grep -q ' 0 fail' "$work/home/pquant/nightly.log" && [ -s "$work/home/pquant/gate.xml" ] && [ -e "$work/home/pquant/built" ] ||
+  fault "crontab: $(tail -5 "$work/home/pquant/nightly.log")"
+printf '#!/bin/sh\nexec "%s" "$@"\n' "$pquant" >"$work/job/pquant.sh" && chmod +x "$work/job/pquant.sh"
+for engine in "GitLab CI" "GitHub Actions"; do
+  sed -n "/^$engine/,/^\`\`\`\$/p" "$docs" | sed -n 's/^ *- \(run: \)\?\(\.\/pquant\.sh .*\)/\2/p' >"$work/commands"
+  [ "$(wc -l <"$work/commands")" = 2 ] || fault "$engine: not two commands: $(cat "$work/commands")"
+  rm -rf "$work/job/gate.xml" "$work/job/results/nightly"
+  (cd "$work/job" && bash -e "$work/commands") >"$work/log" 2>&1 || fault "$engine: $(tail -5 "$work/log")"
+  [ -s "$work/job/gate.xml" ] && [ -s "$work/job/results/nightly/report.html" ] || fault "$engine leaves nothing: $(tail -3 "$work/log")"
+done
 done_testing
