@@ -1,11 +1,14 @@
 /* Runs one stage on a copy of a graph: which layers, what it cost, where it came from. */
+#include <math.h>
 #include <string.h>
 
+#include "compress/lora.h"
 #include "compress/method.h"
 #include "compress/undone.h"
 #include "core/hash.h"
 #include "core/memory.h"
 #include "graph/head.h"
+#include "layers/kinds.h"
 
 bool pq_stage_selects(const pq_stage *stage, const pq_graph *graph, const pq_node *node)
 {
@@ -180,6 +183,53 @@ cleanup:
     return st;
 }
 
+static bool has_kernel(const pq_node *node)
+{
+    for (size_t w = 0; w < node->layer->n_weights; w++) {
+        if (node->layer->kind->role(node->layer->weights[w].name) == PQ_WEIGHT_KERNEL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_told(const pq_compress_task *task, const char *layer)
+{
+    for (size_t i = 0; i < task->n_changes; i++) {
+        if (strcmp(task->changes[i].layer, layer) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Layers with kernels that were asked for and that the method has nothing for. */
+static pq_status note_left(const pq_stage *stage, const pq_graph *before,
+                           pq_compress_task *task)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < before->n_nodes && st == PQ_OK; i++) {
+        const pq_node *node = &before->nodes[i];
+        if (has_kernel(node) && !pq_is_adapter(node->name) &&
+            pq_stage_selects(stage, before, node) &&
+            !stage->method->accepts(before, node) && !is_told(task, node->name)) {
+            const size_t groups =
+                strcmp(node->layer->kind->name, "conv2d") == 0
+                    ? (size_t)((const pq_conv2d_params *)node->layer->params)->groups
+                    : 1;
+            st = groups > 1
+                     ? pq_task_change(task, node->name, (double)NAN,
+                                      "left: %s is not for conv2d in %zu groups",
+                                      stage->method->name, groups)
+                     : pq_task_change(task, node->name, (double)NAN,
+                                      "left: %s is not for %s", stage->method->name,
+                                      node->layer->kind->name);
+        }
+    }
+    return st;
+}
+
 pq_status pq_stage_apply(const pq_stage *stage, const pq_graph *graph,
                          const pq_apply_options *options, pq_graph **out,
                          pq_layer_change **changes, size_t *n_changes, pq_err *err)
@@ -211,6 +261,7 @@ pq_status pq_stage_apply(const pq_stage *stage, const pq_graph *graph,
     PQ_TRY(stage->method->apply(&task, err));
     PQ_TRY(pq_graph_check(task.graph, err));
     PQ_TRY(pq_note_undone(before, stage->method->keeps, &task, err));
+    PQ_TRY(note_left(stage, before, &task));
     for (size_t i = 0; i < task.n_changes; i++) {
         measure(before, task.graph, task.changes, i);
     }

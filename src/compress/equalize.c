@@ -287,6 +287,23 @@ cleanup:
     return st;
 }
 
+/* Layers that begin no pair. */
+static pq_status note_left(pq_compress_task *task)
+{
+    const int pairs = ((const equalize_params *)task->params)->pairs;
+    pq_status st    = PQ_OK;
+
+    for (size_t k = 0; k < task->n_nodes && st == PQ_OK; k++) {
+        const size_t node = pq_graph_find(task->graph, task->nodes[k]);
+        if (partner(task->graph, node, pairs) == SIZE_MAX) {
+            st = pq_task_change(
+                task, task->nodes[k], (double)NAN,
+                "its outputs keep their scale: no kernel alone reads them");
+        }
+    }
+    return st;
+}
+
 static pq_status apply(pq_compress_task *task, pq_err *err)
 {
     double  **floors = NULL;
@@ -298,6 +315,7 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
     if (((const equalize_params *)task->params)->absorb_bias) {
         PQ_TRY(absorb_all(task, floors, err));
     }
+    PQ_TRY(note_left(task));
 cleanup:
     for (size_t k = 0; floors != NULL && k < task->n_nodes; k++) {
         pq_free(floors[k]);

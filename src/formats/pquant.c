@@ -14,6 +14,7 @@
 #include "formats/pquant_quant.h"
 #include "graph/graph_json.h"
 #include "io/hdf5.h"
+#include "tensor/store.h"
 
 enum { VERSION = 1, MOST_WITHOUT_BITS = 1 << 22 };
 
@@ -34,7 +35,7 @@ static char *weight_path(const char *root, const char *layer, const char *weight
 /* Saving */
 
 static pq_status save_packed(pq_h5 *file, const char *path, const pq_weight *w,
-                             bool sparse, pq_err *err)
+                             pq_store_form form, pq_err *err)
 {
     const pq_quant *q      = w->quant;
     uint8_t        *packed = NULL;
@@ -43,7 +44,7 @@ static pq_status save_packed(pq_h5 *file, const char *path, const pq_weight *w,
     int64_t         shape[PQ_MAX_DIMS];
     pq_status       st;
 
-    PQ_TRY(pq_quant_pack(q, w->value, sparse, &packed, &bytes, err));
+    PQ_TRY(pq_store_pack(q, w->value, form, &packed, &bytes, err));
     view.shape = PQ_SHAPE(bytes);
     view.count = bytes;
     view.data  = packed;
@@ -56,8 +57,8 @@ static pq_status save_packed(pq_h5 *file, const char *path, const pq_weight *w,
     }
     PQ_TRY(pq_h5_set_numbers(file, path, "shape", PQ_DTYPE_I64, shape,
                              w->value->shape.ndim, err));
-    if (sparse) {
-        PQ_TRY(pq_h5_set_flag(file, path, "sparse", 1, err));
+    if (form != PQ_STORE_DENSE) {
+        PQ_TRY(pq_h5_set_flag(file, path, "sparse", (int)form, err));
     }
     if (q != NULL) {
         PQ_TRY(pq_h5_save_quantizer(file, path, q, err));
@@ -70,13 +71,15 @@ cleanup:
 static pq_status save_weight(pq_h5 *file, const char *root, const char *layer,
                              const pq_weight *w, pq_err *err)
 {
-    const bool sparse = pq_weight_is_sparse(w);
-    char      *path   = weight_path(root, layer, w->name);
-    pq_status  st;
+    size_t              bytes;
+    const pq_store_form form =
+        w->pruned != NULL ? pq_store_least(w->quant, w->value, &bytes) : PQ_STORE_DENSE;
+    char     *path = weight_path(root, layer, w->name);
+    pq_status st;
 
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    if (w->quant != NULL || sparse) {
-        PQ_TRY(save_packed(file, path, w, sparse, err));
+    if (w->quant != NULL || form != PQ_STORE_DENSE) {
+        PQ_TRY(save_packed(file, path, w, form, err));
     } else {
         PQ_TRY(pq_h5_write(file, path, w->value, 0, err));
     }
@@ -184,21 +187,22 @@ static pq_status load_packed(pq_h5 *file, const char *path, const pq_shape *shap
     pq_status  st;
 
     PQ_TRY(pq_h5_load_quantizer(file, path, shape, &q, err));
-    PQ_TRY(pq_h5_whole(file, path, "sparse", 0, 0, 1, &sparse, err));
+    PQ_TRY(pq_h5_whole(file, path, "sparse", 0, 0, PQ_STORE_FORMS - 1, &sparse, err));
     PQ_TRY(pq_h5_read(file, path, PQ_DTYPE_U8, MAX_WEIGHT_BYTES, &packed, err));
-    /* Even a bitmap takes a bit of each value; only fixed point may have no bits at all.
-     */
+    /* Even a bitmap takes a bit of each value, other forms one for eight; only fixed
+     * point may have no bits at all. */
     PQ_CHECK(
         pq_shape_count(shape, &count) &&
-            (count / 8 <= packed->count ||
+            (count / (sparse > PQ_STORE_BITMAP ? PQ_STORE_ITEMS_A_BYTE : 8) <=
+                 packed->count ||
              (q != NULL && q->scheme == PQ_QUANT_FIXED && count <= MOST_WITHOUT_BITS)),
         PQ_ERR_FORMAT, "%s: %s stores %zu bytes for a weight of shape %s",
         pq_h5_path(file), path, packed->count, pq_shape_text(shape, text, sizeof text));
     PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, *shape, &t, err));
     st = q != NULL ? pq_quant_check(q, shape, err) : PQ_OK;
-    st = st == PQ_OK
-             ? pq_quant_unpack(q, packed->data, packed->count, sparse == 1, t, err)
-             : st;
+    st = st == PQ_OK ? pq_store_unpack(q, packed->data, packed->count,
+                                       (pq_store_form)sparse, t, err)
+                     : st;
     if (st != PQ_OK) {
         pq_err_context(err, "%s: %s", pq_h5_path(file), path);
         goto cleanup;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "tensor/store.h"
 
 #define X(kind) extern const pq_layer_kind pq_layer_kind_##kind;
 #include "layers/kinds.def"
@@ -259,14 +260,12 @@ size_t pq_weight_zeros(const pq_weight *w, size_t *rounded)
     return zeros;
 }
 
-bool pq_weight_is_sparse(const pq_weight *w)
-{
-    return w->pruned != NULL && pq_quant_packed_bytes(w->quant, w->value, true) <
-                                    pq_quant_packed_bytes(w->quant, w->value, false);
-}
-
 size_t pq_weight_stored_bytes(const pq_weight *w)
 {
-    return pq_quant_packed_bytes(w->quant, w->value, pq_weight_is_sparse(w)) +
-           (w->quant != NULL ? pq_quant_side_bytes(w->quant) : 0);
+    size_t bytes = pq_quant_packed_bytes(w->quant, w->value, false);
+
+    if (w->pruned != NULL) {
+        (void)pq_store_least(w->quant, w->value, &bytes);
+    }
+    return bytes + (w->quant != NULL ? pq_quant_side_bytes(w->quant) : 0);
 }

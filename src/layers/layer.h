@@ -231,11 +231,8 @@ void pq_weight_unprune(pq_weight *w);
 /** Number of zeros, and how many of them are not pruned. */
 size_t pq_weight_zeros(const pq_weight *w, size_t *rounded);
 
-/** Bytes a weight takes when stored: bit-packed, with scales, and as bitmap plus kept
- * items when pruned and that is smaller. */
+/** Bytes a weight takes when stored: bit-packed, with scales; a pruned one in the form of
+ * least bytes (tensor/store.h). */
 size_t pq_weight_stored_bytes(const pq_weight *w);
-
-/** Whether the bitmap form is the smaller one (only for pruned weights). */
-bool pq_weight_is_sparse(const pq_weight *w);
 
 #endif

@@ -4,7 +4,7 @@
 #include "tensor/quant_inside.h"
 
 /* Bits of item i; those of a fixed-point code are its own. */
-static unsigned item_bits(const pq_quant *q, size_t i)
+unsigned pq_pack_item_bits(const pq_quant *q, size_t i)
 {
     if (q == NULL) {
         return 32;
@@ -31,10 +31,12 @@ static size_t packed_bytes(const pq_quant *q, const pq_tensor *t, bool sparse,
     size_t     bits      = 0;
 
     if (one_width && !sparse) {
-        bits = t->count * item_bits(q, 0);
+        bits = t->count * pq_pack_item_bits(q, 0);
     }
     for (size_t i = 0; (!one_width || sparse) && i < t->count; i++) {
-        bits += !sparse || is_kept(t, bitmap, i) ? item_bits(q, scale_index(q, t, i)) : 0;
+        bits += !sparse || is_kept(t, bitmap, i)
+                    ? pq_pack_item_bits(q, scale_index(q, t, i))
+                    : 0;
     }
     return (bits + 7) / 8 + (sparse ? (t->count + 7) / 8 : 0);
 }
@@ -45,7 +47,7 @@ size_t pq_quant_packed_bytes(const pq_quant *q, const pq_tensor *t, bool sparse)
 }
 
 /* Little-endian bit order, `bits` <= 32; the bytes were zero. */
-static void write_bits(uint8_t *bytes, size_t at, unsigned bits, uint32_t word)
+void pq_pack_write(uint8_t *bytes, size_t at, unsigned bits, uint32_t word)
 {
     for (unsigned done = 0; done < bits;) {
         const unsigned shift = (unsigned)((at + done) % 8);
@@ -56,7 +58,7 @@ static void write_bits(uint8_t *bytes, size_t at, unsigned bits, uint32_t word)
     }
 }
 
-static uint32_t read_bits(const uint8_t *bytes, size_t at, unsigned bits)
+uint32_t pq_pack_read(const uint8_t *bytes, size_t at, unsigned bits)
 {
     uint32_t word = 0;
 
@@ -113,31 +115,70 @@ static float decode(const pq_quant *q, size_t i, uint32_t word)
     return (float)((int32_t)word + pq_quant_least(q, i) - q->zero_point[i]) * q->scale[i];
 }
 
+void pq_pack_codes(const pq_quant *q, const pq_tensor *t, const uint8_t *stored,
+                   size_t at, uint8_t *packed)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        if (stored == NULL || is_kept(t, stored, i)) {
+            const size_t   index = scale_index(q, t, i);
+            const unsigned bits  = pq_pack_item_bits(q, index);
+            pq_pack_write(packed, at, bits, encode(q, index, pq_f32(t)[i]));
+            at += bits;
+        }
+    }
+}
+
+pq_status pq_unpack_codes(const pq_quant *q, const uint8_t *packed, size_t at,
+                          const uint8_t *stored, pq_tensor *t, pq_err *err)
+{
+    float    *x  = pq_f32(t);
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; i < t->count; i++) {
+        const size_t   index = scale_index(q, t, i);
+        const unsigned bits  = pq_pack_item_bits(q, index);
+        uint32_t       word;
+        if (stored != NULL && !is_kept(t, stored, i)) {
+            x[i] = 0.0f;
+            continue;
+        }
+        word = pq_pack_read(packed, at, bits);
+        PQ_CHECK(q == NULL || !pq_quant_has_codes(q) ||
+                     word <=
+                         (uint32_t)(pq_quant_most(q, index) - pq_quant_least(q, index)),
+                 PQ_ERR_FORMAT, "code %u of item %zu is not in 0..%d", word, i,
+                 pq_quant_most(q, index) - pq_quant_least(q, index));
+        x[i] = decode(q, index, word);
+        at += bits;
+    }
+cleanup:
+    return st;
+}
+
+size_t pq_pack_code_bytes(const pq_quant *q, const pq_tensor *t, const uint8_t *stored)
+{
+    return packed_bytes(q, t, true, stored) - (t->count + 7) / 8;
+}
+
 pq_status pq_quant_pack(const pq_quant *q, const pq_tensor *t, bool sparse, uint8_t **out,
                         size_t *bytes, pq_err *err)
 {
-    const float *x  = pq_f32(t);
-    size_t       at = sparse ? (t->count + 7) / 8 * 8 : 0, total;
-    uint8_t     *packed;
-    pq_status    st;
+    size_t    total;
+    uint8_t  *packed;
+    pq_status st;
 
     if (q != NULL) {
         PQ_TRY(pq_quant_check(q, &t->shape, err));
     }
     total = packed_bytes(q, t, sparse, NULL);
     PQ_NEW(packed, total);
-    for (size_t i = 0; i < t->count; i++) {
-        if (sparse && x[i] == 0.0f) {
-            continue;
-        }
-        if (sparse) {
+    for (size_t i = 0; sparse && i < t->count; i++) {
+        if (pq_f32(t)[i] != 0.0f) {
             packed[i / 8] |= (uint8_t)(1u << i % 8);
         }
-        const size_t   index = scale_index(q, t, i);
-        const unsigned bits  = item_bits(q, index);
-        write_bits(packed, at, bits, encode(q, index, x[i]));
-        at += bits;
     }
+    pq_pack_codes(q, t, sparse ? packed : NULL, sparse ? (t->count + 7) / 8 * 8 : 0,
+                  packed);
     *out   = packed;
     *bytes = total;
 cleanup:
@@ -147,9 +188,8 @@ cleanup:
 pq_status pq_quant_unpack(const pq_quant *q, const uint8_t *packed, size_t bytes,
                           bool sparse, pq_tensor *t, pq_err *err)
 {
-    float       *x   = pq_f32(t);
     const size_t map = sparse ? (t->count + 7) / 8 : 0;
-    size_t       at  = map * 8, due;
+    size_t       due;
     pq_status    st;
 
     if (q != NULL) {
@@ -160,23 +200,7 @@ pq_status pq_quant_unpack(const pq_quant *q, const uint8_t *packed, size_t bytes
     due = packed_bytes(q, t, sparse, packed);
     PQ_CHECK(bytes == due, PQ_ERR_FORMAT, "packed weight has %zu bytes where %zu are due",
              bytes, due);
-    for (size_t i = 0; i < t->count; i++) {
-        const size_t   index = scale_index(q, t, i);
-        const unsigned bits  = item_bits(q, index);
-        uint32_t       word;
-        if (sparse && !is_kept(t, packed, i)) {
-            x[i] = 0.0f;
-            continue;
-        }
-        word = read_bits(packed, at, bits);
-        PQ_CHECK(q == NULL || !pq_quant_has_codes(q) ||
-                     word <=
-                         (uint32_t)(pq_quant_most(q, index) - pq_quant_least(q, index)),
-                 PQ_ERR_FORMAT, "code %u of item %zu is not in 0..%d", word, i,
-                 pq_quant_most(q, index) - pq_quant_least(q, index));
-        x[i] = decode(q, index, word);
-        at += bits;
-    }
+    PQ_TRY(pq_unpack_codes(q, packed, map * 8, sparse ? packed : NULL, t, err));
 cleanup:
     return st;
 }
@@ -243,7 +267,7 @@ pq_status pq_quant_pack_widths(const pq_quant *q, uint8_t **out, size_t *bytes,
         packed[2 * k]     = (uint8_t)s.least;
         packed[2 * k + 1] = (uint8_t)s.bits;
         for (size_t i = 0; i < q->n; i++, at += s.bits) {
-            write_bits(packed, at, s.bits, (uint32_t)(lists[k](q, i) - s.least));
+            pq_pack_write(packed, at, s.bits, (uint32_t)(lists[k](q, i) - s.least));
         }
     }
     *out   = packed;
@@ -267,8 +291,8 @@ pq_status pq_quant_unpack_widths(const uint8_t *packed, size_t bytes, pq_quant *
     for (size_t i = 0; i < q->n; i++, at += packed[1]) {
         const size_t second = HEAD * 8 + q->n * packed[1] + i * packed[3];
         PQ_TRY(pq_quant_set_fixed(
-            q, i, (int8_t)packed[0] + (int)read_bits(packed, at, packed[1]),
-            (int8_t)packed[2] + (int)read_bits(packed, second, packed[3]), err));
+            q, i, (int8_t)packed[0] + (int)pq_pack_read(packed, at, packed[1]),
+            (int8_t)packed[2] + (int)pq_pack_read(packed, second, packed[3]), err));
     }
     st = PQ_OK;
 cleanup:

@@ -64,8 +64,12 @@ plain=$("$pquant" model eval "$work/blocks.h5" --data $data:test --limit 4000 --
 expect 0 "160 of 160 weights are zero: nothing passes this layer" "$pquant" compress $model -o "$work/none.h5" --method prune:target_sparsity=0.999,scope=per_layer,layers=output
 
 refused() { expect "$1" "$2" "$pquant" compress $model -o "$work/no.h5" --method "$3"; }
-for method in prune structured_prune gradual pdp; do
-  refused 2 "target_sparsity = 1 is not in 0..0.999999" $method:target_sparsity=1
+for method in prune structured_prune gradual activation_pruning autosparse cs dst pdp mdmm; do
+  for value in 1 1.5 -0.1; do
+    refused 2 "$method: target_sparsity = $value is not in 0..0.999999" $method:target_sparsity=$value
+  done
+  refused 2 "$method: target_sparsity = 'nan' is not a number" $method:target_sparsity=nan
+  refused 2 "$method: unknown parameter 'sparsity'" $method:sparsity=0.5
 done
 refused 2 "did you mean" pdp:temprature=1
 refused 2 "exactly one of target_sparsity and channels must be given" structured_prune
@@ -84,5 +88,19 @@ refused 2 "N = 5 is not in 1..4: N of every M weights stay" prune:N=5,M=4
 refused 2 "N and M go together: N of every M weights stay" prune:N=2
 refused 2 "block has 1 numbers, not [inputs, outputs]" prune:block=[4]
 refused 2 "block and N, M exclude each other" prune:block=[4,16],N=2,M=4
+# A layer that cannot be cut, by name and by glob; a mask of another size than its weight.
+expect 0 "ranks 4 4" "$pquant" compress $model -o "$work/cores.h5" --method tensor_train:rank=4,keep_dense=false,layers=fc1
+expect 0 "left: structured_prune is not for tt_dense" "$pquant" compress "$work/cores.h5" -o "$work/cut.h5" --method structured_prune:target_sparsity=0.25
+expect 2 "selects nothing it can work on; it could work on: fc2, fc3, output" "$pquant" compress "$work/cores.h5" -o "$work/no.h5" --method structured_prune:target_sparsity=0.25,layers=fc1
+expect 0 "x smaller" "$pquant" compress $model -o "$work/mask.h5" --method prune:target_sparsity=0.5 --method quantize:bits=2,activations=no
+/usr/bin/python3 - "$work/mask.h5" <<'END'
+import h5py, sys
+with h5py.File(sys.argv[1], "r+") as f:
+    name = next(n for n in f["weights/fc2"] if n.endswith(".pruned"))
+    mask = f["weights/fc2"][name][()]
+    del f["weights/fc2"][name]
+    f["weights/fc2"][name] = mask[:-1]
+END
+expect 2 "kernel.pruned has $(/usr/bin/python3 -c "import h5py, sys; print(h5py.File(sys.argv[1])['weights/fc2/kernel.pruned'].size)" "$work/mask.h5") bytes where" "$pquant" model info "$work/mask.h5"
 [ ! -e "$work/no.h5" ] || fault "a refused stage left a file"
 done_testing

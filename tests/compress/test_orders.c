@@ -109,6 +109,22 @@ static pq_status call(void *context, const pq_graph *graph, bool logits, double 
     return PQ_OK;
 }
 
+/* Every layer with a kernel that was asked for has a row, of what was done or why not. */
+static void every_layer_is_told(const pq_graph *g, const pq_stage *stage,
+                                const pq_layer_change *changes, size_t n)
+{
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        bool told = pq_node_kernel(&g->nodes[i]) == NULL ||
+                    !pq_stage_selects(stage, g, &g->nodes[i]);
+        for (size_t k = 0; k < n && !told; k++) {
+            told = strcmp(changes[k].layer, g->nodes[i].name) == 0 &&
+                   changes[k].what[0] != '\0';
+        }
+        cr_expect(told, "%s says nothing of layer '%s'", stage->method->name,
+                  g->nodes[i].name);
+    }
+}
+
 static void check(const order *o, const pq_graph *g, const pq_training *t)
 {
     const pq_method       *method  = pq_method_find(o->method);
@@ -127,6 +143,9 @@ static void check(const order *o, const pq_graph *g, const pq_training *t)
     OK(pq_stage_parse(o->stage, &stage, err));
     const pq_status st =
         pq_stage_apply(&stage, g, &options, &out, &changes, &n, &refusal);
+    if (st == PQ_OK) {
+        every_layer_is_told(g, &stage, changes, n);
+    }
     pq_stage_free(&stage);
     if ((method->keeps & PQ_KEEPS_REFUSES) != 0 && before.grids > 0) {
         cr_expect_eq(st, PQ_ERR_CONFIG, "%s", o->stage);
@@ -228,6 +247,84 @@ Test(orders, after_quantize)
 Test(orders, after_prune_and_quantize)
 {
     check_all("prune:target_sparsity=0.5", "quantize:activations=no");
+}
+
+/* One layer of each kind that has kernels, and what each method that trains nothing
+ * leaves. */
+static pq_graph *every_kind(void)
+{
+    pq_graph *g = NULL;
+    pq_layer *l;
+
+    OK(pq_graph_create(&g, err));
+    add(g, "in", layer_of("input shape=[4,4,4]"), NULL);
+    add_conv(g, "conv", "conv2d padding=same", PQ_SHAPE(4, 3, 3, 4));
+    add_conv(g, "grouped", "conv2d padding=same groups=2", PQ_SHAPE(4, 3, 3, 2));
+    add_conv(g, "depthwise", "conv2d padding=same groups=4", PQ_SHAPE(4, 3, 3, 1));
+    l = layer_of("tt_conv2d padding=same");
+    weigh(l, "window", PQ_SHAPE(1, 3, 3, 2));
+    weigh(l, "core1", PQ_SHAPE(2, 2, 2, 2));
+    weigh(l, "core2", PQ_SHAPE(2, 2, 2, 1));
+    add(g, "train", l, NULL);
+    add(g, "flat", layer_of("flatten"), NULL);
+    l = layer_of("tt_dense");
+    weigh(l, "core1", PQ_SHAPE(1, 4, 8, 2));
+    weigh(l, "core2", PQ_SHAPE(2, 4, 8, 1));
+    add(g, "cores", l, NULL);
+    add_dense(g, "fc", 16, 5);
+    add(g, "softmax", layer_of("softmax"), NULL);
+    finish(g, 3);
+    return g;
+}
+
+Test(orders, rows_say_why_a_kind_is_left)
+{
+    static const struct {
+        const char *stage, *left; /* "layer: why; …", of layers that are left */
+    } cases[] = {
+        {"svd:rank=1,keep_dense=false",
+         "grouped: svd is not for conv2d in 2 groups; depthwise: svd is not for conv2d "
+         "in "
+         "4 groups; train: svd is not for tt_conv2d; cores: svd is not for tt_dense; "},
+        {"tucker:rank=1,keep_dense=false",
+         "grouped: tucker is not for conv2d in 2 groups; depthwise: tucker is not for "
+         "conv2d in 4 groups; train: tucker is not for tt_conv2d; cores: tucker is not "
+         "for tt_dense; fc: tucker is not for dense; "},
+        {"cp:rank=1,keep_dense=false,layers=conv|fc", "fc: cp is not for dense; "},
+        {"structured_prune:target_sparsity=0.25",
+         "train: structured_prune is not for tt_conv2d; cores: structured_prune is not "
+         "for tt_dense; "},
+        {"prune:N=2,M=4",
+         "train: its kernel has no rows of outputs; cores: its kernel has "
+         "no rows of outputs; "},
+        {"prune", ""},
+        {"quantize:activations=no", ""},
+    };
+    pq_graph *g = every_kind();
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const pq_apply_options none      = {0};
+        pq_stage               stage     = {0};
+        pq_graph              *out       = NULL;
+        pq_layer_change       *changes   = NULL;
+        size_t                 n         = 0;
+        char                   left[600] = "";
+        OK(pq_stage_parse(cases[i].stage, &stage, err));
+        OK(pq_stage_apply(&stage, g, &none, &out, &changes, &n, err));
+        every_layer_is_told(g, &stage, changes, n);
+        for (size_t k = 0; k < n; k++) {
+            if (strncmp(changes[k].what, "left: ", 6) == 0) {
+                const size_t at = strlen(left);
+                (void)snprintf(left + at, sizeof left - at, "%s: %s; ", changes[k].layer,
+                               changes[k].what + 6);
+            }
+        }
+        cr_expect_str_eq(left, cases[i].left);
+        pq_stage_free(&stage);
+        pq_graph_free(&out);
+        pq_free(changes);
+    }
+    pq_graph_free(&g);
 }
 
 /* The bias of a layer in float16 is the same after its kernel was factored. */

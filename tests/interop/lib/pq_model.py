@@ -82,6 +82,37 @@ def widths_of(a, n):
     return lists
 
 
+def stored_of(form, data, shape):
+    """Which items a pruned weight stores, and the bit at which their codes begin (docs/file-formats.md)."""
+    count, rows = int(np.prod(shape)), shape[0]
+    columns = count // rows
+    if form == 1:
+        return np.unpackbits(data[:(count + 7) // 8], bitorder="little")[:count].astype(bool), (count + 7) // 8 * 8
+    flat = np.unpackbits(data, bitorder="little").astype(np.int64)
+    stored = np.zeros((rows, columns), bool)
+    if form == 2:
+        bits, each = columns.bit_length(), (columns - 1).bit_length()
+        at = rows * bits
+        for r in range(rows):
+            for _ in range(bits_of(data, r * bits, bits)):
+                stored[r, bits_of(data, at, each)] = True
+                at += each
+    elif form == 3:
+        n, m, at = int(data[0]), int(data[1]), 16
+        for r in range(rows):
+            for c in range(0, columns, m):
+                for _ in range(min(n, m, columns - c)):
+                    stored[r, c + bits_of(data, at, (m - 1).bit_length())] = True
+                    at += (m - 1).bit_length()
+    else:
+        wide, high, at = int(data[0]), int(data[1]), 16
+        for r in range(0, rows, high):
+            for c in range(0, columns, wide):
+                stored[r:r + high, c:c + wide] = flat[at]
+                at += 1
+    return stored.reshape(-1), (at + 7) // 8 * 8
+
+
 class Weight:
     """values float32; codes, scales, zeros (of each item) where there are any; bits of each item."""
 
@@ -97,8 +128,7 @@ class Weight:
         width = self.widths(a, count)
         kept, at = np.ones(count, bool), 0
         if attr(a, "sparse"):
-            kept = np.unpackbits(data[:(count + 7) // 8], bitorder="little")[:count].astype(bool)
-            at = (count + 7) // 8 * 8
+            kept, at = stored_of(int(attr(a, "sparse")), data, shape)
         flat = np.unpackbits(data, bitorder="little").astype(np.int64)
         starts = at + np.concatenate([[0], np.cumsum(np.where(kept, width, 0))[:-1]]).astype(int)
         words = np.zeros(count, np.int64)
