@@ -249,6 +249,28 @@ Test(orders, after_prune_and_quantize)
     check_all("prune:target_sparsity=0.5", "quantize:activations=no");
 }
 
+Test(orders, after_svd)
+{
+    check_all("svd:rank=4,keep_dense=false", NULL);
+    check_all("svd:rank=4,keep_dense=false", "prune:target_sparsity=0.5");
+    check_all("prune:target_sparsity=0.5", "svd:rank=4,keep_dense=false");
+    check_all("svd:rank=4,keep_dense=false", "quantize:activations=no");
+}
+
+Test(orders, after_structured_prune)
+{
+    check_all("structured_prune:target_sparsity=0.25", NULL);
+    check_all("structured_prune:target_sparsity=0.25", "quantize:activations=no");
+    check_all("structured_prune:target_sparsity=0.25", "svd:rank=4,keep_dense=false");
+    check_all("svd:rank=6,keep_dense=false,layers=fc1",
+              "structured_prune:target_sparsity=0.25");
+}
+
+Test(orders, after_blocks)
+{
+    check_all("prune:target_sparsity=0.5,block=[4,4],scope=per_layer", NULL);
+}
+
 /* One layer of each kind that has kernels, and what each method that trains nothing
  * leaves. */
 static pq_graph *every_kind(void)
