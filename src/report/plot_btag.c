@@ -68,7 +68,7 @@ pq_status pq_taggers_find(const pq_plot *p, const char *array, size_t columns,
             m.n++;
         }
     }
-    PQ_TRY(pq_labels_make(m.names, m.n, 24, &m.labels, err));
+    PQ_TRY(pq_labels_make(m.names, m.n, 19, &m.labels, err));
     *out = m;
     m    = (pq_taggers){0};
 cleanup:
@@ -370,7 +370,7 @@ pq_status pq_plot_btag_bins(pq_plot *p, pq_err *err)
             drawn[n++] = rows[i];
         }
     }
-    PQ_TRY(pq_labels_make(names, n, 24, &labels, err));
+    PQ_TRY(pq_labels_make(names, n, 19, &labels, err));
     for (size_t k = 0; k < n; k++) {
         pq_text_add(&p->data, "%s# %s\n", k > 0 ? "\n\n" : "", labels[k]);
         for (size_t c = 0; c < p->v->n_columns; c++) {

@@ -13,7 +13,11 @@ from ftag import Flavours
 from ftag.utils.metrics import calculate_efficiency, calculate_rejection, get_discriminant
 from puma import VarVsEff
 
+from ftag import get_mock_file
+from puma.utils.generate import get_dummy_2_taggers
+
 from common import Cases, pquant, write_dataset
+from pq_model import Model
 
 cases = Cases()
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
@@ -96,4 +100,50 @@ for weighted in (False, True):
         for k in range(len(EDGES) - 1):
             prefix = f"btag.70.pt.{EDGES[k]}_{EDGES[k + 1]}"
             cases.add(f"{what}: {prefix}", found[f"{prefix}.efficiency"], due[k], 1e-6)
+# puma's own example and ftag's file of mock jets, read in place: the scores that they hold, through a network that
+# gives what it is given, and with the plots drawn
+EXAMPLE = """schema: pquant/1
+name: {name}
+model: {{weights: {name}-same.h5, head: softmax}}
+dataset: {{file: {path}, inputs: [{inputs}], labels: {{{labels}}}, splits: {{test: [0, 1]}}}}
+pipelines: {{reference: []}}
+metrics: {{accuracy: , auc: , confusion: , btag: {{f_c: 0.1, working_points: {points}, bins: {{pt: [20000, 60000, 120000, 250000]}}}}}}
+"""
+VALUES = {"light": 0, "c": 4, "b": 5, "tau": 15}
+
+
+def example(name, file, tagger, classes):
+    path = os.path.abspath(f"{name}.h5")
+    with h5py.File(path, "w") as out:
+        for key in file:
+            file.copy(key, out)
+    Model((len(classes),)).add("same", "dense", kernel=np.eye(len(classes)), bias=np.zeros(len(classes))).save(
+        f"{name}-same.h5", classes)
+    short = {"light": "pu", "c": "pc", "b": "pb", "tau": "ptau"}
+    with open(f"{name}.yaml", "w") as f:
+        f.write(EXAMPLE.format(name=name, path=path, inputs=", ".join(f"{tagger}_{short[c]}" for c in classes), points=POINTS,
+                               labels=", ".join(f"{c}: {VALUES[c]}" for c in classes)))
+    pquant("run", f"{name}.yaml", "-o", name, "--quiet")
+    for picture in ("btag_roc", "btag_discriminant", "btag_bins", "btag_probability", "btag_scan", "confusion", "roc"):
+        size = os.path.getsize(f"{name}/plots/{picture}.png") if os.path.exists(f"{name}/plots/{picture}.png") else 0
+        cases.add(f"{name}: {picture}.png is drawn", size > 10000, True, 0)
+    cell, = (p for p in os.scandir(f"{name}/cells") if "btag.distinct" in open(p).read())
+    found = {k: v["value"] for k, v in json.load(open(cell))["metrics"].items()}
+    jets = file["jets"][:]
+    truth = jets["HadronConeExclTruthLabelID"]
+    of = [Flavours[k] for k in ("bjets", "cjets", "ujets", "taujets")[: len(classes)]]
+    shares = {"fc": 0.1, "fu": 0.9, **({"ftau": 0.0} if "tau" in classes else {})}
+    disc = get_discriminant(jets, tagger, Flavours["bjets"], of, shares, epsilon=0)
+    for wp in POINTS:
+        prefix = f"btag.{100 * wp:g}"
+        for c in classes:
+            got = found.get(f"{prefix}.rejection_{c}")
+            if got is not None:
+                due = calculate_rejection(disc[truth == 5], disc[truth == VALUES[c]], cut_value=found[f"{prefix}.cut"] - AT)[0]
+                cases.add(f"{name}: {prefix} {c}", got / due, 1.0, 1e-6)
+
+
+for tagger in ("rnnip", "dips"):
+    example(f"puma-{tagger}", get_dummy_2_taggers(size=9999, add_pt=True, return_file=True), tagger, ["light", "c", "b"])
+example("mock", get_mock_file(num_jets=5000)[1], "MockTagger", ["light", "c", "b", "tau"])
 cases.finish()
