@@ -204,8 +204,10 @@ static pq_status batch(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_cells_plan(config, pq_args_value(args, "output"), &cells, err));
     texts = absolute(folder, cells.dir);
     PQ_CHECK(texts != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(check_plain("the folder", texts, err));
-    PQ_TRY(check_plain("the name", config->name, err));
+    if (engine->plain) {
+        PQ_TRY(check_plain("the folder", texts, err));
+        PQ_TRY(check_plain("the name", config->name, err));
+    }
     add_command(args, cells.dir, &command);
     PQ_CHECK(!command.failed, PQ_ERR_NOMEM, "cannot allocate a command");
     inputs[0] = pq_args_get(args, 1);

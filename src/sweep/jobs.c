@@ -320,11 +320,11 @@ static size_t write_reana(const pq_jobs *b, pq_jobs_file files[PQ_JOBS_FILES])
 }
 
 const pq_jobs_engine pq_jobs_engines[] = {
-    {"slurm", "sbatch", "a job array, and a job after it that makes the tables",
+    {"slurm", "sbatch", "a job array, and a job after it that makes the tables", true,
      write_slurm},
-    {"condor", "condor_submit", "HTCondor: a cluster of jobs", write_condor},
-    {"mpi", "mpirun", "a rank a shard", write_mpi},
-    {"parallel", "parallel", "GNU parallel on this machine", write_parallel},
-    {"reana", "reana-client", "REANA with Snakemake: a step a shard", write_reana},
+    {"condor", "condor_submit", "HTCondor: a cluster of jobs", true, write_condor},
+    {"mpi", "mpirun", "a rank a shard", false, write_mpi},
+    {"parallel", "parallel", "GNU parallel on this machine", false, write_parallel},
+    {"reana", "reana-client", "REANA with Snakemake: a step a shard", false, write_reana},
     {0},
 };

@@ -39,6 +39,7 @@ typedef struct {
     const char *name;  /**< "slurm" */
     const char *needs; /**< program that submits, "sbatch" */
     const char *help;
+    bool        plain; /**< its files cannot quote: names of folders must be plain */
     /** Fills files, the one that submits last, named "submit.sh". @return how many */
     size_t (*write)(const pq_jobs *b, pq_jobs_file files[PQ_JOBS_FILES]);
 } pq_jobs_engine;

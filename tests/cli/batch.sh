@@ -101,12 +101,20 @@ if command -v mpirun >/dev/null; then
   export MPIRUN_OPTIONS="--oversubscribe --allow-run-as-root"
   "$pquant" batch mpi c.yaml -o mpi --shards 4 --submit >log 2>&1 || fault "mpirun: $(tail -3 log)"
   same mpi
+  odd="$work/a \$b 'c' & \"d\" ü"
+  mkdir "$odd" && cp c.yaml d.csv "$odd"
+  (cd "$odd" && "$pquant" batch mpi c.yaml -o "o u t" --shards 2 --submit -P s=0.1,0.2 -S name='it'"'"'s') >log 2>&1 || fault "mpirun in an odd folder: $(tail -3 log)"
+  [ "$(ls "$odd/o u t/cells" | wc -l)" = 11 ] || fault "mpirun in an odd folder: $(ls "$odd/o u t/cells" | wc -l) records"
 else
   echo "skipped: mpirun (no openmpi-bin)"
 fi
 if command -v parallel >/dev/null; then
   "$pquant" batch parallel c.yaml -o par --shards 4 --submit >log 2>&1 </dev/null || fault "parallel: $(tail -3 log)"
   same par
+  odd="$work/e \$f 'g' & \"h\" ü"
+  mkdir "$odd" && cp c.yaml d.csv "$odd"
+  (cd "$odd" && "$pquant" batch parallel c.yaml -o "o u t" --shards 2 --submit -P s=0.1,0.2) >log 2>&1 </dev/null || fault "parallel in an odd folder: $(tail -3 log)"
+  [ "$(ls "$odd/o u t/cells" | wc -l)" = 11 ] || fault "parallel in an odd folder: $(ls "$odd/o u t/cells" | wc -l) records"
 else
   echo "skipped: GNU parallel (not installed)"
 fi
