@@ -324,7 +324,7 @@ static pq_status find(pq_compress_task *task, search *s, pq_err *err)
     pq_status             st;
 
     for (size_t i = 0; i < CANDIDATES && s->found == NULL; i++, kept *= kept_each_time) {
-        double    before = INFINITY, now = 0.0;
+        double    before = (double)INFINITY, now = 0.0;
         candidate c;
         st = width_for(task, 1.0 - kept, &c, &s->end);
         for (int64_t bits = p->bits;
@@ -352,7 +352,7 @@ static pq_status find(pq_compress_task *task, search *s, pq_err *err)
 static pq_status apply(pq_compress_task *task, pq_err *err)
 {
     const trigger_params *p = task->params;
-    search                s = {.best_s = INFINITY};
+    search                s = {.best_s = (double)INFINITY};
     char                  first[64];
     pq_status             st;
 
