@@ -128,7 +128,7 @@ int pquant_latency(const pquant_model *model, size_t batch, const pquant_options
     }
     for (size_t i = 0; i < n; i++) {
         PQ_TRY(start(model, engines[i], threads, batch, &runners[i], err));
-        variants[i] = (pq_variant){run_once, &runners[i]};
+        variants[i] = (pq_variant){.run = run_once, .context = &runners[i]};
     }
     PQ_TRY(make_inputs(runners, n, o.seed, err));
     PQ_TRY(pq_latency_measure(variants, n, &how, o.seed, &watch.progress, times, &timer_s,

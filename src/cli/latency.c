@@ -21,6 +21,9 @@ static const pq_option options[] = {
     {"engine", 0, "NAME", false, "float32",
      "engine that runs the models, or generated: C that is compiled and loaded"},
     {"batch", 0, "N", false, "1", "events of a call"},
+    {"cold", 0, "N", false, "0",
+     "single calls timed in each cold state: first-level cache evicted, code and weights "
+     "flushed (generated only), after 1 ms of sleep"},
     {"threads", 0, "N", false, "1", "threads of a call; more than one are not pinned"},
     {"target", 0, "TIME", false, NULL,
      "longest time of a call: exit code 1 where a model takes longer (100ns)"},
@@ -118,6 +121,11 @@ cleanup:
     return st;
 }
 
+static void flush(void *context)
+{
+    pq_loaded_flush(&((runner *)context)->code);
+}
+
 static void stop(runner *r)
 {
     pq_crew_free(&r->crew);
@@ -145,6 +153,13 @@ static json_t *to_json(const runner *r, const char *engine, size_t threads,
         (void)json_array_append_new(samples, json_real(t->samples[i]));
     }
     (void)json_object_set_new(o, "samples_s", samples);
+    for (size_t i = 0; i < PQ_COLD_STATES; i++) {
+        if (!isnan(t->cold_s[i])) {
+            char name[32];
+            (void)snprintf(name, sizeof name, "%s_s", pq_cold_names[i]);
+            (void)json_object_set_new(o, name, json_real(t->cold_s[i]));
+        }
+    }
     if (r->code.run != NULL) {
         (void)json_object_set_new(o, "isa", json_string(r->code.isa));
     }
@@ -168,6 +183,15 @@ static void say_row(const runner *r, const pq_timing *t, double target)
            : pq_timing_call_s(t) <= target ? "  met"
                                            : "  missed",
            t->noisy ? "  noisy: " : "", t->why);
+    for (size_t i = 0, n = 0; i < PQ_COLD_STATES; i++) {
+        if (!isnan(t->cold_s[i])) {
+            pq_say(stdout, "%s%s %s", n++ == 0 ? "    single calls, median: " : ", ",
+                   pq_cold_names[i], pq_seconds_text(t->cold_s[i], a, sizeof a));
+        }
+    }
+    if (!isnan(t->cold_s[PQ_COLD_L1])) {
+        pq_say(stdout, "\n");
+    }
 }
 
 static pq_status report(const pq_args *args, const runner *runners, size_t n,
@@ -208,14 +232,18 @@ static pq_status measure(const pq_args *args, runner *runners, size_t n, size_t 
     pq_latency_options how = {0};
     pq_variant         variants[MODELS];
     pq_timing          times[MODELS] = {{0}};
+    size_t             cold          = 0;
     double             timer_s;
     pq_status          st;
 
     PQ_TRY(pq_params_default(pq_latency_params, &how, err));
-    how.pin = threads == 1;
+    PQ_TRY(pq_args_size(args, "cold", 0, 1000000, &cold, err));
+    how.cold_shots = (int64_t)cold;
+    how.pin        = threads == 1;
     for (size_t i = 0; i < n; i++) {
         PQ_TRY(start(args, threads, &runners[i], err));
-        variants[i] = (pq_variant){run_once, &runners[i]};
+        variants[i] = (pq_variant){run_once, &runners[i],
+                                   runners[i].code.run != NULL ? flush : NULL};
     }
     PQ_TRY(pq_latency_measure(variants, n, &how, 1, NULL, times, &timer_s, err));
     PQ_TRY(report(args, runners, n, threads, times, timer_s, target, err));

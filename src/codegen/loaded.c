@@ -1,11 +1,16 @@
+#define _GNU_SOURCE
 #include "codegen/loaded.h"
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "codegen/codegen.h"
 #include "codegen/compiler.h"
@@ -203,4 +208,41 @@ void pq_loaded_close(pq_loaded *l)
         (void)dlclose(l->object);
     }
     *l = (pq_loaded){0};
+}
+
+#if defined(__SSE2__)
+/* All lines of the segments of the object at one place. */
+static int flush_object(struct dl_phdr_info *info, size_t size, void *at)
+{
+    enum { LINE = 64 };
+
+    (void)size;
+    if (info->dlpi_addr != *(const ElfW(Addr) *)at) {
+        return 0;
+    }
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        const uintptr_t from   = info->dlpi_addr + part->p_vaddr;
+        for (uintptr_t line = from & ~(uintptr_t)(LINE - 1);
+             part->p_type == PT_LOAD && line < from + part->p_memsz; line += LINE) {
+            _mm_clflush((const void *)line); // NOLINT
+        }
+    }
+    return 1;
+}
+#endif
+
+void pq_loaded_flush(const pq_loaded *l)
+{
+#if defined(__SSE2__)
+    struct link_map *map = NULL;
+
+    if (dlinfo(l->object, RTLD_DI_LINKMAP, &map) == 0 && map != NULL) {
+        ElfW(Addr) at = map->l_addr;
+        (void)dl_iterate_phdr(flush_object, &at);
+        _mm_mfence();
+    }
+#else
+    (void)l;
+#endif
 }

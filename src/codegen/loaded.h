@@ -35,4 +35,8 @@ typedef struct {
 pq_status pq_loaded_open(const pq_graph *graph, pq_loaded *out, pq_err *err);
 void      pq_loaded_close(pq_loaded *l);
 
+/** Drives the code and constants of a loaded model out of all caches; nothing where the
+ * processor has no instruction for it. */
+void pq_loaded_flush(const pq_loaded *l);
+
 #endif

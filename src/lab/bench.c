@@ -97,7 +97,7 @@ static pq_status time_graphs(void *context, size_t n, const pq_graph *const *gra
     PQ_NEW(timings, n);
     for (size_t i = 0; i < n; i++) {
         PQ_TRY(prepare(o, o->engine, o->batch, graphs[i], &runners[i], err));
-        variants[i] = (pq_variant){run_once, &runners[i]};
+        variants[i] = (pq_variant){.run = run_once, .context = &runners[i]};
     }
     PQ_TRY(pq_latency_measure(variants, n, &how, o->seed, NULL, timings, &timer_s, err));
     for (size_t i = 0; i < n; i++) {
@@ -139,8 +139,8 @@ static pq_status time_call(void *context, const pq_graph *graph, bool logits,
     PQ_CHECK(!kernels.failed, PQ_ERR_NOMEM, "cannot allocate a text");
     PQ_CHECK(strstr(kernels.text, PQ_PLAN_INSTEAD) == NULL, PQ_ERR_UNSUPPORTED,
              "generated C cannot be timed: %s", kernels.text);
-    PQ_TRY(pq_latency_measure(&(pq_variant){run_once, &r}, 1, &of_calls, o->seed, NULL,
-                              &timing, &timer_s, err));
+    PQ_TRY(pq_latency_measure(&(pq_variant){.run = run_once, .context = &r}, 1, &of_calls,
+                              o->seed, NULL, &timing, &timer_s, err));
     *seconds = pq_timing_call_s(&timing);
 cleanup:
     end(&r);

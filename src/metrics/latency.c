@@ -16,6 +16,7 @@
 #include "core/memory.h"
 #include "core/rng.h"
 #include "core/text.h"
+#include "metrics/cold.h"
 #include "metrics/tests.h"
 
 /* Verdicts, from A/A measurements on small shared machines (docs/measurement.md). */
@@ -41,6 +42,8 @@ const pq_param pq_latency_params[] = {
      PQ_UNIT_TIME, "no further round once a variant has taken so long on average"},
     {"single_shots", PQ_PARAM_INT, offsetof(pq_latency_options, single_shots), "1000", 0,
      100000000, NULL, PQ_UNIT_NONE, "calls timed one by one for the percentiles"},
+    {"cold_shots", PQ_PARAM_INT, offsetof(pq_latency_options, cold_shots), "0", 0,
+     1000000, NULL, PQ_UNIT_NONE, "calls timed one by one in each cold state"},
     {"pin", PQ_PARAM_BOOL, offsetof(pq_latency_options, pin), "true", 0, 0, NULL,
      PQ_UNIT_NONE, "pin to one core"},
     {0},
@@ -51,8 +54,10 @@ typedef struct {
     pq_variant variant;
     size_t     calls, input;
     size_t     n, n_shots;
-    double    *wall, *cpu, *chain; /* [samples], seconds a call */
-    double    *shots;              /* [single_shots] */
+    double    *wall, *cpu, *chain;     /* [samples], seconds a call */
+    double    *shots;                  /* [single_shots] */
+    double    *cold[PQ_COLD_STATES];   /* [cold_shots] */
+    size_t     n_cold[PQ_COLD_STATES]; /* 0: the variant has no way to it */
     double     spent_s;
     long       switches; /* involuntary, while throughput was sampled */
 } subject;
@@ -64,6 +69,7 @@ typedef struct {
     size_t                   *order;    /* [n] */
     pq_rng                    rng;
     double                    timer_s;
+    pq_cold                   cold;
     float                     sum; /* of all outputs: nothing computed is unused */
 } bench;
 
@@ -152,24 +158,26 @@ static float run_chain(subject *s, size_t calls)
     return y;
 }
 
-/* Warms up, and finds how many calls fill a sample. */
+/* Warms up, and finds how many calls fill a sample: by the fastest of the batches, since
+ * one that the scheduler held up would leave a sample with few. */
 static void warm_up(bench *b, subject *s)
 {
     const pq_latency_options *o     = b->options;
     const double              start = pq_clock_wall_s();
-    double                    spent = 0.0, last = 0.0;
+    double                    spent = 0.0, last = 0.0, call = (double)INFINITY;
     size_t                    calls = 1;
 
     do {
         b->sum += run_independent(s, calls);
         last = pq_clock_wall_s() - start - spent;
         spent += last;
+        call = fmin(call, last / (double)calls);
         if (last < o->sample_time_s / 4.0 && last < o->warmup_s) {
             calls *= 2;
         }
     } while (spent < o->warmup_s);
-    last     = last > 1e-9 ? last : 1e-9;
-    s->calls = (size_t)fmin(fmax(o->sample_time_s * (double)calls / last, 1.0), 1e9);
+    call     = fmax(call, 1e-12);
+    s->calls = (size_t)fmin(fmax(o->sample_time_s / call, 1.0), 1e9);
 }
 
 static void take_sample(bench *b, subject *s)
@@ -219,6 +227,26 @@ static void take_shots(bench *b, subject *s, size_t shots)
     s->spent_s += pq_clock_wall_s() - begin;
 }
 
+/* As single shots, each behind a state of the caches; hot calls come between. */
+static void take_cold(bench *b, subject *s, pq_cold_state state, size_t shots)
+{
+    const double begin = pq_clock_wall_s();
+
+    for (size_t i = 0; i < shots; i++) {
+        b->sum += s->variant.run(s->variant.context, s->input++);
+        if (!pq_cold_enter(&b->cold, state, &s->variant) ||
+            (s->n_cold[state] >= LEAST_SHOTS &&
+             time_is_up(b, pq_clock_wall_s() - begin))) {
+            break;
+        }
+        const double start = pq_clock_wall_s();
+        b->sum += s->variant.run(s->variant.context, s->input++);
+        s->cold[state][s->n_cold[state]++] =
+            fmax(pq_clock_wall_s() - start - b->timer_s, 0.0);
+    }
+    s->spent_s += pq_clock_wall_s() - begin;
+}
+
 /* What of `total` falls to round r, so that all rounds together take exactly that. */
 static size_t share(int64_t total, int64_t r, int64_t rounds)
 {
@@ -243,6 +271,12 @@ static void run_round(bench *b, int64_t r)
     pq_rng_shuffle(&b->rng, b->order, b->n);
     for (size_t v = 0; v < b->n; v++) {
         take_shots(b, &b->subjects[b->order[v]], shots);
+    }
+    for (size_t state = 0; state < PQ_COLD_STATES; state++) {
+        for (size_t v = 0; v < b->n; v++) {
+            take_cold(b, &b->subjects[b->order[v]], (pq_cold_state)state,
+                      share(o->cold_shots, r, o->rounds));
+        }
     }
 }
 
@@ -315,8 +349,12 @@ static void conclude(subject *s, const double *reference, double *scratch, bool 
     t->p90_s  = quantile(s->shots, s->n_shots, 0.9);
     t->p99_s  = quantile(s->shots, s->n_shots, 0.99);
     t->p999_s = quantile(s->shots, s->n_shots, 0.999);
-    t->calls  = s->calls;
-    t->n      = s->n;
+    for (size_t state = 0; state < PQ_COLD_STATES; state++) {
+        qsort(s->cold[state], s->n_cold[state], sizeof *s->cold[state], compare);
+        t->cold_s[state] = quantile(s->cold[state], s->n_cold[state], 0.5);
+    }
+    t->calls = s->calls;
+    t->n     = s->n;
 }
 
 /* What is changed of the thread for the time of the measurement. */
@@ -366,6 +404,8 @@ static pq_status check(size_t n, const pq_latency_options *o, pq_err *err)
              "rounds = %lld is not in 1..1000000", (long long)o->rounds);
     PQ_CHECK(o->single_shots >= 0 && o->single_shots <= 100000000, PQ_ERR_RANGE,
              "single_shots = %lld is not in 0..100000000", (long long)o->single_shots);
+    PQ_CHECK(o->cold_shots >= 0 && o->cold_shots <= 1000000, PQ_ERR_RANGE,
+             "cold_shots = %lld is not in 0..1000000", (long long)o->cold_shots);
     PQ_CHECK(
         o->warmup_s >= 0.0 && o->sample_time_s >= 0.0 && o->max_s >= 0.0, PQ_ERR_RANGE,
         "warm-up, sample time and longest time are %g, %g and %g s, not all at least 0",
@@ -389,7 +429,11 @@ static pq_status bench_create(bench *b, const pq_variant *variants, pq_err *err)
         PQ_NEW(s->cpu, samples);
         PQ_NEW(s->chain, samples);
         PQ_NEW(s->shots, (size_t)b->options->single_shots);
+        for (size_t state = 0; state < PQ_COLD_STATES; state++) {
+            PQ_NEW(s->cold[state], (size_t)b->options->cold_shots);
+        }
     }
+    PQ_TRY(pq_cold_create(&b->cold, err));
 cleanup:
     return st;
 }
@@ -401,9 +445,13 @@ static void bench_free(bench *b)
         pq_free(b->subjects[v].cpu);
         pq_free(b->subjects[v].chain);
         pq_free(b->subjects[v].shots);
+        for (size_t state = 0; state < PQ_COLD_STATES; state++) {
+            pq_free(b->subjects[v].cold[state]);
+        }
     }
     pq_free(b->subjects);
     pq_free(b->order);
+    pq_cold_free(&b->cold);
 }
 
 pq_status pq_latency_measure(const pq_variant *variants, size_t n,

@@ -22,7 +22,20 @@ typedef float (*pq_timed)(void *context, size_t input);
 typedef struct {
     pq_timed run;
     void    *context;
+    void (*flush)(void *context); /**< drives its code and constants out of all caches;
+                                     NULL = it cannot */
 } pq_variant;
+
+/** What single calls are timed behind, beside those that follow each other. */
+typedef enum {
+    PQ_COLD_L1,      /**< four times the first-level data cache was read */
+    PQ_COLD_FLUSHED, /**< code and constants are in no cache */
+    PQ_COLD_IDLE,    /**< the thread has slept for 1 ms */
+    PQ_COLD_STATES
+} pq_cold_state;
+
+/** "l1_evicted", "flushed", "idle_1ms". */
+extern const char *const pq_cold_names[PQ_COLD_STATES];
 
 /** The `latency:` block of a config, but for batch and threads. */
 typedef struct {
@@ -34,6 +47,7 @@ typedef struct {
                        each sweep in a new random order, then its share of single shots */
     double  max_s;  /**< start no further round once so long a variant is spent */
     int64_t single_shots; /**< single calls timed for the percentiles */
+    int64_t cold_shots;   /**< single calls timed in each cold state */
     bool pin; /**< pin to one core; not for variants that start threads, which would share
                  it */
 } pq_latency_options;
@@ -49,6 +63,8 @@ typedef struct {
     double chain_s;    /**< median over samples: each call's input depends on the output
                           before */
     double p50_s, p90_s, p99_s, p999_s; /**< single shots, timer cost subtracted */
+    double
+        cold_s[PQ_COLD_STATES]; /**< medians of those behind a cold state; NAN = none */
     double ratio, ratio_lo,
         ratio_hi;  /**< reference time over ours, median over pairs of one sweep, with its
                       95 % interval; above 1 = faster */

@@ -140,7 +140,7 @@ static pq_status race(session *s, runner *runners, size_t n, runner *winner, pq_
     pq_status                st;
 
     for (size_t i = 0; i < n; i++) {
-        variants[i] = (pq_variant){run_once, &runners[i]};
+        variants[i] = (pq_variant){.run = run_once, .context = &runners[i]};
     }
     PQ_TRY(pq_latency_measure(variants, n, &brief,
                               (uint64_t)s->task->cells->config->seeds.base, NULL, times,
@@ -185,7 +185,7 @@ static pq_status prepare(session *s, const pq_cell *cell, pq_err *err)
         runners[0] = (runner){0};
     }
     r->cell             = cell;
-    s->variants[s->n++] = (pq_variant){run_once, r};
+    s->variants[s->n++] = (pq_variant){.run = run_once, .context = r};
 cleanup:
     for (size_t i = 0; i < n; i++) {
         stop(&runners[i]);

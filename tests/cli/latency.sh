@@ -5,6 +5,8 @@
 model=datasets/models/jsc-mlp.h5
 export XDG_CACHE_HOME=$work/cache TMPDIR=$work/tmp && mkdir "$TMPDIR"
 expect 0 "engine float32, batch 4" "$pquant" latency "$model" --batch 4
+expect 0 "idle_1ms" "$pquant" latency "$model" --cold 5
+expect 2 "--cold" "$pquant" latency "$model" --cold -1
 expect 0 "met" "$pquant" latency "$model" --target 10s
 expect 1 "missed" "$pquant" latency "$model" --target 0.1ns
 "$pquant" latency "$model" "$model" --format json --target 1h >"$work/two.json" || fault "two models"
@@ -21,6 +23,7 @@ END
 if command -v "${CC:-cc}" >/dev/null; then
   "$pquant" compress "$model" -o "$work/int8.h5" --method quantize --calib datasets/jets-hlf.h5:val -q || fault "no int8"
   expect 0 "engine generated" "$pquant" latency "$model" "$work/int8.h5" --engine generated --logits
+  expect 0 "flushed" "$pquant" latency "$work/int8.h5" --engine generated --logits --cold 20
 fi
 expect 2 "the compiler '/nowhere/cc' cannot be started" env CC=/nowhere/cc "$pquant" latency "$model" --engine generated
 printf '#!/bin/sh\necho "no room for this" >&2\nexit 3\n' >"$work/cc" && chmod +x "$work/cc"

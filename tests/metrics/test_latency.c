@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -80,7 +81,8 @@ Test(latency, median_has_the_interval_of_binomial_order_statistics)
 static void measure_quietly(spinner s[2], uint64_t seed, pq_timing t[2], double *timer_s)
 {
     const spinner    fresh[2] = {s[0], s[1]};
-    const pq_variant v[2]     = {{spin, &s[0]}, {spin, &s[1]}};
+    const pq_variant v[2]     = {{.run = spin, .context = &s[0]},
+                                 {.run = spin, .context = &s[1]}};
     pq_err           err      = {0};
 
     for (int attempt = 1;; attempt++) {
@@ -137,7 +139,7 @@ Test(latency, the_same_work_against_itself_has_a_ratio_near_one)
 Test(latency, the_thread_is_as_before_afterwards)
 {
     spinner          s = {.work = 10};
-    const pq_variant v = {spin, &s};
+    const pq_variant v = {.run = spin, .context = &s};
     pq_timing        t;
     double           timer_s;
     cpu_set_t        before, after;
@@ -156,7 +158,7 @@ Test(latency, the_thread_is_as_before_afterwards)
 Test(latency, no_single_shots_give_no_percentiles)
 {
     spinner            s = {.work = 10};
-    const pq_variant   v = {spin, &s};
+    const pq_variant   v = {.run = spin, .context = &s};
     pq_latency_options o = quick;
     pq_timing          t;
     double             timer_s;
@@ -170,7 +172,7 @@ Test(latency, no_single_shots_give_no_percentiles)
 Test(latency, stops_when_the_time_is_spent)
 {
     spinner            s = {.work = 1000};
-    const pq_variant   v = {spin, &s};
+    const pq_variant   v = {.run = spin, .context = &s};
     pq_latency_options o = quick;
     pq_timing          t;
     double             timer_s;
@@ -205,7 +207,8 @@ static float nap(void *context, size_t input)
 /* 400 samples of 20 ms in one round would take 16 s, and as much for the chain. */
 Test(latency, the_time_is_looked_at_within_a_round)
 {
-    const pq_variant   v[2] = {{nap, NULL}, {nap, NULL}};
+    const pq_variant   v[2] = {{.run = nap, .context = NULL},
+                               {.run = nap, .context = NULL}};
     pq_latency_options o    = quick;
     pq_timing          t[2];
     const double       start = pq_clock_wall_s();
@@ -230,7 +233,7 @@ Test(latency, the_time_is_looked_at_within_a_round)
 
 Test(latency, a_sleeping_call_is_called_noisy)
 {
-    const pq_variant v = {doze, NULL};
+    const pq_variant v = {.run = doze, .context = NULL};
     pq_timing        t;
     double           timer_s;
 
@@ -243,7 +246,7 @@ Test(latency, a_sleeping_call_is_called_noisy)
 Test(latency, bad_options_are_refused_with_the_range)
 {
     spinner            s = {.work = 1};
-    const pq_variant   v = {spin, &s};
+    const pq_variant   v = {.run = spin, .context = &s};
     pq_latency_options o = quick;
     pq_timing          t;
     double             timer_s;
@@ -273,7 +276,7 @@ Test(latency, bad_options_are_refused_with_the_range)
 Test(latency, every_failed_allocation_leaves_nothing_behind)
 {
     spinner          s    = {.work = 1};
-    const pq_variant v    = {spin, &s};
+    const pq_variant v    = {.run = spin, .context = &s};
     const size_t     live = pq_memory_live();
     size_t           n    = 0;
     pq_status        st   = PQ_ERR_NOMEM;
@@ -302,4 +305,164 @@ Test(latency, parameters_have_the_defaults_of_the_documentation)
     cr_expect_eq(o.rounds, 3);
     cr_expect_eq(o.max_s, 60.0);
     cr_expect(o.pin);
+}
+
+/* --- the measurement itself --- */
+
+static pq_err err;
+
+#define OK(call) cr_assert_eq((call), PQ_OK, "%s", err.message)
+
+#if defined(__x86_64__)
+/* Additions that wait for each other: so many cycles, whatever else the processor does.
+ */
+static uint64_t add(uint64_t x, size_t hundreds)
+{
+    for (size_t i = 0; i < hundreds; i++) {
+        __asm__ volatile(".rept 100\n\taddq %1, %0\n\t.endr" : "+r"(x) : "r"(x | 1));
+    }
+    return x;
+}
+
+enum { HUNDREDS = 200, BLOCKS = 400 };
+
+static float add_all(void *context, size_t input)
+{
+    (void)context;
+    return (float)(add(input, HUNDREDS) & 1);
+}
+
+static int rising(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Seconds of the same additions by another way: blocks of fifty times as many, the
+ * median. */
+static double due_seconds(void)
+{
+    static double   t[BLOCKS];
+    struct timespec a, b;
+    uint64_t        x = 1;
+
+    for (size_t i = 0; i < BLOCKS; i++) {
+        (void)clock_gettime(CLOCK_MONOTONIC_RAW, &a);
+        x = add(x, HUNDREDS * 50);
+        (void)clock_gettime(CLOCK_MONOTONIC_RAW, &b);
+        t[i] = (double)(b.tv_sec - a.tv_sec) + 1e-9 * (double)(b.tv_nsec - a.tv_nsec);
+    }
+    cr_assert_neq(x, 0);
+    qsort(t, BLOCKS, sizeof *t, rising);
+    return t[BLOCKS / 4] / 50.0; /* of a core that others use the quiet part */
+}
+
+static bool within(double is, double due, double part)
+{
+    return fabs(is - due) <= part * due;
+}
+
+/* 20,000 additions, some microseconds: calls back to back, dependent and single ones are
+ * what the additions take. A core that others disturb is given further tries. */
+Test(latency, additions_that_wait_for_each_other_take_what_they_take, .timeout = 120)
+{
+    const pq_variant   v = {.run = add_all};
+    pq_latency_options o = quick;
+    pq_timing          t = {0};
+    double             timer_s, due = 0.0;
+    bool               fine = false;
+
+    o.samples      = 30;
+    o.single_shots = 2000;
+    for (int attempt = 0; attempt < 12 && !fine; attempt++) {
+        const double before = due_seconds();
+        pq_timing_free(&t);
+        OK(pq_latency_measure(&v, 1, &o, 1, NULL, &t, &timer_s, &err));
+        due  = (before + due_seconds()) / 2.0;
+        fine = within(t.throughput_s, due, 0.05) && within(t.chain_s, due, 0.05) &&
+               within(t.p50_s, due, 0.05);
+    }
+    cr_expect(fine, "due %.4g us, back to back %.4g, dependent %.4g, single %.4g",
+              1e6 * due, 1e6 * t.throughput_s, 1e6 * t.chain_s, 1e6 * t.p50_s);
+    pq_timing_free(&t);
+}
+
+/* Of 100 comparisons of a variant with itself none may raise a difference: a 95 %
+ * interval of the ratio that lies beyond 1 +- 0.5 %, of timings that are not called
+ * noisy. */
+#define LEAST 0.005
+
+Test(latency, a_variant_is_not_told_from_itself_a_hundred_times, .timeout = 300)
+{
+    enum { TRIALS = 100 };
+    const pq_variant   v[2] = {{.run = add_all}, {.run = add_all}};
+    pq_latency_options o    = quick;
+    size_t             told = 0, quiet = 0;
+
+    o.samples       = 20;
+    o.sample_time_s = 2e-4;
+    o.warmup_s      = 1e-3;
+    o.single_shots  = 0;
+    for (size_t trial = 0; trial < TRIALS; trial++) {
+        pq_timing t[2];
+        double    timer_s;
+        OK(pq_latency_measure(v, 2, &o, trial, NULL, t, &timer_s, &err));
+        if (!t[0].noisy && !t[1].noisy) {
+            quiet++;
+            told += t[1].ratio_lo > 1.0 + LEAST || t[1].ratio_hi < 1.0 - LEAST ? 1 : 0;
+        }
+        timing_free_all(t, 2);
+    }
+    cr_log_info("%zu of %d comparisons quiet, %zu differences raised", quiet, TRIALS,
+                told);
+    cr_expect_eq(told, 0, "%zu of %zu quiet comparisons", told, quiet);
+}
+#endif
+
+static size_t flushed;
+
+static void count_flush(void *context)
+{
+    (void)context;
+    flushed++;
+}
+
+/* A walk over half of a first-level cache, in steps that no prefetcher foresees. */
+static char walked[24 << 10] = {1}; /* pages of its own */
+
+static float walk(void *context, size_t input)
+{
+    size_t at = 64 + input % 64;
+
+    (void)context;
+    for (size_t i = 0; i < sizeof walked / 64; i++) { /* each load waits for the last */
+        at = (at + 37 * 64 + (size_t)((volatile char *)walked)[at]) % sizeof walked;
+    }
+    return (float)at;
+}
+
+Test(latency, cold_calls_are_timed_where_a_state_can_be_had)
+{
+    const pq_variant   v[2] = {{.run = walk, .flush = count_flush}, {.run = walk}};
+    pq_latency_options o    = quick;
+    pq_timing          t[2];
+    double             timer_s;
+
+    o.cold_shots = 30;
+    o.rounds     = 2;
+    OK(pq_latency_measure(v, 2, &o, 1, NULL, t, &timer_s, &err));
+    cr_expect_eq(flushed, 30);
+    for (size_t i = 0; i < 2; i++) {
+        cr_expect(t[i].cold_s[PQ_COLD_L1] > 0.0 && t[i].cold_s[PQ_COLD_IDLE] > 0.0);
+        cr_expect_eq(isnan(t[i].cold_s[PQ_COLD_FLUSHED]), i == 1);
+        cr_expect_gt(t[i].cold_s[PQ_COLD_L1], 1.1 * t[i].p50_s);
+    }
+    timing_free_all(t, 2);
+    o.cold_shots = 0;
+    OK(pq_latency_measure(v, 2, &o, 1, NULL, t, &timer_s, &err));
+    cr_expect(isnan(t[0].cold_s[PQ_COLD_L1]));
+    timing_free_all(t, 2);
+    o.cold_shots = -1;
+    cr_expect_eq(pq_latency_measure(v, 2, &o, 1, NULL, t, &timer_s, &err), PQ_ERR_RANGE);
 }
