@@ -6,6 +6,8 @@
 #   ./pquant.sh test interop [PATTERN]    against other frameworks instead: tests/interop/run.sh
 test_packages=(clang clang-format-14 libclang-rt-14-dev libcriterion-dev python3-minimal python3-venv python3-numpy
   python3-pil python3-h5py hdf5-tools git ca-certificates util-linux locales)
+# Batch systems and a browser: tests that need them are skipped, and say so, where these cannot be had.
+site_packages=(slurm-wlm openmpi-bin parallel chromium)
 passed=0 failed=0 skipped=0
 failures=()
 only=${1:-}
@@ -132,6 +134,7 @@ if [ "$only" = interop ]; then
   exit
 fi
 need "${test_packages[@]}"
+(need "${site_packages[@]}") || true
 clang_format=$(command -v clang-format-14 || command -v clang-format)
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 step "format" check_format
