@@ -26,7 +26,12 @@ pq_status pq_soft_inverse(const pq_tensor *a, pq_tensor **out, pq_err *err);
 /**
  * What is left of S [n, n] for one axis of a patch: the mean over all others of the
  * blocks where they agree.
- * @param[in] outer, size, inner  items before, along and behind the axis; n = all three
+ * @param[in]  s      [n, n]; n = outer size inner
+ * @param[in]  outer  items before the axis
+ * @param[in]  size   items along it
+ * @param[in]  inner  items behind it
+ * @param[out] out    [size, size], caller frees with pq_tensor_free
+ * @param[out] err    details of a failure, or NULL
  */
 pq_status pq_partial_moments(const pq_tensor *s, size_t outer, size_t size, size_t inner,
                              pq_tensor **out, pq_err *err);
