@@ -173,6 +173,9 @@ static const char *const stages[] = {
     ("quantize:format=nf4, activations=false, granularity=per_group, group=4, "
      "double_scales=true"),
     "prune:target_sparsity=0.6",
+    "prune:target_sparsity=0.95, scope=per_layer",
+    "prune:N=1, M=8",
+    "prune:target_sparsity=0.5, block=[4, 4], scope=per_layer",
     "svd:rank=2",
     "tensor_train:rank=2",
     "lora:rank=2",
