@@ -123,14 +123,16 @@ typedef struct {
     size_t       threads; /**< 0 = all cores, at most 1024; never changes a result */
     const char  *engine;  /**< "float32", "int8", "reference", …; NULL = the first */
     pquant_data *calib;   /**< calibration events, never those of results */
-    size_t       calib_events; /**< 0 = 1000 */
-    pquant_data *train;        /**< training events; a split "val" beside it is watched */
+    size_t       calib_events;   /**< 0 = 1000 */
+    pquant_data *train;          /**< training events */
     const pquant_model *teacher; /**< for distillation; NULL = the model before */
     pquant_progress     progress;
     pquant_changed      changed;
     void               *context; /**< of both */
     volatile int       *cancel;  /**< set to 1 from anywhere: the call soon fails with
                                     PQUANT_INTERRUPTED and leaves nothing half-done */
+    pquant_data *validation;     /**< events that training watches; NULL = the split "val"
+                                    beside `train`, else a share of those is set aside */
 } pquant_options;
 
 /**

@@ -43,7 +43,8 @@ static pq_status open_session(session *s, const char *net, const char *path,
     PQ_TRY(pq_dataset_open(path, NULL, &s->data, err));
     s->trainer =
         (pq_trainer){.graph = s->graph, .params = &s->params, .options = &s->options};
-    PQ_TRY(pq_trainer_create(&s->trainer, &(pq_train_data){s->data, 0, SIZE_MAX}, err));
+    PQ_TRY(pq_trainer_create(
+        &s->trainer, &(pq_train_data){.dataset = s->data, .validation = SIZE_MAX}, err));
 cleanup:
     return st;
 }

@@ -160,18 +160,18 @@ def whole(name: str, value, most: int, least: int = 0) -> int:
 class Options:
     """The options of a call, and all that they point to."""
 
-    def __init__(self, *, seed=0, threads=0, engine=None, calib=None, calib_events=0, train=None, teacher=None,
-                 progress=None, changed=None):
+    def __init__(self, *, seed=0, threads=0, engine=None, calib=None, calib_events=0, train=None, validation=None,
+                 teacher=None, progress=None, changed=None):
         seed, threads, calib_events = (whole(name, value, most) for name, value, most in (
             ("seed", seed, 2**64 - 1), ("threads", threads, 1024), ("calib_events", calib_events or 0, 2**53)))
         self.call = _Call(progress, changed)
         self.handle = ffi.new_handle(self.call)
         self.engine = ffi.new("char[]", engine.encode()) if engine else ffi.NULL
-        self.keep = (calib, train, teacher)
+        self.keep = (calib, train, validation, teacher)
         self.c = ffi.new("pquant_options *", {
             "size": ffi.sizeof("pquant_options"), "seed": seed, "threads": threads, "engine": self.engine,
             "calib": calib.c if calib else ffi.NULL, "calib_events": calib_events or 0,
-            "train": train.c if train else ffi.NULL, "teacher": teacher.c if teacher else ffi.NULL,
+            "train": train.c if train else ffi.NULL, "validation": validation.c if validation else ffi.NULL, "teacher": teacher.c if teacher else ffi.NULL,
             "progress": lib.pquant_on_progress if progress else ffi.NULL,
             "changed": lib.pquant_on_change if changed else ffi.NULL,
             "context": self.handle, "cancel": self.call.cancel})

@@ -1,11 +1,12 @@
 """compress_model, load, save."""
 from __future__ import annotations
 
+import numbers
 import os
 from typing import Any
 
 from ._call import ConfigError, Options, ffi, given, lib, run
-from ._events import data_of, shape_of
+from ._events import data_of, named, shape_of
 from ._methods import Stage, plan, without_events
 from ._model import Model
 from .frameworks import Converted, convert
@@ -14,26 +15,45 @@ from .frameworks import Converted, convert
 def _takes_labels(stage: Stage) -> bool:
     name, *own = stage.stage.split(":")
     of_teacher = stage.parameters.get("alpha") in (1, 1.0) or any("alpha=1" in o.split(",") for o in own)
-    return name == "finetune" or (name == "distill" and not of_teacher)
+    return stage.trains and not (name == "distill" and of_teacher)
+
+
+def _refuse_unused(stages: list[Stage], given_keys: dict[str, Any]) -> None:
+    """Keys of a call that no stage of it would look at."""
+    trains = any(s.trains for s in stages)
+    for key in ("validation", "teacher"):
+        if given_keys[key] is not None and not trains:
+            raise ConfigError(f"{key}: none of the methods trains", hint="add 'finetune' or 'distill' to the methods")
+        if given_keys[key] is not None and given_keys["data"] is None:
+            raise ConfigError(f"{key}: there are no events to train on", hint="give data=")
+    if given_keys["calib_events"] and given_keys["data"] is None:
+        raise ConfigError("calib_events: there are no events to calibrate on", hint="give data=")
 
 
 def apply(source: Converted, stages: list[Stage], *, data=None, validation=None, seed: int = 42, threads: int = 0,
           calib_events: int = 0, teacher: Model | None = None, progress=None, changed=None, classes=None) -> Model:
     """Stages on a model of ours; what events it needs are taken from `data`."""
+    _refuse_unused(stages, {"data": data, "validation": validation, "teacher": teacher, "calib_events": calib_events})
     texts = [s.text() for s in (stages if data is not None else without_events(stages))]
+    model = named(source.model, classes, data)
     if not texts:
-        return source.model
-    events = None
-    if data is not None:
-        events = data_of(data, source.model, source.order, validation=validation, classes=classes)
-        if not events.labelled and any(_takes_labels(s) for s in stages):
-            raise ConfigError("training needs labels, and the events have none", hint="give (x, y), or batches of (x, y)")
-    options = Options(seed=seed, threads=threads, calib=events, train=events, calib_events=calib_events,
-                      teacher=teacher, progress=progress, changed=changed)
+        return model
+    events = data_of(data, model, source.order, "train", classes) if data is not None else None
+    watched = None
+    if validation is not None and events is not None:  # labels of arrays stand for what those of the training stand for
+        watched = data_of(validation, model, source.order, "val", classes or (None if model.classes else events.classes))
+    if any(e is not None and not e.labelled for e in (events, watched)) and any(_takes_labels(s) for s in stages):
+        raise ConfigError("training needs labels, and the events have none", hint="give (x, y), or batches of (x, y)")
+    options = Options(seed=seed, threads=threads, calib=events, train=events, validation=watched,
+                      calib_events=calib_events, teacher=teacher, progress=progress, changed=changed)
     keep = [ffi.new("char[]", t.encode()) for t in texts]
     names = ffi.new("char *[]", keep)
-    call = lambda: given(lib.pquant_compress_with(source.model.c, names, len(keep), options.c))
+    call = lambda: given(lib.pquant_compress_with(model.c, names, len(keep), options.c))
     return Model(run(options, call, lib.pquant_model_free))
+
+
+#: keys of a call, beside those of its stages
+_OF_CALLS = ("seed", "threads", "progress", "changed", "validation", "calib_events", "classes", "teacher")
 
 
 def compress_model(model: Any, method: Any, rank: int | None = None, target_sparsity: float | None = None, *,
@@ -49,15 +69,20 @@ def compress_model(model: Any, method: Any, rank: int | None = None, target_spar
         share of each layer's values is saved.
     data: events: a loader, (x, y), or "file.h5:split". For calibration and training; without any, what needs some is
         left out with a warning.
-    parameters: of the stages (`bits=8`, `epochs=5`, …); `input_shape` of one event, `seed`, `threads`, `progress`.
+    parameters: of the stages (`bits=8`, `epochs=5`, `layers="fc*"`, …), and of the call: `validation`, events that
+        training watches (a number is the share of `data` set aside for that); `teacher`, a model to learn from; `classes`,
+        names of the outputs; `calib_events`, how many calibrate, at most (1,000); `input_shape` of one event; `seed`;
+        `threads`; `progress`; `changed`, called with method, layer and what was done to it.
     Raises pquant.Error (and, by its kind, ValueError, FileNotFoundError, NotImplementedError).
     """
-    own = {k: parameters.pop(k) for k in ("seed", "threads", "progress", "changed", "validation", "calib_events",
-                                          "classes", "teacher") if k in parameters}
-    stages = plan(method, rank, target_sparsity, {k: v for k, v in parameters.items() if k != "input_shape"})
-    source = convert(model, parameters.get("input_shape") or shape_of(data))
+    shape = parameters.pop("input_shape", None)
+    own = {k: parameters.pop(k) for k in _OF_CALLS if k in parameters}
+    if isinstance(own.get("validation"), numbers.Real):
+        parameters["validation"] = own.pop("validation")
+    stages = plan(method, rank, target_sparsity, parameters)
+    source = convert(model, shape or shape_of(data))
     if own.get("teacher") is not None:
-        own["teacher"] = convert(own["teacher"], shape_of(data)).model
+        own["teacher"] = convert(own["teacher"], shape or shape_of(data)).model
     return source.back(apply(source, stages, data=data, **own))
 
 

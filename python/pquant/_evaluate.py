@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._call import ConfigError, Options, check, ffi, given, lib, run, text, whole
-from ._events import Data, data_of, shape_of
+from ._events import Data, data_of, named, shape_of
 from ._numbers import Latency, Number
 from .frameworks import Converted, convert
 
@@ -36,7 +36,7 @@ def _source(model: Any, events: Any, input_shape=None) -> Converted:
     return model if isinstance(model, Converted) else convert(model, input_shape or shape_of(events))
 
 
-def _evaluate(source: Converted, data: Data, how, engine, threads, progress) -> Metrics:
+def _evaluate(data: Data, how, engine, threads, progress) -> Metrics:
     if not data.labelled:
         raise ConfigError("the events have no labels to compare with", hint="give (x, y), or batches of (x, y)")
     options = Options(engine=engine, threads=threads, progress=progress)
@@ -48,12 +48,13 @@ def evaluate_model(model: Any, loader: Any, *, engine: str | None = None, thread
                    input_shape=None, classes=None) -> Metrics:
     """Every metric with its interval: accuracy, AUC, log loss, stored bytes, MACs, …, as `pquant model eval` gives them.
 
-    loader: a loader, (x, y), or "file.h5:split"; classes: names of the outputs where neither model nor file has any.
+    loader: a loader, (x, y), or "file.h5:split". classes: names of the outputs of a model that has none; of arrays, what
+    the labels 0, 1, … stand for.
     """
     source = _source(model, loader, input_shape)
-    data = data_of(loader, source.model, source.order, name="test", classes=classes)
-    return _evaluate(source, data, lambda o: lib.pquant_evaluate_with(source.model.c, data.c, o.c), engine, threads,
-                     progress)
+    own = named(source.model, classes, loader)
+    data = data_of(loader, own, source.order, name="test", classes=classes)
+    return _evaluate(data, lambda o: lib.pquant_evaluate_with(own.c, data.c, o.c), engine, threads, progress)
 
 
 def evaluate(model: Any, loader: Any, **options: Any) -> Number:
@@ -81,12 +82,9 @@ def _flavours(source: Converted, data, classes):
 def btag(source: Converted, loader: Any, *, f_c: float = 0.018, classes=None, engine=None, threads: int = 0) -> Metrics:
     """b efficiency at mistag rates of 10, 1 and 0.1 % of light and c."""
     names = _flavours(source, loader, classes)
-    data = data_of(loader, source.model, source.order, name="test", classes=names)
-    own = source.model
-    if names is not None and own.classes != names:
-        own = own.with_weights({})
-        own.set_classes(names)
-    return _evaluate(source, data, lambda o: lib.pquant_evaluate_btag(own.c, data.c, f_c, o.c), engine, threads, None)
+    own = named(source.model, names, loader)
+    data = data_of(loader, own, source.order, name="test", classes=names)
+    return _evaluate(data, lambda o: lib.pquant_evaluate_btag(own.c, data.c, f_c, o.c), engine, threads, None)
 
 
 def evaluate_b_tagging(original: Any, compressed: Any, loader: Any, *, f_c: float = 0.018, classes=None,

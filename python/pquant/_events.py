@@ -113,8 +113,6 @@ def _is_pair(events) -> bool:
 def arrays_of(events):
     """x, y (or None), weight (or None) in memory."""
     import numpy as np
-    if isinstance(events, Data):
-        return (*events.read(), None)
     if _is_pair(events):
         weight = as_numpy(events[2]).astype(np.float32) if len(events) > 2 else None
         return as_numpy(events[0]), _labels(events[1]), weight
@@ -134,6 +132,25 @@ def arrays_of(events):
     return np.concatenate(xs), None if any(y is None for y in ys) else np.concatenate(ys), None
 
 
+def _is_file(events) -> bool:
+    return isinstance(events, (Data, str, os.PathLike))
+
+
+def named(model: Model, classes, events) -> Model:
+    """The model with names of its outputs, where it has none: `classes`. Files say which class their labels are; of arrays
+    `classes` are what the labels 0, 1, … stand for, in an order of their own where the model has names."""
+    names, own = classes and [str(c) for c in classes], model.classes
+    if names is None or own == names:
+        return model
+    if own is None or own == [str(i) for i in range(len(own))]:
+        model = model.with_weights({})
+        model.set_classes(names)
+    elif _is_file(events):
+        raise ConfigError(f"the model names its outputs {', '.join(own)}: classes = {', '.join(names)} says otherwise",
+                          hint="leave classes away")
+    return model
+
+
 def _class_names(model: Model | None, classes):
     if classes is not None:
         return list(classes)
@@ -146,23 +163,18 @@ def _class_names(model: Model | None, classes):
     return [str(i) for i in range(max(width, 2))]
 
 
-def data_of(events, model: Model | None = None, order=None, name: str = "train", validation=None,
-            classes=None) -> Data:
-    """Data of anything that holds events; what is no file is borrowed, or gathered from its batches."""
+def data_of(events, model: Model | None = None, order=None, name: str = "train", classes=None) -> Data:
+    """Data of anything that holds events; what is no file is borrowed, or gathered from its batches. classes: what the
+    labels of arrays stand for; files say it themselves."""
     if isinstance(events, Data):
         return events
     if isinstance(events, (str, os.PathLike)):
         return Data.open(events)
     if events is None:
         raise ConfigError("no events were given", hint=_GIVE)
-    splits = []
-    for split, source in ((name, events), ("val", validation)):
-        if source is None:
-            continue
-        source = source if not isinstance(source, (str, os.PathLike)) else Data.open(source)
-        x, y, weight = arrays_of(source)
-        splits.append((split, _values(x, order if not isinstance(source, Data) else None), y, weight))
-    return Data.of_arrays(splits, _class_names(model, classes))
+    x, y, weight = arrays_of(events)
+    return Data.of_arrays([(name, _values(x, order), y, weight)], _class_names(model, classes))
+
 
 
 def shape_of(events) -> tuple[int, ...] | None:

@@ -9,24 +9,36 @@ from ._call import ConfigError
 from ._compress import apply
 from ._evaluate import evaluate_model, measure_latency
 from ._events import shape_of
-from ._methods import ALIASES, SYNONYMS, Stage, Warned, methods, names_of, parameters_of, plan, stage_of, unknown_key
+from ._methods import ALIASES, FACTORS, SYNONYMS, Stage, Warned, methods, names_of, parameters_of, plan, stage_of, unknown_key
+from ._numbers import Latency
 from .frameworks import convert
 
-#: keys of training in the dicts of all classes
-_TRAINING = {"train_after_compression", "epochs", "lr", "learning_rate", "batch_size", "optimizer", "preserve_rare_classes"}
-_COMMON = {"method", "seed", "threads", "input_shape", "progress"}
+#: keys in the dicts of all classes, beside those of the method and of the training behind it
+_COMMON = {"method", "seed", "threads", "input_shape", "progress", "validation", "classes"}
+_SHORT = {"lr", "learning_rate", "batch", "batch_size", "optimizer", "preserve_rare_classes"}
 
 
-def _training(config: dict, epochs=None) -> Stage:
-    keys = {SYNONYMS.get(k, k): config[k] for k in ("lr", "learning_rate", "batch_size", "optimizer", "preserve_rare_classes")
-            if k in config}
-    return Stage("finetune", {"epochs": epochs if epochs is not None else config.get("epochs", 10), **keys})
+def _training(keys: dict[str, Any], epochs: int, stage: str = "finetune") -> Stage:
+    return Stage(stage, {"epochs": epochs, **{SYNONYMS.get(k, k): v for k, v in keys.items()}})
 
 
-def _source(config: dict, model: Any, events: Any):
+def _source(config: dict, model: Any, events: Any, trains: bool):
     """A model as one of ours, and the keys of all stages."""
-    return convert(model, config.get("input_shape") or shape_of(events)), \
-        {k: config[k] for k in ("seed", "threads", "progress") if k in config}
+    keys = {k: config[k] for k in ("seed", "threads", "progress", "classes") if k in config}
+    if trains and events is not None and not isinstance(config.get("validation"), numbers.Real):
+        keys["validation"] = config.get("validation")
+    return convert(model, config.get("input_shape") or shape_of(events)), keys
+
+
+def _warn_of_no_training(keys, needed: str) -> None:
+    for key in keys:
+        warnings.warn(f"{key} does nothing without {needed}", Warned, stacklevel=3)
+
+
+def _dict(config, more: dict[str, Any], example: str) -> dict[str, Any]:
+    if not isinstance(config or {}, dict):
+        raise ConfigError(f"a configuration is a dict, as {example}, not {config!r}")
+    return {**(config or {}), **more}
 
 
 class Compression:
@@ -38,23 +50,34 @@ class Compression:
     method = "svd"
 
     def __init__(self, config: dict[str, Any] | None = None, **more: Any):
-        self.config = {**(config or {}), **more}
+        self.config = _dict(config, more, "{'method': 'svd', 'rank': 8}")
         self.name = self.config.get("method", self.method)
         self.stage, _ = stage_of(self.name)
         if stage_of(self.method)[0] != self.stage:
             raise ConfigError(f"{type(self).__name__} is of method '{self.method}', not '{self.name}'")
-        known = parameters_of(self.stage)
-        for key in self.config:
-            if SYNONYMS.get(key, key) not in known and key not in _TRAINING | _COMMON:
-                raise unknown_key(key, known | _TRAINING | _COMMON, type(self).__name__)
+        own = parameters_of(self.stage) | ({"target_sparsity"} if self.stage in FACTORS else set())
+        trained = parameters_of("finetune") - own - _COMMON - {"epochs", "layers"}
+        self._own, self._trained = {}, {}
+        for key, value in self.config.items():
+            short = SYNONYMS.get(key, key)
+            if short == "validation" and isinstance(value, numbers.Real) or short in trained:
+                self._trained[key] = value
+            elif short in own:
+                self._own[key] = value
+            elif key not in _COMMON | {"train_after_compression", "epochs"}:
+                raise unknown_key(key, own | _SHORT | _COMMON | {"train_after_compression", "epochs"}, type(self).__name__, trained)
+        if not self.trains:
+            _warn_of_no_training([*self._trained, *(["validation"] if self.config.get("validation") is not None and
+                                                    "validation" not in self._trained else [])],
+                                 "train_after_compression or epochs")
         self._stages()
 
     def _stages(self) -> list[Stage]:
-        own = {k: v for k, v in self.config.items() if k not in _COMMON | _TRAINING and k not in ("rank", "target_sparsity", "sparsity")}
-        sparsity = self.config.get("target_sparsity", self.config.get("sparsity"))
-        stages = plan(self.name, self.config.get("rank"), sparsity, own)
+        own = {SYNONYMS.get(k, k): v for k, v in self._own.items()}
+        rank, sparsity = (own.pop(k, None) for k in ("rank", "target_sparsity"))
+        stages = plan(self.name, rank, sparsity, own)
         if self.trains:
-            stages.append(_training(self.config))
+            stages.append(_training(self._trained, self.config.get("epochs", 10)))
         return stages
 
     @property
@@ -64,7 +87,7 @@ class Compression:
 
     def compress(self, model: Any, train_loader: Any = None) -> Any:
         """A compressed model of the same framework. train_loader: events for calibration and training."""
-        source, keys = _source(self.config, model, train_loader)
+        source, keys = _source(self.config, model, train_loader, self.trains)
         return source.back(apply(source, self._stages(), data=train_loader, **keys))
 
     def __repr__(self) -> str:
@@ -106,8 +129,8 @@ class LoRACompression(Compression):
     method = "lora"
 
 
-_PIPELINE = {"methods", "fine_tune_epochs", "preserve_rare_classes", "target_latency_ns", "seed", "threads", "input_shape",
-             "learning_rate", "lr", "batch_size", "optimizer", "progress", "distill", "rank", "target_sparsity"}
+_PIPELINE = _COMMON - {"method"} | _SHORT | {"methods", "fine_tune_epochs", "distill", "target_latency_ns", "rank",
+                                             "target_sparsity"}
 
 
 class CompressionPipeline:
@@ -115,72 +138,77 @@ class CompressionPipeline:
 
     config: `{"methods": ["low_rank", "quantization"], "low_rank_rank": 64, "quantization_bits": 8, "pruning_sparsity": 0.9,
     "fine_tune_epochs": 20, "preserve_rare_classes": True, "target_latency_ns": 100}`. A key of a method is
-    `<method>_<parameter>`; keys of methods that are not in the list are checked and left alone. Training comes before the
-    quantization (where that is all there is, after it, on the grids). Unknown keys are errors.
+    `<method>_<parameter>`, one of the training `fine_tune_<parameter>`; those of methods that are not in the list are told
+    by a warning. `rank` and `target_sparsity` are for all methods that know them: with both, factors of that rank are
+    pruned to that sparsity. Training comes before a quantization that ends the list, on floats, else behind everything, on
+    grids and among zeros. Unknown keys are errors.
     """
 
     def __init__(self, config: dict[str, Any] | None = None, **more: Any):
-        if not isinstance(config or {}, dict):
-            raise ConfigError(f"a configuration is a dict, as {{'methods': ['low_rank'], 'low_rank_rank': 8}}, not {config!r}")
-        self.config = {"methods": ["low_rank", "quantization"], **(config or {}), **more}
+        self.config = {"methods": ["low_rank", "quantization"],
+                       **_dict(config, more, "{'methods': ['low_rank'], 'low_rank_rank': 8}")}
         self.methods = names_of(self.config["methods"], "method")
         target = self.config.get("target_latency_ns")
         if target is not None and not (isinstance(target, numbers.Real) and target > 0):
             raise ConfigError(f"target_latency_ns = {target!r} is no positive number")
+        self._trained = {k: v for k, v in self.config.items()
+                         if k in _SHORT or (k == "validation" and isinstance(v, numbers.Real))}
+        self._of_methods: dict[str, tuple[str, str]] = {}
         for key in self.config:
-            if key not in _PIPELINE and self._owner(key) is None:
-                raise unknown_key(key, _PIPELINE | {f"{m}_{p}" for m in self.methods
-                                                    for p in parameters_of(stage_of(m)[0])}, "CompressionPipeline")
-        self.latency = None
+            if key not in _PIPELINE:
+                self._place(key)
+        if not self.trains:
+            _warn_of_no_training([*self._trained, *(k for k in ("distill", "validation") if self.config.get(k) is not None and
+                                                    k not in self._trained)], "fine_tune_epochs")
+        self.latency: Latency | None = None
         self.stages()
 
-    @staticmethod
-    def _owner(key: str):
-        """Method and parameter of a key such as "quantization_bits", or None."""
-        for name in sorted({*ALIASES, *methods()}, key=len, reverse=True):
-            if key.startswith(name + "_"):
-                parameter = SYNONYMS.get(key[len(name) + 1:], key[len(name) + 1:])
-                if parameter in parameters_of(stage_of(name)[0]):
-                    return name, parameter
-        return None
+    @property
+    def trains(self) -> bool:
+        """Whether training was asked for, by fine_tune_epochs."""
+        return bool(self.config.get("fine_tune_epochs"))
 
-    def _stage(self, name: str) -> list[Stage]:
-        stage, _ = stage_of(name)
-        own = {}
-        for key, value in self.config.items():
-            owner = None if key in _PIPELINE else self._owner(key)
-            if owner is not None and stage_of(owner[0])[0] == stage and (owner[0] == name or owner[0] not in self.methods):
-                own[owner[1]] = value
-        known, rank = parameters_of(stage), own.pop("rank", None)
-        sparsity = own.pop("target_sparsity", None)
-        if rank is None and "rank" in known:
-            rank = self.config.get("rank")
-        if sparsity is None and "target_sparsity" in known and rank is None:
-            sparsity = self.config.get("target_sparsity")
-        return plan(name, rank, sparsity, own)
+    def _place(self, key: str) -> None:
+        """Finds the method, or the training, that a key such as "quantization_bits" is for."""
+        short = key.removeprefix("fine_tune_")
+        if short != key and SYNONYMS.get(short, short) in parameters_of("finetune"):
+            self._trained[short] = self.config[key]
+            return
+        for name in sorted({*ALIASES, *methods()}, key=len, reverse=True):
+            parameter = SYNONYMS.get(key[len(name) + 1:], key[len(name) + 1:])
+            if key.startswith(name + "_") and parameter in parameters_of(stage_of(name)[0]):
+                self._of_methods[key] = name, parameter
+                if not any(stage_of(m)[0] == stage_of(name)[0] for m in self.methods if ":" not in m):
+                    warnings.warn(f"{key} does nothing: '{name}' is none of the methods", Warned, stacklevel=3)
+                return
+        raise unknown_key(key, _PIPELINE | {f"{m}_{p}" for m in self.methods if ":" not in m
+                                            for p in parameters_of(stage_of(m)[0])}, "CompressionPipeline")
+
+    def _parameters(self, name: str) -> dict[str, Any]:
+        """Of one method, by its own keys, or those of another name of its stage that is not in the list."""
+        stage = stage_of(name)[0]
+        return {parameter: self.config[key] for key, (owner, parameter) in self._of_methods.items()
+                if stage_of(owner)[0] == stage and (owner == name or owner not in self.methods)}
 
     def stages(self) -> list[Stage]:
         """What is done, in order."""
-        out = [s for name in self.methods for s in self._stage(name)]
-        epochs = self.config.get("fine_tune_epochs", 0)
-        if epochs:
-            at = next((i for i, s in enumerate(out) if s.stage == "quantize" and i > 0), len(out))
-            out.insert(at, _training(self.config, epochs))
-            if self.config.get("distill"):
-                out[at].stage = "distill"
-        elif self.config.get("preserve_rare_classes"):
-            warnings.warn("preserve_rare_classes does nothing without fine_tune_epochs", Warned, stacklevel=3)
+        out = plan(self.methods, self.config.get("rank"), self.config.get("target_sparsity"),
+                   own={name: self._parameters(name) for name in self.methods if ":" not in name})
+        if self.trains:
+            last = out[-1].stage.split(":")[0] == "quantize" and len(out) > 1
+            out.insert(len(out) - last, _training(self._trained, self.config["fine_tune_epochs"],
+                                                  "distill" if self.config.get("distill") else "finetune"))
         return out
 
     def compress(self, model: Any, train_loader: Any = None) -> Any:
         """A compressed model of the same framework; `pipeline.latency` afterwards, where a latency is asked for."""
-        source, keys = _source(self.config, model, train_loader)
+        source, keys = _source(self.config, model, train_loader, self.trains)
         small = apply(source, self.stages(), data=train_loader, **keys)
-        if self.config.get("target_latency_ns") is not None:
+        target = self.config.get("target_latency_ns")
+        if target is not None:
             self.latency = measure_latency(small)
-            if self.latency > self.config["target_latency_ns"]:
-                warnings.warn(f"latency is {self.latency!r}, above the {self.config['target_latency_ns']} ns asked for",
-                              Warned, stacklevel=2)
+            if self.latency > target:
+                warnings.warn(f"latency is {self.latency!r}, above the {target} ns asked for", Warned, stacklevel=2)
         return source.back(small)
 
     def evaluate(self, original: Any, compressed: Any, test_loader: Any) -> dict[str, Any]:

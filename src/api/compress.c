@@ -47,6 +47,8 @@ pquant_model *pquant_compress_with(const pquant_model *model, const char *const 
     how.progress = &watch.progress;
     how.engine   = o.engine;
     PQ_TRY(pq_api_check(&o, err));
+    PQ_CHECK(o.validation == NULL || o.train != NULL, PQ_ERR_CONFIG,
+             "there are validation events, but none to train on");
     if (o.calib != NULL) {
         how.dataset     = o.calib->dataset;
         how.calib_split = o.calib->split;
@@ -55,11 +57,13 @@ pquant_model *pquant_compress_with(const pquant_model *model, const char *const 
         PQ_TRY(pq_graph_clone(o.teacher != NULL ? o.teacher->graph : model->graph,
                               &teacher, err));
         PQ_TRY(pq_graph_check(teacher, err));
-        training.dataset    = o.train->dataset;
-        training.train      = o.train->split;
-        training.validation = validation_of(o.train);
-        training.teacher    = teacher;
-        how.training        = &training;
+        training.dataset = o.train->dataset;
+        training.train   = o.train->split;
+        training.validation =
+            o.validation != NULL ? o.validation->split : validation_of(o.train);
+        training.watched = o.validation != NULL ? o.validation->dataset : NULL;
+        training.teacher = teacher;
+        how.training     = &training;
     }
     PQ_TRY(pq_compress_methods(methods, n, model->graph, &how, tell_changes,
                                (void *)(uintptr_t)&o, &graph, err));

@@ -36,7 +36,8 @@ typedef struct {
     pq_dataset *dataset;
     size_t      train; /**< split */
     size_t validation; /**< another split, or SIZE_MAX: part of `train` is set aside */
-    size_t threads;    /**< 0 = all cores; never changes the result */
+    pq_dataset     *watched; /**< whose split `validation` is, or NULL: of `dataset` */
+    size_t          threads; /**< 0 = all cores; never changes the result */
     const pq_graph *teacher; /**< the network before the first stage, checked, or NULL */
     const char     *checkpoint; /**< file to resume from, kept up to date, or NULL; one of
                                    another run is written over */

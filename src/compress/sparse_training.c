@@ -78,7 +78,8 @@ static pq_status run(pq_compress_task *task, const pq_sparse_plan *plan,
     PQ_TRY(pq_train(task->graph,
                     &(pq_train_data){.dataset    = t->dataset,
                                      .train      = t->train,
-                                     .validation = t->validation},
+                                     .validation = t->validation,
+                                     .watched    = t->watched},
                     params, &options, &summary, err));
     for (size_t i = 0; i < task->n_nodes; i++) {
         PQ_TRY(report_layer(task, before, task->nodes[i], &summary));

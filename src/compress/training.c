@@ -243,7 +243,8 @@ pq_status pq_training_apply(pq_compress_task *task, const pq_graph *teacher, pq_
     PQ_TRY(pq_train(task->graph,
                     &(pq_train_data){.dataset    = t->dataset,
                                      .train      = t->train,
-                                     .validation = t->validation},
+                                     .validation = t->validation,
+                                     .watched    = t->watched},
                     &params, &options, &summary, err));
     PQ_TRY(report(task, before, params.fold_norm_after != PQ_UNSET, &summary));
     if (params.fold_norm_after != PQ_UNSET) {

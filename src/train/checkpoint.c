@@ -59,7 +59,7 @@ pq_status pq_checkpoint_name(const pq_trainer *t, const pq_train_data *data,
     PQ_TRY(pq_dataset_hash(data->dataset, data->train, text, err));
     pq_hash_text(&h, text);
     if (data->validation != SIZE_MAX) {
-        PQ_TRY(pq_dataset_hash(data->dataset, data->validation, text, err));
+        PQ_TRY(pq_dataset_hash(pq_train_watched(data), data->validation, text, err));
         pq_hash_text(&h, text);
     }
     pq_hash_end(&h, out);

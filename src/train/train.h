@@ -83,10 +83,14 @@ typedef struct pq_sparse_plan pq_sparse_plan;
 /** Where the events come from. */
 typedef struct {
     pq_dataset *dataset;
-    size_t      train; /**< index of the split to train on */
-    size_t validation; /**< index of another split, or SIZE_MAX: part of `train` is set
-                          aside */
+    size_t      train;   /**< index of the split to train on */
+    size_t validation;   /**< index of another split, or SIZE_MAX: part of `train` is set
+                            aside */
+    pq_dataset *watched; /**< whose split `validation` is, or NULL: of `dataset` */
 } pq_train_data;
+
+/** The dataset of the validation events. */
+pq_dataset *pq_train_watched(const pq_train_data *data);
 
 /** What is known after each epoch. */
 typedef struct {

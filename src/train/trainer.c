@@ -135,6 +135,11 @@ cleanup:
     return st;
 }
 
+pq_dataset *pq_train_watched(const pq_train_data *data)
+{
+    return data->watched != NULL ? data->watched : data->dataset;
+}
+
 static pq_status read_events(pq_trainer *t, const pq_train_data *data, pq_err *err)
 {
     const pq_dataset_info *info    = pq_dataset_describe(data->dataset);
@@ -150,7 +155,7 @@ static pq_status read_events(pq_trainer *t, const pq_train_data *data, pq_err *e
         PQ_TRY(pq_events_standardize(&t->train_events, t->graph, err));
     }
     if (data->validation != SIZE_MAX) {
-        PQ_TRY(pq_events_read(data->dataset, data->validation, t->graph, weights,
+        PQ_TRY(pq_events_read(pq_train_watched(data), data->validation, t->graph, weights,
                               &t->other_events, err));
     }
     PQ_TRY(split_events(t, data, err));

@@ -112,6 +112,54 @@ Test(compress, without_the_events_it_needs_says_so)
     pquant_model_free(m);
 }
 
+/* The first kernel after ten epochs on the first split of `train`. */
+static void trained(pquant_data *train, pquant_data *validation, float *kernel)
+{
+    pquant_options o = {.size = sizeof o, .train = train, .validation = validation};
+    pquant_model  *m = make_net(), *tuned;
+    pquant_array   a = {0};
+
+    tuned = pquant_finetune(m, "epochs=10,lr=0.02", &o);
+    cr_assert_not_null(tuned, "%s", pquant_error());
+    cr_assert_eq(pquant_model_weight(tuned, "fc1", "kernel", &a), 0);
+    memcpy(kernel, a.data, sizeof net_kernel1);
+    pquant_model_free(tuned);
+    pquant_model_free(m);
+}
+
+Test(compress, watches_the_events_it_is_given)
+{
+    static float   beside[HIDDEN * IN], apart[HIDDEN * IN], wrong[HIDDEN * IN];
+    pquant_data   *both  = make_data(), *train, *val, *turned;
+    pquant_options o     = {.size = sizeof o};
+    pquant_events  e     = {.name = "train", .x = matrix(x, PQUANT_FLOAT32, 600, IN)};
+    pquant_events  other = {.name = "other"};
+    static int64_t turns[EVENTS];
+
+    e.y     = matrix(y, PQUANT_INT64, 600, 0);
+    train   = pquant_data_create(1, &e, NULL);
+    other.x = matrix(x + 600 * IN, PQUANT_FLOAT32, EVENTS - 600, IN);
+    other.y = matrix(y + 600, PQUANT_INT64, EVENTS - 600, 0);
+    val     = pquant_data_create(1, &other, NULL);
+    for (size_t i = 600; i < EVENTS; i++) {
+        turns[i] = (y[i] + 1) % OUT;
+    }
+    other.y = matrix(turns + 600, PQUANT_INT64, EVENTS - 600, 0);
+    turned  = pquant_data_create(1, &other, NULL);
+    trained(both, NULL, beside);
+    trained(train, val, apart);
+    trained(both, turned, wrong); /* not the split beside */
+    cr_expect_eq(memcmp(beside, apart, sizeof beside), 0);
+    cr_expect_neq(memcmp(beside, wrong, sizeof beside), 0);
+    o.validation = val;
+    cr_expect_null(pquant_compress_with(NULL, &(const char *){"svd:rank=2"}, 1, &o));
+    cr_expect_not_null(strstr(pquant_error(), "none to train on"), "%s", pquant_error());
+    pquant_data_close(both);
+    pquant_data_close(train);
+    pquant_data_close(val);
+    pquant_data_close(turned);
+}
+
 Test(compress, is_the_same_for_any_number_of_threads)
 {
     pquant_data   *data = make_data();

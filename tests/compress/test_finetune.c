@@ -12,7 +12,8 @@ static pq_graph *trained(pq_dataset *d)
 
     OK(pq_params_default(pq_train_param_table, &p, err));
     p.lr = 0.01;
-    OK(pq_train(g, &(pq_train_data){d, 0, SIZE_MAX}, &p, &options, &s, err));
+    OK(pq_train(g, &(pq_train_data){.dataset = d, .validation = SIZE_MAX}, &p, &options,
+                &s, err));
     pq_train_summary_free(&s);
     pq_params_free(pq_train_param_table, &p);
     return g;

@@ -168,7 +168,8 @@ static void train_in_parts(size_t i, pq_dataset *d, size_t stops, char hash[65])
         pq_graph              *from = tagger();
         stopped                     = 0;
         const pq_status st =
-            pq_train(from, &(pq_train_data){d, 0, SIZE_MAX}, &p, &o, &s, NULL);
+            pq_train(from, &(pq_train_data){.dataset = d, .validation = SIZE_MAX}, &p, &o,
+                     &s, NULL);
         pq_train_summary_free(&s);
         pq_graph_free(&g);
         g = from;

@@ -98,7 +98,7 @@ static pq_status train(const fuzz_input *in, const char *checkpoint, int64_t epo
         params.ema       = 0.9;
     }
     params.epochs            = epochs;
-    const pq_train_data data = {dataset, 0, SIZE_MAX};
+    const pq_train_data data = {.dataset = dataset, .validation = SIZE_MAX};
     PQ_TRY(pq_train(graph, &data, &params, &options, &summary, err));
     *resumed = summary.resumed;
 cleanup:

@@ -252,8 +252,8 @@ static pq_status open_checkpoint(const char *path, pq_err *err)
     PQ_TRY(pq_dataset_open(events, NULL, &data, err));
     PQ_TRY(pq_params_default(pq_train_param_table, &params, err));
     params.epochs = 3;
-    PQ_TRY(pq_train(graph, &(pq_train_data){data, 0, SIZE_MAX}, &params, &options,
-                    &summary, err));
+    PQ_TRY(pq_train(graph, &(pq_train_data){.dataset = data, .validation = SIZE_MAX},
+                    &params, &options, &summary, err));
 cleanup:
     pq_text_free(&text);
     pq_free(events);

@@ -45,7 +45,7 @@ static inline void start(run *r, const char *name, size_t events)
 
 static inline pq_status train(run *r, pq_err *err)
 {
-    const pq_train_data    data    = {r->data, 0, SIZE_MAX};
+    const pq_train_data    data    = {.dataset = r->data, .validation = SIZE_MAX};
     const pq_train_options options = {.threads = r->threads, .checkpoint = r->checkpoint};
 
     return pq_train(r->graph, &data, &r->params, &options, &r->summary, err);

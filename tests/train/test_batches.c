@@ -25,7 +25,7 @@ static verdict look(pq_dataset *data, const pq_graph *teacher, size_t batch, boo
     pq_graph              *g       = small_net(3);
     pq_train_params        p       = {0};
     pq_train_summary       summary = {0};
-    const pq_train_data    events  = {data, 0, own ? 0 : SIZE_MAX};
+    const pq_train_data    events  = {.dataset = data, .validation = own ? 0 : SIZE_MAX};
     const pq_train_options options = {
         .threads = 1 + batch % 2, .teacher = teacher, .reference = teacher};
 

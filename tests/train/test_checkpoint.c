@@ -22,7 +22,7 @@ static void train_killed(run *r, size_t after)
 
     cr_assert_geq(child, 0);
     if (child == 0) {
-        const pq_train_data    data    = {r->data, 0, SIZE_MAX};
+        const pq_train_data    data    = {.dataset = r->data, .validation = SIZE_MAX};
         const pq_train_options options = {.threads    = r->threads,
                                           .checkpoint = r->checkpoint,
                                           .epoch_done = stop_late,
@@ -149,7 +149,7 @@ Test(checkpoint, stops_when_asked_and_goes_on_bit_for_bit)
     start(&whole, "asked.h5", 500);
     start(&cut, "asked.h5", 500);
     OK(train(&whole, err));
-    const pq_train_data    data    = {cut.data, 0, SIZE_MAX};
+    const pq_train_data    data    = {.dataset = cut.data, .validation = SIZE_MAX};
     const pq_train_options options = {
         .threads = 2, .checkpoint = path, .stop = &asked, .epoch_done = ask};
     pq_err e = {0};
@@ -180,7 +180,7 @@ Test(checkpoint, a_checkpoint_of_another_run_is_replaced_where_that_is_asked_for
     start(&r, "replace.h5", 300);
     r.params.epochs = 1;
     OK(pq_file_write(path, "no checkpoint", 13, err));
-    const pq_train_data    data    = {r.data, 0, SIZE_MAX};
+    const pq_train_data    data    = {.dataset = r.data, .validation = SIZE_MAX};
     const pq_train_options options = {
         .threads = 2, .checkpoint = path, .replace_checkpoint = true};
     OK(pq_train(r.graph, &data, &r.params, &options, &r.summary, err));

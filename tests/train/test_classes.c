@@ -133,7 +133,7 @@ Test(classes, held_weights_are_the_same_for_any_threads_and_after_a_stop)
         set(&r, "min_recall", "a=0.35");
         r.threads = how == 1 ? 3 : 1;
         if (how == 2) {
-            const pq_train_data    data    = {r.data, 0, SIZE_MAX};
+            const pq_train_data    data    = {.dataset = r.data, .validation = SIZE_MAX};
             const pq_train_options options = {
                 .threads = 1, .checkpoint = path, .stop = &asked, .epoch_done = ask};
             cr_assert_eq(pq_train(r.graph, &data, &r.params, &options, &r.summary, NULL),
@@ -213,7 +213,7 @@ Test(classes, a_recall_may_lose_so_much_against_the_reference)
     pq_train_summary_free(&r.summary);
     OK(pq_graph_clone(r.graph, &reference, err));
     for (int given = 0; given < 2; given++) {
-        const pq_train_data    data    = {r.data, 0, SIZE_MAX};
+        const pq_train_data    data    = {.dataset = r.data, .validation = SIZE_MAX};
         const pq_train_options options = {.threads = 2, .reference = reference};
         if (given == 1) {
             r.params.preserve_rare_classes = false; /* which would raise them */
@@ -260,7 +260,7 @@ Test(classes, stops_early_by_the_floor_and_not_by_the_loss)
 static pq_status create(run *r, pq_trainer *t, pq_err *err)
 {
     static const pq_train_options options = {.threads = 1};
-    const pq_train_data           data    = {r->data, 0, SIZE_MAX};
+    const pq_train_data           data    = {.dataset = r->data, .validation = SIZE_MAX};
 
     *t = (pq_trainer){.graph = r->graph, .params = &r->params, .options = &options};
     return pq_trainer_create(t, &data, err);

@@ -123,7 +123,7 @@ static void train_killed(run *r, size_t after)
 
     cr_assert_geq(child, 0);
     if (child == 0) {
-        const pq_train_data    data    = {r->data, 0, SIZE_MAX};
+        const pq_train_data    data    = {.dataset = r->data, .validation = SIZE_MAX};
         const pq_train_options options = {.threads    = r->threads,
                                           .checkpoint = r->checkpoint,
                                           .epoch_done = stop_late,
@@ -195,7 +195,7 @@ Test(qat, lsq_is_better_than_straight_through_at_3_bits_on_the_shipped_jets)
     params.epochs = 1;
     g             = tagger_of_3_bits(data);
     for (int k = 0; k < 2; k++) {
-        const pq_train_data    from = {data, 0, SIZE_MAX};
+        const pq_train_data    from = {.dataset = data, .validation = SIZE_MAX};
         const pq_train_options o    = {.threads = 2};
         pq_train_summary       s    = {0};
         pq_graph              *copy = NULL;

@@ -98,7 +98,8 @@ static pq_status train_with(const pq_graph *from, pq_dataset *data,
     pq_status              st;
 
     OK(pq_graph_clone(from, &g, &err));
-    st = pq_train(g, &(pq_train_data){data, 0, SIZE_MAX}, p, &options, &summary, why);
+    st = pq_train(g, &(pq_train_data){.dataset = data, .validation = SIZE_MAX}, p,
+                  &options, &summary, why);
     for (size_t i = 0; st == PQ_OK && i < g->n_nodes; i++) {
         for (size_t k = 0; k < g->nodes[i].layer->n_weights; k++) {
             const pq_tensor *w = g->nodes[i].layer->weights[k].value;

@@ -6,7 +6,7 @@ static const double tolerance = 2e-3; /* of weights after 20 epochs, float round
 
 static void distil(run *r, const pq_graph *teacher)
 {
-    const pq_train_data    data    = {r->data, 0, SIZE_MAX};
+    const pq_train_data    data    = {.dataset = r->data, .validation = SIZE_MAX};
     const pq_train_options options = {.threads = 2, .teacher = teacher};
 
     OK(pq_train(r->graph, &data, &r->params, &options, &r->summary, err));
@@ -171,7 +171,7 @@ Test(teacher, of_one_sigmoid_is_heeded_and_turned_round_by_its_names)
 static void expect_refusal(run *r, const pq_graph *teacher, pq_status due,
                            const char *text)
 {
-    const pq_train_data    data    = {r->data, 0, SIZE_MAX};
+    const pq_train_data    data    = {.dataset = r->data, .validation = SIZE_MAX};
     const pq_train_options options = {.threads = 2, .teacher = teacher};
     pq_err                 e       = {0};
 

@@ -75,7 +75,7 @@ Test(train, stops_at_a_loss_that_is_no_number_and_says_where)
 static void expect_no_number(run *r, float bad, const char *node, const char *message)
 {
     static const pq_train_options options = {.threads = 2};
-    const pq_train_data           data    = {r->data, 0, SIZE_MAX};
+    const pq_train_data           data    = {.dataset = r->data, .validation = SIZE_MAX};
     pq_trainer     t     = {.graph = r->graph, .params = &r->params, .options = &options};
     pq_train_epoch epoch = {.epoch = 3};
     pq_err         e     = {0};
@@ -231,7 +231,7 @@ Test(train, distils_towards_a_teacher_without_touching_it)
     r.params.alpha     = 1.0; /* no labels: all it learns comes from the teacher */
     r.params.layer_mse = 0.1;
     r.params.epochs    = 10;
-    const pq_train_data    data    = {r.data, 0, SIZE_MAX};
+    const pq_train_data    data    = {.dataset = r.data, .validation = SIZE_MAX};
     const pq_train_options options = {.threads = 2, .teacher = t.graph};
     OK(pq_train(r.graph, &data, &r.params, &options, &r.summary, err));
     cr_expect_gt(r.summary.history[9].accuracy, 0.95);
@@ -339,7 +339,7 @@ static void note_resident(void *context, const pq_train_epoch *e)
 static void measure(run *r, const pq_graph *teacher)
 {
     size_t                 after   = 0, before, grown;
-    const pq_train_data    data    = {r->data, 0, SIZE_MAX};
+    const pq_train_data    data    = {.dataset = r->data, .validation = SIZE_MAX};
     const pq_train_options options = {
         .threads = 2, .teacher = teacher, .epoch_done = note_resident, .context = &after};
 

@@ -65,7 +65,7 @@ static pq_status look(const char *name, const float *weight, bool use, const cha
     p.lr            = 1e-12;
     p.standardize   = false;
     p.event_weights = use;
-    st = pq_train(g, &(pq_train_data){data, 0, 0}, &p, &options, &summary, err);
+    st = pq_train(g, &(pq_train_data){.dataset = data}, &p, &options, &summary, err);
     if (st == PQ_OK) {
         *out = summary.history[0];
         memcpy(recall, out->recall, 3 * sizeof *recall);

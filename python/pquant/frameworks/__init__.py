@@ -42,14 +42,16 @@ def _torch(module, shape) -> Converted:
         model, layout = torch_in.to_model(module, tuple(shape))
     first = next(module.parameters(), None)
     like = {"device": first.device} if first is not None else {}
-    if first is not None and first.dtype.is_floating_point and first.dtype.itemsize == 8:
+    if first is not None and first.dtype.is_floating_point:
         like["dtype"] = first.dtype
     return Converted(model, lambda m: torch_out.from_model(m, layout).to(**like), layout[0])
 
 
 def _keras(network) -> Converted:
     from . import keras_in, keras_out
-    return Converted(keras_out.to_model(network) or keras_in.to_model(network), keras_out.from_model)
+    policies = {layer.dtype_policy.name for layer in network.layers if layer.weights}
+    policy = policies.pop() if len(policies) == 1 else None
+    return Converted(keras_out.to_model(network) or keras_in.to_model(network), lambda m: keras_out.from_model(m, policy))
 
 
 def _first_features(module):
@@ -65,34 +67,43 @@ def _first_features(module):
     return (first[0],) if first else ((widths[0],) if widths else None)
 
 
-def _nnx(module, shape) -> Converted:
-    from flax import nnx
+def _jax(function, parameters, shape) -> Converted:
+    """Of a function whose parameters are closed over; the dtype that all of them share is that of inputs and results."""
+    import jax
+    import jax.numpy as jnp
 
     from . import jax_in, jax_out
+    floats = {leaf.dtype for leaf in map(jnp.asarray, jax.tree.leaves(parameters)) if jnp.issubdtype(leaf.dtype, jnp.floating)}
+    dtype = floats.pop() if len(floats) == 1 else jnp.dtype(jnp.float32)
+    return Converted(jax_in.to_model(function, shape, dtype), lambda m: jax_out.from_model(m, dtype))
+
+
+def _nnx(module, shape) -> Converted:
+    from flax import nnx
     shape = shape or _first_features(module)
     if shape is None:
         raise _needs_shape("the module")
     graph, state = nnx.split(module)
     still = nnx.merge(graph, state)
     still.eval()
-    return Converted(jax_in.to_model(lambda x: still(x), shape), jax_out.from_model)
+    return _jax(lambda x: still(x), nnx.state(module, nnx.Param), shape)
 
 
 def _linen(module, variables, shape) -> Converted:
-    from . import jax_in, jax_out
     if shape is None:
         raise _needs_shape("a linen module")
     variables = variables if isinstance(variables, dict) and "params" in variables else {"params": variables}
-    return Converted(jax_in.to_model(lambda x: module.apply(variables, x), shape), jax_out.from_model)
+    return _jax(lambda x: module.apply(variables, x), variables["params"], shape)
 
 
 def _function(function, parameters, shape) -> Converted:
-    from . import jax_in, jax_out
+    from . import jax_out
     if isinstance(function, jax_out.Function):
-        return Converted(jax_out.to_model(function, parameters), jax_out.from_model)
+        dtype = next((a.dtype for layer in parameters.values() for a in layer.values()), None)
+        return Converted(jax_out.to_model(function, parameters), lambda m: jax_out.from_model(m, dtype))
     if shape is None:
         raise _needs_shape("a function")
-    return Converted(jax_in.to_model(lambda x: function(parameters, x), shape), jax_out.from_model)
+    return _jax(lambda x: function(parameters, x), parameters, shape)
 
 
 def convert(model, input_shape=None) -> Converted:

@@ -310,9 +310,10 @@ def _trace(eqn) -> str | None:
     return "".join(f'File "{f.file_name}", line {f.line_num}\n' for f in reversed(own)) or None
 
 
-def to_model(function, event_shape) -> Model:
-    """A model of `function(x)`, x [batch, *event_shape]; parameters are closed over. Images are channels last."""
-    x = jax.ShapeDtypeStruct((_BATCH, *event_shape), jnp.float32)
+def to_model(function, event_shape, dtype=jnp.float32) -> Model:
+    """A model of `function(x)`, x [batch, *event_shape] of that dtype; parameters are closed over. Images are channels
+    last."""
+    x = jax.ShapeDtypeStruct((_BATCH, *event_shape), dtype)
     try:
         closed = jax.make_jaxpr(function)(x)
     except Exception as error:

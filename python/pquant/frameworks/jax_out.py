@@ -30,7 +30,7 @@ def _quantize(node: Node, x):
     code = (jnp.mod(code - lo, hi - lo + 1) + lo) if overflow == "WRAP" else jnp.clip(code, lo, hi)
     out = (code - z) * s
     inside = (x >= (lo - z) * s) & (x <= (hi - z) * s)
-    return out + jnp.where(inside, x - lax.stop_gradient(x), 0.0)
+    return (out + jnp.where(inside, x - lax.stop_gradient(x), 0.0)).astype(x.dtype)
 
 
 def _conv(node, w, x, kernel):
@@ -157,9 +157,10 @@ def to_model(function: Function, parameters: dict) -> Model:
                                          for layer, names in function.names.items() for name in names})
 
 
-def from_model(model: Model) -> Network:
+def from_model(model: Model, dtype=None) -> Network:
+    """dtype: of the parameters; None is float32."""
     function = Function(model)
     parameters: dict = {}
     for layer, names in function.names.items():
-        parameters[layer] = {name: jnp.asarray(model.weight(layer, name)) for name in names}
+        parameters[layer] = {name: jnp.asarray(model.weight(layer, name), dtype) for name in names}
     return Network(function, parameters)

@@ -9,10 +9,20 @@ from .._model import Model
 from .place import refuse
 
 
+def _in_float32(network):
+    import keras
+    copy = keras.models.clone_model(network, clone_function=lambda layer: type(layer).from_config(
+        {**layer.get_config(), "dtype": "float32"}))
+    copy.set_weights([keras.ops.convert_to_numpy(keras.ops.cast(w, "float32")) for w in network.weights])
+    return copy
+
+
 def to_model(network) -> Model:
     if not network.built:
         raise ConfigError("the Keras model is not built: it has no weights yet",
                           hint="call model.build((None, …)) or the model once, or begin it with keras.Input")
+    if any(w.dtype == "bfloat16" for w in network.weights):  # which HDF5 has no type for
+        network = _in_float32(network)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.keras")
         try:

@@ -37,9 +37,10 @@ class Quantizer(_Own):
 
     def call(self, x):
         scale, zero, low, high, overflow, how = quantizer(self.node.quant)
-        shape = [1] * len(x.shape)
+        shape, dtype = [1] * len(x.shape), x.dtype
         if len(scale) > 1 and self.node.quant["axis"] >= 0:
             shape[self.node.quant["axis"] + 1] = len(scale)
+        x = ops.cast(x, "float32")
         s, z, lo, hi = (ops.convert_to_tensor(np.asarray(v, np.float32).reshape(shape)) for v in (scale, zero, low, high))
         code = ops.stop_gradient(x) / s
         half = {"RND": lambda c: ops.floor(c + 0.5), "RND_MIN_INF": lambda c: ops.ceil(c - 0.5),
@@ -49,7 +50,7 @@ class Quantizer(_Own):
         code = half[how](code) + z
         code = ops.mod(code - lo, hi - lo + 1) + lo if overflow == "WRAP" else ops.minimum(ops.maximum(code, lo), hi)
         inside = ops.cast(ops.logical_and(x >= (lo - z) * s, x <= (hi - z) * s), "float32")
-        return (code - z) * s + inside * (x - ops.stop_gradient(x))
+        return ops.cast((code - z) * s + inside * (x - ops.stop_gradient(x)), dtype)
 
     def compute_output_shape(self, shape):
         return shape
@@ -203,8 +204,18 @@ def _layers(node: Node, shape, name: str):
     raise UnsupportedError(f"layer '{node.name}' ({node.kind}) has no counterpart in Keras", "unsupported")
 
 
-def from_model(model: Model):
-    """A functional model, channels last. `pquant.frameworks.keras_out.to_model` takes it back, grids and all."""
+def from_model(model: Model, policy: str | None = None):
+    """A functional model, channels last, its layers of that dtype policy. `pquant.frameworks.keras_out.to_model` takes it
+    back, grids and all."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy or before)
+    try:
+        return _functional(model)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _functional(model: Model):
     nodes, output = nodes_of(model)
     shapes = {n.name: n.shape for n in nodes}
     values, inputs, arrays, source = {}, [], [], None
@@ -275,5 +286,3 @@ def _value(node: Node, layer, name: str):
         h, w, groups, each = array.shape
         return array.reshape(h, w, groups * each, 1).transpose(2, 0, 1, 3)
     return array.transpose(3, 0, 1, 2)
-
-

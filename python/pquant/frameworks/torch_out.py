@@ -25,6 +25,10 @@ class Quantizer(nn.Module):
         for name, values in (("scale", scale), ("zero_point", zero), ("low", low), ("high", high)):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float64).reshape(shape))
 
+    def _apply(self, fn, recurse=True):
+        """Moves to other devices, but stays in double: a grid is what it is in modules of any dtype."""
+        return super()._apply(lambda t: t.to(fn(t).device), recurse)
+
     def _round(self, code):
         if self.rounding == "RND_CONV":
             return torch.round(code)
