@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "linalg/eigh.h"
 #include "linalg/gemm.h"
 #include "linalg/krylov.h"
 #include "linalg/lapack.h"
@@ -25,6 +26,12 @@ static bool pays(size_t k, size_t rank)
     return k >= 512 && rank <= k / (k < 1024 ? 16 : 8);
 }
 
+/* The same of the eigenvectors of a Gram matrix. */
+static bool gram_pays(size_t k, size_t rank)
+{
+    return k >= 256 && rank <= k / 4;
+}
+
 /* Basis of a search beyond which the whole decomposition is as cheap, or which only a
  * spectrum would need that is not met. */
 static size_t largest_basis(size_t k, size_t rank)
@@ -42,7 +49,7 @@ size_t pq_svd_rung(size_t m, size_t n, size_t rank)
     while (r < rank) {
         r *= 2;
     }
-    return pays(k, r) ? r : k;
+    return pays(k, r) || gram_pays(k, r) ? r : k;
 }
 
 double pq_svd_excess(const double *s, double square, double lack, size_t r)
@@ -307,8 +314,10 @@ static double square_of(const pq_tensor *w, double *largest)
            ((lane[4] + lane[5]) + (lane[6] + lane[7]));
 }
 
-/* Leaves out->svd empty where it is given up. */
-static pq_status partial(const pq_tensor *w, size_t rank, pq_svd_part *out, pq_err *err)
+/* Leaves x NULL where it is given up: directions by a search in float32, and what they
+ * lack. */
+static pq_status searched(const pq_tensor *w, size_t rank, double largest, pq_tensor **x,
+                          double *lack, pq_err *err)
 {
     const size_t           m = w->shape.dim[0], n = w->shape.dim[1], k = m < n ? m : n;
     const pq_krylov_search search = {.rank  = rank,
@@ -316,35 +325,103 @@ static pq_status partial(const pq_tensor *w, size_t rank, pq_svd_part *out, pq_e
                                      .block = rank + SPARE < BLOCK ? rank + SPARE : BLOCK,
                                      .largest = largest_basis(k, rank),
                                      .goal    = PQ_SVD_EXCESS};
-    pq_tensor             *a = NULL, *x = NULL, *r = NULL;
-    pair                   f = {.flipped = m < n};
-    double                 largest, lack;
+    pq_tensor             *a      = NULL;
     int                    power;
     pq_status              st;
+
+    (void)frexp(largest, &power);
+    PQ_TRY(tall_copy(w, largest, &a, err));
+    PQ_TRY(pq_krylov_leading(a, &search, x, lack, err));
+    *lack = ldexp(*lack, 2 * power);
+cleanup:
+    pq_tensor_free(&a);
+    return st;
+}
+
+/* Gram matrix of the shorter side, in double; its upper triangle. */
+static pq_status gram_of(const pq_tensor *w, pq_tensor **out, pq_err *err)
+{
+    const size_t m = w->shape.dim[0], n = w->shape.dim[1];
+    const size_t k = m < n ? m : n, length = m < n ? n : m;
+    double      *panel = NULL;
+    pq_status    st;
+
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(k, k), out, err));
+    PQ_NEW(panel, PANEL * k);
+    for (size_t i = 0; i < length; i += PANEL) {
+        const size_t rows = length - i < PANEL ? length - i : PANEL;
+        for (size_t c = 0; c < k; c++) {
+            for (size_t r = 0; r < rows; r++) {
+                const size_t at = m < n ? c * n + i + r : (i + r) * n + c;
+                panel[c * PANEL + r] =
+                    w->dtype == PQ_DTYPE_F32 ? (double)pq_f32(w)[at] : pq_f64(w)[at];
+            }
+        }
+        cblas_dsyrk(CblasRowMajor, CblasUpper, CblasNoTrans, (int)k, (int)rows, 1.0,
+                    panel, PANEL, 1.0, pq_f64(*out), (int)k);
+    }
+    for (size_t i = 0; i < k; i++) {
+        for (size_t j = 0; j < i; j++) {
+            pq_f64(*out)[i * k + j] = pq_f64(*out)[j * k + i];
+        }
+    }
+cleanup:
+    pq_free(panel);
+    return st;
+}
+
+/* Directions by the leading eigenvectors of the Gram matrix. */
+static pq_status eigenvectors(const pq_tensor *w, size_t rank, pq_tensor **x, pq_err *err)
+{
+    pq_tensor *gram = NULL, *values = NULL, *vectors = NULL;
+    pq_status  st;
+
+    PQ_TRY(gram_of(w, &gram, err));
+    PQ_TRY(pq_eigh_top(gram, rank + SPARE, &values, &vectors, err));
+    PQ_TRY(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(vectors->shape.dim[1], rank + SPARE),
+                            x, err));
+    for (size_t i = 0; i < (*x)->shape.dim[0]; i++) {
+        for (size_t j = 0; j < rank + SPARE; j++) {
+            pq_f64(*x)[i * (rank + SPARE) + j] =
+                pq_f64(vectors)[j * vectors->shape.dim[1] + i];
+        }
+    }
+cleanup:
+    pq_tensor_free(&gram);
+    pq_tensor_free(&values);
+    pq_tensor_free(&vectors);
+    return st;
+}
+
+/* Leaves out->svd empty where it is given up. */
+static pq_status partial(const pq_tensor *w, size_t rank, bool by_gram, pq_svd_part *out,
+                         pq_err *err)
+{
+    pq_tensor *x = NULL, *r = NULL;
+    pair       f = {.flipped = w->shape.dim[0] < w->shape.dim[1]};
+    double     largest, lack = HUGE_VAL;
+    pq_status  st;
 
     out->square = square_of(w, &largest);
     /* fourth powers must not leave the range of a double */
     if (!(largest > 1e-70 && largest < 1e70)) {
         return PQ_OK;
     }
-    (void)frexp(largest, &power);
-    PQ_TRY(tall_copy(w, largest, &a, err));
-    PQ_TRY(pq_krylov_leading(a, &search, &x, &lack, err));
-    pq_tensor_free(&a);
+    PQ_TRY(by_gram ? eigenvectors(w, rank, &x, err)
+                   : searched(w, rank, largest, &x, &lack, err));
     if (x == NULL) {
         goto cleanup;
     }
     PQ_TRY(pq_qr_thin(x, &f.x, &r, err));
     PQ_TRY(product(w, f.flipped, f.x, &f.y, err));
     PQ_TRY(settle(&f, err));
-    lack = fmin(ldexp(lack, 2 * power), out->square);
+    lack = fmin(lack, out->square);
     PQ_TRY(sharpen(w, rank, out->square, &f, &lack, err));
     if (lack <= allowed(&f, rank, out->square, lack)) {
         PQ_TRY(finish(&f, rank, &out->svd, err));
         out->lack = lack;
     }
 cleanup:
-    pq_tensor_free(&a);
     pq_tensor_free(&x);
     pq_tensor_free(&r);
     free_pair(&f);
@@ -361,8 +438,9 @@ pq_status pq_svd_leading(const pq_tensor *w, size_t rank, pq_svd_part *out, pq_e
 
     PQ_CHECK(rank >= 1 && rank <= k, PQ_ERR_RANGE,
              "rank %zu is not in 1..%zu for a [%zu, %zu] matrix", rank, k, m, n);
-    if (rank + SPARE + 3 * BLOCK < k / 2) {
-        PQ_TRY(partial(w, rank, &part, err));
+    const bool by_gram = !pays(k, rank) && gram_pays(k, rank);
+    if (by_gram || rank + SPARE + 3 * BLOCK < k / 2) {
+        PQ_TRY(partial(w, rank, by_gram, &part, err));
     }
     if (part.svd.s == NULL) {
         PQ_TRY(pq_svd_thin(w, &part.svd, err));

@@ -3,8 +3,9 @@
  * The leading singular triples of a matrix, at a cost that grows with how many are asked
  * for, and with a bound on what they lack.
  *
- * Where they lie is found in float32 (linalg/krylov.h); the triples come from products
- * with the matrix in double, repeated until the bound holds. Where that does not pay, or
+ * Where they lie is found in float32 (linalg/krylov.h), or where that does not pay, of
+ * the Gram matrix in double (linalg/eigh.h); the triples come from products with the
+ * matrix in double, repeated until the bound holds. Where that does not pay, or
  * does not come about, it is the whole decomposition (pq_svd_thin).
  */
 #ifndef PQ_LINALG_PARTIAL_H
@@ -55,7 +56,8 @@ size_t pq_svd_rung(size_t m, size_t n, size_t rank);
  * @retval others        As pq_svd_thin.
  *
  * Cost: m n l operations in float32 times 4, m n rank in double times 2 to 4; l is 2
- * rank where singular values fall fast, 10 rank where they hardly do. One thread; a
+ * rank where singular values fall fast, 10 rank where they hardly do; of the Gram matrix
+ * k = min(m, n): m n k and 4/3 k^3 in double instead. One thread; a
  * function of w and rank alone.
  */
 pq_status pq_svd_leading(const pq_tensor *w, size_t rank, pq_svd_part *out, pq_err *err);

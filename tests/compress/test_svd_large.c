@@ -133,8 +133,8 @@ Test(svd_large, a_sweep_over_ranks_decomposes_once_for_each_doubling)
 {
     static const struct {
         size_t rank, hits;
-    } cases[]       = {{16, 0}, {9, 1},  {1, 1},  {16, 1}, {17, 0},
-                       {32, 1}, {24, 1}, {33, 0}, {500, 1}};
+    } cases[]       = {{16, 0}, {9, 1},  {1, 1},  {16, 1}, {17, 0},  {32, 1},
+                       {24, 1}, {33, 0}, {64, 1}, {65, 0}, {129, 0}, {500, 1}};
     pq_graph *g     = large_net();
     pq_cache *cache = new_cache();
 

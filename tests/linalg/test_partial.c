@@ -102,10 +102,13 @@ static const struct {
                {"noise", NULL, true}};
 enum { SPECTRA = sizeof spectra / sizeof spectra[0] };
 
-static const size_t shapes[][2] = {{500, 500}, {420, 900}, {900, 420}};
+/* Up to 511 of the shorter side, and from rank 33 on, by a Gram matrix; else by a search.
+ */
+static const size_t shapes[][2] = {
+    {500, 500}, {420, 900}, {900, 420}, {520, 560}, {900, 520}};
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
-static const size_t ranks[] = {1, 7, 16, 45};
+static const size_t ranks[] = {1, 7, 16, 45, 104};
 enum { RANKS = sizeof ranks / sizeof ranks[0] };
 
 /* A matrix of these singular values between random bases; value NULL: Gaussian noise. */
