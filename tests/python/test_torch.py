@@ -173,7 +173,7 @@ class Branch(nn.Module):
 
 
 def test_what_cannot_be_taken_is_named_with_its_place():
-    with pytest.raises(pquant.UnsupportedError, match="layer 'norm': operator layer_norm") as failed:
+    with pytest.raises(pquant.UnsupportedError, match=r"layer 'norm \(LayerNorm\)': operator layer_norm") as failed:
         convert(Norm(), (8,))
     assert failed.value.file == __file__ and failed.value.place is not None and "BatchNorm" in failed.value.hint
     with open(__file__, encoding="utf-8") as file:

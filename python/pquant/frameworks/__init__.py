@@ -36,6 +36,7 @@ def _torch(module, shape) -> Converted:
         model, layout = module.pquant, module.layout
     else:
         from . import torch_in
+        torch_in.check_made(module)
         shape = shape or torch_in.guess_shape(module)
         if shape is None:
             raise _needs_shape("the module")

@@ -8,7 +8,7 @@ from jax.extend import core
 
 from .._model import Model
 from .onnx import Graph, Value
-from .place import refuse
+from .place import read, refuse
 
 #: events of the traced batch, a number that no other axis is likely to have
 _BATCH = 7
@@ -22,13 +22,13 @@ class Importer:
         self.input = self.graph.input("input", event_shape)
         self.input.shape = (_BATCH, *event_shape)
         self.trace, self.count = None, 0
-        self.source: dict[str, tuple] = {}
+        self.within: list[str] = []  # names of the functions that are being read
 
     def refuse(self, name, why="", hint=""):
-        return refuse(name, "", self.trace, why, hint)
+        return refuse(f"{name} of {self.within[-1]}" if self.within else name, "", self.trace, why, hint)
 
     def emit(self, op, inputs, shape, name="", **attributes):
-        return self.graph.add(op, inputs, shape, name or f"{op.lower()}", **attributes)
+        return self.graph.add(op, inputs, shape, name or f"{op.lower()}", ("", self.trace), **attributes)
 
     def layer(self, what):
         self.count += 1
@@ -55,7 +55,8 @@ def _dot(i, a, p, s):
     (left, right), (batch_left, batch_right) = p["dimension_numbers"]
     x, w = a
     if isinstance(w, Value) or not isinstance(x, Value):
-        raise i.refuse("dot_general", "a product of activations" if isinstance(x, Value) else "a constant on the left")
+        raise i.refuse("dot_general", "a product of activations" if isinstance(x, Value) else "a constant on the left",
+                       "" if isinstance(x, Value) else "write x @ w, with the events on the first axis")
     if batch_left or tuple(left) != (len(x.shape) - 1,):
         raise i.refuse("dot_general", "over other axes than the last")
     w = np.moveaxis(np.asarray(w, np.float32), right[0], 0)
@@ -181,6 +182,7 @@ _RULES = {
     "reduce_window_sum": _pool("AveragePool"), "reduce_max": _reduce("max"), "reduce_sum": _reduce("sum"),
     "concatenate": _concat, "pad": _pad, "slice": _slice, "integer_pow": _power,
     "neg": lambda i, a, p, s: i.emit("Mul", [a[0], np.float32(-1)], s), "square": lambda i, a, p, s: i.emit("Mul", [a[0], a[0]], s),
+    "abs": lambda i, a, p, s: i.emit("Add", [i.emit("Relu", [v], s) for v in (a[0], i.emit("Mul", [a[0], np.float32(-1)], s))], s),
     "erf": _unary("Erf"), "convert_element_type": _same, "stop_gradient": _same, "copy": _same, "copy_p": _same,
     "optimization_barrier": _same,
 }
@@ -198,22 +200,57 @@ def _name_of(params) -> str:
     return str(params.get("name", ""))
 
 
+def _sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+#: functions of one value by their names: how they are written here, and what they give
+_CURVES = {
+    "relu": (lambda i, x, a: i.emit("Relu", [x], x.shape), lambda x, a: np.maximum(x, 0)),
+    "relu6": (lambda i, x, a: i.emit("Clip", [x, np.float32(0), np.float32(6)], x.shape), lambda x, a: np.clip(x, 0, 6)),
+    "silu": (lambda i, x, a: i.emit("Mul", [x, i.emit("Sigmoid", [x], x.shape)], x.shape), lambda x, a: x * _sigmoid(x)),
+    "leaky_relu": (lambda i, x, a: i.emit("LeakyRelu", [x], x.shape, alpha=a), lambda x, a: np.where(x >= 0, x, a * x)),
+    "elu": (lambda i, x, a: i.emit("Elu", [x], x.shape, alpha=a), lambda x, a: np.where(x > 0, x, a * np.expm1(np.minimum(x, 0)))),
+    "selu": (lambda i, x, a: i.emit("Mul", [i.emit("Elu", [x], x.shape, alpha=1.6732632423543772), np.float32(1.0507009873554805)],
+                                    x.shape),
+             lambda x, a: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0)))),
+    "celu": (lambda i, x, a: i.emit("Mul", [i.emit("Elu", [i.emit("Mul", [x, np.float32(1 / a)], x.shape)], x.shape, alpha=1.0),
+                                            np.float32(a)], x.shape),
+             lambda x, a: np.where(x > 0, x, a * np.expm1(np.minimum(x, 0) / a))),
+    "hard_tanh": (lambda i, x, a: i.emit("Clip", [x, np.float32(-1), np.float32(1)], x.shape), lambda x, a: np.clip(x, -1, 1)),
+    "hard_sigmoid": (lambda i, x, a: i.emit("HardSigmoid", [x], x.shape, alpha=1.0 / 6.0), lambda x, a: np.clip(x / 6 + 0.5, 0, 1)),
+    "hard_silu": (lambda i, x, a: i.emit("HardSwish", [x], x.shape), lambda x, a: x * np.clip(x / 6 + 0.5, 0, 1)),
+}
+_CURVES |= {"swish": _CURVES["silu"], "hard_swish": _CURVES["hard_silu"]}
+#: where a function shows its one parameter, by its value there
+_AT = {"leaky_relu": (-1.0, -1.0), "elu": (-80.0, -1.0), "celu": (-80.0, -1.0)}
+
+
 def _whole(i, name, args, params, shape):
-    """Functions that are one operator here: their formula is not looked at."""
-    x = args[0] if args else None
-    if not isinstance(x, Value):
+    """A function that is one operator here, by its name; what it gives is compared, since the name may be another's."""
+    values = [k for k, v in enumerate(args) if isinstance(v, Value)]
+    if len(values) != 1 or tuple(args[values[0]].shape) != shape:
         return None
-    if name == "relu":
-        return i.emit("Relu", [x], shape)
-    if name in ("silu", "swish"):
-        return i.emit("Mul", [x, i.emit("Sigmoid", [x], shape)], shape)
+    x, inner = args[values[0]], _inner(params)
     if name == "gelu":
-        inner = _inner(params)
         tanh = any(e.primitive.name == "tanh" for e in getattr(inner, "jaxpr", inner).eqns)
         return i.emit("Gelu", [x], shape, approximate="tanh" if tanh else "none")
-    if name == "relu6":
-        return i.emit("Clip", [x, np.float32(0), np.float32(6)], shape)
-    return None
+    if name not in _CURVES:
+        return None
+    closed = getattr(inner, "jaxpr", inner)
+    dtype = closed.invars[values[0]].aval.dtype
+
+    def run(points):
+        given = [jnp.asarray(points, dtype) if k == values[0] else jnp.asarray(v) for k, v in enumerate(args)]
+        return np.asarray(jax.core.eval_jaxpr(closed, getattr(inner, "consts", ()), *given)[0], np.float32)
+    build, curve = _CURVES[name]
+    at, sign = _AT.get(name, (0.0, 0.0))
+    slope = float(sign * run(np.full(shape, at)).flat[0])
+    points = np.random.default_rng(0).normal(scale=3, size=shape).astype(np.float32)
+    points = np.asarray(jnp.asarray(points, dtype), np.float32)
+    if np.abs(run(points) - curve(points, slope)).max() > (1e-5 if dtype == np.float32 else 0.05):
+        return None
+    return build(i, x, slope)
 
 
 def _run(i, jaxpr, consts, inputs):
@@ -242,7 +279,9 @@ def _run(i, jaxpr, consts, inputs):
             whole = _whole(i, _name_of(eqn.params), args, eqn.params, shape)
             inner = _inner(eqn.params)
             closed = getattr(inner, "jaxpr", inner)
+            i.within.append(_name_of(eqn.params) or (i.within[-1] if i.within else "a function"))
             made = [whole] if whole is not None else _run(i, closed, getattr(inner, "consts", ()), args)
+            i.within.pop()
         elif name in ("exp", "exp2", "reduce_max", "integer_pow"):
             special = _function(i, equations, k, args, read)
             if special is not None:
@@ -253,6 +292,14 @@ def _run(i, jaxpr, consts, inputs):
             if name not in _RULES:
                 raise i.refuse(name)
             made = [_RULES[name](i, args, eqn.params, shape)]
+        elif name == "split":
+            made, start, axis = [], 0, int(eqn.params["axis"])
+            for v in eqn.outvars:
+                whole = [(0, d, 1) for d in args[0].shape]
+                whole[axis] = (start, start + v.aval.shape[axis], 1)
+                lows, ends, _ = zip(*whole)
+                made.append(_slice(i, args, {"start_indices": lows, "limit_indices": ends, "strides": None}, v.aval.shape))
+                start += v.aval.shape[axis]
         elif name in _RULES:
             made = [_RULES[name](i, args, eqn.params, shape)]
         else:
@@ -323,4 +370,4 @@ def to_model(function, event_shape, dtype=jnp.float32) -> Model:
     outputs = _run(importer, closed.jaxpr, closed.consts, [importer.input])
     if len(outputs) != 1 or not isinstance(outputs[0], Value):
         raise refuse("output", why=f"the function gives {len(outputs)} arrays, not one of its events")
-    return Model.from_bytes(importer.graph.finish(outputs[0]))
+    return read(importer.graph, outputs[0])

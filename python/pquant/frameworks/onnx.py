@@ -62,6 +62,7 @@ class Graph:
     def __init__(self, producer: str):
         self.producer, self.parts, self.inputs, self.taken = producer, [], [], set()
         self.steps: list[tuple] = []  # operator, the first value it reads, attributes, its output
+        self.places: dict[str, tuple] = {}  # layer and stack trace of a node, by its name
 
     def _unique(self, name: str) -> str:
         name = name or "layer"
@@ -87,9 +88,10 @@ class Graph:
         self.parts.append(_bytes(5, _tensor(name, array)))
         return name
 
-    def add(self, op: str, inputs: list[Any], shape, name: str = "", **attributes) -> Value:
-        """A node; inputs are Values, arrays, or None for one that is left out."""
+    def add(self, op: str, inputs: list[Any], shape, name: str = "", place: tuple = ("", None), **attributes) -> Value:
+        """A node; inputs are Values, arrays, or None for one that is left out; place: layer and stack trace."""
         name = self._unique(name or op.lower())
+        self.places[name] = place
         names = ["" if i is None else i.name if isinstance(i, Value) else self.constant(i, name) for i in inputs]
         node = (b"".join(_bytes(1, i) for i in names) + _bytes(2, name) + _bytes(3, name) + _bytes(4, op) +
                 b"".join(_attribute(k, v) for k, v in attributes.items()))

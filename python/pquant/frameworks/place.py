@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import re
 
-from .._call import UnsupportedError
+from .._call import Error, UnsupportedError
+from .._model import Model
 
 _HINTS = {
     "log_softmax": "end the network with logits or softmax, and take the logarithm in the loss",
@@ -12,7 +13,22 @@ _HINTS = {
     "layer_norm": "use BatchNorm, whose statistics are fixed after training",
     "embedding": "feed the embedded features as inputs",
     "scaled_dot_product_attention": "attention multiplies activations, which no layer here does",
+    "multiheadattention": "attention multiplies activations, which no layer here does",
+    "int64": "numbers are not looked up in tables here: feed the embedded features as inputs",
+    "int32": "numbers are not looked up in tables here: feed the embedded features as inputs",
 }
+
+
+_COMPARISONS = {"gt", "ge", "lt", "le", "select_n", "where"}
+
+
+def _hint(operator: str, layer: str, why: str) -> str:
+    if operator.split(" ")[0] in _COMPARISONS:
+        return "comparisons choose nothing here; functions of the framework such as relu, leaky_relu and elu are taken whole"
+    if "the result has 1 axes" in why:
+        return "let it give [n, 1]"
+    return next((h for key, h in _HINTS.items() if key in f"{operator} {layer} {why}".lower()),
+                "replace it by layers that `pquant layers` lists, or compress the part of the model without it")
 
 
 def _frame(trace: str | None) -> tuple[str, int] | None:
@@ -26,7 +42,18 @@ def refuse(operator: str, layer: str = "", trace: str | None = None, why: str = 
     """The exception for an operator."""
     at = _frame(trace)
     where = (f"{at[0]}:{at[1]}: " if at else "") + (f"layer '{layer}': " if layer else "")
-    hint = hint or next((h for key, h in _HINTS.items() if key in operator.lower()),
-                        "replace it by layers that `pquant layers` lists, or compress the part of the model without it")
     return UnsupportedError(f"{where}operator {operator} is not one that pquant has{': ' + why if why else ''}",
-                            "unsupported", hint, at[0] if at else None, (at[1], 0) if at else None)
+                            "unsupported", hint or _hint(operator, layer, why), at[0] if at else None, (at[1], 0) if at else None)
+
+
+def read(graph, output):
+    """The model of a graph of operators; what the library refuses of it is told at the line that the node came from."""
+    try:
+        return Model.from_bytes(graph.finish(output))
+    except Error as error:
+        found = re.search(r"node '([^']+)': (.*)", error.message)
+        if found is None or found[1] not in graph.places:
+            raise
+        layer, trace = graph.places[found[1]]
+        operator, _, why = found[2].partition(": ")
+        raise refuse(operator, layer, trace, why) from None

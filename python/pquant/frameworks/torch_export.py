@@ -1,6 +1,8 @@
 """The operators that torch.export traces, one rule each."""
 from __future__ import annotations
 
+import math
+
 from .onnx import Value
 from .place import refuse
 from .torch_in import BATCH, _array
@@ -70,7 +72,74 @@ def _rules():
             return x
         return i.emit("Slice", [x] + [np.asarray([v], np.int64) for v in (start, end, axis, step)], s)
 
-    view = lambda i, a, s: i.reshape(a[0], s)
+    def view(i, a, s):
+        if len(s) == 1 and math.prod(a[0].shape) == s[0]:  # one number an event: its axis stays until the output
+            return a[0]
+        return i.reshape(a[0], s)
+
+    def scaled(i, x, factor):
+        import numpy as np
+        return i.emit("Mul", [x, np.float32(factor)], x.shape)
+
+    def sum_(i, a, s):
+        x, axes = a[0], arg(a, 1) if arg(a, 1) not in (None, []) else list(range(len(a[0].shape)))
+        axes = axes if isinstance(axes, (list, tuple)) else [axes]
+        return scaled(i, i.reduce("ReduceMean", x, axes, arg(a, 2, False), s), math.prod(x.shape[d] for d in axes))
+
+    def largest(i, a, s):
+        if len(a) < 2 or isinstance(a[1], Value):
+            raise i.refuse("max", "of two activations" if len(a) > 1 else "over the events of a batch")
+        return [i.reduce("ReduceMax", a[0], a[1], arg(a, 2, False), s), None]
+
+    def power(i, a, s):
+        if a[1] not in (1, 2, 3, 4):
+            raise i.refuse("pow", f"to the power {a[1]}", "whole powers from 1 to 4 are products")
+        out = a[0]
+        for _ in range(int(a[1]) - 1):
+            out = i.emit("Mul", [out, a[0]], s)
+        return out
+
+    def glu(i, a, s):
+        axis = arg(a, 1, -1) % len(s)
+        left, right = (cut(i, [a[0], axis, k * s[axis], (k + 1) * s[axis]], s) for k in range(2))
+        return i.emit("Mul", [left, i.unary("Sigmoid", right)], s)
+
+    def prelu(i, a, s):
+        slope = a[1].reshape(-1)
+        if (slope != slope[0]).any():
+            raise i.refuse("prelu", "one slope a channel", "use one for all: nn.PReLU(), or nn.LeakyReLU")
+        return i.unary("LeakyRelu", a[0], alpha=float(slope[0]))
+
+    def stack(i, a, s):
+        axis = arg(a, 1, 0) % len(s)
+        return i.emit("Concat", [i.reshape(v, (*s[:axis], 1, *s[axis + 1:])) for v in a[0]], s, axis=axis)
+
+    def select(i, a, s):
+        axis, at = a[1] % len(a[0].shape), a[2] % a[0].shape[a[1]]
+        return i.reshape(cut(i, [a[0], axis, at, at + 1], (*s[:axis], 1, *s[axis:])), s)
+
+    def index(i, a, s):
+        """By whole numbers along one axis: slices, one after the other."""
+        axes = [d for d, v in enumerate(a[1]) if v is not None]
+        if len(axes) != 1 or axes[0] == 0 or a[1][axes[0]].ndim != 1 or a[1][axes[0]].dtype.kind not in "iu":
+            raise i.refuse("index", "other than by a list of numbers along one axis of an event")
+        axis, picked = axes[0], [int(v) % a[0].shape[axes[0]] for v in a[1][axes[0]]]
+        starts = [k for k in range(len(picked)) if k == 0 or picked[k] != picked[k - 1] + 1]
+        parts = []
+        for start, end in zip(starts, [*starts[1:], len(picked)]):
+            shape = (*s[:axis], end - start, *s[axis + 1:])
+            parts.append(cut(i, [a[0], axis, picked[start], picked[start] + end - start], shape))
+        return parts[0] if len(parts) == 1 else i.emit("Concat", parts, s, axis=axis)
+
+    def einsum(i, a, s):
+        """A product with a constant over the last axis."""
+        import numpy as np
+        (left, right), out = (part.split(",") if k == 0 else part for k, part in enumerate(a[0].replace(" ", "").split("->")))
+        x, w = a[1]
+        if isinstance(w, Value) or left[-1] not in right or len(right) != 2 or out != left[:-1] + right.replace(left[-1], ""):
+            raise i.refuse("einsum", f"'{a[0]}'", "products with a matrix over the last axis are dense layers: 'bi,io->bo'")
+        return i.emit("MatMul", [x, np.ascontiguousarray(w if right[0] == left[-1] else np.asarray(w).T)], s)
+
     return {
         "linear": lambda i, a, s: i.linear(a[0], a[1], arg(a, 2), s), "addmm": addmm, "matmul": matmul, "mm": matmul,
         "conv1d": conv, "conv2d": conv, "batch_norm": batch_norm, "_native_batch_norm_legit_no_training": batch_norm,
@@ -100,12 +169,17 @@ def _rules():
         "permute": lambda i, a, s: i.transpose(a[0], [d % len(s) for d in a[1]], s),
         "transpose": lambda i, a, s: i.transpose(a[0], order_of(a[0], a[1], a[2]), s),
         "add": arithmetic("Add"), "sub": arithmetic("Sub"), "mul": arithmetic("Mul"), "div": arithmetic("Div"),
-        "add_": arithmetic("Add"), "mul_": arithmetic("Mul"), "cat": concat, "concat": concat, "pad": pad,
+        "cat": concat, "concat": concat, "pad": pad,
         "constant_pad_nd": lambda i, a, s: pad(i, [a[0], a[1], "constant", arg(a, 2)], s), "slice": cut,
         "narrow": lambda i, a, s: cut(i, [a[0], a[1], a[2], a[2] + a[3]], s),
-        **{name: same for name in ("dropout", "dropout_", "feature_dropout", "alpha_dropout", "clone", "contiguous",
+        **{name: same for name in ("dropout", "feature_dropout", "alpha_dropout", "clone", "contiguous",
                                    "detach", "alias", "to", "_to_copy", "identity", "lift_fresh_copy", "type_as")},
-        "relu_": lambda i, a, s: i.unary("Relu", a[0]),
+        "sum": sum_, "max": largest, "pow": power, "square": lambda i, a, s: power(i, [a[0], 2], s), "glu": glu, "prelu": prelu,
+        "stack": stack, "select": select, "index": index, "einsum": einsum, "neg": lambda i, a, s: scaled(i, a[0], -1),
+        "rsub": lambda i, a, s: i.binary("Add", scaled(i, a[0], -arg(a, 2, 1)), a[1], s),
+        "abs": lambda i, a, s: i.emit("Add", [i.unary("Relu", a[0]), i.unary("Relu", scaled(i, a[0], -1))], s),
+        "celu": lambda i, a, s: scaled(i, i.unary("Elu", scaled(i, a[0], 1 / arg(a, 1, 1.0)), alpha=1.0), arg(a, 1, 1.0)),
+        "selu": lambda i, a, s: scaled(i, i.unary("Elu", a[0], alpha=1.6732632423543772), 1.0507009873554805),
     }
 
 
@@ -138,12 +212,19 @@ def trace(module, importer, event_shape):
             if len(outputs) != 1 or not isinstance(values[outputs[0]], Value):
                 raise refuse("output", why=f"the module gives {len(outputs)} tensors, not one of its events",
                              hint="wrap it in a module that returns one tensor")
+            importer.single = outputs[0].meta["val"].dim() == 1
             return values[outputs[0]]
         elif node.op == "call_function":
             values[node] = _node(node, importer, rules, values)
             if _name(node).endswith("_") and isinstance(node.args[0], torch.fx.Node):  # in place
                 values[node.args[0]] = values[node]
     raise refuse("output", why="the module gives nothing")
+
+
+def _classes(stack) -> list[tuple[str, str]]:
+    """Paths and classes of the modules that an operator is in, the outermost first."""
+    return [(entry[0], entry[1] if isinstance(entry[1], str) else f"{entry[1].__module__}.{entry[1].__qualname__}")
+            for entry in stack.values()]
 
 
 def _name(node) -> str:
@@ -157,6 +238,7 @@ def _node(node, importer, rules, values):
     path = [entry[0] for entry in stack.values() if entry[0]]
     importer.layer = path[-1] if path else ""
     importer.trace = node.meta.get("stack_trace")
+    importer.kind = next((kind.rsplit(".", 1)[-1] for _, kind in reversed(_classes(stack)) if kind.startswith("torch.nn.")), "")
     name = _name(node)
     args = _ordered(node, fetch)
     if name == "_assert_tensor_metadata":
@@ -165,10 +247,12 @@ def _node(node, importer, rules, values):
         return args[0][args[1]]
     if name in ("chunk", "split", "split_with_sizes", "sym_size"):
         return _pieces(node, args, importer, rules)
-    shape = getattr(node.meta.get("val"), "shape", ())
+    made = node.meta.get("val")
+    shape = getattr(made[0] if isinstance(made, (list, tuple)) and made else made, "shape", ())
     flat = [v for a in args for v in (a if isinstance(a, (list, tuple)) else [a])]
     if not any(isinstance(v, Value) for v in flat):
         return _constant(node, fetch)
+    name = name if name in rules else name.removesuffix("_")  # in place
     if name not in rules:
         raise importer.refuse(name)
     if name in ("to", "_to_copy", "type_as") and not node.meta["val"].is_floating_point():

@@ -1,9 +1,10 @@
 """torch.nn.Module to a pquant model: through torch.export, or layer by layer where it is a plain nn.Sequential."""
 from __future__ import annotations
 
+from .._call import ConfigError
 from .._model import Model, as_numpy
 from .onnx import Graph, Value
-from .place import refuse
+from .place import read, refuse
 
 
 def _pair(value, n=2):
@@ -26,10 +27,12 @@ class Importer:
         self.graph = Graph("pytorch")
         self.input = self.graph.input("input", event_shape)
         self.input.shape = (BATCH, *event_shape)
-        self.layer, self.trace = "", None
+        self.layer, self.kind, self.trace = "", "", None
+        self.single = False  # the output is one number an event, without an axis
 
     def layout(self, output) -> tuple:
-        """Which axes of the module's input the axes of pquant's are, and whether its output has pquant's order: as the
+        """Which axes of the module's input the axes of pquant's are, whether its output has pquant's order, and whether it
+        is one number an event: as the
         reader of ONNX settles it, where the first operator of images is met (formats/onnx.c)."""
         n = len(self.input.shape)
         order, tracks, made = None, {self.input.name: tuple(range(n))}, {}
@@ -45,14 +48,18 @@ class Importer:
                     order = (*tracks[read][2:], tracks[read][1])
         if order is None:
             order = (2, 3, 1) if n == 4 else tuple(range(1, n))
-        return order, made.get(output.name) == (0, 2, 3, 1)
+        return order, made.get(output.name) == (0, 2, 3, 1), self.single
 
     def emit(self, op, inputs, shape, **attributes) -> Value:
         name = self.layer if op in ("Gemm", "Conv", "MatMul", "BatchNormalization") else f"{self.layer}.{op.lower()}".lstrip(".")
-        return self.graph.add(op, inputs, shape, name, **attributes)
+        return self.graph.add(op, inputs, shape, name, (self.named(), self.trace), **attributes)
+
+    def named(self) -> str:
+        """The layer, and its class where that is one of torch's own."""
+        return f"{self.layer} ({self.kind})" if self.kind else self.layer
 
     def refuse(self, operator, why="", hint=""):
-        return refuse(operator, self.layer, self.trace, why, hint)
+        return refuse(operator, self.named(), self.trace, why, hint)
 
     # products
     def linear(self, x, weight, bias, shape):
@@ -113,9 +120,17 @@ class Importer:
         return self.emit("Mul", [x, self.unary("Sigmoid", x)], x.shape)
 
     def binary(self, op, a, b, shape):
+        return self.emit(op, [v if isinstance(v, Value) else self.of_events(v, shape) for v in (a, b)], shape)
+
+    def of_events(self, array, shape):
+        """A constant beside values of a batch; one that was made for each event of the batch must be the same for all."""
         import numpy as np
-        args = [v if isinstance(v, Value) else np.asarray(v, np.float32) for v in (a, b)]
-        return self.emit(op, args, shape)
+        array = np.asarray(array, np.float32)
+        if array.ndim == len(shape) and array.shape[0] == BATCH:
+            if (array != array[:1]).any():
+                raise self.refuse("constant", "it differs from event to event")
+            array = array[:1]
+        return array
 
     # shapes
     def reshape(self, x, shape):
@@ -200,6 +215,14 @@ def _plain(module, importer):
     return value
 
 
+def check_made(module) -> None:
+    """Lazy layers have no weights before their first batch."""
+    from torch.nn.parameter import is_lazy
+    for name, child in module.named_modules():
+        if any(is_lazy(p) for p in child.parameters(recurse=False)):
+            raise ConfigError(f"layer '{name}' ({type(child).__name__}) has no weights yet", hint="call the module once, on a batch")
+
+
 def guess_shape(module):
     """Shape of one event where the first layer with weights tells it, else None."""
     from torch import nn
@@ -224,4 +247,4 @@ def to_model(module, event_shape) -> tuple[Model, tuple]:
         output = trace(module, importer, event_shape)
     if output is importer.input:
         raise refuse("identity", why="the network has no layer")
-    return Model.from_bytes(importer.graph.finish(output)), importer.layout(output)
+    return read(importer.graph, output), importer.layout(output)

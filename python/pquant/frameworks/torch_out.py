@@ -175,10 +175,11 @@ class Network(nn.Module):
     """
 
     def __init__(self, model: Model, layout: tuple | None = None):
-        """layout: which axes of the inputs those of pquant's are, and whether the output has pquant's order."""
+        """layout: which axes of the inputs those of pquant's are, whether the output has pquant's order, and whether it is
+        one number an event, without an axis."""
         super().__init__()
         self._source = model
-        self.layout = layout or ((2, 3, 1) if len(model.input_shape) == 3 else tuple(range(1, len(model.input_shape) + 1)), False)
+        self.layout = layout or ((2, 3, 1) if len(model.input_shape) == 3 else tuple(range(1, len(model.input_shape) + 1)), False, False)
         self._nodes, self._output = nodes_of(model)
         shapes = {n.name: n.shape for n in self._nodes}
         for node in self._nodes:
@@ -221,7 +222,8 @@ class Network(nn.Module):
             if node.quant is not None:
                 values[node.name] = self._quantize(node, values[node.name])
         out = values[self._output]
-        return _take(out, "image" if "image" in out and not self.layout[1] else "ours").to(dtype)
+        out = _take(out, "image" if "image" in out and not self.layout[1] else "ours").to(dtype)
+        return out.squeeze(-1) if self.layout[2] else out
 
     def _given(self, x):
         order = self.layout[0]
