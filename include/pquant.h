@@ -429,8 +429,10 @@ PQUANT_API pquant_metrics *pquant_evaluate_btag(pquant_model *model, pquant_data
 
 /** Times of one event, or one batch, in seconds. */
 typedef struct {
-    char   engine[16];   /**< the fastest that computes the model as it is defined */
-    double throughput_s; /**< median of calls back to back, … */
+    char engine[16]; /**< that ran: the one asked for (another, where "generated" finds
+                        no compiler), or the fastest that computes the model as it is
+                        defined */
+    double throughput_s;                 /**< median of calls back to back, … */
     double throughput_lo, throughput_hi; /**< … and its 95 % interval */
     double chain_s; /**< each call's input depends on the output before */
     double p50_s, p90_s, p99_s, p999_s; /**< single calls */
@@ -441,7 +443,8 @@ typedef struct {
 /**
  * Times a model on this machine, on random inputs.
  * @param[in]  batch    samples of a call, at least 1
- * @param[in]  options  engine (NULL: the faster of the fast ones), threads (0: one), seed
+ * @param[in]  options  engine (NULL: the faster of float32 and int8), threads (0: one),
+ * seed
  * @param[out] out      times of a call
  * @return 0, or non-zero on failure
  */

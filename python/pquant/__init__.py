@@ -31,6 +31,7 @@ if _other() is not None:
 #: where each name is; modules are loaded when a name is first used
 _PLACES = {
     "Model": "_model", "Data": "_events", "compress_model": "_compress", "load": "_compress", "save": "_compress",
+    "generate_code": "_compress",
     "evaluate": "_evaluate", "evaluate_model": "_evaluate", "evaluate_b_tagging": "_evaluate",
     "measure_latency": "_evaluate", "Metrics": "_evaluate", "Number": "_numbers", "Latency": "_numbers",
     "CompressionPipeline": "compression", "HEPModelCompression": "hep", "run": "_results", "Results": "_results",

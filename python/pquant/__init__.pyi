@@ -2,7 +2,7 @@ from . import benchmarks as benchmarks, compression as compression, frameworks a
 from ._call import (ConfigError as ConfigError, Error as Error, FormatError as FormatError,
                     InterruptedCall as InterruptedCall, NotFoundError as NotFoundError, RangeError as RangeError,
                     ShapeError as ShapeError, UnsupportedError as UnsupportedError, bar as bar)
-from ._compress import compress_model as compress_model, load as load, save as save
+from ._compress import compress_model as compress_model, generate_code as generate_code, load as load, save as save
 from ._evaluate import (Metrics as Metrics, evaluate as evaluate, evaluate_b_tagging as evaluate_b_tagging,
                         evaluate_model as evaluate_model, measure_latency as measure_latency)
 from ._events import Data as Data

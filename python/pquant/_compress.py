@@ -3,10 +3,11 @@ from __future__ import annotations
 
 import numbers
 import os
+import tempfile
 from typing import Any
 
 from ._call import ConfigError, Options, ffi, given, lib, run
-from ._events import data_of, named, shape_of
+from ._events import again, data_of, named, shape_of
 from ._methods import Stage, plan, without_events
 from ._model import Model
 from .frameworks import Converted, convert
@@ -75,7 +76,7 @@ def compress_model(model: Any, method: Any, rank: int | None = None, target_spar
         `threads`; `progress`; `changed`, called with method, layer and what was done to it.
     Raises pquant.Error (and, by its kind, ValueError, FileNotFoundError, NotImplementedError).
     """
-    shape = parameters.pop("input_shape", None)
+    shape, data = parameters.pop("input_shape", None), again(data)
     own = {k: parameters.pop(k) for k in _OF_CALLS if k in parameters}
     if isinstance(own.get("validation"), numbers.Real):
         parameters["validation"] = own.pop("validation")
@@ -84,6 +85,20 @@ def compress_model(model: Any, method: Any, rank: int | None = None, target_spar
     if own.get("teacher") is not None:
         own["teacher"] = convert(own["teacher"], shape or shape_of(data)).model
     return source.back(apply(source, stages, data=data, **own))
+
+
+def generate_code(model: Any, folder, name: str = "model", *, isa: str | None = None, input_shape=None) -> list[str]:
+    """The model as C source that needs no library (docs/codegen.md); gives the paths of the files.
+
+    folder: is made; name: prefix of files and functions; isa: the highest instruction set with a variant of
+    its own, "portable", "avx2", "avxvnni" or "avx512" (None); the processor's best is chosen when it runs.
+    """
+    from ._results import program
+    with tempfile.TemporaryDirectory() as held:
+        path = os.path.join(held, "model.h5")
+        convert(model, input_shape).model.save(path)
+        program(["codegen", path, "-o", os.fspath(folder), "--name", name, *(["--isa", isa] if isa else [])])
+    return sorted(os.path.join(os.fspath(folder), f) for f in os.listdir(folder))
 
 
 def load(path, arch=None) -> Model:
@@ -97,8 +112,6 @@ def save(model: Any, path, input_shape=None) -> None:
     path = os.fspath(path)
     if os.path.splitext(path)[1] in ("", ".h5"):
         return own.save(path)
-    import tempfile
-
     from ._results import program
     with tempfile.TemporaryDirectory() as folder:
         held = os.path.join(folder, "model.h5")

@@ -1,10 +1,12 @@
 """Numbers of models on events, and on the clock."""
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
-from ._call import ConfigError, Options, check, ffi, given, lib, run, text, whole
-from ._events import Data, data_of, named, shape_of
+from ._call import ConfigError, Options, UnsupportedError, check, ffi, given, lib, run, text, whole
+from ._events import Data, again, data_of, named, shape_of
+from ._methods import Warned
 from ._numbers import Latency, Number
 from .frameworks import Converted, convert
 
@@ -51,6 +53,7 @@ def evaluate_model(model: Any, loader: Any, *, engine: str | None = None, thread
     loader: a loader, (x, y), or "file.h5:split". classes: names of the outputs of a model that has none; of arrays, what
     the labels 0, 1, … stand for.
     """
+    loader = again(loader)
     source = _source(model, loader, input_shape)
     own = named(source.model, classes, loader)
     data = data_of(loader, own, source.order, name="test", classes=classes)
@@ -96,6 +99,7 @@ def evaluate_b_tagging(original: Any, compressed: Any, loader: Any, *, f_c: floa
     light, c, b (, tau).
     """
     out: dict[str, Any] = {}
+    loader = again(loader)
     for name, model in (("original", original), ("compressed", compressed)):
         out[name] = btag(_source(model, loader), loader, f_c=f_c, classes=classes, **options)
     at = "btag.light.0.01.efficiency"
@@ -105,12 +109,36 @@ def evaluate_b_tagging(original: Any, compressed: Any, loader: Any, *, f_c: floa
     return out
 
 
-def measure_latency(model: Any, batch: int = 1, *, engine: str | None = None, threads: int = 1, input_shape=None) -> Latency:
-    """Nanoseconds of one event (or of a batch) on the fastest engine, on this machine, now."""
-    source = model if isinstance(model, Converted) else convert(model, input_shape)
+def _latency(source: Converted, batch: int, engine: str | None, threads: int) -> Latency:
     options, out = Options(engine=engine, threads=threads), ffi.new("pquant_timing *")
     batch = whole("batch", batch, 1 << 20, 1)
     run(options, lambda: check(lib.pquant_latency(source.model.c, batch, options.c, out)), lambda made: None)
     return Latency(1e9 * out.p50_s, p90=1e9 * out.p90_s, p99=1e9 * out.p99_s, p999=1e9 * out.p999_s,
                    chain=1e9 * out.chain_s, throughput=1e9 * out.throughput_s, engine=text(out.engine), batch=batch,
                    noisy=bool(out.noisy), why=text(out.why))
+
+
+def measure_latency(model: Any, batch: int = 1, *, engine: str | None = None, threads: int = 1, input_shape=None) -> Latency:
+    """Nanoseconds of one event (or of a batch), on this machine, now.
+
+    engine: None is the faster of "float32" and "int8"; "generated" is C that is written for the model, compiled (a second
+    or more) and loaded, the fastest for small networks; "reference", "bf16", "integer". Without a compiler another engine
+    is measured in place of "generated", with a warning.
+    """
+    source = model if isinstance(model, Converted) else convert(model, input_shape)
+    latency = _latency(source, batch, engine, threads)
+    if engine == "generated" != latency.engine:
+        warnings.warn(f"there is no compiler for generated C: engine {latency.engine} was measured", Warned, stacklevel=2)
+    return latency
+
+
+def fastest(source: Converted, target: float) -> Latency:
+    """One event on the fastest engine: generated C too, where it can be had and could come below the target."""
+    latency = _latency(source, 1, None, 1)
+    if latency > 100 * target:
+        return latency
+    try:
+        generated = _latency(source, 1, "generated", 1)
+    except UnsupportedError:
+        return latency
+    return generated if generated.engine == "generated" and generated < latency else latency

@@ -177,6 +177,11 @@ def data_of(events, model: Model | None = None, order=None, name: str = "train",
 
 
 
+def again(events):
+    """What can be read more than once: of an iterator its batches, which are kept."""
+    return list(events) if hasattr(events, "__next__") else events
+
+
 def shape_of(events) -> tuple[int, ...] | None:
     """Shape of one event, by looking at the first."""
     if events is None:
@@ -194,8 +199,6 @@ def shape_of(events) -> tuple[int, ...] | None:
         return tuple((spec[0] if isinstance(spec, tuple) else spec).shape[1:])
     if isinstance(events, dict) or not hasattr(events, "__iter__"):
         raise ConfigError(f"a {type(events).__name__} is no events", hint=_GIVE)
-    if iter(events) is events:
-        return None
     first: Any = next(iter(events), None)
     if first is None:
         return None

@@ -16,14 +16,16 @@ _CHUNK = 1 << 18
 def as_numpy(array) -> Any:
     """A NumPy view of any array: of torch and JAX without a copy where they are on the CPU.
 
-    Copied are what the library would misread: another order of bytes, and one item that is repeated along every axis,
-    whose strides of 0 say "row-major" there.
+    Copied are half floats, to float32, and what the library would misread: another order of bytes, and one item that is
+    repeated along every axis, whose strides of 0 say "row-major" there.
     """
     import numpy as np
     if hasattr(array, "detach"):
         array = array.detach().cpu()
         array = (array.float() if str(array.dtype) == "torch.bfloat16" else array).numpy()
     array = np.asarray(array)
+    if array.dtype.name in ("float16", "bfloat16"):
+        return array.astype(np.float32)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return array.copy(order="C") if array.size > 1 and not any(array.strides) else array

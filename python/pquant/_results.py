@@ -67,6 +67,8 @@ def program(arguments: list[str], quiet: bool = True, cwd=None) -> str:
             child.wait()
         raise
     listener.join(1)
+    child.stdout.close()
+    child.stderr.close()
     if child.returncode:
         raise _failure(child.returncode, told.decode("utf-8", "replace"))
     return out.decode()

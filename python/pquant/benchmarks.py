@@ -7,7 +7,7 @@ from typing import Any, Iterable
 from ._call import ConfigError, Error
 from ._compress import apply
 from ._evaluate import evaluate_model, measure_latency
-from ._events import Data, shape_of
+from ._events import Data, again, shape_of
 from ._methods import SYNONYMS, methods as stage_names, names_of, near, parameters_of, plan, stage_of, unknown_key, without_events
 from .frameworks import convert
 
@@ -21,7 +21,7 @@ _METRICS = {"accuracy", "inference_time", "model_size"}
 
 def _events(dataset, split: str):
     if not isinstance(dataset, (str, os.PathLike)):
-        return dataset
+        return again(dataset)
     name = SETS.get(str(dataset), str(dataset))
     spec = name if ":" in name else f"{name}:{split}"
     try:
@@ -59,6 +59,7 @@ def benchmark_compression(model: Any = None, dataset: Any = "CIFAR10",
     test = _events(dataset, "test")
     if train is None and isinstance(dataset, str) and ":" not in dataset:
         train = _events(dataset, "train")
+    train = again(train)
     methods, metrics = names_of(methods, "method"), names_of(metrics, "metric")
     for key in parameters:
         if not any(name != "original" and _takes(name, key) for name in methods):

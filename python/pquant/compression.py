@@ -7,11 +7,11 @@ from typing import Any
 
 from ._call import ConfigError
 from ._compress import apply
-from ._evaluate import evaluate_model, measure_latency
-from ._events import shape_of
+from ._evaluate import evaluate_model, fastest
+from ._events import again, shape_of
 from ._methods import ALIASES, FACTORS, SYNONYMS, Stage, Warned, methods, names_of, parameters_of, plan, stage_of, unknown_key
 from ._numbers import Latency
-from .frameworks import convert
+from .frameworks import Converted, convert
 
 #: keys in the dicts of all classes, beside those of the method and of the training behind it
 _COMMON = {"method", "seed", "threads", "input_shape", "progress", "validation", "classes"}
@@ -87,6 +87,7 @@ class Compression:
 
     def compress(self, model: Any, train_loader: Any = None) -> Any:
         """A compressed model of the same framework. train_loader: events for calibration and training."""
+        train_loader = again(train_loader)
         source, keys = _source(self.config, model, train_loader, self.trains)
         return source.back(apply(source, self._stages(), data=train_loader, **keys))
 
@@ -202,11 +203,12 @@ class CompressionPipeline:
 
     def compress(self, model: Any, train_loader: Any = None) -> Any:
         """A compressed model of the same framework; `pipeline.latency` afterwards, where a latency is asked for."""
+        train_loader = again(train_loader)
         source, keys = _source(self.config, model, train_loader, self.trains)
         small = apply(source, self.stages(), data=train_loader, **keys)
         target = self.config.get("target_latency_ns")
         if target is not None:
-            self.latency = measure_latency(small)
+            self.latency = fastest(Converted(small, source.back), target)
             if self.latency > target:
                 warnings.warn(f"latency is {self.latency!r}, above the {target} ns asked for", Warned, stacklevel=2)
         return source.back(small)
@@ -214,6 +216,7 @@ class CompressionPipeline:
     def evaluate(self, original: Any, compressed: Any, test_loader: Any) -> dict[str, Any]:
         """{"original": metrics, "compressed": metrics, "compression_ratio": stored bytes before over after,
         "parameter_ratio", "mac_ratio"}; every metric with its interval."""
+        test_loader = again(test_loader)
         shape = self.config.get("input_shape") or shape_of(test_loader)
         before, after = convert(original, shape), convert(compressed, shape)
         return {"original": evaluate_model(before, test_loader), "compressed": evaluate_model(after, test_loader),

@@ -5,7 +5,9 @@
 
 #include "core/memory.h"
 #include "core/rng.h"
+#include "core/text.h"
 #include "exec/crew.h"
+#include "exec/plan.h"
 #include "kernels/kernels.h"
 #include "metrics/latency.h"
 
@@ -85,7 +87,25 @@ cleanup:
     return st;
 }
 
-static void give(const pq_timing *t, const char *engine, pquant_timing *out)
+/* The engine that runs where the one asked for cannot, from what its plan says. */
+static pq_status name_engine(const runner *r, const char *asked, pquant_timing *out,
+                             pq_err *err)
+{
+    pq_text     text = {0};
+    const char *at;
+    pq_status   st;
+
+    pq_plan_kernels(pq_crew_plan(r->crew), &text);
+    PQ_CHECK(!text.failed, PQ_ERR_NOMEM, "cannot allocate a text");
+    at = text.text != NULL ? strstr(text.text, PQ_PLAN_INSTEAD) : NULL;
+    at = at != NULL ? at + strlen(PQ_PLAN_INSTEAD) : asked;
+    pq_snprintf(out->engine, sizeof out->engine, "%.*s", (int)strcspn(at, " "), at);
+cleanup:
+    pq_text_free(&text);
+    return st;
+}
+
+static void give(const pq_timing *t, pquant_timing *out)
 {
     *out = (pquant_timing){.throughput_s  = t->throughput_s,
                            .throughput_lo = t->throughput_lo,
@@ -96,7 +116,6 @@ static void give(const pq_timing *t, const char *engine, pquant_timing *out)
                            .p99_s         = t->p99_s,
                            .p999_s        = t->p999_s,
                            .noisy         = t->noisy};
-    pq_snprintf(out->engine, sizeof out->engine, "%s", engine);
     pq_snprintf(out->why, sizeof out->why, "%s", t->why);
 }
 
@@ -136,7 +155,8 @@ int pquant_latency(const pquant_model *model, size_t batch, const pquant_options
     for (size_t i = 1; i < n; i++) {
         best = times[i].throughput_s < times[best].throughput_s ? i : best;
     }
-    give(&times[best], engines[best], out);
+    give(&times[best], out);
+    PQ_TRY(name_engine(&runners[best], engines[best], out, err));
 cleanup:
     pq_free(runners[0].in);
     for (size_t i = 0; i < PQ_FAST_ENGINES; i++) {

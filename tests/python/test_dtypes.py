@@ -80,17 +80,18 @@ from keras import layers
 from pquant.frameworks import convert
 x = np.random.default_rng(0).normal(size=(200, 16)).astype("f")
 numpy = lambda v: np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(v, "float32")))
-for policy, atol in [("float16", 0.05), ("mixed_float16", 0.05), ("bfloat16", 0.1), ("mixed_bfloat16", 0.1), ("float64", 1e-5)]:
+low, int8, train = ("low_rank", {"rank": 4}), ("quantization", {}), ("tensor_train", {"rank": 4})
+for policy, atol, (method, more) in [("float16", 0.05, low), ("mixed_float16", 0.05, int8), ("bfloat16", 0.1, int8),
+                                     ("mixed_bfloat16", 0.1, train), ("float64", 1e-5, int8)]:
     given = keras.Input((16,))
     h = layers.BatchNormalization(dtype=policy)(layers.Dense(32, activation="relu", dtype=policy)(given))
     net = keras.Model(given, layers.Dense(5, dtype=policy)(h))
-    for method, more in [("low_rank", {"rank": 4}), ("quantization", {}), ("tensor_train", {"rank": 4})]:
-        small = pquant.compress_model(net, method, data=(x, numpy(net(x)).argmax(1)), **more)
-        assert {w.dtype for w in small.weights} == {net.weights[0].dtype}, (policy, method)
-        assert small(x).dtype == net(x).dtype and keras.config.dtype_policy().name == "float32"
-        assert np.abs(numpy(small(x)) - convert(small).model.predict(x)).max() < atol, (policy, method)
-        small.save("small.keras")
-        np.testing.assert_array_equal(numpy(keras.saving.load_model("small.keras")(x)), numpy(small(x)))
+    small = pquant.compress_model(net, method, data=(x, numpy(net(x)).argmax(1)), **more)
+    assert {w.dtype for w in small.weights} == {net.weights[0].dtype}, (policy, method)
+    assert small(x).dtype == net(x).dtype and keras.config.dtype_policy().name == "float32"
+    assert np.abs(numpy(small(x)) - convert(small).model.predict(x)).max() < atol, (policy, method)
+    small.save("small.keras")
+    np.testing.assert_array_equal(numpy(keras.saving.load_model("small.keras")(x)), numpy(small(x)))
 print("fine")
 '''
 
