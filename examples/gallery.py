@@ -87,7 +87,8 @@ original = pquant.load(data("models", "btag-mlp.h5"))
 x, y = pquant.Data.open(btag_jets + ":test").read()
 scaler = original.structure["scaler"]  # predict() takes what the first layer takes
 x = ((x - np.asarray(scaler["mean"])) / np.asarray(scaler["std"])).astype(np.float32)
-light, c, b = (original.classes.index(name) for name in ("light", "c", "b"))
+names = original.classes or []
+light, c, b = (names.index(name) for name in ("light", "c", "b"))
 
 
 def discriminant(model, f_c=0.018):

@@ -21,7 +21,8 @@ class Metrics(dict):
             raise AttributeError(name) from None
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td>{k}</td><td>{v!r}</td></tr>" for k, v in self.items())
+        import html
+        rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(repr(v))}</td></tr>" for k, v in self.items())
         return f"<table><tr><th>metric</th><th>value</th></tr>{rows}</table>"
 
 

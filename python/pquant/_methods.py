@@ -121,7 +121,7 @@ def plan(names: str | Iterable[str], rank=None, target_sparsity=None, parameters
         made = Stage(stage, {**fixed, **(own or {}).get(name, {})})
         known = parameters_of(stage)
         for key, value in given_parameters.items():
-            short = next((key[len(p) + 1:] for p in (name, stage) if key.startswith(p + "_")), None)
+            short = next((key[len(p) + 1:] for p in (name, stage) if key.startswith(p + "_")), "")
             short = SYNONYMS.get(short, short)
             if key in known or short in known:
                 made.parameters[key if key in known else short] = value

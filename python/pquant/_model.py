@@ -246,6 +246,15 @@ class Model:
         return (f"<pquant.Model {list(self.input_shape)} -> {list(self.output_shape)}, {self.parameters:,} parameters, "
                 f"{self.stored_bytes:,} stored bytes, {self.macs:,} MACs>")
 
+    def _repr_html_(self) -> str:
+        import html
+        rows = [(n["name"], n["kind"], " x ".join(map(str, n["shape"])),
+                 ", ".join(f"{w['name']} {' x '.join(map(str, w['shape']))}" for w in n["weights"]))
+                for n in self.structure["nodes"]]
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+        return (f"<p>{html.escape(repr(self).strip('<>'))}</p><table><tr><th>layer</th><th>kind</th><th>output</th>"
+                f"<th>weights</th></tr>{body}</table>")
+
 
 def _attribute(value) -> str:
     if isinstance(value, bool):

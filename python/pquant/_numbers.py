@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 
 class Number(float):
@@ -38,7 +39,18 @@ class Latency(float):
     back to back; all in ns. `engine`: the fastest that computes the model as it is; `batch`; `noisy` and `why`.
     """
 
-    def __new__(cls, p50: float, **more):
+    p50: float
+    p90: float
+    p99: float
+    p999: float
+    chain: float
+    throughput: float
+    engine: str
+    batch: int
+    noisy: bool
+    why: str
+
+    def __new__(cls, p50: float, **more: Any) -> Latency:
         self = super().__new__(cls, p50)
         self.p50 = float(p50)
         self.__dict__.update(more)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import os
 import re
@@ -20,8 +21,8 @@ def executable() -> str:
     here = os.path.dirname(os.path.abspath(__file__))
     found = [os.path.join(here, "pquant-program")]
     try:  # an editable installation leaves it in its build folder
-        from . import _native
-        found.append(os.path.join(os.path.dirname(_native.__file__), "pquant-program"))
+        _native = importlib.import_module("._native", __package__)
+        found.append(os.path.join(os.path.dirname(str(_native.__file__)), "pquant-program"))
     except ImportError:
         pass
     for path in found:
@@ -44,10 +45,12 @@ def program(arguments: list[str], quiet: bool = True, cwd=None) -> str:
     """Runs `pquant ARGUMENTS` in a process of its own and gives what it prints. Ctrl-C ends it and its cells."""
     child = subprocess.Popen([executable(), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd,
                              env=_environment())
+    assert child.stdout is not None and child.stderr is not None
+    out_pipe, err_pipe = child.stdout, child.stderr
     told = bytearray()
 
     def forward():
-        while chunk := os.read(child.stderr.fileno(), 4096):
+        while chunk := os.read(err_pipe.fileno(), 4096):
             told.extend(chunk)
             if not quiet:
                 sys.stderr.write(chunk.decode("utf-8", "replace"))
@@ -56,7 +59,7 @@ def program(arguments: list[str], quiet: bool = True, cwd=None) -> str:
     listener = threading.Thread(target=forward, daemon=True)
     listener.start()
     try:
-        out = child.stdout.read()
+        out = out_pipe.read()
         child.wait()
     except BaseException:
         child.send_signal(signal.SIGINT)
@@ -67,8 +70,8 @@ def program(arguments: list[str], quiet: bool = True, cwd=None) -> str:
             child.wait()
         raise
     listener.join(1)
-    child.stdout.close()
-    child.stderr.close()
+    out_pipe.close()
+    err_pipe.close()
     if child.returncode:
         raise _failure(child.returncode, told.decode("utf-8", "replace"))
     return out.decode()

@@ -150,7 +150,7 @@ class CompressionPipeline:
                        **_dict(config, more, "{'methods': ['low_rank'], 'low_rank_rank': 8}")}
         self.methods = names_of(self.config["methods"], "method")
         target = self.config.get("target_latency_ns")
-        if target is not None and not (isinstance(target, numbers.Real) and target > 0):
+        if target is not None and not (isinstance(target, numbers.Real) and float(target) > 0):
             raise ConfigError(f"target_latency_ns = {target!r} is no positive number")
         self._trained = {k: v for k, v in self.config.items()
                          if k in _SHORT or (k == "validation" and isinstance(v, numbers.Real))}

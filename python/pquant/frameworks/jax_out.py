@@ -21,6 +21,7 @@ def _round(code, how):
 
 def _quantize(node: Node, x):
     """The grid of a quantizer, with straight-through gradients. The division is of float32, where JAX has no double."""
+    assert node.quant is not None
     scale, zero, low, high, overflow, rounding = quantizer(node.quant)
     shape = [1] * x.ndim
     if len(scale) > 1 and node.quant["axis"] >= 0:
@@ -116,7 +117,8 @@ class Function:
             node.weights = {}
 
     def __call__(self, parameters: dict, *inputs) -> Any:
-        values, given = {}, iter(inputs)
+        values: dict[str, Any] = {}
+        given = iter(inputs)
         for node in self.nodes:
             if node.kind == "input":
                 value = jnp.asarray(next(given))

@@ -6,6 +6,7 @@ Own layers, registered as `pquant>…`, only for cores, quantizers and what Kera
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import keras
 import numpy as np
@@ -218,7 +219,8 @@ def from_model(model: Model, policy: str | None = None):
 def _functional(model: Model):
     nodes, output = nodes_of(model)
     shapes = {n.name: n.shape for n in nodes}
-    values, inputs, arrays, source = {}, [], [], None
+    values: dict[str, Any] = {}
+    inputs, arrays, source = [], [], None
 
     def own():
         """The whole model, which the first own layer carries through files."""
@@ -260,7 +262,7 @@ def to_model(network) -> Model | None:
             return None
         source = Model.from_bytes(base64.b64decode(held))
     by_name = {layer.name: layer for layer in network.layers}
-    values = {}
+    values: dict[tuple[str, str], Any] = {}
     for node in nodes_of(source)[0]:
         layer = by_name.get(node.identifier)
         if not node.weights or layer is None:

@@ -60,7 +60,10 @@ class Graph:
     """Operators one after the other; names of layers are made unique."""
 
     def __init__(self, producer: str):
-        self.producer, self.parts, self.inputs, self.taken = producer, [], [], set()
+        self.producer = producer
+        self.parts: list[bytes] = []
+        self.inputs: list[bytes] = []
+        self.taken: set[str] = set()
         self.steps: list[tuple] = []  # operator, the first value it reads, attributes, its output
         self.places: dict[str, tuple] = {}  # layer and stack trace of a node, by its name
 

@@ -35,7 +35,8 @@ class Importer:
         is one number an event: as the
         reader of ONNX settles it, where the first operator of images is met (formats/onnx.c)."""
         n = len(self.input.shape)
-        order, tracks, made = None, {self.input.name: tuple(range(n))}, {}
+        order, tracks = None, {self.input.name: tuple(range(n))}
+        made: dict[str, tuple[int, ...]] = {}
         for op, read, attributes, name in self.graph.steps:
             for known in (tracks, made):
                 if read in known and op == "Transpose":
