@@ -28,5 +28,29 @@ records = [json.load(open(f)) for f in glob.glob("out/cells/*.json")]
 assert sum("unreached" in r for r in records) == 3
 assert all("missed" in l for r in records if r["label"] == "budget" for l in r["layers"])
 P
+# A recall whose floor no epoch holds makes a cell infeasible; nothing else does.
+cat >held.yaml <<END2
+schema: pquant/1
+name: held
+model: {weights: $root/datasets/models/btag-mlp.h5}
+dataset: {file: $root/datasets/jets-btag.h5, train: train, validation: val, test: test}
+pipelines:
+  reference: []
+  held:
+    - finetune: {epochs: 1, lr: 1e-6, preserve_rare_classes: true, max_recall_loss: 0.1}
+  lost:
+    - prune: {target_sparsity: 0.95}
+    - finetune: {epochs: 1, preserve_rare_classes: true, max_recall_loss: 0}
+metrics: [accuracy]
+output: {dir: held}
+END2
+expect 0 "with a recall below its floor (1 of 3 cells): lost" "$pquant" run held.yaml --format table
+/usr/bin/python3 - <<'P' || fault "infeasible"
+import csv
+rows = {r["label"]: r for r in csv.DictReader(open("held/table.csv"))}
+assert [rows[k]["status"] for k in ("reference", "held", "lost")] == ["ok", "ok", "infeasible"], rows
+assert "recall 0." in rows["lost"]["unreached"] and "not held: 0." in rows["lost"]["unreached"], rows["lost"]
+assert rows["held"]["unreached"] == ""
+P
 expect 0 "budget 500 not reached: " "$pquant" compress "$root/datasets/models/jsc-mlp.h5" -o small.h5 --method svd:budget=500
 done_testing
