@@ -28,9 +28,9 @@ static pq_values run(const char *metric, const char *key, const char *value)
 
 Test(metrics, are_found_by_name_in_a_fixed_order)
 {
-    static const char *const names[] = {"accuracy",   "auc",  "log_loss", "confusion",
-                                        "thresholds", "btag", "size",     "macs",
-                                        "bops",       "ebops"};
+    static const char *const names[] = {"accuracy",   "auc",   "log_loss", "confusion",
+                                        "thresholds", "btag",  "size",     "macs",
+                                        "bops",       "ebops", "fpga"};
     size_t                   n       = 0;
 
     for (; pq_metrics[n] != NULL; n++) {

@@ -142,6 +142,45 @@ Test(size, bit_operations_of_a_dense_layer_by_hand, .init = setup, .fini = teard
     pq_values_free(&values);
 }
 
+/* Eleven of 4 x 3 weights are not zero, so that four products and a bias meet in one sum:
+ * ceil(log2(5)) adders behind a multiplier. A kernel or an input without codes has no
+ * estimate. */
+Test(size, estimates_for_a_circuit_by_hand, .init = setup, .fini = teardown)
+{
+    pq_weight *w      = pq_layer_weight(graph->nodes[1].layer, "kernel");
+    pq_values  values = run("fpga", NULL), ebops;
+
+    cr_expect_eq(values.n, 0);
+    pq_values_free(&values);
+    cr_assert_eq(pq_quant_create(PQ_QUANT_INTEGER, 6, true, true, -1, 1, &w->quant, NULL),
+                 PQ_OK);
+    w->quant->scale[0] = 0.5f;
+    values             = run("fpga", NULL);
+    cr_expect_eq(values.n, 0);
+    pq_values_free(&values);
+    cr_assert_eq(pq_quant_create_fixed(true, PQ_OVERFLOW_SAT, PQ_ROUND_RND, -1, 1,
+                                       &graph->nodes[0].quant, NULL),
+                 PQ_OK);
+    cr_assert_eq(pq_quant_set_fixed(graph->nodes[0].quant, 0, 2, 2, NULL), PQ_OK);
+    values = run("fpga", NULL);
+    ebops  = run("ebops", NULL);
+    cr_expect_eq(value_of(&values, "fpga.estimated_luts")->value, ebops.items[0].value);
+    const size_t row  = w->value->count / w->value->shape.dim[0];
+    double       most = 0.0;
+    for (size_t r = 0; r < w->value->shape.dim[0]; r++) {
+        double terms = pq_layer_weight(graph->nodes[1].layer, "bias") != NULL ? 1.0 : 0.0;
+        for (size_t i = 0; i < row; i++) {
+            terms += pq_f32(w->value)[r * row + i] != 0.0f ? 1.0 : 0.0;
+        }
+        most = terms > most ? terms : most;
+    }
+    cr_expect_eq(value_of(&values, "fpga.estimated_levels")->value,
+                 1.0 + ceil(log2(most)));
+    cr_expect_eq(most, 5.0, "%g", most);
+    pq_values_free(&values);
+    pq_values_free(&ebops);
+}
+
 /* With scales 1/8 and 1/4 a bias of 0.5 is 16 steps: 5 bits and a sign. */
 Test(size, a_bias_has_the_bits_it_has_in_whole_numbers, .init = setup, .fini = teardown)
 {

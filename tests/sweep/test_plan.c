@@ -46,7 +46,8 @@ static const char *const same[] = {
     "dataset: {file: ./d.h5, calib: train, test: test}\n" PIPELINES,
     "constraints: {stored_bytes: {max: 10}}\n" PIPELINES,
     "evaluate: {engine: auto}\n" PIPELINES,
-    "metrics: [ebops, bops, macs, size, confusion, log_loss, auc, accuracy]\n" PIPELINES,
+    "metrics: [fpga, ebops, bops, macs, size, confusion, log_loss, auc, "
+    "accuracy]\n" PIPELINES,
 };
 
 /* HEAD's keys given again replace it, so the texts are put together without HEAD. */
