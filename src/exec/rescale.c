@@ -159,6 +159,36 @@ cleanup:
     return st;
 }
 
+/* Whether a scaler is for events of so many features; where the events are none of the
+ * model's at all, that is said. */
+static pq_status check_scaler(const pq_graph *graph, const pq_dataset_info *info,
+                              size_t n, size_t kept, pq_err *err)
+{
+    const pq_shape *due   = &graph->nodes[0].shape;
+    pq_shape        taken = info->sample;
+    size_t          a = 0, b = 0;
+    char            x[128], y[128];
+    pq_status       st = PQ_OK;
+
+    if (graph->scaler_mean->count == kept && graph->scaler_std->count == kept) {
+        return PQ_OK;
+    }
+    if (taken.ndim > 0) {
+        taken.dim[taken.ndim - 1] = kept;
+    }
+    PQ_CHECK(!pq_shape_count(due, &a) || !pq_shape_count(&taken, &b) || a == b,
+             PQ_ERR_SHAPE, "the events of %s are %s, but the model's input is %s",
+             info->path, pq_shape_text(&info->sample, x, sizeof x),
+             pq_shape_text(due, y, sizeof y));
+    PQ_FAIL(
+        PQ_ERR_SHAPE,
+        "the model's scaler has %zu means and %zu deviations, but the events of %s have "
+        "%zu features",
+        graph->scaler_mean->count, graph->scaler_std->count, info->path, n);
+cleanup:
+    return st;
+}
+
 pq_status pq_rescale_make(const pq_graph *graph, const pq_dataset_info *info,
                           pq_rescale *out, pq_err *err)
 {
@@ -171,13 +201,8 @@ pq_status pq_rescale_make(const pq_graph *graph, const pq_dataset_info *info,
     pq_status    st;
 
     PQ_TRY(match_features(graph, info, n, &kept, &order, err));
-    PQ_CHECK(
-        !own || (graph->scaler_mean->count == kept && graph->scaler_std->count == kept),
-        PQ_ERR_SHAPE,
-        "the model's scaler has %zu means and %zu deviations, but the events of %s have "
-        "%zu features",
-        graph->scaler_mean->count, graph->scaler_std->count, info->path, n);
     if (own) {
+        PQ_TRY(check_scaler(graph, info, n, kept, err));
         to = (pq_scale){pq_f32(graph->scaler_mean), pq_f32(graph->scaler_std), NULL};
     }
     if (own && known) {
