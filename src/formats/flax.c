@@ -295,11 +295,12 @@ cleanup:
     return st;
 }
 
-static pq_status read_one(void *file, size_t at, pq_tensor **out, pq_err *err)
+static pq_status read_one(void *file, size_t at, const size_t *axes, pq_tensor **out,
+                          pq_err *err)
 {
     const array *a = &((const reader *)file)->arrays[at];
 
-    return pq_state_floats(a->dtype, a->shape, a->bytes, out, err);
+    return pq_state_floats(a->dtype, &a->shape, a->bytes, axes, out, err);
 }
 
 static void close_reader(void *file)
@@ -310,13 +311,12 @@ static void close_reader(void *file)
     pq_free(r);
 }
 
-pq_status pq_flax_open(size_t n, pq_state *state, pq_err *err)
+pq_status pq_flax_open(pq_state *state, pq_err *err)
 {
-    const uint8_t *bytes = (const uint8_t *)state->bytes;
-    stream         s     = {bytes, bytes + n};
-    reader        *r     = NULL;
-    head           tree;
-    pq_status      st;
+    stream    s = {state->map.at, state->map.at + state->map.n};
+    reader   *r = NULL;
+    head      tree;
+    pq_status st;
 
     PQ_NEW(r, 1);
     r->state     = state;

@@ -5,7 +5,6 @@
  *
  * Source: numpy.lib.format (NEP 1).
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/file.h"
@@ -13,34 +12,29 @@
 #include "core/memory.h"
 #include "formats/model.h"
 #include "formats/state.h"
+#include "io/npy.h"
 #include "io/zip.h"
 
-enum { MAGIC_BYTES = 8, ALIGN = 64 };
+enum {
+    MAGIC_BYTES = 8,
+    ALIGN       = 64,
+    PIECE_BYTES = 1 << 16,
+    FINE_BYTES  = 1 << 24 /* that any array may unpack to: zeros pack 1000 times */
+};
 
 static const char magic[] = "\x93NUMPY";
 
-/* Types that are read, as their descr without the byte order. */
-static const struct {
-    const char *descr;
-    pq_dtype    dtype;
-} types[] = {{"f4", PQ_DTYPE_F32}, {"f8", PQ_DTYPE_F64}, {"f2", PQ_DTYPE_F16},
-             {"i1", PQ_DTYPE_I8},  {"u1", PQ_DTYPE_U8},  {"i2", PQ_DTYPE_I16},
-             {"u2", PQ_DTYPE_U16}, {"i4", PQ_DTYPE_I32}, {"u4", PQ_DTYPE_U32},
-             {"i8", PQ_DTYPE_I64}};
-
-/* What is read: [n], each taken by the network. */
+/* An array, and the member that holds it. */
 typedef struct {
-    size_t      n;
-    pq_tensor **arrays;
+    const pq_zip_member *member;
+    pq_npy               head;
+} array;
+
+typedef struct {
+    pq_zip zip;
+    size_t n;
+    array *arrays; /* [n] */
 } reader;
-
-/* The start of an array. */
-typedef struct {
-    pq_dtype dtype;
-    pq_shape shape;
-    bool     by_columns; /* Fortran's order: the first axis varies fastest */
-    size_t   data;       /* where its bytes begin */
-} header;
 
 static bool recognises(const char *path)
 {
@@ -51,183 +45,122 @@ static bool recognises(const char *path)
            !pq_foreign_zip_has(path, "data.pkl");
 }
 
-/* What stands behind 'key': in the header's dict of Python, or NULL. */
-static const char *value_of(const char *text, const char *key)
+/* Starts with a member and reads its header. */
+static pq_status begin(const pq_zip_member *m, pq_zip_stream **out, pq_npy *head,
+                       pq_err *err)
 {
-    const char *at = strstr(text, key);
+    const size_t n      = m->n < PQ_NPY_START ? m->n : PQ_NPY_START;
+    uint8_t     *bytes  = NULL;
+    size_t       length = 0;
+    uint8_t      start[PQ_NPY_START];
+    pq_status    st;
 
-    at = at != NULL ? at + strlen(key) : NULL;
-    while (at != NULL && (*at == ' ' || *at == ':')) {
-        at++;
-    }
-    return at;
-}
-
-static pq_status read_type(const char *descr, pq_dtype *out, pq_err *err)
-{
-    pq_status st = PQ_OK;
-
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        if (descr != NULL && descr[0] == '\'' && strchr("<|=", descr[1]) != NULL &&
-            strncmp(descr + 2, types[i].descr, 2) == 0 && descr[4] == '\'') {
-            *out = types[i].dtype;
-            return PQ_OK;
-        }
-    }
-    PQ_FAIL(PQ_ERR_UNSUPPORTED,
-            "descr %.20s is not read: little-endian f2, f4, f8 and whole numbers are",
-            descr != NULL ? descr : "''");
+    PQ_TRY(pq_zip_stream_open(m, FINE_BYTES, out, err));
+    PQ_TRY(pq_zip_stream_read(*out, start, n, err));
+    PQ_TRY(pq_npy_head(start, n, &length, err));
+    PQ_CHECK(length <= m->n, PQ_ERR_FORMAT, "the header is longer than the array");
+    PQ_NEW(bytes, length);
+    memcpy(bytes, start, n);
+    PQ_TRY(pq_zip_stream_read(*out, bytes + n, length - n, err));
+    PQ_TRY(pq_npy_read(bytes, length, m->n, head, err));
+    PQ_CHECK(head->sort == PQ_NPY_NUMBER, PQ_ERR_UNSUPPORTED,
+             "its items are %s, which are no weights",
+             head->sort == PQ_NPY_U64 ? "uint64" : "texts");
 cleanup:
-    return st;
-}
-
-/* "(64, 16)", "(5,)" or "()". */
-static pq_status read_shape(const char *text, pq_shape *out, pq_err *err)
-{
-    const char *at = text != NULL && *text == '(' ? text + 1 : NULL;
-    pq_status   st;
-
-    *out = (pq_shape){0};
-    while (at != NULL && *at != ')') {
-        char                    *end  = NULL;
-        const unsigned long long size = strtoull(at, &end, 10);
-        PQ_CHECK(end != at && *at >= '0' && *at <= '9' && size > 0 && size < SIZE_MAX &&
-                     out->ndim < PQ_MAX_DIMS,
-                 PQ_ERR_FORMAT, "shape %.40s is none of at most %d sizes above 0", text,
-                 PQ_MAX_DIMS);
-        out->dim[out->ndim++] = (size_t)size;
-        while (*end == ',' || *end == ' ') {
-            end++;
-        }
-        at = end;
-    }
-    PQ_CHECK(at != NULL, PQ_ERR_FORMAT, "the header tells no shape");
-cleanup:
-    return st;
-}
-
-/* Reads the start of the n bytes of an .npy, which a NUL follows. */
-static pq_status read_header(const char *bytes, size_t n, header *out, pq_err *err)
-{
-    const uint8_t *b    = (const uint8_t *)bytes;
-    char          *text = NULL;
-    const char    *order;
-    size_t         length, from;
-    pq_status      st;
-
-    PQ_CHECK(n > MAGIC_BYTES + 4 && memcmp(bytes, magic, sizeof magic - 1) == 0 &&
-                 b[6] >= 1 && b[6] <= 3,
-             PQ_ERR_FORMAT, "is no array of NumPy of version 1 to 3");
-    from   = b[6] == 1 ? MAGIC_BYTES + 2 : MAGIC_BYTES + 4;
-    length = b[6] == 1
-                 ? b[8] | (size_t)b[9] << 8
-                 : b[8] | (size_t)b[9] << 8 | (size_t)b[10] << 16 | (size_t)b[11] << 24;
-    PQ_CHECK(length <= n - from, PQ_ERR_FORMAT, "the header is longer than the array");
-    PQ_NEW(text, length + 1);
-    memcpy(text, bytes + from, length);
-    PQ_TRY(read_type(value_of(text, "'descr'"), &out->dtype, err));
-    PQ_TRY(read_shape(value_of(text, "'shape'"), &out->shape, err));
-    order = value_of(text, "'fortran_order'");
-    PQ_CHECK(order != NULL &&
-                 (strncmp(order, "False", 5) == 0 || strncmp(order, "True", 4) == 0),
-             PQ_ERR_FORMAT, "the header tells no order");
-    out->by_columns = order[0] == 'T';
-    out->data       = from + length;
-    PQ_TRY(pq_state_check_bytes(&out->shape, out->dtype, n - out->data, err));
-cleanup:
-    pq_free(text);
+    pq_free(bytes);
     return st;
 }
 
 /* Arrays in Fortran's order are those of the reversed shape, turned. */
-static pq_status place(const header *h, const char *data, pq_tensor **out, pq_err *err)
+static pq_status start_fill(const pq_npy *h, const size_t *axes, pq_state_fill *f,
+                            pq_err *err)
 {
-    size_t     back[PQ_MAX_DIMS];
-    pq_shape   shape  = h->shape;
-    pq_tensor *values = NULL;
-    pq_status  st;
+    size_t   back[PQ_MAX_DIMS];
+    pq_shape shape = h->shape;
 
     for (size_t i = 0; h->by_columns && i < shape.ndim; i++) {
         shape.dim[i] = h->shape.dim[shape.ndim - 1 - i];
-        back[i]      = shape.ndim - 1 - i;
+        back[i]      = shape.ndim - 1 - (axes != NULL ? axes[i] : i);
     }
-    PQ_TRY(pq_state_floats(h->dtype, shape, data, &values, err));
-    if (h->by_columns && shape.ndim > 1) {
-        PQ_TRY(pq_tensor_permute(values, back, out, err));
-    } else {
-        *out   = values;
-        values = NULL;
-    }
-cleanup:
-    pq_tensor_free(&values);
-    return st;
+    return pq_state_fill_start(h->dtype, &shape, h->by_columns ? back : axes, f, err);
 }
 
-static pq_status read_one(void *file, size_t at, pq_tensor **out, pq_err *err)
+static pq_status read_one(void *file, size_t at, const size_t *axes, pq_tensor **out,
+                          pq_err *err)
 {
-    reader *r = file;
+    const array   *a      = &((const reader *)file)->arrays[at];
+    pq_zip_stream *stream = NULL;
+    uint8_t       *piece  = NULL;
+    pq_state_fill  f      = {0};
+    pq_npy         head;
+    pq_status      st;
 
-    (void)err;
-    *out          = r->arrays[at];
-    r->arrays[at] = NULL;
-    return PQ_OK;
+    PQ_TRY(begin(a->member, &stream, &head, err));
+    PQ_TRY(start_fill(&a->head, axes, &f, err));
+    PQ_NEW(piece, PIECE_BYTES);
+    for (size_t i = 0; i < f.to->count; i += PIECE_BYTES / a->head.item) {
+        const size_t left = f.to->count - i, most = PIECE_BYTES / a->head.item;
+        const size_t n = left < most ? left : most;
+        PQ_TRY(pq_zip_stream_read(stream, piece, n * a->head.item, err));
+        pq_state_fill_put(&f, piece, n);
+    }
+    *out = f.to;
+    f.to = NULL;
+cleanup:
+    pq_tensor_free(&f.to);
+    pq_free(piece);
+    pq_zip_stream_close(&stream);
+    return st;
 }
 
 static void close_reader(void *file)
 {
     reader *r = file;
 
-    for (size_t i = 0; i < r->n; i++) {
-        pq_tensor_free(&r->arrays[i]);
-    }
+    pq_zip_free(&r->zip);
     pq_free(r->arrays);
     pq_free(r);
 }
 
-/* Unpacks a member into the next array. */
-static pq_status read_member(reader *r, const pq_zip_member *m, pq_state *state,
-                             pq_err *err)
+/* Lists the array of a member. */
+static pq_status add_member(reader *r, const pq_zip_member *m, pq_state *state,
+                            pq_err *err)
 {
-    char     *bytes = NULL;
-    header    h     = {0};
-    pq_status st;
+    pq_zip_stream *stream = NULL;
+    array         *a      = &r->arrays[r->n];
+    pq_status      st;
 
-    PQ_TRY(pq_zip_content(m, &bytes, err));
-    st = read_header(bytes, m->n, &h, err);
-    st = st == PQ_OK ? place(&h, bytes + h.data, &r->arrays[r->n], err) : st;
+    a->member = m;
+    st        = begin(m, &stream, &a->head, err);
     if (st != PQ_OK) {
         pq_err_context(err, "'%.*s'", m->name_bytes < 100 ? (int)m->name_bytes : 100,
                        m->name);
         goto cleanup;
     }
-    PQ_TRY(pq_state_add(state, m->name, m->name_bytes - 4, &h.shape, r->n++, err));
+    PQ_TRY(pq_state_add(state, m->name, m->name_bytes - 4, &a->head.shape, r->n++, err));
 cleanup:
-    pq_free(bytes);
+    pq_zip_stream_close(&stream);
     return st;
 }
 
-pq_status pq_npz_open(size_t n, pq_state *state, pq_err *err)
+pq_status pq_npz_open(pq_state *state, pq_err *err)
 {
-    reader   *r   = NULL;
-    pq_zip    zip = {0};
+    reader   *r = NULL;
     pq_status st;
 
     PQ_NEW(r, 1);
     state->file  = r;
     state->read  = read_one;
     state->close = close_reader;
-    PQ_TRY(pq_zip_open((const uint8_t *)state->bytes, n, &zip, err));
-    PQ_NEW(r->arrays, zip.n);
-    for (size_t i = 0; i < zip.n; i++) {
-        const pq_zip_member *m = &zip.members[i];
+    PQ_TRY(pq_zip_open_map(&state->map, &r->zip, err));
+    PQ_NEW(r->arrays, r->zip.n);
+    for (size_t i = 0; i < r->zip.n; i++) {
+        const pq_zip_member *m = &r->zip.members[i];
         if (m->name_bytes > 4 && memcmp(m->name + m->name_bytes - 4, ".npy", 4) == 0) {
-            PQ_TRY(read_member(r, m, state, err));
+            PQ_TRY(add_member(r, m, state, err));
         }
     }
-    pq_free(state->bytes); /* everything is unpacked */
-    state->bytes = NULL;
 cleanup:
-    pq_zip_free(&zip);
     return st;
 }
 

@@ -168,12 +168,13 @@ cleanup:
     return st;
 }
 
-static pq_status read_one(void *file, size_t at, pq_tensor **out, pq_err *err)
+static pq_status read_one(void *file, size_t at, const size_t *axes, pq_tensor **out,
+                          pq_err *err)
 {
     const reader *r = file;
     const array  *a = &r->arrays[at];
 
-    return pq_state_floats(a->dtype, a->shape, r->buffer + a->begin, out, err);
+    return pq_state_floats(a->dtype, &a->shape, r->buffer + a->begin, axes, out, err);
 }
 
 static void close_reader(void *file)
@@ -184,10 +185,12 @@ static void close_reader(void *file)
     pq_free(r);
 }
 
-pq_status pq_safetensors_open(size_t n, pq_state *state, pq_err *err)
+pq_status pq_safetensors_open(pq_state *state, pq_err *err)
 {
-    const size_t length = n >= LENGTH_BYTES ? (size_t)little(state->bytes) : SIZE_MAX;
-    const char  *text   = state->bytes + LENGTH_BYTES;
+    const size_t n      = state->map.n;
+    const char  *bytes  = (const char *)state->map.at;
+    const size_t length = n >= LENGTH_BYTES ? (size_t)little(bytes) : SIZE_MAX;
+    const char  *text   = bytes + LENGTH_BYTES;
     reader      *r      = NULL;
     json_t      *header = NULL;
     json_error_t why;

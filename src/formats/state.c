@@ -7,8 +7,6 @@
 #include "formats/model.h"
 #include "formats/zoo.h"
 
-static const size_t max_bytes = (size_t)4 << 30;
-
 /* Inputs that public CIFAR-10 ResNets were trained on: ImageNet's mean and deviation. */
 static const double image_mean[]      = {0.485, 0.456, 0.406},
                     image_std[]       = {0.229, 0.224, 0.225};
@@ -72,40 +70,8 @@ void pq_state_free(pq_state *state)
     if (state->close != NULL) {
         state->close(state->file);
     }
-    pq_free(state->bytes);
+    pq_map_close(&state->map);
     *state = (pq_state){0};
-}
-
-pq_status pq_state_check_bytes(const pq_shape *shape, pq_dtype dtype, size_t bytes,
-                               pq_err *err)
-{
-    size_t    count = 0;
-    pq_status st;
-
-    PQ_CHECK(pq_shape_count(shape, &count) && count <= bytes / pq_dtype_bytes(dtype) &&
-                 count * pq_dtype_bytes(dtype) == bytes,
-             PQ_ERR_FORMAT, "its shape and type do not take the %zu bytes it has", bytes);
-cleanup:
-    return st;
-}
-
-pq_status pq_state_floats(pq_dtype dtype, pq_shape shape, const void *bytes,
-                          pq_tensor **out, pq_err *err)
-{
-    pq_tensor *stored = NULL;
-    pq_status  st;
-
-    PQ_TRY(pq_tensor_create(dtype, shape, &stored, err));
-    memcpy(stored->data, bytes, stored->count * pq_dtype_bytes(dtype));
-    if (dtype == PQ_DTYPE_F32) {
-        *out   = stored;
-        stored = NULL;
-    } else {
-        PQ_TRY(pq_tensor_convert(stored, PQ_DTYPE_F32, out, err));
-    }
-cleanup:
-    pq_tensor_free(&stored);
-    return st;
 }
 
 /* Bytes of the module's part of a name: "layer1.0.conv1" of "layer1.0.conv1.weight". */
@@ -189,27 +155,19 @@ pq_status pq_state_take(pq_state *state, pq_state_entry *entry, const char *what
                         other_dense[] = {1, 0};
     const char   *dot                 = strrchr(entry->name, '.');
     const bool    last = strcmp(dot != NULL ? dot + 1 : entry->name, "kernel") == 0;
-    pq_tensor    *t    = NULL;
     const size_t *axes;
     pq_status     st;
 
-    PQ_TRY(state->read(state->file, entry->at, &t, err));
-    axes = strcmp(what, "kernel") != 0  ? NULL
-           : t->shape.ndim == 4         ? (last ? other_conv : torch_conv)
-           : t->shape.ndim == 2 && last ? other_dense
-                                        : NULL;
-    if (axes != NULL) {
-        PQ_TRY(pq_tensor_permute(t, axes, out, err));
-    } else {
-        *out = t;
-        t    = NULL;
-    }
+    axes = strcmp(what, "kernel") != 0      ? NULL
+           : entry->shape.ndim == 4         ? (last ? other_conv : torch_conv)
+           : entry->shape.ndim == 2 && last ? other_dense
+                                            : NULL;
+    PQ_TRY(state->read(state->file, entry->at, axes, out, err));
     entry->used = true;
 cleanup:
     if (st != PQ_OK) {
         pq_err_context(err, "'%.100s'", entry->name);
     }
-    pq_tensor_free(&t);
     return st;
 }
 
@@ -380,11 +338,10 @@ cleanup:
 static pq_status open_file(pq_state_open *open, const char *path, pq_state *state,
                            pq_err *err)
 {
-    size_t    n = 0;
     pq_status st;
 
-    PQ_TRY(pq_file_read(path, max_bytes, &state->bytes, &n, err));
-    st = open(n, state, err);
+    PQ_TRY(pq_map_open(path, &state->map, err));
+    st = open(state, err);
     if (st != PQ_OK) {
         pq_err_context(err, "%s", path);
     }

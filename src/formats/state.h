@@ -9,6 +9,7 @@
 #ifndef PQ_FORMATS_STATE_H
 #define PQ_FORMATS_STATE_H
 
+#include "core/map.h"
 #include "graph/graph.h"
 #include "io/yaml.h"
 
@@ -31,16 +32,18 @@ typedef struct {
 typedef struct {
     size_t          n;
     pq_state_entry *entries; /**< [n], owned, in the file's order */
-    char           *bytes;   /**< of the file, owned; a reader may take or free them */
+    pq_map          map;     /**< the file's bytes, owned */
     void           *file;    /**< the reader's own */
-    /** The array as float32, in its own order of axes; asked for once. */
-    pq_status (*read)(void *file, size_t at, pq_tensor **out, pq_err *err);
+    /** The array as float32: axis i of it is axis axes[i] of the file's, or, with NULL,
+     * axis i. Asked for once. */
+    pq_status (*read)(void *file, size_t at, const size_t *axes, pq_tensor **out,
+                      pq_err *err);
     void (*close)(void *file); /**< frees what the reader owns */
 } pq_state;
 
-/** Lists the arrays of the n bytes of a file, which a NUL follows and `state` has. Caller
- * frees it, also on failure, and names the file in messages. */
-typedef pq_status pq_state_open(size_t n, pq_state *state, pq_err *err);
+/** Lists the arrays of the file in state->map. Caller frees `state`, also on failure, and
+ * names the file in messages. */
+typedef pq_status pq_state_open(pq_state *state, pq_err *err);
 
 extern pq_state_open pq_torch_open, pq_safetensors_open, pq_npz_open, pq_flax_open;
 
@@ -53,9 +56,29 @@ void      pq_state_free(pq_state *state);
 pq_status pq_state_check_bytes(const pq_shape *shape, pq_dtype dtype, size_t bytes,
                                pq_err *err);
 
-/** An array's bytes, as pq_state_check_bytes lets them pass, as float32. */
-pq_status pq_state_floats(pq_dtype dtype, pq_shape shape, const void *bytes,
-                          pq_tensor **out, pq_err *err);
+/** An array that is filled with its numbers in the order of the file. */
+typedef struct {
+    pq_dtype   dtype;                                     /**< in the file */
+    pq_tensor *to;                                        /**< float32; the caller's */
+    size_t     ndim, dim[PQ_MAX_DIMS], step[PQ_MAX_DIMS]; /**< the file's axes in `to` */
+    size_t     index[PQ_MAX_DIMS], place;                 /**< of the next number */
+} pq_state_fill;
+
+/**
+ * Makes an array without its numbers.
+ * @param[in] shape  in the file
+ * @param[in] axes   as pq_state.read
+ */
+pq_status pq_state_fill_start(pq_dtype dtype, const pq_shape *shape, const size_t *axes,
+                              pq_state_fill *out, pq_err *err);
+
+/** Puts the next n numbers in their places. No more than the shape's. */
+void pq_state_fill_put(pq_state_fill *f, const void *bytes, size_t n);
+
+/** All at once from a mapped file, whose pages are let go of. `bytes` are as many as
+ * pq_state_check_bytes lets pass. */
+pq_status pq_state_floats(pq_dtype dtype, const pq_shape *shape, const uint8_t *bytes,
+                          const size_t *axes, pq_tensor **out, pq_err *err);
 
 /**
  * Opens a file and gives the network with its weights.

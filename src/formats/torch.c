@@ -45,11 +45,12 @@ static const pq_pickle_value *state_dict(const pq_pickle *p)
     return root;
 }
 
-static pq_status read_one(void *file, size_t at, pq_tensor **out, pq_err *err)
+static pq_status read_one(void *file, size_t at, const size_t *axes, pq_tensor **out,
+                          pq_err *err)
 {
     const pq_torch_file *f = file;
 
-    return pq_torch_tensor(f, &f->pickle.values[at], out, err);
+    return pq_torch_tensor(f, &f->pickle.values[at], axes, out, err);
 }
 
 /* Sizes of a tensor, for messages and templates: what is no number is 0 there, and
@@ -93,18 +94,16 @@ static void close_file(void *file)
     pq_free(file);
 }
 
-pq_status pq_torch_open(size_t n, pq_state *state, pq_err *err)
+pq_status pq_torch_open(pq_state *state, pq_err *err)
 {
-    pq_torch_file *f     = NULL;
-    char          *bytes = state->bytes;
+    pq_torch_file *f = NULL;
     pq_status      st;
 
     PQ_NEW(f, 1);
-    state->bytes = NULL; /* the file's from here on */
     state->file  = f;
     state->read  = read_one;
     state->close = close_file;
-    PQ_TRY(pq_torch_parse((uint8_t *)bytes, n, f, err));
+    PQ_TRY(pq_torch_parse(state->map.at, state->map.n, true, f, err));
     PQ_TRY(list_entries(f, state, err));
 cleanup:
     return st;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "formats/state.h"
 #include "io/zip.h"
 
 static const uint8_t legacy_start[] = {0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46,
@@ -77,7 +78,8 @@ static pq_status parse_zip(const uint8_t *bytes, size_t n, pq_torch_file *f, pq_
     size_t    used;
     pq_status st;
 
-    PQ_TRY(pq_zip_open(bytes, n, &zip, err));
+    PQ_TRY(f->mapped ? pq_zip_open_map(&(pq_map){bytes, n}, &zip, err)
+                     : pq_zip_open(bytes, n, &zip, err));
     PQ_NEW(f->storages, zip.n);
     for (size_t i = 0; i < zip.n; i++) {
         const pq_zip_member *m = &zip.members[i];
@@ -217,13 +219,13 @@ void pq_torch_free(pq_torch_file *f)
 {
     pq_pickle_free(&f->pickle);
     pq_free(f->storages);
-    pq_free(f->bytes);
     *f = (pq_torch_file){0};
 }
 
-pq_status pq_torch_parse(uint8_t *bytes, size_t n, pq_torch_file *out, pq_err *err)
+pq_status pq_torch_parse(const uint8_t *bytes, size_t n, bool mapped, pq_torch_file *out,
+                         pq_err *err)
 {
-    pq_torch_file f = {.bytes = bytes};
+    pq_torch_file f = {.mapped = mapped};
     pq_status     st;
 
     PQ_CHECK(pq_torch_looks(bytes, n), PQ_ERR_FORMAT, "is no checkpoint of PyTorch");
@@ -283,25 +285,39 @@ static const pq_torch_storage *find_storage(const pq_torch_file   *f,
                : NULL;
 }
 
+/* Whether items lie in the storage as they do in the tensor. */
+static bool is_straight(const pq_shape *shape, const size_t *stride)
+{
+    size_t due = 1;
+
+    for (size_t d = shape->ndim; d-- > 0;) {
+        if (shape->dim[d] > 1 && stride[d] != due) {
+            return false;
+        }
+        due *= shape->dim[d];
+    }
+    return true;
+}
+
 /* Copies the items a tensor shows, row-major: those alone, for many tensors may show one
  * large storage. */
 static void gather(const uint8_t *storage, size_t offset, const size_t *stride,
-                   pq_tensor *t)
+                   const pq_shape *shape, pq_state_fill *f)
 {
-    const size_t size = pq_dtype_bytes(t->dtype);
+    const size_t size = pq_dtype_bytes(f->dtype);
 
-    for (size_t i = 0; i < t->count; i++) {
+    for (size_t i = 0; i < f->to->count; i++) {
         size_t at = offset, rest = i;
-        for (size_t k = t->shape.ndim; k-- > 0;) {
-            at += rest % t->shape.dim[k] * stride[k];
-            rest /= t->shape.dim[k];
+        for (size_t k = shape->ndim; k-- > 0;) {
+            at += rest % shape->dim[k] * stride[k];
+            rest /= shape->dim[k];
         }
-        memcpy((uint8_t *)t->data + i * size, storage + at * size, size);
+        pq_state_fill_put(f, storage + at * size, 1);
     }
 }
 
 pq_status pq_torch_tensor(const pq_torch_file *f, const pq_pickle_value *tensor,
-                          pq_tensor **out, pq_err *err)
+                          const size_t *axes, pq_tensor **out, pq_err *err)
 {
     const pq_pickle        *p       = &f->pickle;
     const pq_pickle_value  *storage = &p->values[tensor->items[0]];
@@ -310,29 +326,33 @@ pq_status pq_torch_tensor(const pq_torch_file *f, const pq_pickle_value *tensor,
     const pq_dtype          dtype   = (pq_dtype)storage->number;
     size_t                  stride[PQ_MAX_DIMS], count, last, reach;
     pq_shape                shape;
-    pq_tensor               source = {.dtype = dtype}, *t = NULL;
+    pq_state_fill           fill = {0};
+    size_t                  items; /* of the storage */
     pq_status               st;
 
     PQ_CHECK(s != NULL, PQ_ERR_FORMAT, "a tensor's storage is not in the file");
     PQ_TRY(read_geometry(p, tensor, &shape, stride, err));
-    source.count = s->n / pq_dtype_bytes(dtype);
-    PQ_CHECK(pq_shape_count(&shape, &count) && count <= source.count, PQ_ERR_FORMAT,
-             "a tensor has more items than its storage's %zu", source.count);
-    PQ_CHECK(offset >= 0 && (uint64_t)offset < source.count, PQ_ERR_FORMAT,
+    items = s->n / pq_dtype_bytes(dtype);
+    PQ_CHECK(pq_shape_count(&shape, &count) && count <= items, PQ_ERR_FORMAT,
+             "a tensor has more items than its storage's %zu", items);
+    PQ_CHECK(offset >= 0 && (uint64_t)offset < items, PQ_ERR_FORMAT,
              "a tensor begins at item %lld of a storage of %zu", (long long)offset,
-             source.count);
+             items);
     last = (size_t)offset;
     for (size_t i = 0; i < shape.ndim; i++) {
         PQ_CHECK(!__builtin_mul_overflow(shape.dim[i] - 1, stride[i], &reach) &&
-                     !__builtin_add_overflow(last, reach, &last) && last < source.count,
+                     !__builtin_add_overflow(last, reach, &last) && last < items,
                  PQ_ERR_FORMAT, "a tensor reaches beyond its storage of %zu items",
-                 source.count);
+                 items);
     }
-    /* Storages are not aligned in the file. */
-    PQ_TRY(pq_tensor_create(dtype, shape, &t, err));
-    gather(s->bytes, (size_t)offset, stride, t);
-    PQ_TRY(pq_tensor_convert(t, PQ_DTYPE_F32, out, err));
+    if (f->mapped && is_straight(&shape, stride)) {
+        return pq_state_floats(dtype, &shape,
+                               s->bytes + (size_t)offset * pq_dtype_bytes(dtype), axes,
+                               out, err);
+    }
+    PQ_TRY(pq_state_fill_start(dtype, &shape, axes, &fill, err));
+    gather(s->bytes, (size_t)offset, stride, &shape, &fill);
+    *out = fill.to;
 cleanup:
-    pq_tensor_free(&t);
     return st;
 }

@@ -19,9 +19,9 @@ typedef struct {
     size_t         n; /**< bytes */
 } pq_torch_storage;
 
-/** An opened file; owns everything. */
+/** An opened file; owns everything but the file's bytes. */
 typedef struct {
-    uint8_t          *bytes;
+    bool              mapped;
     pq_pickle         pickle;
     size_t            n_storages;
     pq_torch_storage *storages;
@@ -31,18 +31,22 @@ typedef struct {
 bool pq_torch_looks(const uint8_t *bytes, size_t n);
 
 /**
- * Takes the file apart. Takes `bytes` (a block of pq_calloc), also on failure.
+ * Takes the file apart.
+ * @param[in] bytes   [n]; must outlive `out`
+ * @param[in] mapped  they are of a pq_map: pages that were read are let go of
  * @retval PQ_ERR_FORMAT       Truncated, malformed, or a checksum differs.
  * @retval PQ_ERR_UNSUPPORTED  Compressed entries, big-endian data, unknown globals.
  */
-pq_status pq_torch_parse(uint8_t *bytes, size_t n, pq_torch_file *out, pq_err *err);
+pq_status pq_torch_parse(const uint8_t *bytes, size_t n, bool mapped, pq_torch_file *out,
+                         pq_err *err);
 void      pq_torch_free(pq_torch_file *f);
 
 /**
- * A tensor of the pickle as float32, in its own order of axes.
+ * A tensor of the pickle as float32.
+ * @param[in] axes  as of pq_state.read, or NULL: in its own order
  * @retval PQ_ERR_FORMAT  It reaches outside its storage, or has too many axes.
  */
 pq_status pq_torch_tensor(const pq_torch_file *f, const pq_pickle_value *tensor,
-                          pq_tensor **out, pq_err *err);
+                          const size_t *axes, pq_tensor **out, pq_err *err);
 
 #endif

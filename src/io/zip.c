@@ -11,12 +11,12 @@
 enum { LOCAL_BYTES = 30, ENTRY_BYTES = 46, END_BYTES = 22, COMMENT_MAX = 65535 };
 
 enum {
-    STORED      = 0,
-    DEFLATED    = 8,
-    ENCRYPTED   = 1,    /* bit of a member's flags */
-    VERSION     = 20,   /* 2.0, of what needs nothing special */
-    DAY_ZERO    = 0x21, /* 1 January 1980 */
-    MOST_BLOWUP = 100
+    STORED    = 0,
+    DEFLATED  = 8,
+    ENCRYPTED = 1,    /* bit of a member's flags */
+    VERSION   = 20,   /* 2.0, of what needs nothing special */
+    DAY_ZERO  = 0x21, /* 1 January 1980 */
+    PIECE     = 1 << 20
 };
 
 /* A fuzzer's members never have their checksums, and would all end there. */
@@ -34,6 +34,21 @@ bool pq_zip_looks(const uint8_t *bytes, size_t n)
 static uint32_t checksum(const void *bytes, size_t n)
 {
     return (uint32_t)crc32_z(crc32_z(0, NULL, 0), bytes, n);
+}
+
+/* Of a stored member, in pieces that are let go of where they can be. */
+static uint32_t checksum_of(const pq_zip_member *m)
+{
+    uLong sum = crc32_z(0, NULL, 0);
+
+    for (size_t at = 0; at < m->n; at += PIECE) {
+        const size_t n = m->n - at < PIECE ? m->n - at : PIECE;
+        sum            = crc32_z(sum, m->bytes + at, n);
+        if (m->mapped) {
+            pq_map_release(m->bytes + at, n);
+        }
+    }
+    return (uint32_t)sum;
 }
 
 static size_t little(const uint8_t *b, size_t count)
@@ -79,15 +94,15 @@ static pq_status locate(const uint8_t *zip, size_t n, const uint8_t *entry,
     PQ_CHECK(m->deflated || m->packed == m->n, PQ_ERR_FORMAT,
              "member '%.*s' is stored in %zu bytes and said to have %zu", shown(m),
              m->name, m->packed, m->n);
-    PQ_CHECK(m->deflated || !checked || checksum(m->bytes, m->n) == m->sum, PQ_ERR_FORMAT,
+    PQ_CHECK(m->deflated || !checked || checksum_of(m) == m->sum, PQ_ERR_FORMAT,
              "member '%.*s' is damaged: its checksum differs", shown(m), m->name);
 cleanup:
     return st;
 }
 
 /* Reads the entry at `at`, and moves on to the next. */
-static pq_status read_entry(const uint8_t *zip, size_t n, size_t *at, pq_zip_member *m,
-                            pq_err *err)
+static pq_status read_entry(const uint8_t *zip, size_t n, size_t *at, bool mapped,
+                            pq_zip_member *m, pq_err *err)
 {
     const uint8_t *entry = zip + *at;
     size_t         skip;
@@ -99,6 +114,7 @@ static pq_status read_entry(const uint8_t *zip, size_t n, size_t *at, pq_zip_mem
                            .name_bytes = little(entry + 28, 2),
                            .packed     = little(entry + 20, 4),
                            .n          = little(entry + 24, 4),
+                           .mapped     = mapped,
                            .sum        = (uint32_t)little(entry + 16, 4)};
     skip = m->name_bytes + little(entry + 30, 2) + little(entry + 32, 2);
     PQ_CHECK(skip <= n - *at - ENTRY_BYTES, PQ_ERR_FORMAT,
@@ -129,7 +145,8 @@ cleanup:
     return st;
 }
 
-pq_status pq_zip_open(const uint8_t *bytes, size_t n, pq_zip *out, pq_err *err)
+static pq_status open_bytes(const uint8_t *bytes, size_t n, bool mapped, pq_zip *out,
+                            pq_err *err)
 {
     pq_zip    zip = {0};
     size_t    at = 0, count = 0, total = 0;
@@ -138,7 +155,7 @@ pq_status pq_zip_open(const uint8_t *bytes, size_t n, pq_zip *out, pq_err *err)
     PQ_TRY(find_directory(bytes, n, &at, &count, err));
     PQ_NEW(zip.members, count);
     for (size_t i = 0; i < count; i++) {
-        PQ_TRY(read_entry(bytes, n, &at, &zip.members[i], err));
+        PQ_TRY(read_entry(bytes, n, &at, mapped, &zip.members[i], err));
         zip.n++;
         total += zip.members[i].packed;
         PQ_CHECK(total <= n, PQ_ERR_FORMAT,
@@ -151,6 +168,16 @@ pq_status pq_zip_open(const uint8_t *bytes, size_t n, pq_zip *out, pq_err *err)
 cleanup:
     pq_zip_free(&zip);
     return st;
+}
+
+pq_status pq_zip_open(const uint8_t *bytes, size_t n, pq_zip *out, pq_err *err)
+{
+    return open_bytes(bytes, n, false, out, err);
+}
+
+pq_status pq_zip_open_map(const pq_map *map, pq_zip *out, pq_err *err)
+{
+    return open_bytes(map->at, map->n, true, out, err);
 }
 
 void pq_zip_free(pq_zip *zip)
@@ -172,46 +199,19 @@ const pq_zip_member *pq_zip_find(const pq_zip *zip, const char *name)
     return NULL;
 }
 
-static pq_status inflate_member(const pq_zip_member *m, char *out, pq_err *err)
-{
-    z_stream  z     = {.next_in   = (Bytef *)(uintptr_t)m->bytes, /* only read */
-                       .avail_in  = (uInt)m->packed,
-                       .next_out  = (Bytef *)out,
-                       .avail_out = (uInt)m->n};
-    bool      ready = false;
-    pq_status st;
-
-    ready = inflateInit2(&z, -MAX_WBITS) == Z_OK;
-    PQ_CHECK(ready, PQ_ERR_NOMEM, "cannot start unpacking");
-    PQ_CHECK(inflate(&z, Z_FINISH) == Z_STREAM_END && z.total_out == m->n, PQ_ERR_FORMAT,
-             "member '%.*s' is damaged: it does not unpack to its %zu bytes", shown(m),
-             m->name, m->n);
-    PQ_CHECK(!checked || checksum(out, m->n) == m->sum, PQ_ERR_FORMAT,
-             "member '%.*s' is damaged: its checksum differs", shown(m), m->name);
-cleanup:
-    if (ready) {
-        (void)inflateEnd(&z);
-    }
-    return st;
-}
-
 pq_status pq_zip_content(const pq_zip_member *member, char **out, pq_err *err)
 {
-    char     *content = NULL;
-    pq_status st;
+    pq_zip_stream *stream  = NULL;
+    char          *content = NULL;
+    pq_status      st;
 
-    PQ_CHECK(member->n / MOST_BLOWUP <= member->packed, PQ_ERR_FORMAT,
-             "member '%.*s' of %zu bytes would unpack to %zu, more than %d times as many",
-             shown(member), member->name, member->packed, member->n, MOST_BLOWUP);
+    PQ_TRY(pq_zip_stream_open(member, 0, &stream, err));
     PQ_NEW(content, member->n + 1);
-    if (member->deflated) {
-        PQ_TRY(inflate_member(member, content, err));
-    } else {
-        memcpy(content, member->bytes, member->n);
-    }
+    PQ_TRY(pq_zip_stream_read(stream, content, member->n, err));
     *out    = content;
     content = NULL;
 cleanup:
+    pq_zip_stream_close(&stream);
     pq_free(content);
     return st;
 }

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/err.h"
+#include "core/map.h"
 
 /** A member; everything borrowed from the archive's bytes. */
 typedef struct {
@@ -24,6 +24,7 @@ typedef struct {
     const uint8_t *bytes; /**< [packed] */
     size_t         packed, n;
     bool           deflated; /**< else `bytes` is the content, packed = n */
+    bool           mapped;   /**< pages that were read can be let go of */
     uint32_t       sum;      /**< CRC-32 of the content */
 } pq_zip_member;
 
@@ -45,6 +46,10 @@ bool pq_zip_looks(const uint8_t *bytes, size_t n);
 pq_status pq_zip_open(const uint8_t *bytes, size_t n, pq_zip *out, pq_err *err);
 void      pq_zip_free(pq_zip *zip);
 
+/** The same of a mapped file: pages that were looked at are let go of, so that an archive
+ * larger than memory can be read. `map` must outlive `out`. */
+pq_status pq_zip_open_map(const pq_map *map, pq_zip *out, pq_err *err);
+
 /** The first member of that whole name, or NULL. */
 const pq_zip_member *pq_zip_find(const pq_zip *zip, const char *name);
 
@@ -55,6 +60,23 @@ const pq_zip_member *pq_zip_find(const pq_zip *zip, const char *name);
  * @retval PQ_ERR_FORMAT  Damaged, or unpacked more than a hundred times what is stored.
  */
 pq_status pq_zip_content(const pq_zip_member *member, char **out, pq_err *err);
+
+/** A member's content from its start, piece by piece. */
+typedef struct pq_zip_stream pq_zip_stream;
+
+/**
+ * Starts with the first byte.
+ * @param[in] fine  bytes that any member may unpack to
+ * @retval PQ_ERR_FORMAT  It would unpack to more, and more than a hundred times what is
+ * stored.
+ */
+pq_status pq_zip_stream_open(const pq_zip_member *member, size_t fine,
+                             pq_zip_stream **out, pq_err *err);
+
+/** The next n bytes. With the last one the checksum is compared.
+ * @retval PQ_ERR_FORMAT  Damaged, or the member ends before. */
+pq_status pq_zip_stream_read(pq_zip_stream *s, void *out, size_t n, pq_err *err);
+void      pq_zip_stream_close(pq_zip_stream **s);
 
 /** A member to be written. */
 typedef struct {

@@ -84,6 +84,17 @@ pq_status pq_tensor_clone(const pq_tensor *t, pq_tensor **out, pq_err *err);
 pq_status pq_tensor_convert(const pq_tensor *t, pq_dtype dtype, pq_tensor **out,
                             pq_err *err);
 
+/**
+ * Numbers that lie side by side, of any alignment, as floats.
+ *
+ * @param[in]  dtype  of the numbers
+ * @param[in]  n      how many
+ * @param[in]  to     PQ_DTYPE_F32 or PQ_DTYPE_F64
+ * @param[out] out    each goes to every `step`-th place
+ */
+void pq_numbers_convert(pq_dtype dtype, const void *from, size_t n, pq_dtype to,
+                        void *out, size_t step);
+
 /** Copy with axes reordered: out.dim[i] = t.dim[axis[i]]. */
 pq_status pq_tensor_permute(const pq_tensor *t, const size_t *axis, pq_tensor **out,
                             pq_err *err);

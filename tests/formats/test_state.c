@@ -172,7 +172,7 @@ static const struct {
     {"{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", 8,
      "'a.weight.npy': its shape and type do not take the 8 bytes it has"},
     {"{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", 8,
-     "'a.weight.npy': descr '|O', 'fortran_order is not read"},
+     "'a.weight.npy': its items are objects of Python, which are not executed"},
     {"{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", 8,
      "'a.weight.npy': descr '>f4'"},
     {"{'descr': '<f4', 'fortran_order': Maybe, 'shape': (2,), }", 8,

@@ -323,8 +323,9 @@ static pq_status parse(size_t n)
     pq_status     st;
 
     memcpy(copy, file.bytes, n);
-    st = pq_torch_parse(copy, n, &f, NULL);
+    st = pq_torch_parse(copy, n, false, &f, NULL);
     pq_torch_free(&f);
+    pq_free(copy);
     return st;
 }
 

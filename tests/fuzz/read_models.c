@@ -73,15 +73,16 @@ static pq_status every_tensor(const char *path, pq_err *err)
     pq_status     st;
 
     PQ_TRY(pq_file_read(path, 1 << 24, &bytes, &n, err));
-    PQ_TRY(pq_torch_parse((uint8_t *)bytes, n, &f, err));
+    PQ_TRY(pq_torch_parse((uint8_t *)bytes, n, false, &f, err));
     for (size_t i = 0; i < f.pickle.n; i++) {
         if (f.pickle.values[i].type == PQ_PICKLE_TENSOR &&
-            pq_torch_tensor(&f, &f.pickle.values[i], &t, err) == PQ_OK) {
+            pq_torch_tensor(&f, &f.pickle.values[i], NULL, &t, err) == PQ_OK) {
             pq_tensor_free(&t);
         }
     }
 cleanup:
     pq_torch_free(&f);
+    pq_free(bytes);
     return st;
 }
 

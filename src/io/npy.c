@@ -1,0 +1,227 @@
+#include "io/npy.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+
+enum { MAGIC_BYTES = 8, MAX_HEADER = 1 << 20, MAX_TEXT = 1 << 16 };
+
+static const char magic[] = "\x93NUMPY";
+
+/* Types that are read, as their descr without the byte order. */
+static const struct {
+    const char *descr;
+    pq_npy_sort sort;
+    pq_dtype    dtype;
+} types[] = {{"f4", PQ_NPY_NUMBER, PQ_DTYPE_F32}, {"f8", PQ_NPY_NUMBER, PQ_DTYPE_F64},
+             {"f2", PQ_NPY_NUMBER, PQ_DTYPE_F16}, {"i1", PQ_NPY_NUMBER, PQ_DTYPE_I8},
+             {"u1", PQ_NPY_NUMBER, PQ_DTYPE_U8},  {"b1", PQ_NPY_NUMBER, PQ_DTYPE_U8},
+             {"i2", PQ_NPY_NUMBER, PQ_DTYPE_I16}, {"u2", PQ_NPY_NUMBER, PQ_DTYPE_U16},
+             {"i4", PQ_NPY_NUMBER, PQ_DTYPE_I32}, {"u4", PQ_NPY_NUMBER, PQ_DTYPE_U32},
+             {"i8", PQ_NPY_NUMBER, PQ_DTYPE_I64}, {"u8", PQ_NPY_U64, PQ_DTYPE_I64}};
+
+bool pq_npy_looks(const void *start, size_t n)
+{
+    return n >= sizeof magic - 1 && memcmp(start, magic, sizeof magic - 1) == 0;
+}
+
+pq_status pq_npy_head(const uint8_t *b, size_t n, size_t *out, pq_err *err)
+{
+    pq_status st;
+
+    PQ_CHECK(n >= PQ_NPY_START && pq_npy_looks(b, n) && b[6] >= 1 && b[6] <= 3,
+             PQ_ERR_FORMAT, "is no array of NumPy of version 1 to 3");
+    *out =
+        b[6] == 1
+            ? MAGIC_BYTES + 2 + (b[8] | (size_t)b[9] << 8)
+            : MAGIC_BYTES + 4 +
+                  (b[8] | (size_t)b[9] << 8 | (size_t)b[10] << 16 | (size_t)b[11] << 24);
+    PQ_CHECK(*out >= PQ_NPY_START && *out <= MAX_HEADER, PQ_ERR_FORMAT,
+             "its header of %zu bytes is none of %d to %d", *out, PQ_NPY_START,
+             MAX_HEADER);
+cleanup:
+    return st;
+}
+
+/* What stands behind 'key': in the header's dict of Python, or NULL. */
+static const char *value_of(const char *text, const char *key)
+{
+    const char *at = strstr(text, key);
+
+    at = at != NULL ? at + strlen(key) : NULL;
+    while (at != NULL && (*at == ' ' || *at == ':')) {
+        at++;
+    }
+    return at;
+}
+
+/* "'<U12'": a text of so many bytes. */
+static bool read_text_type(const char *descr, pq_npy *out)
+{
+    char                    *end   = NULL;
+    const unsigned long long count = strtoull(descr + 3, &end, 10);
+
+    if ((descr[2] != 'S' && descr[2] != 'U') || descr[3] < '0' || descr[3] > '9' ||
+        *end != '\'' || count == 0 || count > MAX_TEXT) {
+        return false;
+    }
+    out->sort = descr[2] == 'S' ? PQ_NPY_BYTES : PQ_NPY_UNICODE;
+    out->item = (size_t)count * (descr[2] == 'S' ? 1 : 4);
+    return true;
+}
+
+static pq_status read_type(const char *descr, pq_npy *out, pq_err *err)
+{
+    const bool plain = descr != NULL && descr[0] == '\'' && descr[1] != '\0' &&
+                       strchr("<|=", descr[1]) != NULL;
+    pq_status st = PQ_OK;
+
+    for (size_t i = 0; plain && i < sizeof types / sizeof *types; i++) {
+        if (strncmp(descr + 2, types[i].descr, 2) == 0 && descr[4] == '\'') {
+            out->sort  = types[i].sort;
+            out->dtype = types[i].dtype;
+            out->item  = pq_dtype_bytes(types[i].dtype);
+            return PQ_OK;
+        }
+    }
+    if (plain && read_text_type(descr, out)) {
+        return PQ_OK;
+    }
+    PQ_CHECK(
+        descr == NULL || strncmp(descr, "'|O'", 4) != 0, PQ_ERR_UNSUPPORTED,
+        "its items are objects of Python, which are not executed: write it anew with "
+        "a.astype(str), or a.astype('f4')");
+    PQ_CHECK(descr == NULL || descr[0] != '[', PQ_ERR_UNSUPPORTED,
+             "its items have columns of their own: write each as an array, a['name']");
+    PQ_FAIL(PQ_ERR_UNSUPPORTED,
+            "descr %.20s is not read: little-endian f2, f4, f8, whole numbers and texts "
+            "are",
+            descr != NULL ? descr : "''");
+cleanup:
+    return st;
+}
+
+/* "(64, 16)", "(5,)" or "()". */
+static pq_status read_shape(const char *text, pq_shape *out, pq_err *err)
+{
+    const char *at = text != NULL && *text == '(' ? text + 1 : NULL;
+    pq_status   st;
+
+    *out = (pq_shape){0};
+    while (at != NULL && *at != ')') {
+        char                    *end  = NULL;
+        const unsigned long long size = strtoull(at, &end, 10);
+        PQ_CHECK(end != at && *at >= '0' && *at <= '9' && size > 0 && size < SIZE_MAX &&
+                     out->ndim < PQ_MAX_DIMS,
+                 PQ_ERR_FORMAT, "shape %.40s is none of at most %d sizes above 0", text,
+                 PQ_MAX_DIMS);
+        out->dim[out->ndim++] = (size_t)size;
+        while (*end == ',' || *end == ' ') {
+            end++;
+        }
+        at = end;
+    }
+    PQ_CHECK(at != NULL, PQ_ERR_FORMAT, "the header tells no shape");
+cleanup:
+    return st;
+}
+
+pq_status pq_npy_read(const uint8_t *bytes, size_t head, size_t total, pq_npy *out,
+                      pq_err *err)
+{
+    const size_t from = bytes[6] == 1 ? MAGIC_BYTES + 2 : MAGIC_BYTES + 4;
+    char        *text = NULL;
+    const char  *order;
+    size_t       due = 0;
+    pq_status    st;
+
+    *out = (pq_npy){.data = head};
+    PQ_CHECK(head <= total, PQ_ERR_FORMAT, "the header is longer than the array");
+    PQ_NEW(text, head - from + 1);
+    memcpy(text, bytes + from, head - from);
+    PQ_TRY(read_type(value_of(text, "'descr'"), out, err));
+    PQ_TRY(read_shape(value_of(text, "'shape'"), &out->shape, err));
+    order = value_of(text, "'fortran_order'");
+    PQ_CHECK(order != NULL &&
+                 (strncmp(order, "False", 5) == 0 || strncmp(order, "True", 4) == 0),
+             PQ_ERR_FORMAT, "the header tells no order");
+    out->by_columns = order[0] == 'T' && out->shape.ndim > 1;
+    PQ_CHECK(pq_shape_count(&out->shape, &out->count) &&
+                 !__builtin_mul_overflow(out->count, out->item, &due) &&
+                 due == total - head,
+             PQ_ERR_FORMAT, "its shape and type do not take the %zu bytes it has",
+             total - head);
+cleanup:
+    pq_free(text);
+    return st;
+}
+
+/* Whole numbers of 64 bits without a sign, which no tensor holds. */
+static void convert_u64(const uint8_t *from, size_t n, pq_dtype to, void *out,
+                        size_t step)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t v;
+        memcpy(&v, from + i * sizeof v, sizeof v);
+        if (to == PQ_DTYPE_F32) {
+            ((float *)out)[i * step] = (float)v;
+        } else {
+            ((double *)out)[i * step] = (double)v;
+        }
+    }
+}
+
+void pq_npy_numbers(const pq_npy *a, const uint8_t *from, size_t n, pq_dtype to,
+                    void *out, size_t step)
+{
+    if (a->sort == PQ_NPY_U64) {
+        convert_u64(from, n, to, out, step);
+    } else {
+        pq_numbers_convert(a->dtype, from, n, to, out, step);
+    }
+}
+
+/* Appends a code point; false for one that is none. */
+static bool add_point(char *out, size_t *n, uint32_t c)
+{
+    const int more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+
+    if (c > 0x10FFFF || (c >= 0xD800 && c < 0xE000)) {
+        return false;
+    }
+    out[(*n)++] = (char)(more == 0 ? c : (0xF00U >> (more + 1) & 0xFFU) | c >> 6 * more);
+    for (int i = more; i-- > 0;) {
+        out[(*n)++] = (char)(0x80U | (c >> 6 * i & 0x3FU));
+    }
+    return true;
+}
+
+pq_status pq_npy_text(const pq_npy *a, const uint8_t *from, char **out, pq_err *err)
+{
+    char     *text = NULL;
+    size_t    n    = 0, length;
+    pq_status st;
+
+    if (a->sort == PQ_NPY_BYTES) {
+        length = strnlen((const char *)from, a->item);
+        PQ_NEW(text, length + 1);
+        memcpy(text, from, length);
+    } else {
+        PQ_NEW(text, a->item + 1);
+        for (size_t i = 0; i < a->item; i += 4) {
+            uint32_t c;
+            memcpy(&c, from + i, sizeof c);
+            if (c == 0) {
+                break;
+            }
+            PQ_CHECK(add_point(text, &n, c), PQ_ERR_FORMAT, "holds 0x%x, no code point",
+                     c);
+        }
+    }
+    *out = text;
+    text = NULL;
+cleanup:
+    pq_free(text);
+    return st;
+}
