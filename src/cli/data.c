@@ -11,7 +11,9 @@
 
 static const pq_option info_options[] = {
     {"layout", 0, "NAME", false, NULL, "layout, where looking does not find it"},
-    {"label", 0, "NAME", false, NULL, "column that holds the class; default by its name"},
+    PQ_COLUMN_OPTIONS,
+    {"labels", 0, "B=5,C=4,…", false, NULL,
+     "class name = value in the file, in class order"},
     {"format", 0, "table|json", false, "table", "how to print"},
     {0},
 };
@@ -165,16 +167,17 @@ static void print_repeats(const pq_dataset_info *info, const json_t *repeats)
 
 static pq_status info(const pq_args *args, int *exit_code, pq_err *err)
 {
-    const pq_dataset_options options = {.layout    = pq_args_value(args, "layout"),
-                                        .label     = pq_args_value(args, "label"),
-                                        .nonfinite = PQ_NONFINITE_ZERO};
-    pq_dataset              *dataset = NULL;
+    pq_dataset_options options = {.layout    = pq_args_value(args, "layout"),
+                                  .labels    = pq_args_value(args, "labels"),
+                                  .nonfinite = PQ_NONFINITE_ZERO};
+    pq_dataset        *dataset = NULL;
     json_t     *splits = json_array(), *split = NULL, *json = NULL, *repeats = NULL;
     const char *format;
     pq_status   st;
 
     (void)exit_code;
     PQ_TRY(pq_args_format(args, "table json", &format, err));
+    pq_args_columns(args, NULL, &options);
     PQ_TRY(pq_dataset_open(pq_args_get(args, 0), &options, &dataset, err));
     for (size_t s = 0; s < pq_dataset_describe(dataset)->n_splits; s++) {
         PQ_TRY(split_json(dataset, s, &split, err));

@@ -173,12 +173,7 @@ const pq_verb pq_verb_data_fetch = {
 static const pq_option import_options[] = {
     {"output", 'o', "OUT.h5", false, NULL, "file to write"},
     {"layout", 0, "NAME", false, NULL, "layout, where looking does not find it"},
-    {"inputs", 0, "A,B,…", false, NULL,
-     "columns used as features, in this order; default all"},
-    {"label", 0, "NAME", false, NULL, "column that holds the class; default by its name"},
-    {"weight", 0, "NAME|none", false, NULL,
-     "column that holds the event weights, or none: all count alike; default by its "
-     "name"},
+    PQ_COLUMN_OPTIONS,
     {"labels", 0, "B=5,C=4,…", false, NULL,
      "class name = value in the file, in class order"},
     {"splits", 0, "NAME=A:B,…", false, NULL,
@@ -195,6 +190,8 @@ void pq_args_columns(const pq_args *args, const pq_graph *graph, pq_dataset_opti
     out->inputs = pq_args_value(args, "inputs");
     out->label  = pq_args_value(args, "label");
     out->weight = pq_args_value(args, "weight");
+    out->x      = pq_args_value(args, "x");
+    out->y      = pq_args_value(args, "y");
     if (graph != NULL) {
         out->wanted   = (const char *const *)graph->feature_names;
         out->n_wanted = graph->n_features;
@@ -235,9 +232,6 @@ static pq_status import(const pq_args *args, int *exit_code, pq_err *err)
 {
     const pq_progress  progress = pq_args_progress(args);
     pq_dataset_options options  = {.layout = pq_args_value(args, "layout"),
-                                   .inputs = pq_args_value(args, "inputs"),
-                                   .label  = pq_args_value(args, "label"),
-                                   .weight = pq_args_value(args, "weight"),
                                    .labels = pq_args_value(args, "labels"),
                                    .splits = pq_args_value(args, "splits")};
     const char        *out      = pq_args_value(args, "output");
@@ -247,6 +241,7 @@ static pq_status import(const pq_args *args, int *exit_code, pq_err *err)
 
     (void)exit_code;
     PQ_CHECK(out != NULL, PQ_ERR_CONFIG, "data import: -o OUT.h5 is missing");
+    pq_args_columns(args, NULL, &options);
     PQ_TRY(pq_args_nonfinite(args, &options.nonfinite, err));
     PQ_TRY(pq_args_size(args, "gzip", 0, 9, &gzip, err));
     PQ_TRY(pq_dataset_open(pq_args_get(args, 0), &options, &dataset, err));

@@ -130,6 +130,8 @@ static pq_status open_inputs(run_state *r, pq_err *err)
 {
     pq_dataset_options how  = {.layout = r->config->dataset.layout,
                                .inputs = r->config->dataset.inputs,
+                               .x      = r->config->dataset.x,
+                               .y      = r->config->dataset.y,
                                .label  = r->config->dataset.label,
                                .weight = r->config->dataset.weight,
                                .labels = r->config->dataset.labels,

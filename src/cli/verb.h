@@ -98,11 +98,25 @@ pq_status pq_args_format(const pq_args *args, const char *allowed, const char **
      "all"},                                                                             \
         {"label", 0,    "NAME",                                                          \
          false,   NULL, "column that holds the class; default by its name"},             \
+        {"weight",                                                                       \
+         0,                                                                              \
+         "NAME|none",                                                                    \
+         false,                                                                          \
+         NULL,                                                                           \
+         "column that holds the event weights, or none: all count alike; default by "    \
+         "its "                                                                          \
+         "name"},                                                                        \
+        {"x",                                                                            \
+         0,                                                                              \
+         "NAME",                                                                         \
+         false,                                                                          \
+         NULL,                                                                           \
+         "array of the events in .npy, .npz or HDF5; of several splits "                 \
+         "train=NAME,test=NAME; default x, X_train, …"},                                 \
     {                                                                                    \
-        "weight", 0, "NAME|none", false, NULL,                                           \
-            "column that holds the event weights, or none: all count alike; default by " \
-            "its "                                                                       \
-            "name"                                                                       \
+        "y", 0, "NAME", false, NULL,                                                     \
+            "array of the labels, written as --x; default what is called as the "        \
+            "events, with y"                                                             \
     }
 
 /** Takes them over, and what a model (may be NULL) names its features. Borrows. */

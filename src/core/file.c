@@ -95,6 +95,11 @@ FILE *pq_file_stream(const char *path)
     return fd >= 0 ? fdopen(fd, "rb") : NULL;
 }
 
+FILE *pq_file_scratch(void)
+{
+    return tmpfile();
+}
+
 size_t pq_file_start(const char *path, void *out, size_t n)
 {
     FILE  *f    = pq_file_stream(path);

@@ -53,6 +53,9 @@ int pq_file_open(const char *path);
 /** The same as a stream, or NULL with errno. */
 FILE *pq_file_stream(const char *path);
 
+/** A new file without a name, which is gone once it is closed; or NULL with errno. */
+FILE *pq_file_scratch(void);
+
 /** Reads the first n bytes of a file, for a look at what it is; zeros follow what it has.
  * @return how many there were; 0 where it cannot be read */
 size_t pq_file_start(const char *path, void *out, size_t n);

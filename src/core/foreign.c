@@ -8,10 +8,6 @@
 
 enum { TAIL = 1 << 16 /**< bytes at the end of a ZIP in which members are looked for */ };
 
-#define OWN_EVENTS                                                                       \
-    "an HDF5 with attribute format = 'pquant-dataset' (docs/file-formats.md): x [n, "    \
-    "features], y [n] and class_names"
-
 static const struct {
     const char *start;
     size_t      bytes;
@@ -19,24 +15,24 @@ static const struct {
 } kinds[] = {
     {"\x93NUMPY", 6,
      "an array of NumPy is no model: give all of them as an .npz (numpy.savez)",
-     "an array of NumPy: write it with h5py as " OWN_EVENTS},
+     "an array of NumPy, beside which x.npy, y.npy, … are looked for "
+     "(docs/file-formats.md)"},
     {"root", 4, "a file of ROOT is no model",
-     "a file of ROOT: uproot's tree.arrays(library='pd').to_csv(…), or write it with "
-     "h5py "
-     "as " OWN_EVENTS},
+     "a file of ROOT: write an .npz of x and y by two lines of Python "
+     "(docs/file-formats.md)"},
     {"PAR1", 4, "a file of Parquet is no model",
-     "a file of Parquet: pandas.read_parquet(…).to_csv(…, index=False), or write it with "
-     "h5py as " OWN_EVENTS},
+     "a file of Parquet: write an .npz of x and y by two lines of Python "
+     "(docs/file-formats.md)"},
     {"PK\x03\x04", 4,
      "a ZIP archive that holds no model of Keras, no arrays of NumPy and no state dict "
      "of "
      "PyTorch",
-     "a ZIP archive, e.g. an .npz of NumPy: unpack it, or write it with h5py "
-     "as " OWN_EVENTS},
+     "a ZIP archive without arrays of NumPy: unpack it"},
     {"\x89HDF\r\n", 6,
      "an HDF5 without a model: Keras writes one by model.save('x.h5'), pquant one with "
      "format = 'pquant-model'",
-     "an HDF5 of another layout: rewrite it with h5py as " OWN_EVENTS},
+     "an HDF5 of another layout: name its arrays with --x and --y "
+     "(docs/file-formats.md)"},
 };
 
 /* The last n bytes of a file, or all that it has; how many. */

@@ -10,27 +10,48 @@
 
 #include "core/file.h"
 
-pq_status pq_map_open(const char *path, pq_map *out, pq_err *err)
+static pq_status map_fd(int fd, pq_map *out)
 {
-    const int   fd = pq_file_open(path);
     struct stat s  = {0};
     void       *at = NULL;
-    pq_status   st;
+
+    if (fstat(fd, &s) != 0) {
+        return pq_status_of_errno(errno);
+    }
+    if (s.st_size > 0) {
+        at = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (at == MAP_FAILED) {
+            return pq_status_of_errno(errno);
+        }
+    }
+    *out = (pq_map){at, (size_t)s.st_size};
+    return PQ_OK;
+}
+
+pq_status pq_map_open(const char *path, pq_map *out, pq_err *err)
+{
+    const int fd = pq_file_open(path);
+    pq_status st;
 
     PQ_CHECK(fd >= 0 || errno != ENOTSUP, PQ_ERR_FORMAT, "%s: is not a regular file",
              path);
-    PQ_CHECK(fd >= 0 && fstat(fd, &s) == 0, pq_status_of_errno(errno), "%s: %s", path,
-             strerror(errno));
-    if (s.st_size > 0) {
-        at = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        PQ_CHECK(at != MAP_FAILED, pq_status_of_errno(errno), "%s: %s", path,
-                 strerror(errno));
-    }
-    *out = (pq_map){at, (size_t)s.st_size};
+    PQ_CHECK(fd >= 0, pq_status_of_errno(errno), "%s: %s", path, strerror(errno));
+    st = map_fd(fd, out);
+    PQ_CHECK(st == PQ_OK, st, "%s: %s", path, strerror(errno));
 cleanup:
     if (fd >= 0) {
         (void)close(fd);
     }
+    return st;
+}
+
+pq_status pq_map_stream(FILE *file, pq_map *out, pq_err *err)
+{
+    pq_status st =
+        fflush(file) == 0 ? map_fd(fileno(file), out) : pq_status_of_errno(errno);
+
+    PQ_CHECK(st == PQ_OK, st, "a temporary file cannot be written: %s", strerror(errno));
+cleanup:
     return st;
 }
 

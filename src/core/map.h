@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "core/err.h"
 
@@ -24,6 +25,9 @@ typedef struct {
  * @retval PQ_ERR_FORMAT  A pipe or device.
  */
 pq_status pq_map_open(const char *path, pq_map *out, pq_err *err);
+
+/** Maps what was written to a file (pq_file_scratch), which may be closed then. */
+pq_status pq_map_stream(FILE *file, pq_map *out, pq_err *err);
 
 /** Lets go of pages that lie wholly in n bytes from `at`; they can still be read. */
 void pq_map_release(const uint8_t *at, size_t n);

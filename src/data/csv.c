@@ -1,4 +1,6 @@
-/* Comma-separated values under a line of names, plain or gzip; one column is the class.
+/*
+ * Values between commas, semicolons, tabs or blanks, under a line of names, which a '#'
+ * may begin as NumPy writes it; plain or gzip; one column is the class.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,16 +18,24 @@ static bool ends_with(const char *path, const char *end)
 
 static bool recognises(const char *path)
 {
-    return !pq_folder_exists(path) &&
-           (ends_with(path, ".csv") || ends_with(path, ".csv.gz"));
+    static const char *const ends[] = {".csv", ".tsv", ".txt", ".dat"};
+    bool                     yes    = false;
+
+    for (size_t i = 0; i < sizeof ends / sizeof *ends && !yes; i++) {
+        char *packed = pq_format("%s.gz", ends[i]);
+        yes = ends_with(path, ends[i]) || (packed != NULL && ends_with(path, packed));
+        pq_free(packed);
+    }
+    return yes && !pq_folder_exists(path);
 }
 
-/* Tabs or semicolons where the line of names holds more of them than commas. */
+/* Tabs or semicolons where the line holds more of them than commas, blanks where it holds
+ * nothing else. */
 static char find_separator(const char *line)
 {
     static const char separators[] = {',', ';', '\t'};
     size_t            most         = 0;
-    char              best         = ',';
+    char              best         = ' ';
 
     for (size_t i = 0; i < sizeof separators; i++) {
         size_t n    = 0;
@@ -44,37 +54,123 @@ static char find_separator(const char *line)
     return best;
 }
 
-static pq_status read_header(pq_source *s, pq_table *t, pq_err *err)
+/* The first line that is no comment, and the last comment before it, or NULL; caller
+ * frees both. */
+static pq_status first_lines(pq_source *s, pq_table *t, char **line, char **comment,
+                             pq_err *err)
 {
-    char    **cells = NULL;
     bool      there = false;
-    size_t    n     = 0;
-    double    value;
     pq_status st;
 
-    PQ_TRY(pq_lines_next(&t->lines, &there, err));
-    PQ_CHECK(there, PQ_ERR_FORMAT, "%s: is empty", s->path);
-    t->separator = find_separator(t->lines.text);
-    PQ_NEW(cells, PQ_TABLE_COLUMNS);
-    PQ_CHECK(pq_table_cut(t->lines.text, t->separator, cells, PQ_TABLE_COLUMNS, &n),
-             PQ_ERR_FORMAT, "%s:1: has more than %d columns", s->path, PQ_TABLE_COLUMNS);
+    for (;;) {
+        const char *text;
+        PQ_TRY(pq_lines_next(&t->lines, &there, err));
+        PQ_CHECK(there, PQ_ERR_FORMAT, "%s: is empty", s->path);
+        text = t->lines.text + strspn(t->lines.text, " \t");
+        if (*text == '\0') {
+            continue;
+        }
+        if (*text != t->comment) {
+            PQ_STRDUP(*line, t->lines.text);
+            return PQ_OK;
+        }
+        pq_free(*comment);
+        PQ_STRDUP(*comment, text + strspn(text, "# \t"));
+    }
+cleanup:
+    return st;
+}
+
+/* How many cells are numbers. */
+static size_t count_numbers(char *const *cells, size_t n)
+{
+    size_t count = 0;
+    double value;
+
+    for (size_t i = 0; i < n; i++) {
+        count += pq_parse_real(cells[i], PQ_UNIT_NONE, &value) ? 1 : 0;
+    }
+    return count;
+}
+
+static pq_status check_names(const pq_source *s, const pq_table *t, char *const *cells,
+                             size_t n, pq_err *err)
+{
+    double    value;
+    pq_status st = PQ_OK;
+
     for (size_t i = 0; i < n; i++) {
         const bool index = i == 0 && cells[i][0] == '\0' && n > 1;
         PQ_CHECK(index || (cells[i][0] != '\0' &&
                            !pq_parse_real(cells[i], PQ_UNIT_NONE, &value)),
                  PQ_ERR_FORMAT,
-                 "%s:1: column %zu is called '%s': the first line must give names",
-                 s->path, i + 1, cells[i]);
+                 "%s:%zu: column %zu is called '%s': the first line must give names",
+                 s->path, t->lines.number, i + 1, cells[i]);
         for (size_t k = 0; k < i; k++) {
             PQ_CHECK(strcmp(cells[i], cells[k]) != 0, PQ_ERR_FORMAT,
-                     "%s:1: columns %zu and %zu are both called '%s'", s->path, k + 1,
-                     i + 1, cells[i]);
+                     "%s:%zu: columns %zu and %zu are both called '%s'", s->path,
+                     t->lines.number, k + 1, i + 1, cells[i]);
         }
     }
-    PQ_TRY(pq_texts_copy((const char *const *)cells, n, &t->names, err));
+cleanup:
+    return st;
+}
+
+/* Names of n columns of a file whose first line holds values: in the comment above, or
+ * their numbers. */
+static pq_status name_columns(pq_source *s, pq_table *t, char *comment, char **cells,
+                              size_t n, const pq_dataset_options *options, pq_err *err)
+{
+    size_t    words = 0;
+    pq_status st;
+
+    if (comment != NULL &&
+        pq_table_cut(comment, find_separator(comment), cells, PQ_TABLE_COLUMNS, &words) &&
+        words == n && count_numbers(cells, n) == 0) {
+        PQ_TRY(check_names(s, t, cells, n, err));
+        return pq_texts_copy((const char *const *)cells, n, &t->names, err);
+    }
+    PQ_CHECK(options->label != NULL, PQ_ERR_FORMAT,
+             "%s:%zu: gives no names but values, so the columns are called 0 to %zu: say "
+             "which holds the class with label",
+             s->path, t->lines.number, n - 1);
+    t->numbered = true;
+    PQ_NEW(t->names, n);
+    t->n = n;
+    for (size_t i = 0; i < n; i++) {
+        t->names[i] = pq_format("%zu", i);
+        PQ_CHECK(t->names[i] != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    }
+cleanup:
+    return st;
+}
+
+static pq_status read_header(pq_source *s, pq_table *t, const pq_dataset_options *options,
+                             pq_err *err)
+{
+    char    **cells = NULL, *line = NULL, *comment = NULL;
+    size_t    n = 0;
+    pq_status st;
+
+    PQ_TRY(first_lines(s, t, &line, &comment, err));
+    t->separator = find_separator(line);
+    PQ_NEW(cells, PQ_TABLE_COLUMNS);
+    PQ_CHECK(pq_table_cut(line, t->separator, cells, PQ_TABLE_COLUMNS, &n), PQ_ERR_FORMAT,
+             "%s:%zu: has more than %d columns", s->path, t->lines.number,
+             PQ_TABLE_COLUMNS);
+    if (n > 1 && count_numbers(cells, n) + 1 >= n) { /* a row; one may be a class */
+        PQ_TRY(name_columns(s, t, comment, cells, n, options, err));
+        pq_lines_close(&t->lines);
+        PQ_TRY(pq_lines_open(s->path, &t->lines, err));
+    } else {
+        PQ_TRY(check_names(s, t, cells, n, err));
+        PQ_TRY(pq_texts_copy((const char *const *)cells, n, &t->names, err));
+    }
     t->n = n;
 cleanup:
     pq_free(cells);
+    pq_free(line);
+    pq_free(comment);
     return st;
 }
 
@@ -88,7 +184,7 @@ static pq_status open_csv(pq_source *s, const pq_dataset_options *options, pq_er
     t->sorted  = true;
     t->comment = '#';
     PQ_TRY(pq_lines_open(s->path, &t->lines, err));
-    PQ_TRY(read_header(s, t, err));
+    PQ_TRY(read_header(s, t, options, err));
     PQ_TRY(pq_table_choose(s, t, options, err));
     PQ_TRY(pq_table_scan(s, t, err));
 cleanup:
@@ -96,8 +192,10 @@ cleanup:
 }
 
 const pq_layout pq_layout_csv = {
-    .name         = "csv",
-    .summary      = "comma-separated values under a line of names, plain or gzip",
+    .name = "csv",
+    .summary =
+        "values between commas, semicolons, tabs or blanks under a line of names (.csv, "
+        ".tsv, .txt, .dat), plain or gzip",
     .recognises   = recognises,
     .open         = open_csv,
     .read         = pq_table_read,

@@ -9,6 +9,7 @@
 #include "core/file.h"
 #include "core/foreign.h"
 #include "core/memory.h"
+#include "data/arrays.h"
 #include "data/dataset_inside.h"
 #include "data/fetch.h"
 #include "io/hdf5.h"
@@ -348,6 +349,15 @@ cleanup:
     return st;
 }
 
+/* Layout that is asked for, or NULL: whoever names arrays means the layout of arrays. */
+static const char *layout_name(const char *path, const pq_dataset_options *o,
+                               const char *of_set)
+{
+    return o->layout != NULL                                        ? o->layout
+           : (o->x != NULL || o->y != NULL) && pq_arrays_look(path) ? "arrays"
+                                                                    : of_set;
+}
+
 static pq_status open_source(pq_dataset *d, const char *name, const pq_dataset_options *o,
                              pq_err *err)
 {
@@ -366,13 +376,17 @@ static pq_status open_source(pq_dataset *d, const char *name, const pq_dataset_o
         goto cleanup;
     }
     PQ_TRY(pq_h5_hold(path, &held, err));
-    PQ_TRY(find_layout(path, o->layout != NULL ? o->layout : set.layout, &layout, err));
+    PQ_TRY(find_layout(path, layout_name(path, o, set.layout), &layout, err));
+    PQ_CHECK((o->x == NULL && o->y == NULL) || layout->takes_names, PQ_ERR_CONFIG,
+             "%s: holds no arrays by names (layout %s), so %s '%s' names none", path,
+             layout->name, o->x != NULL ? "x" : "y", o->x != NULL ? o->x : o->y);
     PQ_CHECK(o->label == NULL || layout->takes_label, PQ_ERR_CONFIG,
              "%s: has no columns (layout %s), so label '%s' names none", path,
              layout->name, o->label);
     d->unweighted = o->weight != NULL && strcmp(o->weight, "none") == 0;
     PQ_CHECK(
-        o->weight == NULL || d->unweighted || layout->takes_label, PQ_ERR_CONFIG,
+        o->weight == NULL || d->unweighted || layout->takes_label || layout->takes_names,
+        PQ_ERR_CONFIG,
         "%s: has no columns (layout %s), so weight '%s' names none; 'none' leaves its "
         "weights out",
         path, layout->name, o->weight);

@@ -30,9 +30,12 @@ typedef struct {
      * what is read, in this order; else nothing changes. */
     const char *const *wanted;
     size_t             n_wanted;
+    /** Arrays of .npy, .npz and HDF5 of any layout that hold the events and the labels,
+     * "NAME" or "train=NAME,test=NAME", or NULL = found by their names. */
+    const char *x, *y;
     const char *label;  /**< column that holds the class, or NULL = found by its name */
-    const char *weight; /**< column that holds the event weights, "none" = all events
-                           count alike, or NULL = found by its name */
+    const char *weight; /**< column (or arrays, as x) that holds the event weights, "none"
+                           = all events count alike, or NULL = found by its name */
     const char *labels; /**< "b=5,c=4,light=0": class name = value in the file, or NULL */
     const char *splits; /**< "train=0:0.8,test=0.8:1": by event number (split.h), or
                            by index where the file has none, or NULL */

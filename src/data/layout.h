@@ -89,6 +89,7 @@ struct pq_layout {
 
     bool takes_inputs; /**< open has followed options->inputs itself */
     bool takes_label;  /**< open follows options->label and options->weight */
+    bool takes_names;  /**< open follows options->x, y and weight */
 };
 
 /** All layouts in a fixed order, NULL-terminated. */

@@ -16,4 +16,8 @@
 pq_status pq_one_hot_read(pq_h5 *file, const char *path, const char *whose, pq_rows rows,
                           size_t columns, double *out, pq_err *err);
 
+/** The same of rows that were read. @param[in] values  [rows.n, columns] */
+pq_status pq_one_hot_fold(const double *values, pq_rows rows, size_t columns,
+                          const char *name, const char *whose, double *out, pq_err *err);
+
 #endif

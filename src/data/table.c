@@ -111,8 +111,10 @@ pq_status pq_table_choose(pq_source *s, pq_table *t, const pq_dataset_options *o
     PQ_TRY(choose_inputs(s, t, options->inputs, err));
     s->sample     = PQ_SHAPE(t->n_inputs);
     s->n_features = t->n_inputs;
-    PQ_NEW(s->feature_names, t->n_inputs);
-    for (size_t i = 0; i < t->n_inputs; i++) {
+    if (!t->numbered) {
+        PQ_NEW(s->feature_names, t->n_inputs);
+    }
+    for (size_t i = 0; !t->numbered && i < t->n_inputs; i++) {
         PQ_STRDUP(s->feature_names[i], t->names[t->inputs[i]]);
     }
     PQ_NEW(t->cells, t->n);
@@ -153,7 +155,8 @@ static char *unquote(char *p)
 
 bool pq_table_cut(char *line, char separator, char **cells, size_t room, size_t *n)
 {
-    char *p = line;
+    const char between[] = {separator, separator == ' ' ? '\t' : '\0', '\0'};
+    char      *p         = line;
 
     *n = 0;
     for (;;) {
@@ -161,14 +164,17 @@ bool pq_table_cut(char *line, char separator, char **cells, size_t room, size_t 
         while (*p == ' ' || (*p == '\t' && separator != '\t')) {
             p++;
         }
+        if (separator == ' ' && *n > 0 && *p == '\0') { /* blanks at the end */
+            return true;
+        }
         if (*n == room) {
             return false;
         }
         cells[(*n)++] = p;
         if (*p == '"' || *p == '\'') {
-            next = strchr(unquote(p), separator);
+            next = strpbrk(unquote(p), between);
         } else {
-            next = strchr(p, separator);
+            next = strpbrk(p, between);
             end  = next != NULL ? next : p + strlen(p);
             while (end > p && isspace((unsigned char)end[-1])) {
                 end--;

@@ -13,17 +13,18 @@ enum { PQ_TABLE_COLUMNS = 4096, PQ_TABLE_CLASSES = 1000 };
 /** What the header says and which columns are what; {0} is empty. Owns everything. */
 typedef struct {
     pq_lines lines;
-    size_t   n;      /**< columns */
-    char   **names;  /**< [n] */
-    size_t   label;  /**< column of the class */
-    bool     named;  /**< the label was found by its name: the last column is a guess */
-    size_t   weight; /**< column of the weight, or SIZE_MAX */
+    size_t   n;        /**< columns */
+    char   **names;    /**< [n] */
+    bool     numbered; /**< the file gives no names: they are "0", "1", … */
+    size_t   label;    /**< column of the class */
+    bool     named;    /**< the label was found by its name: the last column is a guess */
+    size_t   weight;   /**< column of the weight, or SIZE_MAX */
     size_t   n_inputs;
     size_t  *inputs; /**< [n_inputs] columns of the features */
     size_t   n_classes;
     char   **classes;   /**< [n_classes] as the rows write them, in the file's order */
     bool     sorted;    /**< classes are met in the rows, not declared: sort them */
-    char     separator; /**< between cells */
+    char     separator; /**< between cells; ' ' stands for blanks, however many */
     char     comment;   /**< lines that start with it are skipped, or NUL */
     char   **cells;     /**< [n] of the current row, into lines.text */
     bool    *wanted;    /**< [n] columns of inputs and weight */

@@ -60,6 +60,9 @@ bool pq_table_read_plain(pq_table *t, const bool *wanted, size_t *class)
 {
     const char *p = t->lines.text;
 
+    if (t->separator == ' ') { /* of which there may be several */
+        return false;
+    }
     for (size_t c = 0; c < t->n; c++) {
         const bool  is_last = c + 1 == t->n;
         const char *end;
@@ -91,8 +94,8 @@ char *pq_table_last_cell(const pq_table *t)
     size_t       cuts = 0;
     char        *cell, *end = line + n;
 
-    if (memchr(line, '"', n) != NULL || memchr(line, '\'', n) != NULL ||
-        memchr(line, '\0', n) != NULL) {
+    if (t->separator == ' ' || memchr(line, '"', n) != NULL ||
+        memchr(line, '\'', n) != NULL || memchr(line, '\0', n) != NULL) {
         return NULL;
     }
     for (size_t i = 0; i < n; i++) {

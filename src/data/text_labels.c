@@ -18,8 +18,9 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
 }
 
-pq_status pq_text_labels_add(pq_text_labels *l, pq_h5 *file, const char *path,
-                             const char *whose, size_t due, pq_err *err)
+pq_status pq_text_labels_take(pq_text_labels *l, char ***labels, size_t n_labels,
+                              const char *path, const char *whose, size_t due,
+                              pq_err *err)
 {
     const size_t k     = l->n_splits;
     char      ***texts = pq_recalloc(l->texts, k, k + 1, sizeof *texts);
@@ -30,9 +31,11 @@ pq_status pq_text_labels_add(pq_text_labels *l, pq_h5 *file, const char *path,
     l->texts = texts;
     n        = pq_recalloc(l->n, k, k + 1, sizeof *n);
     PQ_CHECK(n != NULL, PQ_ERR_NOMEM, "cannot allocate labels");
-    l->n = n;
-    PQ_TRY(pq_h5_read_texts(file, path, &l->texts[k], &l->n[k], err));
+    l->n        = n;
+    l->texts[k] = *labels;
+    l->n[k]     = n_labels;
     l->n_splits++;
+    *labels = NULL;
     PQ_CHECK(l->n[k] == due, PQ_ERR_SHAPE,
              "%s: %s has %zu labels, but there are %zu events", whose, path, l->n[k],
              due);
@@ -41,6 +44,20 @@ pq_status pq_text_labels_add(pq_text_labels *l, pq_h5 *file, const char *path,
                  "%s: event %zu: its label in %s is empty", whose, i, path);
     }
 cleanup:
+    return st;
+}
+
+pq_status pq_text_labels_add(pq_text_labels *l, pq_h5 *file, const char *path,
+                             const char *whose, size_t due, pq_err *err)
+{
+    char    **labels = NULL;
+    size_t    n      = 0;
+    pq_status st;
+
+    PQ_TRY(pq_h5_read_texts(file, path, &labels, &n, err));
+    PQ_TRY(pq_text_labels_take(l, &labels, n, path, whose, due, err));
+cleanup:
+    pq_h5_free_texts(&labels, n);
     return st;
 }
 

@@ -26,6 +26,12 @@ typedef struct {
 pq_status pq_text_labels_add(pq_text_labels *l, pq_h5 *file, const char *path,
                              const char *whose, size_t due, pq_err *err);
 
+/** The same of labels that were read elsewhere. @param[in,out] labels  [n]; taken, and
+ * set to NULL */
+pq_status pq_text_labels_take(pq_text_labels *l, char ***labels, size_t n,
+                              const char *path, const char *whose, size_t due,
+                              pq_err *err);
+
 /**
  * Numbers them by the names of classes. Where the file states no names, they are the
  * texts that there are, in the order of their bytes.

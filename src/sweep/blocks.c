@@ -63,6 +63,16 @@ static const pq_param dataset_params[] = {
      .type   = PQ_PARAM_STRING,
      .offset = offsetof(pq_config_dataset, inputs),
      .help   = "columns used as features; none = all"},
+    {.name   = "x",
+     .type   = PQ_PARAM_STRING,
+     .offset = offsetof(pq_config_dataset, x),
+     .help   = "array of the events in .npy, .npz or HDF5, or a map of splits to arrays; "
+               "none = x, X_train, …"},
+    {.name   = "y",
+     .type   = PQ_PARAM_STRING,
+     .offset = offsetof(pq_config_dataset, y),
+     .help   = "array of the labels, or a map of splits to arrays; none = what is called "
+               "as the events, with y"},
     {.name   = "label",
      .type   = PQ_PARAM_STRING,
      .offset = offsetof(pq_config_dataset, label),
@@ -70,8 +80,8 @@ static const pq_param dataset_params[] = {
     {.name   = "weight",
      .type   = PQ_PARAM_STRING,
      .offset = offsetof(pq_config_dataset, weight),
-     .help   = "column that holds the event weights, or \"none\": all count alike; not "
-               "given: found by its name"},
+     .help   = "column that holds the event weights (of arrays as x), or \"none\": all "
+               "count alike; not given: found by its name"},
     {.name   = "labels",
      .type   = PQ_PARAM_STRING,
      .offset = offsetof(pq_config_dataset, labels),

@@ -34,6 +34,7 @@ typedef struct {
 typedef struct {
     char *file;   /**< file, folder, or name of a known dataset ("cifar10") */
     char *layout; /**< as pq_dataset_options */
+    char *x, *y;  /**< the same */
     char *inputs;
     char *label;
     char *weight;

@@ -201,6 +201,8 @@ pq_status pq_input_dataset(const pq_config *config, size_t n_wanted,
     const pq_config_dataset *d       = &config->dataset;
     const pq_dataset_options options = {.layout    = d->layout,
                                         .inputs    = d->inputs,
+                                        .x         = d->x,
+                                        .y         = d->y,
                                         .label     = d->label,
                                         .weight    = d->weight,
                                         .labels    = d->labels,

@@ -129,10 +129,14 @@ static void add_how(const pq_cells *c, const pq_dataset_info *info, const char *
     const pq_config_dataset *d         = &c->config->dataset;
     const char *const        options[] = {d->weight, d->layout, d->inputs,
                                           d->label,  d->labels, d->splits};
+    const char *const        arrays[]  = {d->x, d->y};
 
     pq_text_add(out, "split rule 4|%s|%s|%d", split, info->layout, d->nonfinite);
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
         pq_text_add(out, "|%s", options[i] != NULL ? options[i] : "");
+    }
+    for (size_t i = 0; i < 2 && (d->x != NULL || d->y != NULL); i++) {
+        pq_text_add(out, "|%s", arrays[i] != NULL ? arrays[i] : "");
     }
     for (size_t i = 0; i < info->n_classes; i++) {
         pq_text_add(out, "|%s", info->class_names[i]);

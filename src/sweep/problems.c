@@ -136,8 +136,8 @@ static bool add_flat(pq_text *t, const pq_yaml *node, const char *between)
 /* Strings that may be written as a list of names, or as a map of names to values. */
 static const char *const lists[] = {"inputs", "classes", "layers", "tables",
                                     "plots",  "freeze",  NULL};
-static const char *const maps[]  = {"labels",     "splits", "class_weights",
-                                    "min_recall", "bins",   NULL};
+static const char *const maps[]  = {
+     "labels", "splits", "class_weights", "min_recall", "bins", "x", "y", "weight", NULL};
 
 static bool is_one_of(const char *name, const char *const *names)
 {

@@ -17,8 +17,8 @@ typedef struct {
 
 /** `dataset:` */
 typedef struct {
-    char *file, *layout, *inputs, *label, *weight, *labels, *splits, *train, *validation,
-        *test;
+    char *file, *layout, *inputs, *x, *y, *label, *weight, *labels, *splits, *train,
+        *validation, *test;
 } pq_train_config_dataset;
 
 /** `output:` */

@@ -658,7 +658,14 @@ Test(dataset, a_file_in_no_known_layout_is_refused)
     OK(pq_h5_commit(&file, err));
     cr_expect_eq(pq_dataset_open(path, NULL, &d, &err), PQ_ERR_FORMAT);
     cr_expect_not_null(
-        strstr(err.message, "d.h5: is in none of the layouts known (pquant, "));
+        strstr(err.message, "d.h5: none of its arrays is called x; its arrays are none"),
+        "%s", err.message);
+    err = (pq_err){0};
+    write_file("d.bin", "nothing known", 13);
+    snprintf(path, sizeof path, "%s/d.bin", folder);
+    cr_expect_eq(pq_dataset_open(path, NULL, &d, &err), PQ_ERR_FORMAT);
+    cr_expect_not_null(
+        strstr(err.message, "d.bin: is in none of the layouts known (pquant, "));
 }
 
 Test(dataset, the_hash_follows_the_content_and_nothing_else)

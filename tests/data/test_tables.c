@@ -46,6 +46,42 @@ Test(tables, csv_columns_classes_and_weights_are_found)
     pq_dataset_close(&d);
 }
 
+/* A line of names may be a comment, as NumPy writes it, or missing; blanks may be many.
+ */
+Test(tables, columns_are_named_by_a_line_by_a_comment_or_by_numbers)
+{
+    static const struct {
+        const char *text, *label, *feature;
+    } files[] = {{"a b  class\n1 2   5 \n3\t4 \t6\n", NULL, "b"},
+                 {"# by hand\n# a b class\n1 2 5\n\n3 4 6\n", NULL, "b"},
+                 {"#a;b;class\n1;2;5\n3;4;6\n", NULL, "b"},
+                 {"1 2 5\n  3 4 6\n", "2", NULL},
+                 {"# no names\n1,2,5\n3,4,6\n", "2", NULL}};
+
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        pq_dataset            *d;
+        const pq_dataset_info *info;
+        float                  x[4];
+        int32_t                y[2];
+        text("a.dat", files[i].text);
+        d    = open_with(&(pq_dataset_options){.label = files[i].label});
+        info = pq_dataset_describe(d);
+        cr_assert_eq(info->splits[0].n, 2, "file %zu", i);
+        cr_assert_eq(info->sample.dim[0], 2, "file %zu", i);
+        cr_expect_eq(info->feature_names == NULL, files[i].feature == NULL);
+        if (files[i].feature != NULL) {
+            cr_expect_str_eq(info->feature_names[1], files[i].feature);
+        }
+        OK(pq_dataset_read(d, 0, 0, 2, &(pq_batch){x, y, NULL}, err));
+        for (size_t k = 0; k < 4; k++) {
+            cr_expect_eq(x[k], (float)(k + 1), "file %zu", i);
+        }
+        cr_expect_eq(y[0], 0);
+        cr_expect_eq(y[1], 1);
+        pq_dataset_close(&d);
+    }
+}
+
 Test(tables, classes_that_are_numbers_are_sorted_as_numbers)
 {
     pq_dataset *d;
@@ -171,6 +207,10 @@ Test(tables, what_is_wrong_is_said_with_its_line)
     text("a.csv", "a,class\n");
     refused(NULL, PQ_ERR_FORMAT, ": holds no events");
     text("a.csv", "1.5,2\n3,4\n");
+    refused(NULL, PQ_ERR_FORMAT,
+            ":1: gives no names but values, so the columns are called 0 to 1: say which "
+            "holds the class with label");
+    text("a.csv", "1.5,a,b\n3,4,5\n");
     refused(NULL, PQ_ERR_FORMAT,
             ":1: column 1 is called '1.5': the first line must give names");
     text("a.csv", "a,a\n3,4\n");

@@ -71,8 +71,10 @@ pq_status fuzz_events(const fuzz_input *in, pq_err *err)
                 {"label", offsetof(pq_dataset_options, label)},
                 {"weight", offsetof(pq_dataset_options, weight)},
                 {"labels", offsetof(pq_dataset_options, labels)},
-                {"splits", offsetof(pq_dataset_options, splits)}};
-    char               values[6][FUZZ_FIELD], where[FUZZ_FIELD], path[512];
+                {"splits", offsetof(pq_dataset_options, splits)},
+                {"x", offsetof(pq_dataset_options, x)},
+                {"y", offsetof(pq_dataset_options, y)}};
+    char               values[8][FUZZ_FIELD], where[FUZZ_FIELD], path[512];
     pq_dataset_options options = {.nonfinite = PQ_NONFINITE_ZERO};
     pq_dataset        *d       = NULL;
     size_t             repeats = 0;

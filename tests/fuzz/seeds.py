@@ -24,6 +24,7 @@ import h5py
 import numpy as np
 
 from pack import hdf5, option, plain, record
+from seeds_arrays import arrays
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = pathlib.Path(sys.argv[2])
@@ -629,3 +630,4 @@ if __name__ == "__main__":
     subprocess.run([sys.argv[1], f"--make={WORK}/made"], check=True)
     for make in (models, keras, quantized_keras, keras_v3, state_dicts, torch, hdf5_sets, text_sets, yamls, configs, condor, manifests, archives, results, bytes_of_hdf5, states):
         make()
+    arrays(seed, written)

@@ -9,6 +9,7 @@ import pathlib
 import pickle
 import struct
 import sys
+import zipfile
 import zlib
 
 import h5py
@@ -176,6 +177,54 @@ def cycles(f):
     f.attrs["class_names"] = ["a", "b"]
 
 
+def npy(descr, shape, body=b"", more=""):
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, {more}}}"
+    text += " " * (-(len(text) + 11) % 64) + "\n"
+    return b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text.encode() + body
+
+
+def arrays():
+    """Events in arrays by their names."""
+    def folder(name, x, text, y=npy("<i8", "(4,)", bytes(32)), **others):
+        (OUT / name).mkdir()
+        for key, data in {"x": x, "y": y, **others}.items():
+            (OUT / name / f"{key}.npy").write_bytes(data)
+        say("data", OUT / name, text)
+    small = npy("<f4", "(4, 2)", bytes(32))
+    folder("npy_plain", small, "")
+    folder("npy_of_a_petabyte", npy("<f4", "(1099511627776, 256)", bytes(64)), "its shape and type do not take the 64 bytes it has")
+    folder("npy_that_overflows", npy("<f8", "(4294967296, 4294967296)", bytes(64)), "its shape and type do not take the 64 bytes it has")
+    folder("npy_of_nothing", npy("<f4", "(0, 2)"), "is none of at most 8 sizes above 0")
+    folder("npy_of_objects", npy("|O", "(4, 2)", b"cos\nsystem\n(S'touch ran'\ntR."), "its items are objects of Python, which are not executed")
+    folder("npy_of_columns", npy("[('a', '<f4')]", "(4,)", bytes(16)).replace(b"'[(", b"[(").replace(b")]'", b")]"), "its items have columns of their own")
+    folder("npy_without_an_end", small[:9], "is no array of NumPy of version 1 to 3")
+    folder("npy_with_a_long_header", b"\x93NUMPY\x02\0" + struct.pack("<I", 2**31) + bytes(64), "its header of")
+    folder("npy_of_long_texts", small, "descr '<U4000000000", y=npy("<U4000000000", "(4,)", bytes(32)))
+    folder("npy_of_no_text", small, "holds 0xffffffff, no code point", y=npy("<U1", "(4,)", b"\xff" * 16))
+    folder("npy_of_empty_texts", small, "its label in y is empty", y=npy("<U1", "(4,)", bytes(16)))
+    folder("npy_of_escapes", small, "", y=npy("|S4", "(4,)", b"\x1b[2J" * 4))
+    path = OUT / "npy_that_leads_out"
+    path.mkdir()
+    os.symlink("/dev/zero", path / "x.npy")
+    (path / "y.npy").write_bytes(small)
+    say("data", path, "")
+    path = OUT / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("x.npy", npy("<f4", "(50000000, 2)", bytes(400_000_000)))
+        z.writestr("y.npy", npy("<u1", "(50000000,)", bytes(50_000_000)))
+    say("data", path, "more than 100 times as many")
+    path = OUT / "many.npz"
+    with zipfile.ZipFile(path, "w") as z:
+        for i in range(9000):
+            z.writestr(f"x_{i}.npy", b"")
+    say("data", path, "holds more than 4096 arrays")
+    path = OUT / "above.npz"
+    with zipfile.ZipFile(path, "w") as z:
+        z.writestr("../x.npy", small)
+        z.writestr("../y.npy", npy("<i8", "(4,)", bytes(32)))
+    say("data", path, "")
+
+
 def datasets():
     dataset("events_of_a_gigabyte", lambda f: unallocated(f, (4096, 1 << 18)), "")
     dataset("events_that_are_not_stored", lambda f: unallocated(f, (100000, 1 << 12)), "")
@@ -197,6 +246,7 @@ def datasets():
     say("data", OUT / "quotes.csv", "")
     (OUT / "columns.csv").write_text(",".join(f"c{i}" for i in range(30000)) + "\n" + ",".join("1" * 30000) + "\n")
     say("data", OUT / "columns.csv", "")
+    arrays()
     path = OUT / "pipe.h5"
     os.mkfifo(path)
     say("data", path, "is a pipe, a device or a socket, not a file")

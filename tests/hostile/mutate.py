@@ -336,9 +336,9 @@ def change_tar(path, r):
         change_binary(path, r)
 
 
-def change_one_file(pattern):
+def change_one_file(pattern, how=change_hdf5):
     def change(path, r):
-        change_hdf5(r.choice(sorted(path.glob(pattern))), r)
+        how(r.choice(sorted(path.glob(pattern))), r)
     return change
 
 
@@ -547,6 +547,31 @@ def npz(path):
         np.savez(f, **{name: np.frombuffer(tensor_bytes(i), "<f4").reshape(shape) for i, (name, shape) in enumerate(STATE)})
 
 
+def jets(path):
+    """Events in an .npz: stored and packed members, numbers, texts and rows of one 1."""
+    x, y = np.arange(36, dtype="f4").reshape(12, 3), np.arange(12) % 3
+    with open(path, "wb") as f:
+        np.savez(f, x_train=x, y_train=np.eye(3)[y], x_test=np.asfortranarray(x), y_test=np.eye(3)[y], w_test=y + 0.5,
+                 classes=["a", "b", "\u03c4"], feature_names=np.array(["p", "q", "r"], "S"))
+
+
+def texts_npz(path):
+    with open(path, "wb") as f:
+        np.savez_compressed(f, x=np.zeros((40, 8), "f8"), y=np.array(["sig", "bkg"])[np.arange(40) % 2])
+
+
+def npy(path):
+    path.mkdir(exist_ok=True)
+    np.save(path / "X_train.npy", np.arange(24, dtype="f8").reshape(8, 3))
+    np.save(path / "y_train.npy", np.arange(8) % 2)
+
+
+def foreign(path):
+    with h5py.File(path, "w") as f:
+        f["data/X_train"], f["data/y_train"] = np.arange(24.0).reshape(8, 3), np.eye(2)[np.arange(8) % 2]
+        f["classes"] = ["a", "b"]
+
+
 LAYERS = "schema: pquant-layers/1\ninput: [16]\nlayers:\n" + "".join(
     f"  - dense: {{from: '{2 * i}', name: d{i}}}\n  - relu: {{of: d{i}}}\n" for i in range(4)) + "output: d3\n"
 
@@ -681,6 +706,11 @@ FORMATS = [
     ("ftag.h5", "data", ftag, change_hdf5),
     ("guest.json", "data", text(GUEST), change_lines),
     ("table.csv", "data", text(CSV), change_lines),
+    ("table.dat", "data", text("# by hand\n# p q class\n" + "".join(f"{i} {i / 2}   {i % 3}\n" for i in range(20))), change_lines),
+    ("jets.npz", "data", jets, change_zip),
+    ("texts.npz", "data", texts_npz, change_zip),
+    ("npy", "data", npy, change_one_file("*.npy", change_binary)),
+    ("foreign.h5", "data", foreign, change_hdf5),
     ("table.arff", "data", text(ARFF), change_lines),
     ("idx", "data", idx, change_idx),
     ("cifar", "data", cifar, change_cifar),
