@@ -74,6 +74,21 @@ static void scale(const pq_layer *layer, const char *v, pq_text *out)
     pq_text_add(out, "%s = %s * %s;", v, v, pq_c_number(p->factor, factor));
 }
 
+/* A NaN stays one. */
+static void sign(const pq_layer *layer, const char *v, pq_text *out)
+{
+    const pq_sign_params *p = layer->params;
+    char                  zero[PQ_C_NUMBER], threshold[PQ_C_NUMBER];
+
+    (void)pq_c_number(p->zero, zero);
+    (void)pq_c_number(p->threshold, threshold);
+    pq_text_add(
+        out,
+        "%s = %s > -%s && %s < %s ? 0.0f : %s > 0.0f ? 1.0f : %s < 0.0f ? -1.0f : "
+        "%s == 0.0f ? %s : %s;",
+        v, v, threshold, v, threshold, v, v, v, zero, v);
+}
+
 static void elu(const pq_layer *layer, const char *v, pq_text *out)
 {
     const pq_elu_params *p = layer->params;
@@ -117,6 +132,7 @@ static const struct {
     {"clip", clip, clip_vector}, {"scale", scale, scale},
     {"elu", elu, NULL},          {"gelu", gelu, NULL},
     {"sigmoid", sigmoid, NULL},  {"tanh", tangent, NULL},
+    {"sign", sign, NULL},
 };
 
 static size_t find(const pq_layer *layer)

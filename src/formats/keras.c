@@ -75,6 +75,15 @@ static bool is_saved(const reader *r, const char *name)
     return false;
 }
 
+/* Whether an array is HGQ 1's count of operations, which nothing is computed with, and
+ * which is no number where a kernel is 0. */
+static bool counts_only(const char *path)
+{
+    const char *end = strrchr(path, '/');
+
+    return end != NULL && strcmp(end, "/bops:0") == 0;
+}
+
 /* Says where in the file a value is not finite. */
 static pq_status check_finite(const char *path, const pq_tensor *t, pq_err *err)
 {
@@ -222,7 +231,9 @@ pq_status pq_keras_read_weights(const reader *r, const pq_keras_scope *scope,
         PQ_TRY(pq_h5_read(r->file, path, PQ_DTYPE_F32, MAX_WEIGHT_BYTES, &k->weights[i],
                           err));
         k->n_weights++;
-        PQ_TRY(check_finite(path, k->weights[i], err));
+        if (!counts_only(path)) {
+            PQ_TRY(check_finite(path, k->weights[i], err));
+        }
     }
     k->file  = r->file;
     k->group = group;

@@ -11,7 +11,7 @@
 #include "graph/graph.h"
 #include "io/hdf5.h"
 
-enum { PQ_KERAS_WEIGHTS = 8 /**< most weights of a layer that are read */ };
+enum { PQ_KERAS_WEIGHTS = 12 /**< most weights of a layer that are read */ };
 
 /** A layer of Keras on its way into the graph. Texts and config are borrowed from the
  * JSON. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "formats/hgq.h"
+#include "formats/hgq1.h"
 #include "formats/qkeras.h"
 
 static pq_status pool(pq_keras_layer *k, const char *kind, pq_keras_target *target,
@@ -316,8 +317,12 @@ static pq_status activation_layer(pq_keras_layer *k, pq_keras_target *target, pq
 #define HGQ_READ                                                                         \
     "activation use_bias kq_conf iq_conf bq_conf oq_conf enable_iq enable_oq "           \
     "enable_ebops "
-#define HGQ_IDLE "ebops_factor beta0 parallelization_factor " KERNEL
-#define RANGES   "kernel_range bias_range mask"
+#define HGQ_IDLE   "ebops_factor beta0 parallelization_factor " KERNEL
+#define HGQ1_CONF  "kq_conf paq_conf"
+#define HGQ1_IDLE  "beta parallel_factor"
+#define HGQ1_DENSE "units activation use_bias " HGQ1_CONF
+#define HGQ1_CONV  "filters activation " WINDOW " " HGQ1_CONF
+#define RANGES     "kernel_range bias_range mask"
 
 static const pq_keras_class classes[] = {
     {"InputLayer",
@@ -400,6 +405,38 @@ static const pq_keras_class classes[] = {
      {HGQ_READ "filters strides padding data_format dilation_rate groups kernel_size",
       HGQ_IDLE, QUANTIZERS}},
     {"hgq>Quantizer", 1, 1, pq_hgq_quantize, {"config", NULL, NULL}},
+    {"HGQ>HQuantize", 1, 1, pq_hgq1_quantize, {HGQ1_CONF, HGQ1_IDLE, NULL}},
+    {"HGQ>HActivation",
+     1,
+     1,
+     pq_hgq1_activation,
+     {"activation " HGQ1_CONF, HGQ1_IDLE, NULL}},
+    {"HGQ>HAdd", 2, PQ_NODE_INPUTS, pq_hgq1_add, {HGQ1_CONF, HGQ1_IDLE, NULL}},
+    {"HGQ>HDense", 1, 1, pq_hgq1_dense, {HGQ1_DENSE, HGQ1_IDLE " " KERNEL, NULL}},
+    {"HGQ>HDenseBatchNorm",
+     1,
+     1,
+     pq_hgq1_dense_norm,
+     {HGQ1_DENSE, HGQ1_IDLE " " KERNEL, NULL}},
+    {"HGQ>HConv2D", 1, 1, pq_hgq1_conv2d, {HGQ1_CONV, HGQ1_IDLE " " KERNEL, NULL}},
+    {"HGQ>HConv2DBatchNorm",
+     1,
+     1,
+     pq_hgq1_conv2d_norm,
+     {HGQ1_CONV, HGQ1_IDLE " " KERNEL, NULL}},
+    {"HGQ>FixedPointQuantizer",
+     1,
+     1,
+     pq_hgq1_fixed,
+     {"RND SAT overrides", "shape fusible", NULL}},
+    {"HGQ>PFlatten", 1, 1, flatten, {"data_format", NULL, NULL}},
+    {"HGQ>PReshape", 1, 1, reshape, {"target_shape", NULL, NULL}},
+    {"HGQ>PConcatenate", 2, PQ_NODE_INPUTS, concatenate, {"axis", NULL, NULL}},
+    {"HGQ>PMaxPooling2D", 1, 1, max_pool, {POOL, NULL, NULL}},
+    {"HGQ>PMaxPooling1D", 1, 1, pq_keras_max_pool1d, {POOL, NULL, NULL}},
+    {"HGQ>PAveragePooling2D", 1, 1, avg_pool, {POOL, NULL, NULL}},
+    {"HGQ>PAveragePooling1D", 1, 1, pq_keras_avg_pool1d, {POOL, NULL, NULL}},
+    {"HGQ>PDropout", 1, 1, dropout, {"rate", "seed noise_shape", NULL}},
     {"QDense",
      1,
      1,

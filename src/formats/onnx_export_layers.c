@@ -149,6 +149,29 @@ cleanup:
     return st;
 }
 
+/* One more operator over what stands for the node so far, with a number unless that is
+ * NaN. */
+static pq_status behind(pq_onnx_export *ex, const char *op, double number, pq_err *err)
+{
+    const int layout = layout_of(ex, 0);
+    char     *before = ex->value[ex->at][layout], *constant = NULL;
+    char     *out = pq_onnx_name(ex, "");
+    pq_status st  = PQ_OK;
+
+    ex->value[ex->at][layout] = out;
+    PQ_CHECK(out != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    if (!isnan(number)) {
+        PQ_TRY(pq_onnx_put_number(ex, "number", (float)number, &constant, err));
+    }
+    pq_onnx_begin(ex, op, constant != NULL ? 2 : 1,
+                  (const char *const[]){before, constant}, out);
+    pq_onnx_end(ex);
+cleanup:
+    pq_free(before);
+    pq_free(constant);
+    return st;
+}
+
 static pq_status clip(pq_onnx_export *ex, pq_err *err)
 {
     const pq_clip_params *p = node_of(ex)->layer->params;
@@ -162,6 +185,24 @@ static pq_status scale(pq_onnx_export *ex, pq_err *err)
 
     return p->factor == 1.0 ? identity(ex, err)
                             : with_numbers(ex, "Mul", 1, &p->factor, err);
+}
+
+/* Of two values alone: the sign of 2 sign(x) + 1, or of 2 sign(x) - 1. */
+static pq_status sign(pq_onnx_export *ex, pq_err *err)
+{
+    const pq_sign_params *p = node_of(ex)->layer->params;
+    pq_status             st;
+
+    PQ_CHECK(p->threshold == 0.0, PQ_ERR_UNSUPPORTED,
+             "no operator of ONNX has its threshold of %g", p->threshold);
+    PQ_TRY(simple(ex, "Sign", err));
+    if (p->zero != 0.0) {
+        PQ_TRY(behind(ex, "Mul", 2.0, err));
+        PQ_TRY(behind(ex, "Add", p->zero, err));
+        PQ_TRY(behind(ex, "Sign", (double)NAN, err));
+    }
+cleanup:
+    return st;
 }
 
 /* A constant of the channels, added to what stands for the node so far. */
@@ -631,6 +672,7 @@ static const struct {
     {"subsample", subsample},
     {"slice", slice},
     {"scale", scale},
+    {"sign", sign},
     {"dropout", identity},
     {"tt_dense", tt_dense},
     {"ring_dense", tt_dense},

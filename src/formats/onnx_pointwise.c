@@ -35,6 +35,11 @@ static pq_status tanh_of(pq_onnx_import *im, pq_err *err)
     return apply(im, "tanh", NULL, 0.0, err);
 }
 
+static pq_status sign(pq_onnx_import *im, pq_err *err)
+{
+    return apply(im, "sign", NULL, 0.0, err);
+}
+
 static pq_status with_alpha(pq_onnx_import *im, const char *kind, const char *attribute,
                             double fallback, pq_err *err)
 {
@@ -259,6 +264,7 @@ const pq_onnx_operation pq_onnx_pointwise[] = {
     {"Gelu", 1, 1, gelu, "approximate"},
     {"Sigmoid", 1, 1, sigmoid, "consumed_inputs"},
     {"Tanh", 1, 1, tanh_of, "consumed_inputs"},
+    {"Sign", 1, 1, sign, NULL},
     {"Softmax", 1, 1, softmax, "axis"},
     {"Clip", 1, 3, clip, "min max consumed_inputs"},
     {"Max", 2, 2, max_of, NULL},

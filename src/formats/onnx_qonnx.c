@@ -199,6 +199,28 @@ cleanup:
     return st;
 }
 
+/* BipolarQuant of activations: signs, times the scale, on their grid. */
+static pq_status bipolar_active(pq_onnx_import *im, pq_err *err)
+{
+    const pq_onnx_value *given;
+    pq_onnx_value        v;
+    pq_quant            *q = NULL;
+    size_t               node;
+    pq_status            st;
+
+    PQ_TRY(pq_onnx_active(im, 0, &given, err));
+    v = *given;
+    PQ_TRY(pq_onnx_make_one(im, (pq_onnx_codes){2, true, true}, &q, err));
+    PQ_TRY(pq_onnx_add_plain(im, ".sign", "sign", "zero", 1.0, v.node, &v.node, err));
+    PQ_TRY(pq_onnx_add_plain(im, ".scale", "scale", "factor", (double)q->scale[0], v.node,
+                             &v.node, err));
+    PQ_TRY(pq_onnx_put_on_grid(im, &v, &q, &node, err));
+    PQ_TRY(pq_onnx_give_like(im, 0, &v, node, err));
+cleanup:
+    pq_quant_free(&q);
+    return st;
+}
+
 /* BipolarQuant of weights: scale where x >= 0, else -scale. */
 static pq_status bipolar(pq_onnx_import *im, pq_err *err)
 {
@@ -206,8 +228,9 @@ static pq_status bipolar(pq_onnx_import *im, pq_err *err)
     int           axis;
     pq_status     st;
 
-    PQ_CHECK(pq_onnx_is_constant(im, 0), PQ_ERR_UNSUPPORTED,
-             "signs of activations have no kind here; it is read of weights");
+    if (!pq_onnx_is_constant(im, 0)) {
+        return bipolar_active(im, err);
+    }
     PQ_TRY(spread_axis(im, &axis, err));
     PQ_TRY(pq_onnx_make_grid(im, (pq_onnx_codes){2, true, true}, axis, &out.quant, err));
     PQ_TRY(pq_onnx_constant(im, 0, PQ_DTYPE_F32, NULL, &out.folded, err));

@@ -24,6 +24,34 @@ cleanup:
     return st;
 }
 
+/* One of two or three values: binary, ternary, and quantized_bits of a sign alone. */
+static pq_status act_sign(const pq_qkeras_quantizer *q, const char *name,
+                          pq_keras_target *target, pq_err *err)
+{
+    const bool ternary = q->kind == PQ_QKERAS_TERNARY;
+    char       inner[sizeof target->last + 16];
+    pq_layer  *layer = NULL;
+    int        e     = 1;
+    pq_status  st;
+
+    PQ_CHECK(q->alpha < PQ_QKERAS_ALPHA_AUTO && frexp(q->factor, &e) == 0.5,
+             PQ_ERR_UNSUPPORTED,
+             "alpha of an activation of %s is read as null and powers of two only",
+             q->name);
+    PQ_CHECK(!q->zero_one, PQ_ERR_UNSUPPORTED,
+             "%s with use_01 is read for weights, not as an activation", q->name);
+    (void)snprintf(inner, sizeof inner, "%s.sign", name);
+    PQ_TRY(pq_layer_create("sign", &layer, err));
+    PQ_TRY(ternary ? pq_keras_set(layer, "threshold", (double)(float)q->threshold, err)
+                   : pq_keras_set(layer, "zero", 1.0, err));
+    PQ_TRY(pq_keras_add_over(target, inner, &layer, err));
+    PQ_TRY(pq_keras_add_simple("scale", "factor", q->factor, name, target, err));
+    PQ_TRY(put_grid(target, true, true, e, 1 - e, err));
+cleanup:
+    pq_layer_free(&layer);
+    return st;
+}
+
 static pq_status act_bits(const pq_qkeras_quantizer *q, const char *name,
                           pq_keras_target *target, pq_err *err)
 {
@@ -37,8 +65,9 @@ static pq_status act_bits(const pq_qkeras_quantizer *q, const char *name,
     PQ_CHECK(frexp(q->factor, &e) == 0.5, PQ_ERR_UNSUPPORTED,
              "alpha = %g of an activation is not read, only null and powers of two",
              q->factor);
-    PQ_CHECK(q->bits > sign, PQ_ERR_UNSUPPORTED,
-             "an activation of its sign alone has no kind here");
+    if (q->bits == sign) {
+        return act_sign(q, name, target, err);
+    }
     PQ_TRY(pq_keras_add_simple("scale", "factor", q->factor, name, target, err));
     PQ_TRY(put_grid(target, q->keep_negative, q->symmetric, q->integer + e - 1,
                     q->bits - sign - q->integer - (e - 1), err));
@@ -128,6 +157,7 @@ pq_status pq_qkeras_activation(const json_t *value, const char *name,
         return act_sigmoid(&q, name, target, err);
     case PQ_QKERAS_BINARY:
     case PQ_QKERAS_TERNARY:
+        return act_sign(&q, name, target, err);
     case PQ_QKERAS_PO2:
     case PQ_QKERAS_RELU_PO2:
         break;

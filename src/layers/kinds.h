@@ -44,6 +44,11 @@ typedef struct {
     double lo, hi;
 } pq_clip_params;
 
+/** sign */
+typedef struct {
+    double threshold, zero;
+} pq_sign_params;
+
 /** elu */
 typedef struct {
     double alpha;

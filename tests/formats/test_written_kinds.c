@@ -106,7 +106,10 @@ Test(written_kinds, every_kind_that_is_written_as_onnx_gives_what_it_gave)
     size_t told, same;
 
     walk("onnx", ".onnx", &told, &same);
-    cr_expect_eq(told, 4, "masked pools and a product of three alone: %zu", told);
+    cr_expect_eq(
+        told, 5,
+        "masked pools, a product of three and the sign above a threshold alone: %zu",
+        told);
     cr_expect_gt(same, 40, "%zu are written", same);
 }
 
@@ -115,9 +118,9 @@ Test(written_kinds, every_kind_that_is_written_for_keras_gives_what_it_gave)
     size_t told, same;
 
     walk("keras", ".keras", &told, &same);
-    cr_expect_eq(told, 7,
+    cr_expect_eq(told, 10,
                  "limits below 0, gelu by tanh, explicit padding, pads of other than 0, "
-                 "and masked pools alone: %zu",
+                 "signs and masked pools alone: %zu",
                  told);
     cr_expect_gt(same, 40, "%zu are written", same);
 }

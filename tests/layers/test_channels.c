@@ -59,12 +59,13 @@ static void changed(const run *r, size_t k, size_t c, bool *channels)
 {
     const size_t n = 2 * run_items(&r->out_shape), width = pq_channels_of(&r->out_shape);
     double      *before = pq_calloc(n, sizeof *before);
+    const double step   = strcmp(r->layer->kind->name, "sign") == 0 ? -1.5 : 0.7;
 
     run_forward(r);
     memcpy(before, r->out, n * sizeof *before);
     for (size_t i = c; i < 2 * run_items(&r->in_shape[k]);
          i += pq_channels_of(&r->in_shape[k])) {
-        r->in[k][i] += 0.7;
+        r->in[k][i] += step;
     }
     run_forward(r);
     memset(channels, 0, CHANNELS * sizeof *channels);

@@ -85,6 +85,10 @@ NETS = {
     "normalised": lambda: net_of("quantized_bits(6,0,alpha=1)", "quantized_bits(6,0,alpha=1)", "quantized_relu(6,1)", norm=True),
     "real tanh": lambda: net_of("quantized_bits(6,0,alpha=1)", None, "quantized_tanh(6,use_real_tanh=True)"),
     "leaky": lambda: net_of("quantized_bits(6,0,alpha=1)", "quantized_bits(6,0,alpha=1)", "quantized_relu(6,1,negative_slope=0.25)"),
+    "binary activations": lambda: net_of("quantized_bits(6,0,alpha=1)", "quantized_bits(8,2,alpha=1)", "binary"),
+    "binary activations, alpha": lambda: net_of("quantized_bits(6,0,alpha=1)", "quantized_bits(8,2,alpha=1)", "binary(alpha=0.5)"),
+    "ternary activations": lambda: net_of("quantized_bits(6,0,alpha=1)", "quantized_bits(8,2,alpha=1)", "ternary(threshold=0.4,alpha=1)"),
+    "binary all": lambda: net_of("binary", "quantized_bits(6,2,alpha=1)", "quantized_bits(1,0,1,alpha=1)"),
     "bounded": lambda: net_of("quantized_bits(6,0,alpha=1)", "quantized_bits(6,0,alpha=1)",
                               "quantized_relu(6,3,relu_upper_bound=6,is_quantized_clip=False)"),
 }
