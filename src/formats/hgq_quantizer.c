@@ -219,13 +219,14 @@ pq_status pq_hgq_attach(const pq_hgq_quantizer *q, const pq_tensor *f, pq_weight
     for (size_t n = 0; n < w->value->count; n++) {
         const float x     = pq_f32(w->value)[n];
         const int   after = (int)pq_f32(f)[n];
+        const bool  least = x < 0.0f && q->overflow != PQ_OVERFLOW_SAT_SYM;
         int         e     = -after;
 
         if (x == 0.0f) {
             PQ_TRY(pq_quant_set_fixed(w->quant, n, 0, 0, err));
             continue;
         }
-        (void)frexpf(x < 0.0f ? x + ldexpf(0.5f, -after) : x, &e);
+        (void)frexpf(least ? x + ldexpf(0.5f, -after) : x, &e); /* -2^n needs n bits */
         PQ_TRY(pq_quant_set_fixed(w->quant, n, e > -after ? e : 1 - after, after, err));
     }
     PQ_TRY(pq_quant_check(w->quant, &w->value->shape, err));

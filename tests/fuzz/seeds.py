@@ -25,6 +25,7 @@ import numpy as np
 
 from pack import hdf5, option, plain, record
 from seeds_arrays import arrays
+from seeds_quantized import quantized
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = pathlib.Path(sys.argv[2])
@@ -631,3 +632,4 @@ if __name__ == "__main__":
     for make in (models, keras, quantized_keras, keras_v3, state_dicts, torch, hdf5_sets, text_sets, yamls, configs, condor, manifests, archives, results, bytes_of_hdf5, states):
         make()
     arrays(seed, written)
+    quantized(seed, written)
