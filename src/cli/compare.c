@@ -28,7 +28,7 @@ static const pq_option options[] = {
     {"nonfinite", 0, "fail|drop|zero", false, "fail",
      "what to do with events that hold NaN or inf"},
     {"btag", 0, "KEY=VALUE", true, NULL,
-     "a key of metric btag, such as f_c=0.1 or working_points=0.6,0.77"},
+     "a key of metric btag: f_c, f_tau, cut_error, or working_points=0.6,0.77"},
     {"format", 0, "table|json|markdown|csv|tex", false, "table",
      "how to print; the last three are of models"},
     {0},

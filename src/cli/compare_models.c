@@ -50,6 +50,20 @@ static const pq_sheet_column tag_columns[] = {
     {"reused", "rejection", PQ_SHEET_INTERVAL, 1.0, 3},
 };
 
+/* Whether a key of metric btag has a part in what is compared; unknown ones are told by
+ * name later. */
+static bool is_compared(const char *key)
+{
+    static const char *const keys[] = {"f_c", "f_tau", "working_points", "cut_error"};
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (strcmp(key, keys[i]) == 0) {
+            return true;
+        }
+    }
+    return pq_params_find(pq_btag_table, key) == NULL;
+}
+
 /* Keys of metric btag, each as KEY=VALUE. */
 static pq_status read_keys(const pq_args *args, pq_btag_params *out, pq_err *err)
 {
@@ -65,6 +79,10 @@ static pq_status read_keys(const pq_args *args, pq_btag_params *out, pq_err *err
                  given[i]);
         key = pq_format("%.*s", (int)(equals - given[i]), given[i]);
         PQ_CHECK(key != NULL, PQ_ERR_NOMEM, "cannot allocate a key");
+        PQ_CHECK(is_compared(key), PQ_ERR_CONFIG,
+                 "--btag: '%s' has no part in a comparison; f_c, f_tau, working_points "
+                 "and cut_error have",
+                 key);
         st = pq_params_set(pq_btag_table, out, key, equals + 1, err);
         if (st != PQ_OK) {
             pq_err_context(err, "--btag");

@@ -66,6 +66,8 @@ expect 2 "jsc-mlp.h5: the model's classes (g,q,w,z,t) are not the dataset's" \
   "$pquant" compare $net datasets/models/jsc-mlp.h5 --data $jets --quiet
 expect 2 "f_c = 2 is not in 0..1" "$pquant" compare $net "$work/int8.h5" --data $jets --quiet --btag f_c=2
 expect 2 "--btag: 'f_c' is not KEY=VALUE" "$pquant" compare $net "$work/int8.h5" --data $jets --btag f_c
+expect 2 "--btag: 'bins' has no part in a comparison" \
+  "$pquant" compare $net "$work/int8.h5" --data $jets --btag bins=pt=20:50
 expect 2 "--btag: unknown parameter 'fc'; did you mean 'f_c'?" \
   "$pquant" compare $net "$work/int8.h5" --data $jets --btag fc=1
 # a sweep says the same, whether the reference's scores are remembered by its own cell, by another, or not at all
