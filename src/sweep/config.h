@@ -111,8 +111,9 @@ typedef struct {
     char              *name;
     size_t             n_cases;
     size_t             expanded; /**< cases before exclusion */
-    size_t             room;  /**< most of them, so that all pipelines keep their limit */
-    pq_case           *cases; /**< last axis fastest */
+    size_t             room; /**< most of them, so that all pipelines keep their limit */
+    bool               limited; /**< limits.memory says what they may cost */
+    pq_case           *cases;   /**< last axis fastest */
     pq_setting        *axes_of_cases;
     const pq_stage   **stages_of_cases;
     size_t             n_stages;
@@ -197,8 +198,8 @@ typedef struct {
  *
  * @retval PQ_ERR_NOT_FOUND  No such file.
  * @retval PQ_ERR_CONFIG     Anything wrong; err holds the first problem and how many more
- * there are. Or the cells take more memory than limits.memory, without which 64 MB and 64
- * bytes for each of the file.
+ * there are. Or the cells take more memory than limits.memory, without which 64 MB, 512
+ * bytes a cell and 64 bytes for each of the file.
  */
 pq_status pq_config_read(const char *path, const pq_config_changes *changes,
                          pq_config **out, pq_text *problems, pq_err *err);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/budget.h"
 #include "core/memory.h"
 
 enum { NAME_BYTES = 200, EXCLUSIONS_MAX = 10000000 };
@@ -240,6 +241,9 @@ pq_status pq_expand(pq_problems *p, const pq_yaml *stages, pq_grid *grid,
         return PQ_OK;
     }
     out->expanded = n;
+    if (!out->limited) { /* cells are worth the parameters of their stages */
+        pq_budget_add(8 * n);
+    }
     PQ_TRY(write_values(&e, err));
     PQ_TRY(open_sources(&e, stages, err));
     PQ_TRY(pq_exclusions_open(grid, err));

@@ -213,8 +213,9 @@ pq_status pq_read_pipelines(pq_problems *p, const pq_yaml *node, pq_config *conf
     }
     PQ_NEW(config->pipelines, node->n);
     for (size_t i = 0; i < node->n; i++) {
-        config->n_pipelines       = i + 1;
-        config->pipelines[i].room = PQ_CASES_MAX - cells;
+        config->n_pipelines          = i + 1;
+        config->pipelines[i].room    = PQ_CASES_MAX - cells;
+        config->pipelines[i].limited = config->limits.memory_bytes > 0.0;
         PQ_TRY(read_pipeline(p, node->items[i], &config->pipelines[i], err));
         cells += config->pipelines[i].expanded;
     }
