@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import numbers
 import os
-import tempfile
 from typing import Any
 
 from ._call import ConfigError, Options, ffi, given, lib, run
@@ -93,6 +92,8 @@ def generate_code(model: Any, folder, name: str = "model", *, isa: str | None = 
     folder: is made; name: prefix of files and functions; isa: the highest instruction set with a variant of
     its own, "portable", "avx2", "avxvnni" or "avx512" (None); the processor's best is chosen when it runs.
     """
+    import tempfile
+
     from ._results import program
     with tempfile.TemporaryDirectory() as held:
         path = os.path.join(held, "model.h5")
@@ -112,6 +113,8 @@ def save(model: Any, path, input_shape=None) -> None:
     path = os.fspath(path)
     if os.path.splitext(path)[1] in ("", ".h5"):
         return own.save(path)
+    import tempfile
+
     from ._results import program
     with tempfile.TemporaryDirectory() as folder:
         held = os.path.join(folder, "model.h5")

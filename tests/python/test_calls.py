@@ -120,6 +120,13 @@ def test_models_pickle_copy_and_exchange_weights(tagger, tmp_path):
         tagger.with_weights({("fc1", "kernel"): np.zeros((2, 2), np.float32)})
 
 
+def test_notebooks_show_tables(tagger):
+    shown = tagger._repr_html_()
+    assert shown.count("<tr>") == 1 + len(tagger.structure["nodes"]) and "kernel 64 x 16" in shown and "-&gt;" in shown
+    metrics = pquant.evaluate_model(tagger, JETS + ":val")
+    assert metrics._repr_html_().count("<tr>") == 1 + len(metrics)
+
+
 @pytest.mark.parametrize("after", [0.3, 1.0])
 def test_ctrl_c_ends_a_training_within_half_a_second(after, tmp_path):
     code = f"""
