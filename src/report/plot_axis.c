@@ -1,4 +1,5 @@
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "report/cloud.h"
@@ -6,8 +7,8 @@
 
 enum { TICKS_MAX = 12 };
 
-/* Of the axis' length. */
-static const double nearest_ticks = 0.05;
+/* Of the axis' length: a character of a label, and what is free between two. */
+static const double character_width = 0.02, label_gap = 0.015;
 
 bool pq_plot_axis_is_numeric(const pq_view *v, const char *axis)
 {
@@ -57,17 +58,20 @@ static void add_axis_ticks(const pq_cloud *c, bool is_log, pq_text *out)
 {
     const double low   = is_log ? log(c->least_x) : c->least_x;
     const double range = (is_log ? log(c->largest_x) : c->largest_x) - low;
-    double       values[TICKS_MAX], last = -1.0;
+    double       values[TICKS_MAX], end = -1.0; /* of the last label */
     const size_t n     = list_values(c, values);
     size_t       kept  = 0;
     pq_text      ticks = {0};
 
     for (size_t k = 0; k < n; k++) {
+        char         label[32];
         const double at = ((is_log ? log(values[k]) : values[k]) - low) / range;
-        if (at - last >= nearest_ticks) {
-            pq_text_add(&ticks, "%s'%.10g' %.10g", kept++ == 0 ? "set xtics (" : ", ",
-                        values[k], values[k]);
-            last = at;
+        const double half =
+            0.5 * character_width * snprintf(label, sizeof label, "%.10g", values[k]);
+        if (at - half >= end + label_gap) {
+            pq_text_add(&ticks, "%s'%s' %s", kept++ == 0 ? "set xtics (" : ", ", label,
+                        label);
+            end = at + half;
         }
     }
     if (2 * kept >
@@ -122,7 +126,7 @@ pq_status pq_plot_axis(pq_plot *p, pq_err *err)
     }
     pq_text_add(&p->body, "set ylabel 'accuracy / %%'\nset xlabel noenhanced ");
     pq_plot_quote_cut(&p->body, p->axis, 30);
-    const bool is_log = c.least_x > 0.0 && c.largest_x / c.least_x >= 16.0;
+    const bool is_log = c.least_x > 0.0 && c.largest_x / c.least_x >= 10.0;
     if (is_log) {
         pq_text_add(&p->body, "\nset logscale x 2\nset xrange [%.10g:%.10g]\n",
                     c.least_x / 1.3, c.largest_x * 1.3);
