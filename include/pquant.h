@@ -143,6 +143,18 @@ typedef struct {
  */
 PQUANT_API pquant_model *pquant_model_load(const char *path, const char *arch);
 
+/**
+ * As pquant_model_load(), of a model with several outputs, of which one is read; layers
+ * that only the others need are left out.
+ * @param[in] path    model file
+ * @param[in] arch    architecture JSON beside a weights-only file, or NULL
+ * @param[in] output  its name, or its number from "0" on; NULL: the model has but one
+ * @return the model, or NULL: PQUANT_BAD_CONFIG where there is no such output, where it
+ * is NULL and there are several, or where models of the file's format have but one
+ */
+PQUANT_API pquant_model *pquant_model_load_output(const char *path, const char *arch,
+                                                  const char *output);
+
 /** Saves in our own format, atomically. @return 0, or non-zero on failure */
 PQUANT_API int pquant_model_save(const pquant_model *model, const char *path);
 

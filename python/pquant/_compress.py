@@ -102,9 +102,12 @@ def generate_code(model: Any, folder, name: str = "model", *, isa: str | None = 
     return sorted(os.path.join(os.fspath(folder), f) for f in os.listdir(folder))
 
 
-def load(path, arch=None) -> Model:
-    """A model of any file that `pquant formats` lists; arch: architecture beside weights alone."""
-    return Model.load(path, arch)
+def load(path, arch=None, output=None) -> Model:
+    """A model of any file that `pquant formats` lists.
+
+    arch: architecture beside weights alone; output: which of several outputs, by its name or number from 0 on.
+    """
+    return Model.load(path, arch, output)
 
 
 def save(model: Any, path, input_shape=None) -> None:

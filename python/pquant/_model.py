@@ -54,10 +54,11 @@ class Model:
         self._structure: dict | None = None
 
     @classmethod
-    def load(cls, path, arch=None) -> Model:
-        """Reads a model file of any format that `pquant formats` lists."""
-        return cls(lib.pquant_model_load(os.fspath(path).encode(),
-                                         os.fspath(arch).encode() if arch is not None else ffi.NULL))
+    def load(cls, path, arch=None, output=None) -> Model:
+        """Reads a model file of any format that `pquant formats` lists; as `pquant.load`."""
+        return cls(lib.pquant_model_load_output(os.fspath(path).encode(),
+                                                os.fspath(arch).encode() if arch is not None else ffi.NULL,
+                                                str(output).encode() if output is not None else ffi.NULL))
 
     def save(self, path) -> None:
         """Writes our own format, atomically."""

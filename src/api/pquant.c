@@ -14,11 +14,18 @@ struct pquant_metrics {
 
 pquant_model *pquant_model_load(const char *path, const char *arch)
 {
+    return pquant_model_load_output(path, arch, NULL);
+}
+
+pquant_model *pquant_model_load_output(const char *path, const char *arch,
+                                       const char *output)
+{
     pq_err   *err   = pq_api_begin();
     pq_graph *graph = NULL;
 
-    return pq_model_load(path, arch, &graph, err) == PQ_OK ? pq_api_wrap(graph, err)
-                                                           : NULL;
+    return pq_model_load_output(path, arch, output, &graph, err) == PQ_OK
+               ? pq_api_wrap(graph, err)
+               : NULL;
 }
 
 int pquant_model_save(const pquant_model *model, const char *path)

@@ -132,8 +132,9 @@ pq_status pq_model_choose(size_t n, const char *const *names, const char *given,
     if (given == NULL) {
         st = pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
                         "the model has %zu outputs (%s); one is read", n, list.text);
-        pq_err_hint(err, "choose one with --output-layer NAME, or `output_layer:` of the "
-                         "model in a configuration");
+        pq_err_hint(err,
+                    "choose one with --output-layer NAME, `output_layer:` of the model "
+                    "in a configuration, or pquant_model_load_output()");
         goto cleanup;
     }
     PQ_CHECK(found > 1, PQ_ERR_CONFIG, "'%s' is none of the model's outputs: %s", given,

@@ -1,5 +1,6 @@
 """The names that scripts are written against, with their signatures, keys and shapes."""
 import inspect
+import json
 import os
 
 import numpy as np
@@ -92,6 +93,22 @@ def test_evaluation_of_all_kinds_of_events(tagger):
         assert abs(got - due) < 1e-9 and got.lo < got < got.hi
     with pytest.raises(pquant.ConfigError, match="gave no batch"):
         pquant.evaluate(model, iter([]))
+
+
+def test_one_output_of_several_is_loaded(tmp_path):
+    with open(TAGGER.replace(".h5", ".json")) as f:
+        config = json.load(f)
+    config["config"]["output_layers"] = [["fc3_relu", 0, 0], ["output_softmax", 0, 0]]
+    arch = tmp_path / "two.json"
+    arch.write_text(json.dumps(config))
+    weights = TAGGER.replace(".h5", ".weights.h5")
+    x = np.random.default_rng(0).normal(size=(10, 16)).astype(np.float32)
+    due = pquant.load(weights, TAGGER.replace(".h5", ".json")).predict(x)
+    for hidden, last in (("fc3_relu", "output_softmax"), (0, 1)):
+        assert pquant.load(weights, arch, output=hidden).predict(x).shape == (10, 32)
+        assert np.array_equal(pquant.load(weights, arch, output=last).predict(x), due)
+    with pytest.raises(pquant.ConfigError, match="'fc2' is none of the model's outputs: fc3_relu, output_softmax"):
+        pquant.load(weights, arch, output="fc2")
 
 
 def test_latency_is_a_number_that_knows_more(tagger):
