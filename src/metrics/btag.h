@@ -59,7 +59,7 @@ char *pq_btag_name(pq_flavour signal, double rate);
  * @retval PQ_ERR_CONFIG  As pq_flavours_find; outputs without probabilities; no b jets,
  * or no light jets; bins that do not rise or that no jet is in.
  * @retval PQ_ERR_NOT_FOUND  A column of `bins` is not in the data.
- * Cost: O(n) time for each working point, 48 n bytes while jets are sorted.
+ * Cost: O(n) time, 48 n bytes while jets are sorted.
  */
 pq_status pq_btag_evaluate(const pq_evaluation *e, const pq_btag_params *params,
                            pq_values *out, pq_err *err);

@@ -78,10 +78,12 @@ cleanup:
     return st;
 }
 
-/* A jet of the scan: p_c, p_light and p_tau over p_b; exp(-D_b) is linear in f_c. */
+/* Jets of one flavour in the scan: p_c and p_light over p_b, f_tau times that of p_tau,
+ * and weights. exp(-D_b) is linear in f_c. */
 typedef struct {
-    double c, light, tau, weight;
-    size_t flavour;
+    size_t  n;
+    double *c, *light, *tau; /* [n] */
+    float  *weight;          /* [n] */
 } scanned;
 
 typedef struct {
@@ -127,85 +129,114 @@ static double select_value(weighted *x, size_t n, double due)
     return x[lo].value;
 }
 
-static pq_status list_scanned(const pq_evaluation *e, const pq_flavours *classes,
-                              scanned **out, pq_err *err)
+static void free_scanned(scanned sides[PQ_FLAVOURS])
 {
-    static const pq_flavour backgrounds[] = {PQ_FLAVOUR_C, PQ_FLAVOUR_LIGHT,
-                                             PQ_FLAVOUR_TAU};
-    scanned                *jets          = NULL;
-    pq_status               st;
-
-    PQ_NEW(jets, e->n);
-    for (size_t i = 0; i < e->n; i++) {
-        double *x[] = {&jets[i].c, &jets[i].light, &jets[i].tau};
-        for (size_t k = 0; k < 3; k++) {
-            pq_flavour_shares one  = {{0.0}};
-            one.of[backgrounds[k]] = 1.0;
-            if (classes->at[backgrounds[k]] != SIZE_MAX) {
-                const double d =
-                    pq_flavour_discriminant(e, i, classes, PQ_FLAVOUR_B, &one);
-                *x[k] = exp(fmin(-d, 600.0)); /* finite, whatever the logits */
-            }
-        }
-        jets[i].weight  = pq_evaluation_weight(e, i);
-        jets[i].flavour = PQ_FLAVOUR_TAU;
-        for (size_t f = 0; f < PQ_FLAVOURS; f++) {
-            jets[i].flavour =
-                classes->at[f] == (size_t)e->labels[i] ? f : jets[i].flavour;
-        }
+    for (size_t f = 0; f < PQ_FLAVOURS; f++) {
+        pq_free(sides[f].c);
+        pq_free(sides[f].light);
+        pq_free(sides[f].tau);
+        pq_free(sides[f].weight);
     }
-    *out = jets;
+}
+
+/* p of a class over p_b, finite, whatever the logits; 0 where there is none. */
+static double over_b(const double l[PQ_FLAVOURS], const pq_flavours *classes,
+                     pq_flavour flavour)
+{
+    return classes->at[flavour] != SIZE_MAX
+               ? exp(fmin(l[flavour] - l[PQ_FLAVOUR_B], 600.0))
+               : 0.0;
+}
+
+/* The jets of b, c and light, in the order of the events; tau jets are not asked for. */
+static pq_status list_scanned(const pq_evaluation *e, const pq_flavours *classes,
+                              double f_tau, scanned sides[PQ_FLAVOURS], pq_err *err)
+{
+    size_t    counts[PQ_FLAVOURS] = {0};
+    pq_status st;
+
+    for (size_t i = 0; i < e->n; i++) {
+        counts[pq_flavour_of_event(e, i, classes)]++;
+    }
+    for (size_t f = 0; f < PQ_FLAVOUR_TAU; f++) {
+        PQ_NEW_UNSET(sides[f].c, counts[f] + 1);
+        PQ_NEW_UNSET(sides[f].light, counts[f] + 1);
+        PQ_NEW_UNSET(sides[f].tau, counts[f] + 1);
+        PQ_NEW_UNSET(sides[f].weight, counts[f] + 1);
+    }
+    for (size_t i = 0; i < e->n; i++) {
+        const pq_flavour f = pq_flavour_of_event(e, i, classes);
+        scanned         *s = &sides[f];
+        double           l[PQ_FLAVOURS];
+        if (f == PQ_FLAVOUR_TAU) {
+            continue;
+        }
+        pq_flavour_logits(e, i, classes, l);
+        s->c[s->n]        = over_b(l, classes, PQ_FLAVOUR_C);
+        s->light[s->n]    = over_b(l, classes, PQ_FLAVOUR_LIGHT);
+        s->tau[s->n]      = f_tau * over_b(l, classes, PQ_FLAVOUR_TAU);
+        s->weight[s->n++] = (float)pq_evaluation_weight(e, i);
+    }
 cleanup:
     return st;
 }
 
-/* One f_c: rejections of light and of c at the working point. */
-static void scan_point(const scanned *jets, size_t n, const pq_btag_params *p, double f_c,
-                       weighted *scratch, double row[3])
+static double scanned_at(const scanned *s, size_t i, double f_c, double f_light)
 {
-    const double light            = 1.0 - f_c - p->f_tau;
-    double       all[PQ_FLAVOURS] = {0.0}, pass[PQ_FLAVOURS] = {0.0}, cut;
-    size_t       b = 0;
+    return f_c * s->c[i] + f_light * s->light[i] + s->tau[i];
+}
 
-    for (size_t i = 0; i < n; i++) {
-        all[jets[i].flavour] += jets[i].weight;
-        if (jets[i].flavour == PQ_FLAVOUR_B) {
-            scratch[b++] = (weighted){f_c * jets[i].c + light * jets[i].light +
-                                          p->f_tau * jets[i].tau,
-                                      jets[i].weight};
-        }
+/* All weight of a flavour over what passes. */
+static double scanned_rejection(const scanned *s, double f_c, double f_light, double cut)
+{
+    double all = 0.0, pass = 0.0;
+
+    for (size_t i = 0; i < s->n; i++) {
+        const double w = (double)s->weight[i];
+        all += w;
+        pass += scanned_at(s, i, f_c, f_light) <= cut ? w : 0.0;
     }
-    cut = select_value(scratch, b,
-                       p->bin_working_point * all[PQ_FLAVOUR_B] * (1.0 - 1e-12));
-    for (size_t i = 0; i < n; i++) {
-        const double z = f_c * jets[i].c + light * jets[i].light + p->f_tau * jets[i].tau;
-        pass[jets[i].flavour] += z <= cut ? jets[i].weight : 0.0;
+    return all / pass;
+}
+
+/* One f_c: rejections of light and of c at the working point. */
+static void scan_point(const scanned sides[PQ_FLAVOURS], const pq_btag_params *p,
+                       double f_c, weighted *scratch, double row[3])
+{
+    const scanned *b       = &sides[PQ_FLAVOUR_B];
+    const double   f_light = 1.0 - f_c - p->f_tau;
+    double         all     = 0.0, cut;
+
+    for (size_t i = 0; i < b->n; i++) {
+        scratch[i] = (weighted){scanned_at(b, i, f_c, f_light), (double)b->weight[i]};
+        all += scratch[i].weight;
     }
+    cut    = select_value(scratch, b->n, p->bin_working_point * all * (1.0 - 1e-12));
     row[0] = f_c;
-    row[1] = all[PQ_FLAVOUR_LIGHT] / pass[PQ_FLAVOUR_LIGHT];
-    row[2] = all[PQ_FLAVOUR_C] / pass[PQ_FLAVOUR_C];
+    row[1] = scanned_rejection(&sides[PQ_FLAVOUR_LIGHT], f_c, f_light, cut);
+    row[2] = scanned_rejection(&sides[PQ_FLAVOUR_C], f_c, f_light, cut);
 }
 
 static pq_status make_scan(const pq_evaluation *e, const pq_btag_params *p,
                            pq_btag_curves *out, pq_err *err)
 {
+    scanned     sides[PQ_FLAVOURS] = {{0}};
+    weighted   *scratch            = NULL;
     pq_flavours classes;
-    scanned    *jets    = NULL;
-    weighted   *scratch = NULL;
     pq_status   st;
 
     PQ_TRY(pq_flavours_find(e->classes, e->class_names, &classes, err));
-    PQ_TRY(list_scanned(e, &classes, &jets, err));
-    PQ_NEW_UNSET(scratch, e->n);
+    PQ_TRY(list_scanned(e, &classes, p->f_tau, sides, err));
+    PQ_NEW_UNSET(scratch, sides[PQ_FLAVOUR_B].n);
     for (size_t i = 0; i <= PQ_BTAG_SCAN; i++) {
         double f_c = i == 0 ? 0.0
                             : pow(10.0, -3.0 * (double)(PQ_BTAG_SCAN - 1 - i) /
                                             (double)(PQ_BTAG_SCAN - 2));
         f_c        = i < PQ_BTAG_SCAN ? fmin(f_c, 1.0 - p->f_tau) : p->f_c;
-        scan_point(jets, e->n, p, f_c, scratch, out->scan[i]);
+        scan_point(sides, p, f_c, scratch, out->scan[i]);
     }
 cleanup:
-    pq_free(jets);
+    free_scanned(sides);
     pq_free(scratch);
     return st;
 }

@@ -73,23 +73,42 @@ cleanup:
     return st;
 }
 
-static double log_probability(const pq_evaluation *e, size_t event, size_t class_index)
+pq_flavour pq_flavour_of_event(const pq_evaluation *e, size_t event,
+                               const pq_flavours *classes)
 {
-    return log(fmax(pq_evaluation_probability(e, event, class_index), 1e-10));
+    pq_flavour found = PQ_FLAVOUR_TAU;
+
+    for (size_t f = 0; f < PQ_FLAVOURS; f++) {
+        found = classes->at[f] == (size_t)e->labels[event] ? (pq_flavour)f : found;
+    }
+    return found;
+}
+
+static double logit_of(const pq_evaluation *e, size_t event, size_t class_index)
+{
+    return e->head == PQ_HEAD_LOGITS && e->width > 1
+               ? (double)e->outputs[event * e->width + class_index]
+               : log(fmax(pq_evaluation_probability(e, event, class_index), 1e-10));
+}
+
+void pq_flavour_logits(const pq_evaluation *e, size_t event, const pq_flavours *classes,
+                       double out[PQ_FLAVOURS])
+{
+    for (size_t f = 0; f < PQ_FLAVOURS; f++) {
+        out[f] = classes->at[f] != SIZE_MAX ? logit_of(e, event, classes->at[f])
+                                            : -(double)INFINITY;
+    }
 }
 
 double pq_flavour_discriminant(const pq_evaluation *e, size_t event,
                                const pq_flavours *classes, pq_flavour signal,
                                const pq_flavour_shares *shares)
 {
-    const bool plain = e->head == PQ_HEAD_LOGITS && e->width > 1;
-    double     l[PQ_FLAVOURS], top = -(double)INFINITY, sum = 0.0;
+    double l[PQ_FLAVOURS], top = -(double)INFINITY, sum = 0.0;
 
     for (size_t f = 0; f < PQ_FLAVOURS; f++) {
-        const size_t c = classes->at[f];
         if (f == (size_t)signal || shares->of[f] > 0.0) {
-            l[f] = plain ? (double)e->outputs[event * e->width + c]
-                         : log_probability(e, event, c);
+            l[f] = logit_of(e, event, classes->at[f]);
         }
         if (shares->of[f] > 0.0) {
             top = fmax(top, l[f]);

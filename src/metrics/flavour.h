@@ -62,6 +62,15 @@ pq_status pq_flavour_shares_make(const pq_flavours *classes, pq_flavour signal,
                                  double other, double tau, pq_flavour_shares *out,
                                  pq_err *err);
 
+/** Flavour of an event by its label. */
+pq_flavour pq_flavour_of_event(const pq_evaluation *e, size_t event,
+                               const pq_flavours *classes);
+
+/** Logits of the flavours that have a class, or logarithms of their probabilities; of
+ * others -INFINITY. */
+void pq_flavour_logits(const pq_evaluation *e, size_t event, const pq_flavours *classes,
+                       double out[PQ_FLAVOURS]);
+
 /** D of an event. */
 double pq_flavour_discriminant(const pq_evaluation *e, size_t event,
                                const pq_flavours *classes, pq_flavour signal,

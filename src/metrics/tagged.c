@@ -7,20 +7,6 @@
 
 static const double slack = 1e-12; /* of sums of weights against products */
 
-static pq_jet jet_of(const pq_evaluation *e, const pq_flavours *classes, size_t i)
-{
-    pq_jet jet = {.weight  = (float)pq_evaluation_weight(e, i),
-                  .event   = (uint32_t)i,
-                  .flavour = PQ_FLAVOUR_TAU};
-
-    for (size_t f = 0; f < PQ_FLAVOURS; f++) {
-        if (classes->at[f] == (size_t)e->labels[i]) {
-            jet.flavour = (uint8_t)f;
-        }
-    }
-    return jet;
-}
-
 /* Numbers of events in falling order of score, equal ones in order of their numbers. */
 static pq_status sort_scores(const double *score, size_t n, uint64_t **out, pq_err *err)
 {
@@ -43,13 +29,31 @@ cleanup:
     return st;
 }
 
+/* Room for n jets and the sums of their blocks. */
+static pq_status make_room(pq_tagged *t, size_t n, pq_err *err)
+{
+    pq_status st;
+
+    PQ_NEW_UNSET(t->jets, n > 0 ? n : 1);
+    PQ_NEW(t->sums, n / PQ_TAG_BLOCK + 1);
+cleanup:
+    return st;
+}
+
 /* Appends the next jet in falling order. */
 static void append(pq_tagged *t, pq_jet jet)
 {
-    t->jets[t->n] = jet;
-    t->total[jet.flavour] += (double)jet.weight;
     t->distinct += t->n == 0 || jet.score < t->jets[t->n - 1].score ? 1 : 0;
-    t->n++;
+    t->total[jet.flavour] += (double)jet.weight;
+    pq_fraction_add(&t->all[jet.flavour], (double)jet.weight, false);
+    t->jets[t->n++] = jet;
+    if (t->n % PQ_TAG_BLOCK == 0) {
+        pq_tag_sums *sums = &t->sums[t->n / PQ_TAG_BLOCK];
+        for (size_t f = 0; f < PQ_FLAVOURS; f++) {
+            sums->pass[f]    = t->all[f].weight;
+            sums->squares[f] = t->all[f].squares;
+        }
+    }
 }
 
 pq_status pq_tagged_make(const pq_evaluation *e, const pq_flavours *classes,
@@ -67,12 +71,13 @@ pq_status pq_tagged_make(const pq_evaluation *e, const pq_flavours *classes,
         score[i] = pq_flavour_discriminant(e, i, classes, signal, shares);
     }
     PQ_TRY(sort_scores(score, e->n, &list, err));
-    PQ_NEW_UNSET(t.jets, e->n);
+    PQ_TRY(make_room(&t, e->n, err));
     for (size_t k = 0; k < e->n; k++) {
-        const size_t i   = (size_t)(list[k] & PQ_RANK_NUMBER);
-        pq_jet       jet = jet_of(e, classes, i);
-        jet.score        = score[i];
-        append(&t, jet);
+        const size_t i = (size_t)(list[k] & PQ_RANK_NUMBER);
+        append(&t, (pq_jet){.score   = score[i],
+                            .weight  = (float)pq_evaluation_weight(e, i),
+                            .event   = (uint32_t)i,
+                            .flavour = (uint8_t)pq_flavour_of_event(e, i, classes)});
     }
     *out = t;
     t    = (pq_tagged){0};
@@ -93,7 +98,7 @@ pq_status pq_tagged_rescored(const pq_tagged *all, const double *scores, pq_tagg
 
     PQ_TRY(sort_scores(scores, all->n, &list, err));
     PQ_NEW_UNSET(place, all->n);
-    PQ_NEW_UNSET(t.jets, all->n);
+    PQ_TRY(make_room(&t, all->n, err));
     for (size_t k = 0; k < all->n; k++) {
         place[all->jets[k].event] = k;
     }
@@ -122,99 +127,131 @@ pq_status pq_tagged_subset(const pq_tagged *all, const uint32_t *keep, uint32_t 
     for (size_t i = 0; i < all->n; i++) {
         n += keep[all->jets[i].event] == key ? 1 : 0;
     }
-    PQ_NEW_UNSET(t.jets, n > 0 ? n : 1);
+    PQ_TRY(make_room(&t, n, err));
     for (size_t i = 0; i < all->n; i++) {
-        const pq_jet *jet = &all->jets[i];
-        if (keep[jet->event] == key) {
-            t.distinct += t.n == 0 || jet->score < t.jets[t.n - 1].score ? 1 : 0;
-            t.total[jet->flavour] += (double)jet->weight;
-            t.jets[t.n++] = *jet;
+        if (keep[all->jets[i].event] == key) {
+            append(&t, all->jets[i]);
         }
     }
     *out = t;
+    t    = (pq_tagged){0};
 cleanup:
+    pq_tagged_free(&t);
     return st;
 }
 
 void pq_tagged_free(pq_tagged *t)
 {
     pq_free(t->jets);
+    pq_free(t->sums);
     *t = (pq_tagged){0};
 }
 
-static size_t end_of_tie(const pq_tagged *t, size_t first)
+/* Number of jets whose score is above a cut, or at it. */
+static size_t count_above(const pq_tagged *t, double cut, bool at)
 {
-    size_t end = first + 1;
+    size_t lo = 0, hi = t->n;
 
-    while (end < t->n && t->jets[end].score >= t->jets[first].score) {
-        end++;
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        if (t->jets[mid].score > cut || (at && t->jets[mid].score >= cut)) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
     }
-    return end;
+    return lo;
+}
+
+/* The last block before which less than `due` of a flavour passes (`reached`), or at most
+ * so much: sums do not fall, so the jet that adds what is missing is in it, if any. */
+static size_t find_block(const pq_tagged *t, pq_flavour flavour, double due, bool reached)
+{
+    size_t lo = 0, hi = t->n / PQ_TAG_BLOCK;
+
+    while (lo < hi) {
+        const size_t mid  = hi - (hi - lo) / 2;
+        const double pass = t->sums[mid].pass[flavour];
+        if (pass < due || (!reached && pass <= due)) {
+            lo = mid;
+        } else {
+            hi = mid - 1;
+        }
+    }
+    return lo;
+}
+
+/* Number of the jet at which the passing weight of a flavour reaches `due` (`reached`) or
+ * exceeds it; n where none does. */
+static size_t find_jet(const pq_tagged *t, pq_flavour flavour, double due, bool reached)
+{
+    const size_t block = find_block(t, flavour, due, reached);
+    double       pass  = t->sums[block].pass[flavour];
+
+    for (size_t i = block * PQ_TAG_BLOCK; i < t->n; i++) {
+        pass += t->jets[i].flavour == (uint8_t)flavour ? (double)t->jets[i].weight : 0.0;
+        if (pass > due || (reached && pass >= due)) {
+            return i;
+        }
+    }
+    return t->n;
 }
 
 double pq_tagged_cut_least(const pq_tagged *t, pq_flavour flavour, double rate)
 {
-    const double due  = rate * t->total[flavour] * (1.0 - slack);
-    double       pass = 0.0;
+    const double due = rate * t->total[flavour] * (1.0 - slack);
 
     if (!(t->total[flavour] > 0.0)) {
         return (double)NAN;
     }
-    for (size_t i = 0; i < t->n; i++) {
-        pass += t->jets[i].flavour == (uint8_t)flavour ? (double)t->jets[i].weight : 0.0;
-        if (pass >= due) {
-            return t->jets[i].score;
-        }
-    }
-    return t->jets[t->n - 1].score;
+    const size_t i = find_jet(t, flavour, due, true);
+    return t->jets[i < t->n ? i : t->n - 1].score;
 }
 
 double pq_tagged_cut_most(const pq_tagged *t, pq_flavour flavour, double rate)
 {
     const double most = rate * t->total[flavour] * (1.0 + slack);
-    double       pass = 0.0, cut = (double)INFINITY;
 
     if (!(t->total[flavour] > 0.0)) {
         return (double)NAN;
     }
-    for (size_t i = 0, end; i < t->n; i = end) {
-        end = end_of_tie(t, i);
-        for (size_t k = i; k < end; k++) {
-            pass +=
-                t->jets[k].flavour == (uint8_t)flavour ? (double)t->jets[k].weight : 0.0;
-        }
-        if (pass > most) {
-            break;
-        }
-        cut = t->jets[i].score;
+    const size_t i = find_jet(t, flavour, most, false); /* its whole tie is left out */
+    const size_t n = i < t->n ? count_above(t, t->jets[i].score, false) : t->n;
+    return n > 0 ? t->jets[n - 1].score : (double)INFINITY;
+}
+
+/* Weights of each flavour that pass, and their squares. */
+static pq_tag_sums count_passing(const pq_tagged *t, double cut)
+{
+    const size_t n     = count_above(t, cut, true);
+    const size_t block = n / PQ_TAG_BLOCK;
+    pq_tag_sums  s     = t->sums[block];
+
+    for (size_t i = block * PQ_TAG_BLOCK; i < n; i++) {
+        const double w = (double)t->jets[i].weight;
+        s.pass[t->jets[i].flavour] += w;
+        s.squares[t->jets[i].flavour] += w * w;
     }
-    return cut;
+    return s;
 }
 
 void pq_tagged_at(const pq_tagged *t, double cut, pq_tag_point *out)
 {
-    *out = (pq_tag_point){.cut = cut};
-    for (size_t i = 0; i < t->n; i++) {
-        const pq_jet *jet = &t->jets[i];
-        pq_fraction_add(&out->side[jet->flavour], (double)jet->weight, jet->score >= cut);
-    }
-}
+    const pq_tag_sums passing = count_passing(t, cut);
 
-/* Weights of each flavour that pass. */
-static void count_passing(const pq_tagged *t, double cut, double pass[PQ_FLAVOURS])
-{
+    *out = (pq_tag_point){.cut = cut};
     for (size_t f = 0; f < PQ_FLAVOURS; f++) {
-        pass[f] = 0.0;
-    }
-    for (size_t i = 0; i < t->n && t->jets[i].score >= cut; i++) {
-        pass[t->jets[i].flavour] += (double)t->jets[i].weight;
+        out->side[f]              = t->all[f];
+        out->side[f].pass         = passing.pass[f];
+        out->side[f].pass_squares = passing.squares[f];
     }
 }
 
 void pq_tagged_point(const pq_tagged *t, pq_flavour held, double rate, bool at_least,
                      pq_tag_point *out)
 {
-    double error, looser[PQ_FLAVOURS], tighter[PQ_FLAVOURS];
+    pq_tag_sums looser, tighter;
+    double      error;
 
     pq_tagged_at(t,
                  at_least ? pq_tagged_cut_least(t, held, rate)
@@ -224,12 +261,12 @@ void pq_tagged_point(const pq_tagged *t, pq_flavour held, double rate, bool at_l
     if (!(error > 0.0)) {
         return;
     }
-    count_passing(t, pq_tagged_cut_least(t, held, fmin(rate + error, 1.0)), looser);
-    count_passing(t, pq_tagged_cut_most(t, held, fmax(rate - error, 0.0)), tighter);
+    looser  = count_passing(t, pq_tagged_cut_least(t, held, fmin(rate + error, 1.0)));
+    tighter = count_passing(t, pq_tagged_cut_most(t, held, fmax(rate - error, 0.0)));
     for (size_t f = 0; f < PQ_FLAVOURS; f++) {
         const double pass = out->side[f].pass;
         if (f != (size_t)held && pass > 0.0) {
-            out->shift[f] = 0.5 * (looser[f] - tighter[f]) / pass;
+            out->shift[f] = 0.5 * (looser.pass[f] - tighter.pass[f]) / pass;
         }
     }
 }

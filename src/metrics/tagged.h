@@ -20,12 +20,24 @@ typedef struct {
     uint8_t  flavour;
 } pq_jet;
 
-/** Jets in falling order of score; owns. {0} is empty. */
+/** Jets of a block, whose sums are kept. */
+enum { PQ_TAG_BLOCK = 1024 };
+
+/** Sums over the jets before a block: what passes a cut at its first jet. */
 typedef struct {
-    size_t  n;
-    pq_jet *jets;               /**< [n] */
-    double  total[PQ_FLAVOURS]; /**< sum of weights of each flavour */
-    size_t  distinct;           /**< different scores */
+    double pass[PQ_FLAVOURS], squares[PQ_FLAVOURS]; /**< of w and of w^2 */
+} pq_tag_sums;
+
+/** Jets in falling order of score; owns. {0} is empty. A cut is looked up among the sums
+ * of blocks, then jet by jet in one of them: the sums are those of one pass, bit by bit.
+ */
+typedef struct {
+    size_t       n;
+    pq_jet      *jets;               /**< [n] */
+    double       total[PQ_FLAVOURS]; /**< sum of weights of each flavour */
+    size_t       distinct;           /**< different scores */
+    pq_fraction  all[PQ_FLAVOURS];   /**< sums over all jets, of which none passes */
+    pq_tag_sums *sums;               /**< [n / PQ_TAG_BLOCK + 1] */
 } pq_tagged;
 
 /**
@@ -72,7 +84,7 @@ pq_status pq_tagged_rescored(const pq_tagged *all, const double *scores, pq_tagg
 void pq_tagged_free(pq_tagged *t);
 
 /** Greatest cut that lets at least so large a part of a flavour pass, 0 .. 1; rates are
- * compared to 1e-12. NAN where the flavour has no jets. */
+ * compared to 1e-12. NAN where the flavour has no jets. Cost: O(log n). */
 double pq_tagged_cut_least(const pq_tagged *t, pq_flavour flavour, double rate);
 
 /** Least cut that lets at most so large a part pass; INFINITY where even the highest

@@ -326,7 +326,6 @@ Test(btag, cuts_are_the_least_that_hold_the_mistag_rate)
     pq_values_free(&values);
 }
 
-/* The scan selects without sorting: against the plain evaluation at each f_c. */
 Test(btag, histograms_of_probabilities_count_every_jet_once)
 {
     static const size_t class_of[] = {2, 1, 0}; /* of b, c, light */
@@ -360,6 +359,7 @@ Test(btag, histograms_of_probabilities_count_every_jet_once)
     pq_params_free(pq_btag_table, &p);
 }
 
+/* The scan selects without sorting: against the plain evaluation at each f_c. */
 Test(btag, curves_are_the_plain_numbers)
 {
     const pq_evaluation e = make(0.018);

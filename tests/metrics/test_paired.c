@@ -1,6 +1,5 @@
 #include <criterion/criterion.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -37,26 +36,20 @@ static sample draw_sample(size_t each, bool weighted, pq_rng *rng)
     return s;
 }
 
-static int falling(const void *a, const void *b)
-{
-    const double x = ((const pq_jet *)a)->score, y = ((const pq_jet *)b)->score;
-
-    return (x < y) - (x > y);
-}
-
 /* Jets of one of the models, each `times` times (NULL: once). */
 static pq_tagged tagged(const sample *s, size_t model, const double *times)
 {
-    pq_tagged t = {.n = s->n};
+    pq_tagged plain = {.n = s->n}, t = {0};
 
-    t.jets = pq_calloc(s->n, sizeof *t.jets);
+    plain.jets = pq_calloc(s->n, sizeof *plain.jets);
     for (size_t i = 0; i < s->n; i++) {
-        t.jets[i] = (pq_jet){s->score[model][i],
-                             s->weight[i] * (times != NULL ? (float)times[i] : 1.0F),
-                             (uint32_t)i, s->flavour[i]};
-        t.total[s->flavour[i]] += (double)t.jets[i].weight;
+        plain.jets[i] =
+            (pq_jet){.weight  = s->weight[i] * (times != NULL ? (float)times[i] : 1.0F),
+                     .event   = (uint32_t)i,
+                     .flavour = s->flavour[i]};
     }
-    qsort(t.jets, t.n, sizeof *t.jets, falling);
+    cr_assert_eq(pq_tagged_rescored(&plain, s->score[model], &t, NULL), PQ_OK);
+    pq_tagged_free(&plain);
     return t;
 }
 
