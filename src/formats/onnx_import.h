@@ -168,6 +168,12 @@ typedef struct {
     bool is_signed, narrow;
 } pq_onnx_codes;
 
+/** Gives a bias [outputs] the grid of constant k, which it is, where engines of whole
+ * numbers hold it as it is: scales that are powers of two, one or one an output, without
+ * zero points. Others stay values, which those engines round to their sums' unit. */
+pq_status pq_onnx_take_bias_grid(const pq_onnx_import *im, size_t k, pq_weight *bias,
+                                 pq_err *err);
+
 /** Quantizer of scales (input 1) and zero points (input 2, or none). */
 pq_status pq_onnx_make_grid(const pq_onnx_import *im, pq_onnx_codes c, int axis,
                             pq_quant **out, pq_err *err);

@@ -95,6 +95,9 @@ static pq_status add_bias(const pq_onnx_import *im, size_t k, double factor, siz
     PQ_TRY(check_bias(bias, out, &wide, err));
     multiply(wide, factor);
     PQ_TRY(add_weight(layer, "bias", &wide, err));
+    if (factor == 1.0) {
+        PQ_TRY(pq_onnx_take_bias_grid(im, k, pq_layer_weight(layer, "bias"), err));
+    }
 cleanup:
     pq_tensor_free(&bias);
     pq_tensor_free(&wide);

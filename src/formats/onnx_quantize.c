@@ -106,16 +106,33 @@ cleanup:
     return st;
 }
 
-/* A constant's axis that its scales belong to. */
-static pq_status scale_axis(const pq_onnx_import *im, size_t ndim, int *out, pq_err *err)
+/* A constant's axis that its scales belong to; one scale belongs to none. */
+static pq_status scale_axis(const pq_onnx_import *im, const pq_shape *of, int *out,
+                            pq_err *err)
 {
-    int64_t   axis;
-    pq_status st;
+    const int64_t   ndim = (int64_t)of->ndim;
+    const pq_shape *scales;
+    size_t          n;
+    int64_t         axis;
+    pq_status       st;
 
+    *out = PQ_QUANT_PER_TENSOR;
     PQ_TRY(pq_onnx_int(im->node, "axis", 1, &axis, err));
     PQ_TRY(refuse_blocks(im, err));
-    axis += axis < 0 ? (int64_t)ndim : 0;
-    *out = axis >= 0 && axis < (int64_t)ndim ? (int)axis : PQ_QUANT_PER_TENSOR;
+    PQ_TRY(pq_onnx_constant_shape(im, 1, &scales, err));
+    PQ_CHECK(pq_shape_count(scales, &n), PQ_ERR_FORMAT,
+             "its scales are too many to count");
+    if (n == 1) {
+        return PQ_OK;
+    }
+    PQ_CHECK(ndim > 0, PQ_ERR_FORMAT, "it has %zu scales for one number", n);
+    PQ_CHECK(axis >= -ndim && axis < ndim, PQ_ERR_FORMAT,
+             "axis = %lld of its scales is not in %lld..%lld", (long long)axis,
+             (long long)-ndim, (long long)ndim - 1);
+    *out = (int)(axis < 0 ? axis + ndim : axis);
+    PQ_CHECK(n == of->dim[*out], PQ_ERR_FORMAT,
+             "it has %zu scales, but axis %d of its codes is %zu long", n, *out,
+             of->dim[*out]);
 cleanup:
     return st;
 }
@@ -259,7 +276,7 @@ static pq_status dequantize(pq_onnx_import *im, pq_err *err)
         return dequantize_bias(im, err);
     }
     PQ_TRY(codes_of(v->raw->type, &c, err));
-    PQ_TRY(scale_axis(im, v->raw->shape.ndim, &axis, err));
+    PQ_TRY(scale_axis(im, &v->raw->shape, &axis, err));
     PQ_TRY(pq_onnx_make_grid(im, c, axis, &out.quant, err));
     PQ_TRY(pq_onnx_constant(im, 0, PQ_DTYPE_F32, NULL, &out.folded, err));
     PQ_TRY(multiply_out(out.quant, out.folded, err));
@@ -267,6 +284,26 @@ static pq_status dequantize(pq_onnx_import *im, pq_err *err)
 cleanup:
     pq_tensor_free(&out.folded);
     pq_quant_free(&out.quant);
+    return st;
+}
+
+pq_status pq_onnx_take_bias_grid(const pq_onnx_import *im, size_t k, pq_weight *bias,
+                                 pq_err *err)
+{
+    const pq_quant *q    = im->values[im->node->in[k]].quant;
+    bool            keep = q != NULL && (q->n == 1 || q->n == bias->value->count);
+    int             e;
+    pq_status       st = PQ_OK;
+
+    for (size_t i = 0; keep && i < q->n; i++) {
+        keep = frexpf(q->scale[i], &e) == 0.5f && q->zero_point[i] == 0;
+    }
+    if (keep) {
+        PQ_TRY(pq_quant_clone(q, &bias->quant, err));
+        bias->quant->axis = q->n == 1 ? PQ_QUANT_PER_TENSOR : 0;
+        PQ_TRY(pq_quant_check(bias->quant, &bias->value->shape, err));
+    }
+cleanup:
     return st;
 }
 

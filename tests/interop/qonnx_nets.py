@@ -139,7 +139,13 @@ def qonnx_in(cases):
     compare("Quant with a zero point", [("Quant", ["x", "s", "z", "b"], "y", {**grid, "signed": 0, "narrow": 0})], {"s": 0.3, "z": 8, "b": 4})
     for scale in (0.5, [[0.1, 0.2, 0.3, 0.4]]):
         compare("BipolarQuant", [("BipolarQuant", ["w", "s"], "q", {}), ("MatMul", ["x", "q"], "y", {})], {"w": w, "s": scale}, 4)
+    for scale in (1, 0.5, 0.3):
+        compare(f"BipolarQuant of activations, {scale}", [("BipolarQuant", ["x", "s"], "y", {})], {"s": scale})
     entry = ("Quant", ["x", "s", "z", "b"], "e", {**grid, "narrow": 0})
+    for scale in (2.0 ** -7, 2.0 ** -4, [2.0 ** -9, 2.0 ** -3, 0.25, 1]):  # of a bias; that of the sums is 2^-6
+        compare(f"Quant of a bias, {scale}", [entry, ("Quant", ["w", "s", "z", "b"], "q", grid), ("MatMul", ["e", "q"], "m", {}),
+                                              ("Quant", ["c", "sc", "z", "b"], "k", grid), ("Add", ["m", "k"], "y", {})],
+                {"s": 0.125, "z": 0, "b": 8, "w": w, "c": [0.3, -0.7, 0.9, -1.6], "sc": scale}, 4)
     for mode in ("FLOOR", "ROUND", "DOWN"):
         constants = {"s": 0.125, "z": 0, "b": 8, "o": 5, "t": 1.0}
         compare(f"Trunc, {mode}", [entry, ("Trunc", ["e", "s", "z", "b", "o"], "y", {"rounding_mode": mode})], constants)
@@ -148,7 +154,6 @@ def qonnx_in(cases):
     constants = {"s": 0.125, "z": 0, "b": 8, "o": 5}
     for nodes, message in (
             ([("Quant", ["x", "s", "z", "b"], "y", {**grid, "rounding_mode": "UP"})], "rounding_mode = 'UP'; ROUND, HALF_EVEN"),
-            ([("BipolarQuant", ["x", "s"], "y", {})], "signs of activations have no kind here"),
             ([("Trunc", ["x", "s", "z", "b", "o"], "y", {})], "does not lie on the grid of scale 0.125 and 8 bits"),
             ([("Trunc", ["x", "s", "z", "o", "b"], "y", {})], "does not lie on the grid of scale 0.125 and 5 bits"),
             ([("Quant", ["x", "s", "z", "s"], "y", grid)], "a width of 0.125 bits is not in 2..16"),

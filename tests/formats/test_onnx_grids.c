@@ -1,0 +1,138 @@
+/* Grids in ONNX and QONNX files: axes of scales, and biases on a grid of their own. */
+#include "onnx_file.h"
+
+#include "core/memory.h"
+#include "formats/model.h"
+
+TestSuite(onnx_grids, .init = setup, .fini = teardown);
+
+/* Loads what was put, over x [batch, 8] and y [batch, 2]; NULL: *why says it. */
+static pq_graph *load(int64_t opset, pq_err *why)
+{
+    const int64_t in[] = {-1, 8}, out[] = {-1, 2};
+    pq_graph     *g = NULL;
+
+    *why = (pq_err){0};
+    snprintf(path, sizeof path, "%s/grids.onnx", folder);
+    put_port(11, "x", 2, in);
+    put_port(12, "y", 2, out);
+    write_onnx(path, opset, "test");
+    (void)pq_model_load(path, NULL, &g, why);
+    cr_assert(g != NULL || pq_memory_live() == 0);
+    return g;
+}
+
+/* Codes w [2, 8] of n scales along an axis, as the kernel of x [batch, 8]. */
+static void dequantized(size_t n, int64_t axis)
+{
+    const int8_t w[16]   = {1};
+    const float  scale[] = {0.5F, 0.25F, 0.125F};
+
+    put_raw("w", 3, PQ_SHAPE(2, 8), w, sizeof w);
+    put_raw("s", 1, n == 1 ? (pq_shape){0} : PQ_SHAPE(n), scale, n * sizeof *scale);
+    begin_node("DequantizeLinear", "w s", "wd");
+    put_int("axis", axis);
+    end_node();
+    begin_node("Gemm", "x wd", "y");
+    put_int("transB", 1);
+    end_node();
+}
+
+Test(onnx_grids, an_axis_of_scales_that_is_not_there_is_named_with_its_range)
+{
+    static const struct {
+        size_t      n;
+        int64_t     axis;
+        const char *message; /* NULL: it is read */
+    } cases[] = {
+        {2, 0, NULL},
+        {2, -2, NULL},
+        {1, 0, NULL},
+        {1, 7, NULL}, /* one scale has no axis */
+        {2, 2, "node 'wd': DequantizeLinear: axis = 2 of its scales is not in -2..1"},
+        {2, -3, "node 'wd': DequantizeLinear: axis = -3 of its scales is not in -2..1"},
+        {2, INT64_MAX, "axis = 9223372036854775807 of its scales is not in -2..1"},
+        {2, INT64_MIN, "axis = -9223372036854775808 of its scales is not in -2..1"},
+        {2, 1, "it has 2 scales, but axis 1 of its codes is 8 long"},
+        {3, 0,
+         "node 'wd': DequantizeLinear: it has 3 scales, but axis 0 of its codes is 2"},
+    };
+
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        pq_err    why;
+        pq_graph *g;
+        dequantized(cases[k].n, cases[k].axis);
+        g = load(13, &why);
+        if (cases[k].message != NULL) {
+            cr_expect_null(g);
+            cr_expect_not_null(strstr(why.message, cases[k].message), "%s", why.message);
+            continue;
+        }
+        cr_assert_not_null(g, "case %zu: %s", k, why.message);
+        cr_expect_not_null(pq_layer_weight(g->nodes[1].layer, "kernel")->quant);
+        pq_graph_free(&g);
+    }
+}
+
+/* A bias b [2] behind a Quant of n scales, in a Gemm or added behind a MatMul or Conv. */
+static void biased(const char *op, size_t n, float first, float zero, float bits)
+{
+    const float w[16] = {1.0F}, b[] = {0.74F, -1.3F}, s[] = {first, 0.25F};
+
+    put_raw("w", 1, strcmp(op, "Gemm") == 0 ? PQ_SHAPE(2, 8) : PQ_SHAPE(8, 2), w,
+            sizeof w);
+    put_raw("b", 1, PQ_SHAPE(2), b, sizeof b);
+    put_raw("bs", 1, n == 1 ? (pq_shape){0} : PQ_SHAPE(n), s, n * sizeof *s);
+    put_raw("bz", 1, (pq_shape){0}, &zero, sizeof zero);
+    put_raw("bb", 1, (pq_shape){0}, &bits, sizeof bits);
+    begin_node("Quant", "b bs bz bb", "bq");
+    pq_wire_put_text(&onnx_node, 7, "qonnx.custom_op.general");
+    end_node();
+    if (strcmp(op, "Gemm") == 0) {
+        begin_node("Gemm", "x w bq", "y");
+        put_int("transB", 1);
+        end_node();
+    } else {
+        plain_node("MatMul", "x w", "m");
+        plain_node(op, strcmp(op, "Add") == 0 ? "bq m" : "m bq", "y");
+    }
+}
+
+Test(onnx_grids, a_bias_with_a_grid_of_its_own_keeps_it)
+{
+    static const struct {
+        const char *op;
+        size_t      n;
+        float       first, zero, bits;
+        int         axis; /* -9: no grid */
+        float       value;
+    } cases[] = {
+        {"Gemm", 1, 0.5F, 0, 8, PQ_QUANT_PER_TENSOR, 0.5F},
+        {"Gemm", 2, 0.5F, 0, 8, 0, 0.5F},
+        {"Add", 1, 0.125F, 0, 8, PQ_QUANT_PER_TENSOR, 0.75F},
+        {"Add", 2, 0.125F, 0, 4, 0, 0.75F},
+        {"Gemm", 1, 0.3F, 0, 8, -9, 0.6F},           /* no power of two */
+        {"Gemm", 1, 0.5F, 1, 8, -9, 0.5F},           /* a zero point */
+        {"Add", 1, 0.0009765625F, 0, 24, -9, 0.74F}, /* more bits than a grid has */
+        {"Sub", 1, 0.5F, 0, 8, -9, -0.5F},           /* codes that may lack a negative */
+    };
+
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        biased(cases[k].op, cases[k].n, cases[k].first, cases[k].zero, cases[k].bits);
+        pq_err           why;
+        pq_graph        *g = load(17, &why);
+        const pq_weight *b;
+        cr_assert_not_null(g, "case %zu: %s", k, why.message);
+        b = pq_layer_weight(g->nodes[1].layer, "bias");
+        cr_assert_not_null(b, "case %zu", k);
+        cr_expect_float_eq(pq_f32(b->value)[0], cases[k].value, 1e-3, "case %zu: %g", k,
+                           (double)pq_f32(b->value)[0]);
+        cr_expect_eq(b->quant != NULL, cases[k].axis != -9, "case %zu", k);
+        if (b->quant != NULL) {
+            cr_expect_eq(b->quant->axis, cases[k].axis, "case %zu", k);
+            cr_expect_eq(b->quant->bits, (int)cases[k].bits);
+            cr_expect_eq(b->quant->scale[0], cases[k].first);
+        }
+        pq_graph_free(&g);
+    }
+}
