@@ -121,6 +121,7 @@ static pq_status show(const pq_args *args, int *exit_code, pq_err *err)
     pq_config       *config   = NULL;
     pq_train_config *training = NULL;
     pq_text          text     = {0};
+    pq_err           unknown  = {0};
     pq_status        st;
 
     (void)exit_code;
@@ -129,7 +130,14 @@ static pq_status show(const pq_args *args, int *exit_code, pq_err *err)
         pq_train_config_show(training, &text);
     } else {
         PQ_TRY(pq_args_config(args, &config, err));
-        pq_config_show(config, &text);
+        pq_cells_show(config, &text, &unknown);
+    }
+    if (unknown.code != PQ_OK) {
+        pq_say(
+            stderr,
+            "note: the metric of a recipe is shown, but it is not known whether it has "
+            "a value for the model's classes: %s\n",
+            unknown.message);
     }
     pq_say_lines(stdout, text.text != NULL ? text.text : "");
 cleanup:

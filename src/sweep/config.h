@@ -210,9 +210,15 @@ void pq_config_free(pq_config **config);
 pq_status pq_config_too_large(const pq_config *config, size_t n, double bytes,
                               pq_err *err);
 
-/** Appends the configuration as YAML with every default; reading that gives the same
- * cells. */
-void pq_config_show(const pq_config *config, pq_text *out);
+/**
+ * Appends the configuration as YAML with every default; reading that gives the same
+ * cells.
+ * @param[in]  config  what is shown
+ * @param[in]  view    outputs and classes of the network, for which metrics of recipes
+ *                     without a value are left out; NULL: not known, all are shown
+ * @param[out] out     gets the text
+ */
+void pq_config_show(const pq_config *config, const pq_evaluation *view, pq_text *out);
 
 /** The results folder: `output.dir` or results/<name>; NULL when out of memory; caller
  * frees with pq_free. */

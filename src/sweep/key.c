@@ -90,17 +90,22 @@ void pq_key_artifact(const pq_cells *cells, const pq_cell *cell, size_t stages,
     add_numerics(out);
 }
 
+pq_evaluation pq_cells_view(const pq_cells *cells)
+{
+    return (pq_evaluation){
+        .head        = cells->head,
+        .width       = cells->width,
+        .classes     = cells->n_classes,
+        .class_names = (const char *const *)cells->classes,
+    };
+}
+
 /* Metrics in the program's order, whatever the configuration's; those that nobody named
    only where they may have a value: labels are not looked at. */
 static void add_metrics(const pq_cells *cells, pq_text *out)
 {
     const pq_config    *config = cells->config;
-    const pq_evaluation view   = {
-          .head        = cells->head,
-          .width       = cells->width,
-          .classes     = cells->n_classes,
-          .class_names = (const char *const *)cells->classes,
-    };
+    const pq_evaluation view   = pq_cells_view(cells);
 
     for (size_t m = 0; pq_metrics[m] != NULL; m++) {
         for (size_t i = 0; i < config->n_metrics; i++) {

@@ -234,6 +234,22 @@ cleanup:
     return st;
 }
 
+void pq_cells_show(const pq_config *config, pq_text *out, pq_err *unknown)
+{
+    pq_cells      c = {.config = config, .reference = SIZE_MAX};
+    pq_evaluation view;
+    bool          asked = false;
+
+    *unknown = (pq_err){0};
+    for (size_t i = 0; i < config->n_metrics && !config->metrics[0].usual; i++) {
+        asked = asked || config->metrics[i].usual;
+    }
+    asked = asked && pq_cells_find_inputs(&c, NULL, unknown) == PQ_OK;
+    view  = pq_cells_view(&c);
+    pq_config_show(config, asked ? &view : NULL, out);
+    pq_cells_free(&c);
+}
+
 void pq_cells_free(pq_cells *cells)
 {
     for (size_t i = 0; i < cells->n; i++) {

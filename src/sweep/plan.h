@@ -100,6 +100,21 @@ void      pq_cells_free(pq_cells *cells);
  */
 pq_status pq_cells_check(const pq_config *config, pq_err *missing, pq_err *err);
 
+/** Outputs and classes of the network, without events; borrows. Metrics that nobody named
+ * are asked whether they have a value for them. */
+pq_evaluation pq_cells_view(const pq_cells *cells);
+
+/**
+ * The configuration as it runs: pq_config_show for the model's outputs and classes, from
+ * headers alone, which are read only where a recipe has added a metric.
+ *
+ * @param[in]  config   what is shown
+ * @param[out] out      gets the text
+ * @param[out] unknown  why the inputs could not be looked at, code PQ_OK where they were:
+ *                      then metrics of recipes stand in the text
+ */
+void pq_cells_show(const pq_config *config, pq_text *out, pq_err *unknown);
+
 /** Fails, with its name, when an input is no longer the file that was hashed: nothing may
  * then be written under keys made of the hash. @retval PQ_ERR_CONFIG  Replaced or
  * changed. */

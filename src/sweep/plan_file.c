@@ -93,11 +93,12 @@ static json_t *output_json(const pq_config *config)
 /* Everything but the cells. */
 static json_t *head_json(const pq_cells *cells)
 {
-    const pq_config *config = cells->config;
-    pq_text          shown  = {0};
-    json_t          *head   = NULL;
+    const pq_config    *config = cells->config;
+    const pq_evaluation view   = pq_cells_view(cells);
+    pq_text             shown  = {0};
+    json_t             *head   = NULL;
 
-    pq_config_show(config, &shown);
+    pq_config_show(config, &view, &shown);
     if (!shown.failed) {
         head = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s?}", "schema",
                          PQ_PLAN_SCHEMA, "name", config->name, "config", config->path,

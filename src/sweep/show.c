@@ -235,24 +235,30 @@ static void add_bounds(pq_text *out, const pq_config *config)
     }
 }
 
-void pq_config_show(const pq_config *config, pq_text *out)
+static void add_metrics(const pq_config *config, const pq_evaluation *view, pq_text *out)
+{
+    if (config->n_metrics > 0 && config->metrics[0].usual) {
+        pq_text_add(out,
+                    "# metrics: every one that has a value for the model's outputs\n");
+        return;
+    }
+    pq_text_add(out, "metrics:\n");
+    for (size_t i = 0; i < config->n_metrics; i++) {
+        const pq_metric_choice *m = &config->metrics[i];
+        if (view == NULL || pq_metric_applies(m, view)) {
+            pq_text_add(out, "  %s: ", m->metric->name);
+            add_params(out, m->metric->params, m->params);
+            pq_text_add(out, "%s\n", m->usual ? " # by a recipe" : "");
+        }
+    }
+}
+
+void pq_config_show(const pq_config *config, const pq_evaluation *view, pq_text *out)
 {
     pq_text_add(out, "schema: pquant/1\n");
     pq_show_name(out, config->name);
     add_blocks(out, config);
-    if (config->n_metrics > 0 && config->metrics[0].usual) {
-        pq_text_add(out,
-                    "# metrics: every one that has a value for the model's outputs\n");
-    } else {
-        pq_text_add(out, "metrics:\n");
-    }
-    for (size_t i = 0; i < config->n_metrics && !config->metrics[0].usual; i++) {
-        pq_text_add(out, "  %s: ", config->metrics[i].metric->name);
-        add_params(out, config->metrics[i].metric->params, config->metrics[i].params);
-        pq_text_add(out, "%s\n",
-                    config->metrics[i].usual ? " # by a recipe, where it has a value"
-                                             : "");
-    }
+    add_metrics(config, view, out);
     add_bounds(out, config);
     add_pipelines(out, pq_yaml_find(config->tree, "pipelines"));
     if (config->n_published > 0) {

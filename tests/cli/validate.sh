@@ -47,6 +47,27 @@ both train "'qq' is none of the classes" -S 'train.min_recall={qq: 0.5}'
 both train "'qq' is none of the classes" -S 'train.class_weights={qq: 2}'
 both train "ends in a softmax" -S model.head=sigmoid
 
+# What show prints of a recipe validates and runs: with btag where classes are flavours, without it where not.
+shown() { # MODEL DATASET
+  "$pquant" show "$work/sweep.yaml" -S model.weights=datasets/models/$1.h5 -S dataset.file=datasets/$2.h5 \
+    -S 'metrics=[accuracy]' -S 'pipelines={small: [{jet_tagger: {epochs: 0}}]}' -S evaluate.limit=500 "${@:3}" \
+    >"$work/shown.yaml" 2>"$work/notes" || fault "show of $1: $(cat "$work/notes")"
+}
+for pair in "jsc-mlp jets-hlf 0" "btag-mlp jets-btag 1"; do
+  read -r model data lines <<<"$pair"
+  shown "$model" "$data"
+  [ "$(grep -c '^  btag: .*# by a recipe$' "$work/shown.yaml")" = "$lines" ] || fault "$model: btag is not in $lines lines"
+  [ ! -s "$work/notes" ] || fault "$model: $(cat "$work/notes")"
+  expect 0 "ok, 1 pipelines, 1 cells" "$pquant" validate "$work/shown.yaml"
+  expect 0 "" "$pquant" run "$work/shown.yaml"
+  [ "$(head -n 1 "$work/results/table.csv" | grep -c btag.70.cut)" = "$lines" ] || fault "$model: btag in the results"
+  [ "$(grep -c '\\n  btag: ' "$work/results/plan.json")" = "$lines" ] || fault "$model: btag in plan.json"
+  rm -r "$work/results"
+done
+shown jsc-mlp nowhere
+grep -q '^  btag: ' "$work/shown.yaml" || fault "of unknown classes: no btag"
+grep -q "^note: the metric of a recipe is shown, but .*'datasets/nowhere.h5'" "$work/notes" || fault "no note: $(cat "$work/notes")"
+
 # Inputs that are not on this machine are told, not refused.
 expect 0 "note: not compared with its inputs: $work/sweep.yaml: dataset 'nowhere.h5' is not there" "$pquant" validate "$work/sweep.yaml" -S dataset.file=nowhere.h5
 expect 0 "note: not compared with its inputs: " "$pquant" validate "$work/train.yaml" -S dataset.file=nowhere.h5

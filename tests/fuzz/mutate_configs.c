@@ -455,7 +455,7 @@ static void check_shown(const char *shown, bool training)
     if (training) {
         pq_train_config_show(train, &text);
     } else {
-        pq_config_show(config, &text);
+        pq_config_show(config, NULL, &text);
     }
     if (strcmp(text.text, shown) != 0) {
         write_file("again.yaml", &text);
@@ -510,7 +510,7 @@ static void try_sweep(const pq_config_changes *changes, counts *n)
 
     if (pq_config_read("c.yaml", changes, &config, &problems, &err) == PQ_OK) {
         n->read++;
-        pq_config_show(config, &text);
+        pq_config_show(config, NULL, &text);
         check_shown(text.text, false);
         plan(config, n);
     } else if (err.message[0] == '\0') {

@@ -19,7 +19,7 @@ static pq_status read_sweep(const char *path, pq_err *err)
     pq_status  st = pq_config_read(path, NULL, &config, &problems, err);
 
     if (st == PQ_OK) {
-        pq_config_show(config, &shown);
+        pq_config_show(config, NULL, &shown);
     }
     pq_config_free(&config);
     pq_text_free(&problems);

@@ -354,10 +354,10 @@ Test(config, what_is_shown_reads_back_to_the_same)
         "latency: {batch: [1, 4]}\nconstraints: {auc.macro_loss: {max: 0.1, min: -1}}\n"
         "gates: {auc: {max_loss: 0.1}}\n",
         NULL);
-    pq_config_show(a, &first);
+    pq_config_show(a, NULL, &first);
     write_text("shown.yaml", first.text);
     OK(pq_config_read("shown.yaml", NULL, &b, NULL, ERR));
-    pq_config_show(b, &second);
+    pq_config_show(b, NULL, &second);
     cr_expect_str_eq(first.text, second.text);
     cr_expect_eq(b->pipelines[1].n_cases, 2);
     cr_expect(strstr(first.text, "cell_timeout: 1800\n") != NULL);
@@ -387,7 +387,7 @@ Test(config, names_of_any_text_are_shown_as_they_read_back)
         pq_config *a = read_config(rest, NULL), *b = NULL;
         pq_text    shown = {0};
 
-        pq_config_show(a, &shown);
+        pq_config_show(a, NULL, &shown);
         write_text("shown.yaml", shown.text);
         OK(pq_config_read("shown.yaml", NULL, &b, NULL, ERR));
         cr_expect_str_eq(a->pipelines[0].name, b->pipelines[0].name);

@@ -10,7 +10,7 @@ static char *shown(const char *pipelines)
     pq_text    out = {0};
     char      *text;
 
-    pq_config_show(c, &out);
+    pq_config_show(c, NULL, &out);
     OK(pq_text_take(&out, &text, ERR));
     pq_config_free(&c);
     return text;
@@ -62,7 +62,7 @@ Test(recipe, each_is_read_with_its_defaults_and_shown_spelled_out)
         cr_expect_null(strstr(once, "$"), "%s", (*r)->name);
         write_text("shown.yaml", file);
         OK(pq_config_read("shown.yaml", NULL, &c, NULL, ERR));
-        pq_config_show(c, &out);
+        pq_config_show(c, NULL, &out);
         cr_expect_str_eq(out.text, once, "%s: what is shown reads as the same",
                          (*r)->name);
         pq_text_free(&out);
