@@ -122,7 +122,7 @@ cleanup:
 static pq_status round_bias(pq_tensor *bias, const pq_tensor *bits, pq_rounding how,
                             pq_err *err)
 {
-    const size_t n = bits->shape.dim[bits->shape.ndim - 1];
+    const size_t n = bits->shape.ndim > 0 ? bits->shape.dim[bits->shape.ndim - 1] : 1;
     pq_status    st;
 
     PQ_CHECK(n == 1 || n == bias->count, PQ_ERR_SHAPE,

@@ -73,6 +73,7 @@ pq_status pq_hgq1_fixed(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
         json_object_get(json_object_get(k->config, "overrides"), "layers");
     pq_hgq_quantizer q = {0};
     const char      *round, *over;
+    char             texts[3][128];
     size_t           mode[2];
     pq_status        st;
 
@@ -88,10 +89,13 @@ pq_status pq_hgq1_fixed(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
     PQ_CHECK(more == NULL || json_object_size(more) == 0, PQ_ERR_UNSUPPORTED,
              "'overrides' is set; it is read only where it is empty");
     PQ_TRY(pq_keras_check_weights(k, 3, err));
-    PQ_CHECK(k->weights[0]->count == k->weights[1]->count &&
-                 k->weights[0]->count == k->weights[2]->count,
-             PQ_ERR_SHAPE, "it has %zu signs, %zu bits and %zu integer bits",
-             k->weights[0]->count, k->weights[1]->count, k->weights[2]->count);
+    PQ_CHECK(pq_shape_equal(&k->weights[0]->shape, &k->weights[1]->shape) &&
+                 pq_shape_equal(&k->weights[0]->shape, &k->weights[2]->shape),
+             PQ_ERR_SHAPE,
+             "its signs are %s, its bits %s, its integer bits %s: not of one shape",
+             pq_shape_text(&k->weights[0]->shape, texts[0], sizeof texts[0]),
+             pq_shape_text(&k->weights[1]->shape, texts[1], sizeof texts[1]),
+             pq_shape_text(&k->weights[2]->shape, texts[2], sizeof texts[2]));
     q.rounding = (pq_rounding)mode[0];
     q.overflow = (pq_overflow)mode[1];
     PQ_TRY(pq_tensor_clone(k->weights[0], &q.k, err));

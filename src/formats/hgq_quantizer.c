@@ -76,11 +76,18 @@ cleanup:
 /* Whole numbers from what was trained: half to even. */
 static pq_status settle(pq_hgq_quantizer *q, bool by_width, pq_err *err)
 {
+    char      k_text[128], i_text[128], f_text[128];
     pq_status st = PQ_OK;
 
-    PQ_CHECK(q->k->count == q->i->count && q->i->count == q->f->count, PQ_ERR_FORMAT,
-             "its quantizer has %zu signs, %zu integer and %zu fraction bits",
-             q->k->count, q->i->count, q->f->count);
+    PQ_CHECK(pq_shape_equal(&q->k->shape, &q->i->shape) &&
+                 pq_shape_equal(&q->i->shape, &q->f->shape),
+             PQ_ERR_FORMAT,
+             "the signs of its quantizer are %s, the integer bits %s, the %s %s: not of "
+             "one shape",
+             pq_shape_text(&q->k->shape, k_text, sizeof k_text),
+             pq_shape_text(&q->i->shape, i_text, sizeof i_text),
+             by_width ? "widths" : "fraction bits",
+             pq_shape_text(&q->f->shape, f_text, sizeof f_text));
     for (size_t n = 0; n < q->k->count; n++) {
         const float k = pq_f32(q->k)[n], i = rintf(pq_f32(q->i)[n]);
         const float f = rintf(pq_f32(q->f)[n]) - (by_width ? i : 0.0f);

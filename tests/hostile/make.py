@@ -15,6 +15,8 @@ import zlib
 import h5py
 import numpy as np
 
+import quantized
+
 OUT = pathlib.Path(sys.argv[1])
 FLOAT = {"dtype": "f4"}
 
@@ -328,6 +330,7 @@ def results():
 
 
 models()
+quantized.make(OUT, say)
 datasets()
 configurations()
 results()

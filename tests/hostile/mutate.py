@@ -16,6 +16,8 @@ import zipfile
 import h5py
 import numpy as np
 
+import quantized
+
 warnings.simplefilter("ignore")  # numpy's, of numbers that do not fit
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NUMBERS = [0, 1, -1, 2, 7, 255, 256, 65535, 65536, 2**31 - 1, -2**31, 2**32, 2**40, 2**53, 2**62, -2**62, 0.5, 1e308,
@@ -681,6 +683,15 @@ def curves(path):
                 f[f"roc/{name}/{what}"] = np.linspace(0, 1, 50)
 
 
+def change_pair(path, r):
+    """A net of HGQ: what its files say, or their bytes."""
+    how = r.randrange(5)
+    if how < 2:
+        change_json_file(path / "b.json", r)
+    else:
+        (change_hdf5 if how < 4 else change_binary)(path / "a.h5", r)
+
+
 OPENER = None  # the program, for what it makes itself
 
 #: name of the file, kind, how it is made, how it is changed. What the program writes and never reads again (tables,
@@ -691,10 +702,12 @@ FORMATS = [
     ("keras.weights.h5", "weights", copy("datasets/models/jsc-mlp.weights.h5"), change_hdf5),
     ("keras.json", "arch", copy("datasets/models/jsc-mlp.json"), change_json_file),
     ("qkeras.json", "arch", quantized_arch, change_json_file),
+    *[(name, "pair", quantized.maker(name), change_pair) for name in ("hgq2_wrap", "hgq2_sat", "hgq1_floor", "hgq1_proxy_SAT")],
     ("keras.keras", "model", keras_archive, change_archive),
     ("torch.pth", "state", legacy, change_binary),
     ("torch_zip.pth", "state", torch_zip, change_zip),
     ("onnx", "onnx", made_by_opener("onnx"), change_protobuf),
+    ("qonnx", "model", quantized.whole, change_protobuf),
     ("safetensors", "state", safetensors, change_safetensors),
     ("npz", "state", npz, change_zip),
     ("flax.msgpack", "state", flax, change_binary),

@@ -2,8 +2,7 @@
  * Opens files as the program does, each in a child, and tells what that cost.
  *
  *   hostile_open <LIST     lines "KIND PATH"; KIND: model state weights arch data config
- * training manifest archive cache checkpoint curves hashes results onnx
- * layers
+ * training manifest archive cache checkpoint curves hashes results onnx layers pair
  *
  * A cache entry, a checkpoint or a graph of ONNX that is not there is made.
  *
@@ -84,14 +83,27 @@ cleanup:
     return st;
 }
 
+/* Weights and architecture in a folder. */
+static pq_status open_both(const char *path, const char *weights, const char *arch,
+                           pq_err *err)
+{
+    char first[512], second[512];
+
+    (void)snprintf(first, sizeof first, "%s/%s", path, weights);
+    (void)snprintf(second, sizeof second, "%s/%s", path, arch);
+    return open_as(first, second, err);
+}
+
 /* A folder of arrays and the YAML of their layers. */
 static pq_status open_layers(const char *path, pq_err *err)
 {
-    char arrays[512], layers[512];
+    return open_both(path, "net.npz", "net.yaml", err);
+}
 
-    (void)snprintf(arrays, sizeof arrays, "%s/net.npz", path);
-    (void)snprintf(layers, sizeof layers, "%s/net.yaml", path);
-    return open_as(arrays, layers, err);
+/* A folder of weights of Keras and their architecture. */
+static pq_status open_pair(const char *path, pq_err *err)
+{
+    return open_both(path, "a.h5", "b.json", err);
 }
 
 /* A state dict, beside an architecture. */
@@ -317,7 +329,8 @@ static const struct {
              {"training", open_training}, {"archive", open_archive},
              {"cache", open_cache},       {"checkpoint", open_checkpoint},
              {"hashes", open_hashes},     {"curves", open_curves},
-             {"onnx", open_onnx},         {"layers", open_layers}};
+             {"onnx", open_onnx},         {"layers", open_layers},
+             {"pair", open_pair}};
 
 static void child(const char *kind, const char *path, pq_err *shared, size_t *peak)
 {
