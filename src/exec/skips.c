@@ -8,7 +8,7 @@
 /* Cycles, about: of a step of one row, which waits for the sum before it; and of a run.
  */
 static const double chain = 4.0, start = 10.0;
-/* Share of the work that must be left out to bother. */
+/* Share of the steps, and of the cycles, that may be left to bother. */
 static const double worth = 0.9;
 enum { ROWS = 8 /* of a block in registers */, VECTORS = 3 };
 
@@ -76,7 +76,7 @@ pq_status pq_skips_choose(const pq_geometry *g, const pq_kernels *kernels,
             runs += read[i] && (i % g->sum == 0 || !read[i - 1]) ? 1 : 0;
         }
         work = work_of(steps, runs, v, rows);
-        if (work < least) {
+        if ((double)steps < worth * (double)(panels * g->sum) && work < least) {
             least      = work;
             out->panel = panel;
         }
