@@ -223,9 +223,14 @@ h5py.File(sys.argv[1] + "/foreign.h5", "w")["stuff"] = np.ones(3)
 open(sys.argv[1] + "/x.root", "wb").write(b"root" + bytes(60))
 open(sys.argv[1] + "/x.parquet", "wb").write(b"PAR1" + bytes(60))
 END
-for file in x.npy x.npz foreign.h5 x.root x.parquet; do
-  expect 2 "h5py" "$pquant" data info "$work/$file"
+expect 2 "x.npy: no labels are beside the events 'x'; its arrays are x [3]" "$pquant" data info "$work/x.npy"
+expect 2 "x.npz: none of its arrays is called x; its arrays are a [3]" "$pquant" data info "$work/x.npz"
+expect 2 "foreign.h5: none of its arrays is called x; its arrays are stuff [3]" "$pquant" data info "$work/foreign.h5"
+for file in x.npy x.npz foreign.h5; do
+  expect 2 "hint: name them: --x NAME --y NAME" "$pquant" data info "$work/$file"
 done
+expect 2 "a file of ROOT: write an .npz of x and y by two lines of Python" "$pquant" data info "$work/x.root"
+expect 2 "a file of Parquet: write an .npz of x and y by two lines of Python" "$pquant" data info "$work/x.parquet"
 expect 2 "give all of them as an .npz" "$pquant" model info "$work/x.npy"
 expect 2 "a state dict holds weights without their network" "$pquant" model info "$work/x.npz"
 expect 2 "Keras writes one by" "$pquant" model info "$work/foreign.h5"
