@@ -114,6 +114,7 @@ def _dense(node: Node) -> nn.Module:
 def _norm(node: Node) -> nn.Module:
     w, n = node.weights, len(node.weights["mean"])
     layer = (nn.BatchNorm2d if len(node.shape) == 3 else nn.BatchNorm1d)(n, eps=float(node.attributes["epsilon"]))
+    assert layer.running_mean is not None and layer.running_var is not None  # as it tracks them
     with torch.no_grad():
         layer.running_mean.copy_(torch.from_numpy(w["mean"]))
         layer.running_var.copy_(torch.from_numpy(w["variance"]))
