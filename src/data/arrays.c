@@ -34,11 +34,15 @@ static pq_status check_rows(const pq_source *s, const pq_array *array, size_t n,
                             pq_err *err)
 {
     size_t    items = 0;
+    char      text[128];
     pq_status st;
 
     PQ_CHECK(pq_shape_count(&array->shape, &items) && items == n, PQ_ERR_SHAPE,
              "%s: '%s' has %zu values, but there are %zu events", s->path, array->name,
              items, n);
+    PQ_CHECK(array->shape.ndim > 0 && array->shape.dim[0] == n, PQ_ERR_SHAPE,
+             "%s: '%s' is %s, where one value for each of %zu events is due: [%zu]",
+             s->path, array->name, pq_shape_text(&array->shape, text, sizeof text), n, n);
 cleanup:
     return st;
 }

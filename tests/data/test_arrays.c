@@ -200,3 +200,41 @@ Test(arrays, events_labels_and_weights_are_found_by_their_names)
         }
     }
 }
+
+/* As many numbers as events are no labels or weights while they stand otherwise: rows of
+ * them are read. */
+Test(arrays, labels_and_weights_have_a_row_an_event)
+{
+    static const struct {
+        const char *x, *y, *weight, *text;
+    } cases[] = {
+        {"1, 2", "", NULL,
+         ": 'y' is [], where one value for each of 1 events is due: [1]"},
+        {"1, 2", "1", "",
+         ": 'weight' is [], where one value for each of 1 events is due: [1]"},
+        {"6, 2", "1, 6, 1", NULL,
+         ": 'y' is [1, 6, 1], where one value for each of 6 events is due: [6]"},
+        {"6, 2", "6, 1", "2, 3",
+         ": 'weight' is [2, 3], where one value for each of 6 events is due: [6]"},
+        {"6, 2", "6, 1, 1", "6, 1", NULL}};
+    static const float zeros[12];
+
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        const size_t n = cases[k].x[0] == '1' ? 1 : 6;
+        write_npy("x.npy", "<f4", cases[k].x, false, zeros, n * 8);
+        write_npy("y.npy", "<f4", cases[k].y, false, zeros, n * 4);
+        if (cases[k].weight != NULL) {
+            write_npy("weight.npy", "<f4", cases[k].weight, false, zeros, n * 4);
+        }
+        snprintf(path, sizeof path, "%s", folder);
+        if (cases[k].text != NULL) {
+            refused(NULL, PQ_ERR_SHAPE, cases[k].text);
+        } else {
+            pq_dataset *d = open_with(NULL);
+            int32_t     y[6];
+            float       w[6];
+            OK(pq_dataset_read(d, 0, 0, 6, &(pq_batch){.y = y, .weight = w}, err));
+            pq_dataset_close(&d);
+        }
+    }
+}
