@@ -5,7 +5,7 @@
 
 #include "core/memory.h"
 
-enum { MAGIC_BYTES = 8, MAX_HEADER = 1 << 20, MAX_TEXT = 1 << 16 };
+enum { MAGIC_BYTES = 8, MAX_HEADER = 1 << 20, MAX_TEXT = 1 << 16, MOST_SHOWN = 40 };
 
 static const char magic[] = "\x93NUMPY";
 
@@ -59,11 +59,13 @@ static const char *value_of(const char *text, const char *key)
 /* "'<U12'": a text of so many bytes. */
 static bool read_text_type(const char *descr, pq_npy *out)
 {
-    char                    *end   = NULL;
-    const unsigned long long count = strtoull(descr + 3, &end, 10);
+    char              *end   = NULL;
+    unsigned long long count = 0;
 
-    if ((descr[2] != 'S' && descr[2] != 'U') || descr[3] < '0' || descr[3] > '9' ||
-        *end != '\'' || count == 0 || count > MAX_TEXT) {
+    if ((descr[2] == 'S' || descr[2] == 'U') && descr[3] >= '0' && descr[3] <= '9') {
+        count = strtoull(descr + 3, &end, 10);
+    }
+    if (count == 0 || count > MAX_TEXT || *end != '\'') {
         return false;
     }
     out->sort = descr[2] == 'S' ? PQ_NPY_BYTES : PQ_NPY_UNICODE;
@@ -71,33 +73,35 @@ static bool read_text_type(const char *descr, pq_npy *out)
     return true;
 }
 
+/* descr: as it stands in the header, or NULL. */
 static pq_status read_type(const char *descr, pq_npy *out, pq_err *err)
 {
-    const bool plain = descr != NULL && descr[0] == '\'' && descr[1] != '\0' &&
-                       strchr("<|=", descr[1]) != NULL;
-    pq_status st = PQ_OK;
+    const char  *text  = descr != NULL ? descr : "''";
+    const bool   plain = text[0] == '\'' && text[1] != '\0' && strchr("<|=", text[1]);
+    const size_t shown = strcspn(text, ",}");
+    pq_status    st    = PQ_OK;
 
     for (size_t i = 0; plain && i < sizeof types / sizeof *types; i++) {
-        if (strncmp(descr + 2, types[i].descr, 2) == 0 && descr[4] == '\'') {
+        if (strncmp(text + 2, types[i].descr, 2) == 0 && text[4] == '\'') {
             out->sort  = types[i].sort;
             out->dtype = types[i].dtype;
             out->item  = pq_dtype_bytes(types[i].dtype);
             return PQ_OK;
         }
     }
-    if (plain && read_text_type(descr, out)) {
+    if (plain && read_text_type(text, out)) {
         return PQ_OK;
     }
     PQ_CHECK(
-        descr == NULL || strncmp(descr, "'|O'", 4) != 0, PQ_ERR_UNSUPPORTED,
+        strncmp(text, "'|O'", 4) != 0, PQ_ERR_UNSUPPORTED,
         "its items are objects of Python, which are not executed: write it anew with "
         "a.astype(str), or a.astype('f4')");
-    PQ_CHECK(descr == NULL || descr[0] != '[', PQ_ERR_UNSUPPORTED,
+    PQ_CHECK(text[0] != '[', PQ_ERR_UNSUPPORTED,
              "its items have columns of their own: write each as an array, a['name']");
-    PQ_FAIL(PQ_ERR_UNSUPPORTED,
-            "descr %.20s is not read: little-endian f2, f4, f8, whole numbers and texts "
-            "are",
-            descr != NULL ? descr : "''");
+    PQ_FAIL(
+        PQ_ERR_UNSUPPORTED,
+        "descr %.*s is not read: little-endian f2, f4, f8, whole numbers and texts are",
+        (int)(shown < MOST_SHOWN ? shown : MOST_SHOWN), text);
 cleanup:
     return st;
 }

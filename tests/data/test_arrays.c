@@ -238,3 +238,21 @@ Test(arrays, labels_and_weights_have_a_row_an_event)
         }
     }
 }
+
+/* A header that ends inside its type is read no further, in a block it fills. */
+Test(arrays, a_header_may_end_anywhere)
+{
+    static const char text[] =
+        "{'fortran_order': False, 'shape': (6, 2), 'descr': '<U12'}";
+    uint8_t bytes[10 + 63];
+    pq_npy  head;
+
+    for (size_t n = 0; n < sizeof text - 1; n++) {
+        pq_err why = {0};
+        memcpy(bytes, "\x93NUMPY\x01\0\x3f\0", 10);
+        memset(bytes + 10, ' ', 63);
+        memcpy(bytes + 10 + 63 - n, text, n);
+        cr_expect_neq(pq_npy_read(bytes, sizeof bytes, sizeof bytes, &head, &why), PQ_OK,
+                      "%zu", n);
+    }
+}
