@@ -1,4 +1,5 @@
 /* Arrays by their names: where they lie, and their numbers and texts. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +52,7 @@ static pq_status add_name(pq_arrays *a, const char *name, size_t n, pq_err *err)
 
     PQ_CHECK(a->n < PQ_ARRAYS_MOST, PQ_ERR_FORMAT, "%s: holds more than %d arrays",
              a->path, PQ_ARRAYS_MOST);
-    a->names[a->n] = pq_format("%.*s", (int)(n < 4096 ? n : 4096), name);
+    a->names[a->n] = pq_format("%.*s", (int)n, name);
     PQ_CHECK(a->names[a->n] != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
     a->n++;
 cleanup:
@@ -87,6 +88,8 @@ static pq_status list_zip(pq_arrays *a, pq_err *err)
     for (size_t i = 0; i < a->zip.n; i++) {
         const pq_zip_member *m = &a->zip.members[i];
         if (ends_with(m->name, m->name_bytes, ".npy")) {
+            PQ_CHECK(memchr(m->name, '\0', m->name_bytes) == NULL, PQ_ERR_FORMAT,
+                     "%s: the name of member %zu holds a NUL", a->path, i);
             PQ_TRY(add_name(a, m->name, m->name_bytes - 4, err));
         }
     }
@@ -151,6 +154,10 @@ pq_status pq_arrays_open(const char *path, pq_arrays *out, pq_err *err)
         PQ_TRY(list_group(&a, "", 0, err));
     }
     qsort(a.names, a.n, sizeof *a.names, by_name);
+    for (size_t i = 1; i < a.n; i++) { /* of which NumPy would take the last */
+        PQ_CHECK(strcmp(a.names[i - 1], a.names[i]) != 0, PQ_ERR_FORMAT,
+                 "%s: holds two arrays '%s'", path, a.names[i]);
+    }
     *out = a;
     a    = (pq_arrays){0};
 cleanup:
@@ -240,7 +247,8 @@ static pq_status get_member(const pq_arrays *a, const char *name, pq_array *out,
     const pq_zip_member *m     = whole != NULL ? pq_zip_find(&a->zip, whole) : NULL;
     pq_status            st;
 
-    PQ_CHECK(m != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    PQ_CHECK(whole != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    assert(m != NULL); /* it is listed */
     if (m->deflated) {
         PQ_TRY(unpack(m, &out->map, err));
         PQ_TRY(take_head(out->map.at, out->map.n, out, err));

@@ -2,6 +2,7 @@
 #include "data/arrays.h"
 
 #include "data/files.h"
+#include "io/zip.h"
 
 TestSuite(arrays, .init = setup, .fini = teardown);
 
@@ -254,5 +255,31 @@ Test(arrays, a_header_may_end_anywhere)
         memcpy(bytes + 10 + 63 - n, text, n);
         cr_expect_neq(pq_npy_read(bytes, sizeof bytes, sizeof bytes, &head, &why), PQ_OK,
                       "%zu", n);
+    }
+}
+
+Test(arrays, members_of_one_name_and_names_with_a_nul_are_refused)
+{
+    static const struct {
+        const char *first, *second, *text;
+    } cases[] = {{"y.npy", "y.npy", ": holds two arrays 'y'"},
+                 {"a.npy", "y\1z.npy", ": the name of member 1 holds a NUL"}};
+
+    snprintf(path, sizeof path, "%s/a.npz", folder);
+    for (size_t k = 0; k < 2; k++) {
+        const pq_zip_part parts[] = {{cases[k].first, "1234", 4},
+                                     {cases[k].second, "1234", 4}};
+        char             *bytes   = NULL;
+        size_t            n       = 0;
+        OK(pq_zip_write(path, parts, 2, err));
+        OK(pq_file_read(path, 1000, &bytes, &n, err));
+        for (size_t i = 0; i + 2 < n; i++) { /* what no name that ends at it can hold */
+            if (bytes[i] == 'y' && bytes[i + 1] == 1) {
+                bytes[i + 1] = 0;
+            }
+        }
+        write_file("a.npz", bytes, n);
+        pq_free(bytes);
+        refused(&(pq_dataset_options){.x = "x", .y = "y"}, PQ_ERR_FORMAT, cases[k].text);
     }
 }
