@@ -215,30 +215,36 @@ static pq_status refuse(const pq_arrays *a, const char *what, pq_err *err)
     return st;
 }
 
-/* A name of an option that no split took would be passed over in silence. */
+/* A name of an option that no split took would be passed over in silence: one of another
+ * split, or a second one. */
 static pq_status check_splits(const char *what, const char *option,
                               const pq_array_names *names, size_t n, pq_err *err)
 {
-    char    **pairs = NULL;
-    size_t    count = 0;
-    pq_status st    = PQ_OK;
+    bool      taken[PQ_SOURCE_SPLITS] = {false};
+    char    **pairs                   = NULL;
+    size_t    count                   = 0;
+    pq_status st                      = PQ_OK;
 
     if (option == NULL || strcmp(option, "none") == 0) {
         return PQ_OK;
     }
     PQ_TRY(pq_texts_split(option, &pairs, &count, err));
     for (size_t i = 0; i < count; i++) {
-        char *equal = strchr(pairs[i], '=');
-        bool  known = false;
+        char       *equal = strchr(pairs[i], '=');
+        const char *split = equal != NULL ? pairs[i] : "";
+        size_t      k     = 0;
         if (equal != NULL) {
             *equal = '\0';
         }
-        for (size_t k = 0; k < n; k++) {
-            known = known || strcmp(names[k].split, equal != NULL ? pairs[i] : "") == 0;
+        while (k < n && strcmp(names[k].split, split) != 0) {
+            k++;
         }
-        PQ_CHECK(known, PQ_ERR_CONFIG,
+        PQ_CHECK(k < n, PQ_ERR_CONFIG,
                  "%s '%s' names split '%s', of which x names no events", what, option,
-                 equal != NULL ? pairs[i] : "");
+                 split);
+        PQ_CHECK(!taken[k], PQ_ERR_CONFIG, "%s '%s' names two arrays of split '%s'", what,
+                 option, split);
+        taken[k] = true;
     }
 cleanup:
     pq_texts_free(&pairs, count);

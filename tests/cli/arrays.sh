@@ -104,6 +104,7 @@ expect 2 "texts.npz: none of its arrays is called x; its arrays are jets [2000, 
 expect 2 "hint: name them: --x NAME --y NAME" "$pquant" data info "$work/foreign.h5"
 expect 2 "has no array 'jet'; there are jets" "$pquant" data info "$work/texts.npz" --x jet --y truth
 expect 2 "y 'train=truth,test=truth' names split 'test', of which x names no events" "$pquant" data info "$work/texts.npz" --x train=jets --y train=truth,test=truth
+expect 2 "y 'train=truth,train=w' names two arrays of split 'train'" "$pquant" data info "$work/texts.npz" --x train=jets --y train=truth,train=w
 expect 2 "no labels are beside the events 'jets'" "$pquant" data info "$work/texts.npz" --x jets
 expect 2 "event 0: its label -1 in 'y' is no whole number" "$pquant" data info "$work/signs.npz"
 expect 2 "'w_test' has 2000 values, but there are 500 events" "$pquant" data info "$work/splits.npz" --x X_train --y y_train --weight w_test
