@@ -134,7 +134,7 @@ static void fail(const server *s, const pq_err *err)
 typedef struct {
     char   *path;
     haddr_t address;
-    bool    is_dataset;
+    bool    is_group;
 } object;
 
 typedef struct {
@@ -190,7 +190,7 @@ static pq_status find(walk *w, char *path, const H5O_info_t *info, size_t *out,
     }
     at = slot_of(w, info->addr);
     if (w->table[at] == 0) {
-        w->list[w->n] = (object){path, info->addr, info->type == H5O_TYPE_DATASET};
+        w->list[w->n] = (object){path, info->addr, info->type == H5O_TYPE_GROUP};
         w->table[at]  = ++w->n;
         path          = NULL;
     }
@@ -369,7 +369,7 @@ static pq_status put_object(walk *w, size_t i, pq_err *err)
     const char *path = w->list[i].path; /* the list may move, the text stays */
     pq_status   st;
 
-    PQ_TRY(w->list[i].is_dataset ? put_dataset(w, path, err) : put_group(w, path, err));
+    PQ_TRY(w->list[i].is_group ? put_group(w, path, err) : put_dataset(w, path, err));
     PQ_TRY(put_attrs(w, path, err));
     PQ_CHECK(!w->text.failed, PQ_ERR_NOMEM, "cannot allocate what the file holds");
 cleanup:

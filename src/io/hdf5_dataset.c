@@ -195,7 +195,8 @@ pq_status pq_h5_dataset(pq_h5 *file, const char *path, hid_t *out, pq_err *err)
     PQ_CHECK(H5Oget_info_by_name(file->id, path, &info, H5P_DEFAULT) >= 0,
              pq_h5_status(PQ_ERR_FORMAT), "%s: %s is damaged", file->path, path);
     PQ_CHECK(info.type == H5O_TYPE_DATASET, PQ_ERR_FORMAT,
-             "%s: %s is a group, not a dataset", file->path, path);
+             "%s: %s is a %s, not a dataset", file->path, path,
+             info.type == H5O_TYPE_GROUP ? "group" : "type");
     id = open_with_cache(file, path);
     PQ_CHECK(id > 0, pq_h5_status(PQ_ERR_FORMAT), "%s: %s cannot be opened: %s",
              file->path, path, pq_h5_reason(why, sizeof why));

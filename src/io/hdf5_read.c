@@ -99,8 +99,8 @@ static pq_h5_class kind_of(hid_t object)
     hid_t       type;
     pq_h5_class kind;
 
-    if (H5Iget_type(object) != H5I_DATASET) {
-        return PQ_H5_GROUP;
+    if (H5Iget_type(object) != H5I_DATASET) { /* or a type that has a name */
+        return H5Iget_type(object) == H5I_GROUP ? PQ_H5_GROUP : PQ_H5_OTHER;
     }
     type = H5Dget_type(object);
     kind = class_of(type);

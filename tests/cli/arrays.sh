@@ -30,6 +30,7 @@ with h5py.File(f"{out}/foreign.h5", "w") as f:
     f["data/jets"], f["data/truth"], f["data/w"] = x, one_hot.astype("u1"), w
     f["other/jets"], f["other/truth"] = x[:10], one_hot[:10].astype("u1")
     f["classes"] = classes
+    f["data/kind"] = np.dtype("f4")
 with h5py.File(f"{out}/texts.h5", "w") as f:
     f["jets"], f["truth"] = x, np.array(texts, "S")
 for name, end, sep in (("comma", "csv", ","), ("semicolon", "csv", ";"), ("tab", "tsv", "\t"), ("blank", "dat", "   ")):

@@ -349,6 +349,25 @@ Test(hdf5, what_is_not_there_or_not_hdf5_is_said)
     pq_h5_close(&file);
 }
 
+/* A type that stands in a file under a name is neither group nor dataset. */
+Test(hdf5, named_types_are_no_groups)
+{
+    const hid_t raw  = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    const hid_t type = H5Tcopy(H5T_NATIVE_FLOAT);
+    pq_h5      *file = NULL;
+    pq_tensor  *t    = NULL;
+
+    cr_assert_geq(H5Tcommit2(raw, "kind", type, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+                  0);
+    H5Tclose(type);
+    H5Fclose(raw);
+    OK(pq_h5_open(path, &file, err));
+    cr_expect_eq(pq_h5_kind(file, "kind"), PQ_H5_OTHER);
+    FAILS(pq_h5_read(file, "kind", PQ_DTYPE_F32, 100, &t, err), PQ_ERR_FORMAT,
+          ": kind is a type, not a dataset");
+    pq_h5_close(&file);
+}
+
 Test(hdf5, a_truncated_file_is_refused_at_every_length)
 {
     pq_tensor *t     = counting(PQ_DTYPE_F32, PQ_SHAPE(40, 40));
