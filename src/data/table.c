@@ -190,13 +190,14 @@ bool pq_table_cut(char *line, char separator, char **cells, size_t room, size_t 
 
 pq_status pq_table_next(pq_table *t, z_off_t *place, bool *there, pq_err *err)
 {
+    char      first;
     pq_status st;
 
     do {
         *place = pq_lines_place(&t->lines);
         PQ_TRY(pq_lines_next(&t->lines, there, err));
-    } while (*there && (t->lines.text[strspn(t->lines.text, " \t")] == '\0' ||
-                        (t->comment != '\0' && t->lines.text[0] == t->comment)));
+        first = *there ? t->lines.text[strspn(t->lines.text, " \t")] : '\0';
+    } while (*there && (first == '\0' || first == t->comment));
 cleanup:
     return st;
 }

@@ -55,6 +55,7 @@ Test(tables, columns_are_named_by_a_line_by_a_comment_or_by_numbers)
     } files[] = {{"a b  class\n1 2   5 \n3\t4 \t6\n", NULL, "b"},
                  {"# by hand\n# a b class\n1 2 5\n\n3 4 6\n", NULL, "b"},
                  {"#a;b;class\n1;2;5\n3;4;6\n", NULL, "b"},
+                 {"  # a b class\n1 2 5\n \t# between\n3 4 6\n", NULL, "b"},
                  {"1 2 5\n  3 4 6\n", "2", NULL},
                  {"# no names\n1,2,5\n3,4,6\n", "2", NULL}};
 
