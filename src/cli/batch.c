@@ -1,10 +1,10 @@
 /* The verb batch: a sweep as texts for the engine of a site. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/config.h"
+#include "cli/submit.h"
 #include "core/file.h"
 #include "core/memory.h"
 #include "core/visible.h"
@@ -84,30 +84,6 @@ cleanup:
     return st;
 }
 
-/* Runs `bash submit.sh` and waits. */
-static pq_status submit(const char *folder, const char *needs, pq_err *err)
-{
-    char     *path = pq_path_join(folder, "submit.sh");
-    int       code = 0;
-    pid_t     pid  = -1;
-    pq_status st;
-
-    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    (void)fflush(stdout);
-    pid = fork();
-    PQ_CHECK(pid >= 0, PQ_ERR_IO, "cannot start a process");
-    if (pid == 0) {
-        (void)execlp("bash", "bash", path, (char *)NULL);
-        _exit(127);
-    }
-    PQ_CHECK(waitpid(pid, &code, 0) == pid && WIFEXITED(code) && WEXITSTATUS(code) == 0,
-             PQ_ERR_IO, "%s: ended with %d (does this machine have %s?)", path,
-             WIFEXITED(code) ? WEXITSTATUS(code) : 128 + WTERMSIG(code), needs);
-cleanup:
-    pq_free(path);
-    return st;
-}
-
 /* Jobs: as asked for, as the profile says, or one a cell. */
 static pq_status count_shards(const pq_args *args, const pq_site *site, size_t cells,
                               size_t *out, pq_err *err)
@@ -143,7 +119,7 @@ static pq_status handle(const pq_args *args, const pq_jobs_engine *engine,
     }
     PQ_TRY(write_files(b->texts, files, n, err));
     if (pq_args_flag(args, "submit")) {
-        PQ_TRY(submit(b->texts, engine->needs, err));
+        PQ_TRY(pq_submit(b->texts, "submit.sh", engine->needs, err));
     }
 cleanup:
     for (size_t i = 0; i < n; i++) {

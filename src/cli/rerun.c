@@ -1,10 +1,9 @@
 /* The verb rerun: jobs of HTCondor that are held, submitted anew with more memory. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "cli/condor.h"
+#include "cli/submit.h"
 #include "cli/verb.h"
 #include "core/file.h"
 #include "core/memory.h"
@@ -147,31 +146,11 @@ static void add_script(const pq_condor_log *log, const char *batch, pq_text *out
     pq_text_add(out, "/rerun.sub\n");
 }
 
-static pq_status run_script(const char *path, pq_err *err)
-{
-    int       code = 0;
-    pid_t     pid;
-    pq_status st = PQ_OK;
-
-    (void)fflush(stdout);
-    pid = fork();
-    PQ_CHECK(pid >= 0, PQ_ERR_IO, "cannot start a process");
-    if (pid == 0) {
-        (void)execlp("bash", "bash", path, (char *)NULL);
-        _exit(127);
-    }
-    PQ_CHECK(waitpid(pid, &code, 0) == pid && WIFEXITED(code) && WEXITSTATUS(code) == 0,
-             PQ_ERR_IO, "%s: ended with %d (does this machine have condor_submit?)", path,
-             WIFEXITED(code) ? WEXITSTATUS(code) : 128 + WTERMSIG(code));
-cleanup:
-    return st;
-}
-
 static pq_status write_again(const pq_args *args, const pq_condor_log *log,
                              const pq_condor_again *jobs, size_t n, pq_err *err)
 {
     char     *batch = pq_path_join(pq_args_get(args, 0), "batch"), *whole = NULL;
-    char     *path = NULL, *submit = NULL, *script = NULL;
+    char     *path = NULL, *submit = NULL;
     size_t    bytes    = 0;
     pq_text   texts[2] = {{0}, {0}};
     pq_status st;
@@ -200,15 +179,12 @@ static pq_status write_again(const pq_args *args, const pq_condor_log *log,
     PQ_TRY(pq_say_file(whole, "rerun.sub", &texts[0], err));
     PQ_TRY(pq_say_file(whole, "rerun.sh", &texts[1], err));
     if (pq_args_flag(args, "submit")) {
-        script = pq_path_join(whole, "rerun.sh");
-        PQ_CHECK(script != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-        PQ_TRY(run_script(script, err));
+        PQ_TRY(pq_submit(whole, "rerun.sh", "condor_submit", err));
     }
 cleanup:
     pq_text_free(&texts[0]);
     pq_text_free(&texts[1]);
     pq_free(submit);
-    pq_free(script);
     pq_free(path);
     pq_free(batch);
     free(whole);
