@@ -359,15 +359,6 @@ void pq_published_add(const pq_view *v, pq_style style, pq_text *out)
     pq_text_add(out, html ? "</tbody>\n</table></div>\n" : "");
 }
 
-static void add_field(pq_text *out, const char *text)
-{
-    pq_text_add(out, "\"");
-    for (const char *c = text; *c != '\0'; c++) {
-        pq_text_add(out, "%s%c", *c == '"' ? "\"" : "", *c == '\n' ? ' ' : *c);
-    }
-    pq_text_add(out, "\"");
-}
-
 static void add_real(pq_text *out, double x)
 {
     char text[32];
@@ -381,10 +372,10 @@ static void add_csv(const pair *p, void *context)
     pq_text      word = {0};
     const double back = p->percent ? 0.01 : 1.0;
 
-    add_field(out, p->row->label);
+    pq_csv_add(out, p->row->label);
     pq_text_add(out, ",");
     pq_text_add(&word, "%s%s", p->metric, p->ratio ? "_ratio" : "");
-    add_field(out, word.text != NULL ? word.text : "");
+    pq_csv_add(out, word.text != NULL ? word.text : "");
     pq_text_add(out, ",");
     add_real(out, p->published * back);
     pq_text_add(out, ",");
@@ -397,11 +388,11 @@ static void add_csv(const pair *p, void *context)
     out->failed = out->failed || word.failed;
     pq_text_free(&word);
     add_agreement(p, &word);
-    add_field(out, word.text != NULL ? word.text : "");
+    pq_csv_add(out, word.text != NULL ? word.text : "");
     pq_text_add(out, ",");
-    add_field(out, why_of(p));
+    pq_csv_add(out, why_of(p));
     pq_text_add(out, ",");
-    add_field(out, pq_json_get_text(p->entry, "source"));
+    pq_csv_add(out, pq_json_get_text(p->entry, "source"));
     pq_text_add(out, "\n");
     out->failed = out->failed || word.failed;
     pq_text_free(&word);
