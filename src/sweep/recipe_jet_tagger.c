@@ -11,7 +11,7 @@
 
 static const pq_param params[] = {
     ROW("layers", PQ_PARAM_STRING, "*", 0, 0, "glob of the layers that are compressed"),
-    ROW("rank", PQ_PARAM_INT, "8", 1, 65536,
+    ROW("rank", PQ_PARAM_INT, "8", 1, 1048576,
         "components kept in each layer, at most what it has"),
     ROW("bits", PQ_PARAM_INT, "8", 2, 16, "of weights and activations"),
     ROW("epochs", PQ_PARAM_INT, "20", 0, 100000, "of fine-tuning, on the grids"),

@@ -73,6 +73,39 @@ Test(recipe, each_is_read_with_its_defaults_and_shown_spelled_out)
     }
 }
 
+/* Whether a recipe is read with a number for one of its keys. */
+static bool is_read(const pq_recipe *r, const char *key, double x)
+{
+    char *text   = pq_format(HEAD "pipelines: {p: [%s: {%s: %.17g}]}\n", r->name, key, x);
+    pq_config *c = NULL;
+    pq_status  st;
+
+    write_text("c.yaml", text);
+    st = pq_config_read("c.yaml", NULL, &c, NULL, NULL);
+    pq_config_free(&c);
+    pq_free(text);
+    return st == PQ_OK;
+}
+
+Test(recipe, every_range_that_help_tells_is_that_of_the_stage)
+{
+    enter_folder();
+    for (const pq_recipe *const *r = pq_recipes; *r != NULL; r++) {
+        for (const pq_param *row = (*r)->params; row->name != NULL; row++) {
+            const double off = row->type == PQ_PARAM_INT ? 1.0 : 0.5;
+            if (row->min >= row->max) {
+                continue;
+            }
+            cr_expect(is_read(*r, row->name, row->min), "%s: %g", row->name, row->min);
+            cr_expect(is_read(*r, row->name, row->max), "%s: %g", row->name, row->max);
+            cr_expect_not(is_read(*r, row->name, row->min - off), "%s: below %g",
+                          row->name, row->min);
+            cr_expect_not(is_read(*r, row->name, row->max + off), "%s: above %g",
+                          row->name, row->max);
+        }
+    }
+}
+
 #define TAGGER(rank, bits, epochs, keep)                                                 \
     "{svd: {layers: '*', rank: " rank ", clip_rank: true}}, {quantize: {layers: '*', "   \
     "bits: " bits "}}, {finetune: {epochs: " epochs                                      \
