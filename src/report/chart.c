@@ -8,7 +8,7 @@
 #include "report/number.h"
 #include "report/plot.h"
 
-enum { WIDTH = 720, HEIGHT = 430, LEFT = 68, RIGHT = 16, TOP = 14, BOTTOM = 52 };
+enum { WIDTH = 720, HEIGHT = 430, LEFT = 94, RIGHT = 16, TOP = 14, BOTTOM = 52 };
 
 /* More points than these are a line alone; more lines have no key. */
 enum { MARKS_MAX = 400, NAMED_LINES_MAX = 40, NUMBERS = 4, TICKS = 7 };

@@ -28,7 +28,13 @@ static size_t count_status(const pq_view *v, const char *status)
     return n;
 }
 
-/* Names the rows that `picked` holds for, the first three of them. */
+static bool is_noisy(const pq_view_row *row)
+{
+    return row->noise != NULL;
+}
+
+/* Names the rows that `picked` holds for, the first three of them; noisy ones with what
+ * makes them so. */
 static void add_list(const pq_view *v, const char                 *what,
                      bool (*picked)(const pq_view_row *), pq_text *out)
 {
@@ -48,18 +54,13 @@ static void add_list(const pq_view *v, const char                 *what,
         }
         pq_text_add(out, "%s", named++ == 0 ? "" : "; ");
         pq_escape_add(out, row->label, PQ_STYLE_TEXT);
-        if (row->noise != NULL && *row->noise != '\0') {
+        if (picked == is_noisy && *row->noise != '\0') {
             pq_text_add(out, " (");
             pq_escape_add(out, row->noise, PQ_STYLE_TEXT);
             pq_text_add(out, ")");
         }
     }
     pq_text_add(out, n > named ? "; \xe2\x80\xa6\n" : "\n");
-}
-
-static bool is_noisy(const pq_view_row *row)
-{
-    return row->noise != NULL;
 }
 
 static bool is_infeasible(const pq_view_row *row)

@@ -49,15 +49,14 @@ cleanup:
     return st;
 }
 
-/* The models that have the array. */
 pq_status pq_taggers_find(const pq_plot *p, const char *array, size_t columns,
-                          pq_taggers *out, pq_err *err)
+                          size_t most, pq_taggers *out, pq_err *err)
 {
     const size_t rows[PQ_TAGGERS] = {p->v->reference, p->v->best, p->v->strong};
     pq_taggers   m                = {0};
     pq_status    st               = PQ_OK;
 
-    for (size_t i = 0; i < PQ_TAGGERS; i++) {
+    for (size_t i = 0; i < PQ_TAGGERS && m.n < most; i++) {
         if (rows[i] == PQ_VIEW_NONE || (i == 2 && rows[2] == rows[1])) {
             continue;
         }
@@ -68,7 +67,7 @@ pq_status pq_taggers_find(const pq_plot *p, const char *array, size_t columns,
             m.n++;
         }
     }
-    PQ_TRY(pq_labels_make(m.names, m.n, 19, &m.labels, err));
+    PQ_TRY(pq_labels_make(m.names, m.n, PQ_TAG_LABEL, &m.labels, err));
     *out = m;
     m    = (pq_taggers){0};
 cleanup:
@@ -109,11 +108,43 @@ void pq_tag_panel(pq_text *out, double bottom, double top, bool last)
     pq_text_add(
         out,
         "set bmargin at screen %g\nset tmargin at screen %g\nset lmargin at screen "
-        "0.12\nset rmargin at screen 0.68\nset format x '%s'\n",
+        "0.12\nset rmargin at screen 0.6\nset format x '%s'\n",
         bottom, top, last ? "%g" : "");
     pq_text_add(out,
                 "set label 1 at graph 0, screen 0.95\nset label 2 at graph 0, screen "
                 "0.95\nset label 3 at screen 0.98, screen 0.95 right\n");
+}
+
+void pq_tag_key(pq_text *out, double height, size_t entries)
+{
+    const double line = 0.0395; /* of the screen, at a spacing of 1 */
+
+    pq_text_add(out, "set key at screen 0.61, screen 0.93 left top spacing %.3g\n",
+                fmin(1.25, height / (line * (double)entries)));
+}
+
+void pq_tag_add_steps(pq_plot *p, const pq_taggers *m, size_t column)
+{
+    for (size_t k = 0; k < m->n; k++) {
+        for (size_t f = 0; f < PQ_TAG_FLAVOURS; f++) {
+            pq_text_add(&p->body,
+                        "%s'%s' index %zu using 1:($%zu>0?$%zu:1e-9) with steps dashtype "
+                        "%zu linewidth 1.6 linecolor rgb '%s' ",
+                        k + f > 0 ? ", \\\n  " : "", p->data_name, k, column + f,
+                        column + f, k + 1, pq_tag_colors[f]);
+            pq_text_add(&p->body, k == 0 ? "title '%s jets'" : "notitle",
+                        pq_tag_flavours[f]);
+        }
+    }
+    for (size_t k = 0; k < m->n; k++) {
+        pq_text_add(
+            &p->body,
+            ", \\\n  keyentry with lines dashtype %zu linewidth 1.6 linecolor rgb "
+            "'#000000' title ",
+            k + 1);
+        pq_plot_quote(&p->body, m->labels[k]);
+    }
+    pq_text_add(&p->body, "\n");
 }
 
 static void add_model_keys(pq_text *out, const pq_taggers *m)
@@ -138,8 +169,10 @@ static void add_ratio_range(double far, pq_text *out)
     while (k + 1 < sizeof steps / sizeof *steps && 1.3 * steps[k] < far) {
         k++;
     }
-    pq_text_add(out, "set yrange [%g:%g]\nset ytics (%g, 1, %g)\n", 1.0 - 1.5 * steps[k],
-                1.0 + 1.5 * steps[k], 1.0 - steps[k], 1.0 + steps[k]);
+    const double half =
+        steps[k] * (far > 1.5 * steps[k] ? 2.0 : 1.5); /* 0 .. 2 at most */
+    pq_text_add(out, "set yrange [%g:%g]\nset ytics (%g, 1, %g)\n", 1.0 - half,
+                1.0 + half, 1.0 - steps[k], 1.0 + steps[k]);
 }
 
 static void add_ratio_axis(const pq_taggers *m, size_t column, pq_text *out)
@@ -183,13 +216,14 @@ pq_status pq_plot_btag_roc(pq_plot *p, pq_err *err)
     pq_taggers m = {0};
     pq_status  st;
 
-    PQ_TRY(pq_taggers_find(p, "/btag/roc", 7, &m, err));
+    PQ_TRY(pq_taggers_find(p, "/btag/roc", 7, PQ_TAGGERS, &m, err));
     if (m.n == 0) {
         goto cleanup;
     }
     pq_taggers_add_blocks(&m, true, &p->data);
     pq_text_add(&p->body, "set multiplot\nset xrange [0.5:1]\n");
     pq_tag_panel(&p->body, m.n > 1 ? 0.47 : 0.13, 0.92, m.n == 1);
+    pq_tag_key(&p->body, 0.45, m.n + 2);
     pq_text_add(&p->body,
                 "set logscale y\nset format y '10^{%%T}'\nset ylabel 'background "
                 "rejection'\n%splot ",
@@ -250,38 +284,17 @@ pq_status pq_plot_btag_discriminant(pq_plot *p, pq_err *err)
     pq_taggers m = {0};
     pq_status  st;
 
-    PQ_TRY(pq_taggers_find(p, "/btag/discriminant", 5, &m, err));
+    PQ_TRY(pq_taggers_find(p, "/btag/discriminant", 5, 2, &m, err));
     if (m.n == 0) {
         goto cleanup;
     }
-    m.n = m.n < 2 ? m.n : 2;
     pq_taggers_add_blocks(&m, false, &p->data);
     add_point_lines(p, m.rows[0]);
     pq_text_add(
         &p->body,
         "set xlabel 'D_b'\nset ylabel 'normalised number of jets'\nset logscale y\n"
         "set format y '10^{%%T}'\nset yrange [1e-5:2]\nset xrange [-10:15]\nplot ");
-    for (size_t k = 0; k < m.n; k++) {
-        for (size_t f = 0; f < 4; f++) {
-            pq_text_add(&p->body,
-                        "%s'%s' index %zu using 1:($%zu>0?$%zu:1e-9) with steps dashtype "
-                        "%zu linewidth 1.6 "
-                        "linecolor rgb '%s' ",
-                        k + f > 0 ? ", \\\n  " : "", p->data_name, k, f + 2, f + 2, k + 1,
-                        pq_tag_colors[f]);
-            pq_text_add(&p->body, k == 0 ? "title '%s jets'" : "notitle",
-                        pq_tag_flavours[f]);
-        }
-    }
-    for (size_t k = 0; k < m.n; k++) {
-        pq_text_add(
-            &p->body,
-            ", \\\n  keyentry with lines dashtype %zu linewidth 1.6 linecolor rgb "
-            "'#000000' title ",
-            k + 1);
-        pq_plot_quote(&p->body, m.labels[k]);
-    }
-    pq_text_add(&p->body, "\n");
+    pq_tag_add_steps(p, &m, 2);
     pq_text_add(
         &p->caption,
         "The b discriminant by flavour, with the cuts of the working points of %s. "
@@ -297,14 +310,15 @@ pq_status pq_plot_btag_scan(pq_plot *p, pq_err *err)
     pq_taggers m = {0};
     pq_status  st;
 
-    PQ_TRY(pq_taggers_find(p, "/btag/scan", 3, &m, err));
+    PQ_TRY(pq_taggers_find(p, "/btag/scan", 3, PQ_TAGGERS, &m, err));
     if (m.n == 0) {
         goto cleanup;
     }
     pq_taggers_add_blocks(&m, false, &p->data);
     pq_text_add(&p->body,
                 "set xlabel 'c-jet rejection'\nset ylabel 'light-jet rejection'\n"
-                "set offsets graph 0.05, graph 0.05, graph 0.1, graph 0.05\nplot ");
+                "set offsets graph 0.05, graph 0.05, graph 0.1, graph 0.05\n"
+                "set xrange [0<*:*]\nset yrange [0<*:*]\nplot ");
     for (size_t k = 0; k < m.n; k++) {
         pq_text_add(&p->body,
                     "%s'%s' index %zu every ::0::%d using 3:2 with linespoints pointtype "
@@ -321,8 +335,8 @@ pq_status pq_plot_btag_scan(pq_plot *p, pq_err *err)
                     k == 0 ? "#000000" : pq_plot_color(k));
     }
     pq_text_add(&p->body,
-                ", \\\n  '' index 0 every 4::24::40 using 3:2:(sprintf('%%.2g', "
-                "column(1))) with labels font tiny offset 0,1 notitle");
+                ", \\\n  '' index 0 every 4::28::40 using 3:2:(sprintf('%%.2g', "
+                "column(1))) with labels left font tiny offset 0.8,0.4 notitle");
     pq_text_add(&p->body, "\n");
     pq_text_add(&p->caption,
                 "Rejections at one b efficiency as f_c runs from 0 to 1: small "
@@ -370,7 +384,7 @@ pq_status pq_plot_btag_bins(pq_plot *p, pq_err *err)
             drawn[n++] = rows[i];
         }
     }
-    PQ_TRY(pq_labels_make(names, n, 19, &labels, err));
+    PQ_TRY(pq_labels_make(names, n, PQ_TAG_LABEL, &labels, err));
     for (size_t k = 0; k < n; k++) {
         pq_text_add(&p->data, "%s# %s\n", k > 0 ? "\n\n" : "", labels[k]);
         for (size_t c = 0; c < p->v->n_columns; c++) {
@@ -397,6 +411,7 @@ pq_status pq_plot_btag_bins(pq_plot *p, pq_err *err)
     }
     pq_text_add(&p->body, "set multiplot\n");
     pq_tag_panel(&p->body, n > 1 ? 0.38 : 0.13, 0.92, n == 1);
+    pq_tag_key(&p->body, 0.54, n);
     pq_text_add(&p->body,
                 "unset xlabel\nset ylabel 'b-jet efficiency'\nset yrange [0.01:1]\n");
     for (size_t panel = 0; panel < (n > 1 ? 2 : 1); panel++) {

@@ -8,8 +8,9 @@
 #include "io/hdf5.h"
 #include "report/plot.h"
 
-/** Models that are drawn at most: reference, best, strongest. */
-enum { PQ_TAGGERS = 3 };
+/** Models that are drawn at most (reference, best, strongest), flavours, and columns of a
+ * label in the key. */
+enum { PQ_TAGGERS = 3, PQ_TAG_FLAVOURS = 4, PQ_TAG_LABEL = 32 };
 
 /** Owns arrays and labels. {0} is empty. */
 typedef struct {
@@ -23,14 +24,21 @@ typedef struct {
 /** Names and colours of flavours, as puma has them, in the order b, c, light, tau. */
 extern const char *const pq_tag_flavours[], *const pq_tag_colors[];
 
-/** The models whose files have an array "/btag/…" of so many columns. */
+/** The models, at most `most`, whose files have an array "/btag/…" of so many columns. */
 pq_status pq_taggers_find(const pq_plot *p, const char *array, size_t columns,
-                          pq_taggers *out, pq_err *err);
+                          size_t most, pq_taggers *out, pq_err *err);
 void      pq_taggers_free(pq_taggers *m);
 
 /** Appends the arrays as blocks; with `ratios`, columns 1 and 4 over the first model's
  * stand behind each row. */
 void pq_taggers_add_blocks(const pq_taggers *m, bool ratios, pq_text *out);
+
+/** Appends the lines of a histogram by flavour, whose columns begin with `column`, and
+ * the key; models differ by their dashes. */
+void pq_tag_add_steps(pq_plot *p, const pq_taggers *m, size_t column);
+
+/** Places the key of so many entries beside a panel of such a height, in one column. */
+void pq_tag_key(pq_text *out, double height, size_t entries);
 
 /** Appends a panel of several below each other, from `bottom` to `top` of the screen. */
 void pq_tag_panel(pq_text *out, double bottom, double top, bool last);

@@ -4,21 +4,22 @@
 
 #include "report/plot_btag.h"
 
-enum { OUTPUTS = 3, FLAVOURS = 4, NAMED = PQ_NAMED_MAX };
+enum { OUTPUTS = 3, NAMED = PQ_NAMED_MAX };
 
 pq_status pq_plot_btag_probability(pq_plot *p, pq_err *err)
 {
     pq_taggers m = {0};
     pq_status  st;
 
-    PQ_TRY(pq_taggers_find(p, "/btag/probability", 1 + FLAVOURS * FLAVOURS, &m, err));
+    PQ_TRY(pq_taggers_find(p, "/btag/probability", 1 + PQ_TAG_FLAVOURS * PQ_TAG_FLAVOURS,
+                           2, &m, err));
     if (m.n == 0) {
         goto cleanup;
     }
-    m.n = m.n < 2 ? m.n : 2;
     pq_taggers_add_blocks(&m, false, &p->data);
     pq_text_add(&p->body, "set multiplot\nset logscale y\nset xrange [0:1]\n"
                           "set yrange [1e-5:3]\nset format y '10^{%%T}'\nunset xlabel\n");
+    pq_tag_key(&p->body, 0.25, PQ_TAG_FLAVOURS + m.n);
     for (size_t o = 0; o < OUTPUTS; o++) { /* b, c, light */
         const double top  = 0.92 - 0.27 * (double)o;
         const bool   last = o + 1 == OUTPUTS;
@@ -29,27 +30,7 @@ pq_status pq_plot_btag_probability(pq_plot *p, pq_err *err)
                     o > 0 ? "unset label\nset key off\n" : "",
                     last ? "set xlabel 'probability'\n" : "",
                     o == 2 ? "{light}" : pq_tag_flavours[o]);
-        for (size_t k = 0; k < m.n; k++) {
-            for (size_t f = 0; f < FLAVOURS; f++) {
-                const size_t c = 2 + o * FLAVOURS + f;
-                pq_text_add(&p->body,
-                            "%s'%s' index %zu using 1:($%zu>0?$%zu:1e-9) with steps "
-                            "dashtype %zu linewidth 1.6 linecolor rgb '%s' ",
-                            k + f > 0 ? ", \\\n  " : "", p->data_name, k, c, c, k + 1,
-                            pq_tag_colors[f]);
-                pq_text_add(&p->body, k == 0 ? "title '%s jets'" : "notitle",
-                            pq_tag_flavours[f]);
-            }
-        }
-        for (size_t k = 0; k < m.n; k++) {
-            pq_text_add(
-                &p->body,
-                ", \\\n  keyentry with lines dashtype %zu linewidth 1.6 linecolor "
-                "rgb '#000000' title ",
-                k + 1);
-            pq_plot_quote(&p->body, m.labels[k]);
-        }
-        pq_text_add(&p->body, "\n");
+        pq_tag_add_steps(p, &m, 2 + o * PQ_TAG_FLAVOURS);
     }
     pq_text_add(&p->body, "unset multiplot\n");
     pq_text_add(
@@ -131,9 +112,10 @@ pq_status pq_plot_btag_degradation(pq_plot *p, pq_err *err)
     for (size_t k = 0; k < n; k++) {
         names[k] = p->v->rows[rows[k]].label;
     }
-    PQ_TRY(pq_labels_make(names, n, 19, &labels, err));
+    PQ_TRY(pq_labels_make(names, n, PQ_TAG_LABEL, &labels, err));
     pq_text_add(&p->body,
                 "set multiplot\nunset xlabel\nset offsets 0, 0, graph 0.08, 0\n");
+    pq_tag_key(&p->body, 0.37, n);
     for (size_t panel = 0; panel < 2; panel++) {
         const bool last = panel == 1;
         pq_plot_log_axis(&p->body, 'x', range[0], range[1]);

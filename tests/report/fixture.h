@@ -36,7 +36,7 @@ typedef struct {
     const char *const  *classes;
     size_t              n_classes, n_cells;
     const fixture_cell *cells;
-    bool                arrays;  /* with ROC curves */
+    int                 arrays; /* 1: with ROC curves, 2: with arrays of b taggers, too */
     size_t              samples; /* of each timing; 0: not in the record */
     const char         *assumed; /* of the inputs, or NULL */
 } fixture;
@@ -144,6 +144,36 @@ static inline json_t *fixture_confusion(size_t n, double accuracy)
     return rows;
 }
 
+/* Arrays of a b tagger: what is in a column falls with the row and the accuracy. */
+static inline void fixture_taggers(pq_h5 *file, double accuracy)
+{
+    static const struct {
+        const char *name;
+        size_t      columns;
+    } arrays[] = {{"/btag/roc", 7},
+                  {"/btag/discriminant", 5},
+                  {"/btag/probability", 17},
+                  {"/btag/scan", 3}};
+    enum { ROWS = 50 };
+    pq_err err = {0};
+
+    for (size_t a = 0; a < sizeof arrays / sizeof *arrays; a++) {
+        const size_t columns = arrays[a].columns;
+        pq_tensor   *t       = NULL;
+        cr_assert_eq(pq_tensor_create(PQ_DTYPE_F64, PQ_SHAPE(ROWS, columns), &t, &err),
+                     PQ_OK);
+        for (size_t i = 0; i < t->count; i++) {
+            const double x = (double)(i / columns) / ROWS;
+            pq_f64(t)[i]   = i % columns == 0
+                                 ? 0.5 + x / 2.0
+                                 : pow(accuracy / 0.8, 64.0) * (1000.0 - 900.0 * x);
+        }
+        cr_assert_eq(pq_h5_write(file, arrays[a].name, t, 0, &err), PQ_OK, "%s",
+                     err.message);
+        pq_tensor_free(&t);
+    }
+}
+
 /* Curves of two unit Gaussians whose means differ by more, the better the model. */
 static inline void fixture_arrays(const char *dir, const char *name, const fixture *f,
                                   double accuracy)
@@ -171,6 +201,9 @@ static inline void fixture_arrays(const char *dir, const char *name, const fixtu
         cr_assert_eq(pq_h5_write(file, where[1], b, 0, &err), PQ_OK, "%s", err.message);
         pq_free(where[0]);
         pq_free(where[1]);
+    }
+    if (f->arrays == 2) {
+        fixture_taggers(file, accuracy);
     }
     cr_assert_eq(pq_h5_commit(&file, &err), PQ_OK, "%s", err.message);
     pq_tensor_free(&s);
@@ -245,7 +278,7 @@ static inline void fixture_eval(const char *dir, const fixture *f, size_t order,
                                   "largest", 0.5, "signal", 2.0));
     json_object_set_new(json_object_get(record, "provenance"), "fallbacks",
                         json_pack("[s]", "fc2: its kernel has no whole-number codes"));
-    if (f->arrays) {
+    if (f->arrays > 0) {
         (void)snprintf(arrays, sizeof arrays, "arrays/%s.h5", key);
         fixture_arrays(dir, arrays, f, c->accuracy);
         json_object_set_new(record, "arrays_file", json_string(arrays));
@@ -329,6 +362,20 @@ static inline void fixture_write(const char *dir, const fixture *f)
     json_decref(plan);
     pq_free(path);
     pq_free(folder);
+}
+
+/* Puts constraints into the plan that was written. */
+static inline void fixture_constrain(const char *dir, const char *constraints)
+{
+    char   *path = pq_path_join(dir, "plan.json"), *text;
+    json_t *plan = json_load_file(path, 0, NULL);
+
+    json_object_set_new(plan, "constraints", json_loads(constraints, 0, NULL));
+    text = json_dumps(plan, 0);
+    cr_assert_eq(pq_file_write(path, text, strlen(text), NULL), PQ_OK);
+    free(text);
+    json_decref(plan);
+    pq_free(path);
 }
 
 #endif

@@ -85,3 +85,27 @@ Test(notes, repeat_what_was_assumed_of_the_inputs)
     expect_note(3, 0, assumed, "Of the inputs: 3 events with values", true);
     expect_note(3, 0, NULL, "Of the inputs", false);
 }
+
+Test(notes, give_what_makes_a_time_noisy_with_noisy_times_alone)
+{
+    static const fixture_cell noisy[] = {
+        {"reference", "reference", NULL, NULL, "ok", 0.8, 4000.0, 1.0, NULL},
+        {"a", "a", NULL, NULL, "ok", 0.7, 1000.0, 1.5, "cpu/wall 0.7"}};
+    const fixture f   = {.name = "notes", .dataset = "d", .n_cells = 2, .cells = noisy};
+    char         *dir = fixture_folder(), *path, *text = NULL;
+    size_t        n   = 0;
+    pq_err        err = {0};
+
+    fixture_write(dir, &f);
+    fixture_constrain(dir, "{\"accuracy_loss\": {\"max\": 0.01}}");
+    cr_assert_eq(pq_report_write(dir, &(pq_report_options){.no_plots = true}, NULL, &err),
+                 PQ_OK, "%s", err.message);
+    path = pq_path_join(dir, "table.md");
+    cr_assert_eq(pq_file_read(path, 1 << 20, &text, &n, &err), PQ_OK, "%s", err.message);
+    cr_expect_not_null(strstr(text, "Noisy timing (1 of 2 cells): a (cpu/wall 0.7)\n"),
+                       "%s", text);
+    cr_expect_not_null(strstr(text, "below its floor (1 of 2 cells): a\n"), "%s", text);
+    pq_free(text);
+    pq_free(path);
+    fixture_remove(dir);
+}

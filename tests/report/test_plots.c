@@ -50,14 +50,7 @@ static char *summary_of(const fixture_cell *cells, size_t n, const char *constra
 
     fixture_write(dir, &f);
     if (constraints != NULL) {
-        char   *path = pq_path_join(dir, "plan.json"), *text;
-        json_t *plan = json_load_file(path, 0, NULL);
-        json_object_set_new(plan, "constraints", json_loads(constraints, 0, NULL));
-        text = json_dumps(plan, 0);
-        cr_assert_eq(pq_file_write(path, text, strlen(text), NULL), PQ_OK);
-        free(text);
-        json_decref(plan);
-        pq_free(path);
+        fixture_constrain(dir, constraints);
     }
     cr_assert_eq(pq_report_write(dir, &(pq_report_options){.no_plots = true}, NULL, &err),
                  PQ_OK, "%s", err.message);
@@ -327,5 +320,52 @@ Test(plots, of_narrow_ranges_have_three_ticks_or_more)
     *strchr(ticks, '\n') = '\0';
     cr_expect(count(ticks, ", ") >= 2, "%s", ticks);
     pq_free(script);
+    fixture_remove(dir);
+}
+
+/* Reference, best and strongest, the latter far worse. */
+Test(plots, of_b_taggers_name_their_models_and_hold_what_is_lost)
+{
+    static const fixture_cell cells[] = {
+        {"reference", "reference", NULL, NULL, "ok", 0.8, 40000.0, NONE, NULL},
+        {"int8", "int8", NULL, NULL, "ok", 0.799, 10000.0, NONE, NULL},
+        {"prune_finetune", "prune_finetune sparsity=0.9", NULL, NULL, "ok", 0.75, 2000.0,
+         NONE, NULL}};
+    static const struct {
+        const char *name;
+        size_t      models;
+    } due[]            = {{"btag_roc", 3},
+                          {"btag_discriminant", 2},
+                          {"btag_probability", 2},
+                          {"btag_scan", 3}};
+    const fixture f    = {.name      = "b",
+                          .dataset   = "jets",
+                          .classes   = pair_of_classes,
+                          .n_classes = 2,
+                          .n_cells   = 3,
+                          .cells     = cells,
+                          .arrays    = 2};
+    char         *dir  = fixture_folder();
+    const size_t  live = pq_memory_live();
+
+    (void)make(dir, &f);
+    for (size_t i = 0; i < sizeof due / sizeof *due; i++) {
+        char *name   = pq_format("plots/%s.gp", due[i].name);
+        char *script = read_text(dir, name);
+        char *end    = strstr(script + 1, "\nreset\n"); /* the next format's */
+        if (end != NULL && (end = strstr(end + 1, "\nreset\n")) != NULL) {
+            *end = '\0';
+        }
+        cr_expect_geq(count(script, "title \"reference\""), 1, "%s", name);
+        cr_expect_geq(count(script, "title \"int8\""), 1, "%s", name);
+        cr_expect_eq(count(script, "title \"prune_finetune sparsity=0.9\"") > 0,
+                     due[i].models == 3, "%s", name);
+        if (i == 0) { /* a tenth of the reference's rejection is not cut off */
+            cr_expect_eq(count(script, "set yrange [0:2]\n"), 2, "%s", script);
+        }
+        pq_free(script);
+        pq_free(name);
+    }
+    cr_expect_eq(pq_memory_live(), live);
     fixture_remove(dir);
 }
