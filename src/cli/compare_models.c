@@ -148,18 +148,19 @@ cleanup:
     return st;
 }
 
-/* Values whose decisions are paired: accuracy, and the recall of a class. */
-static pq_status pair_of(const comparison *c, const char *metric, pq_decision_pair *out,
+/* Decisions are paired for accuracy, and for the recall of a class that has events. */
+static pq_status pair_of(const comparison *c, const pq_value *v, pq_decision_pair *out,
                          bool *there, pq_err *err)
 {
-    const bool all = strcmp(metric, "accuracy") == 0;
+    const bool all = strcmp(v->name, "accuracy") == 0;
     pq_status  st  = PQ_OK;
 
-    *there = c->decided && (all || strncmp(metric, "recall.", 7) == 0);
+    *there =
+        c->decided && isfinite(v->value) && (all || strncmp(v->name, "recall.", 7) == 0);
     if (*there && all) {
         *out = c->all;
     } else if (*there) {
-        PQ_TRY(pq_pair_decisions(metric + 7, &c->sides[0].result, &c->sides[1].result,
+        PQ_TRY(pq_pair_decisions(v->name + 7, &c->sides[0].result, &c->sides[1].result,
                                  out, err));
     }
 cleanup:
@@ -173,7 +174,7 @@ static pq_status add_metric(comparison *c, const pq_value *a, const pq_value *b,
     bool             there;
     pq_status        st;
 
-    PQ_TRY(pair_of(c, a->name, &pair, &there, err));
+    PQ_TRY(pair_of(c, a, &pair, &there, err));
     pq_sheet_add_text(&c->metrics, a->name);
     pq_sheet_add_number(&c->metrics, a->value, a->lo, a->hi);
     pq_sheet_add_number(&c->metrics, b->value, b->lo, b->hi);

@@ -55,6 +55,13 @@ expect 0 "\\toprule" "$pquant" compare $net "$work/int8.h5" --data $jets --limit
 expect 0 "working_point,background,first,first_lo,first_hi" \
   "$pquant" compare $net "$work/int8.h5" --data $jets --limit 5000 --quiet --format csv
 expect 0 "A alone decides 0 events right, B alone 0" "$pquant" compare $net $net --data $jets --limit 5000 --quiet
+# of classes without an event there is no recall
+"$pquant" compare $net "$work/int8.h5" --data $jets --limit 3 --quiet --format json >"$work/few.json" || fault "three jets"
+/usr/bin/python3 - "$work/few.json" <<'END' || fault "recalls of three jets"
+import json, sys
+recalls = [r["first"]["value"] for r in json.load(open(sys.argv[1]))["metrics"] if r["metric"].startswith("recall.")]
+assert len(recalls) == 4 and None in recalls and any(r is not None for r in recalls), recalls
+END
 # classes that are no flavours: the metrics alone
 expect 0 "metric,first,first_lo" \
   "$pquant" compare datasets/models/jsc-mlp.h5 datasets/models/jsc-mlp.h5 --data datasets/jets-hlf.h5:test --limit 500 --quiet \
