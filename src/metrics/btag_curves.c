@@ -204,7 +204,7 @@ static void scan_point(const scanned sides[PQ_FLAVOURS], const pq_btag_params *p
                        double f_c, weighted *scratch, double row[3])
 {
     const scanned *b       = &sides[PQ_FLAVOUR_B];
-    const double   f_light = 1.0 - f_c - p->f_tau;
+    const double   f_light = fmax(1.0 - f_c - p->f_tau, 0.0);
     double         all     = 0.0, cut;
 
     for (size_t i = 0; i < b->n; i++) {

@@ -211,19 +211,25 @@ Test(tagged, subsets_and_other_scores_have_sums_of_their_own)
     }
 }
 
-/* With weights, ties and a share of tau: rejections of the scan are those of the jets
- * sorted anew at each f_c. */
+/* With weights, ties, logits far apart and a share of tau: rejections of the scan are
+ * those of the jets sorted anew at each f_c. 1 - (1 - 0.1) - 0.1 rounds below 0. */
 Test(tagged, the_scan_is_the_jets_sorted_at_each_f_c)
 {
-    static const double f_tau[] = {0.0, 0.05};
+    static const struct {
+        double f_tau;
+        float  factor; /* of logits without ties, which rounding would part */
+    } cases[] = {{0.0, 1.0F}, {0.05, 1.0F}, {0.1, 20.0F}};
 
     for (size_t s = 3; s < sizeof samples / sizeof *samples; s++) {
-        for (size_t k = 0; k < 2; k++) {
+        for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
             const pq_evaluation   e = make(&samples[s]);
             static pq_btag_curves c;
             pq_btag_params        p = {0};
             cr_assert_eq(pq_params_default(pq_btag_table, &p, NULL), PQ_OK);
-            p.f_tau = f_tau[k];
+            p.f_tau = cases[k].f_tau;
+            for (size_t i = 0; samples[s].distinct == 0 && i < 4 * e.n; i++) {
+                outputs[i] *= cases[k].factor;
+            }
             cr_assert_eq(pq_btag_curves_make(&e, &p, &c, NULL), PQ_OK);
             for (size_t i = 0; i <= PQ_BTAG_SCAN; i++) {
                 pq_tagged   t = {0};
