@@ -89,7 +89,8 @@ cleanup:
     return st;
 }
 
-/* Runs it; what it says goes into a file. */
+/* Runs it; what it says goes into a file, and what it prints nowhere: our own results are
+ * printed there. */
 static pq_status run(const char *const *argv, const char *said, int *code, pq_err *err)
 {
     posix_spawn_file_actions_t actions;
@@ -101,6 +102,9 @@ static pq_status run(const char *const *argv, const char *said, int *code, pq_er
              "cannot allocate for a process");
     failed = posix_spawn_file_actions_addopen(&actions, 2, said,
                                               O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    failed = failed == 0
+                 ? posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+                 : failed;
     failed = failed == 0 ? posix_spawnp(&child, argv[0], &actions, NULL,
                                         (char *const *)(uintptr_t)argv, environ)
                          : failed;

@@ -49,11 +49,13 @@ static pq_codegen_isa highest(void)
     return PQ_CODEGEN_AVX512;
 }
 
-/* The key holds everything that the object is made from. */
+/* The key holds everything that the object is made from, and the processor: $CC may make
+ * code for that at hand alone (-march=native), where others share the folder. */
 static pq_status generate(const pq_graph *graph, model *m, pq_err *err)
 {
     static const char *const told[] = {PQ_COMPILER_OPTIONS};
     char                    *by     = NULL;
+    char                     cpu[512];
     pq_hash                  hash;
     pq_status                st;
 
@@ -68,6 +70,8 @@ static pq_status generate(const pq_graph *graph, model *m, pq_err *err)
     pq_hash_text(&hash, m->header.text);
     pq_hash_text(&hash, m->source.text);
     pq_hash_text(&hash, by);
+    pq_hash_text(&hash, pq_cpu_name(cpu, sizeof cpu));
+    pq_hash_text(&hash, pq_cpu_features(cpu, sizeof cpu));
     for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
         pq_hash_text(&hash, told[i]);
     }

@@ -21,7 +21,7 @@ typedef struct {
 /**
  * Generates, compiles (with $CC, or cc) and loads a checked graph, and compares it with
  * the engine `integer` (bit by bit) or `reference` (1e-5 of the largest output) on drawn
- * events. What was compiled before for the same source, compiler and program is taken
+ * events. What was compiled before for the same source, compiler and processor is taken
  * from a folder of the user's own (codegen/objects.h). PQUANT_ISA caps the variant.
  *
  * @param[out] out  caller frees with pq_loaded_close

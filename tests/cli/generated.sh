@@ -66,7 +66,9 @@ expect 0 "2 computed" "$pquant" run "$work/sweep.yaml" -S output.dir="$work/out"
 expect 0 "2 cached" "$pquant" run "$work/sweep.yaml" -S output.dir="$work/out"
 grep -qr interpreted "$work/out" && fault "interpreted, with a compiler there"
 expect 0 "Not of generated C, for want of a compiler" env CC=/nowhere/cc "$pquant" run "$work/sweep.yaml" -S output.dir="$work/none"
-# What the compiler says, and what has no generated form.
+# What the compiler prints is not among our results; what it says, and what has no generated form.
+printf '#!/bin/sh\necho compiling\nexec cc "$@"\n' >"$work/cc"
+CC=$work/cc scores "$model" generated >/dev/null || fault "the compiler speaks among the results"
 printf '#!/bin/sh\necho "no room for this" >&2\nexit 3\n' >"$work/cc"
 expect 75 "failed with code 3: no room for this" env CC="$work/cc" "$pquant" model eval "$model" --data $data --engine generated
 cat >"$work/cc" <<'CC'
