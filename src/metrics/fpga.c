@@ -1,8 +1,10 @@
 /* What a network would take as a circuit, without synthesis: estimates, never to be set
  * beside times of a processor. */
 #include <math.h>
+#include <string.h>
 
 #include "core/memory.h"
+#include "layers/kinds.h"
 #include "metrics/metric.h"
 
 static bool has_codes(const pq_quant *q)
@@ -35,6 +37,28 @@ static bool is_kernel(const pq_layer *layer, size_t w)
            layer->kind->role(layer->weights[w].name) == PQ_WEIGHT_KERNEL;
 }
 
+static double items_of(const pq_graph *graph, size_t node)
+{
+    size_t n = 0;
+
+    (void)pq_shape_count(&graph->nodes[node].shape, &n);
+    return (double)n;
+}
+
+/* Values of one input that meet in one item of a layer without a kernel: the cells of a
+ * window, or of a whole sample's channel. */
+static double cells_of(const pq_graph *graph, size_t node)
+{
+    const pq_node *at   = &graph->nodes[node];
+    const char    *kind = at->layer->kind->name;
+
+    if (strcmp(kind, "max_pool") == 0 || strcmp(kind, "avg_pool") == 0) {
+        const pq_pool_params *p = at->layer->params;
+        return (double)p->kernel_h * (double)p->kernel_w;
+    }
+    return fmax(items_of(graph, at->inputs[0]) / items_of(graph, node), 1.0);
+}
+
 /* Levels of one node, or NAN where the rule says nothing of it: a kernel or inputs
  * without codes, or a kernel in pieces. */
 static double levels_at(const pq_graph *graph, size_t node)
@@ -47,8 +71,12 @@ static double levels_at(const pq_graph *graph, size_t node)
             return (double)NAN;
         }
     }
-    if (kernel == NULL || graph->nodes[node].n_inputs == 0) {
-        return graph->nodes[node].n_inputs > 1 ? 1.0 : 0.0;
+    if (graph->nodes[node].n_inputs == 0 || pq_layer_is(layer, PQ_TRAIT_MOVES)) {
+        return 0.0;
+    }
+    if (kernel == NULL) {
+        return (graph->nodes[node].n_inputs > 1 ? 1.0 : 0.0) +
+               ceil(log2(cells_of(graph, node)));
     }
     return has_codes(kernel->quant) &&
                    has_codes(graph
@@ -112,9 +140,9 @@ const pq_metric pq_metric_fpga = {
                "inputs all have codes: LUTs, with 55 of them for each DSP that is used "
                "instead, from the rule EBOPs = LUT + 55 DSP; and levels of logic on the "
                "longest way, one for products and ceil(log2(terms)) for the largest sum "
-               "of a layer, which is cycles where each level has a register",
+               "or maximum of a layer, which is cycles where each level has a register",
     .source  = "arXiv:2405.00645",
-    .version = "1",
+    .version = "2",
     .eventless = true,
     .compute   = compute,
 };

@@ -181,6 +181,42 @@ Test(size, estimates_for_a_circuit_by_hand, .init = setup, .fini = teardown)
     pq_values_free(&ebops);
 }
 
+static void add(pq_graph *g, const char *name, const char *kind, const char *const *keys,
+                size_t n_inputs, const char *const *inputs)
+{
+    pq_layer *layer = NULL;
+
+    cr_assert_eq(pq_layer_create(kind, &layer, NULL), PQ_OK);
+    for (; keys != NULL && keys[0] != NULL; keys += 2) {
+        cr_assert_eq(pq_layer_set(layer, keys[0], keys[1], NULL), PQ_OK);
+    }
+    cr_assert_eq(pq_graph_add(g, name, layer, n_inputs, inputs, NULL), PQ_OK);
+}
+
+/* Means and maxima are trees of what is under their windows; what moves is a wire. */
+Test(size, pools_have_levels_and_a_concat_has_none)
+{
+    static const char *const shape[] = {"shape", "[6, 6, 2]", NULL};
+    static const char *const three[] = {"kernel_h", "3", "kernel_w", "3", NULL};
+    static const double      due[]   = {0.0, 4.0, 4.0, 4.0, 6.0, 7.0}; /* to each node */
+
+    cr_assert_eq(pq_graph_create(&graph, NULL), PQ_OK);
+    add(graph, "in", "input", shape, 0, NULL);
+    add(graph, "max", "max_pool", three, 1, (const char *[]){"in"});
+    add(graph, "avg", "avg_pool", three, 1, (const char *[]){"in"});
+    add(graph, "both", "concat", NULL, 2, (const char *[]){"max", "avg"});
+    add(graph, "mean", "global_avg_pool", NULL, 1, (const char *[]){"both"});
+    add(graph, "sum", "add", NULL, 2, (const char *[]){"mean", "mean"});
+    cr_assert_eq(pq_graph_check(graph, NULL), PQ_OK);
+    for (graph->output = 0; graph->output < graph->n_nodes; graph->output++) {
+        pq_values values = run("fpga", NULL);
+        cr_expect_eq(value_of(&values, "fpga.estimated_levels")->value,
+                     due[graph->output], "%s", graph->nodes[graph->output].name);
+        pq_values_free(&values);
+    }
+    pq_graph_free(&graph);
+}
+
 /* With scales 1/8 and 1/4 a bias of 0.5 is 16 steps: 5 bits and a sign. */
 Test(size, a_bias_has_the_bits_it_has_in_whole_numbers, .init = setup, .fini = teardown)
 {
