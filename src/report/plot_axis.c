@@ -1,5 +1,4 @@
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "report/cloud.h"
@@ -67,7 +66,7 @@ static void add_axis_ticks(const pq_cloud *c, bool is_log, pq_text *out)
         char         label[32];
         const double at = ((is_log ? log(values[k]) : values[k]) - low) / range;
         const double half =
-            0.5 * character_width * snprintf(label, sizeof label, "%.10g", values[k]);
+            0.5 * character_width * pq_snprintf(label, sizeof label, "%.10g", values[k]);
         if (at - half >= end + label_gap) {
             pq_text_add(&ticks, "%s'%s' %s", kept++ == 0 ? "set xtics (" : ", ", label,
                         label);

@@ -79,13 +79,14 @@ static pq_status sort_cells(sweep *s, pq_err *err)
     PQ_TRY(pq_sweep_open_shelf(s, err));
     for (size_t i = 0; i < s->cells->n; i++) {
         const pq_cell *cell = &s->cells->cells[i];
+        /* looked at first: a record that another worker writes from here on is news */
+        s->seen[i] = pq_sweep_look(s, cell);
         if (!(s->options->force && s->mine[i]) && pq_shelf_done(s->shelf, cell->eval)) {
             s->states[i] = CACHED;
         } else if (s->mine[i] && json_object_get(keys, cell->eval) == NULL) {
             PQ_CHECK(json_object_set_new_nocheck(keys, cell->eval, json_true()) == 0,
                      PQ_ERR_NOMEM, "cannot allocate keys");
             s->states[i] = WAITING;
-            s->seen[i]   = pq_sweep_look(s, cell);
             s->todo++;
         }
     }

@@ -65,6 +65,41 @@ computed=$(/usr/bin/python3 -c 'import json, sys; print(*(json.load(open(f))["co
 echo "four workers computed $computed cells"
 [ $((${computed// /+})) = 96 ] || fault "four workers together computed other than 96 cells: $computed"
 
+# A record that another worker writes just after this one looked whether it is there: a module puts it there then.
+cat >late.c <<'END'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+int open64(const char *path, int flags, ...)
+{
+    int (*real)(const char *, int, ...) = dlsym(RTLD_NEXT, "open64");
+    va_list rest;
+    int     fd, mode = 0;
+
+    if ((flags & O_CREAT) != 0) {
+        va_start(rest, flags);
+        mode = va_arg(rest, int);
+        va_end(rest);
+    }
+    fd = real(path, flags, mode);
+    if (fd < 0 && strcmp(path, getenv("LATE_TO")) == 0) {
+        (void)rename(getenv("LATE_FROM"), path);
+    }
+    return fd;
+}
+END
+cc -shared -fPIC late.c -o late.so || fault "the module does not compile"
+expect 5 "1 computed, 0 cached" "$pquant" run c.yaml -o late -q --only 'label==reference'
+record=$(ls late/cells/*.json)
+mv "$record" late.json
+expect 5 "0 computed, 1 cached" env LD_PRELOAD="$work/late.so" LATE_FROM=late.json LATE_TO="$record" \
+  "$pquant" run c.yaml -o late -q --only 'label==reference'
+[ ! -e late.json ] || fault "nobody wrote the late record"
+
 # Expressions.
 expect 5 "cells are missing" "$pquant" run c.yaml -o only -q --only 'pipeline==tuned && r<=2 && b!=4 || label==reference'
 [ "$(ls only/cells/*.json | wc -l)" = 7 ] || fault "--only chose $(ls only/cells/*.json | wc -l) cells, not 7"
