@@ -7,7 +7,7 @@
 #include "core/memory.h"
 #include "store/json.h"
 
-enum { TITLE_LONGEST = 30, N_SHAPES = 10, ROWS_OF_WIDE_KEY = 10 };
+enum { N_SHAPES = 10, ROWS_OF_WIDE_KEY = 10 };
 
 /* A series while it is judged. */
 typedef struct {
@@ -167,7 +167,7 @@ static pq_status rank(pq_cloud *c, series *all, pq_err *err)
         c->points[i].series = number[c->points[i].series];
     }
     qsort(c->points, c->n, sizeof *c->points, by_series);
-    PQ_TRY(pq_labels_make((const char *const *)c->titles, c->named, TITLE_LONGEST,
+    PQ_TRY(pq_labels_make((const char *const *)c->titles, c->named, PQ_LABEL_LONGEST,
                           &c->labels, err));
 cleanup:
     pq_free(number);

@@ -72,6 +72,17 @@ size_t pq_label_width(const char *text)
     return width;
 }
 
+size_t pq_label_widest(char *const *texts, size_t n)
+{
+    size_t widest = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const size_t width = pq_label_width(texts[i]);
+        widest             = width > widest ? width : widest;
+    }
+    return widest;
+}
+
 static bool is_blank(uint32_t code)
 {
     return code == ' ' || code == 0xa0 || code == 0x202f || code == 0x205f ||

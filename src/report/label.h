@@ -8,8 +8,15 @@
 
 #include "core/text.h"
 
+/** Columns of a label in a plot's key, beside its bars or above its panel: what every
+ * plot has room for, and so the one limit. What takes less room leaves the frame more. */
+enum { PQ_LABEL_LONGEST = 40 };
+
 /** Characters that stand side by side: accents lie on the one before. */
 size_t pq_label_width(const char *text);
+
+/** Columns of the widest of these texts, 0 of none. */
+size_t pq_label_widest(char *const *texts, size_t n);
 
 /** Appends a text without control characters; of wider ones than `longest` (>= 3) columns
  * the middle becomes "…", as names differ at their ends. Characters that the plots' font

@@ -67,7 +67,7 @@ pq_status pq_taggers_find(const pq_plot *p, const char *array, size_t columns,
             m.n++;
         }
     }
-    PQ_TRY(pq_labels_make(m.names, m.n, PQ_TAG_LABEL, &m.labels, err));
+    PQ_TRY(pq_labels_make(m.names, m.n, PQ_LABEL_LONGEST, &m.labels, err));
     *out = m;
     m    = (pq_taggers){0};
 cleanup:
@@ -108,19 +108,23 @@ void pq_tag_panel(pq_text *out, double bottom, double top, bool last)
     pq_text_add(
         out,
         "set bmargin at screen %g\nset tmargin at screen %g\nset lmargin at screen "
-        "0.12\nset rmargin at screen 0.6\nset format x '%s'\n",
+        "0.12\nset rmargin at screen right\nset format x '%s'\n",
         bottom, top, last ? "%g" : "");
     pq_text_add(out,
                 "set label 1 at graph 0, screen 0.95\nset label 2 at graph 0, screen "
                 "0.95\nset label 3 at screen 0.98, screen 0.95 right\n");
 }
 
-void pq_tag_key(pq_text *out, double height, size_t entries)
+void pq_tag_begin(pq_text *out, double height, size_t entries, char *const *labels,
+                  size_t n)
 {
-    const double line = 0.0395; /* of the screen, at a spacing of 1 */
+    const double line = 0.0395, column = 0.0098; /* of the screen, at a spacing of 1 */
+    const double key = 0.075 + column * (double)pq_label_widest(labels, n);
 
-    pq_text_add(out, "set key at screen 0.61, screen 0.93 left top spacing %.3g\n",
-                fmin(1.25, height / (line * (double)entries)));
+    pq_text_add(out,
+                "set multiplot\nright = %.3f\n"
+                "set key at screen right + 0.01, screen 0.93 left top spacing %.3g\n",
+                fmin(0.75, 1.0 - key), fmin(1.25, height / (line * (double)entries)));
 }
 
 void pq_tag_add_steps(pq_plot *p, const pq_taggers *m, size_t column)
@@ -221,12 +225,11 @@ pq_status pq_plot_btag_roc(pq_plot *p, pq_err *err)
         goto cleanup;
     }
     pq_taggers_add_blocks(&m, true, &p->data);
-    pq_text_add(&p->body, "set multiplot\nset xrange [0.5:1]\n");
+    pq_tag_begin(&p->body, 0.45, m.n + 2, m.labels, m.n);
     pq_tag_panel(&p->body, m.n > 1 ? 0.47 : 0.13, 0.92, m.n == 1);
-    pq_tag_key(&p->body, 0.45, m.n + 2);
     pq_text_add(&p->body,
-                "set logscale y\nset format y '10^{%%T}'\nset ylabel 'background "
-                "rejection'\n%splot ",
+                "set xrange [0.5:1]\nset logscale y\nset format y '10^{%%T}'\n"
+                "set ylabel 'background rejection'\n%splot ",
                 m.n == 1 ? "set xlabel 'b-jet efficiency'\n" : "unset xlabel\n");
     for (size_t k = 0; k < m.n; k++) {
         const char *color = k == 0 ? "#000000" : pq_plot_color(k);
@@ -384,7 +387,7 @@ pq_status pq_plot_btag_bins(pq_plot *p, pq_err *err)
             drawn[n++] = rows[i];
         }
     }
-    PQ_TRY(pq_labels_make(names, n, PQ_TAG_LABEL, &labels, err));
+    PQ_TRY(pq_labels_make(names, n, PQ_LABEL_LONGEST, &labels, err));
     for (size_t k = 0; k < n; k++) {
         pq_text_add(&p->data, "%s# %s\n", k > 0 ? "\n\n" : "", labels[k]);
         for (size_t c = 0; c < p->v->n_columns; c++) {
@@ -409,9 +412,8 @@ pq_status pq_plot_btag_bins(pq_plot *p, pq_err *err)
         pq_text_free(&p->data);
         goto cleanup;
     }
-    pq_text_add(&p->body, "set multiplot\n");
+    pq_tag_begin(&p->body, 0.54, n, labels, n);
     pq_tag_panel(&p->body, n > 1 ? 0.38 : 0.13, 0.92, n == 1);
-    pq_tag_key(&p->body, 0.54, n);
     pq_text_add(&p->body,
                 "unset xlabel\nset ylabel 'b-jet efficiency'\nset yrange [0.01:1]\n");
     for (size_t panel = 0; panel < (n > 1 ? 2 : 1); panel++) {

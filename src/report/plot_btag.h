@@ -8,9 +8,8 @@
 #include "io/hdf5.h"
 #include "report/plot.h"
 
-/** Models that are drawn at most (reference, best, strongest), flavours, and columns of a
- * label in the key. */
-enum { PQ_TAGGERS = 3, PQ_TAG_FLAVOURS = 4, PQ_TAG_LABEL = 32 };
+/** Models that are drawn at most (reference, best, strongest), and flavours. */
+enum { PQ_TAGGERS = 3, PQ_TAG_FLAVOURS = 4 };
 
 /** Owns arrays and labels. {0} is empty. */
 typedef struct {
@@ -37,10 +36,12 @@ void pq_taggers_add_blocks(const pq_taggers *m, bool ratios, pq_text *out);
  * the key; models differ by their dashes. */
 void pq_tag_add_steps(pq_plot *p, const pq_taggers *m, size_t column);
 
-/** Places the key of so many entries beside a panel of such a height, in one column. */
-void pq_tag_key(pq_text *out, double height, size_t entries);
+/** Begins several panels below each other: the key of so many entries stands beside the
+ * first, of such a height, in one column as wide as the widest of these labels needs. */
+void pq_tag_begin(pq_text *out, double height, size_t entries, char *const *labels,
+                  size_t n);
 
-/** Appends a panel of several below each other, from `bottom` to `top` of the screen. */
+/** Appends one of these panels, from `bottom` to `top` of the screen. */
 void pq_tag_panel(pq_text *out, double bottom, double top, bool last);
 
 #endif

@@ -17,9 +17,9 @@ pq_status pq_plot_btag_probability(pq_plot *p, pq_err *err)
         goto cleanup;
     }
     pq_taggers_add_blocks(&m, false, &p->data);
-    pq_text_add(&p->body, "set multiplot\nset logscale y\nset xrange [0:1]\n"
-                          "set yrange [1e-5:3]\nset format y '10^{%%T}'\nunset xlabel\n");
-    pq_tag_key(&p->body, 0.25, PQ_TAG_FLAVOURS + m.n);
+    pq_tag_begin(&p->body, 0.25, PQ_TAG_FLAVOURS + m.n, m.labels, m.n);
+    pq_text_add(&p->body, "set logscale y\nset xrange [0:1]\nset yrange [1e-5:3]\n"
+                          "set format y '10^{%%T}'\nunset xlabel\n");
     for (size_t o = 0; o < OUTPUTS; o++) { /* b, c, light */
         const double top  = 0.92 - 0.27 * (double)o;
         const bool   last = o + 1 == OUTPUTS;
@@ -112,10 +112,9 @@ pq_status pq_plot_btag_degradation(pq_plot *p, pq_err *err)
     for (size_t k = 0; k < n; k++) {
         names[k] = p->v->rows[rows[k]].label;
     }
-    PQ_TRY(pq_labels_make(names, n, PQ_TAG_LABEL, &labels, err));
-    pq_text_add(&p->body,
-                "set multiplot\nunset xlabel\nset offsets 0, 0, graph 0.08, 0\n");
-    pq_tag_key(&p->body, 0.37, n);
+    PQ_TRY(pq_labels_make(names, n, PQ_LABEL_LONGEST, &labels, err));
+    pq_tag_begin(&p->body, 0.37, n, labels, n);
+    pq_text_add(&p->body, "unset xlabel\nset offsets 0, 0, graph 0.08, 0\n");
     for (size_t panel = 0; panel < 2; panel++) {
         const bool last = panel == 1;
         pq_plot_log_axis(&p->body, 'x', range[0], range[1]);

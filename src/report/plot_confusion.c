@@ -5,7 +5,12 @@
 #include "report/plot.h"
 #include "report/plots.h"
 
-enum { CLASSES_WITH_NUMBERS = 12, CLASSES_WITH_LARGE = 6, NAME_LONGEST = 16 };
+enum {
+    CLASSES_WITH_NUMBERS = 12,
+    CLASSES_WITH_LARGE   = 6,
+    NAME_LONGEST         = 16,
+    TITLE_WIDE           = 28
+};
 
 static const json_t *record_of(const pq_view *v, size_t row)
 {
@@ -72,22 +77,10 @@ cleanup:
     return st;
 }
 
-/* Columns of the widest name. */
-static size_t widest_name(char *const *names, size_t n)
-{
-    size_t widest = 1;
-
-    for (size_t i = 0; i < n; i++) {
-        const size_t width = pq_label_width(names[i]);
-        widest             = width > widest ? width : widest;
-    }
-    return widest;
-}
-
 /* Room for the names, on the left of both panels and below them. */
 static void add_layout(pq_plot *p, size_t panels, char *const *names, size_t n)
 {
-    const size_t widest = widest_name(names, n);
+    const size_t widest = pq_label_widest(names, n);
     const bool   rotate = widest > 3 || n > CLASSES_WITH_NUMBERS;
     const double left   = 0.01 * (double)widest;
 
@@ -102,10 +95,11 @@ static void add_layout(pq_plot *p, size_t panels, char *const *names, size_t n)
                 panels, 0.07 + left, rotate ? 0.13 + left : 0.13, 0.09 + left);
 }
 
-static void add_panel(pq_plot *p, const char *label, size_t n, size_t block)
+static void add_panel(pq_plot *p, const char *label, const char *font, size_t n,
+                      size_t block)
 {
-    pq_text_add(&p->body, "set title noenhanced ");
-    pq_plot_quote_cut(&p->body, label, 28);
+    pq_text_add(&p->body, "set title noenhanced %s ", font);
+    pq_plot_quote_cut(&p->body, label, PQ_LABEL_LONGEST);
     pq_text_add(
         &p->body,
         " offset 0,-0.4\nplot '%s' index %zu using 1:2:3 with image pixels notitle",
@@ -149,6 +143,7 @@ pq_status pq_plot_confusion(pq_plot *p, pq_err *err)
     const size_t  rows[2] = {p->v->reference, p->v->best};
     const json_t *names   = NULL;
     char        **labels  = NULL;
+    bool          is_wide = false;
     size_t        n, panels = add_matrices(p, rows, &n, &names);
     pq_status     st = PQ_OK;
 
@@ -163,9 +158,13 @@ pq_status pq_plot_confusion(pq_plot *p, pq_err *err)
                 "set xrange [-0.5:%zu.5]\nset yrange [%zu.5:-0.5]\n",
                 n - 1, n - 1);
     add_layout(p, panels, labels, n);
+    for (size_t i = 0; i < 2 && rows[i] != PQ_VIEW_NONE; i++) {
+        is_wide = is_wide || pq_label_width(p->v->rows[rows[i]].label) > TITLE_WIDE;
+    }
     for (size_t i = 0, block = 0; i < 2 && block < panels; i++) {
         if (classes_of(record_of(p->v, rows[i])) == n) {
-            add_panel(p, p->v->rows[rows[i]].label, n, block++);
+            add_panel(p, p->v->rows[rows[i]].label, is_wide ? "font small" : "", n,
+                      block++);
         }
     }
     pq_text_add(&p->body, "unset multiplot\n");

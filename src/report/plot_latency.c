@@ -7,7 +7,7 @@
 #include "report/plot.h"
 #include "store/json.h"
 
-enum { BARS_MAX = 27, LABEL_LONGEST = 30 };
+enum { BARS_MAX = 27 };
 
 /* Smallest batch size that was timed, as digits; "" when none was. */
 static void find_batch(const pq_view *v, char *out, size_t size)
@@ -96,7 +96,7 @@ static pq_status list_bars(const pq_view *v, size_t ratio, bar_list *out, pq_err
         out->rows[i] = speeds[i].row;
         names[i]     = v->rows[speeds[i].row].label;
     }
-    PQ_TRY(pq_labels_make(names, out->n, LABEL_LONGEST, &out->labels, err));
+    PQ_TRY(pq_labels_make(names, out->n, PQ_LABEL_LONGEST, &out->labels, err));
 cleanup:
     pq_free(speeds);
     pq_free(names);

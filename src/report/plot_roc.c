@@ -8,7 +8,7 @@
 #include "report/plot.h"
 #include "store/json.h"
 
-enum { CLASSES_MAX = 10, LABEL_LONGEST = 18, ARRAY_BYTES_MAX = 1 << 28 };
+enum { CLASSES_MAX = 10, AUC_COLUMNS = 14, ARRAY_BYTES_MAX = 1 << 28 };
 
 /* Lowest background efficiency drawn. */
 static const double floor_y = 1e-3;
@@ -124,7 +124,8 @@ static pq_status list_classes(const json_t *record, class_list *out, pq_err *err
         out->names[c]    = name != NULL ? name : "";
         out->n           = c + 1;
     }
-    PQ_TRY(pq_labels_make(out->names, out->n, LABEL_LONGEST, &out->labels, err));
+    PQ_TRY(pq_labels_make(out->names, out->n, PQ_LABEL_LONGEST - AUC_COLUMNS,
+                          &out->labels, err));
 cleanup:
     return st;
 }
@@ -180,7 +181,7 @@ static pq_status add_model_keys(pq_plot *p, const size_t rows[3], const bool dra
     for (size_t i = 0; i < 3; i++) {
         names[i] = drawn[i] ? p->v->rows[rows[i]].label : "";
     }
-    PQ_TRY(pq_labels_make(names, 3, 30, &labels, err));
+    PQ_TRY(pq_labels_make(names, 3, PQ_LABEL_LONGEST, &labels, err));
     for (size_t i = 0; i < 3; i++) {
         if (drawn[i]) {
             add_model_key(p, labels[i], (int)i + 1);

@@ -369,3 +369,35 @@ Test(plots, of_b_taggers_name_their_models_and_hold_what_is_lost)
     cr_expect_eq(pq_memory_live(), live);
     fixture_remove(dir);
 }
+
+/* As long as labels are drawn whole: in a key, beside bars and above a panel alike. */
+Test(plots, show_names_of_forty_columns_whole_in_all_places)
+{
+    static const char         longest[] = "structured_finetune_int8 sparsity=0.5625";
+    static const fixture_cell cells[]   = {
+          {"reference", "reference", NULL, NULL, "ok", 0.8, 40000.0, 1.0, NULL},
+          {longest, longest, NULL, NULL, "ok", 0.799, 10000.0, 1.5, NULL},
+          {"prune", "prune", NULL, NULL, "ok", 0.75, 2000.0, 1.2, NULL}};
+    static const char *const due[] = {
+        "accuracy_bytes", "roc",       "confusion",         "latency",
+        "btag_roc",       "btag_scan", "btag_discriminant", "btag_probability"};
+    const fixture f   = {.name      = "long",
+                         .dataset   = "jets",
+                         .classes   = pair_of_classes,
+                         .n_classes = 2,
+                         .n_cells   = 3,
+                         .cells     = cells,
+                         .arrays    = 2};
+    char         *dir = fixture_folder();
+
+    cr_assert_eq(strlen(longest), 40);
+    (void)make(dir, &f);
+    for (size_t i = 0; i < sizeof due / sizeof *due; i++) {
+        char *name   = pq_format("plots/%s.gp", due[i]);
+        char *script = read_text(dir, name);
+        cr_expect_not_null(strstr(script, longest), "%s", name);
+        pq_free(script);
+        pq_free(name);
+    }
+    fixture_remove(dir);
+}
