@@ -79,8 +79,18 @@
   };
 
   // The chart.
-  const W = 900, H = 520, L = 76, R = 20, T = 16, B = 52;
-  const colors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#7f7f7f"];
+  let W = 900, H = 520; // of the room there is, so that letters keep their size
+  const L = 76, R = 32, T = 16, B = 52;
+  // Marks as in the pictures: six filled shapes, then four open ones; the reference is a star, what has no name is small.
+  const shapes = ["M-6,0a6,6 0 1 0 12,0a6,6 0 1 0 -12,0z", "M-5.3,-5.3h10.6v10.6h-10.6z", "M0,-7l6.6,11.5h-13.2z", "M0,-7.5l6,7.5l-6,7.5l-6,-7.5z",
+    "M0,7l6.6,-11.5h-13.2z", "M0,-6.8l6.5,4.7l-2.5,7.6h-8l-2.5,-7.6z"];
+  const star = "M0,-8.5l2,6.2h6.5l-5.2,3.8l2,6.2l-5.3,-3.8l-5.3,3.8l2,-6.2l-5.2,-3.8h6.5z", small = "M-3.5,0a3.5,3.5 0 1 0 7,0a3.5,3.5 0 1 0 -7,0z";
+  const looks = group => {
+    if (group === "reference" || group < 0) return {class: `dot ${group < 0 ? "other" : "reference"}`, d: group < 0 ? small : star};
+    const shape = (group + Math.floor(group / 10)) % 10;
+    return {class: `dot${shape < 6 ? "" : " open"}`, d: shapes[shape % 6], style: `--c:${data.groups[group].color}`};
+  };
+  const groupOf = row => data.rows[row].reference ? "reference" : data.rows[row].group;
   const svg = (name, attributes, text) => {
     const e = document.createElementNS("http://www.w3.org/2000/svg", name);
     for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v);
@@ -117,7 +127,11 @@
   };
   const showChart = () => {
     const x = byName.get(state.x), y = byName.get(state.y);
+    W = Math.max(320, Math.min(1100, chart.clientWidth || 900));
+    H = Math.round(Math.max(280, 0.58 * W));
+    chart.setAttribute("viewBox", `0 0 ${W} ${H}`);
     chart.replaceChildren();
+    key.replaceChildren();
     if (x === undefined || y === undefined) return;
     const usable = (v, log) => v !== null && (!log || v > 0);
     const points = data.rows.map((_, row) => ({row, x: number(row, x), y: number(row, y)}))
@@ -128,8 +142,14 @@
     }
     const sx = scale(points.map(p => p.x), state.logx, L, W - R), sy = scale(points.map(p => p.y), state.logy, H - B, T);
     const label = v => String(Number(v.toPrecision(6)));
-    for (const t of sx.ticks) chart.append(svg("line", {class: "grid", x1: sx.at(t), x2: sx.at(t), y1: T, y2: H - B}),
-      svg("text", {x: sx.at(t), y: H - B + 18, "text-anchor": "middle"}, label(t)));
+    let end = -Infinity; // of the last number below the frame
+    for (const t of sx.ticks) {
+      const text = label(t), half = 4.5 * text.length;
+      chart.append(svg("line", {class: "grid", x1: sx.at(t), x2: sx.at(t), y1: T, y2: H - B}));
+      if (sx.at(t) - half < end + 4) continue;
+      chart.append(svg("text", {x: sx.at(t), y: H - B + 18, "text-anchor": "middle"}, text));
+      end = sx.at(t) + half;
+    }
     for (const t of sy.ticks) chart.append(svg("line", {class: "grid", x1: L, x2: W - R, y1: sy.at(t), y2: sy.at(t)}),
       svg("text", {x: L - 8, y: sy.at(t) + 4, "text-anchor": "end"}, label(t)));
     chart.append(svg("text", {x: (L + W - R) / 2, y: H - 12, "text-anchor": "middle"}, title(x)),
@@ -144,8 +164,9 @@
       }
     }
     for (const p of points) {
-      const r = data.rows[p.row], fill = r.reference ? "var(--ink)" : colors[r.group % colors.length];
-      const dot = svg("circle", {cx: sx.at(p.x), cy: sy.at(p.y), r: 6, fill, tabindex: 0, "data-row": p.row, role: "button"});
+      const r = data.rows[p.row];
+      const dot = svg("path", {...looks(groupOf(p.row)), transform: `translate(${sx.at(p.x)} ${sy.at(p.y)})`, tabindex: 0,
+        "data-row": p.row, role: "button"});
       dot.append(svg("title", {}, `${r.label}\n${title(x)}: ${shown(p.row, x)}\n${title(y)}: ${shown(p.row, y)}`));
       for (const event of ["mouseenter", "focus"]) dot.addEventListener(event, () => light(p.row));
       for (const event of ["mouseleave", "blur"]) dot.addEventListener(event, () => light(-1));
@@ -153,9 +174,28 @@
       dot.addEventListener("keydown", e => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); pick(p.row); } });
       chart.append(dot);
     }
+    showKey(points, front.length > 1);
     for (const [select, name] of [[axisX, state.x], [axisY, state.y]]) select.value = name;
     logX.checked = state.logx !== "";
     logY.checked = state.logy !== "";
+  };
+  // The key names what is drawn; pointing at an entry dims all other points.
+  const showKey = (points, front) => {
+    const drawn = points.map(p => groupOf(p.row));
+    const entry = (name, mark, group) => {
+      const line = make("li"), picture = svg("svg", {viewBox: "-9 -9 18 18", "aria-hidden": "true"});
+      picture.append(mark);
+      line.append(picture, name);
+      for (const [event, dim] of [["mouseenter", true], ["mouseleave", false]]) line.addEventListener(event, () => {
+        for (const dot of chart.querySelectorAll(".dot")) dot.classList.toggle("dim", dim && groupOf(dot.dataset.row) !== group);
+      });
+      key.append(line);
+    };
+    const others = drawn.filter(g => g === -1).length;
+    for (const group of ["reference", ...data.groups.keys(), -1].filter(g => drawn.includes(g))) {
+      entry(group === "reference" ? group : group < 0 ? `${others} others` : data.groups[group].name, svg("path", looks(group)), group);
+    }
+    if (front) key.append(make("li", {class: "front"}, "Pareto front"));
   };
   const light = row => {
     for (const e of document.querySelectorAll(".lit")) e.classList.remove("lit");
@@ -229,11 +269,14 @@
   const [lineX, axisX] = axis("x", "across"), [lineY, axisY] = axis("y", "up");
   const [lineLogX, logX] = log("logx", "log"), [lineLogY, logY] = log("logy", "log");
   const bar = make("div", {class: "tools"}), picked = make("p", {id: "picked"});
-  const chart = svg("svg", {id: "chart", viewBox: `0 0 ${W} ${H}`, role: "group", "aria-label": "numbers of the models against each other"});
+  const chart = svg("svg", {id: "chart", role: "group", "aria-label": "numbers of the models against each other"});
+  const key = make("ul", {class: "key", id: "marks"});
   bar.append(lineX, lineLogX, lineY, lineLogY);
-  explore.append(bar, chart, picked);
+  explore.append(bar, chart, key, picked);
   explore.hidden = false;
   const show = () => { showTables(); showChart(); };
+  let wide = 0;
+  window.addEventListener("resize", () => { if (chart.clientWidth !== wide) { wide = chart.clientWidth; showChart(); } });
   window.addEventListener("hashchange", () => { read(); show(); });
   read();
   show();

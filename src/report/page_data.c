@@ -6,6 +6,7 @@
 #include "core/memory.h"
 #include "report/page_files.h" /* made by the build of page.css, page.html and page.js */
 #include "report/page_inside.h"
+#include "report/plot.h"
 #include "store/json.h"
 
 /* 1 where more is better, -1 where less is, 0 where neither. */
@@ -61,8 +62,27 @@ static json_t *row_of(const pq_view *v, size_t r)
     return json_pack("{s:s, s:s, s:b, s:i, s:o, s:o, s:o}", "label", v->rows[r].label,
                      "key", pq_json_get_text(v->rows[r].cell, "eval"), "reference",
                      r == v->reference, "group",
-                     v->rows[r].color == PQ_VIEW_NONE ? 7 : (int)v->rows[r].color, "v",
+                     v->rows[r].color == PQ_VIEW_NONE ? -1 : (int)v->rows[r].color, "v",
                      value, "lo", lo, "hi", hi);
+}
+
+/* Pipelines that plots name, by the number of their colour; null where no row is shown.
+ */
+static json_t *groups_of(const pq_view *v)
+{
+    json_t *all = json_array();
+
+    for (size_t color = 0; color < PQ_NAMED_MAX; color++) {
+        size_t r = 0;
+        while (r < v->n_rows && !(v->rows[r].done && v->rows[r].color == color)) {
+            r++;
+        }
+        (void)json_array_append_new(
+            all, r == v->n_rows ? json_null()
+                                : json_pack("{s:s, s:s}", "name", v->rows[r].pipeline,
+                                            "color", pq_plot_color(color)));
+    }
+    return all;
 }
 
 /* JSON that no browser takes for the end of its element. */
@@ -91,8 +111,9 @@ static void add_data(const pq_view *v, pq_text *out)
             (void)json_array_append_new(rows, row_of(v, r));
         }
     }
-    all = json_pack("{s:s, s:o, s:o}", "config", pq_json_get_text(v->results, "config"),
-                    "columns", columns_of(v), "rows", rows);
+    all = json_pack("{s:s, s:o, s:o, s:o}", "config",
+                    pq_json_get_text(v->results, "config"), "columns", columns_of(v),
+                    "groups", groups_of(v), "rows", rows);
     add_json(all, out);
     json_decref(all);
 }

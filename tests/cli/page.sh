@@ -98,11 +98,20 @@ filter.value = "prune stored_bytes<1"; filter.dispatchEvent(new Event("input"));
 say("words", labels());
 filter.value = "prune stored_bytes<12000"; filter.dispatchEvent(new Event("input"));
 say("filtered", labels()); say("hash", decodeURIComponent(location.hash));
-say("dots", document.querySelectorAll("#chart circle").length);
+say("dots", document.querySelectorAll("#chart .dot").length);
+const key = () => [...document.querySelectorAll("#marks li")].map(l => l.textContent).join("|");
+say("key", key());
 filter.value = ""; filter.dispatchEvent(new Event("input"));
 const box = document.querySelector("#tools input[value=stored_bytes]"); box.click();
 say("hidden", head("stored").classList.contains("off")); box.click(); say("shown", !head("stored").classList.contains("off"));
-const dot = document.querySelector("#chart circle[data-row='2']");
+say("keys", key());
+const colors = new Set([...document.querySelectorAll("#marks li path")].map(p => getComputedStyle(p).fill + p.getAttribute("d")));
+say("looks", colors.size);
+document.querySelectorAll("#marks li")[1].dispatchEvent(new MouseEvent("mouseenter"));
+say("dim", [...document.querySelectorAll("#chart .dim")].map(d => d.dataset.row).sort().join());
+document.querySelectorAll("#marks li")[1].dispatchEvent(new MouseEvent("mouseleave"));
+say("bright", document.querySelectorAll("#chart .dim").length === 0);
+const dot = document.querySelector("#chart .dot[data-row='2']");
 dot.dispatchEvent(new MouseEvent("mouseenter")); say("lit", document.querySelector("tr.lit").cells[0].textContent);
 say("hover", dot.querySelector("title").textContent.split("\n")[0]);
 dot.dispatchEvent(new MouseEvent("mouseleave")); say("left", document.querySelectorAll("tr.lit").length);
@@ -137,8 +146,13 @@ words:
 filtered: prune s=0.5|prune s=0.7
 hash: #filter=prune+stored_bytes<12000
 dots: 2
+key: prune
 hidden: true
 shown: true
+keys: reference|prune|</script><b>
+looks: 3
+dim: 0,5,6
+bright: true
 lit: prune s=0.3
 hover: prune s=0.3
 left: 0
