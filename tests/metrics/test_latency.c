@@ -76,8 +76,10 @@ Test(latency, median_has_the_interval_of_binomial_order_statistics)
     }
 }
 
+static const char busy[] = "skipped: other work disturbed every measurement";
+
 /* Times two spinners; again, at most 8 times, while the verdict says that the machine was
- * noisy. */
+ * noisy. Times that the stopwatch does not trust are not judged. */
 static void measure_quietly(spinner s[2], uint64_t seed, pq_timing t[2], double *timer_s)
 {
     const spinner    fresh[2] = {s[0], s[1]};
@@ -89,10 +91,13 @@ static void measure_quietly(spinner s[2], uint64_t seed, pq_timing t[2], double 
         memcpy(s, fresh, sizeof fresh);
         cr_assert_eq(pq_latency_measure(v, 2, &quick, seed, NULL, t, timer_s, &err),
                      PQ_OK, "%s", err.message);
-        if (attempt == 8 || (!t[0].noisy && !t[1].noisy)) {
+        if (!t[0].noisy && !t[1].noisy) {
             return;
         }
         timing_free_all(t, 2);
+        if (attempt == 8) {
+            cr_skip_test("%s", busy);
+        }
     }
 }
 
@@ -364,24 +369,33 @@ static bool within(double is, double due, double part)
 }
 
 /* 20,000 additions, some microseconds: calls back to back, dependent and single ones are
- * what the additions take. A core that others disturb is given further tries. */
+ * what the additions take. A core that others disturb is given further tries; one that is
+ * never left alone, by what the stopwatch and the blocks before and after say, is not
+ * judged. */
 Test(latency, additions_that_wait_for_each_other_take_what_they_take, .timeout = 120)
 {
     const pq_variant   v = {.run = add_all};
     pq_latency_options o = quick;
     pq_timing          t = {0};
     double             timer_s, due = 0.0;
-    bool               fine = false;
+    bool               fine = false, judged = false;
 
     o.samples      = 30;
     o.single_shots = 2000;
     for (int attempt = 0; attempt < 12 && !fine; attempt++) {
         const double before = due_seconds();
+        double       after;
         pq_timing_free(&t);
         OK(pq_latency_measure(&v, 1, &o, 1, NULL, &t, &timer_s, &err));
-        due  = (before + due_seconds()) / 2.0;
-        fine = within(t.throughput_s, due, 0.05) && within(t.chain_s, due, 0.05) &&
+        after  = due_seconds();
+        due    = (before + after) / 2.0;
+        judged = judged || (!t.noisy && within(after, before, 0.02));
+        fine   = within(t.throughput_s, due, 0.05) && within(t.chain_s, due, 0.05) &&
                within(t.p50_s, due, 0.05);
+    }
+    if (!fine && !judged) {
+        pq_timing_free(&t);
+        cr_skip_test("%s", busy);
     }
     cr_expect(fine, "due %.4g us, back to back %.4g, dependent %.4g, single %.4g",
               1e6 * due, 1e6 * t.throughput_s, 1e6 * t.chain_s, 1e6 * t.p50_s);
