@@ -2,15 +2,10 @@
 #include "metrics/latency.h"
 
 #include <math.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-
-#if defined(__SSE__)
-#include <xmmintrin.h>
-#endif
 
 #include "core/clock.h"
 #include "core/memory.h"
@@ -18,16 +13,19 @@
 #include "core/text.h"
 #include "metrics/cold.h"
 #include "metrics/tests.h"
+#include "metrics/thread.h"
 
 /* Verdicts, from A/A measurements on small shared machines (docs/measurement.md). */
 static const double least_cpu_share     = 0.9;
 static const double most_variation      = 0.1;
 static const double most_switches_per_s = 50.0;
 
-enum { TIMER_PAIRS = 2001, FLUSH_TO_ZERO = 0x8040 /* MXCSR: FTZ and DAZ */ };
+enum { TIMER_PAIRS = 2001 };
 
 /* What is taken of each however long it takes. */
 enum { LEAST_SAMPLES = 2, LEAST_SHOTS = 5 };
+
+enum { STRETCHES = 32 /* of dependent calls in a sample, each timed by itself */ };
 
 const pq_param pq_latency_params[] = {
     {"warmup", PQ_PARAM_REAL, offsetof(pq_latency_options, warmup_s), "0.2", 0, 3600,
@@ -78,32 +76,6 @@ static int compare(const void *a, const void *b)
     const double x = *(const double *)a, y = *(const double *)b;
 
     return (x > y) - (x < y);
-}
-
-/* Most values that may lie on one side of the interval: P(Binomial(n, 1/2) <= k - 1)
- * <= 2.5 %. */
-static size_t interval_rank(size_t n)
-{
-    double log_p = -(double)n * log(2.0), below = 0.0;
-    size_t k = 0;
-
-    for (; k < n / 2; k++) {
-        below += exp(log_p);
-        if (below > 0.025) {
-            break;
-        }
-        log_p += log((double)(n - k) / (double)(k + 1));
-    }
-    return k;
-}
-
-void pq_median(double *values, size_t n, double *median, double *lo, double *hi)
-{
-    const size_t k = interval_rank(n);
-
-    *median = pq_median_of(values, n);
-    *lo     = values[k > 0 ? k - 1 : 0];
-    *hi     = values[k > 0 ? n - k : n - 1];
 }
 
 static double quantile(const double *sorted, size_t n, double q)
@@ -180,24 +152,35 @@ static void warm_up(bench *b, subject *s)
     s->calls = (size_t)fmin(fmax(o->sample_time_s / call, 1.0), 1e9);
 }
 
+/* Seconds a dependent call of a sample: the median of its stretches, so that what holds
+ * up one of them is not in it, however busy the machine is. */
+static double take_chain(bench *b, subject *s)
+{
+    const size_t stretch = (s->calls + STRETCHES - 1) / STRETCHES;
+    double       times[STRETCHES];
+    size_t       n = 0, calls;
+
+    for (size_t left = s->calls; left > 0; left -= calls) {
+        const double start = pq_clock_wall_s();
+        calls              = left < stretch ? left : stretch;
+        b->sum += run_chain(s, calls);
+        times[n++] = fmax(pq_clock_wall_s() - start - b->timer_s, 0.0) / (double)calls;
+    }
+    return pq_median_of(times, n);
+}
+
 static void take_sample(bench *b, subject *s)
 {
     const double calls    = (double)s->calls;
     const long   switches = involuntary_switches();
     const double cpu      = pq_clock_thread_s();
     const double wall     = pq_clock_wall_s();
-    double       start;
 
     b->sum += run_independent(s, s->calls);
-    start         = pq_clock_wall_s();
-    s->wall[s->n] = fmax(start - wall - b->timer_s, 0.0) / calls;
+    s->wall[s->n] = fmax(pq_clock_wall_s() - wall - b->timer_s, 0.0) / calls;
     s->cpu[s->n]  = fmax(pq_clock_thread_s() - cpu, 0.0) / calls;
     s->switches += involuntary_switches() - switches;
-
-    start = pq_clock_wall_s();
-    b->sum += run_chain(s, s->calls);
-    s->chain[s->n] = fmax(pq_clock_wall_s() - start - b->timer_s, 0.0) / calls;
-    s->n++;
+    s->chain[s->n++] = take_chain(b, s);
     s->spent_s += pq_clock_wall_s() - wall;
 }
 
@@ -357,40 +340,19 @@ static void conclude(subject *s, const double *reference, double *scratch, bool 
     t->n     = s->n;
 }
 
-/* What is changed of the thread for the time of the measurement. */
-typedef struct {
-    cpu_set_t cores;
-    bool      pinned;
-    unsigned  mxcsr;
-} thread_state;
-
-static thread_state enter(bool pin)
+/* Hands over what was taken. */
+static void give_samples(subject *s, pq_timing *t)
 {
-    thread_state before = {0};
-    const int    core   = sched_getcpu();
-    cpu_set_t    one;
-
-    if (pin && core >= 0 &&
-        sched_getaffinity(0, sizeof before.cores, &before.cores) == 0) {
-        CPU_ZERO(&one);
-        CPU_SET((size_t)core, &one);
-        before.pinned = sched_setaffinity(0, sizeof one, &one) == 0;
+    t->samples = s->wall;
+    s->wall    = NULL;
+    t->shots   = s->shots;
+    t->n_shots = s->n_shots;
+    s->shots   = NULL;
+    for (size_t state = 0; state < PQ_COLD_STATES; state++) {
+        t->cold[state]   = s->cold[state];
+        t->n_cold[state] = s->n_cold[state];
+        s->cold[state]   = NULL;
     }
-#if defined(__SSE__)
-    before.mxcsr = _mm_getcsr();
-    _mm_setcsr(before.mxcsr | FLUSH_TO_ZERO);
-#endif
-    return before;
-}
-
-static void leave(const thread_state *before)
-{
-    if (before->pinned) {
-        (void)sched_setaffinity(0, sizeof before->cores, &before->cores);
-    }
-#if defined(__SSE__)
-    _mm_setcsr(before->mxcsr);
-#endif
 }
 
 static pq_status check(size_t n, const pq_latency_options *o, pq_err *err)
@@ -459,20 +421,20 @@ pq_status pq_latency_measure(const pq_variant *variants, size_t n,
                              const pq_progress *progress, pq_timing *results,
                              double *timer_s, pq_err *err)
 {
-    bench          b = {.options = options, .n = n, .rng = pq_rng_stream(seed, "order")};
-    double        *scratch = NULL;
-    thread_state   before;
-    volatile float sink;
-    pq_status      st;
+    bench           b = {.options = options, .n = n, .rng = pq_rng_stream(seed, "order")};
+    double         *scratch = NULL;
+    pq_thread_state before;
+    volatile float  sink;
+    pq_status       st;
 
     PQ_TRY(check(n, options, err));
     PQ_TRY(bench_create(&b, variants, err));
     PQ_NEW(scratch, (size_t)options->samples > TIMER_PAIRS ? (size_t)options->samples
                                                            : (size_t)TIMER_PAIRS);
-    before    = enter(options->pin);
+    before    = pq_thread_enter(options->pin);
     b.timer_s = timer_cost(scratch);
     run_rounds(&b, progress);
-    leave(&before);
+    pq_thread_leave(&before);
     sink = b.sum;
     (void)sink;
     for (size_t v = 0; v < n; v++) {
@@ -481,8 +443,7 @@ pq_status pq_latency_measure(const pq_variant *variants, size_t n,
                  before.pinned || !options->pin, &results[v]);
     }
     for (size_t v = 0; v < n; v++) {
-        results[v].samples = b.subjects[v].wall; /* ownership moves */
-        b.subjects[v].wall = NULL;
+        give_samples(&b.subjects[v], &results[v]);
     }
     *timer_s = b.timer_s;
 cleanup:
@@ -494,6 +455,10 @@ cleanup:
 void pq_timing_free(pq_timing *t)
 {
     pq_free(t->samples);
+    pq_free(t->shots);
+    for (size_t state = 0; state < PQ_COLD_STATES; state++) {
+        pq_free(t->cold[state]);
+    }
     *t = (pq_timing){0};
 }
 

@@ -54,14 +54,14 @@ typedef struct {
 
 extern const pq_param pq_latency_params[];
 
-/** Results of one variant; times are seconds a call. Owns samples. */
+/** Results of one variant; times are seconds a call. Owns samples, shots and cold. */
 typedef struct {
     double throughput_s; /**< median over samples: independent calls back to back */
     double throughput_lo,
         throughput_hi; /**< 95 % interval of the median, by order statistics */
     double cpu_s;      /**< median CPU time of the same samples, calling thread */
-    double chain_s;    /**< median over samples: each call's input depends on the output
-                          before */
+    double chain_s;    /**< median over samples, of each the median of 32 stretches: each
+                          call's input depends on the output before */
     double p50_s, p90_s, p99_s, p999_s; /**< single shots, timer cost subtracted */
     double
         cold_s[PQ_COLD_STATES]; /**< medians of those behind a cold state; NAN = none */
@@ -71,8 +71,12 @@ typedef struct {
     size_t  calls; /**< calls per sample */
     size_t  n;     /**< samples taken */
     double *samples; /**< [n] wall seconds a call */
-    bool    noisy;   /**< see `why` */
-    char    why[96]; /**< "cpu/wall 0.71 is below 0.9", … or "" */
+    size_t  n_shots;
+    double *shots; /**< [n_shots] single calls, ascending */
+    size_t  n_cold[PQ_COLD_STATES];
+    double *cold[PQ_COLD_STATES]; /**< [n_cold] those behind each cold state, ascending */
+    bool    noisy;                /**< see `why` */
+    char    why[96];              /**< "cpu/wall 0.71 is below 0.9", … or "" */
 } pq_timing;
 
 /**
@@ -96,14 +100,5 @@ void      pq_timing_free(pq_timing *t);
 /** What a call takes that somebody waits for: the larger of dependent calls and of the
  * median of single ones; throughput hides what waits. */
 double pq_timing_call_s(const pq_timing *t);
-
-/**
- * Median of n >= 1 values, and its 95 % interval: the widest-placed order
- * statistics that a Binomial(n, 1/2) leaves outside with at most 2.5 % on each
- * side; the extremes when n < 6.
- *
- * @param[in,out] values  [n], sorted on return
- */
-void pq_median(double *values, size_t n, double *median, double *lo, double *hi);
 
 #endif

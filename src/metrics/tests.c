@@ -114,3 +114,29 @@ double pq_median_of(double *values, size_t n)
     qsort(values, n, sizeof *values, by_number);
     return n % 2 == 1 ? values[n / 2] : 0.5 * (values[n / 2 - 1] + values[n / 2]);
 }
+
+/* Most values that may lie on one side of the interval: P(Binomial(n, 1/2) <= k - 1)
+ * <= 2.5 %. */
+static size_t interval_rank(size_t n)
+{
+    double log_p = -(double)n * log(2.0), below = 0.0;
+    size_t k = 0;
+
+    for (; k < n / 2; k++) {
+        below += exp(log_p);
+        if (below > 0.025) {
+            break;
+        }
+        log_p += log((double)(n - k) / (double)(k + 1));
+    }
+    return k;
+}
+
+void pq_median(double *values, size_t n, double *median, double *lo, double *hi)
+{
+    const size_t k = interval_rank(n);
+
+    *median = pq_median_of(values, n);
+    *lo     = values[k > 0 ? k - 1 : 0];
+    *hi     = values[k > 0 ? n - k : n - 1];
+}

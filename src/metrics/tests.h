@@ -38,4 +38,13 @@ pq_status pq_false_discovery(double *p, size_t n, pq_err *err);
 /** Median of n > 0 values; sorts them. */
 double pq_median_of(double *values, size_t n);
 
+/**
+ * Median of n >= 1 values, and its 95 % interval: the widest-placed order
+ * statistics that a Binomial(n, 1/2) leaves outside with at most 2.5 % on each
+ * side; the extremes when n < 6.
+ *
+ * @param[in,out] values  [n], sorted on return
+ */
+void pq_median(double *values, size_t n, double *median, double *lo, double *hi);
+
 #endif

@@ -11,6 +11,7 @@
 #include "core/rng.h"
 #include "metrics/fraction.h"
 #include "metrics/latency.h"
+#include "metrics/tests.h"
 #include "metrics/metric.h"
 
 enum { COVERAGE_EVENTS_MAX = 2000, COVERAGE_CLASSES = 2 };

@@ -13,6 +13,7 @@
 #include "core/clock.h"
 #include "core/memory.h"
 #include "metrics/latency.h"
+#include "metrics/tests.h"
 
 /* Machines that run tests are shared: ratios are checked to a factor, never to percents.
  */
@@ -157,6 +158,57 @@ Test(latency, the_thread_is_as_before_afterwards)
     cr_expect_eq(_mm_getcsr() & 0x8040U, 0U, "denormals are still flushed");
     cr_expect_eq(s.denormal_seen, 0.0, "denormals were not flushed: %g", s.denormal_seen);
 #endif
+    pq_timing_free(&t);
+}
+
+Test(latency, single_calls_are_kept_in_order_of_their_times)
+{
+    spinner            s = {.work = 100};
+    const pq_variant   v = {.run = spin, .context = &s};
+    pq_latency_options o = quick;
+    pq_timing          t;
+    double             timer_s;
+
+    o.cold_shots = 20;
+    cr_assert_eq(pq_latency_measure(&v, 1, &o, 1, NULL, &t, &timer_s, NULL), PQ_OK);
+    cr_assert_eq(t.n_shots, 200);
+    for (size_t i = 1; i < t.n_shots; i++) {
+        cr_expect_leq(t.shots[i - 1], t.shots[i]);
+    }
+    cr_expect_eq(t.p50_s, t.shots[99]);
+    cr_expect_eq(t.n_cold[PQ_COLD_L1], 20);
+    cr_expect_eq(t.n_cold[PQ_COLD_IDLE], 20);
+    cr_expect_eq(t.n_cold[PQ_COLD_FLUSHED], 0, "it has no way to flush itself");
+    cr_expect_eq(t.cold_s[PQ_COLD_L1], t.cold[PQ_COLD_L1][9]);
+    pq_timing_free(&t);
+}
+
+/* Naps in one of fifty calls, as something that interrupts would: the median of the
+ * stretches of a chain does not hold it, one clock reading around all calls would. */
+static float interrupted(void *context, size_t input)
+{
+    const struct timespec while_gone = {.tv_nsec = 2000000};
+
+    (void)context;
+    if (input % 50 == 0) {
+        (void)nanosleep(&while_gone, NULL);
+    }
+    return 1.0F;
+}
+
+Test(latency, what_interrupts_a_chain_is_not_in_its_time)
+{
+    const pq_variant   v = {.run = interrupted, .context = NULL};
+    pq_latency_options o = quick;
+    pq_timing          t;
+    double             timer_s;
+
+    o.warmup_s      = 0.0; /* one call, on input 0: a sample has as many as fit */
+    o.sample_time_s = 0.1;
+    o.samples       = 3;
+    cr_assert_eq(pq_latency_measure(&v, 1, &o, 1, NULL, &t, &timer_s, NULL), PQ_OK);
+    cr_expect_lt(t.chain_s, 1e-5, "chain %g s", t.chain_s);
+    cr_expect_gt(t.throughput_s, 2e-5, "throughput %g s", t.throughput_s);
     pq_timing_free(&t);
 }
 
