@@ -4,23 +4,25 @@
 #include <string.h>
 
 #include "cli/verb.h"
-#include "codegen/codegen.h"
-#include "codegen/loaded.h"
 #include "core/memory.h"
 #include "core/rng.h"
-#include "exec/crew.h"
 #include "formats/model.h"
 #include "graph/head.h"
-#include "metrics/latency.h"
+#include "lab/caller.h"
 
-enum { INPUTS = 1024, INPUT_BYTES = 64 << 20, MODELS = 64 };
-
-static const char generated[] = "generated";
+enum {
+    INPUTS      = 1024,
+    INPUT_BYTES = 64 << 20,
+    MODELS      = 64,
+    BATCHES     = 16, /* sizes in one run */
+    BATCH_MOST  = 65536
+};
 
 static const pq_option options[] = {
     {"engine", 0, "NAME", false, "float32",
      "engine that runs the models, or generated: C that is compiled and loaded"},
-    {"batch", 0, "N", false, "1", "events of a call"},
+    {"batch", 0, "N[,N…]", false, "1",
+     "events of a call, 1 to 65536; each is timed by itself"},
     {"cold", 0, "N", false, "0",
      "single calls timed in each cold state: first-level cache evicted, code and weights "
      "flushed (generated only), after 1 ms of sleep"},
@@ -38,24 +40,19 @@ static const pq_option options[] = {
 typedef struct {
     const char *path;
     pq_graph   *graph;
-    pq_crew    *crew; /* or: */
-    pq_loaded   code;
-    float      *in, *out;
-    size_t      batch, item, n_inputs;
+    pq_caller   caller;
+    float      *in;
 } runner;
 
-static float run_once(void *context, size_t input)
-{
-    runner            *r  = context;
-    const float *const in = r->in + input % r->n_inputs * r->batch * r->item;
-
-    if (r->code.run != NULL) {
-        r->code.run(in, r->out, r->batch);
-        return r->out[0];
-    }
-    /* what has run once does not fail: sizes were checked when it was made */
-    return pq_crew_run(r->crew, r->batch, &in, r->out, NULL) == PQ_OK ? r->out[0] : 0.0F;
-}
+/* What is timed at one batch size. */
+typedef struct {
+    const pq_args *args;
+    size_t         n, threads, batch;
+    double         target; /* s, or NAN */
+    runner         runners[MODELS];
+    pq_timing      times[MODELS];
+    double         timer_s;
+} session;
 
 /* Normal features; generated code takes them as measured, engines in the model's scale.
  */
@@ -63,57 +60,41 @@ static pq_status make_inputs(runner *r, bool raw, pq_err *err)
 {
     const pq_graph *g      = r->graph;
     const bool      scaled = raw && g->scaler_mean != NULL;
-    const size_t    most   = INPUT_BYTES / sizeof(float) / r->batch / r->item;
+    const size_t    call   = r->caller.batch * r->caller.item;
+    const size_t    most   = INPUT_BYTES / sizeof(float) / call;
     pq_rng          rng    = pq_rng_stream(1, "latency");
     pq_status       st;
 
-    r->n_inputs = most < 1 ? 1 : most < INPUTS ? most : INPUTS;
-    PQ_NEW(r->in, r->n_inputs * r->batch * r->item);
-    for (size_t i = 0; i < r->n_inputs * r->batch * r->item; i++) {
+    r->caller.n_inputs = most < 1 ? 1 : most < INPUTS ? most : INPUTS;
+    PQ_NEW(r->in, r->caller.n_inputs * call);
+    for (size_t i = 0; i < r->caller.n_inputs * call; i++) {
         const size_t c = scaled ? i % g->scaler_mean->count : 0;
         r->in[i]       = (float)pq_rng_normal(&rng);
         if (scaled) {
             r->in[i] = pq_f32(g->scaler_mean)[c] + pq_f32(g->scaler_std)[c] * r->in[i];
         }
     }
+    r->caller.in = r->in;
 cleanup:
     return st;
 }
 
-static pq_status start(const pq_args *args, size_t threads, runner *r, pq_err *err)
+static pq_status start(const session *s, runner *r, pq_err *err)
 {
-    const char           *engine  = pq_args_value(args, "engine");
-    const bool            compile = strcmp(engine, generated) == 0;
-    const pq_plan_options how     = {engine, r->batch};
-    size_t                input = 0, width = 0;
-    const float          *in;
-    pq_status             st;
+    const pq_caller_options how = {.engine  = pq_args_value(s->args, "engine"),
+                                   .batch   = s->batch,
+                                   .threads = s->threads,
+                                   .raw     = true};
+    pq_status               st;
 
-    PQ_TRY(pq_model_load(r->path, pq_args_value(args, "arch"), &r->graph, err));
+    PQ_TRY(pq_model_load(r->path, pq_args_value(s->args, "arch"), &r->graph, err));
     PQ_TRY(pq_graph_check(r->graph, err));
-    if (pq_args_flag(args, "logits")) {
+    if (pq_args_flag(s->args, "logits")) {
         pq_graph_leave_softmax(r->graph);
     }
-    while (r->graph->nodes[input].n_inputs > 0) {
-        input++;
-    }
-    PQ_CHECK(pq_shape_count(&r->graph->nodes[input].shape, &r->item) &&
-                 pq_shape_count(&r->graph->nodes[r->graph->output].shape, &width) &&
-                 r->item <= SIZE_MAX / sizeof(float) / r->batch &&
-                 width <= SIZE_MAX / sizeof(float) / r->batch,
-             PQ_ERR_SHAPE, "its events are too large");
-    PQ_TRY(make_inputs(r, compile, err));
-    PQ_NEW(r->out, r->batch * width);
-    if (compile) {
-        PQ_TRY(pq_loaded_open(r->graph, &r->code, err));
-    } else {
-        PQ_TRY(pq_crew_create(r->graph, &how, threads, &r->crew, err));
-        PQ_CHECK(pq_plan_inputs(pq_crew_plan(r->crew)) == 1, PQ_ERR_UNSUPPORTED,
-                 "the model has %zu inputs; latency takes one",
-                 pq_plan_inputs(pq_crew_plan(r->crew)));
-        in = r->in;
-        PQ_TRY(pq_crew_run(r->crew, r->batch, &in, r->out, err));
-    }
+    PQ_TRY(pq_caller_open(r->graph, &how, &r->caller, err));
+    PQ_TRY(make_inputs(r, r->caller.crew == NULL, err));
+    PQ_TRY(pq_caller_try(&r->caller, err));
 cleanup:
     if (st != PQ_OK) {
         pq_err_context(err, "%s", r->path);
@@ -121,168 +102,222 @@ cleanup:
     return st;
 }
 
-static void flush(void *context)
-{
-    pq_loaded_flush(&((runner *)context)->code);
-}
-
 static void stop(runner *r)
 {
-    pq_crew_free(&r->crew);
-    pq_loaded_close(&r->code);
+    pq_caller_close(&r->caller);
     pq_graph_free(&r->graph);
     pq_free(r->in);
-    pq_free(r->out);
+    r->in = NULL;
 }
 
-static json_t *to_json(const runner *r, const char *engine, size_t threads,
-                       const pq_timing *t, double timer_s, double target)
+static void add_times(json_t *o, const char *name, const double *values, size_t n)
 {
-    json_t *o =
-        json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, "
-                  "s:f, s:b, s:s}",
-                  "model", r->path, "engine", engine, "batch", (json_int_t)r->batch,
-                  "threads", (json_int_t)threads, "throughput_s", t->throughput_s,
-                  "throughput_lo", t->throughput_lo, "throughput_hi", t->throughput_hi,
-                  "chain_s", t->chain_s, "call_s", pq_timing_call_s(t), "p50_s", t->p50_s,
-                  "p90_s", t->p90_s, "p99_s", t->p99_s, "p999_s", t->p999_s, "timer_s",
-                  timer_s, "noisy", t->noisy ? 1 : 0, "why", t->why);
-    json_t *samples = json_array();
+    json_t *list = json_array();
 
-    for (size_t i = 0; i < t->n; i++) {
-        (void)json_array_append_new(samples, json_real(t->samples[i]));
+    for (size_t i = 0; i < n; i++) {
+        (void)json_array_append_new(list, json_real(values[i]));
     }
-    (void)json_object_set_new(o, "samples_s", samples);
+    (void)json_object_set_new(o, name, list);
+}
+
+/* Medians of single calls in cold states, and the calls. */
+static void add_cold(json_t *o, const pq_timing *t)
+{
     for (size_t i = 0; i < PQ_COLD_STATES; i++) {
-        if (!isnan(t->cold_s[i])) {
-            char name[32];
+        char name[32];
+        if (t->n_cold[i] > 0) {
             (void)snprintf(name, sizeof name, "%s_s", pq_cold_names[i]);
             (void)json_object_set_new(o, name, json_real(t->cold_s[i]));
+            (void)snprintf(name, sizeof name, "%s_shots_s", pq_cold_names[i]);
+            add_times(o, name, t->cold[i], t->n_cold[i]);
         }
     }
-    if (r->code.run != NULL) {
-        (void)json_object_set_new(o, "isa", json_string(r->code.isa));
+}
+
+static json_t *to_json(const session *s, size_t at)
+{
+    const runner    *r = &s->runners[at];
+    const pq_timing *t = &s->times[at];
+    json_t          *o = json_pack(
+                 "{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, "
+                          "s:f, "
+                          "s:f, s:b, s:s}",
+                 "model", r->path, "engine", pq_args_value(s->args, "engine"), "batch",
+                 (json_int_t)s->batch, "threads", (json_int_t)s->threads, "throughput_s",
+                 t->throughput_s, "throughput_lo", t->throughput_lo, "throughput_hi",
+                 t->throughput_hi, "chain_s", t->chain_s, "call_s", pq_timing_call_s(t), "p50_s",
+                 t->p50_s, "p90_s", t->p90_s, "p99_s", t->p99_s, "p999_s", t->p999_s, "ratio",
+                 t->ratio, "ratio_lo", t->ratio_lo, "ratio_hi", t->ratio_hi, "timer_s", s->timer_s,
+                 "noisy", t->noisy ? 1 : 0, "why", t->why);
+
+    add_times(o, "samples_s", t->samples, t->n);
+    add_times(o, "shots_s", t->shots, t->n_shots);
+    add_cold(o, t);
+    if (r->caller.code.run != NULL) {
+        (void)json_object_set_new(o, "isa", json_string(r->caller.code.isa));
+        (void)json_object_set_new(
+            o, "code_bytes", json_integer((json_int_t)pq_caller_code_bytes(&r->caller)));
     }
-    if (!isnan(target)) {
-        (void)json_object_set_new(o, "target_s", json_real(target));
-        (void)json_object_set_new(o, "met", json_boolean(pq_timing_call_s(t) <= target));
+    if (!isnan(s->target)) {
+        (void)json_object_set_new(o, "target_s", json_real(s->target));
+        (void)json_object_set_new(o, "met",
+                                  json_boolean(pq_timing_call_s(t) <= s->target));
     }
     return o;
 }
 
-static void say_row(const runner *r, const pq_timing *t, double target)
+static void say_row(const session *s, size_t at)
 {
-    char a[32], b[32], c[32], d[32];
+    const runner    *r    = &s->runners[at];
+    const pq_timing *t    = &s->times[at];
+    const bool       asks = !isnan(s->target);
+    char             a[32], b[32], c[32], d[32];
 
-    pq_say(stdout, "%-40s %10s %10s %10s %10s %6.2f%s%s%s\n", r->path,
+    pq_say(stdout, "%-40s %6zu %10s %10s %10s %10s %6.2f%s%s%s\n", r->path, s->batch,
            pq_seconds_text(t->throughput_s, a, sizeof a),
            pq_seconds_text(t->chain_s, b, sizeof b),
            pq_seconds_text(t->p50_s, c, sizeof c), pq_seconds_text(t->p99_s, d, sizeof d),
            t->ratio,
-           isnan(target)                   ? ""
-           : pq_timing_call_s(t) <= target ? "  met"
-                                           : "  missed",
+           !asks                              ? ""
+           : pq_timing_call_s(t) <= s->target ? "  met"
+                                              : "  missed",
            t->noisy ? "  noisy: " : "", t->why);
     for (size_t i = 0, n = 0; i < PQ_COLD_STATES; i++) {
-        if (!isnan(t->cold_s[i])) {
+        if (t->n_cold[i] > 0) {
             pq_say(stdout, "%s%s %s", n++ == 0 ? "    single calls, median: " : ", ",
                    pq_cold_names[i], pq_seconds_text(t->cold_s[i], a, sizeof a));
         }
     }
-    if (!isnan(t->cold_s[PQ_COLD_L1])) {
+    if (t->n_cold[PQ_COLD_L1] > 0) {
         pq_say(stdout, "\n");
     }
 }
 
-static pq_status report(const pq_args *args, const runner *runners, size_t n,
-                        size_t threads, const pq_timing *times, double timer_s,
-                        double target, pq_err *err)
+/* Rows of a session, as it ends, or objects for the list that is printed at the end. */
+static void report(const session *s, bool first, json_t *all)
 {
-    const char *format = NULL, *engine = pq_args_value(args, "engine");
-    json_t     *all = NULL;
-    char        text[32];
-    pq_status   st;
-
-    PQ_TRY(pq_args_format(args, "table json", &format, err));
-    if (strcmp(format, "json") == 0) {
-        all = json_array();
-        for (size_t i = 0; i < n; i++) {
-            (void)json_array_append_new(
-                all, to_json(&runners[i], engine, threads, &times[i], timer_s, target));
+    if (all == NULL && first) {
+        pq_say(stdout, "%-40s %6s %10s %10s %10s %10s %6s\n", "model", "batch",
+               "back to b.", "chain", "p50", "p99", "ratio");
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        if (all != NULL) {
+            (void)json_array_append_new(all, to_json(s, i));
+        } else {
+            say_row(s, i);
         }
-        (void)pq_say_json(all);
-        goto cleanup;
     }
-    pq_say(stdout, "%-40s %10s %10s %10s %10s %6s\n", "model", "back to b.", "chain",
-           "p50", "p99", "ratio");
-    for (size_t i = 0; i < n; i++) {
-        say_row(&runners[i], &times[i], target);
-    }
-    pq_say(stdout, "engine %s, batch %s, %s subtracted from single shots for the timer\n",
-           engine, pq_args_value(args, "batch"),
-           pq_seconds_text(timer_s, text, sizeof text));
-cleanup:
-    json_decref(all);
-    return st;
 }
 
-static pq_status measure(const pq_args *args, runner *runners, size_t n, size_t threads,
-                         double target, int *exit_code, pq_err *err)
+/* All models at one batch size, interleaved. */
+static pq_status measure(session *s, pq_err *err)
 {
     pq_latency_options how = {0};
     pq_variant         variants[MODELS];
-    pq_timing          times[MODELS] = {{0}};
-    size_t             cold          = 0;
-    double             timer_s;
+    size_t             cold = 0;
     pq_status          st;
 
     PQ_TRY(pq_params_default(pq_latency_params, &how, err));
-    PQ_TRY(pq_args_size(args, "cold", 0, 1000000, &cold, err));
+    PQ_TRY(pq_args_size(s->args, "cold", 0, 1000000, &cold, err));
     how.cold_shots = (int64_t)cold;
-    how.pin        = threads == 1;
-    for (size_t i = 0; i < n; i++) {
-        PQ_TRY(start(args, threads, &runners[i], err));
-        variants[i] = (pq_variant){run_once, &runners[i],
-                                   runners[i].code.run != NULL ? flush : NULL};
+    how.pin        = s->threads == 1;
+    for (size_t i = 0; i < s->n; i++) {
+        s->runners[i].path = pq_args_get(s->args, i);
+        PQ_TRY(start(s, &s->runners[i], err));
+        variants[i] = pq_caller_variant(&s->runners[i].caller);
     }
-    PQ_TRY(pq_latency_measure(variants, n, &how, 1, NULL, times, &timer_s, err));
-    PQ_TRY(report(args, runners, n, threads, times, timer_s, target, err));
-    for (size_t i = 0; !isnan(target) && i < n; i++) {
-        *exit_code = pq_timing_call_s(&times[i]) <= target ? *exit_code : 1;
+    PQ_TRY(pq_latency_measure(variants, s->n, &how, 1, NULL, s->times, &s->timer_s, err));
+cleanup:
+    return st;
+}
+
+static void end_session(session *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        stop(&s->runners[i]);
+        pq_timing_free(&s->times[i]);
+    }
+}
+
+/* "1,16,256" */
+static pq_status read_batches(const pq_args *args, size_t *batches, size_t *n,
+                              pq_err *err)
+{
+    char    **items = NULL;
+    int64_t   value;
+    pq_status st;
+
+    PQ_TRY(pq_text_split(pq_args_value(args, "batch"), ',', &items, n, err));
+    PQ_CHECK(*n >= 1 && *n <= BATCHES, PQ_ERR_CONFIG,
+             "--batch: %zu sizes are given, not 1 to %d", *n, BATCHES);
+    for (size_t i = 0; i < *n; i++) {
+        PQ_CHECK(pq_parse_int(items[i], &value) && value >= 1 && value <= BATCH_MOST,
+                 PQ_ERR_CONFIG, "--batch: '%s' is not a whole number in 1..%d", items[i],
+                 BATCH_MOST);
+        batches[i] = (size_t)value;
+        for (size_t k = 0; k < i; k++) {
+            PQ_CHECK(batches[k] != batches[i], PQ_ERR_CONFIG,
+                     "--batch: %zu stands there twice", batches[i]);
+        }
     }
 cleanup:
-    for (size_t i = 0; i < n; i++) {
-        pq_timing_free(&times[i]);
+    pq_free(items);
+    return st;
+}
+
+static pq_status run_batch(session *s, bool first, json_t *all, int *exit_code,
+                           pq_err *err)
+{
+    pq_status st;
+
+    PQ_TRY(measure(s, err));
+    report(s, first, all);
+    for (size_t i = 0; !isnan(s->target) && i < s->n; i++) {
+        *exit_code = pq_timing_call_s(&s->times[i]) <= s->target ? *exit_code : 1;
     }
+cleanup:
+    end_session(s);
     return st;
 }
 
 static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
 {
-    const char  *text = pq_args_value(args, "target");
-    const size_t n    = pq_args_count(args);
-    const char  *format;
-    runner       runners[MODELS] = {{0}};
-    size_t       batch = 1, threads = 1;
-    double       target = (double)NAN;
-    pq_status    st;
+    const char *text = pq_args_value(args, "target");
+    const char *format, *engine = pq_args_value(args, "engine");
+    session     s   = {.args = args, .n = pq_args_count(args), .target = (double)NAN};
+    json_t     *all = NULL;
+    size_t      batches[BATCHES], n = 0;
+    double      plain; /* seconds without a unit are nanoseconds, more often than not */
+    char        timer[32];
+    pq_status   st;
 
     PQ_TRY(pq_args_format(args, "table json", &format, err));
-    PQ_TRY(pq_args_size(args, "batch", 1, 65536, &batch, err));
-    PQ_TRY(pq_args_size(args, "threads", 1, 256, &threads, err));
-    PQ_CHECK(text == NULL || (pq_parse_real(text, PQ_UNIT_TIME, &target) && target > 0.0),
-             PQ_ERR_CONFIG, "--target: '%s' is no time above 0, such as 100ns", text);
-    PQ_CHECK(threads == 1 || strcmp(pq_args_value(args, "engine"), generated) != 0,
-             PQ_ERR_CONFIG, "--threads: generated code runs in one thread");
+    PQ_TRY(read_batches(args, batches, &n, err));
+    PQ_TRY(pq_args_size(args, "threads", 1, 256, &s.threads, err));
+    PQ_CHECK(text == NULL || (pq_parse_real(text, PQ_UNIT_TIME, &s.target) &&
+                              !pq_parse_real(text, PQ_UNIT_NONE, &plain) &&
+                              isfinite(s.target) && s.target > 0.0),
+             PQ_ERR_CONFIG,
+             "--target: '%s' is no time above 0 with a unit, such as 100ns", text);
+    PQ_CHECK(s.threads == 1 || strcmp(engine, pq_generated) != 0, PQ_ERR_CONFIG,
+             "--threads: generated code runs in one thread");
+    all = strcmp(format, "json") == 0 ? json_array() : NULL;
     for (size_t i = 0; i < n; i++) {
-        runners[i].path  = pq_args_get(args, i);
-        runners[i].batch = batch;
+        session one = s;
+        one.batch   = batches[i];
+        PQ_TRY(run_batch(&one, i == 0, all, exit_code, err));
+        s.timer_s = one.timer_s;
     }
-    PQ_TRY(measure(args, runners, n, threads, target, exit_code, err));
+    if (all != NULL) {
+        (void)pq_say_json(all);
+    } else {
+        pq_say(stdout,
+               "engine %s, %s subtracted from single shots for the timer; batch: events "
+               "of a call\n",
+               engine, pq_seconds_text(s.timer_s, timer, sizeof timer));
+    }
 cleanup:
-    for (size_t i = 0; i < n; i++) {
-        stop(&runners[i]);
-    }
+    json_decref(all);
     return st;
 }
 

@@ -9,7 +9,7 @@
 #include "graph/head.h"
 #include "kernels/cpu.h"
 #include "lab/calibrate.h"
-#include "metrics/latency.h"
+#include "lab/caller.h"
 #include "train/slopes.h"
 
 enum { INPUTS = 16 /* distinct ones to go round */ };
@@ -31,55 +31,40 @@ static const pq_latency_options of_calls = {.warmup_s      = 2e-2,
                                             .single_shots  = 5000,
                                             .pin           = true};
 
-/* A graph ready to run; owns all but batch. */
+/* A graph ready to run; owns both. */
 typedef struct {
-    pq_plan *plan;
-    size_t   batch, item; /* item: values of an input */
-    float   *in, *out;
+    pq_caller caller;
+    float    *in; /* [INPUTS, batch, item] */
 } runner;
-
-static float run_once(void *context, size_t input)
-{
-    runner            *r  = context;
-    const float *const in = r->in + input % INPUTS * r->batch * r->item;
-
-    /* a plan that has run once does not fail: sizes were checked when it was made */
-    return pq_plan_run(r->plan, r->batch, &in, r->out, NULL) == PQ_OK ? r->out[0] : 0.0F;
-}
 
 static pq_status prepare(const pq_compress_options *o, const char *engine, size_t batch,
                          const pq_graph *graph, runner *r, pq_err *err)
 {
-    pq_rng       rng = pq_rng_stream(o->seed, "stopwatch");
-    pq_shape     shape;
-    const float *in;
-    size_t       width = 0;
-    pq_status    st;
+    const pq_caller_options call = {
+        .engine = engine, .batch = batch > 0 ? batch : 1, .threads = 1};
+    pq_rng    rng = pq_rng_stream(o->seed, "stopwatch");
+    size_t    n;
+    pq_status st;
 
-    r->batch = batch > 0 ? batch : 1;
-    PQ_TRY(pq_plan_create(graph, &(pq_plan_options){engine, r->batch}, &r->plan, err));
-    shape = pq_plan_input_shape(r->plan, 0);
-    PQ_CHECK(pq_shape_count(&shape, &r->item), PQ_ERR_SHAPE, "inputs are too large");
-    shape = pq_plan_output_shape(r->plan);
-    PQ_CHECK(pq_shape_count(&shape, &width), PQ_ERR_SHAPE, "outputs are too large");
-    PQ_CHECK(r->item <= SIZE_MAX / sizeof(float) / INPUTS / r->batch, PQ_ERR_SHAPE,
-             "inputs are too large");
-    PQ_NEW(r->in, INPUTS * r->batch * r->item);
-    PQ_NEW(r->out, r->batch * width);
-    for (size_t i = 0; i < INPUTS * r->batch * r->item; i++) {
+    PQ_TRY(pq_caller_open(graph, &call, &r->caller, err));
+    PQ_CHECK(r->caller.item <= SIZE_MAX / sizeof(float) / INPUTS / call.batch,
+             PQ_ERR_SHAPE, "inputs are too large");
+    n = INPUTS * call.batch * r->caller.item;
+    PQ_NEW(r->in, n);
+    for (size_t i = 0; i < n; i++) {
         r->in[i] = (float)pq_rng_normal(&rng);
     }
-    in = r->in;
-    PQ_TRY(pq_plan_run(r->plan, r->batch, &in, r->out, err));
+    r->caller.in       = r->in;
+    r->caller.n_inputs = INPUTS;
+    PQ_TRY(pq_caller_try(&r->caller, err));
 cleanup:
     return st;
 }
 
 static void end(runner *r)
 {
-    pq_plan_free(&r->plan);
+    pq_caller_close(&r->caller);
     pq_free(r->in);
-    pq_free(r->out);
 }
 
 static pq_status time_graphs(void *context, size_t n, const pq_graph *const *graphs,
@@ -97,7 +82,7 @@ static pq_status time_graphs(void *context, size_t n, const pq_graph *const *gra
     PQ_NEW(timings, n);
     for (size_t i = 0; i < n; i++) {
         PQ_TRY(prepare(o, o->engine, o->batch, graphs[i], &runners[i], err));
-        variants[i] = (pq_variant){.run = run_once, .context = &runners[i]};
+        variants[i] = pq_caller_variant(&runners[i].caller);
     }
     PQ_TRY(pq_latency_measure(variants, n, &how, o->seed, NULL, timings, &timer_s, err));
     for (size_t i = 0; i < n; i++) {
@@ -126,6 +111,7 @@ static pq_status time_call(void *context, const pq_graph *graph, bool logits,
     runner                     r       = {0};
     pq_timing                  timing  = {0};
     pq_text                    kernels = {0};
+    pq_variant                 variant;
     double                     timer_s;
     pq_status                  st;
 
@@ -134,13 +120,14 @@ static pq_status time_call(void *context, const pq_graph *graph, bool logits,
     if (logits) {
         pq_graph_leave_softmax(part);
     }
-    PQ_TRY(prepare(o, "generated", 1, part, &r, err));
-    pq_plan_kernels(r.plan, &kernels);
+    PQ_TRY(prepare(o, pq_generated, 1, part, &r, err));
+    variant = pq_caller_variant(&r.caller);
+    pq_plan_kernels(pq_crew_plan(r.caller.crew), &kernels);
     PQ_CHECK(!kernels.failed, PQ_ERR_NOMEM, "cannot allocate a text");
     PQ_CHECK(strstr(kernels.text, PQ_PLAN_INSTEAD) == NULL, PQ_ERR_UNSUPPORTED,
              "generated C cannot be timed: %s", kernels.text);
-    PQ_TRY(pq_latency_measure(&(pq_variant){.run = run_once, .context = &r}, 1, &of_calls,
-                              o->seed, NULL, &timing, &timer_s, err));
+    PQ_TRY(pq_latency_measure(&variant, 1, &of_calls, o->seed, NULL, &timing, &timer_s,
+                              err));
     *seconds = pq_timing_call_s(&timing);
 cleanup:
     end(&r);

@@ -368,6 +368,7 @@ void pq_tables_add_notes(const pq_view *v, pq_text *out)
         pq_text_add(out, "Times hold for this host and this run only; the speed-up is "
                          "against the reference in the same rounds (b = batch size).\n");
     }
+    pq_notes_add_latency(v, out);
     add_said(v, "Inputs", "inputs", "scaling", out);
     add_said(v, "Warning", "inputs", "doubt", out);
     add_said(v, "Outputs", "outputs", "meaning", out);

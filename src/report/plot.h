@@ -65,6 +65,10 @@ enum { PQ_LATENCY_PAGES = 10 };
  * page has none. */
 pq_status pq_plot_latency(pq_plot *p, pq_err *err);
 
+/** Distribution of single calls at the smallest batch size, of up to eight models, with
+ * the target where the constraints have one; nothing where no calls were kept. */
+pq_status pq_plot_calls(pq_plot *p, pq_err *err);
+
 /* Of b taggers, the reference and up to two compressed models; nothing of others. */
 
 /** Rejections against b efficiency, and their ratios. */

@@ -36,6 +36,7 @@ static const kind kinds[] = {
     {"btag_probability", "btag", pq_plot_btag_probability, 1},
     {"btag_degradation", "btag", pq_plot_btag_degradation, 1},
     {"latency", NULL, pq_plot_latency, PQ_LATENCY_PAGES},
+    {"latency_calls", NULL, pq_plot_calls, 1},
     {"confusion", NULL, pq_plot_confusion, 1},
 };
 

@@ -22,6 +22,9 @@ void pq_tables_add(const pq_view *v, pq_table_part part, pq_style style, pq_text
  * noise, gaps. */
 void pq_tables_add_notes(const pq_view *v, pq_text *out);
 
+/** Those of them that timings need: the target, cold states, the size of code. */
+void pq_notes_add_latency(const pq_view *v, pq_text *out);
+
 /** Appends the whole of table.md: the rows of `v`, which may be `whole` shortened. */
 void pq_tables_markdown(const pq_view *whole, const pq_view *v, pq_text *out);
 

@@ -97,6 +97,12 @@ size_t pq_view_column_of(const pq_view *v, const char *name);
 /** Number of a row; NAN where it or the column is not there. */
 pq_number pq_view_number(const pq_view *v, size_t row, size_t column);
 
+/** Smallest batch size that was timed, or 0. */
+long long pq_view_least_batch(const pq_view *v);
+
+/** What `latency.b<batch>.call_s` may be at most by the constraints, in s, or NAN. */
+double pq_view_target(const pq_view *v, long long batch);
+
 /** Appends a number as its column shows it. */
 void pq_view_add(const pq_view *v, size_t row, size_t column, pq_style style,
                  pq_text *out);

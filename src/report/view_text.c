@@ -1,5 +1,6 @@
 /* What is asked of a view once it is built. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "report/view.h"
@@ -59,4 +60,32 @@ const char *pq_view_reason(const pq_view_row *row)
         return message;
     }
     return strcmp(row->status, "missing") == 0 ? "not run yet" : "no reason was recorded";
+}
+
+double pq_view_target(const pq_view *v, long long batch)
+{
+    char          name[64];
+    const json_t *most;
+
+    (void)snprintf(name, sizeof name, "latency.b%lld.call_s", batch);
+    most = json_object_get(
+        json_object_get(json_object_get(v->results, "constraints"), name), "max");
+    return json_is_number(most) ? json_number_value(most) : (double)NAN;
+}
+
+long long pq_view_least_batch(const pq_view *v)
+{
+    long long least = 0;
+
+    for (size_t r = 0; r < v->n_rows; r++) {
+        const json_t *timings = json_object_get(v->rows[r].cell, "timings"), *record;
+        size_t        i;
+        json_array_foreach((json_t *)timings, i, record)
+        {
+            const long long batch = json_integer_value(
+                json_object_get(json_object_get(record, "timing"), "batch"));
+            least = batch > 0 && (least == 0 || batch < least) ? batch : least;
+        }
+    }
+    return least;
 }

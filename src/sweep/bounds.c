@@ -88,22 +88,39 @@ static const pq_metric *metric_of(const char *name, size_t n, size_t *class_at)
     return NULL;
 }
 
+/* Whether a name is "latency.b<batch>.<value><end>". */
+static bool is_timing(const char *name, size_t n, double batch, const char *value,
+                      const char *end)
+{
+    char      due[64];
+    const int length =
+        pq_snprintf(due, sizeof due, "latency.b%.0f.%s%s", batch, value, end);
+
+    return (size_t)length == n && strncmp(due, name, n) == 0;
+}
+
 /* A time at one of the batch sizes, such as "latency.b8.p50_s". */
 static standing look_up_latency(const pq_config *config, const char *name, size_t n)
 {
-    const pq_reals *batch = &config->latency.batch;
-    char            due[64];
+    const pq_config_latency *l = &config->latency;
 
     if (strncmp(name, "latency.", 8) != 0) {
         return UNKNOWN;
     }
-    for (size_t i = 0; config->latency.wanted && i < batch->n; i++) {
+    for (size_t i = 0; l->wanted && i < l->batch.n; i++) {
+        const double batch = l->batch.value[i];
         for (const char *const *v = pq_latency_values; *v != NULL; v++) {
-            const int length =
-                pq_snprintf(due, sizeof due, "latency.b%.0f.%s", batch->value[i], *v);
-            if ((size_t)length == n && strncmp(due, name, n) == 0) {
+            if (is_timing(name, n, batch, *v, "")) {
                 return MEASURED;
             }
+        }
+        for (size_t c = 0; l->options.cold_shots > 0 && c < PQ_COLD_STATES; c++) {
+            if (is_timing(name, n, batch, pq_cold_names[c], "_s")) {
+                return MEASURED;
+            }
+        }
+        if (is_timing(name, n, batch, PQ_LATENCY_CODE, "")) {
+            return MEASURED;
         }
     }
     return LEFT_OUT;
@@ -230,6 +247,7 @@ cleanup:
 static pq_status read_target(pq_problems *p, const pq_yaml *node, const pq_config *config,
                              pq_constraint *out, pq_err *err)
 {
+    double    plain; /* in seconds, of which nobody means 100 */
     pq_status st = PQ_OK;
 
     *out        = (pq_constraint){.min = (double)NAN, .max = (double)NAN};
@@ -240,10 +258,12 @@ static pq_status read_target(pq_problems *p, const pq_yaml *node, const pq_confi
                        "constraints: target_latency is not measured: latency "
                        "leaves it out");
     } else if (node->kind != PQ_YAML_SCALAR ||
-               !pq_parse_real(node->text, PQ_UNIT_TIME, &out->max) || !(out->max > 0.0)) {
+               !pq_parse_real(node->text, PQ_UNIT_TIME, &out->max) ||
+               pq_parse_real(node->text, PQ_UNIT_NONE, &plain) || !isfinite(out->max) ||
+               !(out->max > 0.0)) {
         pq_problem(p, node,
-                   "constraints: target_latency: a time above 0 is due here, such as "
-                   "100ns");
+                   "constraints: target_latency: a time above 0 with a unit is due here, "
+                   "such as 100ns");
     }
 cleanup:
     return st;

@@ -80,7 +80,7 @@ void pq_key_artifact(const pq_cells *cells, const pq_cell *cell, size_t stages,
         pq_bench_describe(pq_stage_engine(cells->config), (size_t)l->batch.value[0], out);
     }
     if ((pq_stage_needs(stage) & PQ_NEEDS_CALLS) != 0) {
-        pq_bench_describe("generated", 1, out);
+        pq_bench_describe("generated, its function", 1, out);
         add_engine("generated", out);
     }
     if (pq_stage_needs(stage) != 0 || pq_stage_draws(stage)) {
@@ -157,13 +157,17 @@ void pq_key_latency(const pq_cells *cells, const pq_cell *cell, size_t i, pq_tex
     char                     host[64] = "";
 
     (void)gethostname(host, sizeof host - 1);
-    pq_text_add(out, "pquant latency 3\nartifact %s\nreference %s\n",
+    pq_text_add(out, "pquant latency 4\nartifact %s\nreference %s\n",
                 pq_cell_artifact(cell),
                 pq_cell_artifact(&cells->cells[cells->reference]));
     pq_text_add(out, "batch %g, threads %lld, engine %s\n", l->batch.value[i],
                 (long long)l->threads, pq_chosen_engine(l->engine));
     if (l->logits) {
         pq_text_add(out, "without a softmax at the end\n");
+    }
+    if (l->options.cold_shots > 0) {
+        pq_text_add(out, "%lld calls in each cold state\n",
+                    (long long)l->options.cold_shots);
     }
     if (strcmp(pq_chosen_engine(l->engine), "auto") == 0) {
         pq_text_add(out, "predictions by %s\n",

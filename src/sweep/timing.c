@@ -5,27 +5,23 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "exec/crew.h"
 #include "formats/model.h"
 #include "graph/head.h"
-#include "kernels/kernels.h"
+#include "lab/caller.h"
 #include "store/record.h"
 #include "sweep/cell.h"
 #include "sweep/engines.h"
 #include "sweep/inputs.h"
 #include "sweep/key.h"
 
-enum { DISTINCT_EVENTS = 1024, INPUT_BYTES = 64 << 20 };
+enum { DISTINCT_EVENTS = 1024, INPUT_BYTES = 64 << 20, SPREAD_MOST = 2048 };
 
-/* A model ready to be timed; owns crew and out. */
+/* A model ready to be timed; owns the caller. */
 typedef struct {
     const pq_cell *cell;
     const char    *engine;
     double         race_s[PQ_FAST_ENGINES]; /* of the engines it was chosen from */
-    pq_crew       *crew;
-    float         *out;
-    const float   *events; /* borrowed: [n_events, item] */
-    size_t         n_inputs, batch, item;
+    pq_caller      caller;
 } runner;
 
 /* One batch size: all models that are timed together. */
@@ -40,15 +36,6 @@ typedef struct {
     pq_variant           *variants;
     pq_timing            *results;
 } session;
-
-static float run_once(void *context, size_t input)
-{
-    runner            *r  = context;
-    const float *const in = r->events + (input % r->n_inputs) * r->batch * r->item;
-
-    /* what has run once does not fail: sizes were checked when it was made */
-    return pq_crew_run(r->crew, r->batch, &in, r->out, NULL) == PQ_OK ? r->out[0] : 0.0F;
-}
 
 /* Distinct inputs to go round, taken from the test events, again from the start if there
  * are too few. */
@@ -91,37 +78,17 @@ static size_t threads_of(const session *s)
 static pq_status start(const session *s, const pq_graph *graph, const char *engine,
                        runner *r, pq_err *err)
 {
-    const pq_plan_options options = {.engine = engine, .batch = s->batch};
-    const float *const    in      = s->events;
-    pq_shape              shape;
-    size_t                width = 0;
-    unsigned              mode;
-    pq_status             st;
+    const pq_caller_options how = {
+        .engine = engine, .batch = s->batch, .threads = threads_of(s)};
+    pq_status st;
 
-    *r   = (runner){.engine   = engine,
-                    .events   = s->events,
-                    .n_inputs = s->n_inputs,
-                    .batch    = s->batch,
-                    .item     = s->item};
-    mode = pq_flush_denormals(); /* as the calling thread, when it is timed */
-    st   = pq_crew_create(graph, &options, threads_of(s), &r->crew, err);
-    pq_restore_denormals(mode);
-    if (st != PQ_OK) {
-        goto cleanup;
-    }
-    shape = pq_plan_output_shape(pq_crew_plan(r->crew));
-    PQ_CHECK(pq_shape_count(&shape, &width), PQ_ERR_SHAPE, "outputs are too large");
-    PQ_NEW(r->out, width * s->batch);
-    PQ_TRY(pq_crew_run(r->crew, s->batch, &in, r->out, err));
+    *r = (runner){.engine = engine};
+    PQ_TRY(pq_caller_open(graph, &how, &r->caller, err));
+    r->caller.in       = s->events;
+    r->caller.n_inputs = s->n_inputs;
+    PQ_TRY(pq_caller_try(&r->caller, err));
 cleanup:
     return st;
-}
-
-static void stop(runner *r)
-{
-    pq_crew_free(&r->crew);
-    pq_free(r->out);
-    r->out = NULL;
 }
 
 /* Times the engines of one model in turns, shortly; the fastest stays. */
@@ -140,7 +107,7 @@ static pq_status race(session *s, runner *runners, size_t n, runner *winner, pq_
     pq_status                st;
 
     for (size_t i = 0; i < n; i++) {
-        variants[i] = (pq_variant){.run = run_once, .context = &runners[i]};
+        variants[i] = pq_caller_variant(&runners[i].caller);
     }
     PQ_TRY(pq_latency_measure(variants, n, &brief,
                               (uint64_t)s->task->cells->config->seeds.base, NULL, times,
@@ -171,6 +138,7 @@ static pq_status prepare(session *s, const pq_cell *cell, pq_err *err)
 
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(pq_model_load(path, NULL, &graph, err));
+    PQ_TRY(pq_graph_check(graph, err));
     PQ_TRY(pq_timed_engines(c->config, graph, engines, &n, err));
     if (c->config->latency.logits) {
         pq_graph_leave_softmax(graph);
@@ -185,10 +153,10 @@ static pq_status prepare(session *s, const pq_cell *cell, pq_err *err)
         runners[0] = (runner){0};
     }
     r->cell             = cell;
-    s->variants[s->n++] = (pq_variant){.run = run_once, .context = r};
+    s->variants[s->n++] = pq_caller_variant(&r->caller);
 cleanup:
     for (size_t i = 0; i < n; i++) {
-        stop(&runners[i]);
+        pq_caller_close(&runners[i].caller);
     }
     pq_graph_free(&graph);
     pq_free(path);
@@ -227,13 +195,16 @@ cleanup:
 static pq_status add_metric(json_t *record, size_t batch, const char *name,
                             const double v[3], pq_better better, pq_err *err)
 {
-    char     path[64];
-    pq_value value = {
-        .name = path, .value = v[0], .lo = v[1], .hi = v[2], .better = better};
+    const size_t n = strlen(name);
+    char         path[64];
+    pq_value     value = {
+            .name = path, .value = v[0], .lo = v[1], .hi = v[2], .better = better};
 
-    (void)snprintf(path, sizeof path, "latency.b%zu.%s", batch, name);
-    (void)snprintf(value.unit, sizeof value.unit, "%s",
-                   better == PQ_BETTER_LOWER ? "s" : "");
+    (void)pq_snprintf(path, sizeof path, "latency.b%zu.%s", batch, name);
+    (void)pq_snprintf(value.unit, sizeof value.unit, "%s",
+                      n > 2 && strcmp(name + n - 2, "_s") == 0 ? "s"
+                      : strcmp(name, PQ_LATENCY_CODE) == 0     ? "byte"
+                                                               : "");
     return pq_record_metric(record, &value, err);
 }
 
@@ -241,6 +212,29 @@ static pq_status add_metric(json_t *record, size_t batch, const char *name,
 const char *const pq_latency_values[] = {"throughput_s", "cpu_s", "chain_s", "call_s",
                                          "p50_s",        "p90_s", "p99_s",   "p999_s",
                                          "ratio",        NULL};
+
+/* What not every model has: times in cold states, and the size of its code. */
+static pq_status add_states(json_t *record, size_t batch, const pq_timing *t,
+                            size_t code_bytes, pq_err *err)
+{
+    const double none = (double)NAN;
+    char         name[32];
+    pq_status    st = PQ_OK;
+
+    for (size_t state = 0; state < PQ_COLD_STATES; state++) {
+        const double cold[] = {t->cold_s[state], none, none};
+        (void)pq_snprintf(name, sizeof name, "%s_s", pq_cold_names[state]);
+        if (!isnan(cold[0])) {
+            PQ_TRY(add_metric(record, batch, name, cold, PQ_BETTER_LOWER, err));
+        }
+    }
+    if (code_bytes > 0) {
+        const double code[] = {(double)code_bytes, none, none};
+        PQ_TRY(add_metric(record, batch, PQ_LATENCY_CODE, code, PQ_BETTER_LOWER, err));
+    }
+cleanup:
+    return st;
+}
 
 static pq_status add_metrics(json_t *record, size_t batch, const pq_timing *t,
                              pq_err *err)
@@ -266,6 +260,52 @@ cleanup:
     return st;
 }
 
+/* The calls themselves, all of one duration in one: [[ns, calls], …]. A clock of
+ * nanoseconds gives few durations of short calls; of long ones, SPREAD_MOST at most by
+ * steps of 2, 4, … ns. */
+static json_t *spread_json(const double *sorted, size_t n, double *step_ns)
+{
+    for (*step_ns = 1.0;; *step_ns *= 2.0) {
+        json_t    *pairs = json_array();
+        double     last  = -1.0;
+        json_int_t count = 0;
+        for (size_t i = 0; i <= n && json_array_size(pairs) <= SPREAD_MOST; i++) {
+            const double at =
+                i < n ? *step_ns * floor(1e9 * sorted[i] / *step_ns + 0.5) : -1.0;
+            if (count > 0 && (at < last || at > last)) {
+                (void)json_array_append_new(pairs, json_pack("[f, I]", last, count));
+                count = 0;
+            }
+            last = at;
+            count++;
+        }
+        if (json_array_size(pairs) <= SPREAD_MOST) {
+            return pairs;
+        }
+        json_decref(pairs);
+    }
+}
+
+/* Single calls, hot and in each cold state. */
+static json_t *shots_json(const pq_timing *t)
+{
+    json_t *all = json_object();
+
+    for (size_t i = 0; i <= PQ_COLD_STATES; i++) {
+        const bool   hot = i == PQ_COLD_STATES;
+        const size_t n   = hot ? t->n_shots : t->n_cold[i];
+        double       step;
+        json_t      *pairs;
+        if (n > 0) {
+            pairs = spread_json(hot ? t->shots : t->cold[i], n, &step);
+            (void)json_object_set_new(
+                all, hot ? "hot" : pq_cold_names[i],
+                json_pack("{s:f, s:o}", "step_ns", step, "ns_calls", pairs));
+        }
+    }
+    return all;
+}
+
 static json_t *timing_json(const session *s, const runner *r, const pq_timing *t,
                            double timer_s)
 {
@@ -282,12 +322,13 @@ static json_t *timing_json(const session *s, const runner *r, const pq_timing *t
             (void)json_array_append_new(ratios, json_real(t->samples[i] / reference[i]));
         }
     }
-    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:b, s:s, s:f, s:I, s:s, s:o}", "batch",
-                     (json_int_t)s->batch, "threads",
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:b, s:s, s:f, s:I, s:s, s:o, s:o}",
+                     "batch", (json_int_t)s->batch, "threads",
                      (json_int_t)s->task->cells->config->latency.threads, "calls",
                      (json_int_t)t->calls, "samples", samples, "ratios", ratios, "noisy",
                      t->noisy, "why", t->why, "timer_s", timer_s, "variants",
-                     (json_int_t)s->n, "engine", r->engine, "race_s", race);
+                     (json_int_t)s->n, "engine", r->engine, "race_s", race, "shots",
+                     shots_json(t));
 }
 
 static pq_status write_record(const session *s, size_t i, double timer_s, pq_err *err)
@@ -298,7 +339,7 @@ static pq_status write_record(const session *s, size_t i, double timer_s, pq_err
     pq_text   kernels = {0};
     pq_status st;
 
-    pq_plan_kernels(pq_crew_plan(s->runners[i].crew), &kernels);
+    pq_plan_kernels(pq_crew_plan(s->runners[i].caller.crew), &kernels);
 
     PQ_CHECK(record != NULL &&
                  json_object_set_new(record, "metrics", json_object()) == 0 &&
@@ -316,6 +357,8 @@ static pq_status write_record(const session *s, size_t i, double timer_s, pq_err
                                   json_true());
     }
     PQ_TRY(add_metrics(record, s->batch, &s->results[i], err));
+    PQ_TRY(add_states(record, s->batch, &s->results[i],
+                      pq_caller_code_bytes(&s->runners[i].caller), err));
     PQ_TRY(pq_record_write(c->dir, record, err));
 cleanup:
     pq_text_free(&kernels);
@@ -326,7 +369,7 @@ cleanup:
 static void end_session(session *s)
 {
     for (size_t i = 0; i < s->n; i++) {
-        stop(&s->runners[i]);
+        pq_caller_close(&s->runners[i].caller);
         pq_timing_free(&s->results[i]);
     }
     pq_free(s->events);

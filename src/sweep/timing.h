@@ -16,8 +16,12 @@ typedef struct {
     const pq_progress *progress;
 } pq_timing_task;
 
+/** Bytes of code and constants of generated C, in the names of values below. */
+#define PQ_LATENCY_CODE "code_bytes"
+
 /** Names of what is measured at each batch size, as "latency.b<batch>.<name>";
- * NULL-terminated. */
+ * NULL-terminated. Generated C has PQ_LATENCY_CODE too, and cold states that are timed
+ * "<pq_cold_names>_s". */
 extern const char *const pq_latency_values[];
 
 /**

@@ -4,7 +4,23 @@
 
 model=datasets/models/jsc-mlp.h5
 export XDG_CACHE_HOME=$work/cache TMPDIR=$work/tmp && mkdir "$TMPDIR"
-expect 0 "engine float32, batch 4" "$pquant" latency "$model" --batch 4
+expect 0 "engine float32" "$pquant" latency "$model" --batch 4
+"$pquant" latency "$model" "$model" --batch 1,16,256 --cold 5 --format json >"$work/sizes.json" || fault "three batch sizes"
+/usr/bin/python3 - "$work/sizes.json" <<'END' || fault "the JSON of three batch sizes is not what it should be"
+import json, sys
+rows = json.load(open(sys.argv[1]))
+assert [r["batch"] for r in rows] == [1, 1, 16, 16, 256, 256]
+for r in rows:
+    shots = r["shots_s"]
+    assert len(shots) == 1000 and shots == sorted(shots) and shots[499] == r["p50_s"]
+    assert len(r["l1_evicted_shots_s"]) == 5 and r["idle_1ms_s"] > 0 and "flushed_s" not in r
+    assert r["ratio_lo"] <= r["ratio"] <= r["ratio_hi"]
+END
+for bad in 0 -1 65537 99999999999999999999 many 1,0 1,,2 1,x ""; do
+  expect 2 "--batch: '" "$pquant" latency "$model" --batch "$bad"
+done
+expect 2 "--batch: 16 stands there twice" "$pquant" latency "$model" --batch 16,1,16
+expect 2 "--batch: 17 sizes are given, not 1 to 16" "$pquant" latency "$model" --batch 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17
 expect 0 "idle_1ms" "$pquant" latency "$model" --cold 5
 expect 2 "--cold" "$pquant" latency "$model" --cold -1
 expect 0 "met" "$pquant" latency "$model" --target 10s
@@ -23,15 +39,68 @@ END
 if command -v "${CC:-cc}" >/dev/null; then
   "$pquant" compress "$model" -o "$work/int8.h5" --method quantize --calib datasets/jets-hlf.h5:val -q || fault "no int8"
   expect 0 "engine generated" "$pquant" latency "$model" "$work/int8.h5" --engine generated --logits
+  "$pquant" latency "$work/int8.h5" --engine generated --cold 5 --format json >"$work/code.json" || fault "code size"
+  /usr/bin/python3 -c '
+import json, sys
+(row,) = json.load(open(sys.argv[1]))
+assert 4389 < row["code_bytes"] < 100_000, row["code_bytes"]  # at least its weights, a byte each
+assert len(row["flushed_shots_s"]) == 5 and row["flushed_s"] > 0' "$work/code.json" || fault "code size or flushed calls"
   expect 0 "flushed" "$pquant" latency "$work/int8.h5" --engine generated --logits --cold 20
 fi
 expect 2 "the compiler '/nowhere/cc' cannot be started" env CC=/nowhere/cc "$pquant" latency "$model" --engine generated
 printf '#!/bin/sh\necho "no room for this" >&2\nexit 3\n' >"$work/cc" && chmod +x "$work/cc"
 expect 75 "failed with code 3: no room for this" env CC="$work/cc" "$pquant" latency "$model" --engine generated
-expect 2 "--target: '5 apples' is no time" "$pquant" latency "$model" --target "5 apples"
+for bad in "5 apples" 0ns -1ns 100 1e-7 inf nan ""; do
+  expect 2 "--target: '$bad' is no time above 0 with a unit, such as 100ns" "$pquant" latency "$model" --target "$bad"
+done
 expect 2 "--threads: generated code runs in one thread" "$pquant" latency "$model" --engine generated --threads 2
 expect 2 "unknown engine 'fast'" "$pquant" latency "$model" --engine fast
 expect 2 "missing.h5" "$pquant" latency "$work/missing.h5"
+
+# The same states in a sweep: columns, notes and the distribution with the target.
+sweep() { cat >"$work/s.yaml" <<YAML
+schema: pquant/1
+name: states
+model: {weights: $model}
+dataset: {file: datasets/jets-hlf.h5, calib: val, calib_events: 500, test: test}
+evaluate: {limit: 500}
+pipelines: {reference: [], int8: [{quantize: {bits: 8}}]}
+metrics: [accuracy, size, ebops]
+constraints: {target_latency: 10us, $2}
+latency: {engine: $1, batch: [1, 16], warmup: {seconds: 5ms}, samples: {count: 3, sample_time: 1ms, rounds: 1}, single_shots: 50$3}
+YAML
+}
+if command -v "${CC:-cc}" >/dev/null; then
+  sweep generated "latency.b1.flushed_s: {max: 1s}" ", cold: 10"
+  expect 0 "2 computed" "$pquant" run "$work/s.yaml" -o "$work/states"
+  /usr/bin/python3 - "$work/states" <<'END' || fault "cold states of a sweep"
+import csv, json, pathlib, sys
+root = pathlib.Path(sys.argv[1])
+rows = list(csv.DictReader(open(root / "table.csv")))
+assert len(rows) == 2
+for r in rows:
+    assert r["status"] == "ok"
+    for b in (1, 16):
+        for name in ("l1_evicted_s", "flushed_s", "idle_1ms_s", "code_bytes", "call_s"):
+            assert float(r[f"latency.b{b}.{name}"]) > 0, (b, name)
+for word in ("L1 evicted / ", "flushed / ", "after 1 ms idle / ", "code / B", "EBOPs", "Target: 1e+04 ns a call"):
+    assert word in (root / "table.md").read_text(), word
+    assert word in (root / "report.html").read_text(), word
+assert "# target\n10000 " in (root / "plots/latency_calls.dat").read_text()
+shots = [json.loads(p.read_text())["timing"]["shots"] for p in (root / "cells").glob("*.json") if '"phase": "latency"' in p.read_text()]
+assert len(shots) == 4, len(shots)
+for s in shots:
+    assert {k: sum(n for _, n in v["ns_calls"]) for k, v in s.items()} == {"hot": 50, "l1_evicted": 10, "flushed": 10, "idle_1ms": 10}
+END
+  sed -i 's/cold: 10/cold: -1/' "$work/s.yaml"
+  expect 2 "cold = -1 is not in 0..1000000" "$pquant" validate "$work/s.yaml"
+fi
+sweep float32 "latency.b1.flushed_s: {max: 1s}" ""
+expect 2 "'latency.b1.flushed_s' is not measured: latency leaves it out" "$pquant" validate "$work/s.yaml"
+for bad in "[0]" "[-1]" "[65537]" "[1.5]" "[]" "[1, 1]"; do
+  sweep float32 "accuracy: {min: 0.1}" "" && sed -i "s/batch: \[1, 16\]/batch: $bad/" "$work/s.yaml"
+  expect 2 "batch" "$pquant" validate "$work/s.yaml"
+done
 [ -z "$(ls "$TMPDIR")" ] || fault "left in the folder of temporary files: $(ls "$TMPDIR")"
 
 done_testing

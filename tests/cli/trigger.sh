@@ -47,12 +47,14 @@ write "target_latency: 1ms, bits: 4, least_bits: 5" 1ms
 expect 2 "least_bits = 5 is above bits = 4" "$pquant" validate "$work/t.yaml"
 write "target_latency: soon" 1ms
 expect 2 "target_latency" "$pquant" validate "$work/t.yaml"
-write "target_latency: 1ms" soon
-expect 2 "target_latency: a time above 0 is due here, such as 100ns" "$pquant" validate "$work/t.yaml"
-write "target_latency: 1ms" 0ns
-expect 2 "target_latency: a time above 0 is due here, such as 100ns" "$pquant" validate "$work/t.yaml"
-write "target_latency: 1ms" "{max: 100ns}"
-expect 2 "target_latency: a time above 0 is due here, such as 100ns" "$pquant" validate "$work/t.yaml"
+for bad in soon 0ns -100ns 100 inf nan '""' "{max: 100ns}"; do
+  write "target_latency: 1ms" "$bad"
+  expect 2 "target_latency: a time above 0 with a unit is due here, such as 100ns" "$pquant" validate "$work/t.yaml"
+done
+for bad in 0 0ns -1ns 2s 100; do
+  write "target_latency: $bad" 1ms
+  expect 2 "target_latency = " "$pquant" validate "$work/t.yaml"
+done
 write "target_latency: 1ms" 100ns
 sed -i '/^latency:/d' "$work/t.yaml"
 expect 2 "target_latency is not measured: latency leaves it out" "$pquant" validate "$work/t.yaml"

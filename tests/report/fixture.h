@@ -299,12 +299,21 @@ static inline void fixture_latency(const char *dir, const fixture *f, size_t ord
                    "lower");
     fixture_metric(metrics, "latency.b1.p99_s", 1.6 * time, (double)NAN, 0.0, "s",
                    "lower");
+    if (f->samples > 0) {
+        fixture_metric(metrics, "latency.b1.call_s", 1.1 * time, (double)NAN, 0.0, "s",
+                       "lower");
+    }
     fixture_metric(metrics, "latency.b1.ratio", c->speed_up, 0.02, 30.0, "", "higher");
     json_object_set_new(record, "metrics", metrics);
     timing = json_pack("{s:b, s:s}", "noisy", c->noise != NULL, "why",
                        c->noise != NULL ? c->noise : "");
     if (f->samples > 0) {
+        json_object_set_new(timing, "batch", json_integer(1));
         json_object_set_new(timing, "samples", json_array());
+        json_object_set_new(timing, "shots",
+                            json_pack("{s:{s:f, s:[[f, i], [f, i], [f, i]]}}", "hot",
+                                      "step_ns", 1.0, "ns_calls", 1e9 * time, 90,
+                                      1.2e9 * time, 9, 5e9 * time, 1));
     }
     for (size_t i = 0; i < f->samples; i++) {
         json_array_append_new(json_object_get(timing, "samples"), json_real(time));

@@ -401,3 +401,94 @@ Test(plots, show_names_of_forty_columns_whole_in_all_places)
     }
     fixture_remove(dir);
 }
+
+/* A member of plan.json, or of the record of a file, in place of what it holds. */
+static void set_member(const char *path, const char *name, json_t *value)
+{
+    json_t *object = json_load_file(path, 0, NULL);
+    char   *text;
+
+    cr_assert_not_null(object, "%s", path);
+    json_object_set_new(object, name, value);
+    text = json_dumps(object, 0);
+    cr_assert_eq(pq_file_write(path, text, strlen(text), NULL), PQ_OK);
+    free(text);
+    json_decref(object);
+}
+
+/* Of 100 calls 90 take 700 ns, nine 840 and one 3500. */
+Test(calls, are_drawn_as_the_part_that_takes_longer_with_the_target)
+{
+    static const fixture_cell cells[] = {
+        {"reference", "reference", NULL, NULL, "ok", 0.8, 4000.0, 1.0, NULL},
+        {"a", "a", NULL, NULL, "ok", 0.79, 1000.0, 3.0, NULL},
+        {"b", "b", NULL, NULL, "failed", NONE, NONE, NONE, NULL}};
+    const fixture f   = {"calls", "d", pair_of_classes, 2, 3, cells, false, 6, NULL};
+    char         *dir = fixture_folder(), *plan = pq_path_join(dir, "plan.json");
+    char         *data, *script, *table;
+    pq_err        err = {0};
+
+    fixture_write(dir, &f);
+    set_member(plan, "constraints",
+               json_pack("{s:{s:f}}", "latency.b1.call_s", "max", 1e-6));
+    cr_assert_eq(pq_report_write(dir, NULL, NULL, &err), PQ_OK, "%s", err.message);
+    data   = read_text(dir, "plots/latency_calls.dat");
+    script = read_text(dir, "plots/latency_calls.gp");
+    table  = read_text(dir, "table.md");
+    cr_expect_not_null(strstr(data, "\n700 1\n700 0.1\n840 0.1\n840 0.01\n3500 0.01\n"),
+                       "%s", data);
+    cr_expect_not_null(strstr(data, "# target\n1000 0.01\n1000 1\n"), "%s", data);
+    cr_expect_eq(count(data, "# ns, part of calls"), 2);
+    cr_expect_not_null(strstr(script, "title \"target 1000 ns\""));
+    cr_expect_not_null(
+        strstr(table,
+               "Target: 1000 ns a call of 1 event, the larger of dependent calls "
+               "and of the median of single ones; 1 of 2 models answer in time, of "
+               "which the most accurate is a (79.00 \xc2\xb1 0.41 %, 770 ns)."),
+        "%s", table);
+    pq_free(data);
+    pq_free(script);
+    pq_free(table);
+    pq_free(plan);
+    fixture_remove(dir);
+}
+
+Test(calls, that_are_not_as_they_are_written_are_not_drawn)
+{
+    static const fixture_cell cells[] = {
+        {"reference", "reference", NULL, NULL, "ok", 0.8, 4000.0, 1.0, NULL}};
+    static const char *const wrong[] = {"{\"hot\": {\"ns_calls\": []}}",
+                                        "{\"hot\": {\"ns_calls\": [[700, -1]]}}",
+                                        "{\"hot\": {\"ns_calls\": [[null, 1]]}}",
+                                        "{\"hot\": {\"ns_calls\": [7, 1]}}",
+                                        "{\"hot\": 3}",
+                                        "[]"};
+    const fixture f = {"calls", "d", pair_of_classes, 2, 1, cells, false, 6, NULL};
+
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char  *dir = fixture_folder(), *folder = pq_path_join(dir, "cells");
+        char  *drawn = pq_path_join(dir, "plots/latency_calls.dat"), **names = NULL;
+        size_t n   = 0;
+        pq_err err = {0};
+        fixture_write(dir, &f);
+        cr_assert_eq(pq_folder_list(folder, "", &names, &n, &err), PQ_OK);
+        for (size_t k = 0; k < n; k++) {
+            char   *path   = pq_path_join(folder, names[k]);
+            json_t *record = json_load_file(path, 0, NULL);
+            json_t *timing = json_object_get(record, "timing");
+            if (timing != NULL) {
+                json_object_set_new(timing, "shots", json_loads(wrong[i], 0, NULL));
+                set_member(path, "timing", json_incref(timing));
+            }
+            json_decref(record);
+            pq_free(path);
+            pq_free(names[k]);
+        }
+        pq_free(names);
+        cr_assert_eq(pq_report_write(dir, NULL, NULL, &err), PQ_OK, "%s", err.message);
+        cr_expect_not(pq_file_exists(drawn), "%s", wrong[i]);
+        pq_free(drawn);
+        pq_free(folder);
+        fixture_remove(dir);
+    }
+}
