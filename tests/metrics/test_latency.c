@@ -183,19 +183,20 @@ Test(latency, single_calls_are_kept_in_order_of_their_times)
     pq_timing_free(&t);
 }
 
-/* Naps in one of fifty calls, as something that interrupts would: the median of the
- * stretches of a chain does not hold it, one clock reading around all calls would. */
+/* Naps in one of a thousand calls, as something that interrupts would. */
 static float interrupted(void *context, size_t input)
 {
     const struct timespec while_gone = {.tv_nsec = 2000000};
 
     (void)context;
-    if (input % 50 == 0) {
+    if (input % 1000 == 0) {
         (void)nanosleep(&while_gone, NULL);
     }
     return 1.0F;
 }
 
+/* The one call of the warm-up naps, so that a sample has 5000 calls, and fewer where the
+ * machine is busy: the naps are in few of its stretches. */
 Test(latency, what_interrupts_a_chain_is_not_in_its_time)
 {
     const pq_variant   v = {.run = interrupted, .context = NULL};
@@ -203,12 +204,11 @@ Test(latency, what_interrupts_a_chain_is_not_in_its_time)
     pq_timing          t;
     double             timer_s;
 
-    o.warmup_s      = 0.0; /* one call, on input 0: a sample has as many as fit */
-    o.sample_time_s = 0.1;
+    o.warmup_s      = 0.0;
+    o.sample_time_s = 10.0;
     o.samples       = 3;
     cr_assert_eq(pq_latency_measure(&v, 1, &o, 1, NULL, &t, &timer_s, NULL), PQ_OK);
-    cr_expect_lt(t.chain_s, 1e-5, "chain %g s", t.chain_s);
-    cr_expect_gt(t.throughput_s, 2e-5, "throughput %g s", t.throughput_s);
+    cr_expect_lt(t.chain_s, 1e-6, "chain %g s", t.chain_s);
     pq_timing_free(&t);
 }
 
