@@ -6,7 +6,7 @@
 #include "report/plot.h"
 #include "store/json.h"
 
-enum { MODELS = 8, LABEL_LONGEST = 30, GREY = 6 /* pq_plot_color of the reference */ };
+enum { MODELS = 8, GREY = 6 /* pq_plot_color of the reference */ };
 
 /* What is drawn, and the range of it. */
 typedef struct {
@@ -195,7 +195,7 @@ static pq_status add_models(pq_plot *p, picture *x, pq_err *err)
         add_block(x, calls_of(x->v, x->rows[i], x->batch), i, &p->data);
         names[i] = pq_json_get_text(x->v->rows[x->rows[i]].cell, "label");
     }
-    PQ_TRY(pq_labels_make(names, x->n, LABEL_LONGEST, &labels, err));
+    PQ_TRY(pq_labels_make(names, x->n, PQ_LABEL_LONGEST, &labels, err));
     add_axes(p, x);
     for (size_t i = 0; i < x->n; i++) {
         const size_t row   = x->rows[i];

@@ -11,8 +11,8 @@
 #include "core/rng.h"
 #include "metrics/fraction.h"
 #include "metrics/latency.h"
-#include "metrics/tests.h"
 #include "metrics/metric.h"
+#include "metrics/tests.h"
 
 enum { COVERAGE_EVENTS_MAX = 2000, COVERAGE_CLASSES = 2 };
 
