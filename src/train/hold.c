@@ -39,7 +39,9 @@ pq_status pq_hold_create(pq_trainer *t, pq_err *err)
     for (size_t k = 0; k < t->classes; k++) {
         const double f = within(t->floors[k]), n = fmax(h->margin[k], 1.0);
         h->margin[k] = sqrt(f * (1.0 - f) / n);
-        t->floors[k] += t->floors[k] > 0.0 ? h->margin[k] : 0.0;
+        if (t->floors[k] > 0.0) { /* no recall is above 1 */
+            t->floors[k] = fmin(t->floors[k] + h->margin[k], 1.0);
+        }
         h->aim[k] = within(t->floors[k] + h->margin[k]);
     }
     h->on = true;

@@ -14,8 +14,8 @@
  * units of its logit. A class that holds its floor without help keeps its weight, so that
  * the others lose as little as can be. So that events other than those for validation
  * find a floor held, too, it is raised by one standard deviation of a recall on as many
- * events; a_k is another one above that, and what the recall in training was above that
- * in validation.
+ * events, to 1 at most; a_k is another one above that, and what the recall in training
+ * was above that in validation.
  *
  * Source: Cotter et al., ALT 2019, arXiv:1804.06500 (a constraint without a gradient
  * sets the price, another with one is trained).

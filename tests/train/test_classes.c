@@ -200,6 +200,21 @@ Test(classes, a_floor_is_there_unless_it_is_set_to_0)
     finish_run(&r);
 }
 
+/* Raised, it would be 1.002 and more. */
+Test(classes, a_floor_is_never_raised_above_1)
+{
+    run r = {0};
+
+    start_rare(&r);
+    set(&r, "min_recall", "0.999");
+    OK(train(&r, err));
+    for (size_t k = 0; k < 5; k++) {
+        cr_expect_gt(r.summary.floors[k], 0.999);
+        cr_expect_leq(r.summary.floors[k], 1.0);
+    }
+    finish_run(&r);
+}
+
 Test(classes, a_recall_may_lose_so_much_against_the_reference)
 {
     run       r         = {0};
