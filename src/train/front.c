@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "train/sparsify.h"
 #include "train/steer.h"
 
 void pq_front_free(pq_front *front)
@@ -34,10 +35,17 @@ cleanup:
     return st;
 }
 
+/* Whether no other epoch that may be kept beats one. */
+static bool is_on_front(const pq_trainer *t, size_t epoch)
+{
+    return pq_steer_on_front(t->history, pq_trainer_first(t) - 1, t->n_history,
+                             epoch - 1);
+}
+
 pq_status pq_front_keep(pq_trainer *t, const float *weights, pq_err *err)
 {
     pq_front    *f    = &t->front;
-    const size_t size = t->net->n_flat, last = t->n_history - 1;
+    const size_t size = t->net->n_flat;
     size_t       kept = 0;
     pq_status    st   = PQ_OK;
 
@@ -45,17 +53,17 @@ pq_status pq_front_keep(pq_trainer *t, const float *weights, pq_err *err)
         return PQ_OK;
     }
     for (size_t i = 0; i < f->n; i++) {
-        if (pq_steer_on_front(t->history, t->n_history, f->epochs[i] - 1)) {
+        if (is_on_front(t, f->epochs[i])) {
             memmove(f->weights + kept * size, f->weights + i * size,
                     size * sizeof *f->weights);
             f->epochs[kept++] = f->epochs[i];
         }
     }
     f->n = kept;
-    if (pq_steer_on_front(t->history, t->n_history, last)) {
+    if (is_on_front(t, t->n_history)) {
         PQ_TRY(pq_front_reserve(t, f->n + 1 > f->room ? 2 * f->n + 1 : f->n + 1, err));
         memcpy(f->weights + f->n * size, weights, size * sizeof *weights);
-        f->epochs[f->n++] = last + 1;
+        f->epochs[f->n++] = t->n_history;
     }
 cleanup:
     return st;
@@ -107,7 +115,9 @@ pq_status pq_front_attach(const pq_trainer *t, pq_graph *graph, pq_err *err)
     pq_status       st = PQ_OK;
 
     for (size_t i = 0; i < f->n; i++) {
-        pq_net_store(t->net, f->weights + i * t->net->n_flat, graph);
+        const float *flat = f->weights + i * t->net->n_flat;
+        pq_net_store(t->net, flat, graph);
+        PQ_TRY(pq_sparse_mark(t->net, flat, graph, err));
         PQ_TRY(take(t, graph, f->epochs[i], &one, err));
         insert(&list, one);
         one = NULL;

@@ -33,9 +33,9 @@ json_t *pq_train_history_json(const pq_train_summary *s, const pq_graph *graph)
         if (row != NULL && isfinite(e->ebops)) {
             (void)json_object_set_new(row, "ebops", number(e->ebops));
             (void)json_object_set_new(row, "hgq_beta", number(e->beta));
-            (void)json_object_set_new(
-                row, "front",
-                json_boolean(pq_steer_on_front(s->history, s->n_epochs, i)));
+            (void)json_object_set_new(row, "front",
+                                      json_boolean(pq_steer_on_front(
+                                          s->history, s->first - 1, s->n_epochs, i)));
         }
         (void)json_array_append_new(list, row);
     }

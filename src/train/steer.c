@@ -24,16 +24,17 @@ double pq_steer_excess(const pq_train_params *p, const pq_train_epoch *e)
                : fmax(0.0, log(fmax(e->ebops, 1.0) / p->hgq_target_ebops));
 }
 
-bool pq_steer_on_front(const pq_train_epoch *history, size_t n, size_t epoch)
+bool pq_steer_on_front(const pq_train_epoch *history, size_t first, size_t n,
+                       size_t epoch)
 {
     const pq_train_epoch *mine = &history[epoch];
 
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = first; i < n; i++) {
         const pq_train_epoch *e = &history[i];
         if (e->ebops <= mine->ebops && e->accuracy >= mine->accuracy &&
             (e->ebops < mine->ebops || e->accuracy > mine->accuracy)) {
             return false;
         }
     }
-    return isfinite(mine->ebops) && isfinite(mine->accuracy);
+    return epoch >= first && isfinite(mine->ebops) && isfinite(mine->accuracy);
 }

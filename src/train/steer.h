@@ -24,7 +24,12 @@ double pq_steer_beta(const pq_train_params *params, const pq_train_epoch *histor
 double pq_steer_excess(const pq_train_params *params, const pq_train_epoch *epoch);
 
 /** Whether no other epoch has both no more EBOPs and no less accuracy, and one of them
- * better. False where there are none. */
-bool pq_steer_on_front(const pq_train_epoch *history, size_t n, size_t epoch);
+ * better. False where there are none.
+ * @param[in] history  [n]
+ * @param[in] first    index from which on epochs count; any before is not on the front
+ * @param[in] n        epochs
+ * @param[in] epoch    index of the one that is asked for */
+bool pq_steer_on_front(const pq_train_epoch *history, size_t first, size_t n,
+                       size_t epoch);
 
 #endif

@@ -41,17 +41,9 @@ static const float *weights_now(const pq_trainer *t)
     return t->optimizer.average != NULL ? t->optimizer.average : t->net->flat;
 }
 
-/* Before masks are hard, a network is not pruned yet. */
-static size_t first_eligible(const pq_trainer *t)
-{
-    const pq_sparse_plan *plan = t->options->sparse;
-
-    return plan != NULL ? pq_sparse_hard_from(plan->params) : 1;
-}
-
 static void keep_if_best(pq_trainer *t, pq_train_epoch *e)
 {
-    e->best = e->epoch >= first_eligible(t) &&
+    e->best = e->epoch >= pq_trainer_first(t) &&
               (!t->params->keep_best || t->best_epoch == 0 ||
                is_better(t, e, &t->history[t->best_epoch - 1]));
     if (e->best) {
@@ -62,7 +54,7 @@ static void keep_if_best(pq_trainer *t, pq_train_epoch *e)
 
 static bool is_out_of_patience(const pq_trainer *t)
 {
-    const size_t first = first_eligible(t);
+    const size_t first = pq_trainer_first(t);
     size_t       best  = first;
 
     for (size_t i = first + 1; i <= t->n_history; i++) {
@@ -138,6 +130,7 @@ static void summarise(pq_trainer *t, bool stopped, pq_train_summary *out)
 
     *out       = (pq_train_summary){.n_epochs          = t->n_history,
                                     .history           = t->history,
+                                    .first             = pq_trainer_first(t),
                                     .best              = t->best_epoch,
                                     .n_classes         = t->classes,
                                     .recalls           = t->recalls,
@@ -187,7 +180,7 @@ pq_status pq_train(pq_graph *graph, const pq_train_data *data,
     pq_memory_peak_start();
     PQ_TRY(pq_train_check(params, err));
     if (params->epochs == 0) {
-        *out = (pq_train_summary){.floor_held = true};
+        *out = (pq_train_summary){.first = 1, .floor_held = true};
         goto cleanup;
     }
     PQ_TRY(pq_trainer_create(&t, data, err));

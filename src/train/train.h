@@ -132,6 +132,7 @@ typedef struct {
 typedef struct {
     size_t          n_epochs;
     pq_train_epoch *history; /**< [n_epochs], the resumed ones included */
+    size_t          first;   /**< epoch from which on networks may be kept, 1-based */
     size_t          best;    /**< epoch whose weights the graph has, 1-based; 0 = none */
     size_t          n_classes;
     double         *recalls;    /**< [n_epochs, n_classes], what history points into */

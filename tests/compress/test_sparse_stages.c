@@ -99,6 +99,38 @@ Test(sparse_stages, every_method_meets_its_target_to_one_weight_or_group, .timeo
     pq_dataset_close(&d);
 }
 
+/* Epochs before the masks are hard are more accurate, but not pruned. */
+Test(sparse_stages, a_front_of_hgq_has_pruned_networks_alone)
+{
+    pq_dataset *d = events();
+    pq_graph   *g = tagger(), *on_grid = NULL, *out = NULL;
+    size_t      n = 0;
+
+    OK(run("quantize:format=fixed,bits=8,granularity=per_weight,activations=false", g, d,
+           2, &on_grid, err));
+    OK(run("gradual:epochs=3,fine_tuning_epochs=4,lr=0.01,t_delta=5,target_sparsity=0.6,"
+           "qat=hgq,qat_lr=5,hgq_beta=1e-6,hgq_front=true",
+           on_grid, d, 2, &out, err));
+    cr_assert_not_null(out->front);
+    for (const pq_graph *f = out->front; f != NULL; f = f->front, n++) {
+        for (size_t k = 0; k < 2; k++) {
+            const char      *name = k == 0 ? "fc1" : "fc2";
+            const pq_weight *w    = kernel(f, name);
+            cr_assert_not_null(w->pruned, "%zu: %s", n, name);
+            cr_expect_eq(memcmp(w->pruned, kernel(out, name)->pruned,
+                                pq_mask_bytes(w->value->count)),
+                         0, "%zu: %s", n, name);
+            for (size_t i = 0; i < w->value->count; i++) {
+                cr_expect(!pq_weight_is_pruned(w, i) || pq_f32(w->value)[i] == 0.0F);
+            }
+        }
+    }
+    pq_graph_free(&g);
+    pq_graph_free(&on_grid);
+    pq_graph_free(&out);
+    pq_dataset_close(&d);
+}
+
 Test(sparse_stages, weights_do_not_depend_on_the_number_of_threads, .timeout = 120)
 {
     pq_dataset *d = events();

@@ -38,7 +38,7 @@ Test(steer, the_front_is_what_nothing_beats_in_both)
     const bool due[] = {true, false, true, true, true, false};
 
     for (size_t i = 0; i < 6; i++) {
-        cr_expect_eq(pq_steer_on_front(h, 6, i), due[i], "%zu", i);
+        cr_expect_eq(pq_steer_on_front(h, 0, 6, i), due[i], "%zu", i);
     }
 }
 
