@@ -144,8 +144,10 @@ cleanup:
     return st;
 }
 
-/* Recalls of another network on the validation events; NAN where a class has none. */
-static void find_recalls(pq_trainer *t, pq_teacher *other, double *recall)
+/* Recalls of another network on the validation events, which lie in `events` as it takes
+ * them; NAN where a class has none. */
+static void find_recalls(pq_trainer *t, pq_teacher *other, const pq_events *events,
+                         double *recall)
 {
     const size_t most = t->net->batch;
 
@@ -154,7 +156,7 @@ static void find_recalls(pq_trainer *t, pq_teacher *other, double *recall)
     memset(t->seen, 0, t->classes * sizeof *t->seen);
     for (size_t i = 0; i < t->n_valid; i += most) {
         const size_t n = t->n_valid - i < most ? t->n_valid - i : most;
-        pq_batch_start(t, t->valid_events, t->valid_index + i, n);
+        pq_batch_start(t, events, t->valid_index + i, n);
         pq_teacher_run(t, other, n);
         for (size_t k = 0; k < n; k++) {
             const float *logits = other->logits + k * t->loss.width;
@@ -169,28 +171,55 @@ static void find_recalls(pq_trainer *t, pq_teacher *other, double *recall)
     }
 }
 
-/* Floors below the recalls of the network to compare with: by `loss`, and by no more
- * than this part of a recall. */
-static pq_status compare(pq_trainer *t, double loss, double part, double *floors,
-                         pq_err *err)
+/* The events that validation is of, for a network with inputs that the graph has lost
+ * (structured_prune). */
+static pq_status read_whole(const pq_trainer *t, const pq_train_data *data,
+                            const pq_graph *graph, pq_events *out, pq_err *err)
 {
-    pq_teacher other  = {0};
-    double    *recall = NULL;
+    const bool apart = data->validation != SIZE_MAX;
     pq_status  st;
 
-    PQ_CHECK(t->options->reference != NULL, PQ_ERR_CONFIG,
+    PQ_TRY(pq_events_read(apart ? pq_train_watched(data) : data->dataset,
+                          apart ? data->validation : data->train, graph,
+                          t->params->event_weights, out, err));
+    /* classes in the graph's order */
+    memcpy(out->y, t->valid_events->y, out->n * sizeof *out->y);
+cleanup:
+    return st;
+}
+
+/* Floors below the recalls of the network to compare with: by `loss`, and by no more
+ * than this part of a recall. */
+static pq_status compare(pq_trainer *t, const pq_train_data *data, double loss,
+                         double part, double *floors, pq_err *err)
+{
+    const pq_graph *reference = t->options->reference;
+    pq_teacher      other     = {0};
+    pq_events       whole     = {0};
+    double         *recall    = NULL;
+    pq_status       st;
+
+    PQ_CHECK(reference != NULL, PQ_ERR_CONFIG,
              "max_recall_loss: there is no network to compare with");
     PQ_CHECK(t->n_valid > 0, PQ_ERR_CONFIG,
              "there are no validation events to compare recalls on");
     PQ_NEW(recall, t->classes);
-    PQ_TRY(pq_teacher_create(t, t->options->reference, 0, NULL, &other, err));
-    find_recalls(t, &other, recall);
+    if (pq_shape_equal(&reference->nodes[0].shape, &t->graph->nodes[0].shape)) {
+        PQ_TRY(pq_teacher_create(t, reference, 0, NULL, &other, err));
+        find_recalls(t, &other, t->valid_events, recall);
+    } else {
+        PQ_TRY(read_whole(t, data, reference, &whole, err));
+        PQ_TRY(pq_teacher_apart(t, reference, whole.count, &other, err));
+        find_recalls(t, &other, &whole, recall);
+        t->events = NULL;
+    }
     for (size_t k = 0; k < t->classes; k++) {
         const double due = recall[k] - fmin(loss, part * recall[k]);
         floors[k]        = fmax(floors[k], due); /* a NAN counts for nothing */
     }
 cleanup:
     pq_teacher_free(&other);
+    pq_events_free(&whole);
     pq_free(recall);
     return st;
 }
@@ -218,7 +247,7 @@ cleanup:
     return st;
 }
 
-pq_status pq_classes_floors(pq_trainer *t, pq_err *err)
+pq_status pq_classes_floors(pq_trainer *t, const pq_train_data *data, pq_err *err)
 {
     const pq_train_params *p = t->params;
     const bool             usual =
@@ -238,7 +267,7 @@ pq_status pq_classes_floors(pq_trainer *t, pq_err *err)
                                (const char *const *)t->graph->class_names, floors, err));
     }
     if (!isnan(loss)) {
-        PQ_TRY(compare(t, loss, usual ? usual_part : 1.0, floors, err));
+        PQ_TRY(compare(t, data, loss, usual ? usual_part : 1.0, floors, err));
     }
     PQ_TRY(check_floors(t, floors, &any, err));
     if (any) {

@@ -39,11 +39,12 @@ pq_status pq_classes_weigh(pq_trainer *t, pq_err *err);
 /**
  * Fills t->floors: NULL when no class has one. With preserve_rare_classes, and
  * neither floor given, a recall may fall by 0.05 and by a tenth below that of the
- * reference, whichever is less, or where there is none, to 0.5.
+ * reference, whichever is less, or where there is none, to 0.5. The reference may take
+ * other features than the graph.
  *
  * @retval PQ_ERR_CONFIG  A floor that cannot be watched, or has nothing to compare with.
  */
-pq_status pq_classes_floors(pq_trainer *t, pq_err *err);
+pq_status pq_classes_floors(pq_trainer *t, const pq_train_data *data, pq_err *err);
 
 /** Accuracy, recalls and what they lack to their floors, from t->hits and t->seen. */
 void pq_classes_score(const pq_trainer *t, pq_train_epoch *out);

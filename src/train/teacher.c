@@ -129,29 +129,48 @@ static bool is_coins(const pq_graph *graph, size_t width)
     return width == 1 || head == PQ_HEAD_SIGMOID || head == PQ_HEAD_BINARY;
 }
 
-pq_status pq_teacher_create(const pq_trainer *t, const pq_graph *graph, size_t n_names,
-                            const char *const *names, pq_teacher *d, pq_err *err)
+static size_t inputs_of(const pq_net *net)
 {
-    const size_t batch = t->net->batch;
-    pq_status    st;
+    return net->values[net->input].count;
+}
 
-    PQ_TRY(pq_net_create(
-        graph,
-        &(pq_net_options){
-            .batch = batch, .n_pinned = n_names, .pinned = names, .pool = t->pool},
-        &d->net, err));
-    PQ_CHECK(d->net->width == t->net->width && d->net->values[d->net->input].count ==
-                                                   t->net->values[t->net->input].count,
-             PQ_ERR_SHAPE,
+/* Net, outputs and their buffer; `inputs` are what it must take. */
+static pq_status make_net(const pq_trainer *t, const pq_graph *graph, size_t inputs,
+                          const pq_net_options *options, pq_teacher *d, pq_err *err)
+{
+    pq_status st;
+
+    PQ_TRY(pq_net_create(graph, options, &d->net, err));
+    PQ_CHECK(d->net->width == t->net->width && inputs_of(d->net) == inputs, PQ_ERR_SHAPE,
              "the teacher has %zu inputs and %zu outputs, the graph %zu and %zu",
-             d->net->values[d->net->input].count, d->net->width,
-             t->net->values[t->net->input].count, t->net->width);
+             inputs_of(d->net), d->net->width, inputs_of(t->net), t->net->width);
     PQ_CHECK(is_coins(graph, d->net->width) == is_coins(t->graph, t->net->width),
              PQ_ERR_CONFIG,
              "teacher and graph must both end in a sigmoid, or neither of them");
     PQ_TRY(match_outputs(t, graph, d, err));
+    PQ_NEW(d->logits, t->net->batch * d->net->width);
+cleanup:
+    return st;
+}
+
+pq_status pq_teacher_apart(const pq_trainer *t, const pq_graph *graph, size_t inputs,
+                           pq_teacher *d, pq_err *err)
+{
+    const pq_net_options options = {.batch = t->net->batch, .pool = t->pool};
+
+    return make_net(t, graph, inputs, &options, d, err);
+}
+
+pq_status pq_teacher_create(const pq_trainer *t, const pq_graph *graph, size_t n_names,
+                            const char *const *names, pq_teacher *d, pq_err *err)
+{
+    const size_t         batch   = t->net->batch;
+    const pq_net_options options = {
+        .batch = batch, .n_pinned = n_names, .pinned = names, .pool = t->pool};
+    pq_status st;
+
+    PQ_TRY(make_net(t, graph, inputs_of(t->net), &options, d, err));
     PQ_TRY(match_scale(t, graph, d, err));
-    PQ_NEW(d->logits, batch * d->net->width);
     PQ_NEW(d->pairs, n_names);
     for (d->n_pairs = 0; d->n_pairs < n_names; d->n_pairs++) {
         pq_teacher_pair *p = &d->pairs[d->n_pairs];

@@ -280,7 +280,7 @@ pq_status pq_trainer_create(pq_trainer *t, const pq_train_data *data, pq_err *er
     }
     PQ_TRY(pq_optimizer_create(t->params, t->net, &t->optimizer, err));
     PQ_TRY(make_buffers(t, batch, err));
-    PQ_TRY(pq_classes_floors(t, err));
+    PQ_TRY(pq_classes_floors(t, data, err));
     PQ_TRY(pq_hold_create(t, err));
 cleanup:
     pq_free(names);

@@ -164,6 +164,11 @@ pq_status pq_teacher_names(const pq_graph *student, const pq_graph *teacher,
  */
 pq_status pq_teacher_create(const pq_trainer *t, const pq_graph *graph, size_t n_names,
                             const char *const *names, pq_teacher *out, pq_err *err);
+
+/** The same of a network that gets events of its own, as it takes them: of so many
+ * values. */
+pq_status pq_teacher_apart(const pq_trainer *t, const pq_graph *graph, size_t inputs,
+                           pq_teacher *out, pq_err *err);
 void      pq_teacher_free(pq_teacher *teacher);
 
 /** Runs a teacher on the batch at work; without one, nothing happens. */

@@ -9,7 +9,13 @@ static void make_rare(const char *path, size_t events)
     pq_tensor        *x = NULL, *y = NULL;
     size_t            kept    = 0;
     const char *const names[] = {"a", "b", "c", "d", "e"};
+    char              text[16][8];
+    const char       *features[16];
 
+    for (size_t i = 0; i < 16; i++) {
+        (void)snprintf(text[i], sizeof text[i], "x%zu", i);
+        features[i] = text[i];
+    }
     write_dataset(path, PQ_SHAPE(16), 5, events, 1);
     OK(pq_h5_open(path, &in, err));
     OK(pq_h5_read(in, "train/x", PQ_DTYPE_F32, 1 << 26, &x, err));
@@ -31,6 +37,7 @@ static void make_rare(const char *path, size_t events)
     OK(pq_h5_create(path, &out, err));
     OK(pq_h5_set_text(out, "/", "format", "pquant-dataset", err));
     OK(pq_h5_set_texts(out, "/", "class_names", names, 5, err));
+    OK(pq_h5_set_texts(out, "/", "feature_names", features, 16, err));
     OK(pq_h5_write(out, "train/x", x, 0, err));
     OK(pq_h5_write(out, "train/y", y, 0, err));
     OK(pq_h5_commit(&out, err));
@@ -249,6 +256,69 @@ Test(classes, a_recall_may_lose_so_much_against_the_reference)
         pq_train_summary_free(&r.summary);
     }
     pq_graph_free(&reference);
+    finish_run(&r);
+}
+
+/* Two dense layers that take all 16 features but those before `first`, whose weights are
+ * 0 in any case, and classes in an order of their own where `other` says so. */
+static pq_graph *without(size_t first, bool other)
+{
+    static const char *const orders[2][5] = {{"a", "b", "c", "d", "e"},
+                                             {"c", "a", "e", "b", "d"}};
+    pq_graph                *g            = two_dense(16 - first, 24, 5, 3);
+    pq_rng                   rng          = pq_rng_stream(4, "features");
+    char                     text[16][8];
+    const char              *names[16];
+
+    for (size_t i = 0; i < 16; i++) {
+        (void)snprintf(text[i], sizeof text[i], "x%zu", i);
+        names[i] = text[i];
+        for (size_t o = 0; o < 24; o++) {
+            const float w = i < 3 ? 0.0F : 0.3F * (float)pq_rng_normal(&rng);
+            if (i >= first) {
+                pq_f32(pq_layer_weight(g->nodes[1].layer, "kernel")
+                           ->value)[o * (16 - first) + i - first] = w;
+            }
+        }
+    }
+    for (size_t k = 0; k < 5; k++) { /* one function, whatever the order */
+        const size_t c = (size_t)(orders[other][k][0] - 'a');
+        for (size_t i = 0; i < 24; i++) {
+            pq_f32(pq_layer_weight(g->nodes[3].layer, "kernel")->value)[k * 24 + i] =
+                sinf((float)(24 * c + i));
+        }
+    }
+    OK(pq_graph_set_features(g, 16 - first, names + first, err));
+    OK(pq_graph_set_classes(g, 5, orders[other], err));
+    OK(pq_graph_check(g, err));
+    return g;
+}
+
+Test(classes, the_reference_may_have_inputs_that_the_graph_has_lost)
+{
+    run    r = {0};
+    double floors[5];
+
+    start_rare(&r);
+    r.params.epochs      = 1;
+    r.params.standardize = false;
+    set(&r, "max_recall_loss", "0.01");
+    for (int lost = 0; lost < 3; lost++) { /* none; three; these, and other classes */
+        pq_graph              *reference = without(0, lost == 2);
+        const pq_train_data    data      = {.dataset = r.data, .validation = SIZE_MAX};
+        const pq_train_options options   = {.threads = 2, .reference = reference};
+        pq_graph_free(&r.graph);
+        r.graph = without(lost > 0 ? 3 : 0, false);
+        OK(pq_train(r.graph, &data, &r.params, &options, &r.summary, err));
+        cr_assert_not_null(r.summary.floors);
+        for (size_t k = 0; k < 5; k++) {
+            cr_expect(lost == 0 || r.summary.floors[k] == floors[k], "%d: %g, %g", lost,
+                      r.summary.floors[k], floors[k]);
+            floors[k] = r.summary.floors[k];
+        }
+        pq_train_summary_free(&r.summary);
+        pq_graph_free(&reference);
+    }
     finish_run(&r);
 }
 
