@@ -96,10 +96,12 @@ static pq_status stage(pq_compress_task *task, const char *text, bool told,
     pq_graph        *next     = NULL;
     pq_layer_change *changes  = NULL;
     pq_training      training = *task->training;
-    pq_apply_options options  = {.cache    = task->cache,
-                                 .training = &training,
-                                 .bench    = task->bench,
-                                 .progress = task->progress};
+    pq_apply_options options  = {.cache      = task->cache,
+                                 .training   = &training,
+                                 .bench      = task->bench,
+                                 .n_features = task->n_features,
+                                 .features   = task->features,
+                                 .progress   = task->progress};
     size_t           n        = 0;
     unsigned         due;
     pq_status        st;
@@ -316,25 +318,37 @@ cleanup:
     return st;
 }
 
+/* Fewer and fewer bits of one width, while they are faster. */
+static pq_status try_bits(pq_compress_task *task, search *s, candidate c, pq_err *err)
+{
+    const trigger_params *p      = task->params;
+    double                before = (double)INFINITY, now = 0.0;
+    pq_status             st = PQ_OK;
+
+    for (c.bits = p->bits; c.bits >= p->least_bits && s->found == NULL; c.bits--) {
+        PQ_TRY(try(task, s, c, &now, err));
+        if (now > worth_a_bit * before) {
+            break;
+        }
+        before = now;
+    }
+cleanup:
+    return st;
+}
+
 /* As far as one is found, or nothing more can go. */
 static pq_status find(pq_compress_task *task, search *s, pq_err *err)
 {
     const trigger_params *p    = task->params;
-    double                kept = 1.0 - p->target_sparsity;
+    double                kept = 1.0 - p->target_sparsity, gone = -1.0;
+    candidate             c;
     pq_status             st;
 
     for (size_t i = 0; i < CANDIDATES && s->found == NULL; i++, kept *= kept_each_time) {
-        double    before = (double)INFINITY, now = 0.0;
-        candidate c;
         st = width_for(task, 1.0 - kept, &c, &s->end);
-        for (int64_t bits = p->bits;
-             st == PQ_OK && bits >= p->least_bits && s->found == NULL; bits--) {
-            c.bits = bits;
-            st     = try(task, s, c, &now, &s->end);
-            if (now > worth_a_bit * before) {
-                break;
-            }
-            before = now;
+        if (st == PQ_OK && c.gone > gone) { /* else it is the width before */
+            gone = c.gone;
+            st   = try_bits(task, s, c, &s->end);
         }
         if (st == PQ_ERR_RANGE && s->n > 0) { /* a layer would be empty */
             return PQ_OK;

@@ -53,10 +53,26 @@ static pq_status count(void *context, const pq_graph *graph, bool logits, double
     return PQ_OK;
 }
 
-static pq_status run(const char *text, pq_graph **out, pq_err *why)
+/* Events whose features have names. */
+static pq_dataset *events(void)
 {
-    pq_dataset         *d     = blobs(PQ_SHAPE(16), 5, 400);
-    pq_graph           *g     = make();
+    pq_dataset *d = NULL;
+    pq_tensor  *x = NULL, *y = NULL;
+    const char *path = temporary("trigger.h5");
+
+    write_dataset(path, PQ_SHAPE(16), 5, 400, 1);
+    load_events(path, &x, &y);
+    save_events(path, x, y, 5, 16);
+    OK(pq_dataset_open(path, NULL, &d, err));
+    (void)unlink(path);
+    pq_tensor_free(&x);
+    pq_tensor_free(&y);
+    return d;
+}
+
+static pq_status run_on(pq_graph *g, const char *text, pq_graph **out, pq_err *why)
+{
+    pq_dataset         *d     = events();
     pq_stage            stage = {0};
     pq_layer_change    *made  = NULL;
     size_t              n     = 0;
@@ -64,7 +80,12 @@ static pq_status run(const char *text, pq_graph **out, pq_err *why)
     pq_bench            bench;
     const pq_training   t = {
           .dataset = d, .validation = SIZE_MAX, .threads = 1, .teacher = g};
-    const pq_apply_options options = {.training = &t, .bench = &bench, .seed = 5};
+    const pq_dataset_info *info    = pq_dataset_describe(d);
+    const pq_apply_options options = {.training   = &t,
+                                      .bench      = &bench,
+                                      .n_features = 16,
+                                      .features   = info->feature_names,
+                                      .seed       = 5};
 
     OK(pq_bench_of(&how, &bench, err));
     bench.call = count;
@@ -76,6 +97,11 @@ static pq_status run(const char *text, pq_graph **out, pq_err *why)
     pq_graph_free(&g);
     pq_dataset_close(&d);
     return st;
+}
+
+static pq_status run(const char *text, pq_graph **out, pq_err *why)
+{
+    return run_on(make(), text, out, why);
 }
 
 #define SHORT ",epochs=1,rounded_epochs=1"
@@ -142,4 +168,42 @@ Test(trigger, a_target_out_of_reach_is_refused_with_the_fastest_time)
                   strstr(why.message, "the fastest took ") != NULL &&
                   strstr(why.message, "every layer must keep one") != NULL,
               "%s", why.message);
+}
+
+/* One dense layer: no neuron is not an output. */
+Test(trigger, a_network_that_cannot_be_cut_is_timed_once_a_width)
+{
+    pq_graph *linear = NULL, *g = NULL;
+    pq_err    why = {0};
+
+    OK(pq_graph_create(&linear, err));
+    add(linear, "in", layer_of("input shape=[16]"), NULL);
+    add_dense(linear, "fc", 16, 5);
+    add(linear, "softmax", layer_of("softmax"), NULL);
+    pq_graph_init_weights(linear, PQ_INIT_HE, 2);
+    OK(pq_graph_check(linear, err));
+    now = (clock_of){.per_bit = 0.1};
+    cr_expect_eq(run_on(linear, "trigger:target_latency=2ns" SHORT, &g, &why),
+                 PQ_ERR_RANGE);
+    cr_expect_eq(now.calls, 3); /* 6, 5 and 4 bits */
+    cr_expect(strstr(why.message, "of 3 candidates the fastest took 48 ns") != NULL, "%s",
+              why.message);
+}
+
+Test(trigger, inputs_that_nobody_reads_leave_by_the_names_of_the_events)
+{
+    pq_graph *whole = make(), *g = NULL;
+    float    *w   = pq_f32(pq_layer_weight(whole->nodes[1].layer, "kernel")->value);
+    pq_err    why = {0};
+
+    for (size_t o = 0; o < 64; o++) {
+        w[o * 16 + 3] = 0.0F;
+    }
+    now = (clock_of){0};
+    cr_assert_eq(run_on(whole, "trigger:target_latency=1700ns,target_sparsity=0.5" SHORT,
+                        &g, &why),
+                 PQ_OK, "%s", why.message);
+    cr_assert_eq(g->n_features, 15);
+    cr_expect_str_eq(g->feature_names[3], "x4");
+    pq_graph_free(&g);
 }

@@ -149,13 +149,47 @@ static inline size_t items(const pq_shape *s)
     return n;
 }
 
+/* Events of classes a, b, … and, where their number is given, of features x0, x1, … */
+static inline void save_events(const char *path, const pq_tensor *x, const pq_tensor *y,
+                               size_t classes, size_t n_features)
+{
+    const char *const names[] = {"a", "b", "c", "d", "e"};
+    char              text[32][8];
+    const char       *features[32];
+    pq_h5            *file = NULL;
+
+    cr_assert(n_features <= 32);
+    for (size_t i = 0; i < n_features; i++) {
+        (void)snprintf(text[i], sizeof text[i], "x%zu", i);
+        features[i] = text[i];
+    }
+    OK(pq_h5_create(path, &file, err));
+    OK(pq_h5_set_text(file, "/", "format", "pquant-dataset", err));
+    OK(pq_h5_set_texts(file, "/", "class_names", names, classes, err));
+    if (n_features > 0) {
+        OK(pq_h5_set_texts(file, "/", "feature_names", features, n_features, err));
+    }
+    OK(pq_h5_write(file, "train/x", x, 0, err));
+    OK(pq_h5_write(file, "train/y", y, 0, err));
+    OK(pq_h5_commit(&file, err));
+}
+
+/* Reads what save_events wrote. */
+static inline void load_events(const char *path, pq_tensor **x, pq_tensor **y)
+{
+    pq_h5 *file = NULL;
+
+    OK(pq_h5_open(path, &file, err));
+    OK(pq_h5_read(file, "train/x", PQ_DTYPE_F32, 1 << 26, x, err));
+    OK(pq_h5_read(file, "train/y", PQ_DTYPE_I32, 1 << 26, y, err));
+    pq_h5_close(&file);
+}
+
 /* Blobs around one centre a class: learnable, not trivially so. */
 static inline void write_dataset(const char *path, pq_shape sample, size_t classes,
                                  size_t n, uint64_t seed)
 {
-    const char *const names[] = {"a", "b", "c", "d", "e"};
     pq_rng       centre = pq_rng_stream(7, "centre"), rng = pq_rng_stream(seed, "data");
-    pq_h5       *file  = NULL;
     const size_t width = items(&sample);
     pq_shape     xs = sample, ys = PQ_SHAPE(n);
     pq_tensor   *x = NULL, *y = NULL;
@@ -177,12 +211,7 @@ static inline void write_dataset(const char *path, pq_shape sample, size_t class
             pq_f32(x)[i * width + k] = mid[c * width + k] + (float)pq_rng_normal(&rng);
         }
     }
-    OK(pq_h5_create(path, &file, err));
-    OK(pq_h5_set_text(file, "/", "format", "pquant-dataset", err));
-    OK(pq_h5_set_texts(file, "/", "class_names", names, classes, err));
-    OK(pq_h5_write(file, "train/x", x, 0, err));
-    OK(pq_h5_write(file, "train/y", y, 0, err));
-    OK(pq_h5_commit(&file, err));
+    save_events(path, x, y, classes, 0);
     pq_tensor_free(&x);
     pq_tensor_free(&y);
     pq_free(mid);

@@ -5,22 +5,11 @@
 /* Takes most events of class 0 away, so that it is rare. */
 static void make_rare(const char *path, size_t events)
 {
-    pq_h5            *in = NULL, *out = NULL;
-    pq_tensor        *x = NULL, *y = NULL;
-    size_t            kept    = 0;
-    const char *const names[] = {"a", "b", "c", "d", "e"};
-    char              text[16][8];
-    const char       *features[16];
+    pq_tensor *x = NULL, *y = NULL;
+    size_t     kept = 0;
 
-    for (size_t i = 0; i < 16; i++) {
-        (void)snprintf(text[i], sizeof text[i], "x%zu", i);
-        features[i] = text[i];
-    }
     write_dataset(path, PQ_SHAPE(16), 5, events, 1);
-    OK(pq_h5_open(path, &in, err));
-    OK(pq_h5_read(in, "train/x", PQ_DTYPE_F32, 1 << 26, &x, err));
-    OK(pq_h5_read(in, "train/y", PQ_DTYPE_I32, 1 << 26, &y, err));
-    pq_h5_close(&in);
+    load_events(path, &x, &y);
     for (size_t i = 0; i < events; i++) {
         const int32_t c = ((int32_t *)y->data)[i];
         if (c != 0 || i % 40 == 0) {
@@ -34,13 +23,7 @@ static void make_rare(const char *path, size_t events)
     x->shape.dim[0] = y->shape.dim[0] = kept;
     x->count                          = 16 * kept;
     y->count                          = kept;
-    OK(pq_h5_create(path, &out, err));
-    OK(pq_h5_set_text(out, "/", "format", "pquant-dataset", err));
-    OK(pq_h5_set_texts(out, "/", "class_names", names, 5, err));
-    OK(pq_h5_set_texts(out, "/", "feature_names", features, 16, err));
-    OK(pq_h5_write(out, "train/x", x, 0, err));
-    OK(pq_h5_write(out, "train/y", y, 0, err));
-    OK(pq_h5_commit(&out, err));
+    save_events(path, x, y, 5, 16);
     pq_tensor_free(&x);
     pq_tensor_free(&y);
 }
