@@ -38,8 +38,8 @@ cleanup:
 /* Whether no other epoch that may be kept beats one. */
 static bool is_on_front(const pq_trainer *t, size_t epoch)
 {
-    return pq_steer_on_front(t->history, pq_trainer_first(t) - 1, t->n_history,
-                             epoch - 1);
+    return pq_steer_on_front(t->history, pq_sparse_first(t->options->sparse) - 1,
+                             t->n_history, epoch - 1);
 }
 
 pq_status pq_front_keep(pq_trainer *t, const float *weights, pq_err *err)

@@ -9,7 +9,7 @@
 #include "train/trainer.h"
 
 /** Takes the last epoch of the history in, and those that it beats out; epochs that
- * cannot be kept (pq_trainer_first) do not count. Does nothing without hgq_front. */
+ * cannot be kept (pq_sparse_first) do not count. Does nothing without hgq_front. */
 pq_status pq_front_keep(pq_trainer *t, const float *weights, pq_err *err);
 
 /** Memory for n networks, before a checkpoint fills them. */

@@ -13,6 +13,11 @@ int64_t pq_sparse_epochs(const pq_sparse_params *p)
     return p->pretraining_epochs + p->rounds * p->train.epochs + p->fine_tuning_epochs;
 }
 
+size_t pq_sparse_first(const pq_sparse_plan *plan)
+{
+    return plan != NULL ? pq_sparse_hard_from(plan->params) : 1;
+}
+
 size_t pq_sparse_hard_from(const pq_sparse_params *p)
 {
     return (size_t)(p->pretraining_epochs + p->rounds * p->train.epochs);

@@ -118,6 +118,9 @@ pq_status pq_sparse_check(const pq_sparse_params *params, pq_err *err);
 
 /** Epoch, from 1, from which on masks are hard. */
 size_t pq_sparse_hard_from(const pq_sparse_params *params);
+/** The first epoch whose network may be kept: before, it is not pruned yet. Without a
+ * plan (NULL) the first of all. */
+size_t pq_sparse_first(const pq_sparse_plan *plan);
 
 /** Lists the kernels and adds their rows; the weights' rows are there. */
 pq_status pq_sparse_plan_rows(pq_net *net, const pq_graph *graph,

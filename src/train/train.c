@@ -43,7 +43,7 @@ static const float *weights_now(const pq_trainer *t)
 
 static void keep_if_best(pq_trainer *t, pq_train_epoch *e)
 {
-    e->best = e->epoch >= pq_trainer_first(t) &&
+    e->best = e->epoch >= pq_sparse_first(t->options->sparse) &&
               (!t->params->keep_best || t->best_epoch == 0 ||
                is_better(t, e, &t->history[t->best_epoch - 1]));
     if (e->best) {
@@ -54,7 +54,7 @@ static void keep_if_best(pq_trainer *t, pq_train_epoch *e)
 
 static bool is_out_of_patience(const pq_trainer *t)
 {
-    const size_t first = pq_trainer_first(t);
+    const size_t first = pq_sparse_first(t->options->sparse);
     size_t       best  = first;
 
     for (size_t i = first + 1; i <= t->n_history; i++) {
@@ -130,7 +130,7 @@ static void summarise(pq_trainer *t, bool stopped, pq_train_summary *out)
 
     *out       = (pq_train_summary){.n_epochs          = t->n_history,
                                     .history           = t->history,
-                                    .first             = pq_trainer_first(t),
+                                    .first             = pq_sparse_first(t->options->sparse),
                                     .best              = t->best_epoch,
                                     .n_classes         = t->classes,
                                     .recalls           = t->recalls,

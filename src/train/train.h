@@ -90,7 +90,10 @@ typedef struct {
 } pq_train_data;
 
 /** The dataset of the validation events. */
-pq_dataset *pq_train_watched(const pq_train_data *data);
+static inline pq_dataset *pq_train_watched(const pq_train_data *data)
+{
+    return data->watched != NULL ? data->watched : data->dataset;
+}
 
 /** What is known after each epoch. */
 typedef struct {

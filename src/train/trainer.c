@@ -135,18 +135,6 @@ cleanup:
     return st;
 }
 
-size_t pq_trainer_first(const pq_trainer *t)
-{
-    const pq_sparse_plan *plan = t->options->sparse;
-
-    return plan != NULL ? pq_sparse_hard_from(plan->params) : 1;
-}
-
-pq_dataset *pq_train_watched(const pq_train_data *data)
-{
-    return data->watched != NULL ? data->watched : data->dataset;
-}
-
 static pq_status read_events(pq_trainer *t, const pq_train_data *data, pq_err *err)
 {
     const pq_dataset_info *info    = pq_dataset_describe(data->dataset);

@@ -120,10 +120,6 @@ typedef struct {
 pq_status pq_net_link_of(const pq_graph *graph, const pq_net *net, bool squared,
                          pq_link *out, pq_err *err);
 
-/** The first epoch whose network may be kept: before masks are hard, it is not pruned
- * yet. */
-size_t pq_trainer_first(const pq_trainer *t);
-
 /** Reads events, makes nets, optimiser and buffers. Free it also after a failure. */
 pq_status pq_trainer_create(pq_trainer *t, const pq_train_data *data, pq_err *err);
 void      pq_trainer_free(pq_trainer *t);
