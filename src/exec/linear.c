@@ -7,6 +7,7 @@
 #include "exec/fold.h"
 #include "exec/skips.h"
 #include "exec/tt_conv.h"
+#include "kernels/fours.h"
 
 /* A product whose weights stay in the first cache: one panel of a group. */
 typedef struct {
@@ -31,6 +32,7 @@ typedef struct {
     pq_geometry       at;
     pq_regions        regions; /* of products */
     pq_skips          skips;   /* runs of each of them without zeros */
+    pq_fours          fours;   /* one event, few weights of every four; few 0: not so */
     bool              framed;  /* images are */
     size_t            n_products;
     product          *products;      /* NULL: depthwise */
@@ -58,12 +60,20 @@ bool pq_linear_has(const pq_layer *layer)
            form == PQ_FORM_WINDOW_CORES;
 }
 
+static const char *kernel_name(const pq_kernels *kernels, size_t few)
+{
+    static const char *const names[PQ_ISA_COUNT][3] = {
+        [PQ_ISA_PORTABLE] = {"float32:portable"},
+        [PQ_ISA_AVX2] = {"float32:avx2", "float32:avx2, 1 of 4", "float32:avx2, 2 of 4"},
+        [PQ_ISA_AVX512] = {"float32:avx512", "float32:avx512, 1 of 4",
+                           "float32:avx512, 2 of 4"}};
+
+    return names[kernels->isa][few];
+}
+
 const char *pq_linear_kernel(const pq_kernels *kernels)
 {
-    static const char *const names[PQ_ISA_COUNT] = {"float32:portable", "float32:avx2",
-                                                    "float32:avx512"};
-
-    return names[kernels->isa];
+    return kernel_name(kernels, 0);
 }
 
 pq_fusion pq_linear_fuses(const pq_step *step, size_t next)
@@ -189,6 +199,21 @@ static void linear_run(const pq_op *op, size_t n, const void *const *in, void *o
                         results + at, 1);
         }
     }
+}
+
+/* One event times few weights of every four. */
+static void run_fours(const pq_op *op, size_t n, const void *const *in, void *out,
+                      void *scratch)
+{
+    const linear_op *l    = (const linear_op *)op;
+    pq_fours         call = l->fours;
+
+    (void)n;
+    (void)scratch;
+    call.x   = in[0];
+    call.add = l->residual > 0 ? in[l->residual] : NULL;
+    call.y   = out;
+    l->kernels->fours(&call);
 }
 
 /* Bias and BatchNorm as a factor and a summand of each output channel. */
@@ -324,6 +349,33 @@ cleanup:
     return st;
 }
 
+/* Few weights of every four, where they are: one row alone waits for its chain of sums.
+ */
+static pq_status pack_fours(linear_op *l, const recipe *r, pq_err *err)
+{
+    const pq_geometry *g      = &l->at;
+    float             *scaled = NULL;
+    const float       *kernel;
+    pq_status          st;
+
+    PQ_NEW(scaled, g->outputs * g->sum);
+    kernel       = scale_rows(r, g->sum, 0, g->outputs, scaled);
+    l->fours.few = pq_fours_few(r->kernels, g->outputs, g->sum, kernel);
+    if (l->fours.few > 0) {
+        PQ_TRY(pq_fours_pack(r->kernels, g->outputs, g->sum, kernel, &l->fours, err));
+        for (size_t c = 0; c < g->outputs; c++) {
+            l->fours.bias[c] = (float)r->affine.shift[c];
+        }
+        l->fours.clip      = &l->clip;
+        l->op.weight_bytes = pq_fours_bytes(&l->fours);
+        l->op.run          = run_fours;
+        l->op.kernel       = kernel_name(r->kernels, l->fours.few);
+    }
+cleanup:
+    pq_free(scaled);
+    return st;
+}
+
 /* One product for each panel of each group; lean: without its weights. */
 static pq_status pack_panels(linear_op *l, const recipe *r, bool lean, pq_err *err)
 {
@@ -378,6 +430,7 @@ static void linear_release(pq_op *op)
     pq_regions_free(&l->regions);
     pq_skips_free(&l->skips);
     pq_free(l->products);
+    pq_fours_free(&l->fours);
     pq_free(l->weight);
     pq_free(l->bias);
     pq_affine_free(&l->recipe.affine);
@@ -419,7 +472,14 @@ pq_status pq_linear_prepare(const pq_step *step, size_t tile, const pq_kernels *
     }
     l->clip = clip_of(step);
     PQ_TRY(fold(step, l->at.outputs, &r, err));
-    PQ_TRY(l->at.depthwise ? pack_depthwise(l, &r, err) : pack_panels(l, &r, lean, err));
+    if (l->at.flat && l->at.groups == 1 && tile * l->at.rows == 1 && !lean &&
+        l->skips.panel == 0) {
+        PQ_TRY(pack_fours(l, &r, err));
+    }
+    if (l->fours.few == 0) {
+        PQ_TRY(l->at.depthwise ? pack_depthwise(l, &r, err)
+                               : pack_panels(l, &r, lean, err));
+    }
     if (lean) {
         l->op.run = run_packing;
         l->recipe = r;

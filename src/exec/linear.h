@@ -20,7 +20,8 @@ const char *pq_linear_kernel(const pq_kernels *kernels);
 pq_fusion pq_linear_fuses(const pq_step *step, size_t next);
 
 /** Packs such a step for kernels of one instruction set (pq_engine.prepare). Zeros that
- * lie in blocks are left out: skips.h. */
+ * lie in blocks are left out (skips.h), and of a single event those beside few weights of
+ * every four (kernels/fours.h). */
 pq_status pq_linear_prepare(const pq_step *step, size_t tile, const pq_kernels *kernels,
                             pq_op **out, pq_err *err);
 

@@ -1,4 +1,4 @@
-#include "kernels/kernels.h"
+#include "kernels/fours.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -89,6 +89,17 @@ static inline TARGET __m256i load_ints(const int32_t *from)
 static inline TARGET void store_ints(int32_t *to, __m256i v)
 {
     _mm256_storeu_si256((void *)to, v);
+}
+
+/* Of four floats, for each lane, the one at the place in its lowest two bits. */
+static inline TARGET __m256 pick(const float *four, __m256i places)
+{
+    return _mm256_permutevar_ps(_mm256_broadcast_ps((const void *)four), places);
+}
+
+static inline TARGET __m256i next_place(__m256i places)
+{
+    return _mm256_srli_epi32(places, 2);
 }
 
 static inline TARGET __m256i spread_pair(const int16_t *from)

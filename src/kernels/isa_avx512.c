@@ -1,4 +1,4 @@
-#include "kernels/kernels.h"
+#include "kernels/fours.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -83,6 +83,17 @@ static inline TARGET __m512i load_ints(const int32_t *from)
 static inline TARGET void store_ints(int32_t *to, __m512i v)
 {
     _mm512_storeu_si512(to, v);
+}
+
+/* Of four floats, for each lane, the one at the place in its lowest two bits. */
+static inline TARGET __m512 pick(const float *four, __m512i places)
+{
+    return _mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_loadu_ps(four)), places);
+}
+
+static inline TARGET __m512i next_place(__m512i places)
+{
+    return _mm512_srli_epi32(places, 2);
 }
 
 static inline TARGET __m512i spread_pair(const int16_t *from)

@@ -2,7 +2,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
+#include "kernels/fours.h"
 
 typedef float    vector4 __attribute__((vector_size(16)));
 typedef unsigned bits4 __attribute__((vector_size(16)));
@@ -101,6 +101,18 @@ static inline mask4 load_ints(const int32_t *from)
 static inline void store_ints(int32_t *to, mask4 v)
 {
     memcpy(to, &v, sizeof v);
+}
+
+/* Of four floats, for each lane, the one at the place in its lowest two bits. */
+static inline vector4 pick(const float *four, mask4 places)
+{
+    return (vector4){four[places[0] & 3], four[places[1] & 3], four[places[2] & 3],
+                     four[places[3] & 3]};
+}
+
+static inline mask4 next_place(mask4 places)
+{
+    return (mask4)((bits4)places >> 2);
 }
 
 static inline mask4 spread_pair(const int16_t *from)

@@ -161,6 +161,9 @@ typedef struct {
     float scale, lo, hi;
 } pq_byte_code;
 
+/** One event times weights of which few of every four are not 0: kernels/fours.h. */
+typedef struct pq_fours pq_fours;
+
 /** The kernels of one instruction set. */
 typedef struct {
     pq_isa isa;
@@ -168,6 +171,7 @@ typedef struct {
     /** Columns of a panel that suits n columns. */
     size_t (*panel)(size_t n);
     void (*gemm)(const pq_matmul *g);
+    void (*fours)(const pq_fours *f);
     void (*depthwise)(const pq_depthwise *d);
     /** dy = 0 where y <= 0. */
     void (*relu_grad)(size_t n, const float *y, float *dy);
