@@ -9,8 +9,9 @@ zeros; the shares stand beside the accuracies. Nothing is quantized. Its output 
 activation pruning, which would remove classes.
 
 Times are of the first seed, each side alone: ours a whole process from start to report, on two threads;
-PQuantML's its train_model alone, on the faster of one and two threads in a few epochs. The other seeds are
-for accuracies, and run two at once.
+PQuantML's its train_model alone, on the faster of one and two threads in a few epochs. Beside those by the
+clock stand processor seconds, which other work on the machine changes least. The other seeds are for
+accuracies, and run two at once.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import json
 import math
 import os
 import pathlib
+import resource
 import statistics
 import subprocess
 import sys
@@ -56,18 +58,25 @@ METHODS = {
 }
 
 
+def of_children():
+    """Processor seconds of all processes started here that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def ours(program, method, seed):
-    """Accuracy, share of zeros, seconds."""
+    """Accuracy, share of zeros, seconds, processor seconds."""
+    used = of_children()
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         subprocess.run([program, "run", CONFIG, "-q", "--only", method, "-o", folder, "-S", f"seeds.base={seed}",
                         "-S", "seeds.repeats=1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # 5: the other cells were not run
-        seconds = time.perf_counter() - start
+        seconds, used = time.perf_counter() - start, of_children() - used
         with open(os.path.join(folder, "table.csv"), newline="") as f:
             row = next(r for r in csv.DictReader(f) if r["label"] == method)
     kernels = sum(a * b for a, b in ((16, 64), (64, 32), (32, 32), (32, 5)))
     biases = 64 + 32 + 32 + 5
-    return float(row["accuracy"]), 1 - (int(row["nonzero"]) - biases) / kernels, seconds
+    return float(row["accuracy"]), 1 - (int(row["nonzero"]) - biases) / kernels, seconds, used
 
 
 def jets():
@@ -106,7 +115,7 @@ def configuration(preset, epochs, whole, values):
 
 
 def theirs(method, seed, threads, own, whole):
-    """Accuracies before and after, share of zeros, seconds; of `whole` epochs."""
+    """Accuracies before and after, share of zeros, seconds, processor seconds; of `whole` epochs."""
     (x, y), (vx, vy), (tx, ty) = jets()
     preset, epochs, _ = METHODS[method]
     epochs = max(1, epochs * whole // EPOCHS)
@@ -140,14 +149,15 @@ def theirs(method, seed, threads, own, whole):
         if watched < best["loss"]:
             best.update(loss=watched, state=copy.deepcopy(model.state_dict()))
 
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     pquant.train_model(model, c, train, validate)
-    seconds = time.perf_counter() - start
+    seconds, used = time.perf_counter() - start, time.process_time() - used
     model.load_state_dict(best["state"])
     model.eval()
     with torch.inference_mode():
         accuracy = float((model(tx).argmax(dim=1) == ty).double().mean())
-    return {"before": before, "accuracy": accuracy, "zeros": 1 - float(pquant.get_layer_keep_ratio(model)), "seconds": seconds}
+    zeros = 1 - float(pquant.get_layer_keep_ratio(model))
+    return {"before": before, "accuracy": accuracy, "zeros": zeros, "seconds": seconds, "used": used}
 
 
 def rival(*what):
@@ -178,7 +188,8 @@ def compare(program, method, seeds, whole):
     before = other[0]["before"]
     note = (f"test accuracy {figures([r[0] for r in mine], [r[1] for r in mine], before)}; rival's "
             f"{figures([r['accuracy'] for r in other], [r['zeros'] for r in other], before)}, "
-            f"{'its own defaults' if own else 'values of the configuration'}, {threads} threads")
+            f"{'its own defaults' if own else 'values of the configuration'}, {threads} threads; "
+            f"processor seconds {mine[0][3]:.2f} and {other[0]['used']:.1f}, {other[0]['used'] / mine[0][3]:.1f} times")
     return turns.row(f"{method}, {whole} epochs", 2, "PQuantML (torch)", version("pquant-ml"), [mine[0][2]],
                      [other[0]["seconds"]], note)
 
