@@ -62,9 +62,18 @@ void pq_plot_quote_cut(pq_text *out, const char *text, size_t longest)
     pq_text_free(&cut);
 }
 
+static void add_tick(pq_text *out, bool after, double x, bool numbered)
+{
+    pq_text_add(out, "%s'", after ? ", " : "");
+    if (numbered) {
+        pq_text_add(out, "%.10g", x);
+    }
+    pq_text_add(out, "' %.10g", x);
+}
+
 /* Ticks at multiples of a step of 1, 2 or 5 times a power of ten, for ranges in which 1,
  * 2, 5, 10, … leave fewer than three. */
-static void add_even_ticks(pq_text *out, double first, double last)
+static void add_even_ticks(pq_text *out, double first, double last, bool numbered)
 {
     const double raw = (last - first) / 4.0, power = pow(10.0, floor(log10(raw)));
     const double step  = raw / power < 1.5   ? power
@@ -74,11 +83,11 @@ static void add_even_ticks(pq_text *out, double first, double last)
     const double start = ceil(first / step);
 
     for (double k = start; k * step <= last; k += 1.0) {
-        pq_text_add(out, "%s'%.10g' %.10g", k > start ? ", " : "", k * step, k * step);
+        add_tick(out, k > start, k * step, numbered);
     }
 }
 
-void pq_plot_log_axis(pq_text *out, char axis, double lo, double hi)
+void pq_plot_log_axis(pq_text *out, char axis, double lo, double hi, bool numbered)
 {
     static const double steps[] = {1.0, 2.0, 5.0};
     const double        first = lo / 1.25, last = hi * 1.25;
@@ -92,12 +101,12 @@ void pq_plot_log_axis(pq_text *out, char axis, double lo, double hi)
         for (size_t s = 0; s < (wide ? 1 : 3); s++) {
             const double x = steps[s] * pow(10.0, power);
             if (x >= first && x <= last) {
-                pq_text_add(&ticks, "%s'%.10g' %.10g", n++ > 0 ? ", " : "", x, x);
+                add_tick(&ticks, n++ > 0, x, numbered);
             }
         }
     }
     if (n < 3) {
-        add_even_ticks(out, first, last);
+        add_even_ticks(out, first, last, numbered);
     } else {
         pq_text_add(out, "%s", ticks.text != NULL ? ticks.text : "");
     }

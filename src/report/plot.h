@@ -40,8 +40,9 @@ void pq_plot_quote_tick(pq_text *out, const char *text);
 void pq_plot_quote_cut(pq_text *out, const char *text, size_t longest);
 
 /** Appends `set xtics (…)` at 1, 2, 5, 10, … for a logarithmic axis, or at even steps
- * where that gives fewer than three, with a range that holds lo .. hi. */
-void pq_plot_log_axis(pq_text *out, char axis, double lo, double hi);
+ * where that gives fewer than three, with a range that holds lo .. hi. Ticks of a panel
+ * above another are not numbered. */
+void pq_plot_log_axis(pq_text *out, char axis, double lo, double hi, bool numbered);
 
 /* Each draws into p->data, p->body and p->caption. */
 

@@ -117,22 +117,21 @@ pq_status pq_plot_btag_degradation(pq_plot *p, pq_err *err)
     pq_text_add(&p->body, "unset xlabel\nset offsets 0, 0, graph 0.08, 0\n");
     for (size_t panel = 0; panel < 2; panel++) {
         const bool last = panel == 1;
-        pq_plot_log_axis(&p->body, 'x', range[0], range[1]);
-        pq_text_add(&p->body, "%s", last ? "" : "set xtics autofreq\n");
+        pq_plot_log_axis(&p->body, 'x', range[0], range[1], last);
         pq_tag_panel(&p->body, last ? 0.13 : 0.55, last ? 0.50 : 0.92, last);
         pq_text_add(&p->body,
                     "%sset ylabel '%s / reference'\nset yrange [0:*]\nplot 1 with "
                     "lines linecolor rgb '#909090' linewidth 0.8 notitle",
-                    last ? "unset label\nset key off\nset xlabel 'stored size / bytes'\n"
+                    last ? "unset label\nset key off\nset xlabel 'stored size / B'\n"
                          : "",
                     last ? "c" : "light");
         for (size_t k = 0; k < n; k++) {
-            const size_t c = 2 + 3 * panel;
+            const size_t c = 2 + 3 * panel, color = p->v->rows[rows[k]].color;
             pq_text_add(&p->body,
                         ", \\\n  '%s' index %zu using 1:%zu:%zu:%zu with yerrorbars "
                         "pointtype %zu linewidth 1.3 linecolor rgb '%s' title ",
                         p->data_name, k, c, c + 1, c + 2, 4 + k % 10,
-                        pq_plot_color(k + 1));
+                        color == PQ_VIEW_NONE ? "#777777" : pq_plot_color(color));
             pq_plot_quote(&p->body, labels[k]);
         }
         pq_text_add(&p->body, "\n");

@@ -136,7 +136,7 @@ static void add_axes(pq_plot *p, const picture *x)
 {
     const double target = isfinite(x->target) ? 1e9 * x->target : x->lo;
 
-    pq_plot_log_axis(&p->body, 'x', fmin(x->lo, target), fmax(x->hi, target));
+    pq_plot_log_axis(&p->body, 'x', fmin(x->lo, target), fmax(x->hi, target), true);
     pq_text_add(&p->body,
                 "set logscale y\nset yrange [%.6g:1.3]\nset format y '%%g'\n"
                 "set xlabel 'time of a single call / ns, batch size %lld'\n"

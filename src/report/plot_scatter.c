@@ -100,7 +100,7 @@ static bool add_whole_ranges(pq_plot *p, const pq_cloud *c, size_t column)
         return false;
     }
     pq_plot_log_axis(&p->body, 'x', fmin(c->least_x, reference),
-                     fmax(c->largest_x, reference));
+                     fmax(c->largest_x, reference), true);
     return true;
 }
 
@@ -130,7 +130,7 @@ static bool add_near_ranges(pq_plot *p, const pq_cloud *c, size_t column)
     if (!is_far || n < 2 || !isfinite(left) || !(top > low)) {
         return false;
     }
-    pq_plot_log_axis(&p->body, 'x', left, right);
+    pq_plot_log_axis(&p->body, 'x', left, right, true);
     pq_text_add(&p->body, "set yrange [%.8g:%.8g]\n", 100.0 * (low - 0.1 * (top - low)),
                 100.0 * (top + 0.1 * (top - low)));
     return true;
