@@ -160,7 +160,9 @@ static void add_ours(const pair *p, pq_style style, pq_text *out)
         const int decimals = p->percent && p->decimals < 2 ? 2 : p->decimals;
         pq_number_add(out, p->ours, 1.0, decimals > 0 ? -decimals : 6, style);
     }
-    pq_text_add(out, "%s", p->percent && isfinite(value) ? " %" : "");
+    if (p->percent && isfinite(value)) {
+        pq_text_add(out, style == PQ_STYLE_TEX ? " \\%%" : " %%");
+    }
 }
 
 enum { N_CELLS = 7 };
@@ -189,17 +191,27 @@ static void free_cells(pq_text cells[N_CELLS], pq_text *out)
     }
 }
 
+/* What stands around rows and cells; of HTML the cells differ. */
+typedef struct {
+    const char *begin, *before, *after, *end;
+} frame;
+
+static const frame frames[] = {[PQ_STYLE_MARKDOWN] = {"|", " ", " |", "\n"},
+                               [PQ_STYLE_TEX]      = {"", "", " & ", " \\\\\n"},
+                               [PQ_STYLE_HTML]     = {"<tr>", "", "", "</tr>\n"}};
+
 static void add_row(const pair *p, pq_style style, pq_text *out)
 {
-    const bool html           = style == PQ_STYLE_HTML;
-    pq_text    cells[N_CELLS] = {{0}};
+    const frame *f              = &frames[style];
+    const bool   html           = style == PQ_STYLE_HTML;
+    pq_text      cells[N_CELLS] = {{0}};
 
     fill(p, style, cells);
-    pq_text_add(out, html ? "<tr>" : "|");
+    pq_text_add(out, "%s", f->begin);
     for (size_t i = 0; i < N_CELLS; i++) {
         const char *text = cells[i].text != NULL ? cells[i].text : "";
         pq_text_add(out, "%s",
-                    !html              ? " "
+                    !html              ? f->before
                     : i == 0           ? "<th scope=\"row\">"
                     : i == 2 || i == 3 ? "<td>"
                                        : "<td class=\"text\">");
@@ -208,9 +220,12 @@ static void add_row(const pair *p, pq_style style, pq_text *out)
         } else {
             pq_escape_add(out, text, style);
         }
-        pq_text_add(out, "%s", !html ? " |" : i == 0 ? "</th>" : "</td>");
+        pq_text_add(out, "%s",
+                    html ? (i == 0 ? "</th>" : "</td>")
+                    : style == PQ_STYLE_TEX && i + 1 == N_CELLS ? ""
+                                                                : f->after);
     }
-    pq_text_add(out, html ? "</tr>\n" : "\n");
+    pq_text_add(out, "%s", f->end);
     free_cells(cells, out);
 }
 
@@ -334,10 +349,36 @@ static void add_styled(const pair *p, void *context)
     add_row(p, s->style, s->out);
 }
 
+static void add_head(pq_style style, pq_text *out)
+{
+    static const char *const begins[] = {
+        [PQ_STYLE_MARKDOWN] = "\n## Published and ours\n\n|",
+        [PQ_STYLE_TEX]  = "\n% published and ours\n\\begin{tabular}{llrrlp{5cm}p{4cm}}\n"
+                          "\\toprule\n",
+        [PQ_STYLE_HTML] = "<h2>Published and ours</h2>\n<div class=\"scroll\"><table "
+                          "id=\"published\">\n<thead><tr>"};
+    static const char *const ends[] = {
+        [PQ_STYLE_MARKDOWN] = "\n| :-- | :-- | --: | --: | :-- | :-- | :-- |\n",
+        [PQ_STYLE_TEX]      = " \\\\\n\\midrule\n",
+        [PQ_STYLE_HTML]     = "</tr></thead>\n<tbody>\n"};
+
+    pq_text_add(out, "%s", begins[style]);
+    for (size_t i = 0; i < N_CELLS; i++) {
+        if (style == PQ_STYLE_HTML) {
+            pq_text_add(out, "<th scope=\"col\"%s>%s</th>",
+                        i != 2 && i != 3 ? " class=\"text\"" : "", heads[i]);
+        } else {
+            pq_text_add(out, "%s%s%s", frames[style].before, heads[i],
+                        style == PQ_STYLE_TEX && i + 1 == N_CELLS ? ""
+                                                                  : frames[style].after);
+        }
+    }
+    pq_text_add(out, "%s", ends[style]);
+}
+
 void pq_published_add(const pq_view *v, pq_style style, pq_text *out)
 {
-    const bool html = style == PQ_STYLE_HTML;
-    styled     s    = {style, out};
+    styled s = {style, out};
 
     if (!pq_published_any(v)) {
         return;
@@ -346,17 +387,12 @@ void pq_published_add(const pq_view *v, pq_style style, pq_text *out)
         add_text(v, out);
         return;
     }
-    pq_text_add(out, html ? "<h2>Published and ours</h2>\n<div class=\"scroll\"><table "
-                            "id=\"published\">\n<thead><tr>"
-                          : "\n## Published and ours\n\n|");
-    for (size_t i = 0; i < N_CELLS; i++) {
-        pq_text_add(out, html ? "<th scope=\"col\"%s>%s</th>" : "%s %s |",
-                    html && i != 2 && i != 3 ? " class=\"text\"" : "", heads[i]);
-    }
-    pq_text_add(out, html ? "</tr></thead>\n<tbody>\n"
-                          : "\n| :-- | :-- | --: | --: | :-- | :-- | :-- |\n");
+    add_head(style, out);
     walk(v, add_styled, &s);
-    pq_text_add(out, html ? "</tbody>\n</table></div>\n" : "");
+    pq_text_add(out, "%s",
+                style == PQ_STYLE_HTML  ? "</tbody>\n</table></div>\n"
+                : style == PQ_STYLE_TEX ? "\\bottomrule\n\\end{tabular}\n"
+                                        : "");
 }
 
 static void add_real(pq_text *out, double x)

@@ -12,8 +12,8 @@
 /** Whether the results have such numbers. */
 bool pq_published_any(const pq_view *v);
 
-/** Appends them as a table in Markdown, HTML or text, a row a number of a cell; nothing
- * where there are none. */
+/** Appends them as a table in Markdown, LaTeX, HTML or text, a row a number of a cell;
+ * nothing where there are none. */
 void pq_published_add(const pq_view *v, pq_style style, pq_text *out);
 
 /** Appends the same as CSV: cell, metric, published, ours, lo, hi, agreement, why,

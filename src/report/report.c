@@ -162,7 +162,7 @@ static pq_status write_tables(const pq_view *whole, const pq_view *v, const char
         remove_file(dir, "table.md");
     }
     if (wants_table(v->results, "tex")) {
-        pq_tables_tex(v, &text);
+        pq_tables_tex(whole, v, &text);
         PQ_TRY(write_text(dir, "table.tex", &text, err));
     } else {
         remove_file(dir, "table.tex");

@@ -177,7 +177,7 @@ static void add_tex_macros(const pq_text *table, pq_text *out)
     }
 }
 
-void pq_tables_tex(const pq_view *v, pq_text *out)
+void pq_tables_tex(const pq_view *whole, const pq_view *v, pq_text *out)
 {
     pq_text table = {0}, left_out = {0};
     char   *rest, *line;
@@ -192,6 +192,7 @@ void pq_tables_tex(const pq_view *v, pq_text *out)
     }
     pq_text_free(&left_out);
     pq_tables_add(v, PQ_TABLE_MAIN, PQ_STYLE_TEX, &table);
+    pq_published_add(whole, PQ_STYLE_TEX, &table);
     add_tex_macros(&table, out);
     if (table.length > 0) {
         pq_text_add_bytes(out, table.text, table.length);

@@ -28,8 +28,9 @@ void pq_notes_add_latency(const pq_view *v, pq_text *out);
 /** Appends the whole of table.md: the rows of `v`, which may be `whole` shortened. */
 void pq_tables_markdown(const pq_view *whole, const pq_view *v, pq_text *out);
 
-/** Appends the whole of table.tex: a tabular for booktabs, to be \\input. */
-void pq_tables_tex(const pq_view *v, pq_text *out);
+/** Appends the whole of table.tex: a tabular for booktabs, to be \\input, and one more of
+ * published numbers where there are any. */
+void pq_tables_tex(const pq_view *whole, const pq_view *v, pq_text *out);
 
 /** Appends the table for a terminal (report.h). */
 pq_status pq_tables_terminal(const pq_view *whole, const pq_view *v, size_t width,

@@ -32,6 +32,7 @@ END
 expect 0 "tt_conv_published          parameters, reference over this       3.23     3.23  equal" "$pquant" report "$work/garipov"
 expect 0 "  accuracy: nothing is trained here" "$pquant" report "$work/garipov"
 grep -q "^| tt.*conv.*published | parameters, reference over this | 3.23 | 3.23 | equal |" "$work/garipov/table.md" || fault "table.md"
+grep -qF 'tt\_conv\_published & parameters, reference over this & 3.23 & 3.23 & equal &  & Garipov' "$work/garipov/table.tex" || fault "table.tex"
 grep -q '<th scope="row">tt_conv_published</th><td class="text">accuracy</td><td>89.3 %</td><td>–</td>' "$work/garipov/report.html" ||
   fault "report.html"
 
@@ -81,6 +82,15 @@ assert agreed["prune s=0.5", "accuracy"].endswith(" points") and rows["prune s=0
 assert agreed["prune s=0.5", "accuracy_loss"] == "equal", agreed
 assert agreed["prune s=0.5", "nonzero"].endswith(" %") and rows["prune s=0.5", "nonzero"]["why"] == "no reason is given"
 assert rows["prune s=0.5", "nonzero"]["source"] == "another" and rows["reference", "macs"]["source"] == 'a "paper" | <b>'
+END
+/usr/bin/python3 - <<'END' || fault "table.tex: $(cat out/table.tex)"
+import re
+rows = [l for l in open("out/table.tex").read().split("published and ours\n")[1].split("\n") if l.endswith(r" \\")]
+assert len(rows) == 8 and all(r.count(" & ") == 6 for r in rows), rows  # names without "&"
+paper = r"a \char34{}paper\char34{} \textbar{} \textless{}b\textgreater{} \\"
+assert rows[1] == "reference & macs & 4256 & 4256 & equal &  & " + paper, rows[1]
+assert re.fullmatch(r"prune s=0\.5 & accuracy & 99\.5 \\% & [\d.]+ \$\\pm\$ [\d.]+ \\% & -[\d.]+ points & told beforehand & ", rows[5][:-len(paper)]), rows[5]
+assert all("%" not in r.replace(r"\%", "") for r in rows), rows
 END
 grep -q '<b>' out/report.html && fault "a source writes into the page"
 "$pquant" show c.yaml >shown.yaml && expect 0 "ok" "$pquant" validate shown.yaml
