@@ -6,6 +6,7 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "report/btag_table.h"
 #include "report/page_inside.h"
 #include "report/published.h"
 #include "report/tables.h"
@@ -18,6 +19,7 @@ enum { PICTURE_BYTES_MAX = 1 << 26, VALUES_SHOWN = 3, PATH_BYTES_MAX = 128 };
 /* A page stays below 2 MB: vectors only where they are small, pictures and what changed
  * in each layer only as long as there is room; the rest is linked. */
 enum { VECTOR_BYTES_MAX = 200000, PICTURES_END = 1100000, LAYERS_END = 1600000 };
+enum { WORKING_POINTS_BYTES_MAX = 200000 };
 
 static void add_escaped(pq_text *out, const char *text)
 {
@@ -428,6 +430,29 @@ static void add_further(const pq_view *v, pq_text *out)
     pq_text_free(&table);
 }
 
+/* Working points of b taggers, where there are any and they are not too many. */
+static void add_working_points(const pq_view *v, pq_text *out)
+{
+    pq_sheet sheet = {0};
+    pq_text  table = {0};
+
+    pq_tagging_table(v, &sheet);
+    if (sheet.n > 0) {
+        pq_sheet_print(&sheet, PQ_STYLE_HTML, &table);
+        pq_text_add(out, "<details><summary>Working points of the b taggers</summary>");
+        if (table.text != NULL && table.length <= WORKING_POINTS_BYTES_MAX) {
+            pq_text_add_bytes(out, table.text, table.length);
+        } else {
+            pq_text_add(out, "<div>Too many for this page: "
+                             "<a href=\"btag.csv\">btag.csv</a></div>\n");
+        }
+        pq_text_add(out, "</details>\n");
+    }
+    out->failed = out->failed || sheet.failed || table.failed;
+    pq_text_free(&table);
+    pq_sheet_free(&sheet);
+}
+
 pq_status pq_page_add(const pq_view *whole, const pq_view *v, const char *dir,
                       const pq_plots *plots, const char *section, pq_text *out,
                       pq_err *err)
@@ -444,6 +469,7 @@ pq_status pq_page_add(const pq_view *whole, const pq_view *v, const char *dir,
     pq_published_add(whole, PQ_STYLE_HTML, &body);
     add_data(v, &body);
     add_notes(whole, plots->note, &body);
+    add_working_points(v, &body);
     add_further(v, &body);
     pq_text_add(&body, "<h2>Plots</h2>\n");
     PQ_TRY(add_plots(dir, plots, &body, err));

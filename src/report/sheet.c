@@ -104,24 +104,18 @@ static bool repeats(const pq_sheet *s, size_t i)
     return true;
 }
 
-/* What stands before, between and behind cells. */
+/* What stands before, between and behind cells; of HTML, where each has its own tags,
+ * around them. */
 typedef struct {
     const char *begin, *between, *end;
 } frame;
 
-static frame frame_of(pq_style style, bool head)
-{
-    static const frame frames[][2] = {
-        [PQ_STYLE_TEXT]     = {{"", "", "\n"}, {"", "", "\n"}},
-        [PQ_STYLE_MARKDOWN] = {{"| ", " | ", " |\n"}, {"| ", " | ", " |\n"}},
-        [PQ_STYLE_TEX]      = {{"", " & ", " \\\\\n"}, {"", " & ", " \\\\\n"}},
-        [PQ_STYLE_HTML]     = {{"<tr><td>", "</td><td>", "</td></tr>\n"},
-                               {"<tr><th scope=\"col\">", "</th><th scope=\"col\">",
-                                "</th></tr>\n"}},
-    };
-
-    return frames[style][head ? 1 : 0];
-}
+static const frame frames[] = {
+    [PQ_STYLE_TEXT]     = {"", "", "\n"},
+    [PQ_STYLE_MARKDOWN] = {"| ", " | ", " |\n"},
+    [PQ_STYLE_TEX]      = {"", " & ", " \\\\\n"},
+    [PQ_STYLE_HTML]     = {"<tr>", "", "</tr>\n"},
+};
 
 /* Columns that are printed, in order; returns how many. */
 static size_t shown(const pq_sheet *s, size_t *columns)
@@ -175,19 +169,26 @@ static void add_end(pq_style style, pq_text *out)
 static void add_row(const pq_sheet *s, size_t row, const size_t *columns, size_t n,
                     pq_style style, pq_text *out)
 {
-    const frame f = frame_of(style, row == SIZE_MAX);
+    const bool   html = style == PQ_STYLE_HTML, head = row == SIZE_MAX;
+    const frame *f = &frames[style];
 
-    pq_text_add(out, "%s", f.begin);
+    pq_text_add(out, "%s", f->begin);
     for (size_t c = 0; c < n; c++) {
         const size_t i = row * s->n_columns + columns[c];
-        pq_text_add(out, "%s", c == 0 ? "" : f.between);
+        pq_text_add(out, "%s", c == 0 ? "" : f->between);
+        if (html) {
+            pq_text_add(out, "<%s%s>", head ? "th scope=\"col\"" : "td",
+                        s->columns[columns[c]].kind == PQ_SHEET_TEXT ? " class=\"text\""
+                                                                     : "");
+        }
         if (row == SIZE_MAX) {
             pq_escape_add(out, s->columns[columns[c]].title, style);
         } else if (style != PQ_STYLE_TEX || !repeats(s, i)) {
             add_cell(s, i, style, out);
         }
+        pq_text_add(out, "%s", !html ? "" : head ? "</th>" : "</td>");
     }
-    pq_text_add(out, "%s", f.end);
+    pq_text_add(out, "%s", f->end);
 }
 
 /* The text of a cell on a terminal; of the head where row is SIZE_MAX. */

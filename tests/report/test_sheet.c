@@ -65,15 +65,18 @@ Test(sheet, every_style_shows_the_same_rows_and_no_empty_column)
                  "d & 70.0 & 17\\,424 \\\\\n"
                  " & 60.0 & -- \\\\\n"
                  "\\bottomrule\n\\end{tabular}\n");
-    expect_print(PQ_STYLE_HTML,
-                 "<div class=\"scroll\"><table>\n<thead>\n"
-                 "<tr><th scope=\"col\">model</th><th scope=\"col\">point / %</th>"
-                 "<th scope=\"col\">rejection</th></tr>\n</thead>\n<tbody>\n"
-                 "<tr><td>a_b, &quot;c&quot;</td><td>70.0</td><td>290 ± 25</td></tr>\n"
-                 "<tr><td>a_b, &quot;c&quot;</td><td>60.0</td><td>&gt; 1230</td></tr>\n"
-                 "<tr><td>d</td><td>70.0</td><td>17\u202f424</td></tr>\n"
-                 "<tr><td>d</td><td>60.0</td><td>–</td></tr>\n"
-                 "</tbody>\n</table></div>\n");
+    expect_print(
+        PQ_STYLE_HTML,
+        "<div class=\"scroll\"><table>\n<thead>\n"
+        "<tr><th scope=\"col\" class=\"text\">model</th><th scope=\"col\">point / %</th>"
+        "<th scope=\"col\">rejection</th></tr>\n</thead>\n<tbody>\n"
+        "<tr><td class=\"text\">a_b, &quot;c&quot;</td><td>70.0</td><td>290 ± "
+        "25</td></tr>\n"
+        "<tr><td class=\"text\">a_b, &quot;c&quot;</td><td>60.0</td><td>&gt; "
+        "1230</td></tr>\n"
+        "<tr><td class=\"text\">d</td><td>70.0</td><td>17\u202f424</td></tr>\n"
+        "<tr><td class=\"text\">d</td><td>60.0</td><td>–</td></tr>\n"
+        "</tbody>\n</table></div>\n");
 }
 
 Test(sheet, csv_has_all_columns_with_their_ends)
