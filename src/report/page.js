@@ -25,7 +25,8 @@
     Object.assign(state, defaults);
     for (const [k, v] of new URLSearchParams(location.hash.slice(1))) if (k in defaults) state[k] = v;
     for (const axis of ["x", "y"]) {
-      if (!byName.has(state[axis])) state[axis] = data.columns.length ? data.columns[axis === "x" ? data.columns.length - 1 : 0].name : "";
+      const names = data.columns.map(c => c.name).filter(n => axis === "x" || n !== state.x);
+      if (!byName.has(state[axis])) state[axis] = names[axis === "x" ? names.length - 1 : 0] ?? "";
     }
   };
   const set = changes => {

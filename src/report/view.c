@@ -412,7 +412,8 @@ static pq_status describe_data(pq_view *v, pq_err *err)
     if (config != NULL) {
         const pq_yaml *dataset = pq_yaml_find(config, "dataset");
         const pq_yaml *value   = dataset != NULL ? pq_yaml_find(dataset, "file") : NULL;
-        file = value != NULL && value->text != NULL ? pq_path_base(value->text) : "";
+        const char    *path = value != NULL && value->text != NULL ? value->text : "none";
+        file                = strcmp(path, "none") == 0 ? "" : pq_path_base(path);
     }
     v->dataset = pq_format("%.*s", (int)strcspn(file, "."), file);
     PQ_CHECK(v->dataset != NULL, PQ_ERR_NOMEM, "cannot allocate a name");

@@ -116,7 +116,9 @@ static void add_unmeasured(const pq_view *v, pq_text *out)
     for (size_t r = 0; r < v->n_rows; r++) {
         done += v->rows[r].done && r != v->reference;
     }
-    if (done > v->compared && v->reference != PQ_VIEW_NONE) {
+    if (done > 0 && pq_view_column_of(v, "accuracy") == PQ_VIEW_NONE) {
+        pq_text_add(out, "Accuracy was not measured. ");
+    } else if (done > v->compared && v->reference != PQ_VIEW_NONE) {
         pq_text_add(out,
                     "Size or accuracy of %zu of %zu compressed model%s not measured. ",
                     done - v->compared, done, done == 1 ? " was" : "s was");

@@ -70,7 +70,7 @@ if [ -z "$chromium" ]; then
 fi
 # browse FILE [HASH]: the page after its script, and what was put behind it, have run.
 browse() {
-  timeout 60 "$chromium" --headless --no-sandbox --disable-gpu --virtual-time-budget=5000 --user-data-dir="$work/browser" \
+  timeout 900 "$chromium" --headless --no-sandbox --disable-gpu --virtual-time-budget=5000 --user-data-dir="$work/browser" \
     "${flags[@]}" --dump-dom "file://$work/$1${2:-}" 2>/dev/null
 }
 flags=()

@@ -88,6 +88,15 @@ Test(words, say_nothing_of_sizes_that_were_not_measured)
                  "None of");
 }
 
+Test(words, say_that_no_accuracy_was_measured)
+{
+    static const fixture_cell cells[] = {
+        {"reference", "reference", NULL, NULL, "ok", NONE, 4000.0, NONE, NULL},
+        {"a", "a", NULL, NULL, "ok", NONE, 2000.0, NONE, NULL}};
+
+    expect_words(cells, 2, NULL, "Accuracy was not measured.", "of 1 compressed");
+}
+
 Test(words, take_the_more_accurate_of_equal_sizes)
 {
     static const fixture_cell cells[] = {
