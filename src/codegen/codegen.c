@@ -20,7 +20,9 @@
 #include "exec/layout.h"
 #include "exec/plan.h"
 
-enum { TESTED = 8 /* events in NAME_test.c */ };
+enum { TESTED = 8 /* events in NAME_test.c */, FILES = 4 };
+
+static const char *const endings[FILES] = {".h", ".c", "_test.c", ".txt"};
 
 static const struct {
     const char  *kind;
@@ -371,9 +373,9 @@ static size_t input_of(const pq_graph *graph)
 
 static pq_status write_files(pq_emitter *e, const char *folder, pq_err *err)
 {
-    const size_t items                  = pq_emit_items(e, input_of(e->graph));
-    const size_t n                      = items * TESTED <= 1 << 15 ? TESTED : 1;
-    pq_text      text[PQ_CODEGEN_FILES] = {{0}};
+    const size_t items       = pq_emit_items(e, input_of(e->graph));
+    const size_t n           = items * TESTED <= 1 << 15 ? TESTED : 1;
+    pq_text      text[FILES] = {{0}};
     float       *in = NULL, *due = NULL;
     char         hash[65];
     pq_status    st;
@@ -385,9 +387,9 @@ static pq_status write_files(pq_emitter *e, const char *folder, pq_err *err)
     pq_frame_test(e, hash, n, in, due, &text[2]);
     pq_frame_cmake(e, &text[3]);
     e->summary.source_bytes = text[1].length;
-    PQ_TRY(pq_files_write(e, folder, text, err));
+    PQ_TRY(pq_files_write(e->name, folder, FILES, endings, text, err));
 cleanup:
-    for (size_t i = 0; i < PQ_CODEGEN_FILES; i++) {
+    for (size_t i = 0; i < FILES; i++) {
         pq_text_free(&text[i]);
     }
     pq_free(in);

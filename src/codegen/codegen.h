@@ -64,6 +64,23 @@ pq_status pq_codegen_write(const pq_graph *graph, const char *name, pq_codegen_i
                            const char *folder, pq_codegen_summary *out, pq_err *err);
 
 /**
+ * Writes a model in fixed point as C++ for high-level synthesis: NAME.h, NAME.cpp, and
+ * NAME_test.cpp with stored inputs and what the engine `integer` gave. Types are those of
+ * ap_fixed.h, or with PQUANT_AC_TYPES of ac_fixed.h.
+ *
+ * Sums, functions and means are held exactly, and rounded where the model has a grid: the
+ * numbers are those of `integer`, bit by bit. Features come scaled.
+ *
+ * @param[in]  graph  checked; one input
+ * @param[out] out    numbers in tables, bytes of NAME.cpp
+ * @retval PQ_ERR_UNSUPPORTED  A layer that has no exact form in fixed point (named), or
+ *                             several inputs; nothing is written.
+ * @retval others              As pq_codegen_write.
+ */
+pq_status pq_codegen_hls(const pq_graph *graph, const char *name, const char *folder,
+                         pq_codegen_summary *out, pq_err *err);
+
+/**
  * The texts of NAME.h and NAME.c with one variant, the best of this processor: a third of
  * the time to compile.
  * @param[in]  name    checked

@@ -81,14 +81,12 @@ cleanup:
     return st;
 }
 
-/* What stands behind the name; CMake's file has a name of its own. */
-static const char *const endings[PQ_CODEGEN_FILES] = {".h", ".c", "_test.c", ".txt"};
-
-static pq_status path_of(const pq_emitter *e, const char *folder, const char *ending,
+/* CMake's file has a name of its own. */
+static pq_status path_of(const char *name, const char *folder, const char *ending,
                          char **out, pq_err *err)
 {
     char     *file = strcmp(ending, ".txt") == 0 ? pq_strdup("CMakeLists.txt")
-                                                 : pq_format("%s%s", e->name, ending);
+                                                 : pq_format("%s%s", name, ending);
     pq_status st   = PQ_OK;
 
     *out = file != NULL ? pq_path_join(folder, file) : NULL;
@@ -99,7 +97,7 @@ cleanup:
 }
 
 /* What lies there is written over only where it is the same file of an earlier time. */
-static pq_status check_place(const pq_emitter *e, const char *folder, const char *ending,
+static pq_status check_place(const char *name, const char *folder, const char *ending,
                              pq_err *err)
 {
     pq_text   mark = {0};
@@ -107,9 +105,9 @@ static pq_status check_place(const pq_emitter *e, const char *folder, const char
     size_t    n = 0;
     pq_status st;
 
-    pq_frame_mark(e->name, ending, &mark);
+    pq_frame_mark(name, ending, &mark);
     PQ_CHECK(!mark.failed, PQ_ERR_NOMEM, "cannot allocate a text");
-    PQ_TRY(path_of(e, folder, ending, &path, err));
+    PQ_TRY(path_of(name, folder, ending, &path, err));
     if (pq_file_exists(path)) {
         const pq_status read = pq_file_read(path, SIZE_MAX - 1, &text, &n, NULL);
         const bool      ours =
@@ -118,7 +116,7 @@ static pq_status check_place(const pq_emitter *e, const char *folder, const char
         PQ_CHECK(ours, PQ_ERR_CONFIG,
                  "%s is there, and is not one that pquant wrote for '%s': give another "
                  "folder, or remove it",
-                 path, e->name);
+                 path, name);
     }
 cleanup:
     pq_text_free(&mark);
@@ -127,31 +125,31 @@ cleanup:
     return st;
 }
 
-static pq_status write_text(const pq_emitter *e, const char *folder, const char *ending,
+static pq_status write_text(const char *name, const char *folder, const char *ending,
                             const pq_text *text, pq_err *err)
 {
     char     *path = NULL;
     pq_status st;
 
     PQ_CHECK(!text->failed, PQ_ERR_NOMEM, "cannot allocate the source");
-    PQ_TRY(path_of(e, folder, ending, &path, err));
+    PQ_TRY(path_of(name, folder, ending, &path, err));
     PQ_TRY(pq_file_write(path, text->text, text->length, err));
 cleanup:
     pq_free(path);
     return st;
 }
 
-pq_status pq_files_write(const pq_emitter *e, const char *folder,
-                         const pq_text text[PQ_CODEGEN_FILES], pq_err *err)
+pq_status pq_files_write(const char *name, const char *folder, size_t n,
+                         const char *const *endings, const pq_text *text, pq_err *err)
 {
     pq_status st = PQ_OK;
 
-    for (size_t i = 0; i < PQ_CODEGEN_FILES; i++) {
-        PQ_TRY(check_place(e, folder, endings[i], err));
+    for (size_t i = 0; i < n; i++) {
+        PQ_TRY(check_place(name, folder, endings[i], err));
     }
     PQ_TRY(pq_folder_make(folder, err));
-    for (size_t i = 0; i < PQ_CODEGEN_FILES; i++) {
-        PQ_TRY(write_text(e, folder, endings[i], &text[i], err));
+    for (size_t i = 0; i < n; i++) {
+        PQ_TRY(write_text(name, folder, endings[i], &text[i], err));
     }
 cleanup:
     return st;

@@ -55,6 +55,12 @@ for kind in int8 fixed; do
 done
 expect 0 "" "$pquant" codegen "$work/int8.h5" -o "$work/softmax" --name net -q
 (cd "$work/softmax" && gcc -O2 -Wall -Wextra -Werror net.c net_test.c -o test -lm && ./test >/dev/null) || fault "softmax"
+# HLS C++: of fixed point alone, and only where nothing else lies; compiled in tests/interop/hls.py.
+expect 0 "hls/jets.cpp, jets.h, jets_test.cpp" "$pquant" codegen "$work/fixed.h5" -o "$work/hls" --name jets --target hls --logits
+grep -q 'jets_mean' "$work/hls/jets.h" || fault "the scaler is not in the header"
+expect 2 "scheme integer with 1 scales; HLS C++ holds fixed point" "$pquant" codegen "$work/int8.h5" -o "$work/x" --target hls --logits
+expect 2 "softmax has no exact form in fixed point (--logits" "$pquant" codegen "$work/fixed.h5" -o "$work/x" --target hls
+expect 2 "'vhdl' is none of c, hls" "$pquant" codegen "$work/fixed.h5" -o "$work/x" --target vhdl
 "$pquant" compress "$model" -o "$work/per_group.h5" --method quantize:granularity=per_group,group=8 --calib datasets/jets-hlf.h5:val -q ||
   fault "no groups"
 expect 2 "layer 'fc1': its kernel has several scales in one output channel" \
