@@ -20,6 +20,7 @@ static const pq_option options[] = {
     PQ_OUTPUT_LAYER_OPTION,
     PQ_HEAD_OPTION,
     PQ_COLUMN_OPTIONS,
+    PQ_NEGATIVE_OPTION,
     PQ_SCALER_OPTION,
     {"engine", 0, "NAME", false, "float32",
      "of models: reference, float32, bf16, int8, integer"},

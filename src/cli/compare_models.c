@@ -120,7 +120,8 @@ static pq_status evaluate(const pq_args *args, comparison *c, pq_err *err)
 {
     const pq_progress   progress = pq_args_progress(args);
     pq_evaluate_options how      = {
-             .predict = {.engine = pq_args_value(args, "engine"), .progress = &progress}};
+             .predict = {.engine = pq_args_value(args, "engine"), .progress = &progress},
+             .negative_weights = pq_args_flag(args, "negative-weights")};
     char     *path = NULL, *split = NULL;
     size_t    number;
     pq_status st;
@@ -310,7 +311,9 @@ static void add_notes(const comparison *c, pq_text *out)
 
     pq_text_add(out, "A: %s\nB: %s\n%zu events%s. Uncertainties are 68.3 %% intervals.\n",
                 c->sides[0].path, c->sides[1].path, a->n,
-                a->weights != NULL ? ", weighted" : "");
+                a->weights == NULL  ? ""
+                : a->n_negative > 0 ? ", weighted, some negatively"
+                                    : ", weighted");
     if (c->decided) {
         pq_text_add(out,
                     "A alone decides %zu events right, B alone %zu; p: McNemar, exact.\n",

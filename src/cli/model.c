@@ -226,6 +226,7 @@ static const pq_option eval_options[] = {
      "classes, its own second"},
     PQ_HEAD_OPTION,
     PQ_COLUMN_OPTIONS,
+    PQ_NEGATIVE_OPTION,
     PQ_SCALER_OPTION,
     {"engine", 0, "NAME", false, "float32",
      "reference, float32, bf16, int8, integer, generated: see pquant doctor"},
@@ -263,8 +264,9 @@ static json_t *evaluated_json(const pq_evaluated *e)
                       pq_json_real(v->hi), "n", v->n, "unit", v->unit, "better",
                       better[v->better], "note", v->note));
     }
-    return json_pack("{s:I, s:o, s:s, s:s, s:s*, s:s, s:o, s:o, s:o}", "n",
-                     (json_int_t)e->n, "correct",
+    return json_pack("{s:I, s:I, s:o, s:s, s:s, s:s*, s:s, s:o, s:o, s:o}", "n",
+                     (json_int_t)e->n, "negative_weights", (json_int_t)e->n_negative,
+                     "correct",
                      e->decided ? json_integer((json_int_t)e->correct) : json_null(),
                      "head", pq_head_name(e->head), "inputs", e->inputs, "doubt",
                      *e->doubt != '\0' ? e->doubt : NULL, "kernels", e->kernels,
@@ -277,6 +279,9 @@ static void evaluated_table(const pq_evaluated *e)
         pq_say(stdout, "%zu of %zu events right\n\n", e->correct, e->n);
     } else {
         pq_say(stdout, "%zu events\n\n", e->n);
+    }
+    if (e->n_negative > 0) {
+        pq_say(stdout, "%zu events have negative weights\n\n", e->n_negative);
     }
     pq_say(stdout, "%-32s %14s %14s %14s  %s\n", "metric", "value", "lo", "hi", "unit");
     for (size_t i = 0; i < e->values.n; i++) {
@@ -433,7 +438,8 @@ static pq_status eval(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_args_size(args, "limit", 0, SIZE_MAX / 2, &options.predict.limit, err));
     PQ_TRY(pq_args_size(args, "stride", 1, SIZE_MAX / 2, &options.predict.stride, err));
     PQ_TRY(eval_open(args, &s, &split, err));
-    options.file_bytes = pq_file_bytes(pq_args_get(args, 0));
+    options.file_bytes       = pq_file_bytes(pq_args_get(args, 0));
+    options.negative_weights = pq_args_flag(args, "negative-weights");
     PQ_TRY(pq_evaluate(s.graph, s.dataset, split, &options, &s.result, err));
     pq_progress_done();
     note_order(args, &s);

@@ -119,6 +119,14 @@ pq_status pq_args_format(const pq_args *args, const char *allowed, const char **
             "events, with y"                                                             \
     }
 
+/** For verbs that evaluate. */
+#define PQ_NEGATIVE_OPTION                                                               \
+    {                                                                                    \
+        "negative-weights", 0, NULL, false, NULL,                                        \
+            "take negative event weights, as generators of next-to-leading order give "  \
+            "them; else such a weight is an error"                                       \
+    }
+
 /** Takes them over, and what a model (may be NULL) names its features. Borrows. */
 void pq_args_columns(const pq_args *args, const pq_graph *graph, pq_dataset_options *out);
 

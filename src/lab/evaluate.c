@@ -229,6 +229,9 @@ static void take_weights(bool unweighted, pq_predictions *p, pq_evaluated *e)
     }
     pq_free(p->weights);
     p->weights = NULL;
+    for (i = 0; e->weights != NULL && i < p->n; i++) {
+        e->n_negative += e->weights[i] < 0.0F ? 1 : 0;
+    }
 }
 
 static pq_status describe_inputs(const pq_graph *graph, const pq_predictions *p,
@@ -269,6 +272,7 @@ pq_evaluation pq_evaluated_view(const pq_evaluated *e, const pq_graph *graph,
         .tops        = e->tops,
         .labels      = e->labels,
         .weights     = e->weights,
+        .negative    = e->negative,
         .class_names = (const char *const *)e->class_names,
         .graph       = graph,
         .file_bytes  = file_bytes,
@@ -456,11 +460,12 @@ pq_status pq_evaluate(pq_graph *graph, pq_dataset *dataset, size_t split,
     PQ_TRY(
         pq_predict(e.opened ? open : graph, dataset, split, &options->predict, &p, err));
     PQ_TRY(output_classes(graph, data, p.width, &e, err));
-    e.n       = p.n;
-    e.labels  = p.labels;
-    p.labels  = NULL;
-    e.kernels = p.kernels;
-    p.kernels = NULL;
+    e.n        = p.n;
+    e.labels   = p.labels;
+    p.labels   = NULL;
+    e.kernels  = p.kernels;
+    p.kernels  = NULL;
+    e.negative = options->negative_weights;
     take_weights(options->unweighted, &p, &e);
     PQ_TRY(list_fallbacks(graph, options->predict.engine, &e, err));
     PQ_TRY(relabel(data, &e, err));

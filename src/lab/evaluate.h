@@ -20,7 +20,8 @@ typedef struct {
     size_t                  n_metrics; /**< 0 = every metric with its defaults */
     const pq_metric_choice *metrics;
     size_t                  file_bytes; /**< size of the model's file, 0 = unknown */
-    bool unweighted; /**< every event counts once, whatever it weighs */
+    bool unweighted;       /**< every event counts once, whatever it weighs */
+    bool negative_weights; /**< weights may be negative; else such a one is refused */
 } pq_evaluate_options;
 
 /** Owns everything; {0} is empty. */
@@ -35,10 +36,12 @@ typedef struct {
     bool opened; /**< outputs are what the softmax, or the sigmoid of one output, at the
                     model's end is given: as
                     floats, probabilities near 1 would tie (pq_evaluated_outputs) */
-    double   *rests;   /**< [n] of pq_head_normalise of several logits, or NULL */
-    float    *tops;    /**< [n] beside them of many outputs, or NULL */
-    int32_t  *labels;  /**< [n], the model's order */
-    float    *weights; /**< [n], or NULL: all are 1 */
+    double   *rests;      /**< [n] of pq_head_normalise of several logits, or NULL */
+    float    *tops;       /**< [n] beside them of many outputs, or NULL */
+    int32_t  *labels;     /**< [n], the model's order */
+    float    *weights;    /**< [n], or NULL: all are 1 */
+    bool      negative;   /**< weights may be negative */
+    size_t    n_negative; /**< events of such a weight */
     pq_values values;
     char     *kernels; /**< what computed the outputs: pq_plan_kernels */
     /** Layers with a kernel that engine `integer` computed in double, and why: "fc1: its

@@ -51,7 +51,9 @@ static pq_value number_of(const pq_auc_area *a, double n)
 {
     const double error =
         sqrt(a->variance) * pq_student_sigma(pq_freedom(a->variance, a->fourths));
-    pq_interval interval = {fmax(a->value - error, 0.0), fmin(a->value + error, 1.0)};
+    /* beyond 0..1 with negative weights alone */
+    pq_interval interval = {fmax(a->value - error, fmin(a->value, 0.0)),
+                            fmin(a->value + error, fmax(a->value, 1.0))};
 
     if (isnan(a->value) || isnan(error)) {
         interval = (pq_interval){(double)NAN, (double)NAN};

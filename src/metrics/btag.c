@@ -170,7 +170,7 @@ static pq_status add_between(const pq_tagged *jets, const pq_reals *points,
                     100.0 * last);
         for (size_t f = 0; f < PQ_FLAVOURS; f++) {
             pq_tag_point between = tight;
-            between.side[f].pass = fmax(loose.side[f].pass - tight.side[f].pass, 0.0);
+            between.side[f].pass = loose.side[f].pass - tight.side[f].pass;
             between.side[f].pass_squares =
                 fmax(loose.side[f].pass_squares - tight.side[f].pass_squares, 0.0);
             if (jets->total[f] > 0.0) {
@@ -239,6 +239,21 @@ cleanup:
     return st;
 }
 
+/* That there are jets of a flavour, which count. */
+static pq_status check_side(const pq_tagged *jets, pq_flavour flavour, pq_err *err)
+{
+    const char *name = pq_flavour_name(flavour);
+    pq_status   st   = PQ_OK;
+
+    PQ_CHECK(jets->all[flavour].events > 0.0, PQ_ERR_CONFIG, "there are no %s jets",
+             name);
+    PQ_CHECK(jets->total[flavour] > 0.0, PQ_ERR_CONFIG,
+             "the weights of %s jets add up to %g, not to more than 0", name,
+             jets->total[flavour]);
+cleanup:
+    return st;
+}
+
 pq_status pq_btag_jets(const pq_evaluation *e, pq_flavour signal,
                        const pq_btag_params *params, pq_tagged *out, pq_err *err)
 {
@@ -255,9 +270,8 @@ pq_status pq_btag_jets(const pq_evaluation *e, pq_flavour signal,
                                   signal == PQ_FLAVOUR_B ? params->f_c : params->f_b,
                                   params->f_tau, &shares, err));
     PQ_TRY(pq_tagged_make(e, &classes, signal, &shares, &jets, err));
-    PQ_CHECK(jets.total[signal] > 0.0 && jets.total[PQ_FLAVOUR_LIGHT] > 0.0,
-             PQ_ERR_CONFIG, "there are no %s jets",
-             jets.total[signal] > 0.0 ? "light" : pq_flavour_name(signal));
+    PQ_TRY(check_side(&jets, signal, err));
+    PQ_TRY(check_side(&jets, PQ_FLAVOUR_LIGHT, err));
     *out = jets;
     jets = (pq_tagged){0};
 cleanup:
@@ -309,20 +323,19 @@ static pq_status compute(const pq_evaluation *e, const void *params, pq_values *
 static bool usual(const pq_evaluation *e)
 {
     pq_flavours classes;
-    bool        b = false, light = false;
+    double      b = 0.0, light = 0.0;
 
     if (e->class_names == NULL ||
         pq_flavours_find(e->classes, e->class_names, &classes, NULL) != PQ_OK) {
         return false;
     }
-    b     = e->labels == NULL;
-    light = b;
-    for (size_t i = 0; e->labels != NULL && i < e->n && !(b && light); i++) {
-        const bool counts = pq_evaluation_weight(e, i) > 0.0;
-        b     = b || (counts && (size_t)e->labels[i] == classes.at[PQ_FLAVOUR_B]);
-        light = light || (counts && (size_t)e->labels[i] == classes.at[PQ_FLAVOUR_LIGHT]);
+    for (size_t i = 0; e->labels != NULL && i < e->n; i++) {
+        const double w     = pq_evaluation_weight(e, i);
+        const size_t label = (size_t)e->labels[i];
+        b += label == classes.at[PQ_FLAVOUR_B] ? w : 0.0;
+        light += label == classes.at[PQ_FLAVOUR_LIGHT] ? w : 0.0;
     }
-    return b && light;
+    return e->labels == NULL || (b > 0.0 && light > 0.0);
 }
 
 static const char *const given[] = {"btag.*", "ctag.*", NULL};

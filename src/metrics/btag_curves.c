@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "core/memory.h"
+#include "metrics/rank.h"
 
 const double pq_btag_edge_lo = -10.0, pq_btag_edge_hi = 15.0;
 
@@ -90,7 +91,27 @@ typedef struct {
     double value, weight;
 } weighted;
 
-/* The least value up to which the weights add up to `due`, by selection. */
+/* The least value up to which the weights, of any sign, add up to `due`: as cuts are
+ * found in metrics/tagged.h, value by value. `scratch` is [3 n]. */
+static double walk_to_value(const weighted *x, size_t n, double due, uint64_t *scratch)
+{
+    uint64_t *keys = scratch, *list = scratch + n;
+    double    sum = 0.0;
+
+    for (size_t i = 0; i < n; i++) {
+        keys[i] = pq_rank_key(x[i].value);
+    }
+    pq_rank_sort(keys, list, scratch + 2 * n, n);
+    for (size_t k = 0; k < n; k++) {
+        if (k > 0 && (list[k] & PQ_RANK_NEW) != 0 && sum >= due) {
+            return x[list[k - 1] & PQ_RANK_NUMBER].value;
+        }
+        sum += x[list[k] & PQ_RANK_NUMBER].weight;
+    }
+    return x[list[n - 1] & PQ_RANK_NUMBER].value;
+}
+
+/* The same of weights that are not negative, by selection. */
 static double select_value(weighted *x, size_t n, double due)
 {
     size_t lo = 0, hi = n - 1;
@@ -196,22 +217,30 @@ static double scanned_rejection(const scanned *s, double f_c, double f_light, do
         all += w;
         pass += scanned_at(s, i, f_c, f_light) <= cut ? w : 0.0;
     }
-    return all / pass;
+    return !(all > 0.0) ? (double)NAN : pass > 0.0 ? all / pass : (double)INFINITY;
 }
+
+/* Scratch of a point: [b jets], and three times as many where weights may be negative. */
+typedef struct {
+    weighted *x;
+    uint64_t *sorting;
+} scan_room;
 
 /* One f_c: rejections of light and of c at the working point. */
 static void scan_point(const scanned sides[PQ_FLAVOURS], const pq_btag_params *p,
-                       double f_c, weighted *scratch, double row[3])
+                       double f_c, const scan_room *room, double row[3])
 {
     const scanned *b       = &sides[PQ_FLAVOUR_B];
     const double   f_light = fmax(1.0 - f_c - p->f_tau, 0.0);
-    double         all     = 0.0, cut;
+    double         all     = 0.0, due, cut;
 
     for (size_t i = 0; i < b->n; i++) {
-        scratch[i] = (weighted){scanned_at(b, i, f_c, f_light), (double)b->weight[i]};
-        all += scratch[i].weight;
+        room->x[i] = (weighted){scanned_at(b, i, f_c, f_light), (double)b->weight[i]};
+        all += room->x[i].weight;
     }
-    cut    = select_value(scratch, b->n, p->bin_working_point * all * (1.0 - 1e-12));
+    due    = p->bin_working_point * all * (1.0 - 1e-12);
+    cut    = room->sorting != NULL ? walk_to_value(room->x, b->n, due, room->sorting)
+                                   : select_value(room->x, b->n, due);
     row[0] = f_c;
     row[1] = scanned_rejection(&sides[PQ_FLAVOUR_LIGHT], f_c, f_light, cut);
     row[2] = scanned_rejection(&sides[PQ_FLAVOUR_C], f_c, f_light, cut);
@@ -221,23 +250,27 @@ static pq_status make_scan(const pq_evaluation *e, const pq_btag_params *p,
                            pq_btag_curves *out, pq_err *err)
 {
     scanned     sides[PQ_FLAVOURS] = {{0}};
-    weighted   *scratch            = NULL;
+    scan_room   room               = {0};
     pq_flavours classes;
     pq_status   st;
 
     PQ_TRY(pq_flavours_find(e->classes, e->class_names, &classes, err));
     PQ_TRY(list_scanned(e, &classes, p->f_tau, sides, err));
-    PQ_NEW_UNSET(scratch, sides[PQ_FLAVOUR_B].n);
+    PQ_NEW_UNSET(room.x, sides[PQ_FLAVOUR_B].n);
+    if (e->negative) {
+        PQ_NEW_UNSET(room.sorting, 3 * sides[PQ_FLAVOUR_B].n);
+    }
     for (size_t i = 0; i <= PQ_BTAG_SCAN; i++) {
         double f_c = i == 0 ? 0.0
                             : pow(10.0, -3.0 * (double)(PQ_BTAG_SCAN - 1 - i) /
                                             (double)(PQ_BTAG_SCAN - 2));
         f_c        = i < PQ_BTAG_SCAN ? fmin(f_c, 1.0 - p->f_tau) : p->f_c;
-        scan_point(sides, p, f_c, scratch, out->scan[i]);
+        scan_point(sides, p, f_c, &room, out->scan[i]);
     }
 cleanup:
     free_scanned(sides);
-    pq_free(scratch);
+    pq_free(room.x);
+    pq_free(room.sorting);
     return st;
 }
 

@@ -98,23 +98,39 @@ const pq_value *pq_values_find(const pq_values *values, const char *name)
     return NULL;
 }
 
+static bool is_weight(const pq_evaluation *e, double w)
+{
+    return isfinite(w) && (w >= 0.0 || e->negative);
+}
+
+static pq_status check_weight(const pq_evaluation *e, size_t event, pq_err *err)
+{
+    const double w  = pq_evaluation_weight(e, event);
+    pq_status    st = PQ_OK;
+
+    if (is_weight(e, w)) {
+        return PQ_OK;
+    }
+    st = pq_err_set(err, PQ_ERR_RANGE, __FILE__, __LINE__,
+                    isfinite(w) ? "event %zu: weight %g is negative: negative_weights: "
+                                  "true under evaluate, or --negative-weights, takes such"
+                                : "event %zu: weight %g is not finite",
+                    event, w);
+    pq_err_hint(err, "or name the column of weights, or leave weights out: --weight "
+                     "NAME|none, or `weight` of the dataset");
+    return st;
+}
+
 /* Names the first event that is wrong. */
 static pq_status find_wrong(const pq_evaluation *e, pq_err *err)
 {
     pq_status st = PQ_OK;
 
     for (size_t i = 0; i < e->n; i++) {
-        const double w = pq_evaluation_weight(e, i);
         PQ_CHECK(e->labels[i] >= 0 && (size_t)e->labels[i] < e->classes, PQ_ERR_RANGE,
                  "event %zu: label %d is not in 0..%zu", i, (int)e->labels[i],
                  e->classes - 1);
-        if (!isfinite(w) || w < 0.0) {
-            st = pq_err_set(err, PQ_ERR_RANGE, __FILE__, __LINE__,
-                            "event %zu: weight %g is not finite and >= 0", i, w);
-            pq_err_hint(err, "name the column of weights, or leave weights out: --weight "
-                             "NAME|none, or `weight` of the dataset");
-            goto cleanup;
-        }
+        PQ_TRY(check_weight(e, i, err));
         for (size_t c = 0; c < e->width; c++) {
             PQ_CHECK(isfinite(e->outputs[i * e->width + c]), PQ_ERR_NUMERIC,
                      "event %zu: output %zu is %g", i, c,
@@ -136,7 +152,7 @@ static void add_wrong(const pq_evaluation *e, const void *context, size_t first,
     for (size_t i = first; i < end; i++) {
         const double w = pq_evaluation_weight(e, i);
         wrong = wrong || e->labels[i] < 0 || (size_t)e->labels[i] >= e->classes ||
-                !isfinite(w) || w < 0.0;
+                !is_weight(e, w);
         sums[WEIGHTS] += w;
     }
     for (size_t i = first * e->width; i < end * e->width; i++) {
@@ -159,8 +175,12 @@ pq_status pq_evaluation_check(const pq_evaluation *e, pq_err *err)
     if (sums[WRONG] > 0.0) {
         PQ_TRY(find_wrong(e, err));
     }
-    PQ_CHECK(sums[WEIGHTS] > 0.0, PQ_ERR_CONFIG,
+    PQ_CHECK(e->negative || sums[WEIGHTS] > 0.0, PQ_ERR_CONFIG,
              "nothing to evaluate: the weights of all %zu events are 0", e->n);
+    PQ_CHECK(sums[WEIGHTS] > 0.0, PQ_ERR_CONFIG,
+             "nothing to evaluate: the weights of %zu events add up to %g, not to more "
+             "than 0",
+             e->n, sums[WEIGHTS]);
 cleanup:
     return st;
 }

@@ -65,16 +65,17 @@ typedef struct {
  * equal ones; a cut keeps scores >= t. What outputs mean says graph/head.h.
  */
 typedef struct {
-    size_t        n;            /**< events */
-    size_t        classes;      /**< pq_head_classes(head, width) */
-    size_t        width;        /**< outputs of an event, as many as classes or one */
-    pq_head       head;         /**< never PQ_HEAD_AUTO */
-    const float  *outputs;      /**< [n, width], as the model gives them */
-    const double *rests;        /**< [n] of pq_head_normalise of several logits, or NULL
-                                   = computed each time */
-    const float       *tops;    /**< [n] beside rests, or NULL = looked for each time */
-    const int32_t     *labels;  /**< [n], in the model's class order */
-    const float       *weights; /**< [n], finite and >= 0, or NULL = all 1 */
+    size_t        n;       /**< events */
+    size_t        classes; /**< pq_head_classes(head, width) */
+    size_t        width;   /**< outputs of an event, as many as classes or one */
+    pq_head       head;    /**< never PQ_HEAD_AUTO */
+    const float  *outputs; /**< [n, width], as the model gives them */
+    const double *rests;   /**< [n] of pq_head_normalise of several logits, or NULL
+                              = computed each time */
+    const float   *tops;   /**< [n] beside rests, or NULL = looked for each time */
+    const int32_t *labels; /**< [n], in the model's class order */
+    const float *weights; /**< [n], finite, and >= 0 unless `negative`, or NULL = all 1 */
+    bool         negative;          /**< weights may be negative, as of MC generators */
     const char *const *class_names; /**< [classes] */
     const pq_graph    *graph;       /**< checked; for sizes and operations */
     size_t             file_bytes;  /**< size of the saved model, 0 if not saved */
@@ -87,9 +88,10 @@ typedef struct {
 /**
  * Checks what every metric of events relies on.
  *
- * @retval PQ_ERR_CONFIG   There are no events, or all weights are 0.
- * @retval PQ_ERR_RANGE    A label outside the classes, a weight that is negative or not
- * finite: event and value are named.
+ * @retval PQ_ERR_CONFIG   There are no events, or their weights do not add up to more
+ * than 0.
+ * @retval PQ_ERR_RANGE    A label outside the classes, a weight that is not finite, or is
+ * negative where none may be: event and value are named.
  * @retval PQ_ERR_NUMERIC  An output is NaN or infinite.
  */
 pq_status pq_evaluation_check(const pq_evaluation *e, pq_err *err);

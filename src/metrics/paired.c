@@ -11,9 +11,10 @@
 enum { REPLICAS = 1000, CELLS = 4, FIRST = 1, SECOND = 2 };
 
 /* Sums of weights and of their squares of the jets of a flavour that pass the first's cut
- * (FIRST), the second's (SECOND), both, or none. */
+ * (FIRST), the second's (SECOND), both, or none: of weights from 0 on, and of negative
+ * ones without their sign. */
 typedef struct {
-    pq_weight_sum sum[PQ_FLAVOURS][CELLS];
+    pq_weight_sum sum[PQ_FLAVOURS][CELLS], less[PQ_FLAVOURS][CELLS];
     size_t        alone[PQ_FLAVOURS][CELLS]; /* jets */
 } cells;
 
@@ -60,7 +61,9 @@ static void count_cells(const double *first, double first_cut, const pq_tagged *
         const pq_jet *jet  = &second->jets[i];
         const int     cell = (first[jet->event] >= first_cut ? FIRST : 0) |
                          (jet->score >= second_cut ? SECOND : 0);
-        pq_weight_add(&out->sum[jet->flavour][cell], (double)jet->weight);
+        pq_weight_add(jet->weight < 0.0F ? &out->less[jet->flavour][cell]
+                                         : &out->sum[jet->flavour][cell],
+                      fabs((double)jet->weight));
         out->alone[jet->flavour][cell]++;
     }
 }
@@ -90,17 +93,25 @@ static double draw(pq_weight_sum s, pq_rng *rng)
                : 0.0;
 }
 
-/* Rates of a flavour at both cuts in one replica. */
-static void draw_rates(const pq_weight_sum sum[CELLS], pq_rng *rng, double rates[2])
+/* Rates of a flavour at both cuts in one replica; NAN where its weights do not add up to
+ * more than 0. */
+static void draw_rates(const cells *of, pq_flavour f, pq_rng *rng, double rates[2])
 {
     double x[CELLS], all = 0.0;
 
     for (size_t c = 0; c < CELLS; c++) {
-        x[c] = draw(sum[c], rng);
+        x[c] = draw(of->sum[f][c], rng) - draw(of->less[f][c], rng);
         all += x[c];
     }
+    all      = all > 0.0 ? all : (double)NAN;
     rates[0] = (x[FIRST] + x[FIRST | SECOND]) / all;
     rates[1] = (x[SECOND] + x[FIRST | SECOND]) / all;
+}
+
+/* NAN stays. */
+static double not_below_0(double x)
+{
+    return x < 0.0 ? 0.0 : x;
 }
 
 static int by_value(const void *a, const void *b)
@@ -131,13 +142,13 @@ static pq_interval bootstrap(const cells *c, const pq_tag_point points[2],
 
     for (size_t r = 0; r < REPLICAS; r++) {
         double b[2], u[2], back = 0.0;
-        draw_rates(c->sum[PQ_FLAVOUR_B], &rng, b);
-        draw_rates(c->sum[background], &rng, u);
+        draw_rates(c, PQ_FLAVOUR_B, &rng, b);
+        draw_rates(c, background, &rng, u);
         for (size_t k = 0; k < 2; k++) {
             const double off = b[k] - pq_fraction_value(&points[k].side[PQ_FLAVOUR_B]);
             back += (k == 0 ? -1.0 : 1.0) * slope(&points[k], background, rate) * off;
         }
-        const double ratio = u[0] / u[1] * exp(back);
+        const double ratio = not_below_0(u[0]) / not_below_0(u[1]) * exp(back);
         if (!isnan(ratio)) {
             ratios[n++] = ratio;
         }
@@ -162,15 +173,22 @@ static bool has_weights(const cells *c, pq_flavour f)
     return false;
 }
 
+static pq_weight_sum difference(pq_weight_sum sum, pq_weight_sum less)
+{
+    return (pq_weight_sum){sum.sum - less.sum, sum.sum_squares + less.sum_squares};
+}
+
 /* The bootstrap knows only jets that it has: few that one model alone passes say little.
  */
 static const char *note(const cells *c, pq_flavour background)
 {
-    const pq_weight_sum *sum = c->sum[background];
-    const double         alone =
-        pq_weight_effective(sum[FIRST]) + pq_weight_effective(sum[SECOND]);
+    const pq_weight_sum *sum = c->sum[background], *less = c->less[background];
+    const pq_weight_sum  first  = difference(sum[FIRST], less[FIRST]);
+    const pq_weight_sum  second = difference(sum[SECOND], less[SECOND]);
+    const bool           there  = first.sum_squares + second.sum_squares > 0.0;
 
-    return alone > 0.0 && alone < PQ_FEW_EFFECTIVE
+    return there && pq_weight_effective(first) + pq_weight_effective(second) <
+                        PQ_FEW_EFFECTIVE
                ? "fewer than 10 jets pass one of the two models alone: the interval may "
                  "be "
                  "too narrow"
@@ -189,8 +207,9 @@ static pq_value limited(const pq_tag_pair *p)
                     .hi     = (double)NAN,
                     .n      = p->second.n,
                     .better = PQ_BETTER_HIGHER,
-                    .note   = "no jet passes one of the two models: with 84 % "
-                                "confidence the ratio is on this side of its finite end"};
+                    .note   = "no jet passes one of the two models, or their weights "
+                                "add up to no more than 0: with 84 % confidence the ratio "
+                                "is on this side of its finite end"};
 
     if (first && !second) {
         v.lo = 0.0;

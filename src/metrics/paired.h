@@ -10,8 +10,9 @@
  * The interval is that of a bootstrap over jets: 1000 replicas in each of which every jet
  * counts a Poisson number of times. A jet matters only by its flavour and by which of the
  * two cuts it passes, so a replica draws the four sums of each flavour: of weighted jets
- * as scaled Poisson numbers of the same mean and variance. The working points move with
- * the b jets of a replica; the rates follow to first order (tagged.h, pq_tagged_point).
+ * as scaled Poisson numbers of the same mean and variance, of negative ones apart. The
+ * working points move with the b jets of a replica; the rates follow to first order
+ * (tagged.h, pq_tagged_point).
  *
  * Sources: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13
  * (percentiles); Bohm & Zech, NIM A 748 (2014), doi:10.1016/j.nima.2014.02.021 (scaled

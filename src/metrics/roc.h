@@ -8,7 +8,8 @@
 
 #include "metrics/metric.h"
 
-/** Curve from (0, 0) to (1, 1), both coordinates never falling; owns. {0} is empty. */
+/** Curve from (0, 0) to (1, 1), both coordinates never falling where no weight is
+ * negative; owns. {0} is empty. */
 typedef struct {
     size_t  n;
     double *signal;     /**< [n] efficiency of the class */

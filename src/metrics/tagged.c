@@ -40,18 +40,31 @@ cleanup:
     return st;
 }
 
+/* Whether a cut can lie between a jet and the one before it. */
+static bool is_new(const pq_tagged *t, size_t i)
+{
+    return i == 0 || t->jets[i].score < t->jets[i - 1].score;
+}
+
 /* Appends the next jet in falling order. */
 static void append(pq_tagged *t, pq_jet jet)
 {
-    t->distinct += t->n == 0 || jet.score < t->jets[t->n - 1].score ? 1 : 0;
+    t->jets[t->n] = jet;
+    if (is_new(t, t->n)) {
+        t->distinct++;
+        for (size_t f = 0; f < PQ_FLAVOURS; f++) {
+            t->most[f] = fmax(t->most[f], t->all[f].weight);
+        }
+    }
     t->total[jet.flavour] += (double)jet.weight;
     pq_fraction_add(&t->all[jet.flavour], (double)jet.weight, false);
-    t->jets[t->n++] = jet;
+    t->n++;
     if (t->n % PQ_TAG_BLOCK == 0) {
         pq_tag_sums *sums = &t->sums[t->n / PQ_TAG_BLOCK];
         for (size_t f = 0; f < PQ_FLAVOURS; f++) {
             sums->pass[f]    = t->all[f].weight;
             sums->squares[f] = t->all[f].squares;
+            sums->most[f]    = t->most[f];
         }
     }
 }
@@ -163,16 +176,16 @@ static size_t count_above(const pq_tagged *t, double cut, bool at)
     return lo;
 }
 
-/* The last block before which less than `due` of a flavour passes (`reached`), or at most
- * so much: sums do not fall, so the jet that adds what is missing is in it, if any. */
+/* The last block before which no cut lets `due` of a flavour pass (`reached`), or more:
+ * the first that does is in it or ends with the jet before it, if there is any. */
 static size_t find_block(const pq_tagged *t, pq_flavour flavour, double due, bool reached)
 {
     size_t lo = 0, hi = t->n / PQ_TAG_BLOCK;
 
     while (lo < hi) {
         const size_t mid  = hi - (hi - lo) / 2;
-        const double pass = t->sums[mid].pass[flavour];
-        if (pass < due || (!reached && pass <= due)) {
+        const double most = t->sums[mid].most[flavour];
+        if (most < due || (!reached && most <= due)) {
             lo = mid;
         } else {
             hi = mid - 1;
@@ -181,20 +194,20 @@ static size_t find_block(const pq_tagged *t, pq_flavour flavour, double due, boo
     return lo;
 }
 
-/* Number of the jet at which the passing weight of a flavour reaches `due` (`reached`) or
- * exceeds it; n where none does. */
+/* Number of the jet at the first cut at which the passing weight of a flavour reaches
+ * `due` (`reached`) or exceeds it, the last of its score; n where none does. */
 static size_t find_jet(const pq_tagged *t, pq_flavour flavour, double due, bool reached)
 {
     const size_t block = find_block(t, flavour, due, reached);
     double       pass  = t->sums[block].pass[flavour];
 
     for (size_t i = block * PQ_TAG_BLOCK; i < t->n; i++) {
-        pass += t->jets[i].flavour == (uint8_t)flavour ? (double)t->jets[i].weight : 0.0;
-        if (pass > due || (reached && pass >= due)) {
-            return i;
+        if (i > 0 && is_new(t, i) && (pass > due || (reached && pass >= due))) {
+            return i - 1;
         }
+        pass += t->jets[i].flavour == (uint8_t)flavour ? (double)t->jets[i].weight : 0.0;
     }
-    return t->n;
+    return t->n > 0 && (pass > due || (reached && pass >= due)) ? t->n - 1 : t->n;
 }
 
 double pq_tagged_cut_least(const pq_tagged *t, pq_flavour flavour, double rate)
@@ -278,9 +291,10 @@ pq_value pq_tag_rate(const pq_tag_point *p, pq_flavour flavour, bool cut_error)
     const double       shift = cut_error ? p->shift[flavour] : 0.0;
     pq_interval        i     = pq_fraction_clopper_pearson(f);
 
-    if (shift > 0.0 && value > 0.0) {
-        i.lo = i.lo > 0.0 ? value * exp(-hypot(log(value / i.lo), shift)) : 0.0;
-        i.hi = fmin(value * exp(hypot(log(i.hi / value), shift)), 1.0);
+    if (fabs(shift) > 0.0 && value > 0.0) {
+        const double most = fmax(i.hi, 1.0); /* above 1 with negative weights alone */
+        i.lo = i.lo > 0.0 ? value * exp(-hypot(log(value / i.lo), shift)) : i.lo;
+        i.hi = fmin(value * exp(hypot(log(i.hi / value), shift)), most);
     }
     return (pq_value){.value = value,
                       .lo    = i.lo,
@@ -289,16 +303,28 @@ pq_value pq_tag_rate(const pq_tag_point *p, pq_flavour flavour, bool cut_error)
                       .note  = pq_fraction_note(f)};
 }
 
+/* 1 / rate; of nothing, or less, infinite. */
+static double over(double rate)
+{
+    return rate <= 0.0 ? (double)INFINITY : 1.0 / rate;
+}
+
 pq_value pq_tag_rejection(const pq_tag_point *p, pq_flavour flavour, bool cut_error)
 {
     static const char none[] =
         "no jet passes: with 84 % confidence the rejection is above its lower end";
-    pq_value v = pq_tag_rate(p, flavour, cut_error);
+    static const char cancelled[] =
+        "the weights of the jets that pass add up to no more than 0: with 84 % "
+        "confidence the rejection is above its lower end, if there is one";
+    const bool     passes = p->side[flavour].pass_squares > 0.0;
+    const pq_value v      = pq_tag_rate(p, flavour, cut_error);
 
-    return (pq_value){.value  = 1.0 / v.value, /* of nothing: infinite */
-                      .lo     = 1.0 / v.hi,
-                      .hi     = 1.0 / v.lo,
+    return (pq_value){.value  = over(v.value),
+                      .lo     = v.hi > 0.0 ? 1.0 / v.hi : (double)NAN,
+                      .hi     = over(v.lo),
                       .n      = v.n,
                       .better = PQ_BETTER_HIGHER,
-                      .note   = v.value <= 0.0 ? none : v.note};
+                      .note   = !(v.value <= 0.0) ? v.note
+                                : passes          ? cancelled
+                                                  : none};
 }

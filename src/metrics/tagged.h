@@ -3,7 +3,12 @@
  * Jets in the order of a discriminant: cuts, and what passes them.
  *
  * A jet passes where D >= t, everywhere; jets of one score pass together or not at all.
- * So a model of few distinct scores, as one of few bits, cannot reach every working
+ * With negative weights what passes does not always grow as the cut falls. So cuts are
+ * found from the highest score down: that of an efficiency is the first at which so much
+ * passes, that of a mistag rate the last before more does. What follows further down has
+ * no say; it wavers by about one of the effective jets, far less than the rate's error.
+ *
+ * A model of few distinct scores, as one of few bits, cannot reach every working
  * point: what it does reach is reported beside it.
  */
 #ifndef PQ_METRICS_TAGGED_H
@@ -23,9 +28,10 @@ typedef struct {
 /** Jets of a block, whose sums are kept. */
 enum { PQ_TAG_BLOCK = 1024 };
 
-/** Sums over the jets before a block: what passes a cut at its first jet. */
+/** Sums over the jets before a block. */
 typedef struct {
     double pass[PQ_FLAVOURS], squares[PQ_FLAVOURS]; /**< of w and of w^2 */
+    double most[PQ_FLAVOURS]; /**< most that a cut lets pass above that of the last jet */
 } pq_tag_sums;
 
 /** Jets in falling order of score; owns. {0} is empty. A cut is looked up among the sums
@@ -37,6 +43,7 @@ typedef struct {
     double       total[PQ_FLAVOURS]; /**< sum of weights of each flavour */
     size_t       distinct;           /**< different scores */
     pq_fraction  all[PQ_FLAVOURS];   /**< sums over all jets, of which none passes */
+    double       most[PQ_FLAVOURS];  /**< that any cut above the lowest score lets pass */
     pq_tag_sums *sums;               /**< [n / PQ_TAG_BLOCK + 1] */
 } pq_tagged;
 
@@ -84,11 +91,12 @@ pq_status pq_tagged_rescored(const pq_tagged *all, const double *scores, pq_tagg
 void pq_tagged_free(pq_tagged *t);
 
 /** Greatest cut that lets at least so large a part of a flavour pass, 0 .. 1; rates are
- * compared to 1e-12. NAN where the flavour has no jets. Cost: O(log n). */
+ * compared to 1e-12. NAN where the weights of the flavour do not add up to more than 0.
+ * Cost: O(log n), and the jets of its score. */
 double pq_tagged_cut_least(const pq_tagged *t, pq_flavour flavour, double rate);
 
-/** Least cut that lets at most so large a part pass; INFINITY where even the highest
- * score lets more pass. NAN where the flavour has no jets. */
+/** Least cut that, with every greater one, lets at most so large a part pass; INFINITY
+ * where even the highest score lets more pass. NAN as above. */
 double pq_tagged_cut_most(const pq_tagged *t, pq_flavour flavour, double rate);
 
 /** What passes a cut of each flavour. */
@@ -117,8 +125,8 @@ void pq_tagged_point(const pq_tagged *t, pq_flavour held, double rate, bool at_l
  * logarithm by the error of the cut where `cut_error`. */
 pq_value pq_tag_rate(const pq_tag_point *p, pq_flavour flavour, bool cut_error);
 
-/** 1 / rate with the inverted interval. Where no jet passes: INFINITY, above lo at 84 %
- * confidence, and a note. */
+/** 1 / rate with the inverted interval. Where no jet passes, or their weights add up to
+ * no more than 0: INFINITY, above lo at 84 % confidence, and a note. */
 pq_value pq_tag_rejection(const pq_tag_point *p, pq_flavour flavour, bool cut_error);
 
 #endif

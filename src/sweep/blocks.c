@@ -163,6 +163,12 @@ static const pq_param evaluate_params[] = {
      .min      = 1,
      .max      = 1e12,
      .help     = "every so many-th test event, from the first on"},
+    {.name     = "negative_weights",
+     .type     = PQ_PARAM_BOOL,
+     .offset   = offsetof(pq_config_evaluate, negative_weights),
+     .fallback = "false",
+     .help     = "take negative weights of test events, as generators of next-to-leading "
+                 "order give them; else such a weight is an error"},
     {0},
 };
 

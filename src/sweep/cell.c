@@ -321,14 +321,15 @@ static pq_status evaluate(work *w, pq_err *err)
     const char         *engines[PQ_FAST_ENGINES];
     size_t              n_engines;
     pq_evaluate_options options = {
-        .predict   = {.engine  = pq_evaluating_engine(config),
-                      .threads = w->options->threads,
-                      .limit   = config->evaluate.limit != PQ_UNSET
-                                     ? (size_t)config->evaluate.limit
-                                     : 0,
-                      .stride  = (size_t)config->evaluate.stride},
-        .n_metrics = config->n_metrics,
-        .metrics   = config->metrics,
+        .predict          = {.engine  = pq_evaluating_engine(config),
+                             .threads = w->options->threads,
+                             .limit   = config->evaluate.limit != PQ_UNSET
+                                            ? (size_t)config->evaluate.limit
+                                            : 0,
+                             .stride  = (size_t)config->evaluate.stride},
+        .n_metrics        = config->n_metrics,
+        .metrics          = config->metrics,
+        .negative_weights = config->evaluate.negative_weights,
     };
     size_t    split = 0;
     pq_status st;
@@ -494,6 +495,10 @@ static pq_status write_record(const work *w, double seconds, pq_err *err)
         PQ_TRY(pq_record_metric(record, &w->result.values.items[i], err));
     }
     if (w->data != NULL) {
+        if (w->result.n_negative > 0) {
+            (void)json_object_set_new(record, "negative_weights",
+                                      json_integer((json_int_t)w->result.n_negative));
+        }
         (void)json_object_set_new(record, "events",
                                   json_integer((json_int_t)w->result.n));
         (void)json_object_set_new(record, "assumed", pq_note_json(w->cells->note));

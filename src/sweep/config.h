@@ -57,9 +57,10 @@ typedef struct {
 
 /** `evaluate:` */
 typedef struct {
-    int     engine; /**< index into pq_engine_choices */
-    int64_t limit;  /**< at most so many events, PQ_UNSET = all */
-    int64_t stride; /**< every so many-th event */
+    int     engine;           /**< index into pq_engine_choices */
+    int64_t limit;            /**< at most so many events, PQ_UNSET = all */
+    int64_t stride;           /**< every so many-th event */
+    bool    negative_weights; /**< event weights may be negative */
 } pq_config_evaluate;
 
 /** `latency:` */

@@ -135,6 +135,9 @@ static void add_eval(const pq_cells *cells, const char *artifact, pq_text *out)
     if (e->stride > 1) {
         pq_text_add(out, "every %lld-th event\n", (long long)e->stride);
     }
+    if (e->negative_weights) {
+        pq_text_add(out, "weights may be negative\n");
+    }
     add_engine(engine, out);
     add_metrics(cells, out);
 }

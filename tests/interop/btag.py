@@ -32,20 +32,24 @@ with h5py.File(os.path.join(ROOT, "datasets/jets-btag.h5")) as f:
     x, y, pt = f["test/x"][:60000], f["test/y"][:60000], f["test/aux/pt"][:60000]
 rng = np.random.default_rng(3)
 weight = rng.uniform(0, 2, len(y)).astype(np.float32)
+# a seventh of them negative, as of a generator of next-to-leading order
+WEIGHTS = {"": None, ", weighted": weight, ", of both signs": weight * rng.choice([1, 1, 1, 1, 1, 1, -1], len(y)).astype(np.float32)}
 CONFIG = """schema: pquant/1
 name: {name}
 model: {{weights: {model}}}
 dataset: {{file: {data}, calib: test, test: test}}
 pipelines: {{reference: []}}
+evaluate: {{negative_weights: {negative}}}
 latency: {{batch: [1], warmup: {{seconds: 1ms}}, samples: {{count: 6, sample_time: 1ms, rounds: 2, max_seconds: 1}}, single_shots: 100}}
 metrics:
   btag: {{f_c: {f_c}, f_tau: {f_tau}, f_b: 0.3, working_points: {points}, c_working_points: [0.3], bins: {{pt: {edges}}}, bin_cut: {how}}}
 """
 
 
-def evaluate(name, data, f_c, f_tau, how):
+def evaluate(name, data, f_c, f_tau, how, negative):
     with open(f"{name}.yaml", "w") as f:
-        f.write(CONFIG.format(name=name, model=MODEL, data=data, f_c=f_c, f_tau=f_tau, points=POINTS, edges=EDGES, how=how))
+        f.write(CONFIG.format(name=name, model=MODEL, data=data, f_c=f_c, f_tau=f_tau, points=POINTS, edges=EDGES, how=how,
+                              negative=str(negative).lower()))
     shutil.rmtree(name, ignore_errors=True)
     pquant("run", f"{name}.yaml", "-o", name, "--quiet")
     cell, = (p for p in os.scandir(f"{name}/cells") if p.name.endswith(".json") and "btag.distinct" in open(p).read())
@@ -61,11 +65,12 @@ def rejections(found, prefix, disc, cut, w, what):
             cases.add(f"{what}: {prefix} {k}", got / due, 1.0, 1e-6)
 
 
-for weighted in (False, True):
-    arrays = {"x": x, "y": y, "aux/pt": pt, **({"weight": weight} if weighted else {})}
-    data = f"jets{int(weighted)}.h5"
+for number, (kind, w) in enumerate(WEIGHTS.items()):
+    negative = w is not None and w.min() < 0
+    arrays = {"x": x, "y": y, "aux/pt": pt, **({"weight": w} if w is not None else {})}
+    data = f"jets{number}.h5"
     write_dataset(data, order, {"test": arrays})
-    pquant("model", "eval", MODEL, "--data", f"{data}:test", "--scores", "scores.h5")
+    pquant("model", "eval", MODEL, "--data", f"{data}:test", "--scores", "scores.h5", *(["--negative-weights"] if negative else []))
     with h5py.File("scores.h5") as f:
         scores = f["scores"][:]
     names = {"light": "pu", "c": "pc", "b": "pb", "tau": "ptau"}
@@ -73,22 +78,23 @@ for weighted in (False, True):
     for i, c in enumerate(CLASSES):
         jets[f"net_{names[c]}"] = scores[:, i]
     is_of = {c: y == order.index(c) for c in CLASSES}
-    w = weight.astype(float) if weighted else None  # their sums are as precise as the weights
+    w = w.astype(float) if w is not None else None  # their sums are as precise as the weights
     flavours = [Flavours["bjets"], Flavours["cjets"], Flavours["ujets"], Flavours["taujets"]]
     for f_c, f_tau in ((0.018, 0.0), (0.2, 0.05)):
-        what = f"f_c {f_c}, f_tau {f_tau}{', weighted' if weighted else ''}"
+        what = f"f_c {f_c}, f_tau {f_tau}{kind}"
         shares = {"fb": 0.3, "fc": f_c, "ftau": f_tau, "fu": 1 - f_c - f_tau}
         disc = get_discriminant(jets, "net", Flavours["bjets"], flavours, shares, epsilon=0)
-        found = evaluate("fixed", data, f_c, f_tau, "fixed")
+        found = evaluate("fixed", data, f_c, f_tau, "fixed", negative)
         for wp in POINTS:
             prefix, b = f"btag.{100 * wp:g}", disc[is_of["b"]]
             cut = found[f"{prefix}.cut"]
             wb = None if w is None else w[is_of["b"]]
             cases.add(f"{what}: {prefix} efficiency", found[f"{prefix}.efficiency"],
                       calculate_efficiency(b, b, cut_value=cut - AT, bkg_weights=wb)[0], 1e-6)
-            _, theirs = calculate_rejection(b, b, target_eff=np.array([wp]), return_cuts=True, sig_weights=wb)
-            near = np.abs(np.searchsorted(np.sort(b), [cut - AT, theirs[0] - AT]))
-            cases.add(f"{what}: {prefix} jets between the cuts", max(abs(int(near[0]) - int(near[1])) - 2, 0), 0, 0)
+            if not negative:  # their cut of both signs is one of several, at random
+                _, theirs = calculate_rejection(b, b, target_eff=np.array([wp]), return_cuts=True, sig_weights=wb)
+                near = np.abs(np.searchsorted(np.sort(b), [cut - AT, theirs[0] - AT]))
+                cases.add(f"{what}: {prefix} jets between the cuts", max(abs(int(near[0]) - int(near[1])) - 2, 0), 0, 0)
             rejections(found, prefix, disc, cut, w, what)
         shares_c = {"fb": 0.3, "fc": f_c, "ftau": f_tau, "fu": 1 - 0.3 - f_tau}
         disc_c = get_discriminant(jets, "net", Flavours["cjets"], flavours, shares_c, epsilon=0)

@@ -486,7 +486,8 @@ Test(btag, refuses_what_it_cannot_mean)
          1,
          {"light", "c", "b"},
          NULL,
-         "event 7: weight -2 is not finite and >= 0"},
+         "event 7: weight -2 is negative: negative_weights: true under evaluate, or "
+         "--negative-weights, takes such"},
         {"weight NaN",
          0.018,
          0,
@@ -494,7 +495,7 @@ Test(btag, refuses_what_it_cannot_mean)
          1,
          {"light", "c", "b"},
          NULL,
-         "event 7: weight nan is not finite and >= 0"},
+         "event 7: weight nan is not finite"},
         {"no column",
          0.018,
          0,

@@ -214,7 +214,10 @@ Test(metrics, bad_events_are_named)
     v.weights[3] = -0.5f;
     r            = refused();
     cr_expect_eq(r.status, PQ_ERR_RANGE);
-    cr_expect_str_eq(r.message, "event 3: weight -0.5 is not finite and >= 0");
+    cr_expect_str_eq(
+        r.message,
+        "event 3: weight -0.5 is negative: negative_weights: true under evaluate, or "
+        "--negative-weights, takes such");
     v.weights[3]    = 1.0f;
     v.logits[5 * 4] = NAN;
     r               = refused();

@@ -23,13 +23,23 @@ typedef struct {
 
 static const double noise = 0.4, distance = 2.0;
 
-static sample draw_sample(size_t each, bool weighted, pq_rng *rng)
+/* UNIFORM: 0 to 2. SIGNED: 15 % are -1, the others 1. */
+typedef enum { EQUAL, UNIFORM, SIGNED } weighting;
+
+static float draw_weight(weighting weights, pq_rng *rng)
+{
+    const double u = weights == EQUAL ? 0.5 : pq_rng_uniform(rng);
+
+    return weights == SIGNED ? (u < 0.15 ? -1.0F : 1.0F) : (float)(2.0 * u);
+}
+
+static sample draw_sample(size_t each, weighting weights, pq_rng *rng)
 {
     sample s = {.n = 2 * each};
 
     for (size_t i = 0; i < s.n; i++) {
         s.flavour[i]  = i % 2 == 0 ? PQ_FLAVOUR_B : PQ_FLAVOUR_LIGHT;
-        s.weight[i]   = weighted ? (float)(2.0 * pq_rng_uniform(rng)) : 1.0F;
+        s.weight[i]   = draw_weight(weights, rng);
         s.score[0][i] = pq_rng_normal(rng) + (i % 2 == 0 ? distance : 0.0);
         s.score[1][i] = s.score[0][i] + noise * pq_rng_normal(rng);
     }
@@ -97,7 +107,7 @@ static pq_tag_pair compare_at(const sample *s, double rate)
 Test(paired, a_model_beside_itself_has_a_ratio_of_one_without_error)
 {
     pq_rng rng = pq_rng_stream(1, "test");
-    sample s   = draw_sample(2000, false, &rng);
+    sample s   = draw_sample(2000, EQUAL, &rng);
 
     memcpy(s.score[1], s.score[0], sizeof s.score[0]);
     const pq_tag_pair pair = compare_at(&s, 0.7);
@@ -112,8 +122,8 @@ Test(paired, a_model_beside_itself_has_a_ratio_of_one_without_error)
 Test(paired, few_jets_between_the_models_are_said)
 {
     pq_rng       rng  = pq_rng_stream(2, "test");
-    const sample few  = draw_sample(20, false, &rng),
-                 many = draw_sample(4000, false, &rng);
+    const sample few  = draw_sample(20, EQUAL, &rng),
+                 many = draw_sample(4000, EQUAL, &rng);
 
     cr_expect_not_null(compare_at(&few, 0.7).ratio.note);
     cr_expect_null(compare_at(&many, 0.7).ratio.note);
@@ -123,7 +133,7 @@ Test(paired, few_jets_between_the_models_are_said)
 Test(paired, no_jet_passing_one_model_leaves_the_ratio_one_finite_end)
 {
     pq_rng rng = pq_rng_stream(4, "test");
-    sample s   = draw_sample(400, false, &rng);
+    sample s   = draw_sample(400, EQUAL, &rng);
 
     for (size_t zero = 0; zero < 2; zero++) {
         sample other = s;
@@ -175,7 +185,7 @@ Test(paired, interval_is_that_of_the_plain_bootstrap_with_its_cuts_found_again,
     enum { REPLICAS = 400 };
     static double times[MOST];
 
-    for (int weighted = 0; weighted < 2; weighted++) {
+    for (weighting weighted = EQUAL; weighted <= SIGNED; weighted++) {
         pq_rng            rng  = pq_rng_stream(5, "test");
         const sample      s    = draw_sample(3000, weighted, &rng);
         const pq_tag_pair pair = compare_at(&s, 0.7);
@@ -191,12 +201,12 @@ Test(paired, interval_is_that_of_the_plain_bootstrap_with_its_cuts_found_again,
         const double due = sqrt(squares / REPLICAS - pow(sum / REPLICAS, 2.0));
         const double got = 0.5 * log(pair.ratio.hi / pair.ratio.lo);
         cr_expect(fabs(got / due - 1.0) < TOL_WIDTH, "weighted %d: %.4f, not %.4f",
-                  weighted, got, due);
+                  (int)weighted, got, due);
         /* and it is far narrower than that of two independent samples */
         cr_expect(got < 0.75 * hypot(0.5 * log(pair.first.hi / pair.first.lo),
                                      0.5 * log(pair.second.hi / pair.second.lo)));
         cr_expect_float_eq(pair.ratio.value, exp(log_ratio(&s, NULL, 0.7)), 1e-12);
-        cr_expect_eq(isnan(pair.p), weighted);
+        cr_expect_eq(isnan(pair.p), weighted != EQUAL);
     }
 }
 
@@ -204,7 +214,7 @@ Test(paired, other_jets_are_refused)
 {
     const pq_reals rates = {1, {0.7}};
     pq_rng         rng   = pq_rng_stream(1, "test");
-    sample         s     = draw_sample(10, false, &rng);
+    sample         s     = draw_sample(10, EQUAL, &rng);
     pq_tagged      a     = tagged(&s, 0, NULL), b;
     pq_tag_pair   *pairs = NULL;
     size_t         n     = 0;
@@ -229,10 +239,15 @@ Test(paired, other_jets_are_refused)
 Test(paired, intervals_hold_the_truth, .timeout = 300)
 {
     static const struct {
-        size_t each;
-        int    trials;
-        double rejection, ratio; /* least coverage, NAN: none is promised */
-    } table[] = {{5, 1000, 68.3, NAN}, {50, 1000, 65.0, 60.0}, {5000, 500, 65.0, 65.0}};
+        size_t    each;
+        int       trials;
+        double    rejection, ratio; /* least coverage, NAN: none is promised */
+        weighting weights;
+    } table[]         = {{5, 1000, 68.3, NAN, EQUAL},
+                         {50, 1000, 65.0, 60.0, EQUAL},
+                         {5000, 500, 65.0, 65.0, EQUAL},
+                         {500, 1000, 65.0, 65.0, SIGNED},
+                         {5000, 500, 65.0, 65.0, SIGNED}};
     const double rate = 0.7;
 
     for (size_t k = 0; k < sizeof table / sizeof *table; k++) {
@@ -241,7 +256,7 @@ Test(paired, intervals_hold_the_truth, .timeout = 300)
         double       held = 0.0, held_ratio = 0.0;
         for (int t = 0; t < table[k].trials; t++) {
             pq_rng            rng  = pq_rng_stream((uint64_t)t, "coverage");
-            const sample      s    = draw_sample(table[k].each, false, &rng);
+            const sample      s    = draw_sample(table[k].each, table[k].weights, &rng);
             const pq_tag_pair pair = compare_at(&s, rate);
             held += 1.0 / pair.first.hi <= due && due <= 1.0 / pair.first.lo;
             held_ratio += pair.ratio.lo <= over && over <= pair.ratio.hi;
@@ -249,8 +264,9 @@ Test(paired, intervals_hold_the_truth, .timeout = 300)
         const double slack = 3.0 * 100.0 * sqrt(0.683 * 0.317 / table[k].trials);
         held *= 100.0 / table[k].trials;
         held_ratio *= 100.0 / table[k].trials;
-        cr_log_info("%zu jets each: rejection %.1f %%, ratio %.1f %%", table[k].each,
-                    held, held_ratio);
+        cr_log_info("%zu jets each%s: rejection %.1f %%, ratio %.1f %%", table[k].each,
+                    table[k].weights == SIGNED ? ", 15 % of weight -1" : "", held,
+                    held_ratio);
         cr_expect(held > table[k].rejection - slack, "%zu jets: rejection %.1f %%",
                   table[k].each, held);
         cr_expect(isnan(table[k].ratio) || held_ratio > table[k].ratio - slack,

@@ -19,20 +19,25 @@ typedef struct {
     size_t n, distinct; /* scores: so many, or any */
     bool   weighted;    /* a fifth of them 0 */
     bool   one_flavour; /* all but the first two are light */
+    bool   negative;    /* a quarter of the weights */
 } sample;
 
 static const sample samples[] = {
-    {2, 0, false, false},
-    {3, 1, true, false},
-    {PQ_TAG_BLOCK - 1, 0, false, false},
-    {PQ_TAG_BLOCK, 0, true, false},
-    {PQ_TAG_BLOCK, 1, false, false},
-    {PQ_TAG_BLOCK + 1, 7, true, false},
-    {2 * PQ_TAG_BLOCK, 3, true, false},
-    {3 * PQ_TAG_BLOCK + 17, 40, false, false},
-    {LARGEST, 0, true, false},
-    {LARGEST, 0, false, true},
-    {LARGEST, 5, true, true},
+    {2, 0, false, false, false},
+    {3, 1, true, false, false},
+    {PQ_TAG_BLOCK - 1, 0, false, false, false},
+    {PQ_TAG_BLOCK, 0, true, false, false},
+    {PQ_TAG_BLOCK, 1, false, false, false},
+    {PQ_TAG_BLOCK + 1, 7, true, false, false},
+    {2 * PQ_TAG_BLOCK, 3, true, false, false},
+    {3 * PQ_TAG_BLOCK + 17, 40, false, false, false},
+    {LARGEST, 0, true, false, false},
+    {LARGEST, 0, false, true, false},
+    {LARGEST, 5, true, true, false},
+    {PQ_TAG_BLOCK + 1, 7, true, false, true},
+    {2 * PQ_TAG_BLOCK, 0, true, false, true},
+    {LARGEST, 0, true, false, true},
+    {LARGEST, 300, true, true, true},
 };
 
 /* Logits of which D_b without c and tau is that of b. */
@@ -41,11 +46,12 @@ static pq_evaluation make(const sample *s)
     pq_rng rng = pq_rng_stream(s->n + s->distinct, "tagged");
 
     for (size_t i = 0; i < s->n; i++) {
-        const size_t f     = (size_t)(4.0 * pq_rng_uniform(&rng));
-        const double x     = 2.0 * pq_rng_normal(&rng) + (f == 2 ? 3.0 : 0.0);
-        const double u     = pq_rng_uniform(&rng);
-        labels[i]          = i == 0 ? 2 : i == 1 || s->one_flavour ? 0 : (int32_t)f;
-        weights[i]         = u < 0.2 && i > 1 ? 0.0F : (float)(0.1 + 3.0 * u * u);
+        const size_t f = (size_t)(4.0 * pq_rng_uniform(&rng));
+        const double x = 2.0 * pq_rng_normal(&rng) + (f == 2 ? 3.0 : 0.0);
+        const double u = pq_rng_uniform(&rng);
+        labels[i]      = i == 0 ? 2 : i == 1 || s->one_flavour ? 0 : (int32_t)f;
+        weights[i]     = u < 0.2 && i > 1 ? 0.0F : (float)(0.1 + 3.0 * u * u);
+        weights[i] *= s->negative && i > 1 && pq_rng_uniform(&rng) < 0.25 ? -1.0F : 1.0F;
         outputs[4 * i]     = 0.0F;
         outputs[4 * i + 1] = (float)pq_rng_normal(&rng);
         outputs[4 * i + 3] = (float)pq_rng_normal(&rng);
@@ -59,6 +65,7 @@ static pq_evaluation make(const sample *s)
                            .head        = PQ_HEAD_LOGITS,
                            .outputs     = outputs,
                            .labels      = labels,
+                           .negative    = s->negative,
                            .weights     = s->weighted ? weights : NULL};
 }
 
@@ -82,8 +89,10 @@ static double plain_least(const pq_tagged *t, pq_flavour flavour, double rate)
     if (!(t->total[flavour] > 0.0)) {
         return (double)NAN;
     }
-    for (size_t i = 0; i < t->n; i++) {
-        pass += t->jets[i].flavour == flavour ? (double)t->jets[i].weight : 0.0;
+    for (size_t i = 0, end; i < t->n; i = end) {
+        for (end = i; end < t->n && t->jets[end].score >= t->jets[i].score; end++) {
+            pass += t->jets[end].flavour == flavour ? (double)t->jets[end].weight : 0.0;
+        }
         if (pass >= due) {
             return t->jets[i].score;
         }
@@ -238,11 +247,13 @@ Test(tagged, the_scan_is_the_jets_sorted_at_each_f_c)
                 cr_assert_eq(pq_btag_jets(&e, PQ_FLAVOUR_B, &p, &t, NULL), PQ_OK);
                 plain_at(&t, plain_least(&t, PQ_FLAVOUR_B, p.bin_working_point), side);
                 cr_expect_float_eq(1.0 / c.scan[i][1],
-                                   pq_fraction_value(&side[PQ_FLAVOUR_LIGHT]), 1e-12,
-                                   "sample %zu, f_c %g: %g", s, p.f_c, c.scan[i][1]);
+                                   fmax(pq_fraction_value(&side[PQ_FLAVOUR_LIGHT]), 0.0),
+                                   1e-12, "sample %zu, f_c %g: %g", s, p.f_c,
+                                   c.scan[i][1]);
                 if (t.total[PQ_FLAVOUR_C] > 0.0) {
                     cr_expect_float_eq(1.0 / c.scan[i][2],
-                                       pq_fraction_value(&side[PQ_FLAVOUR_C]), 1e-12);
+                                       fmax(pq_fraction_value(&side[PQ_FLAVOUR_C]), 0.0),
+                                       1e-12);
                 } else {
                     cr_expect(isnan(c.scan[i][2]));
                 }
