@@ -12,16 +12,22 @@ const pq_param pq_btag_table[] = {
      .type     = PQ_PARAM_REAL,
      .offset   = offsetof(pq_btag_params, f_c),
      .fallback = "0.018",
+     .min      = 0,
+     .max      = 1,
      .help     = "share of c jets in D_b, 0..1; light jets have what is left"},
     {.name     = "f_tau",
      .type     = PQ_PARAM_REAL,
      .offset   = offsetof(pq_btag_params, f_tau),
      .fallback = "0",
+     .min      = 0,
+     .max      = 1,
      .help     = "share of tau jets in D_b and D_c, 0..1"},
     {.name     = "f_b",
      .type     = PQ_PARAM_REAL,
      .offset   = offsetof(pq_btag_params, f_b),
      .fallback = "0.2",
+     .min      = 0,
+     .max      = 1,
      .help     = "share of b jets in D_c, 0..1"},
     {.name     = "working_points",
      .type     = PQ_PARAM_LIST,
@@ -338,6 +344,43 @@ static bool usual(const pq_evaluation *e)
     return e->labels == NULL || (b > 0.0 && light > 0.0);
 }
 
+static pq_status check_keys(const pq_evaluation *e, const pq_btag_params *p, pq_err *err)
+{
+    pq_flavours       classes;
+    pq_flavour_shares shares;
+    pq_status         st = pq_flavours_find(e->classes, e->class_names, &classes, err);
+
+    if (st != PQ_OK) {
+        pq_err_context(err, "the classes are no flavours of jets");
+        goto cleanup;
+    }
+    PQ_TRY(
+        pq_flavour_shares_make(&classes, PQ_FLAVOUR_B, p->f_c, p->f_tau, &shares, err));
+    if (p->c_working_points.n > 0) {
+        PQ_CHECK(classes.at[PQ_FLAVOUR_C] != SIZE_MAX, PQ_ERR_CONFIG,
+                 "c_working_points: there is no class of c jets");
+        PQ_TRY(pq_flavour_shares_make(&classes, PQ_FLAVOUR_C, p->f_b, p->f_tau, &shares,
+                                      err));
+    }
+    if (p->bins != NULL) {
+        PQ_TRY(pq_btag_check_bins(e, p, err));
+    }
+cleanup:
+    return st;
+}
+
+static pq_status fits(const pq_evaluation *e, const void *params, pq_err *err)
+{
+    pq_btag_params defaults = {0};
+    pq_status      st;
+
+    PQ_TRY(pq_params_default(pq_btag_table, &defaults, err));
+    PQ_TRY(check_keys(e, params != NULL ? params : &defaults, err));
+cleanup:
+    pq_params_free(pq_btag_table, &defaults);
+    return st;
+}
+
 static const char *const given[] = {"btag.*", "ctag.*", NULL};
 
 const pq_metric pq_metric_btag = {
@@ -352,5 +395,6 @@ const pq_metric pq_metric_btag = {
     .version     = "1",
     .refuses     = pq_evaluation_improbable,
     .usual       = usual,
+    .fits        = fits,
     .compute     = compute,
 };

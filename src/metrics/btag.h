@@ -80,6 +80,10 @@ pq_status pq_btag_jets(const pq_evaluation *e, pq_flavour signal,
 pq_status pq_btag_add_bins(const pq_evaluation *e, const pq_tagged *jets,
                            const pq_btag_params *params, pq_values *out, pq_err *err);
 
+/** Whether `bins` are columns of the data, and edges that rise. Errors as above. */
+pq_status pq_btag_check_bins(const pq_evaluation *e, const pq_btag_params *params,
+                             pq_err *err);
+
 /** Adds one value under "<prefix>.<what>". */
 pq_status pq_btag_add(pq_values *out, const char *prefix, const char *what, pq_value v,
                       pq_err *err);

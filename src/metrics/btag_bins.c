@@ -142,8 +142,14 @@ cleanup:
     return st;
 }
 
-pq_status pq_btag_add_bins(const pq_evaluation *e, const pq_tagged *jets,
-                           const pq_btag_params *params, pq_values *out, pq_err *err)
+/* Does something with each column of `bins`; `jets` may be NULL. */
+typedef pq_status (*on_column)(const pq_evaluation *e, const pq_tagged *jets,
+                               const binning *b, const pq_btag_params *p, pq_values *out,
+                               pq_err *err);
+
+static pq_status each_column(const pq_evaluation *e, const pq_tagged *jets,
+                             const pq_btag_params *params, on_column act, pq_values *out,
+                             pq_err *err)
 {
     char    **columns = NULL;
     size_t    n       = 0;
@@ -155,7 +161,7 @@ pq_status pq_btag_add_bins(const pq_evaluation *e, const pq_tagged *jets,
     PQ_TRY(pq_text_split(params->bins, ',', &columns, &n, err));
     for (size_t i = 0; i < n; i++) {
         PQ_TRY(read_binning(columns[i], &b, err));
-        PQ_TRY(add_column(e, jets, &b, params, out, err));
+        PQ_TRY(act(e, jets, &b, params, out, err));
         pq_free(b.name);
         b.name = NULL;
     }
@@ -163,4 +169,28 @@ cleanup:
     pq_free(b.name);
     pq_free(columns);
     return st;
+}
+
+pq_status pq_btag_add_bins(const pq_evaluation *e, const pq_tagged *jets,
+                           const pq_btag_params *params, pq_values *out, pq_err *err)
+{
+    return each_column(e, jets, params, add_column, out, err);
+}
+
+static pq_status check_column(const pq_evaluation *e, const pq_tagged *jets,
+                              const binning *b, const pq_btag_params *p, pq_values *out,
+                              pq_err *err)
+{
+    double first;
+
+    (void)jets;
+    (void)p;
+    (void)out;
+    return e->columns->read(e->columns->context, b->name, 1, &first, err);
+}
+
+pq_status pq_btag_check_bins(const pq_evaluation *e, const pq_btag_params *params,
+                             pq_err *err)
+{
+    return each_column(e, NULL, params, check_column, NULL, err);
 }

@@ -174,6 +174,9 @@ typedef struct {
     /** Whether it is among the metrics when none are named, as far as `e` tells, which of
      * a plan has no labels; NULL = yes. */
     bool (*usual)(const pq_evaluation *e);
+    /** Whether its keys fit such classes and columns, without a look at any outputs and
+     * labels, which a plan does not have; NULL = they do. */
+    pq_status (*fits)(const pq_evaluation *e, const void *params, pq_err *err);
     pq_status (*compute)(const pq_evaluation *e, const void *params, pq_values *out,
                          pq_err *err);
 } pq_metric;

@@ -8,6 +8,7 @@
 #include "data/layout.h"
 #include "exec/rescale.h"
 #include "formats/zoo.h"
+#include "lab/columns.h"
 #include "lab/evaluate.h"
 #include "sweep/bounds.h"
 #include "sweep/key.h"
@@ -467,6 +468,31 @@ cleanup:
     return st;
 }
 
+/* Keys of metrics that the classes or the columns of the events do not have. */
+static pq_status check_metrics(const pq_cells *c, pq_dataset *dataset, pq_err *err)
+{
+    pq_evaluation view = pq_cells_view(c);
+    pq_columns_of of   = {.dataset = dataset};
+    pq_columns    columns;
+    pq_status     st;
+
+    PQ_TRY(pq_dataset_split(dataset, c->test, &of.split, err));
+    columns      = pq_columns_make(&of);
+    view.columns = &columns;
+    for (size_t i = 0; i < c->config->n_metrics; i++) {
+        const pq_metric_choice *m = &c->config->metrics[i];
+        if (!m->usual && m->metric->fits != NULL) {
+            st = m->metric->fits(&view, m->params, err);
+            if (st != PQ_OK) {
+                pq_err_context(err, "%s: metrics: %s", c->config->path, m->metric->name);
+                goto cleanup;
+            }
+        }
+    }
+cleanup:
+    return st;
+}
+
 /* The events that are evaluated, calibrated and trained on. */
 static pq_status find_events(pq_cells *c, const pq_graph *graph, pq_hash_memo *memo,
                              pq_err *err)
@@ -479,6 +505,7 @@ static pq_status find_events(pq_cells *c, const pq_graph *graph, pq_hash_memo *m
     PQ_TRY(name_classes(c, graph, pq_dataset_describe(dataset), err));
     PQ_TRY(check_bounds(c, err));
     PQ_TRY(choose_test(c, dataset, err));
+    PQ_TRY(check_metrics(c, dataset, err));
     PQ_TRY(hash_split(c, dataset, c->test, memo, c->test_hash, err));
     if (any_needs(c->config, PQ_NEEDS_CALIB)) {
         PQ_TRY(hash_calib(c, dataset, memo, err));

@@ -68,6 +68,25 @@ shown jsc-mlp nowhere
 grep -q '^  btag: ' "$work/shown.yaml" || fault "of unknown classes: no btag"
 grep -q "^note: the metric of a recipe is shown, but .*'datasets/nowhere.h5'" "$work/notes" || fault "no note: $(cat "$work/notes")"
 
+# Keys of a metric that the classes, or the columns of the events, do not have.
+cat >"$work/tag.yaml" <<END
+schema: pquant/1
+name: tag
+model: {weights: $root/datasets/models/btag-mlp.h5}
+dataset: {file: $root/datasets/jets-btag.h5}
+pipelines: {reference: []}
+metrics: {btag: {bins: {pt: [20, 50, 250]}, c_working_points: [0.3]}}
+END
+expect 0 "ok, 1 pipelines, 1 cells" "$pquant" validate "$work/tag.yaml"
+expect 2 "metrics: btag: the classes are no flavours of jets: class 'g' is none of b, c, light and tau" \
+  "$pquant" validate "$work/tag.yaml" -S "model.weights=$root/datasets/models/jsc-mlp.h5" -S "dataset.file=$root/datasets/jets-hlf.h5"
+tag() { expect 2 "metrics: btag: $1" "$pquant" validate "$work/tag.yaml" -S "metrics.btag={$2}"; }
+tag "f_c = 1.2 is not in 0..1" "f_c: 1.2"
+tag "f_c + f_tau = 0.8 + 0.5 is above 1" "f_c: 0.8, f_tau: 0.5"
+tag "f_b + f_tau = 0.8 + 0.5 is above 1" "f_b: 0.8, f_tau: 0.5, c_working_points: [0.3]"
+tag "bins: the edges of pt do not rise: 20 after 50" "bins: {pt: [50, 20]}"
+tag "$root/datasets/jets-btag.h5: has no auxiliary quantity 'mass'; it has: eta, eventNumber, process, pt" "bins: {mass: [20, 50]}"
+
 # Inputs that are not on this machine are told, not refused.
 expect 0 "note: not compared with its inputs: $work/sweep.yaml: dataset 'nowhere.h5' is not there" "$pquant" validate "$work/sweep.yaml" -S dataset.file=nowhere.h5
 expect 0 "note: not compared with its inputs: " "$pquant" validate "$work/train.yaml" -S dataset.file=nowhere.h5
