@@ -127,17 +127,36 @@ void pq_tag_begin(pq_text *out, double height, size_t entries, char *const *labe
                 fmin(0.75, 1.0 - key), fmin(1.25, height / (line * (double)entries)));
 }
 
+/* Marks in some bins of the first model, and what stands in the key: flavours are told
+ * apart without colours. */
+static void add_marks(pq_plot *p, const pq_taggers *m, size_t column, size_t flavour)
+{
+    static const int marks[] = {7, 5, 9, 13};
+    const double    *edges   = pq_f64(m->arrays[0]);
+    const double     width   = edges[m->arrays[0]->shape.dim[1]] - edges[0];
+    const char      *color   = pq_tag_colors[flavour];
+
+    pq_text_add(&p->body,
+                ", \\\n  '' index 0 every 5::%zu using ($1+%g):($%zu>0?$%zu:NaN) with "
+                "points pointtype %d pointsize 0.8 linecolor rgb '%s' notitle, \\\n  "
+                "keyentry with linespoints pointtype %d pointsize 0.8 linewidth 1.6 "
+                "linecolor rgb '%s' title '%s jets'",
+                flavour, 0.5 * width, column, column, marks[flavour], color,
+                marks[flavour], color, pq_tag_flavours[flavour]);
+}
+
 void pq_tag_add_steps(pq_plot *p, const pq_taggers *m, size_t column)
 {
     for (size_t k = 0; k < m->n; k++) {
         for (size_t f = 0; f < PQ_TAG_FLAVOURS; f++) {
             pq_text_add(&p->body,
                         "%s'%s' index %zu using 1:($%zu>0?$%zu:1e-9) with steps dashtype "
-                        "%zu linewidth 1.6 linecolor rgb '%s' ",
+                        "%zu linewidth 1.6 linecolor rgb '%s' notitle",
                         k + f > 0 ? ", \\\n  " : "", p->data_name, k, column + f,
                         column + f, k + 1, pq_tag_colors[f]);
-            pq_text_add(&p->body, k == 0 ? "title '%s jets'" : "notitle",
-                        pq_tag_flavours[f]);
+            if (k == 0) {
+                add_marks(p, m, column + f, f);
+            }
         }
     }
     for (size_t k = 0; k < m->n; k++) {

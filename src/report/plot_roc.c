@@ -79,10 +79,14 @@ static pq_status add_class_line(pq_plot *p, size_t row, size_t block, size_t c, 
     pq_status      st;
 
     pq_text_add(&p->body,
-                "%s'%s' index %zu using 1:2 with lines dashtype %d linewidth %s "
+                "%s'%s' index %zu using 1:2 with %s dashtype %d linewidth %s "
                 "linecolor rgb '%s' ",
-                block > 0 ? ", \\\n  " : "plot ", p->data_name, block, dash,
+                block > 0 ? ", \\\n  " : "plot ", p->data_name, block,
+                dash == 1 ? "linespoints pointnumber 9" : "lines", dash,
                 dash == 1 ? "1.6" : "1.4", pq_plot_color(c));
+    if (dash == 1) { /* tells classes apart without colours */
+        pq_text_add(&p->body, "pointtype %zu pointsize 0.9 ", 4 + c % 10);
+    }
     if (metric != NULL) {
         auc = pq_view_number(v, row, pq_view_column_of(v, metric));
     }
