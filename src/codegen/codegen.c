@@ -34,6 +34,7 @@ static const struct {
     {"conv2d", pq_emit_conv2d},
     {"tt_conv2d", pq_emit_conv2d},
     {"batch_norm", pq_emit_norm},
+    {"layer_norm", pq_emit_layer_norm},
     {"add", pq_emit_combine},
     {"multiply", pq_emit_combine},
     {"softmax", pq_emit_softmax},

@@ -103,6 +103,7 @@ pq_status pq_emit_norm(pq_emitter *e, const pq_emit_step *s, pq_err *err);
 pq_status pq_emit_values(pq_emitter *e, const pq_emit_step *s, pq_err *err);
 pq_status pq_emit_combine(pq_emitter *e, const pq_emit_step *s, pq_err *err);
 pq_status pq_emit_softmax(pq_emitter *e, const pq_emit_step *s, pq_err *err);
+pq_status pq_emit_layer_norm(pq_emitter *e, const pq_emit_step *s, pq_err *err);
 pq_status pq_emit_pool(pq_emitter *e, const pq_emit_step *s, pq_err *err);
 pq_status pq_emit_global_pool(pq_emitter *e, const pq_emit_step *s, pq_err *err);
 pq_status pq_emit_masked_pool(pq_emitter *e, const pq_emit_step *s, pq_err *err);

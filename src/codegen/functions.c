@@ -124,6 +124,13 @@ static void tangent(const pq_layer *layer, const char *v, pq_text *out)
     pq_text_add(out, "%s = tanhf(%s);", v, v);
 }
 
+static void softplus(const pq_layer *layer, const char *v, pq_text *out)
+{
+    (void)layer;
+    pq_text_add(out, "%s = (%s < 0.0f ? 0.0f : %s) + log1pf(expf(-fabsf(%s)));", v, v, v,
+                v);
+}
+
 static const struct {
     const char    *kind;
     write_function one, vector; /* vector NULL: one by one only */
@@ -132,7 +139,7 @@ static const struct {
     {"clip", clip, clip_vector}, {"scale", scale, scale},
     {"elu", elu, NULL},          {"gelu", gelu, NULL},
     {"sigmoid", sigmoid, NULL},  {"tanh", tangent, NULL},
-    {"sign", sign, NULL},
+    {"sign", sign, NULL},        {"softplus", softplus, NULL},
 };
 
 static size_t find(const pq_layer *layer)

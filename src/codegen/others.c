@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "exec/fold.h"
 #include "layers/kinds.h"
+#include "layers/layer_norm.h"
 
 /* Takes the larger; a NaN is the largest of all, and stays. */
 static const char larger[] = "v = one > v || one != one ? one : v;";
@@ -66,6 +67,63 @@ pq_status pq_emit_softmax(pq_emitter *e, const pq_emit_step *s, pq_err *err)
                 n, width, pq_emit_input(e, s, 0), e->place[s->last], width, width, width);
     pq_emit_functions_over(e, s, s->node, e->place[s->last], n);
     return PQ_OK;
+}
+
+/* A table of a weight of floats, as ` SIGN tN[i]`; nothing where there is none. */
+static pq_status factor_of(pq_emitter *e, const pq_layer *layer, const char *name,
+                           const char *sign, pq_text *out, pq_err *err)
+{
+    const pq_weight *w      = pq_layer_weight(layer, name);
+    double          *values = NULL;
+    size_t           number;
+    pq_status        st = PQ_OK;
+
+    if (w != NULL) {
+        PQ_NEW(values, w->value->count);
+        for (size_t c = 0; c < w->value->count; c++) {
+            values[c] = (double)pq_f32(w->value)[c];
+        }
+        PQ_TRY(pq_emit_table(e, w->value->count, values, &number, err));
+        pq_text_add(out, " %s t%zu[i]", sign, number);
+    }
+cleanup:
+    pq_free(values);
+    return st;
+}
+
+pq_status pq_emit_layer_norm(pq_emitter *e, const pq_emit_step *s, pq_err *err)
+{
+    const pq_layer             *layer = e->graph->nodes[s->node].layer;
+    const pq_layer_norm_params *p     = layer->params;
+    const size_t width = pq_emit_width(e, s->node), n = pq_emit_items(e, s->node);
+    pq_text      affine = {0};
+    pq_status    st;
+
+    PQ_TRY(factor_of(e, layer, "gamma", "*", &affine, err));
+    PQ_TRY(factor_of(e, layer, "beta", "+", &affine, err));
+    pq_text_add(&e->body,
+                "    for (int r = 0; r < %zu; r += %zu) {\n"
+                "        const float *in = %s + r;\n"
+                "        float *out = %s + r, mean = 0.0f, v = 0.0f;\n"
+                "        for (int i = 0; i < %zu; i++) {\n"
+                "            mean += in[i];\n"
+                "        }\n"
+                "        mean /= %zu.0f;\n"
+                "        for (int i = 0; i < %zu; i++) {\n"
+                "            v += (in[i] - mean) * (in[i] - mean);\n"
+                "        }\n"
+                "        v = 1.0f / sqrtf(v / %zu.0f + %af);\n"
+                "        for (int i = 0; i < %zu; i++) {\n"
+                "            out[i] = (in[i] - mean) * v%s;\n"
+                "        }\n"
+                "    }\n",
+                n, width, pq_emit_input(e, s, 0), e->place[s->last], width, width, width,
+                width, (double)(float)p->epsilon, width,
+                affine.text != NULL ? affine.text : "");
+    pq_emit_functions_over(e, s, s->node, e->place[s->last], n);
+cleanup:
+    pq_text_free(&affine);
+    return st;
 }
 
 void pq_emit_windows(pq_emitter *e, const pq_window *w)

@@ -206,6 +206,7 @@ pq_status pq_keras_conv2d(pq_keras_layer *k, pq_keras_target *target, pq_err *er
 pq_status pq_keras_depthwise(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
 pq_status pq_keras_separable(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
 pq_status pq_keras_batch_norm(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
+pq_status pq_keras_layer_norm(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
 
 pq_status pq_keras_conv1d(pq_keras_layer *k, pq_keras_target *target, pq_err *err);
 pq_status pq_keras_max_pool1d(pq_keras_layer *k, pq_keras_target *target, pq_err *err);

@@ -247,6 +247,7 @@ static const struct {
     {"celu", "elu", NULL, 0.0, NULL}, /* the same for alpha = 1, its default */
     {"selu", NULL, NULL, 0.0, add_selu},
     {"gelu", "gelu", NULL, 0.0, NULL},
+    {"softplus", "softplus", NULL, 0.0, NULL},
     {"sigmoid", "sigmoid", NULL, 0.0, NULL},
     {"silu", NULL, NULL, 0.0, add_silu},
     {"swish", NULL, NULL, 0.0, add_silu},

@@ -5,6 +5,7 @@
 #include "formats/keras_export.h"
 #include "formats/rebuild.h"
 #include "layers/kinds.h"
+#include "layers/layer_norm.h"
 
 static const pq_node *node_of(const pq_keras_writer *w)
 {
@@ -167,18 +168,19 @@ cleanup:
     return st;
 }
 
-static pq_status batch_norm(pq_keras_writer *w, pq_err *err)
+/* The weights that are there, of those that its layer may have, in this order. */
+static pq_status put_norm(pq_keras_writer *w, const char *class_name, double epsilon,
+                          pq_err *err)
 {
-    static const char *const    names[] = {"gamma", "beta", "mean", "variance"};
-    static const size_t         same[]  = {0};
-    const pq_layer             *layer   = node_of(w)->layer;
-    const pq_batch_norm_params *p       = layer->params;
-    pq_keras_spec               s       = pq_keras_over(
-                            w, "BatchNormalization", "",
-                            json_pack("{s:i, s:f, s:f, s:b, s:b}", "axis", -1, "momentum", 0.99, "epsilon",
-                                      p->epsilon, "scale", pq_layer_weight(layer, "gamma") != NULL, "center",
-                                      pq_layer_weight(layer, "beta") != NULL));
-    pq_status st;
+    static const char *const names[] = {"gamma", "beta", "mean", "variance"};
+    static const size_t      same[]  = {0};
+    const pq_layer          *layer   = node_of(w)->layer;
+    pq_keras_spec            s =
+        pq_keras_over(w, class_name, "",
+                      json_pack("{s:i, s:f, s:b, s:b}", "axis", -1, "epsilon", epsilon,
+                                "scale", pq_layer_weight(layer, "gamma") != NULL,
+                                "center", pq_layer_weight(layer, "beta") != NULL));
+    pq_status st = PQ_OK;
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const pq_weight *weight = pq_layer_weight(layer, names[i]);
@@ -190,6 +192,20 @@ static pq_status batch_norm(pq_keras_writer *w, pq_err *err)
 cleanup:
     pq_keras_free_spec(&s);
     return st;
+}
+
+static pq_status batch_norm(pq_keras_writer *w, pq_err *err)
+{
+    const pq_batch_norm_params *p = node_of(w)->layer->params;
+
+    return put_norm(w, "BatchNormalization", p->epsilon, err);
+}
+
+static pq_status layer_norm(pq_keras_writer *w, pq_err *err)
+{
+    const pq_layer_norm_params *p = node_of(w)->layer->params;
+
+    return put_norm(w, "LayerNormalization", p->epsilon, err);
 }
 
 static pq_status named_activation(pq_keras_writer *w, const char *activation, pq_err *err)
@@ -205,6 +221,11 @@ static pq_status sigmoid(pq_keras_writer *w, pq_err *err)
 static pq_status tanh_of(pq_keras_writer *w, pq_err *err)
 {
     return named_activation(w, "tanh", err);
+}
+
+static pq_status softplus(pq_keras_writer *w, pq_err *err)
+{
+    return named_activation(w, "softplus", err);
 }
 
 static pq_status gelu(pq_keras_writer *w, pq_err *err)
@@ -463,11 +484,13 @@ static const struct {
     {"dense", dense},
     {"conv2d", conv2d},
     {"batch_norm", batch_norm},
+    {"layer_norm", layer_norm},
     {"relu", relu},
     {"leaky_relu", leaky_relu},
     {"clip", clip},
     {"elu", elu},
     {"gelu", gelu},
+    {"softplus", softplus},
     {"sigmoid", sigmoid},
     {"tanh", tanh_of},
     {"softmax", softmax},

@@ -291,7 +291,7 @@ static pq_status check_norm_axis(const pq_keras_layer *k, const pq_keras_target 
 
     PQ_TRY(pq_keras_axis(k->config, ndim, &axis, err));
     PQ_CHECK(axis + 1 == ndim, PQ_ERR_UNSUPPORTED,
-             "BatchNormalization over axis %zu of %zu is not read, only over the last",
+             "%s over axis %zu of %zu is not read, only over the last", k->class_name,
              axis + 1, ndim + 1);
 cleanup:
     return st;
@@ -320,6 +320,32 @@ pq_status pq_keras_batch_norm(pq_keras_layer *k, pq_keras_target *target, pq_err
     }
     PQ_TRY(add_weight(layer, "mean", k, i++, NULL, err));
     PQ_TRY(add_weight(layer, "variance", k, i, NULL, err));
+    PQ_TRY(pq_keras_finish(k, k->name, &layer, target, err));
+cleanup:
+    pq_layer_free(&layer);
+    return st;
+}
+
+pq_status pq_keras_layer_norm(pq_keras_layer *k, pq_keras_target *target, pq_err *err)
+{
+    bool      scale, center;
+    double    epsilon;
+    pq_layer *layer = NULL;
+    pq_status st;
+
+    PQ_TRY(check_norm_axis(k, target, err));
+    PQ_TRY(pq_keras_bool(k->config, "scale", true, &scale, err));
+    PQ_TRY(pq_keras_bool(k->config, "center", true, &center, err));
+    PQ_TRY(pq_keras_real(k->config, "epsilon", 1e-3, &epsilon, err));
+    PQ_TRY(pq_keras_check_weights(k, (scale ? 1U : 0U) + (center ? 1U : 0U), err));
+    PQ_TRY(pq_layer_create("layer_norm", &layer, err));
+    PQ_TRY(pq_keras_set(layer, "epsilon", epsilon, err));
+    if (scale) {
+        PQ_TRY(add_weight(layer, "gamma", k, 0, NULL, err));
+    }
+    if (center) {
+        PQ_TRY(add_weight(layer, "beta", k, scale ? 1 : 0, NULL, err));
+    }
     PQ_TRY(pq_keras_finish(k, k->name, &layer, target, err));
 cleanup:
     pq_layer_free(&layer);

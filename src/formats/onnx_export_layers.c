@@ -6,6 +6,7 @@
 #include "formats/onnx_export.h"
 #include "formats/rebuild.h"
 #include "layers/kinds.h"
+#include "layers/layer_norm.h"
 
 enum { MOST_CONSTANTS = 6 };
 
@@ -89,6 +90,11 @@ static pq_status sigmoid(pq_onnx_export *ex, pq_err *err)
 static pq_status tanh_of(pq_onnx_export *ex, pq_err *err)
 {
     return simple(ex, "Tanh", err);
+}
+
+static pq_status softplus(pq_onnx_export *ex, pq_err *err)
+{
+    return simple(ex, "Softplus", err);
 }
 
 static pq_status identity(pq_onnx_export *ex, pq_err *err)
@@ -444,6 +450,37 @@ cleanup:
     return st;
 }
 
+/* Over the last axis, in our order of axes. */
+static pq_status layer_norm(pq_onnx_export *ex, pq_err *err)
+{
+    static const char *const    names[]      = {"gamma", "beta"};
+    const pq_layer             *layer        = node_of(ex)->layer;
+    const pq_layer_norm_params *p            = layer->params;
+    const pq_shape             *in           = in_shape(ex, 0);
+    pq_tensor                  *fill         = NULL;
+    char                       *constants[2] = {NULL};
+    pq_status                   st;
+
+    for (size_t i = 0; i < 2; i++) {
+        const pq_weight *w = pq_layer_weight(layer, names[i]);
+        PQ_TRY(
+            pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(in->dim[in->ndim - 1]), &fill, err));
+        for (size_t c = 0; c < fill->count; c++) {
+            pq_f32(fill)[c] = w != NULL ? pq_f32(w->value)[c] : i == 0 ? 1.0F : 0.0F;
+        }
+        PQ_TRY(pq_onnx_put_floats(ex, names[i], fill, &constants[i], err));
+        pq_tensor_free(&fill);
+    }
+    PQ_TRY(begin(ex, "LayerNormalization", PQ_ONNX_OURS, 2, constants, err));
+    pq_onnx_put_int(ex, "axis", -1);
+    pq_onnx_put_real(ex, "epsilon", p->epsilon);
+    pq_onnx_end(ex);
+cleanup:
+    pq_tensor_free(&fill);
+    free_names(constants, 2);
+    return st;
+}
+
 static pq_status pool(pq_onnx_export *ex, const char *op, bool mean, pq_err *err)
 {
     const pq_pool_params *p = node_of(ex)->layer->params;
@@ -651,11 +688,13 @@ static const struct {
     {"dense", dense},
     {"conv2d", conv2d},
     {"batch_norm", batch_norm},
+    {"layer_norm", layer_norm},
     {"relu", relu},
     {"leaky_relu", leaky_relu},
     {"clip", clip},
     {"elu", elu},
     {"gelu", gelu},
+    {"softplus", softplus},
     {"sigmoid", sigmoid},
     {"tanh", tanh_of},
     {"softmax", softmax},

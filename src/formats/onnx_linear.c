@@ -235,17 +235,18 @@ cleanup:
     return st;
 }
 
-/* Weight of input k, in the order of the input's items. */
+/* Weight of input k, in the order of the input's items along an axis. */
 static pq_status add_norm(const pq_onnx_import *im, size_t k, const char *name,
-                          const pq_onnx_value *v, pq_layer *layer, pq_err *err)
+                          const pq_onnx_value *v, size_t axis, pq_layer *layer,
+                          pq_err *err)
 {
     pq_tensor *t = NULL, *ordered = NULL;
     pq_status  st;
 
     PQ_TRY(pq_onnx_constant(im, k, PQ_DTYPE_F32, NULL, &t, err));
-    PQ_CHECK(t->shape.ndim == 1 && t->count == v->dim[1], PQ_ERR_SHAPE,
+    PQ_CHECK(t->shape.ndim == 1 && t->count == v->dim[axis], PQ_ERR_SHAPE,
              "its %s has %zu items, but there are %zu channels", name, t->count,
-             v->dim[1]);
+             v->dim[axis]);
     if (v->order != NULL) {
         PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, t->shape, &ordered, err));
         for (size_t i = 0; i < t->count; i++) {
@@ -286,7 +287,41 @@ static pq_status batch_norm(pq_onnx_import *im, pq_err *err)
     PQ_TRY(pq_layer_create("batch_norm", &layer, err));
     PQ_TRY(pq_onnx_set(layer, "epsilon", (double)(float)epsilon, err));
     for (size_t k = 0; k < 4; k++) {
-        PQ_TRY(add_norm(im, k + 1, names[k], v, layer, err));
+        PQ_TRY(add_norm(im, k + 1, names[k], v, 1, layer, err));
+    }
+    PQ_TRY(pq_onnx_add(im, "", &layer, 1, &v->node, &node, err));
+    PQ_TRY(pq_onnx_give_like(im, 0, v, node, err));
+cleanup:
+    pq_layer_free(&layer);
+    return st;
+}
+
+/* By mean and variance along the last axis. */
+static pq_status layer_norm(pq_onnx_import *im, pq_err *err)
+{
+    static const char *const names[] = {"gamma", "beta"};
+    const pq_onnx_value     *v;
+    pq_layer                *layer = NULL;
+    double                   epsilon;
+    int64_t                  axis;
+    size_t                   at, node;
+    pq_status                st;
+
+    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(pq_onnx_real(im->node, "epsilon", 1e-5, &epsilon, err));
+    PQ_TRY(pq_onnx_int(im->node, "axis", -1, &axis, err));
+    PQ_TRY(pq_onnx_axis(v, axis, &at, err));
+    PQ_CHECK(at + 1 == v->ndim && v->n_axes >= 1 && v->axis[v->n_axes - 1] == (int)at,
+             PQ_ERR_UNSUPPORTED,
+             "it runs over axes from %lld on; it is read over the last one alone, as "
+             "images are [height, width, channels]",
+             (long long)axis);
+    PQ_TRY(pq_layer_create("layer_norm", &layer, err));
+    PQ_TRY(pq_onnx_set(layer, "epsilon", (double)(float)epsilon, err));
+    for (size_t k = 0; k < 2; k++) {
+        if (pq_onnx_given(im, k + 1)) {
+            PQ_TRY(add_norm(im, k + 1, names[k], v, at, layer, err));
+        }
     }
     PQ_TRY(pq_onnx_add(im, "", &layer, 1, &v->node, &node, err));
     PQ_TRY(pq_onnx_give_like(im, 0, v, node, err));
@@ -301,5 +336,6 @@ const pq_onnx_operation pq_onnx_linear[] = {
     {"Conv", 2, 3, conv, "auto_pad dilations group kernel_shape pads strides"},
     {"BatchNormalization", 5, 5, batch_norm,
      "epsilon momentum spatial is_test training_mode consumed_inputs"},
+    {"LayerNormalization", 2, 3, layer_norm, "axis epsilon stash_type"},
     {0},
 };

@@ -30,6 +30,11 @@ static pq_status sigmoid(pq_onnx_import *im, pq_err *err)
     return apply(im, "sigmoid", NULL, 0.0, err);
 }
 
+static pq_status softplus(pq_onnx_import *im, pq_err *err)
+{
+    return apply(im, "softplus", NULL, 0.0, err);
+}
+
 static pq_status tanh_of(pq_onnx_import *im, pq_err *err)
 {
     return apply(im, "tanh", NULL, 0.0, err);
@@ -264,6 +269,7 @@ const pq_onnx_operation pq_onnx_pointwise[] = {
     {"Gelu", 1, 1, gelu, "approximate"},
     {"Sigmoid", 1, 1, sigmoid, "consumed_inputs"},
     {"Tanh", 1, 1, tanh_of, "consumed_inputs"},
+    {"Softplus", 1, 1, softplus, NULL},
     {"Sign", 1, 1, sign, NULL},
     {"Softmax", 1, 1, softmax, "axis"},
     {"Clip", 1, 3, clip, "min max consumed_inputs"},

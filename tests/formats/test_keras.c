@@ -363,8 +363,8 @@ Test(keras, what_cannot_be_read_is_named_with_its_layer)
     refused(
         PQ_ERR_UNSUPPORTED,
         "layer 'd': activation 'mish' has no kind here; read are linear, relu, relu6, "
-        "leaky_relu, elu, celu, selu, gelu, sigmoid, silu, swish, tanh, hard_tanh, "
-        "softmax, softmax_v2");
+        "leaky_relu, elu, celu, selu, gelu, softplus, sigmoid, silu, swish, tanh, "
+        "hard_tanh, softmax, softmax_v2");
     write_dense(MODEL(INPUT("3,3,3") "," LAYER("MaxPooling2D", "d", "in",
                                                ",\"data_format\":\"channels_first\""),
                       "d"));

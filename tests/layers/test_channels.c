@@ -149,7 +149,8 @@ Test(channels, what_a_kind_computes_is_what_its_rule_ties)
 /* A new kind has a rule, or is here because it needs all of its channels. */
 Test(channels, every_kind_has_a_rule_or_needs_all_of_its_channels)
 {
-    static const char *const whole[] = {"softmax", "tt_dense", "ring_dense", "tt_conv2d"};
+    static const char *const whole[] = {"softmax", "layer_norm", "tt_dense", "ring_dense",
+                                        "tt_conv2d"};
 
     for (size_t k = 0; pq_layer_kinds[k] != NULL; k++) {
         bool due = true;

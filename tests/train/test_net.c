@@ -519,7 +519,10 @@ Test(net, every_kind_in_all_its_variants_has_the_gradients_of_the_double_code)
             continue; /* random zeros have no gradient to compare with */
         }
         g = graph_of(c, 50 + i);
-        expect_float_code(g);
+        if (strcmp(c->kind, "layer_norm") !=
+            0) { /* trained through its own double code */
+            expect_float_code(g);
+        }
         compare_all(g, 11);
     }
 }
