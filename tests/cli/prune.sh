@@ -63,6 +63,25 @@ plain=$("$pquant" model eval "$work/blocks.h5" --data $data:test --limit 4000 --
 [ -n "$plain" ] && [ "$plain" = "$(correct "$work/blocks.h5")" ] || fault "blocks: $plain of 4000 by reference"
 expect 0 "160 of 160 weights are zero: nothing passes this layer" "$pquant" compress $model -o "$work/none.h5" --method prune:target_sparsity=0.999,scope=per_layer,layers=output
 
+# A single event is multiplied by the two of every four weights that are left, many by all: records say so.
+cat >"$work/fours.yaml" <<END
+schema: pquant/1
+name: fours
+model: {weights: $PWD/$model}
+dataset: {file: $PWD/$data, test: test}
+metrics: [accuracy]
+evaluate: {engine: float32, limit: 2000}
+latency: {batch: [1, 64], engine: float32, samples: {count: 3, sample_time: 1ms}}
+pipelines:
+  reference: []
+  few: [prune: {N: 2, M: 4}]
+END
+expect 0 "" "$pquant" run "$work/fours.yaml" -o "$work/fours" -q
+case $(cat "$work/fours/cells/"*.json) in
+*float32:portable* | *'4 x float32:avx'*', 2 of 4;'*) ;;
+*) fault "no record names 2 of 4: $(grep -ho '"kernels": *"[^"]*"' "$work/fours/cells/"*.json)" ;;
+esac
+
 refused() { expect "$1" "$2" "$pquant" compress $model -o "$work/no.h5" --method "$3"; }
 for method in prune structured_prune gradual activation_pruning autosparse cs dst pdp mdmm; do
   for value in 1 1.5 -0.1; do
