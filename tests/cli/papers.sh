@@ -33,6 +33,7 @@ expect 0 "tt_conv_published          parameters, reference over this       3.23 
 expect 0 "  accuracy: nothing is trained here" "$pquant" report "$work/garipov"
 grep -q "^| tt.*conv.*published | parameters, reference over this | 3.23 | 3.23 | equal |" "$work/garipov/table.md" || fault "table.md"
 grep -qF 'tt\_conv\_published & parameters, reference over this & 3.23 & 3.23 & equal &  & Garipov' "$work/garipov/table.tex" || fault "table.tex"
+grep -q '^tt_conv_tt_fc fc1=20 fc2=20,accuracy,0.894,' "$work/garipov-fc/published.csv" || fault "digits that nobody has printed"
 grep -q '<p class="sub"></p>' "$work/garipov/report.html" || fault "a data set where there is none"
 grep -q '<th scope="row">tt_conv_published</th><td class="text">accuracy</td><td>89.3 %</td><td>–</td>' "$work/garipov/report.html" ||
   fault "report.html"
