@@ -229,6 +229,13 @@ class Model:
     @classmethod
     def from_bytes(cls, content: bytes) -> Model:
         """Reads a file's bytes, of any format."""
+        try:
+            return cls._of_bytes(content)
+        except Error as error:  # the file is none of the caller's
+            raise type(error)(error.message.removeprefix(f"{error.file}: "), error.code, error.hint) from None
+
+    @classmethod
+    def _of_bytes(cls, content: bytes) -> Model:
         if content.startswith(b"\x89HDF"):  # the HDF5 library wants a path that stays
             import tempfile
             with tempfile.NamedTemporaryFile(suffix=".h5") as file:

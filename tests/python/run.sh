@@ -25,4 +25,4 @@ PATH=$(dirname "$PYTHON"):$PATH "$PYTHON" -m pip install --quiet --disable-pip-v
 unset PYTHONPATH
 export PQUANT=$root/build/src/cli/pquant ROOT=$root PYTHONDONTWRITEBYTECODE=1
 cd /
-timeout --foreground 1200 "$PYTHON" -m pytest -q -p no:cacheprovider -c "$root/pyproject.toml" --rootdir "$root" "$root/tests/python" "$@"
+timeout --foreground 5400 "$PYTHON" -m pytest -q -p no:cacheprovider -c "$root/pyproject.toml" --rootdir "$root" "$root/tests/python" "$@"

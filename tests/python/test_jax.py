@@ -27,7 +27,7 @@ class Images(linen.Module):
     def __call__(self, x):
         x = linen.max_pool(linen.relu(linen.Conv(8, (3, 3))(x)), (2, 2), strides=(2, 2))
         x = linen.avg_pool(linen.gelu(linen.Conv(12, (3, 3), strides=2)(x)), (2, 2), strides=(2, 2))
-        x = linen.silu(linen.Dense(20)(x.reshape((x.shape[0], -1))))
+        x = linen.LayerNorm()(linen.silu(linen.Dense(20)(x.reshape((x.shape[0], -1)))))
         return linen.Dense(10)(x)
 
 

@@ -41,11 +41,17 @@ def _torch(module, shape) -> Converted:
         if shape is None:
             raise _needs_shape("the module")
         model, layout = torch_in.to_model(module, tuple(shape))
+        torch_in.check_numbers(module, _like(module, torch_out.from_model(model, layout)), shape)
+    return Converted(model, lambda m: _like(module, torch_out.from_model(m, layout)), layout[0])
+
+
+def _like(module, network):
+    """The network on the device and in the dtype of the module."""
     first = next(module.parameters(), None)
     like = {"device": first.device} if first is not None else {}
     if first is not None and first.dtype.is_floating_point:
         like["dtype"] = first.dtype
-    return Converted(model, lambda m: torch_out.from_model(m, layout).to(**like), layout[0])
+    return network.to(**like)
 
 
 def _keras(network) -> Converted:

@@ -8,7 +8,7 @@ from jax.extend import core
 
 from .._model import Model
 from .onnx import Graph, Value
-from .place import read, refuse
+from .place import is_own, read, refuse
 
 #: events of the traced batch, a number that no other axis is likely to have
 _BATCH = 7
@@ -173,6 +173,12 @@ def _same(i, a, p, s):
     return a[0]
 
 
+def _convert(i, a, p, s):
+    if not jnp.issubdtype(p["new_dtype"], jnp.floating):
+        raise i.refuse("convert_element_type", f"it makes {jnp.dtype(p['new_dtype']).name} of activations")
+    return a[0]
+
+
 _RULES = {
     "dot_general": _dot, "conv_general_dilated": _conv, "add": _binary("Add"), "sub": _binary("Sub"),
     "add_any": _binary("Add"), "mul": _binary("Mul"), "div": _binary("Div"), "max": _binary("Max"), "min": _binary("Min"),
@@ -183,7 +189,7 @@ _RULES = {
     "concatenate": _concat, "pad": _pad, "slice": _slice, "integer_pow": _power,
     "neg": lambda i, a, p, s: i.emit("Mul", [a[0], np.float32(-1)], s), "square": lambda i, a, p, s: i.emit("Mul", [a[0], a[0]], s),
     "abs": lambda i, a, p, s: i.emit("Add", [i.emit("Relu", [v], s) for v in (a[0], i.emit("Mul", [a[0], np.float32(-1)], s))], s),
-    "erf": _unary("Erf"), "convert_element_type": _same, "stop_gradient": _same, "copy": _same, "copy_p": _same,
+    "erf": _unary("Erf"), "convert_element_type": _convert, "stop_gradient": _same, "copy": _same, "copy_p": _same,
     "optimization_barrier": _same,
 }
 _CALLS = ("pjit", "jit", "closed_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint", "custom_jvp_call_jaxpr")
@@ -217,11 +223,19 @@ _CURVES = {
     "celu": (lambda i, x, a: i.emit("Mul", [i.emit("Elu", [i.emit("Mul", [x, np.float32(1 / a)], x.shape)], x.shape, alpha=1.0),
                                             np.float32(a)], x.shape),
              lambda x, a: np.where(x > 0, x, a * np.expm1(np.minimum(x, 0) / a))),
+    "softplus": (lambda i, x, a: i.emit("Softplus", [x], x.shape), lambda x, a: np.logaddexp(x, 0)),
     "hard_tanh": (lambda i, x, a: i.emit("Clip", [x, np.float32(-1), np.float32(1)], x.shape), lambda x, a: np.clip(x, -1, 1)),
     "hard_sigmoid": (lambda i, x, a: i.emit("HardSigmoid", [x], x.shape, alpha=1.0 / 6.0), lambda x, a: np.clip(x / 6 + 0.5, 0, 1)),
     "hard_silu": (lambda i, x, a: i.emit("HardSwish", [x], x.shape), lambda x, a: x * np.clip(x / 6 + 0.5, 0, 1)),
 }
-_CURVES |= {"swish": _CURVES["silu"], "hard_swish": _CURVES["hard_silu"]}
+
+
+def _gelu(form):
+    return (lambda i, x, a: i.emit("Gelu", [x], x.shape, approximate=form),
+            lambda x, a: np.asarray(jax.nn.gelu(x, form == "tanh"), np.float32))
+
+
+_CURVES |= {"gelu": _gelu("none"), "gelu_tanh": _gelu("tanh"), "swish": _CURVES["silu"], "hard_swish": _CURVES["hard_silu"]}
 #: where a function shows its one parameter, by its value there
 _AT = {"leaky_relu": (-1.0, -1.0), "elu": (-80.0, -1.0), "celu": (-80.0, -1.0)}
 
@@ -232,12 +246,11 @@ def _whole(i, name, args, params, shape):
     if len(values) != 1 or tuple(args[values[0]].shape) != shape:
         return None
     x, inner = args[values[0]], _inner(params)
-    if name == "gelu":
-        tanh = any(e.primitive.name == "tanh" for e in getattr(inner, "jaxpr", inner).eqns)
-        return i.emit("Gelu", [x], shape, approximate="tanh" if tanh else "none")
+    closed = getattr(inner, "jaxpr", inner)
+    if name == "gelu" and any(e.primitive.name == "tanh" for e in closed.eqns):
+        name = "gelu_tanh"
     if name not in _CURVES:
         return None
-    closed = getattr(inner, "jaxpr", inner)
     dtype = closed.invars[values[0]].aval.dtype
 
     def run(points):
@@ -282,8 +295,8 @@ def _run(i, jaxpr, consts, inputs):
             i.within.append(_name_of(eqn.params) or (i.within[-1] if i.within else "a function"))
             made = [whole] if whole is not None else _run(i, closed, getattr(inner, "consts", ()), args)
             i.within.pop()
-        elif name in ("exp", "exp2", "reduce_max", "integer_pow"):
-            special = _function(i, equations, k, args, read)
+        elif name in ("exp", "exp2", "reduce_max", "integer_pow", "reduce_sum", "square"):
+            special = _function(i, jaxpr, k, args, read)
             if special is not None:
                 made, k = special
                 values[equations[k].outvars[0]] = made
@@ -316,29 +329,83 @@ def _constant_call(eqn, args):
     return jax.core.eval_jaxpr(closed, getattr(inner, "consts", ()), *[jnp.asarray(a) for a in args])
 
 
-def _function(i, equations, k, args, read):
-    """jax.nn.softmax and jax.nn.gelu, which are chains of primitives."""
-    following = [e.primitive.name for e in equations[k:k + 8]]
-    if following == ["integer_pow", "mul", "add", "mul", "tanh", "add", "mul", "mul"]:
-        factor = next((v.val for v in equations[k + 1].invars if isinstance(v, core.Literal)), 0.0)
-        if equations[k].params["y"] == 3 and abs(float(factor) - 0.044715) < 1e-6 and \
-                any(read_or_none(read, v) is args[0] for v in equations[k + 7].invars if not isinstance(v, core.Literal)):
-            return i.emit("Gelu", [args[0]], args[0].shape, approximate="tanh"), k + 7
-    if equations[k].primitive.name != "reduce_max" or tuple(equations[k].params["axes"]) != (len(args[0].shape) - 1,):
+def _chain(jaxpr, first, last, x, read):
+    """The equations from `first` to `last` as a function of x alone, or None; nothing in between is used behind them."""
+    inside = {v for eqn in jaxpr.eqns[first:last] for v in eqn.outvars}
+    behind = [v for eqn in jaxpr.eqns[last + 1:] for v in eqn.invars] + list(jaxpr.outvars)
+    if any(not isinstance(v, core.Literal) and v in inside for v in behind):
         return None
-    names, end = [], k
-    while end < len(equations) and len(names) < 12:
-        names.append(equations[end].primitive.name)
-        if names[-1] == "div":
-            break
-        end += 1
-    allowed = {"reduce_max", "max", "stop_gradient", "broadcast_in_dim", "sub", "exp", "reduce_sum", "div", "reshape"}
-    if names[-1:] != ["div"] or not set(names) <= allowed or names.count("exp") != 1 or names.count("reduce_sum") != 1:
+    given = {v: read_or_none(read, v) for eqn in jaxpr.eqns[first:last + 1] for v in eqn.invars
+             if not isinstance(v, core.Literal) and v not in inside}
+    if any(v is None or isinstance(v, Value) and v is not x for v in given.values()):
         return None
-    sub = next(e for e in equations[k:end] if e.primitive.name == "sub")
-    if read_or_none(read, sub.invars[0]) is not args[0]:
+    dtype = next(v.aval.dtype for v, value in given.items() if value is x)
+
+    def run(points):
+        values = {v: jnp.asarray(points, dtype) if value is x else jnp.asarray(value) for v, value in given.items()}
+        for eqn in jaxpr.eqns[first:last + 1]:
+            args = [v.val if isinstance(v, core.Literal) else values[v] for v in eqn.invars]
+            made = _constant_call(eqn, args) if eqn.primitive.name in _CALLS else \
+                eqn.primitive.bind(*[jnp.asarray(a) for a in args], **eqn.params)
+            values.update(zip(eqn.outvars, made if isinstance(made, (list, tuple)) else [made]))
+        return np.asarray(values[jaxpr.eqns[last].outvars[0]], np.float32)
+    return run, np.asarray(jnp.asarray(np.random.default_rng(0).normal(scale=3, size=x.shape), dtype), np.float32), \
+        1e-5 if dtype == jnp.float32 else 0.05
+
+
+def _is(jaxpr, first, last, x, read, function) -> bool:
+    """Whether the equations from `first` to `last` are that function of x."""
+    chain = _chain(jaxpr, first, last, x, read)
+    if chain is None:
+        return False
+    run, points, near = chain
+    made = run(points)
+    return made.shape == x.shape and bool(np.abs(made - np.asarray(function(points), np.float32)).max() < near)
+
+
+def _layer_norm(i, jaxpr, k, x, read):
+    """A normalization over the last axis, with what multiplies it and is added, and its last equation; or None."""
+    window = jaxpr.eqns[k:k + 24]
+    root = next((n for n, e in enumerate(window) if e.primitive.name in ("rsqrt", "sqrt")), None)
+    added = next((e for e in window[:root] if root is not None and e.outvars[0] is window[root].invars[0]), None)
+    epsilon = next((float(v.val) for v in added.invars if isinstance(v, core.Literal)), 0.0) if added is not None else 0.0
+    width = x.shape[-1]
+    if epsilon <= 0 or added.primitive.name != "add" or width < 2:
         return None
-    return i.emit("Softmax", [args[0]], args[0].shape, axis=-1), end
+
+    def normal(points):
+        apart = points - points.mean(-1, keepdims=True)
+        return apart / np.sqrt((apart ** 2).mean(-1, keepdims=True) + epsilon)
+
+    drawn = np.random.default_rng(1).normal(scale=30, size=width).astype(np.float32)
+    for last in range(min(k + root + 6, len(jaxpr.eqns) - 1), k + root, -1):
+        chain = _chain(jaxpr, k, last, x, read) if tuple(jaxpr.eqns[last].outvars[0].aval.shape) == tuple(x.shape) else None
+        if chain is None:
+            continue
+        run, points, near = chain
+        beta = run(np.zeros(x.shape, np.float32)).reshape(-1, width)[0]
+        gamma = (run(np.broadcast_to(drawn, x.shape)).reshape(-1, width)[0] - beta) / normal(drawn)
+        if np.abs(run(points) - (normal(points) * gamma + beta)).max() <= near * max(1.0, np.abs(gamma).max(), np.abs(beta).max()):
+            return i.emit("LayerNormalization", [x, gamma.astype(np.float32), beta], x.shape, i.layer("norm"),
+                          axis=-1, epsilon=epsilon), last
+    return None
+
+
+def _function(i, jaxpr, k, args, read):
+    """jax.nn.softmax, jax.nn.gelu and normalizations, which are chains of primitives."""
+    names, x = [e.primitive.name for e in jaxpr.eqns[k:k + 12]], args[0]
+    if names[:8] == ["integer_pow", "mul", "add", "mul", "tanh", "add", "mul", "mul"] and \
+            _is(jaxpr, k, k + 7, x, read, jax.nn.gelu):
+        return i.emit("Gelu", [x], x.shape, approximate="tanh"), k + 7
+    if names[0] in ("reduce_sum", "square"):
+        return _layer_norm(i, jaxpr, k, x, read)
+    if names[0] != "reduce_max" or "div" not in names:
+        return None
+    end = names.index("div")
+    allowed = {"reduce_max", "max", "stop_gradient", "broadcast_in_dim", "sub", "exp", "reduce_sum", "reshape"}
+    if not set(names[:end]) <= allowed or not _is(jaxpr, k, k + end, x, read, jax.nn.softmax):
+        return None
+    return i.emit("Softmax", [x], x.shape, axis=-1), k + end
 
 
 def read_or_none(read, variable):
@@ -353,7 +420,7 @@ def _trace(eqn) -> str | None:
         frames = eqn.source_info.traceback.frames
     except AttributeError:
         return None
-    own = [f for f in frames if "site-packages" not in f.file_name and "/pquant/" not in f.file_name]
+    own = [f for f in frames if is_own(f.file_name)]
     return "".join(f'File "{f.file_name}", line {f.line_num}\n' for f in reversed(own)) or None
 
 

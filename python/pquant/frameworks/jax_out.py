@@ -66,6 +66,13 @@ def _norm(node, w, x):
     return out + w["beta"] if "beta" in w else out
 
 
+def _layer_norm(node, w, x):
+    apart = x - x.mean(-1, keepdims=True)
+    out = apart * lax.rsqrt(jnp.square(apart).mean(-1, keepdims=True) + node.attributes["epsilon"])
+    out = out * w["gamma"] if "gamma" in w else out
+    return out + w["beta"] if "beta" in w else out
+
+
 def _masked(node, args):
     mask = (args[1] > 0).astype(args[0].dtype)
     if node.attributes["mode"] == "max":
@@ -91,6 +98,7 @@ def _apply(node: Node, w: dict, args: list):
                jnp.pad(x, ((0, 0),) * (x.ndim - 1) + ((a["before"], a["after"]),), constant_values=a["value"]),
         "global_avg_pool": lambda: x.mean(tuple(range(1, x.ndim - 1))), "global_max_pool": lambda: x.max(tuple(range(1, x.ndim - 1))),
         "masked_pool": lambda: _masked(node, args), "batch_norm": lambda: _norm(node, w, x),
+        "layer_norm": lambda: _layer_norm(node, w, x), "softplus": lambda: jax.nn.softplus(x),
         "max_pool": lambda: _pool(node, x), "avg_pool": lambda: _pool(node, x),
         "dense": lambda: _dense(node, w, x, w["kernel"]), "conv2d": lambda: _conv(node, w, x, w["kernel"]),
     }

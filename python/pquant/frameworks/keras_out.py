@@ -168,6 +168,9 @@ def _ordinary(node: Node, shape, name: str):
     if node.kind == "batch_norm":
         arrays = [w[k] for k in ("gamma", "beta", "mean", "variance") if k in w]
         return [layers.BatchNormalization(epsilon=a["epsilon"], scale="gamma" in w, center="beta" in w, name=name)], arrays
+    if node.kind == "layer_norm":
+        arrays = [w[k] for k in ("gamma", "beta") if k in w]
+        return [layers.LayerNormalization(epsilon=a["epsilon"], scale="gamma" in w, center="beta" in w, name=name)], arrays
     if node.kind in ("max_pool", "avg_pool") and a["padding"] == "valid":
         kind = layers.MaxPooling2D if node.kind == "max_pool" else layers.AveragePooling2D
         size = (int(a["kernel_h"]), int(a["kernel_w"]))
@@ -176,6 +179,7 @@ def _ordinary(node: Node, shape, name: str):
         "relu": lambda: layers.ReLU(name=name), "leaky_relu": lambda: layers.LeakyReLU(a["slope"], name=name),
         "elu": lambda: layers.ELU(a["alpha"], name=name),
         "gelu": lambda: layers.Activation("gelu", name=name) if a["form"] == "exact" else None,
+        "softplus": lambda: layers.Activation("softplus", name=name),
         "sigmoid": lambda: layers.Activation("sigmoid", name=name), "tanh": lambda: layers.Activation("tanh", name=name),
         "softmax": lambda: layers.Softmax(name=name), "dropout": lambda: layers.Dropout(a["rate"], name=name),
         "flatten": lambda: layers.Flatten(name=name), "reshape": lambda: layers.Reshape(node.shape, name=name),

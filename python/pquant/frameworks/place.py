@@ -1,6 +1,7 @@
 """What a framework's model has and pquant has not: the operator, its place in the user's code, what to do."""
 from __future__ import annotations
 
+import os
 import re
 
 from .._call import Error, UnsupportedError
@@ -10,7 +11,8 @@ _HINTS = {
     "log_softmax": "end the network with logits or softmax, and take the logarithm in the loss",
     "lstm": "recurrent layers are not compressed; unroll them, or take the dense layers out as a model of their own",
     "gru": "recurrent layers are not compressed; unroll them, or take the dense layers out as a model of their own",
-    "layer_norm": "use BatchNorm, whose statistics are fixed after training",
+    "group_norm": "use LayerNorm over the last axis, or BatchNorm",
+    "rms_norm": "use LayerNorm over the last axis, or BatchNorm",
     "embedding": "feed the embedded features as inputs",
     "scaled_dot_product_attention": "attention multiplies activations, which no layer here does",
     "multiheadattention": "attention multiplies activations, which no layer here does",
@@ -31,11 +33,20 @@ def _hint(operator: str, layer: str, why: str) -> str:
                 "replace it by layers that `pquant layers` lists, or compress the part of the model without it")
 
 
+#: folder of this package
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def is_own(path: str) -> bool:
+    """Whether a file of a stack trace is the user's own: of no installed package, and not of this one."""
+    return "site-packages" not in path and not path.startswith(_HERE)
+
+
 def _frame(trace: str | None) -> tuple[str, int] | None:
     """The last line of a stack trace that is the user's own."""
     found = re.findall(r'File "([^"]+)", line (\d+)', trace or "")
-    own = [(f, int(n)) for f, n in found if "site-packages" not in f and "/pquant/" not in f]
-    return own[-1] if own else ((found[-1][0], int(found[-1][1])) if found else None)
+    own = [(f, int(n)) for f, n in found if is_own(f)]
+    return own[-1] if own else None
 
 
 def refuse(operator: str, layer: str = "", trace: str | None = None, why: str = "", hint: str = ""):

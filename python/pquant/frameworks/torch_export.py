@@ -2,10 +2,32 @@
 from __future__ import annotations
 
 import math
+import re
 
 from .onnx import Value
 from .place import refuse
-from .torch_in import BATCH, _array
+from .torch_in import BATCH, _array, drawn, evaluating
+
+
+#: operators that give their first argument
+_SAME = ("dropout", "feature_dropout", "alpha_dropout", "clone", "contiguous", "detach", "alias", "to", "_to_copy", "identity",
+         "lift_fresh_copy", "type_as")
+#: operators that their output's shape tells all of
+_SHAPES = ("flatten", "view", "reshape", "squeeze", "unsqueeze", "unflatten", "_unsafe_view")
+#: arguments that say how something is computed or held, not what
+_HOW = {"memory_format", "layout", "device", "pin_memory", "implicit", "momentum", "cudnn_enabled", "cudnn_enable", "path"}
+
+
+class _Arguments(list):
+    """Arguments of an operator, and which of them its rule looked at."""
+
+    def __init__(self, values):
+        super().__init__(values)
+        self.read = set()
+
+    def __getitem__(self, i):
+        self.read.add(i)
+        return super().__getitem__(i)
 
 
 def _rules():
@@ -35,7 +57,9 @@ def _rules():
 
     def addmm(i, a, s):
         import numpy as np
-        return i.linear(a[1], np.asarray(a[2]).T, a[0], s)
+        if isinstance(a[0], Value) or isinstance(a[2], Value):
+            raise i.refuse("addmm", "a product or sum of activations")
+        return i.linear(a[1], np.asarray(a[2]).T, i.of_events(a[0], s), s)
 
     def matmul(i, a, s):
         import numpy as np
@@ -44,8 +68,13 @@ def _rules():
         return i.emit("MatMul", [a[0], np.ascontiguousarray(a[1])], s)
 
     def arithmetic(op):
+        return lambda i, a, s: i.binary(op, a[0], a[1], s)
+
+    def sum_of(op):
+        """a + alpha b, or a - alpha b."""
         def rule(i, a, s):
-            return i.binary(op, a[0], a[1], s)
+            alpha, b = arg(a, 2, 1), a[1]
+            return i.binary(op, a[0], b if alpha == 1 else scaled(i, b, alpha) if isinstance(b, Value) else b * alpha, s)
         return rule
 
     def concat(i, a, s):
@@ -87,8 +116,8 @@ def _rules():
         return scaled(i, i.reduce("ReduceMean", x, axes, arg(a, 2, False), s), math.prod(x.shape[d] for d in axes))
 
     def largest(i, a, s):
-        if len(a) < 2 or isinstance(a[1], Value):
-            raise i.refuse("max", "of two activations" if len(a) > 1 else "over the events of a batch")
+        if len(a) < 2 or not isinstance(a[1], int):
+            raise i.refuse("max", "of two arrays" if len(a) > 1 else "over the events of a batch")
         return [i.reduce("ReduceMax", a[0], a[1], arg(a, 2, False), s), None]
 
     def power(i, a, s):
@@ -134,15 +163,18 @@ def _rules():
     def einsum(i, a, s):
         """A product with a constant over the last axis."""
         import numpy as np
-        (left, right), out = (part.split(",") if k == 0 else part for k, part in enumerate(a[0].replace(" ", "").split("->")))
-        x, w = a[1]
-        if isinstance(w, Value) or left[-1] not in right or len(right) != 2 or out != left[:-1] + right.replace(left[-1], ""):
+        found = re.fullmatch(r"((?:\.\.\.)?[a-z]*)([a-z]),([a-z]{2})->(.*)", a[0].replace(" ", ""), re.IGNORECASE)
+        if found is None or found[2] not in found[3] or found[4] != found[1] + found[3].replace(found[2], "", 1) or \
+                not isinstance(a[1][0], Value) or isinstance(a[1][1], Value):
             raise i.refuse("einsum", f"'{a[0]}'", "products with a matrix over the last axis are dense layers: 'bi,io->bo'")
-        return i.emit("MatMul", [x, np.ascontiguousarray(w if right[0] == left[-1] else np.asarray(w).T)], s)
+        (x, w), (left, right) = a[1], (found[2], found[3])
+        return i.emit("MatMul", [x, np.ascontiguousarray(w if right[0] == left else np.asarray(w).T)], s)
 
     return {
         "linear": lambda i, a, s: i.linear(a[0], a[1], arg(a, 2), s), "addmm": addmm, "matmul": matmul, "mm": matmul,
-        "conv1d": conv, "conv2d": conv, "batch_norm": batch_norm, "_native_batch_norm_legit_no_training": batch_norm,
+        "conv1d": conv, "conv2d": conv, "batch_norm": batch_norm,
+        "layer_norm": lambda i, a, s: i.layer_norm(a[0], a[1], arg(a, 2), arg(a, 3), arg(a, 4, 1e-5), s),
+        "softplus": lambda i, a, s: i.softplus(a[0], arg(a, 1, 1.0), arg(a, 2, 20.0)),
         "relu": lambda i, a, s: i.unary("Relu", a[0]), "tanh": lambda i, a, s: i.unary("Tanh", a[0]),
         "sigmoid": lambda i, a, s: i.unary("Sigmoid", a[0]), "silu": lambda i, a, s: i.silu(a[0]),
         "leaky_relu": lambda i, a, s: i.unary("LeakyRelu", a[0], alpha=float(arg(a, 1, 0.01))),
@@ -162,18 +194,16 @@ def _rules():
         "avg_pool1d": lambda i, a, s: i.avg_pool(a[0], a[1], arg(a, 2), arg(a, 3, 0), arg(a, 4, False), arg(a, 5, True), s),
         "adaptive_avg_pool2d": lambda i, a, s: i.adaptive("AveragePool", a[0], a[1], s),
         "adaptive_avg_pool1d": lambda i, a, s: i.adaptive("AveragePool", a[0], a[1], s),
-        "adaptive_max_pool2d": lambda i, a, s: i.adaptive("MaxPool", a[0], a[1], s),
+        "adaptive_max_pool2d": lambda i, a, s: [i.adaptive("MaxPool", a[0], a[1], s), None],
         "mean": mean("ReduceMean"), "amax": mean("ReduceMax"),
-        "flatten": view, "view": view, "reshape": view, "squeeze": view, "unsqueeze": view, "unflatten": view,
-        "_unsafe_view": view,
+        **dict.fromkeys(_SHAPES, view),
         "permute": lambda i, a, s: i.transpose(a[0], [d % len(s) for d in a[1]], s),
         "transpose": lambda i, a, s: i.transpose(a[0], order_of(a[0], a[1], a[2]), s),
-        "add": arithmetic("Add"), "sub": arithmetic("Sub"), "mul": arithmetic("Mul"), "div": arithmetic("Div"),
+        "add": sum_of("Add"), "sub": sum_of("Sub"), "mul": arithmetic("Mul"), "div": arithmetic("Div"),
         "cat": concat, "concat": concat, "pad": pad,
         "constant_pad_nd": lambda i, a, s: pad(i, [a[0], a[1], "constant", arg(a, 2)], s), "slice": cut,
         "narrow": lambda i, a, s: cut(i, [a[0], a[1], a[2], a[2] + a[3]], s),
-        **{name: same for name in ("dropout", "feature_dropout", "alpha_dropout", "clone", "contiguous",
-                                   "detach", "alias", "to", "_to_copy", "identity", "lift_fresh_copy", "type_as")},
+        **dict.fromkeys(_SAME, same),
         "sum": sum_, "max": largest, "pow": power, "square": lambda i, a, s: power(i, [a[0], 2], s), "glu": glu, "prelu": prelu,
         "stack": stack, "select": select, "index": index, "einsum": einsum, "neg": lambda i, a, s: scaled(i, a[0], -1),
         "rsub": lambda i, a, s: i.binary("Add", scaled(i, a[0], -arg(a, 2, 1)), a[1], s),
@@ -186,24 +216,17 @@ def _rules():
 def trace(module, importer, event_shape):
     """Emits what torch.export sees of the module in evaluation mode; the output's value."""
     import torch
-    training = {m: m.training for m in module.modules()}
-    parameter = next(module.parameters(), None)
-    example = torch.zeros((BATCH, *event_shape), device=parameter.device if parameter is not None else "cpu",
-                          dtype=parameter.dtype if parameter is not None and parameter.is_floating_point() else None)
     try:
-        module.eval()
-        program = torch.export.export(module, (example,), strict=False)
+        with evaluating(module):
+            program = torch.export.export(module, (drawn(module, BATCH, event_shape),), strict=False)
     except Exception as error:
         raise refuse("torch.export", why=f"the module cannot be traced: {str(error).strip().splitlines()[0][:300]}",
                      hint="let forward() take one batch of events and have no branch on its values; where shapes do "
                           "not fit, give input_shape=(…) of one event") from error
-    finally:
-        for m, was in training.items():
-            m.training = was
     signature, state = program.graph_signature, {**program.state_dict, **program.constants}
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers,
              **signature.inputs_to_lifted_tensor_constants}
-    rules, values = _rules(), {}
+    rules, values, tensors = _rules(), {}, _Tensors(program.graph)
     for node in program.graph.nodes:
         if node.op == "placeholder":
             values[node] = _array(state[names[node.name]]) if node.name in names else importer.input
@@ -212,13 +235,41 @@ def trace(module, importer, event_shape):
             if len(outputs) != 1 or not isinstance(values[outputs[0]], Value):
                 raise refuse("output", why=f"the module gives {len(outputs)} tensors, not one of its events",
                              hint="wrap it in a module that returns one tensor")
-            importer.single = outputs[0].meta["val"].dim() == 1
+            importer.shape = tuple(outputs[0].meta["val"].shape[1:])
             return values[outputs[0]]
         elif node.op == "call_function":
             values[node] = _node(node, importer, rules, values)
-            if _name(node).endswith("_") and isinstance(node.args[0], torch.fx.Node):  # in place
-                values[node.args[0]] = values[node]
+            for other in tensors.written(node, importer):
+                values[other] = values[node]
     raise refuse("output", why="the module gives nothing")
+
+
+class _Tensors:
+    """Which nodes are one tensor, and which are views of it, so that what is done in place is done to all."""
+
+    def __init__(self, graph):
+        self.at = {node: k for k, node in enumerate(graph.nodes)}
+        self.same, self.views = {}, {}  # node to a list that those of its tensor, or of its memory, share
+
+    def written(self, node, importer):
+        """The nodes whose value an operator changes: none, unless it works in place."""
+        schema = getattr(node.target, "_schema", None)
+        first = node.args[0] if node.args and hasattr(node.args[0], "users") else None
+        in_place = schema is not None and any(a.alias_info is not None and a.alias_info.is_write for a in schema.arguments)
+        shares = in_place or _name(node) in ("getitem", *_SAME) or \
+            schema is not None and any(a.alias_info is not None for a in schema.arguments)
+        if first is not None and shares:
+            self.views[node] = self.views.setdefault(first, [first])
+            self.views[node].append(node)
+        if first is None or not in_place:
+            return []
+        self.same[node] = self.same.setdefault(first, [first])
+        self.same[node].append(node)
+        for other in self.views[node]:
+            if other not in self.same[node] and any(self.at[user] > self.at[node] for user in other.users):
+                raise importer.refuse(_name(node), "in place on a part or view of an array that is used again",
+                                      "write y = f(y) instead")
+        return self.same[node][:-1]
 
 
 def _classes(stack) -> list[tuple[str, str]]:
@@ -244,8 +295,11 @@ def _node(node, importer, rules, values):
     if name == "_assert_tensor_metadata":
         return None
     if name == "getitem":
-        return args[0][args[1]]
-    if name in ("chunk", "split", "split_with_sizes", "sym_size"):
+        made = args[0][args[1]]
+        if made is None and node.users:
+            raise importer.refuse(_name(node.args[0]), "the place of the largest")
+        return made
+    if name in ("chunk", "split", "split_with_sizes"):
         return _pieces(node, args, importer, rules)
     made = node.meta.get("val")
     shape = getattr(made[0] if isinstance(made, (list, tuple)) and made else made, "shape", ())
@@ -257,7 +311,25 @@ def _node(node, importer, rules, values):
         raise importer.refuse(name)
     if name in ("to", "_to_copy", "type_as") and not node.meta["val"].is_floating_point():
         raise importer.refuse(name, f"it makes {str(node.meta['val'].dtype).removeprefix('torch.')} of activations")
-    return rules[name](importer, args, tuple(int(d) for d in shape))
+    if any(not isinstance(d, int) for d in shape):
+        raise importer.refuse(name, "the shape of what it gives depends on values")
+    args = _Arguments(args)
+    out = rules[name](importer, args, tuple(shape))
+    if name not in (*_SAME, *_SHAPES):
+        _refuse_unread(node, args, importer, name)
+    return out
+
+
+def _refuse_unread(node, args, importer, name):
+    """Arguments that a rule did not look at must say nothing of the values: alpha of add, rounding_mode of div, …"""
+    for k, argument in enumerate(node.target._schema.arguments[:len(args)]):
+        value = list.__getitem__(args, k)
+        if k in args.read or argument.name in _HOW or value is None or value is argument.default_value:
+            continue
+        if argument.name == "dtype" and value.is_floating_point or type(value) in (bool, int, float, str) and \
+                value == argument.default_value:
+            continue
+        raise importer.refuse(name, f"{argument.name} = {value if isinstance(value, (bool, int, float, str)) else '…'}")
 
 
 def _ordered(node, fetch):

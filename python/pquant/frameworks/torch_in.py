@@ -1,7 +1,9 @@
 """torch.nn.Module to a pquant model: through torch.export, or layer by layer where it is a plain nn.Sequential."""
 from __future__ import annotations
 
-from .._call import ConfigError
+import contextlib
+
+from .._call import ConfigError, UnsupportedError
 from .._model import Model, as_numpy
 from .onnx import Graph, Value
 from .place import read, refuse
@@ -17,7 +19,11 @@ BATCH = 2
 #: operators that read [n, channels, …], and those whose output has the axes of their input
 _IMAGE = {"Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "BatchNormalization"}
 _SAME = {"Relu", "LeakyRelu", "Elu", "Gelu", "Sigmoid", "Tanh", "Softmax", "Clip", "Add", "Mul", "Sub", "Div", "HardSigmoid",
-         "HardSwish"}
+         "HardSwish", "Softplus", "LayerNormalization", "Pad", "Concat", "Slice"}
+
+
+#: operators that are named as the module's layer
+_LAYERS = ("Gemm", "Conv", "MatMul", "BatchNormalization", "LayerNormalization")
 
 
 class Importer:
@@ -28,12 +34,12 @@ class Importer:
         self.input = self.graph.input("input", event_shape)
         self.input.shape = (BATCH, *event_shape)
         self.layer, self.kind, self.trace = "", "", None
-        self.single = False  # the output is one number an event, without an axis
+        self.shape: tuple | None = None  # of one event of the output, where it is not that of its value here
 
     def layout(self, output) -> tuple:
-        """Which axes of the module's input the axes of pquant's are, whether its output has pquant's order, and whether it
-        is one number an event: as the
-        reader of ONNX settles it, where the first operator of images is met (formats/onnx.c)."""
+        """Which axes of the module's input the axes of pquant's are; whether the output is an image, whose channels are last
+        in pquant; and its shape in the module: as the reader of ONNX settles it, where the first operator of images is met
+        (formats/onnx.c)."""
         n = len(self.input.shape)
         order, tracks = None, {self.input.name: tuple(range(n))}
         made: dict[str, tuple[int, ...]] = {}
@@ -41,7 +47,7 @@ class Importer:
             for known in (tracks, made):
                 if read in known and op == "Transpose":
                     known[name] = tuple(known[read][p] for p in attributes["perm"])
-                elif read in known and op in _SAME:
+                elif read in known and (op in _SAME or op in ("ReduceMean", "ReduceMax") and attributes["keepdims"]):
                     known[name] = known[read]
             if op in _IMAGE:
                 made[name] = tuple(range(n))
@@ -49,10 +55,10 @@ class Importer:
                     order = (*tracks[read][2:], tracks[read][1])
         if order is None:
             order = (2, 3, 1) if n == 4 else tuple(range(1, n))
-        return order, made.get(output.name) == (0, 2, 3, 1), self.single
+        return order, made.get(output.name) == (0, 1, 2, 3), output.shape[1:] if self.shape is None else self.shape
 
     def emit(self, op, inputs, shape, **attributes) -> Value:
-        name = self.layer if op in ("Gemm", "Conv", "MatMul", "BatchNormalization") else f"{self.layer}.{op.lower()}".lstrip(".")
+        name = self.layer if op in _LAYERS else f"{self.layer}.{op.lower()}".lstrip(".")
         return self.graph.add(op, inputs, shape, name, (self.named(), self.trace), **attributes)
 
     def named(self) -> str:
@@ -85,6 +91,21 @@ class Importer:
         weight = np.ones(n, np.float32) if weight is None else weight
         bias = np.zeros(n, np.float32) if bias is None else bias
         return self.emit("BatchNormalization", [x, weight, bias, mean, var], shape, epsilon=float(eps))
+
+    def layer_norm(self, x, axes, weight, bias, eps, shape):
+        import numpy as np
+        if len(axes) != 1:
+            raise self.refuse("layer_norm", f"over {len(axes)} axes", "normalize over the last axis: nn.LayerNorm(features)")
+        weight = np.ones(axes, np.float32) if weight is None else weight
+        return self.emit("LayerNormalization", [x, weight] + ([bias] if bias is not None else []), shape, axis=-1,
+                         epsilon=float(eps))
+
+    def softplus(self, x, beta=1.0, threshold=20.0):
+        import numpy as np
+        if beta <= 0 or threshold < 15:  # where torch goes over to x, 3e-7 from ln(1 + exp(x))
+            raise self.refuse("softplus", f"beta = {beta}, threshold = {threshold}", "take a beta above 0 and a threshold from 15 on")
+        out = self.unary("Softplus", x if beta == 1 else self.emit("Mul", [x, np.float32(beta)], x.shape))
+        return out if beta == 1 else self.emit("Mul", [out, np.float32(1 / beta)], x.shape)
 
     def max_pool(self, x, kernel, stride, padding, dilation, ceil, shape):
         n = len(x.shape) - 2
@@ -155,6 +176,25 @@ class Importer:
         return self.emit(op, [x, np.asarray(axes, np.int64)], shape, keepdims=int(bool(keep)))
 
 
+@contextlib.contextmanager
+def evaluating(module):
+    """The module in evaluation mode, meanwhile."""
+    training = {m: m.training for m in module.modules()}
+    try:
+        yield module.eval()
+    finally:
+        for m, was in training.items():
+            m.training = was
+
+
+def drawn(module, n, event_shape):
+    """n events of normal numbers, of the module's dtype and on its device; the same ones each time."""
+    import torch
+    like = next(module.parameters(), None)
+    x = torch.randn((n, *event_shape), generator=torch.Generator().manual_seed(0))
+    return x if like is None else x.to(like.device, like.dtype if like.is_floating_point() else None)
+
+
 def _array(tensor):
     import numpy as np
     return np.ascontiguousarray(as_numpy(tensor))
@@ -176,6 +216,8 @@ def _modules():
         nn.ELU: lambda i, m, x: i.unary("Elu", x, alpha=float(m.alpha)),
         nn.GELU: lambda i, m, x: i.unary("Gelu", x, approximate=m.approximate),
         nn.ReLU6: lambda i, m, x: i.clip(x, 0.0, 6.0), nn.SiLU: lambda i, m, x: i.silu(x),
+        nn.Softplus: lambda i, m, x: i.softplus(x, m.beta, m.threshold),
+        nn.LayerNorm: lambda i, m, x: i.layer_norm(x, m.normalized_shape, a(m.weight), a(m.bias), m.eps, x.shape),
         nn.Hardswish: lambda i, m, x: i.unary("HardSwish", x),
         nn.Hardtanh: lambda i, m, x: i.clip(x, m.min_val, m.max_val),
         nn.Identity: lambda i, m, x: x, nn.Dropout: lambda i, m, x: x,
@@ -224,6 +266,23 @@ def check_made(module) -> None:
             raise ConfigError(f"layer '{name}' ({type(child).__name__}) has no weights yet", hint="call the module once, on a batch")
 
 
+def check_numbers(module, network, event_shape) -> None:
+    """What is traced holds for one number of events: the network must give what the module gives for another one."""
+    import torch
+    x = drawn(module, BATCH + 1, event_shape)
+    with torch.no_grad(), evaluating(module):
+        due, got = module(x).double(), network(x).double()
+    if due.shape != got.shape:
+        raise UnsupportedError(f"the module gives {list(due.shape)} for {len(x)} events, and what was read of it {list(got.shape)}",
+                               "unsupported", "let the result have the events on its first axis")
+    apart = (due - got).abs().max().item()
+    near = 0.01 if x.dtype in (torch.float32, torch.float64) else 0.2
+    if torch.isfinite(due).all() and not apart <= near * due.abs().max().item() + 1e-6:
+        raise UnsupportedError(f"for {len(x)} events the module gives numbers that are {apart:.3g} from those of what was read of it",
+                               "unsupported", "let no value depend on the number of events in a batch, or on numbers drawn in "
+                               "evaluation mode")
+
+
 def guess_shape(module):
     """Shape of one event where the first layer with weights tells it, else None."""
     from torch import nn
@@ -232,6 +291,8 @@ def guess_shape(module):
             return (child.in_features,)
         if isinstance(child, nn.BatchNorm1d):
             return (child.num_features,)
+        if isinstance(child, nn.LayerNorm):
+            return tuple(child.normalized_shape) if len(child.normalized_shape) == 1 else None
         if next(child.parameters(recurse=False), None) is not None:
             return None
     return None
@@ -248,4 +309,10 @@ def to_model(module, event_shape) -> tuple[Model, tuple]:
         output = trace(module, importer, event_shape)
     if output is importer.input:
         raise refuse("identity", why="the network has no layer")
-    return read(importer.graph, output), importer.layout(output)
+    model, layout = read(importer.graph, output), importer.layout(output)
+    ours, shape = model.output_shape, layout[2]
+    if layout[1] and len(ours) == 3:
+        ours = (ours[2], *ours[:2])
+    if [d for d in ours if d != 1] != [d for d in shape if d != 1]:
+        raise refuse("output", why=f"it has axes {list(shape)} in the module, and {list(ours)} in another order here")
+    return model, layout

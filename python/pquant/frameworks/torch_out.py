@@ -83,7 +83,7 @@ class Cores(nn.Module):
 
 #: kinds of images, whose values are held as [channels, height, width]
 _IMAGE = {"conv2d", "tt_conv2d", "max_pool", "avg_pool", "batch_norm", "subsample"}
-_ANY = {"relu", "leaky_relu", "elu", "gelu", "sigmoid", "tanh", "clip", "scale", "dropout", "add", "multiply"}
+_ANY = {"relu", "leaky_relu", "elu", "gelu", "sigmoid", "tanh", "clip", "scale", "dropout", "add", "multiply", "softplus"}
 
 
 def _conv(node: Node, shape) -> nn.Module:
@@ -125,6 +125,18 @@ def _norm(node: Node) -> nn.Module:
     return layer
 
 
+def _layer_norm(node: Node) -> nn.Module:
+    w = node.weights
+    layer = nn.LayerNorm(node.shape[-1], float(node.attributes["epsilon"]), bool(w), "beta" in w)
+    with torch.no_grad():
+        for name, part in (("gamma", layer.weight), ("beta", layer.bias)):
+            if name in w:
+                part.copy_(torch.from_numpy(w[name]))
+    if "beta" in w and "gamma" not in w:
+        layer.weight.requires_grad_(False)
+    return layer
+
+
 class _Pool(nn.Module):
     """A pool with padding of its own, as `same` of TensorFlow may need."""
 
@@ -149,7 +161,7 @@ class _Pool(nn.Module):
 
 def _module(node: Node, shape) -> nn.Module | None:
     a = node.attributes
-    simple = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+    simple = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "softplus": nn.Softplus}
     if node.kind in simple:
         return simple[node.kind]()
     if node.kind == "dense":
@@ -160,6 +172,8 @@ def _module(node: Node, shape) -> nn.Module | None:
         return Cores(node, shape)
     if node.kind == "batch_norm":
         return _norm(node)
+    if node.kind == "layer_norm":
+        return _layer_norm(node)
     if node.kind in ("max_pool", "avg_pool"):
         return _Pool(node, shape)
     makers = {"leaky_relu": lambda: nn.LeakyReLU(a["slope"]), "elu": lambda: nn.ELU(a["alpha"]),
@@ -176,11 +190,11 @@ class Network(nn.Module):
     """
 
     def __init__(self, model: Model, layout: tuple | None = None):
-        """layout: which axes of the inputs those of pquant's are, whether the output has pquant's order, and whether it is
-        one number an event, without an axis."""
+        """layout: which axes of the inputs those of pquant's are, whether the output is an image (None: as it is held), and
+        its shape (None: the model's)."""
         super().__init__()
         self._source = model
-        self.layout = layout or ((2, 3, 1) if len(model.input_shape) == 3 else tuple(range(1, len(model.input_shape) + 1)), False, False)
+        self.layout = layout or ((2, 3, 1) if len(model.input_shape) == 3 else tuple(range(1, len(model.input_shape) + 1)), None, None)
         self._nodes, self._output = nodes_of(model)
         shapes = {n.name: n.shape for n in self._nodes}
         for node in self._nodes:
@@ -222,9 +236,10 @@ class Network(nn.Module):
                 values[node.name] = self._run(node, [values[i] for i in node.inputs])
             if node.quant is not None:
                 values[node.name] = self._quantize(node, values[node.name])
-        out = values[self._output]
-        out = _take(out, "image" if "image" in out and not self.layout[1] else "ours").to(dtype)
-        return out.squeeze(-1) if self.layout[2] else out
+        out, (_, image, shape) = values[self._output], self.layout
+        image = "image" in out if image is None else image and ("image" in out or out["ours"].dim() == 4)
+        out = _take(out, "image" if image else "ours").to(dtype)
+        return out if shape is None else out.reshape(out.shape[0], *shape)
 
     def _given(self, x):
         order = self.layout[0]
@@ -271,8 +286,10 @@ def _value(node: Node, layer, name: str):
         return getattr(layer, name)
     if node.kind == "batch_norm":
         return getattr(layer, {"gamma": "weight", "beta": "bias", "mean": "running_mean", "variance": "running_var"}[name])
-    if name == "bias":
+    if name in ("bias", "beta"):
         return layer.bias
+    if name == "gamma":
+        return layer.weight
     return layer.weight.permute(0, 2, 3, 1) if node.kind == "conv2d" else layer.weight
 
 
