@@ -34,6 +34,7 @@ typedef struct {
     pq_text         types;        /**< of NAME.cpp */
     pq_text         tables, body; /**< constants; statements of the function */
     size_t          weights;      /**< numbers in tables */
+    size_t          values;       /**< of all nodes: on the stack where it is run */
 } pq_hls;
 
 /** Items of a node's value. */
@@ -55,7 +56,7 @@ pq_hls_type pq_hls_both(const pq_hls_type *a, const pq_hls_type *b);
 /** Type of what a node stores: that of its grid, else `exact`. Appends the type
  * v<node>_t, and v<node>_sum of what is before the grid, and the array v<node>.
  * @retval PQ_ERR_UNSUPPORTED  No fixed-point grid of one width, or more than PQ_HLS_BITS.
- */
+ * @retval PQ_ERR_RANGE        Values of eight bytes beyond PQ_CODEGEN_STACK. */
 pq_status pq_hls_hold(pq_hls *h, size_t node, const pq_hls_type *exact, pq_err *err);
 
 /** Appends a table of the codes of n values and their type, the least that holds them:

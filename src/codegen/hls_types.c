@@ -97,6 +97,11 @@ pq_status pq_hls_hold(pq_hls *h, size_t node, const pq_hls_type *exact, pq_err *
     PQ_CHECK(bits <= PQ_HLS_BITS, PQ_ERR_UNSUPPORTED,
              "its values would take %d bits before they are rounded, more than %d", bits,
              PQ_HLS_BITS);
+    PQ_CHECK(pq_hls_items(h, node) <= PQ_CODEGEN_STACK / sizeof(double) - h->values,
+             PQ_ERR_RANGE,
+             "with it the model holds more than %zu values, the most for HLS C++",
+             PQ_CODEGEN_STACK / sizeof(double));
+    h->values += pq_hls_items(h, node);
     *t = *exact;
     if (q != NULL) {
         PQ_TRY(check_grid(h, node, err));

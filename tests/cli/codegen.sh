@@ -68,6 +68,8 @@ expect 2 "layer 'fc1': its kernel has several scales in one output channel" \
 [ -e "$work/x" ] && fault "something was written for what was refused"
 mkdir "$work/locked" && chmod a-w "$work/locked"
 [ "$(id -u)" = 0 ] || expect 75 "locked" "$pquant" codegen "$model" -o "$work/locked"
+# Where not even root may write.
+[ ! -d /proc/self ] || expect 2 "/proc/locked: cannot make the folder" "$pquant" codegen "$model" -o /proc/locked
 : >"$work/file"
 expect 2 "file" "$pquant" codegen "$model" -o "$work/file/below"
 
