@@ -153,7 +153,7 @@ static pq_status read_metrics(pq_problems *p, const pq_yaml *node, const bool *r
         pq_problem(p, node, "metrics: a list or map of metrics is due here");
         return PQ_OK;
     }
-    PQ_NEW(config->metrics, node->n + PQ_RECIPES);
+    PQ_NEW(config->metrics, node->n + (size_t)PQ_RECIPES * PQ_RECIPE_METRICS);
     for (size_t i = 0; i < node->n; i++) {
         const pq_yaml   *item = node->items[i];
         const bool       list = node->kind == PQ_YAML_LIST;
@@ -170,10 +170,12 @@ static pq_status read_metrics(pq_problems *p, const pq_yaml *node, const bool *r
         }
     }
     for (size_t r = 0; r < PQ_RECIPES; r++) {
-        const char *name = recipes[r] ? pq_recipes[r]->metric : NULL;
-        if (name != NULL && !pq_config_metric(config, name)) {
-            PQ_TRY(add_metric(p, pq_metric_find(name), NULL, config, err));
-            config->metrics[config->n_metrics - 1].usual = true;
+        const char *const *name = pq_recipes[r]->metrics;
+        for (; recipes[r] && *name != NULL; name++) {
+            if (!pq_config_metric(config, *name)) {
+                PQ_TRY(add_metric(p, pq_metric_find(*name), NULL, config, err));
+                config->metrics[config->n_metrics - 1].usual = true;
+            }
         }
     }
 cleanup:

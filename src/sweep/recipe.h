@@ -19,7 +19,8 @@ typedef struct {
      * in `stages`, whose own keys check its value. */
     const pq_param *params;
     const char     *stages; /**< a list in YAML, `$key` where a value goes */
-    const char *metric; /**< computed too where the model's classes allow it, or NULL */
+    /** NULL-terminated; computed too where they have a value for the model. */
+    const char *const *metrics;
 } pq_recipe;
 
 /** All recipes; ends with NULL. */
@@ -47,6 +48,9 @@ pq_status pq_recipes_expand(pq_problems *p, pq_yaml *pipelines, bool *used, pq_e
  */
 pq_status pq_recipes_methods(const char *const *methods, size_t n, char ***out,
                              size_t *count, pq_err *err);
+
+/** Most metrics of one recipe. */
+enum { PQ_RECIPE_METRICS = 4 };
 
 /** How many recipes there are. */
 enum {

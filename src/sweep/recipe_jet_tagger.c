@@ -22,6 +22,8 @@ static const pq_param params[] = {
     {0},
 };
 
+static const char *const metrics[] = {"btag", NULL};
+
 const pq_recipe pq_recipe_jet_tagger = {
     .name    = "jet_tagger",
     .summary = "low rank, quantization and fine-tuning that keeps rare classes; with the "
@@ -31,5 +33,5 @@ const pq_recipe pq_recipe_jet_tagger = {
                "- quantize: {layers: $layers, bits: $bits}\n"
                "- finetune: {epochs: $epochs, batch: $batch, lr: $lr, schedule: cosine, "
                "preserve_rare_classes: $preserve_rare_classes}\n",
-    .metric  = "btag",
+    .metrics = metrics,
 };

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The method `trigger`, and the constraint target_latency.
+# The recipe `trigger`, and the constraint target_latency.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 command -v "${CC:-cc}" >/dev/null || { echo "skipped: no C compiler"; exit 77; }
@@ -58,6 +58,6 @@ done
 write "target_latency: 1ms" 100ns
 sed -i '/^latency:/d' "$work/t.yaml"
 expect 2 "target_latency is not measured: latency leaves it out" "$pquant" validate "$work/t.yaml"
-expect 2 "trigger needs events to train on" "$pquant" compress datasets/models/jsc-mlp.h5 -o "$work/x.h5" --method trigger --calib datasets/jets-hlf.h5:val
+expect 2 "fit_latency needs events to train on" "$pquant" compress datasets/models/jsc-mlp.h5 -o "$work/x.h5" --method trigger --calib datasets/jets-hlf.h5:val
 
 done_testing

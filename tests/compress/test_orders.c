@@ -33,8 +33,8 @@ static const order orders[] = {
     {"mdmm", "mdmm:epochs=1,fine_tuning_epochs=1"},
     {"finetune", "finetune:epochs=1"},
     {"distill", "distill:epochs=1"},
-    {"trigger", "trigger:target_latency=1,target_sparsity=0.3,epochs=1,"
-                "rounded_epochs=1"},
+    {"fit_latency", "fit_latency:target_latency=1,target_sparsity=0.3,epochs=1,"
+                    "rounded_epochs=1"},
     {"front", "front:max_ebops=1e18"},
 };
 

@@ -27,8 +27,8 @@ static const struct {
                 {"distill", "epochs=1"},
                 {"front", "max_ebops=1e18"},
                 {"prune", "target_sparsity=0.5"},
-                {"trigger", "target_latency=1,epochs=1,rounded_epochs=1,"
-                            "target_sparsity=0.3"},
+                {"fit_latency", "target_latency=1,epochs=1,rounded_epochs=1,"
+                                "target_sparsity=0.3"},
                 {"structured_prune", "target_sparsity=0.5"}};
 
 /* What may have to be given beside a choice. */

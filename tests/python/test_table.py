@@ -101,7 +101,7 @@ def test_a_sparsity_is_reached_or_refused(name, net, events):
         assert after < (1 - SHARE + 0.02) * before
     elif stage(name) == "structured_prune":
         assert small.macs < 0.75 * net.macs and zeros(small) == 0
-    elif stage(name) == "trigger":  # of the multiplications
+    elif stage(name) == "fit_latency":  # of the multiplications
         assert small.macs <= (1 - SHARE) * net.macs
     else:
         assert abs(zeros(small) - SHARE) < 0.05

@@ -45,6 +45,11 @@ Test(recipe, every_key_has_a_default_and_stands_in_the_stages)
             pq_free(name);
         }
         cr_expect_eq(uses, dollars, "%s: every $name is a key", (*r)->name);
+        size_t metrics = 0;
+        while ((*r)->metrics[metrics] != NULL) {
+            cr_expect_not_null(pq_metric_find((*r)->metrics[metrics++]));
+        }
+        cr_expect_leq(metrics, PQ_RECIPE_METRICS, "%s", (*r)->name);
         cr_expect_eq(*r, pq_recipe_find((*r)->name));
     }
     cr_expect_null(pq_recipe_find("nothing"));
@@ -76,13 +81,19 @@ Test(recipe, each_is_read_with_its_defaults_and_shown_spelled_out)
 /* Whether a recipe is read with a number for one of its keys. */
 static bool is_read(const pq_recipe *r, const char *key, double x)
 {
-    char *text   = pq_format(HEAD "pipelines: {p: [%s: {%s: %.17g}]}\n", r->name, key, x);
+    const bool both = pq_params_find(r->params, "least_bits") != NULL;
+    char *bits = both && strcmp(key, "bits") == 0 ? pq_format(", least_bits: %.17g", x)
+                 : both && strcmp(key, "least_bits") == 0 ? pq_format(", bits: %.17g", x)
+                                                          : pq_strdup("");
+    char *text =
+        pq_format(HEAD "pipelines: {p: [%s: {%s: %.17g%s}]}\n", r->name, key, x, bits);
     pq_config *c = NULL;
     pq_status  st;
 
     write_text("c.yaml", text);
     st = pq_config_read("c.yaml", NULL, &c, NULL, NULL);
     pq_config_free(&c);
+    pq_free(bits);
     pq_free(text);
     return st == PQ_OK;
 }
@@ -163,6 +174,24 @@ Test(recipe, adds_its_metric_where_metrics_are_named_without_it)
     pq_config_free(&c);
 }
 
+Test(recipe, trigger_is_the_search_for_a_latency_with_what_a_circuit_would_take)
+{
+    pq_config *c;
+
+    enter_folder();
+    expect_same(
+        "metrics: [accuracy, ebops, fpga]\npipelines: {p: {stages: [{trigger: "
+        "{target_latency: 50ns, target_sparsity: $gone}}], sweep: {gone: [0.5, 0.9]}}}\n",
+        "metrics: [accuracy, ebops, fpga]\npipelines: {p: {stages: [{fit_latency: "
+        "{target_latency: 50ns, target_sparsity: $gone, margin: 0.1, bits: 6, "
+        "least_bits: 4, format: int, epochs: 8, rounded_epochs: 4, batch: 256, lr: "
+        "0.003, logits: true}}], sweep: {gone: [0.5, 0.9]}}}\n");
+    c = read_config("metrics: [accuracy]\npipelines: {p: [trigger]}\n", NULL);
+    cr_expect_eq(c->n_metrics, 3);
+    cr_expect(pq_config_metric(c, "ebops") && pq_config_metric(c, "fpga"));
+    pq_config_free(&c);
+}
+
 typedef struct {
     const char *stages, *problem;
 } wrong;
@@ -182,6 +211,15 @@ static const wrong wrongs[] = {
      "c.yaml:6:26: pipeline 'p': quantize: bits = 1 is not in 2..16\n"},
     {"[jet_tagger: {epochs: many}]",
      "c.yaml:6:28: pipeline 'p': finetune: epochs = 'many' is not a whole number\n"},
+    {"[trigger: {target_latency: 0ns}]",
+     "c.yaml:6:33: pipeline 'p': fit_latency: target_latency = 0 is not in 1e-09..1\n"},
+    {"[trigger: {target_latency: -5ns}]",
+     "c.yaml:6:33: pipeline 'p': fit_latency: target_latency = -5e-09 is not in "
+     "1e-09..1\n"},
+    {"[trigger: {target_latency: 100}]",
+     "c.yaml:6:33: pipeline 'p': fit_latency: target_latency = 100 is not in 1e-09..1\n"},
+    {"[trigger: {layers: fc*}]",
+     "c.yaml:6:17: pipeline 'p': trigger: unknown key 'layers'\n"},
     {"[jet_tagger: {rank: $r}]", "c.yaml:6:26: '$r' is neither swept nor zipped\n"},
     {"[{jet_tagger: {}, svd: {}}]",
      "c.yaml:6:7: pipeline 'p': a stage is one method and its parameters, '- svd: {rank: "

@@ -1,4 +1,4 @@
-/* The search of `trigger`, by a clock that counts. */
+/* The search of `fit_latency`, by a clock that counts. */
 #include "../train/support.h"
 #include "compress/method.h"
 #include "compress/wiring.h"
@@ -106,14 +106,15 @@ static pq_status run(const char *text, pq_graph **out, pq_err *why)
 
 #define SHORT ",epochs=1,rounded_epochs=1"
 
-Test(trigger, the_first_width_below_the_target_less_the_margin_is_trained)
+Test(fit_latency, the_first_width_below_the_target_less_the_margin_is_trained)
 {
     pq_graph *g = NULL, *whole = make();
     pq_err    why = {0};
 
     now = (clock_of){0}; /* 3,232 multiplications are 3,232 ns */
-    cr_assert_eq(run("trigger:target_latency=1700ns,target_sparsity=0.5" SHORT, &g, &why),
-                 PQ_OK, "%s", why.message);
+    cr_assert_eq(
+        run("fit_latency:target_latency=1700ns,target_sparsity=0.5" SHORT, &g, &why),
+        PQ_OK, "%s", why.message);
     cr_expect_leq(macs(g), 0.9 * 1700.0);
     cr_expect_gt(macs(g), 0.5 * 0.9 * 1700.0); /* no narrower than it had to be */
     cr_expect(now.logits);
@@ -126,43 +127,44 @@ Test(trigger, the_first_width_below_the_target_less_the_margin_is_trained)
     pq_graph_free(&whole);
 }
 
-Test(trigger, fewer_bits_come_before_fewer_neurons_where_they_are_faster)
+Test(fit_latency, fewer_bits_come_before_fewer_neurons_where_they_are_faster)
 {
     pq_graph *g   = NULL;
     pq_err    why = {0};
 
     now = (clock_of){.per_bit = 0.1};
     cr_assert_eq(
-        run("trigger:target_latency=1150ns,margin=0,target_sparsity=0.5" SHORT, &g, &why),
+        run("fit_latency:target_latency=1150ns,margin=0,target_sparsity=0.5" SHORT, &g,
+            &why),
         PQ_OK, "%s", why.message);
     cr_expect_lt(pq_layer_weight(g->nodes[1].layer, "kernel")->quant->bits, 6);
     cr_expect_gt(macs(g), 0.45 * 3232.0);
     pq_graph_free(&g);
 }
 
-Test(trigger, one_that_is_too_slow_once_trained_is_followed_by_the_next)
+Test(fit_latency, one_that_is_too_slow_once_trained_is_followed_by_the_next)
 {
     pq_graph *first = NULL, *next = NULL;
     pq_err    why = {0};
 
     now = (clock_of){0};
-    OK(run("trigger:target_latency=1700ns,target_sparsity=0.6" SHORT, &first, &why));
+    OK(run("fit_latency:target_latency=1700ns,target_sparsity=0.6" SHORT, &first, &why));
     cr_expect_eq(now.calls, 2); /* untrained, trained */
     now = (clock_of){.slow_call = 2};
-    OK(run("trigger:target_latency=1700ns,target_sparsity=0.6" SHORT, &next, &why));
+    OK(run("fit_latency:target_latency=1700ns,target_sparsity=0.6" SHORT, &next, &why));
     cr_expect_eq(macs(next), macs(first));
     cr_expect_eq(pq_layer_weight(next->nodes[1].layer, "kernel")->quant->bits, 5);
     pq_graph_free(&first);
     pq_graph_free(&next);
 }
 
-Test(trigger, a_target_out_of_reach_is_refused_with_the_fastest_time)
+Test(fit_latency, a_target_out_of_reach_is_refused_with_the_fastest_time)
 {
     pq_graph *g   = NULL;
     pq_err    why = {0};
 
     now = (clock_of){0};
-    cr_expect_eq(run("trigger:target_latency=2ns" SHORT, &g, &why), PQ_ERR_RANGE);
+    cr_expect_eq(run("fit_latency:target_latency=2ns" SHORT, &g, &why), PQ_ERR_RANGE);
     cr_expect_null(g);
     cr_expect(strstr(why.message, "target_latency 2 ns is out of reach: of ") != NULL &&
                   strstr(why.message, "the fastest took ") != NULL &&
@@ -171,7 +173,7 @@ Test(trigger, a_target_out_of_reach_is_refused_with_the_fastest_time)
 }
 
 /* One dense layer: no neuron is not an output. */
-Test(trigger, a_network_that_cannot_be_cut_is_timed_once_a_width)
+Test(fit_latency, a_network_that_cannot_be_cut_is_timed_once_a_width)
 {
     pq_graph *linear = NULL, *g = NULL;
     pq_err    why = {0};
@@ -183,14 +185,14 @@ Test(trigger, a_network_that_cannot_be_cut_is_timed_once_a_width)
     pq_graph_init_weights(linear, PQ_INIT_HE, 2);
     OK(pq_graph_check(linear, err));
     now = (clock_of){.per_bit = 0.1};
-    cr_expect_eq(run_on(linear, "trigger:target_latency=2ns" SHORT, &g, &why),
+    cr_expect_eq(run_on(linear, "fit_latency:target_latency=2ns" SHORT, &g, &why),
                  PQ_ERR_RANGE);
     cr_expect_eq(now.calls, 3); /* 6, 5 and 4 bits */
     cr_expect(strstr(why.message, "of 3 candidates the fastest took 48 ns") != NULL, "%s",
               why.message);
 }
 
-Test(trigger, inputs_that_nobody_reads_leave_by_the_names_of_the_events)
+Test(fit_latency, inputs_that_nobody_reads_leave_by_the_names_of_the_events)
 {
     pq_graph *whole = make(), *g = NULL;
     float    *w   = pq_f32(pq_layer_weight(whole->nodes[1].layer, "kernel")->value);
@@ -200,8 +202,9 @@ Test(trigger, inputs_that_nobody_reads_leave_by_the_names_of_the_events)
         w[o * 16 + 3] = 0.0F;
     }
     now = (clock_of){0};
-    cr_assert_eq(run_on(whole, "trigger:target_latency=1700ns,target_sparsity=0.5" SHORT,
-                        &g, &why),
+    cr_assert_eq(run_on(whole,
+                        "fit_latency:target_latency=1700ns,target_sparsity=0.5" SHORT, &g,
+                        &why),
                  PQ_OK, "%s", why.message);
     cr_assert_eq(g->n_features, 15);
     cr_expect_str_eq(g->feature_names[3], "x4");

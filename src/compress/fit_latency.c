@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "compress/fit_latency.h"
 #include "compress/method.h"
 #include "compress/training.h"
 #include "core/memory.h"
@@ -28,7 +29,7 @@ typedef struct {
     int64_t epochs, rounded_epochs, batch;
     double  lr;
     bool    logits;
-} trigger_params;
+} fit_params;
 
 static const char *const formats[] = {"int", "fixed", NULL};
 
@@ -36,9 +37,9 @@ static const char *const formats[] = {"int", "fixed", NULL};
 static const double kept_each_time = 0.75;
 static const double worth_a_bit = 0.98; /* fewer bits are tried while they are faster */
 
-#define FIELD(field) .name = #field, .offset = offsetof(trigger_params, field)
+#define FIELD(field) .name = #field, .offset = offsetof(fit_params, field)
 
-static const pq_param params[] = {
+const pq_param pq_fit_latency_params[] = {
     {FIELD(target_latency), .type = PQ_PARAM_REAL, .min = 1e-9, .max = 1.0,
      .unit = PQ_UNIT_TIME, .fallback = "100ns",
      .help = "longest time of one event in generated C: of dependent calls, and the "
@@ -70,8 +71,8 @@ static const pq_param params[] = {
 
 static pq_status check(const void *values, pq_err *err)
 {
-    const trigger_params *p = values;
-    pq_status             st;
+    const fit_params *p = values;
+    pq_status         st;
 
     PQ_CHECK(p->least_bits <= p->bits, PQ_ERR_CONFIG,
              "least_bits = %lld is above bits = %lld", (long long)p->least_bits,
@@ -212,8 +213,8 @@ cleanup:
 static pq_status quantize(pq_compress_task *task, candidate c, bool told,
                           pq_graph **graph, pq_err *err)
 {
-    const trigger_params *p = task->params;
-    char                  text[128];
+    const fit_params *p = task->params;
+    char              text[128];
 
     (void)pq_snprintf(text, sizeof text, "quantize:bits=%lld,format=%s",
                       (long long)c.bits, formats[p->format]);
@@ -223,8 +224,8 @@ static pq_status quantize(pq_compress_task *task, candidate c, bool told,
 static pq_status train(pq_compress_task *task, int64_t epochs, double lr,
                        pq_graph **graph, pq_err *err)
 {
-    const trigger_params *p = task->params;
-    char                  text[160];
+    const fit_params *p = task->params;
+    char              text[160];
 
     if (epochs == 0) {
         return PQ_OK;
@@ -238,9 +239,9 @@ static pq_status train(pq_compress_task *task, int64_t epochs, double lr,
 static pq_status time_untrained(pq_compress_task *task, candidate c, double *seconds,
                                 pq_err *err)
 {
-    const trigger_params *p     = task->params;
-    pq_graph             *graph = NULL;
-    pq_status             st;
+    const fit_params *p     = task->params;
+    pq_graph         *graph = NULL;
+    pq_status         st;
 
     PQ_TRY(pq_graph_clone(task->graph, &graph, err));
     PQ_TRY(pq_graph_check(graph, err));
@@ -255,9 +256,9 @@ cleanup:
 static pq_status make(pq_compress_task *task, candidate c, pq_graph **out,
                       double *seconds, pq_err *err)
 {
-    const trigger_params *p     = task->params;
-    pq_graph             *graph = NULL;
-    pq_status             st;
+    const fit_params *p     = task->params;
+    pq_graph         *graph = NULL;
+    pq_status         st;
 
     PQ_TRY(pq_graph_clone(task->graph, &graph, err));
     PQ_TRY(pq_graph_check(graph, err));
@@ -287,11 +288,11 @@ typedef struct {
 static pq_status try(pq_compress_task *task, search *s, candidate c, double *seconds,
                      pq_err *err)
 {
-    const trigger_params *p       = task->params;
-    const size_t          changes = task->n_changes;
-    pq_graph             *made    = NULL;
-    double                trained = (double)NAN;
-    pq_status             st;
+    const fit_params *p       = task->params;
+    const size_t      changes = task->n_changes;
+    pq_graph         *made    = NULL;
+    double            trained = (double)NAN;
+    pq_status         st;
 
     PQ_CHECK(!pq_progress_stopped(task->progress), PQ_ERR_INTERRUPTED,
              "stopped after %zu candidates", s->n);
@@ -321,9 +322,9 @@ cleanup:
 /* Fewer and fewer bits of one width, while they are faster. */
 static pq_status try_bits(pq_compress_task *task, search *s, candidate c, pq_err *err)
 {
-    const trigger_params *p      = task->params;
-    double                before = (double)INFINITY, now = 0.0;
-    pq_status             st = PQ_OK;
+    const fit_params *p      = task->params;
+    double            before = (double)INFINITY, now = 0.0;
+    pq_status         st = PQ_OK;
 
     for (c.bits = p->bits; c.bits >= p->least_bits && s->found == NULL; c.bits--) {
         PQ_TRY(try(task, s, c, &now, err));
@@ -339,10 +340,10 @@ cleanup:
 /* As far as one is found, or nothing more can go. */
 static pq_status find(pq_compress_task *task, search *s, pq_err *err)
 {
-    const trigger_params *p    = task->params;
-    double                kept = 1.0 - p->target_sparsity, gone = -1.0;
-    candidate             c;
-    pq_status             st;
+    const fit_params *p    = task->params;
+    double            kept = 1.0 - p->target_sparsity, gone = -1.0;
+    candidate         c;
+    pq_status         st;
 
     for (size_t i = 0; i < CANDIDATES && s->found == NULL; i++, kept *= kept_each_time) {
         st = width_for(task, 1.0 - kept, &c, &s->end);
@@ -365,10 +366,10 @@ static pq_status find(pq_compress_task *task, search *s, pq_err *err)
 
 static pq_status apply(pq_compress_task *task, pq_err *err)
 {
-    const trigger_params *p = task->params;
-    search                s = {.best_s = (double)INFINITY};
-    char                  first[64];
-    pq_status             st;
+    const fit_params *p = task->params;
+    search            s = {.best_s = (double)INFINITY};
+    char              first[64];
+    pq_status         st;
 
     (void)snprintf(first, sizeof first, "%s", task->nodes[0]);
     PQ_TRY(find(task, &s, err));
@@ -394,12 +395,12 @@ cleanup:
     return st;
 }
 
-const pq_method pq_method_trigger = {
-    .name        = "trigger",
+const pq_method pq_method_fit_latency = {
+    .name        = "fit_latency",
     .summary     = "prunes neurons, rounds and trains until generated C answers in time",
     .source      = "arXiv:1804.06913, arXiv:2006.10159",
-    .params      = params,
-    .params_size = sizeof(trigger_params),
+    .params      = pq_fit_latency_params,
+    .params_size = sizeof(fit_params),
     .version     = "1",
     .keeps       = PQ_KEEPS_ALL | PQ_KEEPS_REST,
     .draws       = pq_draws_always,
