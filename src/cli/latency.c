@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/instructions.h"
 #include "cli/verb.h"
 #include "core/memory.h"
 #include "core/rng.h"
@@ -29,6 +30,10 @@ static const pq_option options[] = {
     {"threads", 0, "N", false, "1", "threads of a call; more than one are not pinned"},
     {"target", 0, "TIME", false, NULL,
      "longest time of a call: exit code 1 where a model takes longer (100ns)"},
+    {"instructions", 0, NULL, false, NULL,
+     "count the instructions of a call by valgrind, with kernels of AVX2 at most"},
+    {"calls", 0, "N", false, NULL,
+     "make N calls of each model without timing them, for counters and profilers"},
     {"logits", 0, NULL, false, NULL,
      "leave out a softmax at the end: a decision needs none"},
     {"arch", 0, "FILE", false, NULL, "architecture beside weights-only files"},
@@ -42,6 +47,7 @@ typedef struct {
     pq_graph   *graph;
     pq_caller   caller;
     float      *in;
+    double      instructions; /* of a call, or 0 */
 } runner;
 
 /* What is timed at one batch size. */
@@ -158,6 +164,9 @@ static json_t *to_json(const session *s, size_t at)
         (void)json_object_set_new(
             o, "code_bytes", json_integer((json_int_t)pq_caller_code_bytes(&r->caller)));
     }
+    if (r->instructions > 0.0) {
+        (void)json_object_set_new(o, "instructions", json_real(r->instructions));
+    }
     if (!isnan(s->target)) {
         (void)json_object_set_new(o, "target_s", json_real(s->target));
         (void)json_object_set_new(o, "met",
@@ -191,6 +200,10 @@ static void say_row(const session *s, size_t at)
     if (t->n_cold[PQ_COLD_L1] > 0) {
         pq_say(stdout, "\n");
     }
+    if (r->instructions > 0.0) {
+        pq_say(stdout, "    instructions of a call, kernels of AVX2 at most: %.0f\n",
+               r->instructions);
+    }
 }
 
 /* Rows of a session, as it ends, or objects for the list that is printed at the end. */
@@ -209,6 +222,45 @@ static void report(const session *s, bool first, json_t *all)
     }
 }
 
+/* Fewer calls of what takes long under valgrind, some 50 times as long as without. */
+static pq_status count(session *s, runner *r, pq_err *err)
+{
+    pq_counted what = {.model  = r->path,
+                       .arch   = pq_args_value(s->args, "arch"),
+                       .engine = pq_args_value(s->args, "engine"),
+                       .batch  = s->batch,
+                       .logits = pq_args_flag(s->args, "logits")};
+    double     macs = 0.0;
+
+    for (size_t i = 0; i < r->graph->n_nodes; i++) {
+        macs += (double)pq_node_macs(r->graph, i) * (double)s->batch;
+    }
+    what.calls = macs < 1e5 ? 1000 : macs < 1e7 ? 100 : 10;
+    return pq_count_instructions(&what, &r->instructions, err);
+}
+
+/* Calls alone, of one model after the other. */
+static pq_status call_only(session *s, pq_err *err)
+{
+    volatile float sink = 0.0F; /* nothing computed is unused */
+    size_t         calls;
+    pq_status      st;
+
+    PQ_TRY(pq_args_size(s->args, "calls", 1, 1000000000, &calls, err));
+    for (size_t i = 0; i < s->n; i++) {
+        pq_variant v;
+        s->runners[i].path = pq_args_get(s->args, i);
+        PQ_TRY(start(s, &s->runners[i], err));
+        v = pq_caller_variant(&s->runners[i].caller);
+        for (size_t k = 0; k < calls; k++) {
+            sink = v.run(v.context, k);
+        }
+    }
+    (void)sink;
+cleanup:
+    return st;
+}
+
 /* All models at one batch size, interleaved. */
 static pq_status measure(session *s, pq_err *err)
 {
@@ -225,6 +277,9 @@ static pq_status measure(session *s, pq_err *err)
         s->runners[i].path = pq_args_get(s->args, i);
         PQ_TRY(start(s, &s->runners[i], err));
         variants[i] = pq_caller_variant(&s->runners[i].caller);
+    }
+    for (size_t i = 0; i < s->n && pq_args_flag(s->args, "instructions"); i++) {
+        PQ_TRY(count(s, &s->runners[i], err));
     }
     PQ_TRY(pq_latency_measure(variants, s->n, &how, 1, NULL, s->times, &s->timer_s, err));
 cleanup:
@@ -270,6 +325,10 @@ static pq_status run_batch(session *s, bool first, json_t *all, int *exit_code,
 {
     pq_status st;
 
+    if (pq_args_value(s->args, "calls") != NULL) {
+        st = call_only(s, err);
+        goto cleanup;
+    }
     PQ_TRY(measure(s, err));
     report(s, first, all);
     for (size_t i = 0; !isnan(s->target) && i < s->n; i++) {
@@ -301,12 +360,17 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
              "--target: '%s' is no time above 0 with a unit, such as 100ns", text);
     PQ_CHECK(s.threads == 1 || strcmp(engine, pq_generated) != 0, PQ_ERR_CONFIG,
              "--threads: generated code runs in one thread");
+    PQ_CHECK(s.threads == 1 || !pq_args_flag(args, "instructions"), PQ_ERR_CONFIG,
+             "--instructions: they are counted in one thread");
     all = strcmp(format, "json") == 0 ? json_array() : NULL;
     for (size_t i = 0; i < n; i++) {
         session one = s;
         one.batch   = batches[i];
         PQ_TRY(run_batch(&one, i == 0, all, exit_code, err));
         s.timer_s = one.timer_s;
+    }
+    if (pq_args_value(args, "calls") != NULL) {
+        goto cleanup; /* nothing was timed */
     }
     if (all != NULL) {
         (void)pq_say_json(all);

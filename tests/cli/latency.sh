@@ -57,6 +57,29 @@ expect 2 "--threads: generated code runs in one thread" "$pquant" latency "$mode
 expect 2 "unknown engine 'fast'" "$pquant" latency "$model" --engine fast
 expect 2 "missing.h5" "$pquant" latency "$work/missing.h5"
 
+# Instructions: of one net more than of a part of it, alike in two runs, and of engines and generated C alike.
+expect 2 "--calls: '0' is not a whole number in 1.." "$pquant" latency "$model" --calls 0
+expect 0 "" "$pquant" latency "$model" --calls 3 --batch 1,4
+[ -z "$("$pquant" latency "$model" --calls 3)" ] || fault "calls alone print something"
+expect 2 "--instructions: they are counted in one thread" "$pquant" latency "$model" --instructions --threads 2
+expect 2 "valgrind, which counts instructions, is not installed" env PATH=/nowhere "$pquant" latency "$model" --instructions
+printf '#!/bin/sh\necho "no such tool" >&2\nexit 1\n' >"$work/valgrind" && chmod +x "$work/valgrind"
+expect 75 "counting instructions failed under valgrind: no such tool" env PATH="$work:$PATH" "$pquant" latency "$model" --instructions
+rm "$work/valgrind"
+if command -v valgrind >/dev/null && [[ $(strings -a "$pquant" 2>/dev/null | grep -c __asan_init) = 0 ]]; then
+  engine=float32
+  command -v "${CC:-cc}" >/dev/null && engine=generated
+  "$pquant" latency "$model" "$model" --engine $engine --logits --instructions --format json >"$work/i.json" || fault "instructions"
+  /usr/bin/python3 - "$work/i.json" <<'END' || fault "instructions of a call"
+import json, sys
+a, b = (r["instructions"] for r in json.load(open(sys.argv[1])))
+# 4256 products, 8 at a time at best, and twice as many instructions as products at worst
+assert abs(a - b) <= 0.001 * a and 4256 / 8 < a < 2 * 4256, (a, b)
+END
+else
+  echo "skipped: instructions of a call, for want of valgrind (or under sanitizers)"
+fi
+
 # The same states in a sweep: columns, notes and the distribution with the target.
 sweep() { cat >"$work/s.yaml" <<YAML
 schema: pquant/1
