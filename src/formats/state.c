@@ -249,7 +249,7 @@ static pq_status from_zoo(pq_state *state, const char *arch, pq_graph **out, pq_
     pq_state_orders orders = {0};
     pq_status       st;
 
-    PQ_TRY(pq_zoo_build(arch, 0, &graph, err));
+    PQ_TRY(pq_zoo_build_empty(arch, &graph, err));
     PQ_TRY(pq_state_orders_extend(&orders, graph, err));
     for (size_t i = 0; i < graph->n_nodes; i++) {
         const pq_node *node = &graph->nodes[i];

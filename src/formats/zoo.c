@@ -443,7 +443,9 @@ static const pq_zoo_net *find(const char *name, pq_err *err)
     return NULL;
 }
 
-pq_status pq_zoo_build(const char *name, uint64_t seed, pq_graph **out, pq_err *err)
+/* seed: of first weights, or NULL for zeros. */
+static pq_status build(const char *name, const uint64_t *seed, pq_graph **out,
+                       pq_err *err)
 {
     const pq_zoo_net *net   = find(name, err);
     pq_graph         *graph = NULL;
@@ -454,11 +456,23 @@ pq_status pq_zoo_build(const char *name, uint64_t seed, pq_graph **out, pq_err *
     }
     PQ_TRY(pq_graph_create(&graph, err));
     PQ_TRY(net->build(graph, err));
-    pq_graph_init_weights(graph, net->init, seed);
+    if (seed != NULL) {
+        pq_graph_init_weights(graph, net->init, *seed);
+    }
     PQ_TRY(pq_graph_check(graph, err));
     *out  = graph;
     graph = NULL;
 cleanup:
     pq_graph_free(&graph);
     return st;
+}
+
+pq_status pq_zoo_build_empty(const char *name, pq_graph **out, pq_err *err)
+{
+    return build(name, NULL, out, err);
+}
+
+pq_status pq_zoo_build(const char *name, uint64_t seed, pq_graph **out, pq_err *err)
+{
+    return build(name, &seed, out, err);
 }

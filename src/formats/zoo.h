@@ -23,6 +23,12 @@ extern const pq_zoo_net pq_zoo_nets[];
 bool pq_zoo_has(const char *name);
 
 /**
+ * Builds a network whose weights are zeros, for those of a file.
+ * @retval PQ_ERR_NOT_FOUND  No network of that name, with "did you mean".
+ */
+pq_status pq_zoo_build_empty(const char *name, pq_graph **out, pq_err *err);
+
+/**
  * Builds a network with first weights.
  * @retval PQ_ERR_NOT_FOUND  No network of that name, with "did you mean".
  */
