@@ -12,9 +12,12 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "formats/model.h"
+#include "formats/state.h"
 
 #define MAX_JSON_BYTES   ((size_t)256 << 20)
 #define MAX_WEIGHT_BYTES ((size_t)4 << 30)
+
+enum { PIECE_ITEMS = 1 << 18 };
 
 typedef pq_keras_reader reader;
 
@@ -85,7 +88,8 @@ static bool counts_only(const char *path)
 }
 
 /* Says where in the file a value is not finite. */
-static pq_status check_finite(const char *path, const pq_tensor *t, pq_err *err)
+static pq_status check_finite(const char *path, const pq_tensor *t, bool turned,
+                              pq_err *err)
 {
     const size_t bad  = pq_tensor_first_nonfinite(t);
     size_t       left = bad;
@@ -99,7 +103,8 @@ static pq_status check_finite(const char *path, const pq_tensor *t, pq_err *err)
             place.dim[d] = left % t->shape.dim[d];
         }
         for (size_t d = 0; d < place.ndim; d++) {
-            pq_text_add(&at, "%s%zu", d == 0 ? "" : ", ", place.dim[d]);
+            pq_text_add(&at, "%s%zu", d == 0 ? "" : ", ",
+                        place.dim[turned ? (d + 1) % place.ndim : d]);
         }
         PQ_FAIL(PQ_ERR_NUMERIC, "%s holds %g at [%s]", path, pq_tensor_get(t, bad),
                 at.text != NULL ? at.text : "");
@@ -210,6 +215,45 @@ cleanup:
     return st;
 }
 
+/* A kernel with its last axis first, in pieces of rows: a large one is held once. What
+ * has no rows is read as it is. */
+static pq_status read_turned(pq_h5 *file, const char *path, bool *turned, pq_tensor **out,
+                             pq_err *err)
+{
+    size_t        axes[PQ_MAX_DIMS], count = 0, piece;
+    pq_state_fill fill = {0};
+    pq_h5_info    info;
+    float        *rows = NULL;
+    pq_status     st;
+
+    PQ_TRY(pq_h5_describe(file, path, &info, err));
+    const size_t ndim = info.shape.ndim, *dim = info.shape.dim;
+    *turned = (info.kind == PQ_H5_FLOAT || info.kind == PQ_H5_INTEGER) && ndim >= 2 &&
+              pq_shape_count(&info.shape, &count) && count > 0 &&
+              count <= MAX_WEIGHT_BYTES / sizeof(float);
+    if (!*turned) {
+        return pq_h5_read(file, path, PQ_DTYPE_F32, MAX_WEIGHT_BYTES, out, err);
+    }
+    for (size_t d = 0; d < ndim; d++) {
+        axes[d] = (d + ndim - 1) % ndim;
+    }
+    PQ_TRY(pq_state_fill_start(PQ_DTYPE_F32, &info.shape, axes, &fill, err));
+    const size_t row = count / dim[0];
+    piece            = row < PIECE_ITEMS ? PIECE_ITEMS / row : 1;
+    PQ_NEW(rows, (piece < dim[0] ? piece : dim[0]) * row);
+    for (size_t at = 0; at < dim[0]; at += piece) {
+        const pq_rows some = {at, piece < dim[0] - at ? piece : dim[0] - at};
+        PQ_TRY(pq_h5_read_rows(file, path, some, PQ_DTYPE_F32, rows, err));
+        pq_state_fill_put(&fill, rows, some.n * row);
+    }
+    *out    = fill.to;
+    fill.to = NULL;
+cleanup:
+    pq_free(rows);
+    pq_tensor_free(&fill.to);
+    return st;
+}
+
 pq_status pq_keras_read_weights(const reader *r, const pq_keras_scope *scope,
                                 const char *name, pq_keras_layer *k, pq_err *err)
 {
@@ -228,11 +272,13 @@ pq_status pq_keras_read_weights(const reader *r, const pq_keras_scope *scope,
         pq_free(path);
         path = pq_format("%s/%s", group, names[i]);
         PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-        PQ_TRY(pq_h5_read(r->file, path, PQ_DTYPE_F32, MAX_WEIGHT_BYTES, &k->weights[i],
-                          err));
+        PQ_TRY(i == 0 && k->turned
+                   ? read_turned(r->file, path, &k->turned, &k->weights[i], err)
+                   : pq_h5_read(r->file, path, PQ_DTYPE_F32, MAX_WEIGHT_BYTES,
+                                &k->weights[i], err));
         k->n_weights++;
         if (!counts_only(path)) {
-            PQ_TRY(check_finite(path, k->weights[i], err));
+            PQ_TRY(check_finite(path, k->weights[i], i == 0 && k->turned, err));
         }
     }
     k->file  = r->file;

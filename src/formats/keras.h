@@ -20,6 +20,7 @@ typedef struct {
     const char   *name;
     const json_t *config;
     bool   wrapped; /**< by a pruning wrapper, which adds weights of its own at the end */
+    bool   turned;  /**< weights[0] has the file's last axis first, as ours have it */
     size_t n_inputs;
     const char *inputs[PQ_NODE_INPUTS]; /**< names of nodes */
     size_t      n_weights;

@@ -62,6 +62,8 @@ static pq_status convert(pq_keras_reader *r, const pq_keras_scope *scope,
     }
     PQ_TRY(pq_keras_find_class(k, &found, err));
     PQ_TRY(note_dtype(r, k, err));
+    /* These take it as we hold it; QKeras and HGQ round it in the file's order before. */
+    k->turned = found->convert == pq_keras_dense || found->convert == pq_keras_conv2d;
     PQ_TRY(pq_keras_read_weights(r, scope, pq_keras_layer_name(json), k, err));
     PQ_TRY(found->convert(k, &r->target, err));
 cleanup:

@@ -41,23 +41,37 @@ cleanup:
     return st;
 }
 
+/* Shape of a weight as the file has it. */
+static pq_shape file_shape(const pq_keras_layer *k, size_t i)
+{
+    const pq_shape *ours = &k->weights[i]->shape;
+    pq_shape        s    = *ours;
+
+    for (size_t d = 0; i == 0 && k->turned && d < s.ndim; d++) {
+        s.dim[d] = ours->dim[(d + 1) % s.ndim];
+    }
+    return s;
+}
+
 /* A kernel must be what the config says: number of axes, and the sizes that are given (0
  * = any). */
-static pq_status check_kernel(const pq_tensor *t, pq_shape due, pq_err *err)
+static pq_status check_kernel(const pq_keras_layer *k, size_t i, pq_shape due,
+                              pq_err *err)
 {
-    char      have[128];
-    pq_text   want = {0};
-    bool      fits = t->shape.ndim == due.ndim;
-    pq_status st;
+    const pq_shape file = file_shape(k, i);
+    char           have[128];
+    pq_text        want = {0};
+    bool           fits = file.ndim == due.ndim;
+    pq_status      st;
 
-    for (size_t i = 0; i < due.ndim; i++) {
-        fits = fits && (due.dim[i] == 0 || due.dim[i] == t->shape.dim[i]);
-        pq_text_add(&want, due.dim[i] == 0 ? "%sany" : "%s%zu", i == 0 ? "" : ", ",
-                    due.dim[i]);
+    for (size_t d = 0; d < due.ndim; d++) {
+        fits = fits && (due.dim[d] == 0 || due.dim[d] == file.dim[d]);
+        pq_text_add(&want, due.dim[d] == 0 ? "%sany" : "%s%zu", d == 0 ? "" : ", ",
+                    due.dim[d]);
     }
     PQ_CHECK(fits, PQ_ERR_SHAPE,
              "the kernel in the file is %s, the configuration says [%s]",
-             pq_shape_text(&t->shape, have, sizeof have), want.text);
+             pq_shape_text(&file, have, sizeof have), want.text);
 cleanup:
     pq_text_free(&want);
     return st;
@@ -93,9 +107,9 @@ pq_status pq_keras_dense(pq_keras_layer *k, pq_keras_target *target, pq_err *err
     PQ_TRY(pq_keras_size(k->config, "units", &units, err));
     PQ_TRY(pq_keras_bool(k->config, "use_bias", true, &bias, err));
     PQ_TRY(pq_keras_check_weights(k, bias ? 2 : 1, err));
-    PQ_TRY(check_kernel(k->weights[0], PQ_SHAPE(0, units), err));
+    PQ_TRY(check_kernel(k, 0, PQ_SHAPE(0, units), err));
     PQ_TRY(pq_layer_create("dense", &layer, err));
-    PQ_TRY(add_weight(layer, "kernel", k, 0, turned, err));
+    PQ_TRY(add_weight(layer, "kernel", k, 0, k->turned ? NULL : turned, err));
     if (bias) {
         PQ_TRY(add_weight(layer, "bias", k, 1, NULL, err));
     }
@@ -186,10 +200,10 @@ pq_status pq_keras_conv2d(pq_keras_layer *k, pq_keras_target *target, pq_err *er
     PQ_TRY(pq_keras_bool(k->config, "use_bias", true, &bias, err));
     PQ_TRY(pq_keras_check_weights(k, bias ? 2 : 1, err));
     PQ_TRY(kernel_shape(k->config, "filters", &due, err));
-    PQ_TRY(check_kernel(k->weights[0], due, err));
+    PQ_TRY(check_kernel(k, 0, due, err));
     PQ_TRY(pq_keras_size(k->config, "groups", &groups, err));
     PQ_TRY(conv_create(k, groups == 0 ? 1 : groups, &layer, err));
-    PQ_TRY(add_weight(layer, "kernel", k, 0, turned, err));
+    PQ_TRY(add_weight(layer, "kernel", k, 0, k->turned ? NULL : turned, err));
     if (bias) {
         PQ_TRY(add_weight(layer, "bias", k, 1, NULL, err));
     }
@@ -214,7 +228,7 @@ static pq_status depthwise_layer(pq_keras_layer *k, pq_layer **out, pq_err *err)
     PQ_TRY(pq_keras_size(k->config, "groups", &groups, err));
     PQ_CHECK(groups <= 1, PQ_ERR_UNSUPPORTED, "groups is %zu, not 1", groups);
     PQ_TRY(kernel_shape(k->config, "depth_multiplier", &due, err));
-    PQ_TRY(check_kernel(k->weights[0], due, err));
+    PQ_TRY(check_kernel(k, 0, due, err));
     PQ_TRY(pq_tensor_permute(k->weights[0], turned, &kernel, err));
     dim = kernel->shape.dim;
     PQ_TRY(conv_create(k, dim[0], &layer, err));
@@ -262,7 +276,7 @@ pq_status pq_keras_separable(pq_keras_layer *k, pq_keras_target *target, pq_err 
     PQ_TRY(pq_keras_size(k->config, "filters", &filters, err));
     PQ_TRY(pq_keras_bool(k->config, "use_bias", true, &bias, err));
     PQ_TRY(pq_keras_check_weights(k, bias ? 3 : 2, err));
-    PQ_TRY(check_kernel(k->weights[1], PQ_SHAPE(1, 1, 0, filters), err));
+    PQ_TRY(check_kernel(k, 1, PQ_SHAPE(1, 1, 0, filters), err));
     PQ_TRY(depthwise_layer(k, &layer, err));
     (void)snprintf(name, sizeof name, "%s.depthwise", k->name);
     (void)snprintf(target->last, sizeof target->last, "%s", k->inputs[0]);

@@ -390,54 +390,6 @@ Test(keras, what_cannot_be_read_is_named_with_its_layer)
             "the model is a 'MyModel'; Sequential, Functional and Model are read");
 }
 
-Test(keras, what_does_not_fit_together_is_said)
-{
-    write_dense(
-        MODEL(INPUT("3") "," LAYER("Dense", "d", "in", ",\"use_bias\":false"), "d"));
-    refused(PQ_ERR_FORMAT,
-            "layer 'd': the file holds 2 weights, but Dense as configured has 1");
-    write_dense(MODEL(INPUT("3") "," LAYER("Dense", "e", "in", ""), "e"));
-    refused(PQ_ERR_FORMAT,
-            "layer 'e': the file holds 0 weights, but Dense as configured has 2");
-    write_dense(MODEL(INPUT("3") "," LAYER("Dense", "d", "in", ",\"units\":5"), "d"));
-    refused(
-        PQ_ERR_SHAPE,
-        "layer 'd': the kernel in the file is [3, 2], the configuration says [any, 5]");
-    write_dense(MODEL(INPUT("4") "," LAYER("Dense", "d", "in", ""), "d"));
-    refused(PQ_ERR_SHAPE,
-            "layer 'd': kernel is [2, 3] but the input is [4] with 4 features");
-    write_dense(MODEL(INPUT("3") "," LAYER("Dense", "d", "x", ""), "d"));
-    refused(PQ_ERR_FORMAT, "layer 'd': reads layers that are not there, or itself");
-    write_dense(MODEL(INPUT("3") "," LAYER("Dense", "d", "in", ""), "e"));
-    refused(PQ_ERR_FORMAT, "the model's output 'e' is not one of its layers");
-    write_dense("{\"class_name\":\"Model\",\"config\":{\"layers\":[" INPUT(
-        "3") "],\"output_layers\":"
-             "[[\"in\",0,0],[\"in\",0,0]]}}");
-    refused(PQ_ERR_CONFIG, "the model has 2 outputs (in, in); one is read");
-    write_dense("{\"class_name\":\"Model\",\"config\":{}}");
-    refused(PQ_ERR_FORMAT, "the architecture has no layers");
-    write_dense("{\"class_name\"");
-    refused(PQ_ERR_FORMAT,
-            "is not valid JSON: line 1, column 13: ':' expected near end of file");
-}
-
-Test(keras, nan_weights_are_refused_with_their_place)
-{
-    keras      k = begin("model_weights");
-    pq_tensor *w = noise(PQ_SHAPE(3, 2), 1);
-
-    pq_f32(w)[3] = NAN;
-    layer(&k, "d", 2, (pq_tensor *[]){w, noise(PQ_SHAPE(2), 2)});
-    finish(&k, MODEL(INPUT("3") "," LAYER("Dense", "d", "in", ""), "d"));
-    pq_graph *graph = NULL;
-    pq_err    err   = {0};
-    cr_expect_eq(pq_model_load(path, NULL, &graph, &err), PQ_ERR_NUMERIC);
-    cr_expect_not_null(strstr(err.message, ": layer 'd': "), "%s", err.message);
-    cr_expect_not_null(strstr(err.message, "model_weights/d/d/z:0 holds nan at [1, 1]"),
-                       "%s", err.message);
-    cr_expect_null(graph);
-}
-
 /* The refusal lists every format there is. */
 static const char *unknown_format(void)
 {
