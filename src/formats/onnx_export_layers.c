@@ -1,37 +1,17 @@
-/* Layers of ours as operators of ONNX. */
+/* Layers of ours as operators of ONNX: products, norms and pools. */
 #include <math.h>
 #include <string.h>
 
 #include "core/memory.h"
-#include "formats/onnx_export.h"
+#include "formats/onnx_export_layers.h"
 #include "formats/rebuild.h"
 #include "layers/kinds.h"
 #include "layers/layer_norm.h"
 
-enum { MOST_CONSTANTS = 6 };
-
-static const pq_node *node_of(const pq_onnx_export *ex)
+pq_status pq_onnx_begin_over(pq_onnx_export *ex, const char *op, int layout, size_t n,
+                             char *const *constants, pq_err *err)
 {
-    return &ex->graph->nodes[ex->at];
-}
-
-static const pq_shape *in_shape(const pq_onnx_export *ex, size_t k)
-{
-    return &ex->graph->nodes[node_of(ex)->inputs[k]].shape;
-}
-
-/* Layout that an input is there in already. */
-static int layout_of(const pq_onnx_export *ex, size_t k)
-{
-    return ex->value[node_of(ex)->inputs[k]][PQ_ONNX_OURS] != NULL ? PQ_ONNX_OURS
-                                                                   : PQ_ONNX_IMAGE;
-}
-
-/* Begins an operator over input 0 in a layout, then constants (taken). */
-static pq_status begin(pq_onnx_export *ex, const char *op, int layout, size_t n,
-                       char *const *constants, pq_err *err)
-{
-    const char *in[1 + MOST_CONSTANTS];
+    const char *in[1 + PQ_ONNX_MOST_CONSTANTS];
     char       *name = NULL;
     pq_status   st;
 
@@ -47,168 +27,11 @@ cleanup:
     return st;
 }
 
-static void free_names(char **names, size_t n)
+void pq_onnx_free_names(char **names, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         pq_free(names[i]);
     }
-}
-
-/* One operator over input 0 as it is there, with constants. */
-static pq_status simple(pq_onnx_export *ex, const char *op, pq_err *err)
-{
-    pq_status st;
-
-    PQ_TRY(begin(ex, op, layout_of(ex, 0), 0, NULL, err));
-    pq_onnx_end(ex);
-cleanup:
-    return st;
-}
-
-static pq_status with_real(pq_onnx_export *ex, const char *op, const char *name, double x,
-                           pq_err *err)
-{
-    pq_status st;
-
-    PQ_TRY(begin(ex, op, layout_of(ex, 0), 0, NULL, err));
-    pq_onnx_put_real(ex, name, x);
-    pq_onnx_end(ex);
-cleanup:
-    return st;
-}
-
-static pq_status relu(pq_onnx_export *ex, pq_err *err)
-{
-    return simple(ex, "Relu", err);
-}
-
-static pq_status sigmoid(pq_onnx_export *ex, pq_err *err)
-{
-    return simple(ex, "Sigmoid", err);
-}
-
-static pq_status tanh_of(pq_onnx_export *ex, pq_err *err)
-{
-    return simple(ex, "Tanh", err);
-}
-
-static pq_status softplus(pq_onnx_export *ex, pq_err *err)
-{
-    return simple(ex, "Softplus", err);
-}
-
-static pq_status identity(pq_onnx_export *ex, pq_err *err)
-{
-    return simple(ex, "Identity", err);
-}
-
-static pq_status leaky_relu(pq_onnx_export *ex, pq_err *err)
-{
-    return with_real(ex, "LeakyRelu", "alpha",
-                     ((const pq_leaky_relu_params *)node_of(ex)->layer->params)->slope,
-                     err);
-}
-
-static pq_status elu(pq_onnx_export *ex, pq_err *err)
-{
-    return with_real(ex, "Elu", "alpha",
-                     ((const pq_elu_params *)node_of(ex)->layer->params)->alpha, err);
-}
-
-static pq_status gelu(pq_onnx_export *ex, pq_err *err)
-{
-    const pq_gelu_params *p = node_of(ex)->layer->params;
-    pq_status             st;
-
-    PQ_TRY(begin(ex, "Gelu", layout_of(ex, 0), 0, NULL, err));
-    pq_onnx_put_text(ex, "approximate", p->form == PQ_GELU_TANH ? "tanh" : "none");
-    pq_onnx_end(ex);
-cleanup:
-    return st;
-}
-
-static pq_status softmax(pq_onnx_export *ex, pq_err *err)
-{
-    pq_status st;
-
-    PQ_TRY(begin(ex, "Softmax", PQ_ONNX_OURS, 0, NULL, err));
-    pq_onnx_put_int(ex, "axis", -1);
-    pq_onnx_end(ex);
-cleanup:
-    return st;
-}
-
-/* An operator with constants that are numbers. */
-static pq_status with_numbers(pq_onnx_export *ex, const char *op, size_t n,
-                              const double *x, pq_err *err)
-{
-    char     *names[MOST_CONSTANTS] = {NULL};
-    pq_status st                    = PQ_OK;
-
-    for (size_t i = 0; i < n; i++) {
-        PQ_TRY(pq_onnx_put_number(ex, "number", (float)x[i], &names[i], err));
-    }
-    PQ_TRY(begin(ex, op, layout_of(ex, 0), n, names, err));
-    pq_onnx_end(ex);
-cleanup:
-    free_names(names, n);
-    return st;
-}
-
-/* One more operator over what stands for the node so far, with a number unless that is
- * NaN. */
-static pq_status behind(pq_onnx_export *ex, const char *op, double number, pq_err *err)
-{
-    const int layout = layout_of(ex, 0);
-    char     *before = ex->value[ex->at][layout], *constant = NULL;
-    char     *out = pq_onnx_name(ex, "");
-    pq_status st  = PQ_OK;
-
-    ex->value[ex->at][layout] = out;
-    PQ_CHECK(out != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
-    if (!isnan(number)) {
-        PQ_TRY(pq_onnx_put_number(ex, "number", (float)number, &constant, err));
-    }
-    pq_onnx_begin(ex, op, constant != NULL ? 2 : 1,
-                  (const char *const[]){before, constant}, out);
-    pq_onnx_end(ex);
-cleanup:
-    pq_free(before);
-    pq_free(constant);
-    return st;
-}
-
-static pq_status clip(pq_onnx_export *ex, pq_err *err)
-{
-    const pq_clip_params *p = node_of(ex)->layer->params;
-
-    return with_numbers(ex, "Clip", 2, (const double[]){p->lo, p->hi}, err);
-}
-
-static pq_status scale(pq_onnx_export *ex, pq_err *err)
-{
-    const pq_scale_params *p = node_of(ex)->layer->params;
-
-    return p->factor == 1.0 ? identity(ex, err)
-                            : with_numbers(ex, "Mul", 1, &p->factor, err);
-}
-
-/* Of two values alone: the sign of 2 sign(x) + 1, or of 2 sign(x) - 1. */
-static pq_status sign(pq_onnx_export *ex, pq_err *err)
-{
-    const pq_sign_params *p = node_of(ex)->layer->params;
-    pq_status             st;
-
-    PQ_CHECK(p->threshold == 0.0, PQ_ERR_UNSUPPORTED,
-             "no operator of ONNX has its threshold of %g", p->threshold);
-    PQ_TRY(simple(ex, "Sign", err));
-    if (p->zero != 0.0) {
-        PQ_TRY(behind(ex, "Mul", 2.0, err));
-        PQ_TRY(behind(ex, "Add", p->zero, err));
-        PQ_TRY(behind(ex, "Sign", (double)NAN, err));
-    }
-cleanup:
-    return st;
 }
 
 /* A constant of the channels, added to what stands for the node so far. */
@@ -233,9 +56,9 @@ static pq_status put_dense(pq_onnx_export *ex, const pq_weight *w,
                            const pq_tensor *kernel, pq_err *err)
 {
     const size_t     turned[] = {1, 0};
-    const pq_weight *b        = pq_layer_weight(node_of(ex)->layer, "bias");
+    const pq_weight *b        = pq_layer_weight(pq_onnx_node_at_hand(ex)->layer, "bias");
     const bool       integers = pq_onnx_in_integers(ex, w);
-    const bool       vector   = in_shape(ex, 0)->ndim == 1 && !integers &&
+    const bool       vector   = pq_onnx_in_shape(ex, 0)->ndim == 1 && !integers &&
                         ex->form != PQ_ONNX_AS_QONNX; /* hls4ml takes MatMul alone */
     pq_tensor *t        = NULL;
     char      *names[2] = {NULL};
@@ -256,8 +79,8 @@ static pq_status put_dense(pq_onnx_export *ex, const pq_weight *w,
     if (b != NULL) {
         PQ_TRY(pq_onnx_put_bias(ex, w, b, &names[1], err));
     }
-    PQ_TRY(begin(ex, vector ? "Gemm" : "MatMul", PQ_ONNX_OURS,
-                 vector && b != NULL ? 2 : 1, names, err));
+    PQ_TRY(pq_onnx_begin_over(ex, vector ? "Gemm" : "MatMul", PQ_ONNX_OURS,
+                              vector && b != NULL ? 2 : 1, names, err));
     if (vector) {
         pq_onnx_put_int(ex, "transB", 1);
     }
@@ -267,13 +90,13 @@ static pq_status put_dense(pq_onnx_export *ex, const pq_weight *w,
     }
 cleanup:
     pq_tensor_free(&t);
-    free_names(names, 2);
+    pq_onnx_free_names(names, 2);
     return st;
 }
 
 static pq_status dense(pq_onnx_export *ex, pq_err *err)
 {
-    const pq_weight *w = pq_layer_weight(node_of(ex)->layer, "kernel");
+    const pq_weight *w = pq_layer_weight(pq_onnx_node_at_hand(ex)->layer, "kernel");
 
     return put_dense(ex, w, w->value, err);
 }
@@ -309,7 +132,7 @@ static pq_status put_conv(pq_onnx_export *ex, const pq_weight *w, const pq_tenso
 {
     const size_t            first[]  = {0, 3, 1, 2};
     const bool              integers = pq_onnx_in_integers(ex, w);
-    const pq_layer         *layer    = node_of(ex)->layer;
+    const pq_layer         *layer    = pq_onnx_node_at_hand(ex)->layer;
     const pq_conv2d_params *p        = layer->params;
     const pq_weight        *b        = pq_layer_weight(layer, "bias");
     pq_window               window   = {.kernel_h   = kernel->shape.dim[1],
@@ -320,14 +143,15 @@ static pq_status put_conv(pq_onnx_export *ex, const pq_weight *w, const pq_tenso
     char                   *names[2] = {NULL};
     pq_status               st;
 
-    PQ_TRY(pq_window_place(&p->window, in_shape(ex, 0), &window, err));
+    PQ_TRY(pq_window_place(&p->window, pq_onnx_in_shape(ex, 0), &window, err));
     PQ_TRY(pq_tensor_permute(kernel, first, &t, err));
     if (integers) {
         PQ_TRY(pq_onnx_begin_integers(ex, "ConvInteger", PQ_ONNX_IMAGE, w, t, 0, err));
     } else {
         PQ_TRY(pq_onnx_put_kernel(ex, w, t, 0, &names[0], err));
         PQ_TRY(b != NULL ? pq_onnx_put_bias(ex, w, b, &names[1], err) : PQ_OK);
-        PQ_TRY(begin(ex, "Conv", PQ_ONNX_IMAGE, b != NULL ? 2 : 1, names, err));
+        PQ_TRY(
+            pq_onnx_begin_over(ex, "Conv", PQ_ONNX_IMAGE, b != NULL ? 2 : 1, names, err));
     }
     put_window(ex, &p->window, &window);
     pq_onnx_put_ints(ex, "dilations", 2, (const int64_t[]){p->dilation_h, p->dilation_w});
@@ -339,13 +163,13 @@ static pq_status put_conv(pq_onnx_export *ex, const pq_weight *w, const pq_tenso
     }
 cleanup:
     pq_tensor_free(&t);
-    free_names(names, 2);
+    pq_onnx_free_names(names, 2);
     return st;
 }
 
 static pq_status conv2d(pq_onnx_export *ex, pq_err *err)
 {
-    const pq_weight *w = pq_layer_weight(node_of(ex)->layer, "kernel");
+    const pq_weight *w = pq_layer_weight(pq_onnx_node_at_hand(ex)->layer, "kernel");
 
     return put_conv(ex, w, w->value, err);
 }
@@ -360,7 +184,7 @@ static pq_status rebuilt(pq_onnx_export *ex,
     pq_tensor       *made = NULL;
     pq_status        st;
 
-    PQ_TRY(pq_rebuild_kernel(node_of(ex)->layer, &kernel, &made, err));
+    PQ_TRY(pq_rebuild_kernel(pq_onnx_node_at_hand(ex)->layer, &kernel, &made, err));
     PQ_TRY(put(ex, NULL, kernel, err));
 cleanup:
     pq_tensor_free(&made);
@@ -388,7 +212,7 @@ static double value_of(const pq_layer *layer, const char *name, size_t c, double
  * and Add. */
 static pq_status rows_norm(pq_onnx_export *ex, size_t channels, pq_err *err)
 {
-    const pq_layer             *layer  = node_of(ex)->layer;
+    const pq_layer             *layer  = pq_onnx_node_at_hand(ex)->layer;
     const pq_batch_norm_params *p      = layer->params;
     pq_tensor                  *factor = NULL, *summand = NULL;
     char                       *names[2] = {NULL};
@@ -405,13 +229,13 @@ static pq_status rows_norm(pq_onnx_export *ex, size_t channels, pq_err *err)
     }
     PQ_TRY(pq_onnx_put_floats(ex, "factor", factor, &names[0], err));
     PQ_TRY(pq_onnx_put_floats(ex, "summand", summand, &names[1], err));
-    PQ_TRY(begin(ex, "Mul", PQ_ONNX_OURS, 1, names, err));
+    PQ_TRY(pq_onnx_begin_over(ex, "Mul", PQ_ONNX_OURS, 1, names, err));
     pq_onnx_end(ex);
     PQ_TRY(add_behind(ex, names[1], err));
 cleanup:
     pq_tensor_free(&factor);
     pq_tensor_free(&summand);
-    free_names(names, 2);
+    pq_onnx_free_names(names, 2);
     return st;
 }
 
@@ -420,9 +244,9 @@ cleanup:
 static pq_status batch_norm(pq_onnx_export *ex, pq_err *err)
 {
     static const char *const    names[]  = {"gamma", "beta", "mean", "variance"};
-    const pq_layer             *layer    = node_of(ex)->layer;
+    const pq_layer             *layer    = pq_onnx_node_at_hand(ex)->layer;
     const pq_batch_norm_params *p        = layer->params;
-    const size_t                ndim     = in_shape(ex, 0)->ndim;
+    const size_t                ndim     = pq_onnx_in_shape(ex, 0)->ndim;
     const size_t                channels = pq_layer_weight(layer, "mean")->value->count;
     pq_tensor                  *fill     = NULL;
     char                       *constants[4] = {NULL};
@@ -440,13 +264,14 @@ static pq_status batch_norm(pq_onnx_export *ex, pq_err *err)
         PQ_TRY(pq_onnx_put_floats(ex, names[i], fill, &constants[i], err));
         pq_tensor_free(&fill);
     }
-    PQ_TRY(begin(ex, "BatchNormalization", ndim == 3 ? PQ_ONNX_IMAGE : PQ_ONNX_OURS, 4,
-                 constants, err));
+    PQ_TRY(pq_onnx_begin_over(ex, "BatchNormalization",
+                              ndim == 3 ? PQ_ONNX_IMAGE : PQ_ONNX_OURS, 4, constants,
+                              err));
     pq_onnx_put_real(ex, "epsilon", p->epsilon);
     pq_onnx_end(ex);
 cleanup:
     pq_tensor_free(&fill);
-    free_names(constants, 4);
+    pq_onnx_free_names(constants, 4);
     return st;
 }
 
@@ -454,9 +279,9 @@ cleanup:
 static pq_status layer_norm(pq_onnx_export *ex, pq_err *err)
 {
     static const char *const    names[]      = {"gamma", "beta"};
-    const pq_layer             *layer        = node_of(ex)->layer;
+    const pq_layer             *layer        = pq_onnx_node_at_hand(ex)->layer;
     const pq_layer_norm_params *p            = layer->params;
-    const pq_shape             *in           = in_shape(ex, 0);
+    const pq_shape             *in           = pq_onnx_in_shape(ex, 0);
     pq_tensor                  *fill         = NULL;
     char                       *constants[2] = {NULL};
     pq_status                   st;
@@ -471,24 +296,25 @@ static pq_status layer_norm(pq_onnx_export *ex, pq_err *err)
         PQ_TRY(pq_onnx_put_floats(ex, names[i], fill, &constants[i], err));
         pq_tensor_free(&fill);
     }
-    PQ_TRY(begin(ex, "LayerNormalization", PQ_ONNX_OURS, 2, constants, err));
+    PQ_TRY(pq_onnx_begin_over(ex, "LayerNormalization", PQ_ONNX_OURS, 2, constants, err));
     pq_onnx_put_int(ex, "axis", -1);
     pq_onnx_put_real(ex, "epsilon", p->epsilon);
     pq_onnx_end(ex);
 cleanup:
     pq_tensor_free(&fill);
-    free_names(constants, 2);
+    pq_onnx_free_names(constants, 2);
     return st;
 }
 
 static pq_status pool(pq_onnx_export *ex, const char *op, bool mean, pq_err *err)
 {
-    const pq_pool_params *p = node_of(ex)->layer->params;
+    const pq_pool_params *p = pq_onnx_node_at_hand(ex)->layer->params;
     pq_window             w;
     pq_status             st;
 
-    PQ_TRY(pq_pool_window(node_of(ex)->layer, in_shape(ex, 0), &w, err));
-    PQ_TRY(begin(ex, op, PQ_ONNX_IMAGE, 0, NULL, err));
+    PQ_TRY(pq_pool_window(pq_onnx_node_at_hand(ex)->layer, pq_onnx_in_shape(ex, 0), &w,
+                          err));
+    PQ_TRY(pq_onnx_begin_over(ex, op, PQ_ONNX_IMAGE, 0, NULL, err));
     put_window(ex, &p->window, &w);
     if (mean) {
         pq_onnx_put_int(ex, "count_include_pad", p->count_padding ? 1 : 0);
@@ -511,17 +337,17 @@ static pq_status avg_pool(pq_onnx_export *ex, pq_err *err)
 /* Over all axes of an event but the channels, in our order. */
 static pq_status reduce(pq_onnx_export *ex, const char *op, pq_err *err)
 {
-    const size_t n = in_shape(ex, 0)->ndim;
+    const size_t n = pq_onnx_in_shape(ex, 0)->ndim;
     int64_t      axes[PQ_MAX_DIMS];
     char        *list = NULL;
     pq_status    st;
 
     for (size_t i = 0; i + 1 < n; i++) {
-        axes[i] = (int64_t)i + (layout_of(ex, 0) == PQ_ONNX_OURS ? 1 : 2);
+        axes[i] = (int64_t)i + (pq_onnx_layout(ex, 0) == PQ_ONNX_OURS ? 1 : 2);
     }
     PQ_TRY(pq_onnx_put_list(ex, "axes", n - 1, axes, &list, err));
-    const int from = layout_of(ex, 0);
-    PQ_TRY(begin(ex, op, from, 1, &list, err));
+    const int from = pq_onnx_layout(ex, 0);
+    PQ_TRY(pq_onnx_begin_over(ex, op, from, 1, &list, err));
     pq_onnx_put_int(ex, "keepdims", 0);
     pq_onnx_end(ex);
     if (from == PQ_ONNX_IMAGE) { /* what is left is a vector */
@@ -543,193 +369,34 @@ static pq_status global_avg(pq_onnx_export *ex, pq_err *err)
     return reduce(ex, "ReduceMean", err);
 }
 
-/* An operator over all inputs, all in the layout of the first. */
-static pq_status join(pq_onnx_export *ex, const char *op, int *layout, pq_err *err)
-{
-    const size_t n = node_of(ex)->n_inputs;
-    const char  *in[PQ_NODE_INPUTS];
-    char        *name = NULL;
-    pq_status    st;
-
-    *layout = layout_of(ex, 0);
-    for (size_t k = 0; k < n; k++) {
-        PQ_TRY(pq_onnx_input(ex, k, *layout, &in[k], err));
-    }
-    name = pq_onnx_name(ex, "");
-    PQ_CHECK(name != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
-    pq_onnx_begin(ex, op, n, in, name);
-    pq_onnx_gives(ex, *layout, name);
-cleanup:
-    return st;
-}
-
-static pq_status add(pq_onnx_export *ex, pq_err *err)
-{
-    int       layout;
-    pq_status st;
-
-    PQ_TRY(join(ex, node_of(ex)->n_inputs == 2 ? "Add" : "Sum", &layout, err));
-    pq_onnx_end(ex);
-cleanup:
-    return st;
-}
-
-static pq_status multiply(pq_onnx_export *ex, pq_err *err)
-{
-    int       layout;
-    pq_status st;
-
-    PQ_CHECK(node_of(ex)->n_inputs == 2, PQ_ERR_UNSUPPORTED,
-             "a product of %zu inputs is not written", node_of(ex)->n_inputs);
-    PQ_TRY(join(ex, "Mul", &layout, err));
-    pq_onnx_end(ex);
-cleanup:
-    return st;
-}
-
-static pq_status concat(pq_onnx_export *ex, pq_err *err)
-{
-    const int64_t image[] = {2, 3, 1};
-    const size_t  axis    = pq_concat_axis(node_of(ex)->layer, in_shape(ex, 0)->ndim);
-    int           layout;
-    pq_status     st;
-
-    PQ_TRY(join(ex, "Concat", &layout, err));
-    pq_onnx_put_int(ex, "axis",
-                    layout == PQ_ONNX_IMAGE ? image[axis] : (int64_t)axis + 1);
-    pq_onnx_end(ex);
-cleanup:
-    return st;
-}
-
-/* flatten and reshape: our order, the batch as it is. */
-static pq_status reshape(pq_onnx_export *ex, pq_err *err)
-{
-    const pq_shape *s                    = &node_of(ex)->shape;
-    int64_t         dim[1 + PQ_MAX_DIMS] = {0};
-    char           *list                 = NULL;
-    pq_status       st;
-
-    for (size_t i = 0; i < s->ndim; i++) {
-        dim[i + 1] = (int64_t)s->dim[i];
-    }
-    PQ_TRY(pq_onnx_put_list(ex, "shape", s->ndim + 1, dim, &list, err));
-    PQ_TRY(begin(ex, "Reshape", PQ_ONNX_OURS, 1, &list, err));
-    pq_onnx_end(ex);
-cleanup:
-    pq_free(list);
-    return st;
-}
-
-static pq_status pad(pq_onnx_export *ex, pq_err *err)
-{
-    const pq_pad_params *p        = node_of(ex)->layer->params;
-    const int            layout   = layout_of(ex, 0);
-    const int64_t        ours[]   = {0, p->top,    p->left,  p->before,
-                                     0, p->bottom, p->right, p->after};
-    const int64_t        image[]  = {0, p->before, p->top,    p->left,
-                                     0, p->after,  p->bottom, p->right};
-    char                *names[2] = {NULL};
-    pq_status            st;
-
-    PQ_TRY(pq_onnx_put_list(ex, "pads", 8, layout == PQ_ONNX_OURS ? ours : image,
-                            &names[0], err));
-    PQ_TRY(pq_onnx_put_number(ex, "value", (float)p->value, &names[1], err));
-    PQ_TRY(begin(ex, "Pad", layout, 2, names, err));
-    pq_onnx_end(ex);
-cleanup:
-    free_names(names, 2);
-    return st;
-}
-
-/* Slice over n axes: starts, ends, axes, steps. */
-static pq_status put_slice(pq_onnx_export *ex, size_t n, const int64_t lists[4][2],
-                           pq_err *err)
-{
-    static const char *const what[]   = {"starts", "ends", "axes", "steps"};
-    char                    *names[4] = {NULL};
-    pq_status                st;
-
-    for (size_t i = 0; i < 4; i++) {
-        PQ_TRY(pq_onnx_put_list(ex, what[i], n, lists[i], &names[i], err));
-    }
-    PQ_TRY(begin(ex, "Slice", layout_of(ex, 0), 4, names, err));
-    pq_onnx_end(ex);
-cleanup:
-    free_names(names, 4);
-    return st;
-}
-
-static pq_status subsample(pq_onnx_export *ex, pq_err *err)
-{
-    const pq_subsample_params *p           = node_of(ex)->layer->params;
-    const int64_t              first       = layout_of(ex, 0) == PQ_ONNX_OURS ? 1 : 2;
-    const int64_t              lists[4][2] = {
-                     {0, 0}, {INT32_MAX, INT32_MAX}, {first, first + 1}, {p->stride_h, p->stride_w}};
-
-    return put_slice(ex, 2, lists, err);
-}
-
-static pq_status slice(pq_onnx_export *ex, pq_err *err)
-{
-    const pq_slice_params *p = node_of(ex)->layer->params;
-    const int64_t          axis =
-        layout_of(ex, 0) == PQ_ONNX_OURS ? (int64_t)in_shape(ex, 0)->ndim : 1;
-    const int64_t lists[4][2] = {
-        {p->from}, {p->to == PQ_UNSET ? INT32_MAX : p->to}, {axis}, {1}};
-
-    return put_slice(ex, 1, lists, err);
-}
-
-static const struct {
-    const char *kind;
-    pq_status (*put)(pq_onnx_export *ex, pq_err *err);
-} writers[] = {
+static const pq_onnx_writer writers[] = {
     {"dense", dense},
     {"conv2d", conv2d},
     {"batch_norm", batch_norm},
     {"layer_norm", layer_norm},
-    {"relu", relu},
-    {"leaky_relu", leaky_relu},
-    {"clip", clip},
-    {"elu", elu},
-    {"gelu", gelu},
-    {"softplus", softplus},
-    {"sigmoid", sigmoid},
-    {"tanh", tanh_of},
-    {"softmax", softmax},
     {"max_pool", max_pool},
     {"avg_pool", avg_pool},
     {"global_max_pool", global_max},
     {"global_avg_pool", global_avg},
-    {"add", add},
-    {"multiply", multiply},
-    {"concat", concat},
-    {"flatten", reshape},
-    {"reshape", reshape},
-    {"pad", pad},
-    {"subsample", subsample},
-    {"slice", slice},
-    {"scale", scale},
-    {"sign", sign},
-    {"dropout", identity},
     {"tt_dense", tt_dense},
     {"ring_dense", tt_dense},
     {"tt_conv2d", tt_conv2d},
+    {0},
 };
 
 pq_status pq_onnx_put_layer(pq_onnx_export *ex, pq_err *err)
 {
-    const char *kind = node_of(ex)->layer->kind->name;
-    size_t      i    = 0;
-    pq_status   st;
+    static const pq_onnx_writer *const tables[] = {writers, pq_onnx_pointwise_writers,
+                                                   pq_onnx_parts_writers};
+    const char                        *kind = pq_onnx_node_at_hand(ex)->layer->kind->name;
 
-    while (i < sizeof writers / sizeof *writers && strcmp(writers[i].kind, kind) != 0) {
-        i++;
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        for (const pq_onnx_writer *w = tables[i]; w->kind != NULL; w++) {
+            if (strcmp(w->kind, kind) == 0) {
+                return w->put(ex, err);
+            }
+        }
     }
-    PQ_CHECK(i < sizeof writers / sizeof *writers, PQ_ERR_UNSUPPORTED,
-             "no operator of ONNX does what it does");
-    PQ_TRY(writers[i].put(ex, err));
-cleanup:
-    return st;
+    return pq_err_set(err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,
+                      "no operator of ONNX does what it does");
 }

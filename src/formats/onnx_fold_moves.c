@@ -1,0 +1,274 @@
+/* Constants whose items are moved, picked or joined while reading. */
+#include <string.h>
+
+#include "core/memory.h"
+#include "formats/onnx_fold.h"
+
+/* Copy of some items, with another shape. */
+static pq_status pick(const pq_tensor *t, size_t n, const size_t *items, pq_shape shape,
+                      pq_tensor **out, pq_err *err)
+{
+    pq_status st;
+
+    PQ_TRY(pq_tensor_create(t->dtype, shape, out, err));
+    for (size_t i = 0; i < n; i++) {
+        memcpy((char *)(*out)->data + 8 * i, (const char *)t->data + 8 * items[i], 8);
+    }
+cleanup:
+    return st;
+}
+
+/* Entries of a list. */
+static pq_status gather(pq_onnx_import *im, pq_err *err)
+{
+    pq_tensor *t = NULL, *at = NULL, *out = NULL;
+    int64_t    axis;
+    size_t    *items = NULL;
+    pq_status  st;
+
+    PQ_TRY(pq_onnx_int(im->node, "axis", 0, &axis, err));
+    PQ_TRY(pq_onnx_fold_take(im, 0, &t, err));
+    PQ_TRY(pq_onnx_constant(im, 1, PQ_DTYPE_I64, NULL, &at, err));
+    PQ_CHECK(t->shape.ndim == 1 && (axis == 0 || axis == -1), PQ_ERR_UNSUPPORTED,
+             "entries of a constant of %zu axes are not read", t->shape.ndim);
+    PQ_NEW(items, at->count);
+    for (size_t i = 0; i < at->count; i++) {
+        const int64_t k = pq_i64(at)[i] + (pq_i64(at)[i] < 0 ? (int64_t)t->count : 0);
+        PQ_CHECK(k >= 0 && k < (int64_t)t->count, PQ_ERR_RANGE,
+                 "entry %lld is not one of %zu", (long long)pq_i64(at)[i], t->count);
+        items[i] = (size_t)k;
+    }
+    PQ_TRY(pick(t, at->count, items, at->shape, &out, err));
+    PQ_TRY(pq_onnx_fold_give(im, &out, err));
+cleanup:
+    pq_tensor_free(&t);
+    pq_tensor_free(&at);
+    pq_tensor_free(&out);
+    pq_free(items);
+    return st;
+}
+
+/* Which indices of an axis a slice takes. */
+typedef struct {
+    int64_t from, step;
+    size_t  n;
+} range;
+
+static pq_status range_of(int64_t from, int64_t to, int64_t step, size_t size, range *out,
+                          pq_err *err)
+{
+    const int64_t n = (int64_t)size, least = step < 0 ? -1 : 0,
+                  most = step < 0 ? n - 1 : n;
+    pq_status st;
+
+    PQ_CHECK(step != 0 && step > -INT32_MAX && step < INT32_MAX, PQ_ERR_FORMAT,
+             "a step of %lld is not read", (long long)step);
+    from = from < 0 ? (from < -n ? least : from + n) : from;
+    to   = to < 0 ? (to < -n ? least : to + n) : to;
+    from = from > most ? most : from;
+    to   = to > most ? most : to;
+    *out = (range){from, step, 0};
+    if ((step > 0 && to > from) || (step < 0 && to < from)) {
+        out->n = (size_t)((to - from + step + (step > 0 ? -1 : 1)) / step);
+    }
+cleanup:
+    return st;
+}
+
+static pq_status read_ranges(const pq_onnx_import *im, const pq_shape *shape, range *out,
+                             pq_err *err)
+{
+    int64_t   v[4][PQ_MAX_DIMS]; /* starts, ends, axes, steps */
+    size_t    n[4] = {0};
+    pq_status st;
+
+    for (size_t i = 0; i < shape->ndim; i++) {
+        out[i] = (range){0, 1, shape->dim[i]};
+    }
+    if (im->node->n_in == 1) {
+        PQ_TRY(pq_onnx_ints(im->node, "starts", PQ_MAX_DIMS, v[0], &n[0], err));
+        PQ_TRY(pq_onnx_ints(im->node, "ends", PQ_MAX_DIMS, v[1], &n[1], err));
+        PQ_TRY(pq_onnx_ints(im->node, "axes", PQ_MAX_DIMS, v[2], &n[2], err));
+    }
+    for (size_t k = 0; k < 4; k++) {
+        if (pq_onnx_given(im, k + 1)) {
+            PQ_TRY(pq_onnx_numbers(im, k + 1, PQ_MAX_DIMS, v[k], &n[k], err));
+        }
+    }
+    PQ_CHECK(n[0] == n[1] && (n[2] == 0 || n[2] == n[0]) && (n[3] == 0 || n[3] == n[0]),
+             PQ_ERR_FORMAT, "its starts, ends, axes and steps are not equally many");
+    for (size_t i = 0; i < n[0]; i++) {
+        const int64_t given = n[2] > 0 ? v[2][i] : (int64_t)i;
+        const int64_t a     = given < 0 ? given + (int64_t)shape->ndim : given;
+        PQ_CHECK(a >= 0 && a < (int64_t)shape->ndim, PQ_ERR_FORMAT,
+                 "axis %lld is not one of %zu", (long long)given, shape->ndim);
+        PQ_TRY(range_of(v[0][i], v[1][i], n[3] > 0 ? v[3][i] : 1, shape->dim[a], &out[a],
+                        err));
+    }
+cleanup:
+    return st;
+}
+
+/* A part of a constant. */
+static pq_status slice(pq_onnx_import *im, pq_err *err)
+{
+    pq_tensor *t = NULL, *out = NULL;
+    range      part[PQ_MAX_DIMS];
+    size_t    *items = NULL, count = 1;
+    pq_shape   to = {0};
+    pq_status  st;
+
+    PQ_TRY(pq_onnx_fold_take(im, 0, &t, err));
+    PQ_TRY(read_ranges(im, &t->shape, part, err));
+    to.ndim = t->shape.ndim;
+    for (size_t d = 0; d < to.ndim; d++) {
+        to.dim[d] = part[d].n;
+        count *= part[d].n;
+    }
+    PQ_NEW(items, count);
+    for (size_t i = 0; i < count; i++) {
+        size_t left = i, step = 1;
+        for (size_t d = to.ndim; d-- > 0;) {
+            const int64_t at = part[d].from + (int64_t)(left % to.dim[d]) * part[d].step;
+            items[i] += (size_t)at * step;
+            left /= to.dim[d];
+            step *= t->shape.dim[d];
+        }
+    }
+    PQ_TRY(pick(t, count, items, to, &out, err));
+    PQ_TRY(pq_onnx_fold_give(im, &out, err));
+cleanup:
+    pq_tensor_free(&t);
+    pq_tensor_free(&out);
+    pq_free(items);
+    return st;
+}
+
+/* Lists one behind the other. */
+static pq_status concat(pq_onnx_import *im, pq_err *err)
+{
+    pq_tensor *part = NULL, *out = NULL;
+    size_t     total = 0, at = 0;
+    bool       ints = true;
+    pq_status  st;
+
+    for (size_t k = 0; k < im->node->n_in; k++) {
+        const pq_shape *s;
+        PQ_TRY(pq_onnx_constant_shape(im, k, &s, err));
+        PQ_CHECK(s->ndim == 1, PQ_ERR_UNSUPPORTED, "constants of %zu axes are not joined",
+                 s->ndim);
+        total += s->dim[0];
+        ints = ints && pq_onnx_fold_is_whole(im, k);
+    }
+    PQ_TRY(
+        pq_tensor_create(ints ? PQ_DTYPE_I64 : PQ_DTYPE_F64, PQ_SHAPE(total), &out, err));
+    for (size_t k = 0; k < im->node->n_in; k++) {
+        PQ_TRY(pq_onnx_fold_take(im, k, &part, err));
+        PQ_CHECK(part->dtype == out->dtype, PQ_ERR_FORMAT, "its inputs have two types");
+        if (part->count > 0) {
+            memcpy((char *)out->data + 8 * at, part->data, 8 * part->count);
+        }
+        at += part->count;
+        pq_tensor_free(&part);
+    }
+    PQ_TRY(pq_onnx_fold_give(im, &out, err));
+cleanup:
+    pq_tensor_free(&part);
+    pq_tensor_free(&out);
+    return st;
+}
+
+/* Reshape, Squeeze, Unsqueeze: the same items. */
+static pq_status reshape(pq_onnx_import *im, pq_err *err)
+{
+    const char *op = im->node->op;
+    pq_tensor  *t  = NULL;
+    int64_t     n[PQ_MAX_DIMS];
+    size_t      count, known = 1;
+    pq_shape    to = {0};
+    pq_status   st;
+
+    PQ_TRY(pq_onnx_fold_take(im, 0, &t, err));
+    if (im->node->n_in > 1) {
+        PQ_TRY(pq_onnx_numbers(im, 1, PQ_MAX_DIMS, n, &count, err));
+    } else {
+        PQ_TRY(pq_onnx_ints(im->node, "axes", PQ_MAX_DIMS, n, &count, err));
+    }
+    if (*op == 'R') {
+        to.ndim = count;
+        for (size_t i = 0; i < count; i++) {
+            n[i] = n[i] == 0 && i < t->shape.ndim ? (int64_t)t->shape.dim[i] : n[i];
+            known *= n[i] > 0 ? (size_t)n[i] : 1;
+        }
+        for (size_t i = 0; i < count; i++) {
+            PQ_CHECK(n[i] >= 0 || (n[i] == -1 && known > 0), PQ_ERR_FORMAT,
+                     "axis %zu is %lld long", i, (long long)n[i]);
+            to.dim[i] = n[i] == -1 ? t->count / known : (size_t)n[i];
+        }
+    } else if (*op == 'U') {
+        PQ_CHECK(count + t->shape.ndim <= PQ_MAX_DIMS, PQ_ERR_FORMAT, "too many axes");
+        to.ndim = count + t->shape.ndim;
+        for (size_t i = 0; i < count; i++) {
+            n[i] = n[i] < 0 ? n[i] + (int64_t)to.ndim : n[i];
+            PQ_CHECK(n[i] >= 0 && n[i] < (int64_t)to.ndim, PQ_ERR_FORMAT,
+                     "axis %lld is not a new one", (long long)n[i]);
+            to.dim[n[i]] = 1;
+        }
+        for (size_t i = 0, from = 0; i < to.ndim; i++) {
+            to.dim[i] =
+                to.dim[i] == 1 || from == t->shape.ndim ? 1 : t->shape.dim[from++];
+        }
+    } else {
+        for (size_t i = 0; i < t->shape.ndim; i++) {
+            bool gone = count == 0 && t->shape.dim[i] == 1;
+            for (size_t k = 0; k < count; k++) {
+                gone = gone || n[k] == (int64_t)i ||
+                       n[k] == (int64_t)i - (int64_t)t->shape.ndim;
+            }
+            if (!gone) {
+                to.dim[to.ndim++] = t->shape.dim[i];
+            }
+        }
+    }
+    PQ_TRY(pq_tensor_reshape(t, to, err));
+    PQ_TRY(pq_onnx_fold_give(im, &t, err));
+cleanup:
+    pq_tensor_free(&t);
+    return st;
+}
+
+static pq_status transpose(pq_onnx_import *im, pq_err *err)
+{
+    const pq_shape *s;
+    pq_tensor      *t = NULL;
+    int64_t         perm[PQ_MAX_DIMS];
+    size_t          n, axis[PQ_MAX_DIMS];
+    bool            seen[PQ_MAX_DIMS] = {false};
+    pq_status       st;
+
+    PQ_TRY(pq_onnx_constant_shape(im, 0, &s, err));
+    PQ_TRY(pq_onnx_ints(im->node, "perm", PQ_MAX_DIMS, perm, &n, err));
+    PQ_CHECK(n == 0 || n == s->ndim, PQ_ERR_FORMAT, "'perm' has %zu numbers, not %zu", n,
+             s->ndim);
+    for (size_t i = 0; i < s->ndim; i++) {
+        const int64_t a = n == 0 ? (int64_t)(s->ndim - 1 - i) : perm[i];
+        PQ_CHECK(a >= 0 && a < (int64_t)s->ndim && !seen[a], PQ_ERR_FORMAT,
+                 "'perm' is no order of %zu axes", s->ndim);
+        seen[a] = true;
+        axis[i] = (size_t)a;
+    }
+    PQ_TRY(pq_onnx_constant(im, 0,
+                            pq_onnx_fold_is_whole(im, 0) ? PQ_DTYPE_I64 : PQ_DTYPE_F32,
+                            axis, &t, err));
+    PQ_TRY(pq_onnx_fold_give(im, &t, err));
+cleanup:
+    pq_tensor_free(&t);
+    return st;
+}
+
+const pq_onnx_foldable pq_onnx_fold_moves[] = {
+    {"Gather", 2, gather},       {"Slice", 1, slice},
+    {"Concat", 1, concat},       {"Reshape", 2, reshape},
+    {"Squeeze", 1, reshape},     {"Unsqueeze", 1, reshape},
+    {"Transpose", 1, transpose}, {0},
+};
