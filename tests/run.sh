@@ -68,7 +68,7 @@ tell_step() {
   esac
   printf '%-5s %-34s %4d s\n' "$(case $2 in 0) echo ok ;; 77) echo skip ;; *) echo FAIL ;; esac)" "$1" "$3"
   case $2 in
-  0 | 77) grep -h -E '^\| ' "$4" || true; grep -h -E '^skipped: |^[0-9]+ (cases, largest deviation|mutations of) ' "$4" | sort -u | sed 's/^/      /' || true ;;
+  0 | 77) grep -h -E '^\| ' "$4" || true; grep -h -E '^skipped: |^[0-9]+ (cases, largest deviation|mutations of|passed, [0-9]+ refused,) ' "$4" | sort -u | sed 's/^/      /' || true ;;
   *) tail -n 120 "$4" ;;
   esac
 }

@@ -277,6 +277,29 @@ static pq_status reduce_max(pq_onnx_import *im, pq_err *err)
     return reduce_some(im, "global_max_pool", err);
 }
 
+/* The mean times as many as there are. */
+static pq_status reduce_sum(pq_onnx_import *im, pq_err *err)
+{
+    const pq_onnx_value *v;
+    pq_onnx_value       *sum;
+    double               n = 1.0;
+    pq_status            st;
+
+    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(reduce_some(im, "global_avg_pool", err));
+    if (im->node->n_out > 0) {
+        sum = &im->values[im->node->out[0]];
+        for (size_t d = 0; d < v->ndim; d++) {
+            n *= d != v->batch ? (double)v->dim[d] : 1.0;
+        }
+        n /= (double)sum->dim[sum->axis[0]];
+        PQ_TRY(pq_onnx_add_plain(im, ".sum", "scale", "factor", n, sum->node, &sum->node,
+                                 err));
+    }
+cleanup:
+    return st;
+}
+
 const pq_onnx_operation pq_onnx_pools[] = {
     {"MaxPool", 1, 1, max_pool,
      "auto_pad ceil_mode dilations kernel_shape pads storage_order strides"},
@@ -286,5 +309,6 @@ const pq_onnx_operation pq_onnx_pools[] = {
     {"GlobalAveragePool", 1, 1, global_avg, NULL},
     {"ReduceMean", 1, 2, reduce_mean, "axes keepdims noop_with_empty_axes"},
     {"ReduceMax", 1, 2, reduce_max, "axes keepdims noop_with_empty_axes"},
+    {"ReduceSum", 1, 2, reduce_sum, "axes keepdims noop_with_empty_axes"},
     {0},
 };
