@@ -57,7 +57,9 @@ static void dense(const pq_kernels *k, const pq_fours *f, float *y)
     const size_t panel  = k->panel(f->n);
     const size_t floats = pq_panel_floats(f->inputs, f->n, panel);
     float       *packed = pq_calloc(floats, sizeof *packed);
+    float       *bias   = pq_calloc(f->n + panel, sizeof *bias); /* read in panels */
 
+    memcpy(bias, f->bias, f->n * sizeof *bias);
     pq_pack_panels(f->inputs, f->n, kernel, 1, f->inputs, panel, packed);
     k->gemm(&(pq_matmul){.m          = 1,
                          .n          = f->n,
@@ -71,9 +73,10 @@ static void dense(const pq_kernels *k, const pq_fours *f, float *y)
                          .c_row      = f->n,
                          .n_segments = 1,
                          .segments   = &(pq_segment){.k = f->inputs},
-                         .bias       = f->bias,
+                         .bias       = bias,
                          .add        = f->add,
                          .clip       = f->clip});
+    pq_free(bias);
     pq_free(packed);
 }
 
