@@ -156,8 +156,8 @@ def compare(work, ours, rivals, rounds, note, alike=lambda mine, rival: True):
     return sorted(found, key=lambda row: float(row[6])), fair
 
 
-def serve(about, call, sample_s=0.03, warm_s=0.02):
-    """The contender's side: answers turns with the seconds of a call."""
+def serve(about, call, sample_s=0.03, warm_s=0.02, runs=1):
+    """The contender's side: answers turns with the seconds of a call, or of one of the `runs` that a call makes."""
     print(json.dumps({"about": about}), flush=True)
     for _ in sys.stdin:
         calls, start = 0, time.perf_counter()
@@ -169,5 +169,5 @@ def serve(about, call, sample_s=0.03, warm_s=0.02):
         start, cpu = time.perf_counter(), time.process_time()
         for _ in range(calls):
             call()
-        print(json.dumps({"seconds": (time.perf_counter() - start) / calls,
-                          "cpu": (time.process_time() - cpu) / calls}), flush=True)
+        print(json.dumps({"seconds": (time.perf_counter() - start) / (calls * runs),
+                          "cpu": (time.process_time() - cpu) / (calls * runs)}), flush=True)

@@ -91,3 +91,28 @@ class Folder:
         """Largest difference of its outputs from torch's in float32; None where it has none."""
         path = pathlib.Path(contender.save)
         return float(np.abs(np.load(path) - self.due).max()) if path.exists() else None
+
+
+class Events:
+    """Calibration of ONNX Runtime: one event after the other."""
+
+    def __init__(self, events):
+        self.left = iter(events)
+
+    def get_next(self):
+        event = next(self.left, None)
+        return None if event is None else {"x": event[None]}
+
+
+def rivals_int8(folder, f, events):
+    """ONNX Runtime's own static quantization and NNCF's, per channel: paths of the two."""
+    import nncf
+    import openvino
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    qdq, ir = f"{folder}/qdq.onnx", f"{folder}/nncf.xml"
+    quantize_static(f.onnx, qdq, Events(events), quant_format=QuantFormat.QDQ, per_channel=True,
+                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+    quantized = nncf.quantize(openvino.Core().read_model(f.onnx), nncf.Dataset([e[None] for e in events]), subset_size=len(events))
+    openvino.save_model(quantized, ir)
+    return qdq, ir

@@ -17,12 +17,10 @@ here = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(here.parent))
 
 import h5py
-import nncf
 import numpy as np
 import openvino
 import onnxruntime
 import torch
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 import contest
 import prepare
@@ -30,15 +28,6 @@ import turns
 
 LARGEST_DIFFERENCE = 0.25  # of our int8 probabilities from f32 ones, on random images
 CALIBRATION = 300
-
-
-class Images(CalibrationDataReader):
-    def __init__(self, images):
-        self.left = iter(images)
-
-    def get_next(self):
-        image = next(self.left, None)
-        return None if image is None else {"x": image[None]}
 
 
 def ours_int8(pquant, weights, images, folder):
@@ -49,16 +38,6 @@ def ours_int8(pquant, weights, images, folder):
     subprocess.run([pquant, "compress", weights, "-o", out, "--method", "quantize:bits=8", "--calib", data],
                    check=True, stdout=subprocess.DEVNULL)
     return out
-
-
-def rivals_int8(folder, f, images):
-    """ONNX Runtime's own static quantization and NNCF's, per channel."""
-    qdq, ir = f"{folder}/qdq.onnx", f"{folder}/nncf.xml"
-    quantize_static(f.onnx, qdq, Images(images), quant_format=QuantFormat.QDQ, per_channel=True,
-                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
-    quantized = nncf.quantize(openvino.Core().read_model(f.onnx), nncf.Dataset([i[None] for i in images]), subset_size=len(images))
-    openvino.save_model(quantized, ir)
-    return qdq, ir
 
 
 def contenders(f, a, batch, int8, qdq, ir):
@@ -88,7 +67,7 @@ def main():
         int8 = ours_int8(a.pquant, a.weights, images, folder)
         for batch in (1, 64):
             f = prepare.Folder(folder, f"resnet8-{batch}", prepare.resnet8(a.weights), images[:batch])
-            ours, rivals = contenders(f, a, batch, int8, *rivals_int8(folder, f, images))
+            ours, rivals = contenders(f, a, batch, int8, *prepare.rivals_int8(folder, f, images))
 
             def note(mine, rival):
                 if not f.off(mine) <= LARGEST_DIFFERENCE:
