@@ -90,9 +90,11 @@ class Rivals:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     def generate(self, name, model):
-        where, library = f"{self.folder}/{name}", f"{self.folder}/{name}.so"
+        where, library, cc = f"{self.folder}/{name}", f"{self.folder}/{name}.so", [os.environ.get("CC", "cc"), "-O2"]
         self.must(self.a.pquant, "codegen", model, "-o", where, "--name", "jet", "--logits")
-        self.must(os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", f"{where}/jet.c", "-o", library, "-lm")
+        self.must(*cc, f"{where}/jet.c", f"{where}/jet_test.c", "-o", f"{where}/test", "-lm")
+        self.must(f"{where}/test")  # what the reference engine gave for stored events
+        self.must(*cc, "-shared", "-fPIC", f"{where}/jet.c", "-o", library, "-lm")
         return library
 
     def hls(self, net):
