@@ -4,6 +4,7 @@ import io
 import os
 import re
 import subprocess
+import sys
 import warnings
 
 os.environ["KERAS_BACKEND"] = "torch"
@@ -11,9 +12,11 @@ os.environ["KERAS_BACKEND"] = "torch"
 import jax
 import keras
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from flax import serialization
+from jax2onnx import to_onnx
 from safetensors.torch import load_file, save_file
 
 import net_list as nets
@@ -23,7 +26,7 @@ from onnx_in import export
 
 warnings.simplefilter("ignore")
 TOLERANCE = 1e-5
-COLUMNS = ["Keras .keras", ".h5", ".weights.h5", "PyTorch .pt", ".safetensors", "Flax msgpack", ".npz", "ONNX dynamo", "ONNX classic", "ONNX of Keras",
+COLUMNS = ["Keras .keras", ".h5", ".weights.h5", "PyTorch .pt", ".safetensors", "Flax msgpack", ".npz", "ONNX dynamo", "ONNX classic", "ONNX of Keras", "tf2onnx", "jax2onnx",
            "to Keras", "to ONNX", "to PyTorch", "to Flax"]
 
 
@@ -129,6 +132,9 @@ def of_flax(table, name, net, x):
     for column, path in (("Flax msgpack", "net.msgpack"), (".npz", "net.npz")):
         with refusal(table, name, column):
             table.add(name, column, Model(path, "net.yaml")(x, engine="reference"), due)
+    onnx.save(to_onnx(lambda x: module.apply(variables, x), inputs=[("batch", *x.shape[1:])]), "jax.onnx")
+    with refusal(table, name, "jax2onnx"):
+        table.add(name, "jax2onnx", run_onnx("jax.onnx", x, due), due)
     with refusal(table, name, "to Flax"):
         convert("net.msgpack", "out.npz", "--arch", "net.yaml")
         back = {}
@@ -145,17 +151,33 @@ def of_flax(table, name, net, x):
         table.add(name, "to ONNX", session.run(None, {session.get_inputs()[0].name: x})[0], due)
 
 
+def of_tensorflow(table, beside, log):
+    """The files of lib/of_tensorflow.py, which ran beside the other frameworks."""
+    if beside.wait():
+        with open(log) as f:
+            sys.exit(f"of_tensorflow.py: exit {beside.returncode}\n{f.read()}")
+    for k, (name, net) in enumerate(nets.NETS.items()):
+        with refusal(table, name, "tf2onnx"):
+            if not os.path.exists(f"{k}.onnx"):
+                nets.keras_model(net)  # raises what Keras lacks
+            due = np.load(f"{k}.npy")
+            table.add(name, "tf2onnx", run_onnx(f"{k}.onnx", nets.events(k, net), due), due)
+
+
 def main():
     cases = Cases()
     table = Table(cases)
-    for k, (name, net) in enumerate(nets.NETS.items()):
-        x = np.random.default_rng(k).normal(size=(9, *net[0])).astype(np.float32)
-        with open("net.yaml", "w") as f:
-            f.write(nets.yaml_text(net))
-        with refusal(table, name, "Keras .keras", ".h5", ".weights.h5", "to Keras", "ONNX of Keras"):
-            of_keras(table, name, net, x)
-        of_torch(table, name, net, x)
-        of_flax(table, name, net, x)
+    other = os.path.join(os.path.dirname(nets.__file__), "of_tensorflow.py")
+    with open("tensorflow.log", "w") as log, subprocess.Popen([sys.executable, other, "."], stdout=log, stderr=log) as beside:
+        for k, (name, net) in enumerate(nets.NETS.items()):
+            x = nets.events(k, net)
+            with open("net.yaml", "w") as f:
+                f.write(nets.yaml_text(net))
+            with refusal(table, name, "Keras .keras", ".h5", ".weights.h5", "to Keras", "ONNX of Keras"):
+                of_keras(table, name, net, x)
+            of_torch(table, name, net, x)
+            of_flax(table, name, net, x)
+    of_tensorflow(table, beside, "tensorflow.log")
     table.show()
     cases.finish()
 

@@ -2,7 +2,8 @@
 # Tests against other frameworks; sourced by tests/run.sh. A suite is one file *.py here, or in a folder with
 # requirements of its own (keras2: what needs Keras 2): it runs with the pinned packages of requirements.txt beside
 # it and the modules of lib/; PQUANT names the program, the working folder is its own and empty. It prints
-# `N cases, largest deviation D`, and exits with 1 when one is beyond its tolerance.
+# `N cases, largest deviation D`, and exits with 1 when one is beyond its tolerance. A suite NAME.py with a NAME.txt
+# has those packages instead, one with a NAME.more.txt has those too, and TensorFlow of tests/python.
 only=$1
 need python3-venv
 # Real images for tests/python; without them those tests are skipped, and say so.
@@ -12,9 +13,14 @@ need python3-venv
 
 # suite FILE: runs it in a folder of its own.
 suite() {
-  local folder code=0
+  local folder name frameworks code=0
+  name=$(basename "$1" .py)
   if [ -f "${1%.py}.txt" ]; then
-    make_environment "interop-$(basename "$1" .py)" "${1%.py}.txt" || return $?
+    make_environment "interop-$name" "${1%.py}.txt" || return $?
+  elif [ -f "${1%.py}.more.txt" ]; then
+    frameworks=$(environment_packages)
+    make_environment tensorflow tests/python/tensorflow.txt || return $?
+    make_environment "interop-$name" "${1%.py}.more.txt" "$frameworks" "$(environment_packages)" || return $?
   fi
   folder=$(mktemp -d)
   (cd "$folder" && "$PYTHON" "$1") || code=$?

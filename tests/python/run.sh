@@ -5,21 +5,18 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
 # shellcheck source=benchmarks/environment.sh
 . benchmarks/environment.sh
-packages() {
-  "$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
-}
 # TensorFlow asks for an older h5py than the others are tested with, so it has an environment of its own and comes last.
 make_environment interop tests/interop/requirements.txt || exit $?
-frameworks=$(packages)
+frameworks=$(environment_packages)
 made=0
 make_environment tensorflow tests/python/tensorflow.txt || made=$?
 case $made in
-0) frameworks+=$'\n'$(packages) ;;
+0) frameworks+=$'\n'$(environment_packages) ;;
 77) echo "TensorFlow cannot be fetched: its tests are skipped" ;;
 *) exit "$made" ;;
 esac
 make_environment python tests/python/requirements.txt || exit $?
-echo "$frameworks" >"$(packages)/frameworks.pth"
+echo "$frameworks" >"$(environment_packages)/frameworks.pth"
 PATH=$(dirname "$PYTHON"):$PATH "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps \
   --force-reinstall -Cbuild-dir=build-python .
 unset PYTHONPATH

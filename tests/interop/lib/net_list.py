@@ -78,6 +78,11 @@ NETS = {
 }
 
 
+def events(k, net):
+    """Nine events of the k-th net."""
+    return np.random.default_rng(k).normal(size=(9, *net[0])).astype(np.float32)
+
+
 def resolved(layers):
     """Layers with names and inputs: "dense", "dense2", …"""
     out, counts, last = [], {}, "x"
@@ -251,9 +256,9 @@ def flax_model(net):
                     "elu": lambda: linen.elu(x[0], a["alpha"]), "gelu": lambda: linen.gelu(x[0], approximate=a["form"] == "tanh"),
                     "scale": lambda: x[0] * a["factor"], "add": lambda: x[0] + x[1], "multiply": lambda: x[0] * x[1],
                     "concat": lambda: jnp.concatenate(x, -1), "slice": lambda: x[0][:, a["from"]:a["to"]],
-                    "flatten": lambda: x[0].reshape(len(x[0]), -1), "reshape": lambda: x[0].reshape(-1, *a["shape"]),
-                    "max_pool": lambda: linen.max_pool(x[0], (a["k"],) * 2, (a["stride"],) * 2),
-                    "avg_pool": lambda: linen.avg_pool(x[0], (a["k"],) * 2, (a["stride"],) * 2),
+                    "flatten": lambda: x[0].reshape(x[0].shape[0], -1), "reshape": lambda: x[0].reshape(-1, *a["shape"]),
+                    "max_pool": lambda: linen.max_pool(x[0], window_shape=(a["k"],) * 2, strides=(a["stride"],) * 2),
+                    "avg_pool": lambda: linen.avg_pool(x[0], window_shape=(a["k"],) * 2, strides=(a["stride"],) * 2),
                     "global_max_pool": lambda: x[0].max(axes), "global_avg_pool": lambda: x[0].mean(axes),
                     "pad": lambda: jnp.pad(x[0], ((0, 0), (a["top"], a["bottom"]), (a["left"], a["right"]), (0, 0))),
                     "subsample": lambda: x[0][:, ::a["step"], ::a["step"]]}[kind]()
