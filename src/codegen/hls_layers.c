@@ -422,7 +422,7 @@ pq_status pq_hls_moves(pq_hls *h, size_t node, pq_err *err)
     }
     PQ_TRY(pq_hls_hold(h, node, &exact, err));
     if (moves.has_constants) {
-        (void)snprintf(from, sizeof from, "v%zu_sum(%.17g)", node, moves.constant);
+        (void)pq_snprintf(from, sizeof from, "v%zu_sum(%.17g)", node, moves.constant);
         open_loop(h, "i", pq_hls_items(h, node), true);
         pq_text_add(&h->body, "        ");
         store(h, node, "i", from);

@@ -23,13 +23,13 @@ left() { grep -zl "$work/[k].h5" /proc/[0-9]*/cmdline 2>/dev/null | wc -l; }
 for signal in TERM INT KILL; do
   env --default-signal=INT "$pquant" data generate jets-hlf --events 1000000 --seed 3 --jobs 2 -o "$work/k.h5" -q >"$work/log" 2>&1 &
   pid=$!
-  for _ in $(seq 100); do [ "$(left)" -ge 3 ] && break; sleep 0.1; done
+  for _ in $(seq 600); do [ "$(left)" -ge 3 ] && break; sleep 0.1; done
   [ "$(left)" -ge 3 ] || fault "the generator did not start: $(tail -3 "$work/log")"
   kill -s $signal $pid
   wait $pid
   code=$?
   [ $signal = KILL ] || [ $code = 130 ] || fault "$signal gave exit code $code"
-  for _ in $(seq 100); do [ "$(left)" = 0 ] && break; sleep 0.1; done
+  for _ in $(seq 600); do [ "$(left)" = 0 ] && break; sleep 0.1; done
   [ "$(left)" = 0 ] || fault "$signal left $(left) processes"
 done
 done_testing
