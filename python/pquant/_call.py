@@ -129,6 +129,8 @@ class _Call:
 @ffi.def_extern(error=1)
 def pquant_on_progress(context, what, done, total, note):
     call = ffi.from_handle(context)
+    if call.cancel[0]:
+        return 1
     try:
         return 1 if call.progress is not None and call.progress(text(what), done, total, text(note)) is False else 0
     except BaseException as error:  # raised again by run()
@@ -183,6 +185,16 @@ def run(options: Options, call, free):
     The library stops at its next batch, layer or stage. Where that takes longer (one large factorisation), the call
     ends without it, and its result is freed when it comes.
     """
+    try:
+        made = _watched(options, call, free)
+    except BaseException:
+        _end_line(complete=False)
+        raise
+    _end_line(complete=True)
+    return made
+
+
+def _watched(options: Options, call, free):
     if threading.current_thread() is not threading.main_thread():
         return _finish(options, *_attempt(call))
     box, lock, abandoned = [], threading.Lock(), [False]
@@ -227,10 +239,41 @@ def _finish(options: Options, made, error):
     return made
 
 
+class _Line:
+    """The line that bar() has begun: its stream, its length, and what it counts."""
+
+    def __init__(self, stream, length: int, what: str, total: int):
+        self.stream, self.length, self.what, self.total = stream, length, what, total
+
+
+_line: _Line | None = None
+
+
 def bar(what: str, done: int, total: int, note: str) -> None:
-    """Progress on a line of the terminal, or in a notebook's cell."""
-    share = done / total if total else 1.0
-    sys.stderr.write(f"\r{what} {done:,} of {total:,} {100 * share:3.0f} %  {note[:60]:60s}")
+    """Progress on a line of the terminal, or in a notebook's cell; the call that it is given to ends that line."""
+    global _line
+    share, stream = done / total if total else 1.0, sys.stderr
+    told = f"{what} {done:,} of {total:,} {100 * share:3.0f} %"
+    if note:
+        told += f"  layer '{note[:80]}'" if what == "layers" else f"  {note[:80]}"
+    before = _line.length if _line is not None and _line.stream is stream else 0
+    stream.write("\r" + told + " " * max(0, before - len(told)))
+    _line = _Line(stream, len(told), what, total)
     if done >= total:
-        sys.stderr.write("\n")
-    sys.stderr.flush()
+        stream.write("\n")
+        _line = None
+    stream.flush()
+
+
+def _end_line(complete: bool) -> None:
+    """Ends the line that bar() has begun, if any: what is written next stands on one of its own. Reports are at least
+    0.05 s apart, so the last one of a call may tell less than was done."""
+    global _line
+    line, _line = _line, None
+    if line is None:
+        return
+    if complete:
+        told = f"{line.what} {line.total:,} of {line.total:,} 100 %"
+        line.stream.write("\r" + told + " " * max(0, line.length - len(told)))
+    line.stream.write("\n")
+    line.stream.flush()

@@ -1,6 +1,7 @@
 """Sweeps: the program, its progress, and what it leaves."""
 from __future__ import annotations
 
+import codecs
 import csv
 import importlib
 import json
@@ -50,10 +51,11 @@ def program(arguments: list[str], quiet: bool = True, cwd=None) -> str:
     told = bytearray()
 
     def forward():
+        text = codecs.getincrementaldecoder("utf-8")("replace")  # a piece may end within a character
         while chunk := os.read(err_pipe.fileno(), 4096):
             told.extend(chunk)
             if not quiet:
-                sys.stderr.write(chunk.decode("utf-8", "replace"))
+                sys.stderr.write(text.decode(chunk))
                 sys.stderr.flush()
 
     listener = threading.Thread(target=forward, daemon=True)

@@ -1,7 +1,9 @@
 """The package without any framework: models of arrays, errors, Ctrl-C, memory, threads, imports."""
+import io
 import json
 import os
 import pickle
+import re
 import resource
 import signal
 import subprocess
@@ -172,6 +174,42 @@ def test_a_callback_cancels_and_its_exceptions_come_through(tagger):
         raise ZeroDivisionError("mine")
     with pytest.raises(ZeroDivisionError, match="mine"):
         pquant.compress_model(tagger, "finetune", epochs=10000, data=JETS + ":val", progress=wrong)
+
+
+class _Cell(io.StringIO):
+    """What a notebook's cell shows of a stream: a carriage return goes back to the beginning of the line."""
+
+    def shown(self):
+        lines = []
+        for written in self.getvalue().split("\n"):
+            line = ""
+            for piece in written.split("\r"):
+                line = piece + line[len(piece):]
+            lines.append(line.rstrip())
+        return lines
+
+
+def test_the_bar_leaves_one_whole_line_in_a_cell(tagger, monkeypatch):
+    cell = _Cell()
+    monkeypatch.setattr(sys, "stderr", cell)
+    pquant.compress_model(tagger, "svd", rank=4, progress=pquant.bar)
+    assert len(cell.shown()) == 2 and cell.shown()[1] == "", cell.shown()
+    assert re.fullmatch(r"layers (\d+) of \1 100 %", cell.shown()[0]), cell.shown()
+
+    cell = _Cell()
+    monkeypatch.setattr(sys, "stderr", cell)
+    pquant.bar("events", 1, 3000, "a long note")
+    pquant.bar("events", 2, 3000, "")
+    assert cell.shown() == ["events 2 of 3,000   0 %"]
+    pquant.bar("events", 3000, 3000, "")
+    assert cell.shown() == ["events 3,000 of 3,000 100 %", ""]
+
+    cell = _Cell()
+    monkeypatch.setattr(sys, "stderr", cell)
+    with pytest.raises(pquant.InterruptedCall):
+        pquant.compress_model(tagger, "finetune", epochs=10000, data=JETS + ":val",
+                              progress=lambda *told: pquant.bar(*told) is not None)
+    assert len(cell.shown()) == 2 and cell.shown()[1] == "" and " 100 %" not in cell.shown()[0], cell.shown()
 
 
 def test_other_threads_run_during_a_call():

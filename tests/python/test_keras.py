@@ -50,6 +50,54 @@ for wrong, text in [(keras.Sequential([keras.Input((8, 4)), layers.LSTM(4)]), "L
         assert text in str(error) and "hint" in str(error), error
     else:
         raise AssertionError(text)
+class ReLU(layers.ReLU):
+    def call(self, x):
+        return 2 * super().call(x)
+class Own(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.inner = layers.Dense(3)
+    def call(self, x):
+        return self.inner(x)
+class Doubled(keras.Model):
+    def call(self, x, training=None, mask=None):
+        return 2 * super().call(x, training=training)
+own, x = Own(), np.random.default_rng(2).normal(size=(20, 6)).astype("f")
+own(x)
+first = keras.Input((6,))
+for wrong, text in [(keras.Sequential([keras.Input((6,)), layers.Dense(4), ReLU(name="mine")]), "layer 'mine' is a __main__.ReLU"),
+                    (own, "__main__.Own is a class of its own"), (Doubled(first, layers.Dense(3)(first)), "Doubled")]:
+    try:
+        convert(wrong)
+    except pquant.UnsupportedError as error:
+        assert text in str(error), error
+    else:
+        raise AssertionError(text)
+from pquant.frameworks import keras_in
+for factor in (1.0, 1.01):
+    net = keras.Sequential([keras.Input((6,)), layers.Dense(4), layers.Rescaling(factor)])
+    read = convert(net).model
+    net.layers[-1].scale = 1.0
+    try:
+        keras_in.check_numbers(net, read)
+    except pquant.UnsupportedError as error:
+        assert factor != 1.0 and "numbers" in str(error), error
+    else:
+        assert factor == 1.0
+second = keras.Input((6,), name="b")
+first = keras.Input((6,), name="c")
+net = keras.Model({"c": first, "b": second}, {"y": layers.Dense(3)(layers.Subtract()([layers.Dense(4)(first), layers.Dense(4)(second)]))})
+x = {"b": x, "c": x[::-1].copy()}
+small = pquant.compress_model(net, "svd", rank=4)
+np.testing.assert_allclose(numpy(small(x)["y"]), numpy(net(x)["y"]), atol=1e-5)
+small.save("small.keras")
+np.testing.assert_allclose(numpy(keras.saving.load_model("small.keras")(x)["y"]), numpy(net(x)["y"]), atol=1e-5)
+members = keras.Input((6, 8))
+net = keras.Model(members, layers.Dense(2)(layers.GlobalAveragePooling1D(keepdims=True)(layers.Dense(5)(members))))
+x = np.random.default_rng(3).normal(size=(20, 6, 8)).astype("f")
+small = pquant.compress_model(net, "svd", rank=8)
+np.testing.assert_allclose(numpy(small(x)), numpy(net(x)), atol=1e-5)
+np.testing.assert_allclose(numpy(pquant.compress_model(small, "svd", rank=8)(x)), numpy(net(x)), atol=1e-5)
 print("fine")
 '''
 

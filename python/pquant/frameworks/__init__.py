@@ -58,7 +58,8 @@ def _keras(network) -> Converted:
     from . import keras_in, keras_out
     policies = {layer.dtype_policy.name for layer in network.layers if layer.weights}
     policy = policies.pop() if len(policies) == 1 else None
-    return Converted(keras_out.to_model(network) or keras_in.to_model(network), lambda m: keras_out.from_model(m, policy))
+    return Converted(keras_out.to_model(network) or keras_in.to_model(network),
+                     lambda m: keras_out.from_model(m, policy, network))
 
 
 def _first_features(module):

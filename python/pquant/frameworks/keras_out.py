@@ -209,18 +209,36 @@ def _layers(node: Node, shape, name: str):
     raise UnsupportedError(f"layer '{node.name}' ({node.kind}) has no counterpart in Keras", "unsupported")
 
 
-def from_model(model: Model, policy: str | None = None):
+def from_model(model: Model, policy: str | None = None, like=None):
     """A functional model, channels last, its layers of that dtype policy. `pquant.frameworks.keras_out.to_model` takes it
-    back, grids and all."""
+    back, grids and all. like: the network whose inputs and output (lists, dictionaries, shape) it is called with."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy or before)
     try:
-        return _functional(model)
+        return _functional(model, like)
     finally:
         keras.config.set_dtype_policy(before)
 
 
-def _functional(model: Model):
+def called_with(network) -> tuple:
+    """Inputs and output of a network in the lists and dictionaries it is called with; a Sequential has one of each."""
+    return getattr(network, "_inputs_struct", network.inputs[0]), getattr(network, "_outputs_struct", network.outputs[0])
+
+
+def _as(like, inputs: list, output):
+    """Inputs and output in the lists, dictionaries and shape of those of a network."""
+    if like is None:
+        return inputs[0] if len(inputs) == 1 else inputs, output
+    takes, gives = called_with(like)
+    by_name = {t.name: t for t in inputs}
+    inputs = [by_name.get(t.name, ours) for t, ours in zip(keras.tree.flatten(takes), inputs)]
+    due = tuple(like.outputs[0].shape[1:])
+    if tuple(output.shape[1:]) != due and None not in due:
+        output = layers.Reshape(due, name="output_shape")(output)
+    return keras.tree.pack_sequence_as(takes, inputs), keras.tree.pack_sequence_as(gives, [output])
+
+
+def _functional(model: Model, like=None):
     nodes, output = nodes_of(model)
     shapes = {n.name: n.shape for n in nodes}
     values: dict[str, Any] = {}
@@ -250,7 +268,7 @@ def _functional(model: Model):
         if node.quant is not None:
             value = Quantizer(_config(node), own(), name=name + "_quantizer")(value)
         values[node.name] = value
-    network = keras.Model(inputs[0] if len(inputs) == 1 else inputs, values[output])
+    network = keras.Model(*_as(like, inputs, values[output]))
     for layer, held in arrays:
         layer.set_weights([np.ascontiguousarray(a) for a in held])
     network._pquant_source = model
