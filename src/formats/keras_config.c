@@ -331,6 +331,9 @@ pq_status pq_keras_check_origin(const json_t *object, pq_err *err)
     const bool        hgq        = strncmp(module, "hgq.", 4) == 0;
     bool              ours =
         strchr(registered, '>') == NULL || (hgq && strncmp(registered, "hgq>", 4) == 0);
+    /* Keras 3 saves a class of the user's script so, whatever its name */
+    const bool nowhere =
+        json_is_null(json_object_get(object, "module")) && *registered != '\0';
     bool      known = hgq;
     pq_status st;
 
@@ -339,6 +342,10 @@ pq_status pq_keras_check_origin(const json_t *object, pq_err *err)
         known          = known || (strncmp(module, own[i], n) == 0 &&
                           (module[n] == '\0' || module[n] == '.'));
     }
+    PQ_CHECK(
+        !nowhere, PQ_ERR_UNSUPPORTED,
+        "'%s' is a class of the one who saved the model, not of Keras, QKeras or HGQ",
+        registered);
     PQ_CHECK(ours && known, PQ_ERR_UNSUPPORTED,
              "'%s' is not of Keras, QKeras or HGQ (module '%s', registered as '%s')",
              pq_keras_text(object, "class_name", ""), module, registered);

@@ -193,6 +193,14 @@ Test(keras_config, classes_and_models_of_others_are_refused)
             "layer 'l': 'Flatten' is not of Keras, QKeras or HGQ (module "
             "'mine.layers', registered as 'mine>Flatten')");
     k = begin("model_weights");
+    finish(&k,
+           MODEL(INPUT("3") ",{\"class_name\":\"ReLU\",\"module\":null,"
+                            "\"registered_name\":\"ReLU\",\"config\":{\"name\":"
+                            "\"l\"},\"name\":\"l\",\"inbound_nodes\":[[[\"in\",0,0]]]}",
+                 "l"));
+    refused(PQ_ERR_UNSUPPORTED, "layer 'l': 'ReLU' is a class of the one who saved the "
+                                "model, not of Keras, QKeras or HGQ");
+    k = begin("model_weights");
     OK(pq_h5_set_text(k.file, "model_weights", "backend", "theano", err));
     finish(&k, MODEL(INPUT("3"), "in"));
     refused(PQ_ERR_UNSUPPORTED, "the model was saved with Theano, whose kernels are "
