@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What a sweep costs beside its cells, in seconds of the processor (of all processes), which other work on the machine
-# changes little: 96 trivial cells planned, run and merged, 1,000 that are cached, 100,000 planned, 10,000 merged.
+# What a sweep costs beside its cells, in seconds of the processor (of all processes): 96 trivial cells planned, run and
+# merged, 1,000 that are cached, 100,000 planned, 10,000 merged. Other work on the machine adds to them, so that of three
+# tries the least counts.
 . "$(dirname "$0")/common.sh"
 cd "$work" || exit 1
 make_jets d.csv
@@ -18,25 +19,34 @@ output: {plots: [], html: false}
 END
 }
 for n in 96 1000 10000 100000; do config $n >c$n.yaml; done
-# within SECONDS WHAT COMMAND…
-within() {
-  local most=$1 what=$2 took
-  shift 2
-  took=$(/usr/bin/python3 - "$@" <<'END'
+# seconds COMMAND…: of the processor.
+seconds() {
+  /usr/bin/python3 - "$@" <<'END'
 import resource, subprocess, sys
 code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=open("log", "w")).returncode
 use = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(f"{use.ru_utime + use.ru_stime:.2f}")
 sys.exit(code)
 END
-) || fault "$what: $(tail -3 log)"
-  echo "$what: $took s"
-  awk "BEGIN {exit !($took < $most)}" || fault "$what took $took s, not below $most"
 }
-within 3 "96 cells: plan, run, merge" bash -c "'$pquant' plan c96.yaml && '$pquant' run c96.yaml -o r96 -q && '$pquant' merge m96 r96"
+# within SECONDS WHAT FOLDERS COMMAND…: the folders are made anew for each try.
+within() {
+  local most=$1 what=$2 folders=$3 took least=1000
+  shift 3
+  for _ in 1 2 3; do
+    # shellcheck disable=SC2086
+    rm -rf $folders
+    took=$(seconds "$@") || fault "$what: $(tail -3 log)"
+    least=$(awk "BEGIN {print $took < $least ? $took : $least}")
+    awk "BEGIN {exit !($least < $most)}" && break
+  done
+  echo "$what: $least s"
+  awk "BEGIN {exit !($least < $most)}" || fault "$what took $least s, not below $most"
+}
+within 3 "96 cells: plan, run, merge" "r96 m96" bash -c "'$pquant' plan c96.yaml && '$pquant' run c96.yaml -o r96 -q && '$pquant' merge m96 r96"
 "$pquant" run c1000.yaml -o r1000 -q >log 2>&1 || fault "$(tail -2 log)"
-within 0.5 "1,000 cells, cached" "$pquant" run c1000.yaml -o r1000 -q
-within 2 "100,000 cells: plan" "$pquant" plan c100000.yaml
+within 0.5 "1,000 cells, cached" "" "$pquant" run c1000.yaml -o r1000 -q
+within 2 "100,000 cells: plan" "" "$pquant" plan c100000.yaml
 # Records of 10,000 cells, made of one that was computed: merging asks for no more of them than form and key.
 "$pquant" run c10000.yaml -o part -q --only reference >log 2>&1
 "$pquant" plan c10000.yaml --format json >plan.json
@@ -48,6 +58,6 @@ for cell in json.load(open("plan.json")):
     record["label"], record["order"], record["pipeline"] = cell["label"], cell["order"], cell["pipeline"]
     json.dump(record, open(f"part/cells/{cell['eval']}.json", "w"))
 END
-within 5 "10,000 cells: merge" "$pquant" merge all part
+within 5 "10,000 cells: merge" all "$pquant" merge all part
 [ "$(ls all/cells | wc -l)" = 10000 ] || fault "not all cells were merged"
 done_testing
