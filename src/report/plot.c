@@ -71,16 +71,20 @@ static void add_tick(pq_text *out, bool after, double x, bool numbered)
     pq_text_add(out, "' %.10g", x);
 }
 
-/* Ticks at multiples of a step of 1, 2 or 5 times a power of ten, for ranges in which 1,
- * 2, 5, 10, … leave fewer than three. */
+double pq_plot_step(double range)
+{
+    const double raw = range / 4.0, power = pow(10.0, floor(log10(raw)));
+
+    return raw / power < 1.5   ? power
+           : raw / power < 3.5 ? 2.0 * power
+           : raw / power < 7.5 ? 5.0 * power
+                               : 10.0 * power;
+}
+
+/* For ranges in which 1, 2, 5, 10, … leave fewer than three. */
 static void add_even_ticks(pq_text *out, double first, double last, bool numbered)
 {
-    const double raw = (last - first) / 4.0, power = pow(10.0, floor(log10(raw)));
-    const double step  = raw / power < 1.5   ? power
-                         : raw / power < 3.5 ? 2.0 * power
-                         : raw / power < 7.5 ? 5.0 * power
-                                             : 10.0 * power;
-    const double start = ceil(first / step);
+    const double step = pq_plot_step(last - first), start = ceil(first / step);
 
     for (double k = start; k * step <= last; k += 1.0) {
         add_tick(out, k > start, k * step, numbered);
@@ -90,15 +94,18 @@ static void add_even_ticks(pq_text *out, double first, double last, bool numbere
 void pq_plot_log_axis(pq_text *out, char axis, double lo, double hi, bool numbered)
 {
     static const double steps[] = {1.0, 2.0, 5.0};
-    const double        first = lo / 1.25, last = hi * 1.25;
-    const bool          wide  = last / first > 1e4;
-    size_t              n     = 0;
-    pq_text             ticks = {0};
+    const double        first = lo / 1.25, last = hi * 1.25, span = last / first;
+    /* numbers stand side by side on x, below each other on y */
+    const size_t stride = span > (axis == 'x' ? 1e3 : 1e4) ? 3
+                          : axis == 'x' && span > 1e2      ? 2
+                                                           : 1;
+    size_t       n      = 0;
+    pq_text      ticks  = {0};
 
     pq_text_add(out, "set logscale %c\nset %crange [%.6g:%.6g]\nset %ctics (", axis, axis,
                 first, last, axis);
     for (int power = (int)floor(log10(first)); power <= (int)ceil(log10(last)); power++) {
-        for (size_t s = 0; s < (wide ? 1 : 3); s++) {
+        for (size_t s = 0; s < 3; s += stride) {
             const double x = steps[s] * pow(10.0, power);
             if (x >= first && x <= last) {
                 add_tick(&ticks, n++ > 0, x, numbered);

@@ -39,9 +39,13 @@ void pq_plot_quote_tick(pq_text *out, const char *text);
 /** The same as pq_plot_quote, of at most `longest` (>= 3) columns (label.h). */
 void pq_plot_quote_cut(pq_text *out, const char *text, size_t longest);
 
-/** Appends `set xtics (…)` at 1, 2, 5, 10, … for a logarithmic axis, or at even steps
- * where that gives fewer than three, with a range that holds lo .. hi. Ticks of a panel
- * above another are not numbered. */
+/** A step of 1, 2 or 5 times a power of ten that gives three to six ticks in a range
+ * above 0. */
+double pq_plot_step(double range);
+
+/** Appends `set xtics (…)` at 1, 2, 5, 10, … for a logarithmic axis (of many decades at
+ * 1, 5, 10 or 1, 10), or at even steps where that gives fewer than three, with a range
+ * that holds lo .. hi. Ticks of a panel above another are not numbered. */
 void pq_plot_log_axis(pq_text *out, char axis, double lo, double hi, bool numbered);
 
 /* Each draws into p->data, p->body and p->caption. */

@@ -158,13 +158,13 @@ static void add_commands(pq_plot *p, const char *batch, const char *unit, size_t
     pq_text_add(&p->body,
                 "set label 1 at screen 0.03, graph 1.045\n"
                 "set label 2 at screen 0.03, graph 1.045\n"
-                "unset key\nset border 3\nset xtics nomirror\nset grid noytics\n"
+                "unset key\nset border 3\nset xtics nomirror %.6g\nset grid noytics\n"
                 "set yrange [%zu.6:-0.6]\nset y2range [%zu.6:-0.6]\nset xrange [0:%.6g]\n"
                 "set xlabel 'speed-up over the reference, batch size %s'\n"
                 "set y2label 'median time of a call / %s, engine'\n"
                 "set arrow 1 from 1, graph 0 to 1, graph 1 nohead front dashtype 2 "
                 "linewidth 1.5 linecolor rgb '#000000'\n",
-                bars - 1, bars - 1, largest * 1.06, batch, unit);
+                pq_plot_step(largest), bars - 1, bars - 1, largest * 1.06, batch, unit);
     pq_text_add(
         &p->body,
         "color(r) = r > 0 ? 0x999999 : 0x0072B2\n"

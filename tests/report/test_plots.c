@@ -1,6 +1,7 @@
 /* What plots and sentences promise, of invented results. */
 #include "fixture.h"
 
+#include "report/plot.h"
 #include "report/report.h"
 
 #define NONE ((double)NAN)
@@ -330,6 +331,24 @@ Test(plots, of_narrow_ranges_have_three_ticks_or_more)
     cr_expect(count(ticks, ", ") >= 2, "%s", ticks);
     pq_free(script);
     fixture_remove(dir);
+}
+
+/* Numbers of a horizontal axis stand side by side: seven have room. */
+Test(plots, of_wide_ranges_have_three_to_seven_ticks)
+{
+    for (double lo = 1.0; lo < 10.0; lo *= 1.3) {
+        for (double span = 20.0; span < 1e6; span *= 1.7) {
+            pq_text out = {0};
+            pq_plot_log_axis(&out, 'x', lo, span * lo, true);
+            const size_t n = count(strstr(out.text, "xtics"), ", ") + 1;
+            cr_expect(n >= 3 && n <= 7, "%g to %g: %zu ticks", lo, span * lo, n);
+            pq_text_free(&out);
+        }
+    }
+    for (double range = 0.01; range < 1e4; range *= 1.1) {
+        const double n = floor(range / pq_plot_step(range));
+        cr_expect(n >= 2.0 && n <= 6.0, "%g: %g steps", range, n);
+    }
 }
 
 /* Reference, best and strongest, the latter far worse. */
