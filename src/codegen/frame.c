@@ -59,10 +59,9 @@ void pq_choice_close(pq_text *out)
     pq_text_add(out, "#endif\n}\n\n");
 }
 
-static void add_origin(const pq_emitter *e, const char *hash, const char *ending,
-                       pq_text *out)
+void pq_frame_origin(const char *name, const char *ending, const char *hash, pq_text *out)
 {
-    pq_frame_mark(e->name, ending, out);
+    pq_frame_mark(name, ending, out);
     pq_text_add(out, " %s from the model with the hash\n   %s. */\n", PQ_VERSION, hash);
 }
 
@@ -70,7 +69,7 @@ void pq_frame_header(const pq_emitter *e, const char *hash, pq_text *out)
 {
     const char *n = e->name;
 
-    add_origin(e, hash, ".h", out);
+    pq_frame_origin(e->name, ".h", hash, out);
     pq_text_add(
         out,
         "#ifndef PQUANT_%s_H\n#define PQUANT_%s_H\n\n#include <stddef.h>\n\n"
@@ -193,7 +192,7 @@ void pq_frame_source(const pq_emitter *e, const char *hash, pq_text *out)
     const size_t    n_features = g->feature_names != NULL ? g->n_features : 0;
     const size_t    n_classes  = g->class_names != NULL ? g->n_classes : 0;
 
-    add_origin(e, hash, ".c", out);
+    pq_frame_origin(e->name, ".c", hash, out);
     pq_text_add(out, "#include \"%s.h\"\n\n", n);
     if (e->whole) {
         pq_whole_prelude(out);
@@ -220,32 +219,20 @@ void pq_frame_source(const pq_emitter *e, const char *hash, pq_text *out)
                 n_classes, n_classes > 0 ? "classes" : "NULL");
 }
 
-static void add_floats(pq_text *out, const char *name, const float *values, size_t n)
-{
-    char number[PQ_C_NUMBER];
-
-    pq_text_add(out, "static const float %s[] = {", name);
-    for (size_t i = 0; i < n; i++) {
-        pq_text_add(out, i % 8 == 0 ? "\n    %s," : " %s,",
-                    pq_c_number((double)values[i], number));
-    }
-    pq_text_add(out, "\n};\n\n");
-}
-
 void pq_frame_test(const pq_emitter *e, const char *hash, size_t n, const float *in,
                    const float *due, pq_text *out)
 {
     const char *name = e->name;
 
-    add_origin(e, hash, "_test.c", out);
+    pq_frame_origin(e->name, "_test.c", hash, out);
     pq_text_add(
         out,
         "/* Runs stored events through %s and compares with what pquant's reference "
         "engine gave:\n   cc -O2 %s.c %s_test.c -o %s_test -lm && ./%s_test */\n"
         "#include <math.h>\n#include <stdio.h>\n\n#include \"%s.h\"\n\n",
         name, name, name, name, name, name);
-    add_floats(out, "in", in, n * inputs_of(e));
-    add_floats(out, "due", due, n * outputs_of(e));
+    pq_c_floats(out, "in", in, n * inputs_of(e));
+    pq_c_floats(out, "due", due, n * outputs_of(e));
     pq_text_add(
         out,
         "int main(void)\n{\n"

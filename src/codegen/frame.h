@@ -11,6 +11,10 @@
  * made by pquant"; of CMakeLists.txt "# NAME: made by pquant". */
 void pq_frame_mark(const char *name, const char *ending, pq_text *out);
 
+/** The same as a whole comment: with our version, and the hash of the model. */
+void pq_frame_origin(const char *name, const char *ending, const char *hash,
+                     pq_text *out);
+
 /** NAME.h: what callers see. */
 void pq_frame_header(const pq_emitter *e, const char *hash, pq_text *out);
 

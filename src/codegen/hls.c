@@ -76,12 +76,6 @@ cleanup:
     return st;
 }
 
-static void add_origin(const pq_hls *h, const char *hash, size_t file, pq_text *out)
-{
-    pq_frame_mark(h->name, endings[file], out);
-    pq_text_add(out, " %s from the model with the hash\n   %s. */\n", PQ_VERSION, hash);
-}
-
 static void add_scaler(const pq_hls *h, const char *what, const pq_tensor *values,
                        pq_text *out)
 {
@@ -100,7 +94,7 @@ static void make_header(const pq_hls *h, const char *hash, size_t input, pq_text
 {
     const char *n = h->name;
 
-    add_origin(h, hash, 0, out);
+    pq_frame_origin(h->name, endings[0], hash, out);
     pq_text_add(out,
                 "#ifndef PQUANT_%s_H\n#define PQUANT_%s_H\n\n"
                 "#if defined PQUANT_AC_TYPES\n#include <ac_fixed.h>\n"
@@ -143,7 +137,7 @@ static void make_source(const pq_hls *h, const char *hash, pq_text *out)
 {
     const char *n = h->name;
 
-    add_origin(h, hash, 1, out);
+    pq_frame_origin(h->name, endings[1], hash, out);
     pq_text_add(out, "#include \"%s.h\"\n\n", n);
     add_code(h, out);
     pq_text_add_bytes(out, h->types.text, h->types.length);
@@ -162,18 +156,6 @@ static void make_source(const pq_hls *h, const char *hash, pq_text *out)
                 n, h->graph->output);
 }
 
-static void add_floats(pq_text *out, const char *name, const float *values, size_t n)
-{
-    char number[PQ_C_NUMBER];
-
-    pq_text_add(out, "static const float %s[] = {", name);
-    for (size_t i = 0; i < n; i++) {
-        pq_text_add(out, i % 8 == 0 ? "\n    %s," : " %s,",
-                    pq_c_number((double)values[i], number));
-    }
-    pq_text_add(out, "\n};\n\n");
-}
-
 /* Drawn events, and what the engine `integer` makes of them. */
 static pq_status make_test(const pq_hls *h, const char *hash, size_t input, pq_text *out,
                            pq_err *err)
@@ -190,15 +172,15 @@ static pq_status make_test(const pq_hls *h, const char *hash, size_t input, pq_t
     PQ_NEW(due, TESTED * given);
     PQ_TRY(pq_plan_create(h->graph, &options, &plan, err));
     PQ_TRY(pq_plan_run(plan, TESTED, (const float *const[]){in}, due, err));
-    add_origin(h, hash, 2, out);
+    pq_frame_origin(h->name, endings[2], hash, out);
     pq_text_add(out,
                 "/* Runs stored events through %s and compares with what pquant's engine "
                 "integer gave:\n   c++ -I FOLDER_OF_AP_TYPES %s.cpp %s_test.cpp -o "
                 "%s_test && ./%s_test */\n"
                 "#include <cstdio>\n\n#include \"%s.h\"\n\n",
                 n, n, n, n, n, n);
-    add_floats(out, "in", in, TESTED * items);
-    add_floats(out, "due", due, TESTED * given);
+    pq_c_floats(out, "in", in, TESTED * items);
+    pq_c_floats(out, "due", due, TESTED * given);
     pq_text_add(
         out,
         "int main()\n{\n    static %s_input_t x[%s_INPUTS];\n"

@@ -60,3 +60,15 @@ void pq_c_strings(pq_text *out, const char *name, const char *const *texts, size
     }
     pq_text_add(out, "};\n");
 }
+
+void pq_c_floats(pq_text *out, const char *name, const float *values, size_t n)
+{
+    char number[PQ_C_NUMBER];
+
+    pq_text_add(out, "static const float %s[] = {", name);
+    for (size_t i = 0; i < n; i++) {
+        pq_text_add(out, i % 8 == 0 ? "\n    %s," : " %s,",
+                    pq_c_number((double)values[i], number));
+    }
+    pq_text_add(out, "\n};\n\n");
+}

@@ -28,4 +28,7 @@ const char *pq_c_real(double value, char text[PQ_C_NUMBER]);
  * nothing where there are none. */
 void pq_c_strings(pq_text *out, const char *name, const char *const *texts, size_t n);
 
+/** `static const float NAME[] = {…};` and an empty line. */
+void pq_c_floats(pq_text *out, const char *name, const float *values, size_t n);
+
 #endif
