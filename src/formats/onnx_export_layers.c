@@ -239,8 +239,30 @@ cleanup:
     return st;
 }
 
-/* Of channels alone, of rows or of images; what is missing of gamma and beta is filled
- * in. */
+/* Writes n vectors of the layer; what is missing of gamma, the first, is 1, of others 0.
+ */
+static pq_status put_vectors(pq_onnx_export *ex, size_t n, const char *const *names,
+                             size_t size, char **constants, pq_err *err)
+{
+    const pq_layer *layer = pq_onnx_node_at_hand(ex)->layer;
+    pq_tensor      *fill  = NULL;
+    pq_status       st    = PQ_OK;
+
+    for (size_t i = 0; i < n; i++) {
+        const pq_weight *w = pq_layer_weight(layer, names[i]);
+        PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(size), &fill, err));
+        for (size_t c = 0; c < size; c++) {
+            pq_f32(fill)[c] = w != NULL ? pq_f32(w->value)[c] : i == 0 ? 1.0F : 0.0F;
+        }
+        PQ_TRY(pq_onnx_put_floats(ex, names[i], fill, &constants[i], err));
+        pq_tensor_free(&fill);
+    }
+cleanup:
+    pq_tensor_free(&fill);
+    return st;
+}
+
+/* Of channels alone, of rows or of images. */
 static pq_status batch_norm(pq_onnx_export *ex, pq_err *err)
 {
     static const char *const    names[]  = {"gamma", "beta", "mean", "variance"};
@@ -248,29 +270,19 @@ static pq_status batch_norm(pq_onnx_export *ex, pq_err *err)
     const pq_batch_norm_params *p        = layer->params;
     const size_t                ndim     = pq_onnx_in_shape(ex, 0)->ndim;
     const size_t                channels = pq_layer_weight(layer, "mean")->value->count;
-    pq_tensor                  *fill     = NULL;
     char                       *constants[4] = {NULL};
     pq_status                   st;
 
     if (ndim != 1 && ndim != 3) {
         return rows_norm(ex, channels, err);
     }
-    for (size_t i = 0; i < 4; i++) {
-        const pq_weight *w = pq_layer_weight(layer, names[i]);
-        PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(channels), &fill, err));
-        for (size_t c = 0; c < channels; c++) {
-            pq_f32(fill)[c] = w != NULL ? pq_f32(w->value)[c] : i == 0 ? 1.0F : 0.0F;
-        }
-        PQ_TRY(pq_onnx_put_floats(ex, names[i], fill, &constants[i], err));
-        pq_tensor_free(&fill);
-    }
+    PQ_TRY(put_vectors(ex, 4, names, channels, constants, err));
     PQ_TRY(pq_onnx_begin_over(ex, "BatchNormalization",
                               ndim == 3 ? PQ_ONNX_IMAGE : PQ_ONNX_OURS, 4, constants,
                               err));
     pq_onnx_put_real(ex, "epsilon", p->epsilon);
     pq_onnx_end(ex);
 cleanup:
-    pq_tensor_free(&fill);
     pq_onnx_free_names(constants, 4);
     return st;
 }
@@ -279,29 +291,17 @@ cleanup:
 static pq_status layer_norm(pq_onnx_export *ex, pq_err *err)
 {
     static const char *const    names[]      = {"gamma", "beta"};
-    const pq_layer             *layer        = pq_onnx_node_at_hand(ex)->layer;
-    const pq_layer_norm_params *p            = layer->params;
+    const pq_layer_norm_params *p            = pq_onnx_node_at_hand(ex)->layer->params;
     const pq_shape             *in           = pq_onnx_in_shape(ex, 0);
-    pq_tensor                  *fill         = NULL;
     char                       *constants[2] = {NULL};
     pq_status                   st;
 
-    for (size_t i = 0; i < 2; i++) {
-        const pq_weight *w = pq_layer_weight(layer, names[i]);
-        PQ_TRY(
-            pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(in->dim[in->ndim - 1]), &fill, err));
-        for (size_t c = 0; c < fill->count; c++) {
-            pq_f32(fill)[c] = w != NULL ? pq_f32(w->value)[c] : i == 0 ? 1.0F : 0.0F;
-        }
-        PQ_TRY(pq_onnx_put_floats(ex, names[i], fill, &constants[i], err));
-        pq_tensor_free(&fill);
-    }
+    PQ_TRY(put_vectors(ex, 2, names, in->dim[in->ndim - 1], constants, err));
     PQ_TRY(pq_onnx_begin_over(ex, "LayerNormalization", PQ_ONNX_OURS, 2, constants, err));
     pq_onnx_put_int(ex, "axis", -1);
     pq_onnx_put_real(ex, "epsilon", p->epsilon);
     pq_onnx_end(ex);
 cleanup:
-    pq_tensor_free(&fill);
     pq_onnx_free_names(constants, 2);
     return st;
 }
