@@ -62,24 +62,42 @@ static size_t accumulate(point *p, size_t n)
     return points;
 }
 
+/* The largest efficiencies, above 1 with negative weights alone, and the smallest of the
+ * background that is above 0; of the background their logarithms. */
+typedef struct {
+    double signal, log_most, log_least;
+} reach;
+
+static reach reach_of(const point *p, size_t n)
+{
+    reach r = {1.0, 0.0, 0.0};
+
+    for (size_t i = 0; i < n; i++) {
+        r.signal = fmax(r.signal, p[i].signal);
+        if (p[i].background > 0.0) {
+            r.log_most  = fmax(r.log_most, log(p[i].background));
+            r.log_least = fmin(r.log_least, log(p[i].background));
+        }
+    }
+    return r;
+}
+
 /* Keeps at most max_points - 1 points (the origin is added later), the last one always.
  */
 static size_t thin(point *p, size_t n, size_t max_points)
 {
     const double steps     = (double)((max_points - 4) / 2);
-    double       floor_log = 0.0, at_signal = 0.0, at_log = -HUGE_VAL;
+    const reach  r         = reach_of(p, n);
+    const double span      = r.log_least - r.log_most;
+    double       at_signal = 0.0, at_log = -HUGE_VAL;
     size_t       kept = 0;
 
-    for (size_t i = n; i > 0; i--) { /* smallest background efficiency above 0 */
-        if (p[i - 1].background > 0.0) {
-            floor_log = log(p[i - 1].background);
-        }
-    }
     for (size_t i = 0; i + 1 < n; i++) {
-        const double signal = floor(p[i].signal * steps);
-        const double lg     = p[i].background > 0.0 && floor_log < 0.0
-                                  ? floor((1.0 - log(p[i].background) / floor_log) * steps)
-                                  : at_log;
+        const double signal = floor(p[i].signal / r.signal * steps);
+        const double lg =
+            p[i].background > 0.0 && span < 0.0
+                ? floor((1.0 - (log(p[i].background) - r.log_most) / span) * steps)
+                : at_log;
         if (signal > at_signal || lg > at_log) {
             p[kept++] = p[i];
         }

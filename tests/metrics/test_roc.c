@@ -97,6 +97,36 @@ Test(roc, thinned_curve_keeps_ends_and_exact_points_within_the_limit)
     pq_roc_free(&full);
 }
 
+/* Where many of the last events count negatively, what passes rises far above all. */
+Test(roc, thinned_curve_keeps_the_limit_with_negative_weights)
+{
+    pq_roc_curve full = {0};
+
+    events_fill(&v, 2000, 5, true, 26);
+    v.e.negative = true;
+    for (size_t i = 0; i < v.e.n; i++) {
+        v.weights[i] *= v.logits[5 * i] < (v.labels[i] == 0 ? 1.0f : 0.0f) && i % 20 > 0
+                            ? -1.0f
+                            : 1.0f;
+    }
+    cr_assert_eq(pq_roc(&v.e, 0, 100000, &full, NULL), PQ_OK);
+    cr_assert_gt(full.n, 1000);
+    for (size_t limit = 8; limit < 600; limit = limit * 3 / 2) {
+        pq_roc_curve thin = {0};
+
+        cr_assert_eq(pq_roc(&v.e, 0, limit, &thin, NULL), PQ_OK);
+        cr_expect_leq(thin.n, limit, "%zu points, not %zu", thin.n, limit);
+        cr_expect_eq(thin.signal[0], 0.0);
+        cr_expect_eq(thin.signal[thin.n - 1], 1.0);
+        cr_expect_eq(thin.background[thin.n - 1], 1.0);
+        for (size_t i = 0; i < thin.n; i++) {
+            cr_expect(has_point(&full, (double[]){thin.signal[i], thin.background[i]}));
+        }
+        pq_roc_free(&thin);
+    }
+    pq_roc_free(&full);
+}
+
 Test(roc, of_an_absent_class_has_no_points)
 {
     pq_roc_curve curve = {0};
