@@ -215,10 +215,10 @@ static pq_status leaky(pq_hls *h, const pq_layer *layer, const pq_hls_type *in,
     const pq_hls_type one = {slope, slope, pq_hls_fraction(slope), NULL};
     *out                  = (pq_hls_type){in->lo * fmax(slope, 1.0), in->hi,
                                           in->fraction + (one.fraction > 0 ? one.fraction : 0), NULL};
-    (void)snprintf(text, PQ_HLS_TEXT,
-                   "if (a < 0) {\n            s = a * %s_UNSIGNED(1, %d, TRN, "
-                   "WRAP)(%.17g);\n        }\n",
-                   h->name, 1 - one.fraction, slope);
+    (void)pq_snprintf(text, PQ_HLS_TEXT,
+                      "if (a < 0) {\n            s = a * %s_UNSIGNED(1, %d, TRN, "
+                      "WRAP)(%.17g);\n        }\n",
+                      h->name, 1 - one.fraction, slope);
 cleanup:
     return st;
 }
@@ -228,10 +228,10 @@ static void bound(pq_hls_type *out, double at, char sign, size_t node, char *tex
     const pq_hls_type one = {at, at, pq_hls_fraction(at), NULL};
 
     *out = pq_hls_both(out, &one);
-    (void)snprintf(text + strlen(text), PQ_HLS_TEXT - strlen(text),
-                   "if (a %c v%zu_sum(%.17g)) {\n            s = %.17g;\n        }\n"
-                   "        ",
-                   sign, node, at, at);
+    (void)pq_snprintf(text + strlen(text), PQ_HLS_TEXT - strlen(text),
+                      "if (a %c v%zu_sum(%.17g)) {\n            s = %.17g;\n        }\n"
+                      "        ",
+                      sign, node, at, at);
 }
 
 /* Values beyond an end become it; no bits for what is cut off. */
@@ -348,9 +348,9 @@ static void pool_loops(pq_hls *h, size_t node, const pq_window *v, size_t cells,
                 cells > 0 ? "s += one;"
                           : "if (first || one > s) {\n            s = one;\n        }");
     if (cells > 0) {
-        (void)snprintf(mean, sizeof mean,
-                       "v%zu_sum(s * %s_UNSIGNED(1, %d, TRN, WRAP)(%.17g))", node,
-                       h->name, 1 - ilogb((double)cells), 1.0 / (double)cells);
+        (void)pq_snprintf(mean, sizeof mean,
+                          "v%zu_sum(s * %s_UNSIGNED(1, %d, TRN, WRAP)(%.17g))", node,
+                          h->name, 1 - ilogb((double)cells), 1.0 / (double)cells);
     }
     pq_text_add(&h->body, "(void)first;\n        ");
     store(h, node, index, mean);

@@ -31,7 +31,7 @@ const char *pq_c_number(double value, char text[PQ_C_NUMBER])
     const float v = (float)value;
 
     if (isfinite(v)) {
-        (void)snprintf(text, PQ_C_NUMBER, "%af", (double)v);
+        (void)pq_snprintf(text, PQ_C_NUMBER, "%af", (double)v);
     } else {
         (void)snprintf(text, PQ_C_NUMBER, "%s",
                        isnan(v)   ? "NAN"
@@ -43,8 +43,9 @@ const char *pq_c_number(double value, char text[PQ_C_NUMBER])
 
 const char *pq_c_real(double value, char text[PQ_C_NUMBER])
 {
-    (void)snprintf(text, PQ_C_NUMBER,
-                   isinf(value) ? (value > 0.0 ? "HUGE_VAL" : "-HUGE_VAL") : "%a", value);
+    (void)pq_snprintf(text, PQ_C_NUMBER,
+                      isinf(value) ? (value > 0.0 ? "HUGE_VAL" : "-HUGE_VAL") : "%a",
+                      value);
     return text;
 }
 

@@ -141,9 +141,9 @@ pq_status pq_gate_times(const json_t *before, const json_t *now, const pq_gate *
         (void)snprintf(out->why, sizeof out->why, "%s", why);
     } else if (found->over && out->worse <= limit) {
         found->noisy = true;
-        (void)snprintf(out->why, sizeof out->why,
-                       "not beyond %.1f %%, three times the noise of these runs",
-                       100.0 * limit);
+        (void)pq_snprintf(out->why, sizeof out->why,
+                          "not beyond %.1f %%, three times the noise of these runs",
+                          100.0 * limit);
     }
 cleanup:
     pq_free(x.values);

@@ -85,6 +85,28 @@ for verb in "data info $work/jets.csv --format json" "model info datasets/models
   [ "$a" = "$b" ] || fault "$verb: $(diff <(echo "$a") <(echo "$b") | head -5)"
 done
 
+# Generated C and HLS C++: a comma in a number is another program, or none.
+/usr/bin/python3 - "$work/bends.h5" <<'END'
+import sys
+sys.path.insert(0, "tests/interop/lib")
+import numpy as np
+from pq_model import Model
+m = Model((16,)).add("fc", "dense", kernel=np.random.default_rng(1).normal(size=(20, 16)) / 4, bias=np.zeros(20))
+m.add("bend", "leaky_relu", attributes={"slope": 0.125}).add("cut", "clip", attributes={"lo": -0.75, "hi": 0.625})
+m.add("image", "reshape", attributes={"shape": [2, 2, 5]}).add("mean", "global_avg_pool").save(sys.argv[1], list("gqwzt"))
+END
+expect 0 "" "$pquant" compress "$work/bends.h5" -o "$work/fixed.h5" --calib datasets/jets-hlf.h5:train -q \
+  --method quantize:format=fixed,bits=6,activation_bits=7
+for target in c hls; do
+  for model in bends fixed; do
+    [ "$target $model" != "hls bends" ] || continue
+    expect 0 "" "$pquant" codegen "$work/$model.h5" -o "$work/point-$target-$model" --name net --target "$target" -q
+    expect 0 "" comma "$pquant" codegen "$work/$model.h5" -o "$work/comma-$target-$model" --name net --target "$target" -q
+    diff -r "$work/point-$target-$model" "$work/comma-$target-$model" >"$work/log" ||
+      fault "codegen of $model as $target: $(head -5 "$work/log")"
+  done
+done
+
 # The library, by its public functions alone.
 lib=$root/build-gcc/src/libpquant.so
 if [ -f "$lib" ] && cc examples/compress.c -Iinclude "$lib" -Wl,-rpath,"$(dirname "$lib")" -o "$work/host" 2>"$work/log"; then
@@ -99,6 +121,8 @@ else
 fi
 
 # Nothing of the library prints numbers past core/text.h.
-found=$(grep -nE '(^|[^_a-z])v?snprintf\([^;]*%[-+0-9.*]*[gfe]' src/*/*.c | grep -vE '^src/(cli|core/text)')
+found=$(for file in src/*/*.c; do
+  tr '\n' ' ' <"$file" | grep -oE '(^|[^_a-z])v?snprintf\([^;]*%[-+0-9.*]*[agfe]' | sed "s|^|$file: |"
+done | grep -vE '^src/(cli|core/text)')
 [ -z "$found" ] || fault "numbers printed without pq_snprintf: $found"
 done_testing
