@@ -143,11 +143,12 @@ static void forward32(const pq_float_call *call)
 
     for (size_t row = 0; row < n; row += width) {
         const float *x = call->in[0] + row;
-        float       *y = call->out + row, sum = 0.0f, squares = 0.0f;
+        float       *y = call->out + row, squares = 0.0f;
+        double       sum = 0.0; /* in float32 many alike values would miss their mean */
         for (size_t c = 0; c < width; c++) {
-            sum += x[c];
+            sum += (double)x[c];
         }
-        const float mean = sum / (float)width;
+        const float mean = (float)(sum / (double)width);
         for (size_t c = 0; c < width; c++) {
             squares += (x[c] - mean) * (x[c] - mean);
         }

@@ -155,6 +155,33 @@ Test(kinds, every_kind_on_grids_runs_in_every_engine)
     walk(true, false);
 }
 
+/* Alike values have no variance, and far from 0 a small one: what their mean is off by
+ * is divided by the root of epsilon. */
+Test(kinds, layer_norm_of_many_alike_values_does_not_miss_their_mean)
+{
+    static const layer_case c   = {"layer_norm", "epsilon=1e-5", 1, {S(387)}, {{0}}};
+    pq_rng                  rng = pq_rng_stream(15, "kinds");
+    pq_graph               *g   = graph_of(&c, &rng);
+    float                   x[2 * 387], *due;
+    const float *const      in[] = {x};
+
+    for (size_t i = 0; i < 387; i++) {
+        x[i]       = 2.7f;
+        x[387 + i] = 1000.0f + (float)(i % 5);
+    }
+    due = run_engine(g, "reference", false, 2, in, 387);
+    for (size_t e = 0; pq_engine_names[e] != NULL; e++) {
+        if (walks(pq_engine_names[e])) {
+            float       *out = run_engine(g, pq_engine_names[e], false, 2, in, 387);
+            const double off = largest_difference(out, due, sizeof x / sizeof *x);
+            cr_expect_leq(off, 1e-4, "%s is off by %g", pq_engine_names[e], off);
+            pq_free(out);
+        }
+    }
+    pq_free(due);
+    pq_graph_free(&g);
+}
+
 /* Products of bfloat16 are exact in float32: so nothing is lost but by rounding to it. */
 Test(kinds, every_kind_on_bfloat16_runs_in_every_engine)
 {
