@@ -296,6 +296,24 @@ Test(codegen, dense_layers_of_all_widths)
     }
 }
 
+Test(codegen, layer_norm_of_many_alike_values_does_not_miss_their_mean)
+{
+    pq_graph *g    = NULL;
+    pq_layer *norm = make_layer("layer_norm");
+    float     x[387];
+
+    for (size_t i = 0; i < 387; i++) {
+        x[i] = 2.7f;
+    }
+    OK(pq_layer_set(norm, "epsilon", "1e-5", &err));
+    OK(pq_graph_create(&g, &err));
+    add_input(g, "x", "387");
+    add_layer(g, "norm", norm, "x");
+    OK(pq_graph_check(g, &err));
+    compare(g, 1, x, x);
+    pq_graph_free(&g);
+}
+
 Test(codegen, blocks_of_zeros_are_left_out)
 {
     const size_t       widths[] = {64, 32, 5};
