@@ -24,6 +24,60 @@ static const struct {
     {"global_avg_pool", pq_hls_pool},
 };
 
+/* Words that C++ keeps, and `main` and `std`: generated C has a prefix alone. */
+static const char *const words[] = {"and",          "and_eq",
+                                    "asm",          "auto",
+                                    "bitand",       "bitor",
+                                    "bool",         "break",
+                                    "case",         "catch",
+                                    "char",         "class",
+                                    "compl",        "const",
+                                    "const_cast",   "constexpr",
+                                    "continue",     "decltype",
+                                    "default",      "delete",
+                                    "do",           "double",
+                                    "dynamic_cast", "else",
+                                    "enum",         "explicit",
+                                    "export",       "extern",
+                                    "false",        "for",
+                                    "friend",       "goto",
+                                    "if",           "inline",
+                                    "int",          "long",
+                                    "main",         "mutable",
+                                    "namespace",    "new",
+                                    "noexcept",     "not",
+                                    "not_eq",       "nullptr",
+                                    "operator",     "or",
+                                    "or_eq",        "private",
+                                    "protected",    "public",
+                                    "register",     "reinterpret_cast",
+                                    "return",       "short",
+                                    "signed",       "sizeof",
+                                    "static",       "static_assert",
+                                    "static_cast",  "std",
+                                    "struct",       "switch",
+                                    "template",     "this",
+                                    "throw",        "true",
+                                    "try",          "typedef",
+                                    "typeid",       "typename",
+                                    "union",        "unsigned",
+                                    "using",        "virtual",
+                                    "void",         "volatile",
+                                    "wchar_t",      "while",
+                                    "xor",          "xor_eq"};
+
+static pq_status check_name(const char *name, pq_err *err)
+{
+    pq_status st = pq_codegen_check_name(name, err);
+
+    for (size_t i = 0; st == PQ_OK && i < sizeof words / sizeof *words; i++) {
+        PQ_CHECK(strcmp(words[i], name) != 0, PQ_ERR_CONFIG,
+                 "'%s' cannot be the name: C++ has a meaning of its own for it", name);
+    }
+cleanup:
+    return st;
+}
+
 static pq_status emit_node(pq_hls *h, size_t node, pq_err *err)
 {
     const pq_layer *layer = h->graph->nodes[node].layer;
@@ -179,16 +233,18 @@ static pq_status make_test(const pq_hls *h, const char *hash, size_t input, pq_t
                 "%s_test && ./%s_test */\n"
                 "#include <cstdio>\n\n#include \"%s.h\"\n\n",
                 n, n, n, n, n, n);
+    /* inside, and called by ::, since the function may have the name of any of these */
+    pq_text_add(out, "int main()\n{\n");
     pq_c_floats(out, "in", in, TESTED * items);
     pq_c_floats(out, "due", due, TESTED * given);
     pq_text_add(
         out,
-        "int main()\n{\n    static %s_input_t x[%s_INPUTS];\n"
+        "    static %s_input_t x[%s_INPUTS];\n"
         "    static %s_result_t y[%s_OUTPUTS];\n    int wrong = 0;\n\n"
         "    for (int e = 0; e < %d; e++) {\n"
         "        for (int i = 0; i < %s_INPUTS; i++) {\n"
         "            x[i] = (double)in[e * %s_INPUTS + i];\n        }\n"
-        "        %s(x, y);\n"
+        "        ::%s(x, y);\n"
         "        for (int i = 0; i < %s_OUTPUTS; i++) {\n"
         "            wrong += (float)y[i].to_double() != due[e * %s_OUTPUTS + i];\n"
         "        }\n    }\n"
@@ -212,7 +268,7 @@ pq_status pq_codegen_hls(const pq_graph *graph, const char *name, const char *fo
     char      hash[65];
     pq_status st;
 
-    PQ_TRY(pq_codegen_check_name(name, err));
+    PQ_TRY(check_name(name, err));
     PQ_NEW(h.type, graph->n_nodes);
     PQ_TRY(walk(&h, &input, err));
     PQ_TRY(pq_graph_hash(graph, hash, err));

@@ -58,6 +58,20 @@ expect 0 "" "$pquant" codegen "$work/int8.h5" -o "$work/softmax" --name net -q
 # HLS C++: of fixed point alone, and only where nothing else lies; compiled in tests/interop/hls.py.
 expect 0 "hls/jets.cpp, jets.h, jets_test.cpp" "$pquant" codegen "$work/fixed.h5" -o "$work/hls" --name jets --target hls --logits
 grep -q 'jets_mean' "$work/hls/jets.h" || fault "the scaler is not in the header"
+for name in double class main std; do
+  expect 2 "'$name' cannot be the name: C++ has a meaning" "$pquant" codegen "$work/fixed.h5" -o "$work/x" --name "$name" --target hls --logits
+done
+# the test's own names, with stand-ins for the types
+mkdir "$work/types"
+cat >"$work/types/ap_fixed.h" <<'END'
+enum { AP_TRN, AP_RND_CONV, AP_WRAP, AP_SAT };
+template <int, int, int, int> struct ap_fixed { ap_fixed(double = 0) {} double to_double() const { return 0; } };
+template <int w, int i, int q, int o> struct ap_ufixed : ap_fixed<w, i, q, o> { ap_ufixed(double = 0) {} };
+END
+for name in x y e in due wrong net; do
+  expect 0 "" "$pquant" codegen "$work/fixed.h5" -o "$work/hls_$name" --name "$name" --target hls --logits -q
+  expect 0 "" g++ -fsyntax-only -I"$work/types" "$work/hls_$name/${name}_test.cpp"
+done
 expect 2 "scheme integer with 1 scales; HLS C++ holds fixed point" "$pquant" codegen "$work/int8.h5" -o "$work/x" --target hls --logits
 expect 2 "softmax has no exact form in fixed point (--logits" "$pquant" codegen "$work/fixed.h5" -o "$work/x" --target hls
 expect 2 "'vhdl' is none of c, hls" "$pquant" codegen "$work/fixed.h5" -o "$work/x" --target vhdl
