@@ -91,6 +91,27 @@ cleanup:
     return st;
 }
 
+/* A row whose squares, `v`, are beyond float32: in double, and on to the next. */
+static void emit_wide_row(pq_emitter *e, size_t width, double epsilon, const char *affine)
+{
+    pq_text_add(
+        &e->body,
+        "        if (v > %af) {\n"
+        "            double wide = 0.0;\n"
+        "            for (int i = 0; i < %zu; i++) {\n"
+        "                const double d = (double)in[i] - (double)mean;\n"
+        "                wide += d * d;\n"
+        "            }\n"
+        "            wide = 1.0 / sqrt(wide / %zu.0 + %a);\n"
+        "            for (int i = 0; i < %zu; i++) {\n"
+        "                out[i] = (float)(((double)in[i] - (double)mean) * wide)%s;\n"
+        "            }\n"
+        "            continue;\n"
+        "        }\n",
+        (double)PQ_LAYER_NORM_MOST, width, width, epsilon, width,
+        affine != NULL ? affine : "");
+}
+
 pq_status pq_emit_layer_norm(pq_emitter *e, const pq_emit_step *s, pq_err *err)
 {
     const pq_layer             *layer = e->graph->nodes[s->node].layer;
@@ -111,13 +132,15 @@ pq_status pq_emit_layer_norm(pq_emitter *e, const pq_emit_step *s, pq_err *err)
                 "        const float mean = (float)(sum / %zu.0);\n"
                 "        for (int i = 0; i < %zu; i++) {\n"
                 "            v += (in[i] - mean) * (in[i] - mean);\n"
-                "        }\n"
+                "        }\n",
+                n, width, pq_emit_input(e, s, 0), e->place[s->last], width, width, width);
+    emit_wide_row(e, width, p->epsilon, affine.text);
+    pq_text_add(&e->body,
                 "        v = 1.0f / sqrtf(v / %zu.0f + %af);\n"
                 "        for (int i = 0; i < %zu; i++) {\n"
                 "            out[i] = (in[i] - mean) * v%s;\n"
                 "        }\n"
                 "    }\n",
-                n, width, pq_emit_input(e, s, 0), e->place[s->last], width, width, width,
                 width, (double)(float)p->epsilon, width,
                 affine.text != NULL ? affine.text : "");
     pq_emit_functions_over(e, s, s->node, e->place[s->last], n);

@@ -133,6 +133,25 @@ static const float *floats(const pq_layer *layer, const char *name)
     return w != NULL ? pq_f32(w->value) : NULL;
 }
 
+/* A row whose squares are beyond float32: in double. */
+static void wide_row(const pq_float_call *call, size_t row, double mean)
+{
+    const size_t width = call->out_shape.dim[call->out_shape.ndim - 1];
+    const float *gamma = floats(call->layer, "gamma"),
+                *beta = floats(call->layer, "beta"), *x = call->in[0] + row;
+    float *y       = call->out + row;
+    double squares = 0.0;
+
+    for (size_t c = 0; c < width; c++) {
+        squares += ((double)x[c] - mean) * ((double)x[c] - mean);
+    }
+    const double inv = 1.0 / sqrt(squares / (double)width + epsilon_of(call->layer));
+    for (size_t c = 0; c < width; c++) {
+        const float z = (float)(((double)x[c] - mean) * inv);
+        y[c] = (gamma != NULL ? gamma[c] * z : z) + (beta != NULL ? beta[c] : 0.0f);
+    }
+}
+
 static void forward32(const pq_float_call *call)
 {
     const size_t n      = pq_float_items(call);
@@ -151,6 +170,10 @@ static void forward32(const pq_float_call *call)
         const float mean = (float)(sum / (double)width);
         for (size_t c = 0; c < width; c++) {
             squares += (x[c] - mean) * (x[c] - mean);
+        }
+        if (squares > PQ_LAYER_NORM_MOST) {
+            wide_row(call, row, (double)mean);
+            continue;
         }
         const float inv = 1.0f / sqrtf(squares / (float)width + epsilon);
         for (size_t c = 0; c < width; c++) {

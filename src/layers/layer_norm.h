@@ -5,6 +5,10 @@
 #ifndef PQ_LAYERS_LAYER_NORM_H
 #define PQ_LAYERS_LAYER_NORM_H
 
+/** In float32, a row whose sum of squares exceeds this is computed in double: it would
+ * overflow, or has. */
+#define PQ_LAYER_NORM_MOST 1e38f
+
 /** layer_norm */
 typedef struct {
     double epsilon; /**< added to the variance */

@@ -296,22 +296,39 @@ Test(codegen, dense_layers_of_all_widths)
     }
 }
 
+static void compare_layer_norm(const char *width, pq_layer *norm, size_t n,
+                               const float *x)
+{
+    pq_graph *g = NULL;
+
+    OK(pq_layer_set(norm, "epsilon", "1e-5", &err));
+    OK(pq_graph_create(&g, &err));
+    add_input(g, "x", width);
+    add_layer(g, "norm", norm, "x");
+    OK(pq_graph_check(g, &err));
+    compare(g, n, x, x);
+    pq_graph_free(&g);
+}
+
 Test(codegen, layer_norm_of_many_alike_values_does_not_miss_their_mean)
 {
-    pq_graph *g    = NULL;
-    pq_layer *norm = make_layer("layer_norm");
-    float     x[387];
+    float x[387];
 
     for (size_t i = 0; i < 387; i++) {
         x[i] = 2.7f;
     }
-    OK(pq_layer_set(norm, "epsilon", "1e-5", &err));
-    OK(pq_graph_create(&g, &err));
-    add_input(g, "x", "387");
-    add_layer(g, "norm", norm, "x");
-    OK(pq_graph_check(g, &err));
-    compare(g, 1, x, x);
-    pq_graph_free(&g);
+    compare_layer_norm("387", make_layer("layer_norm"), 1, x);
+}
+
+Test(codegen, layer_norm_of_the_largest_floats_does_not_overflow)
+{
+    static const float x[] = {1e18f, -2e18f, 3e18f, 0.0f,   2e19f,   -1e25f,
+                              1.0f,  -4e24f, 3e38f, -3e38f, 3.4e38f, 1e38f};
+    const layer_case c = {"layer_norm", "", 1, {S(4)}, {{"gamma", S(4)}, {"beta", S(4)}}};
+    pq_rng           rng = pq_rng_stream(7, "codegen layer_norm");
+
+    compare_layer_norm("4", make_layer("layer_norm"), 3, x);
+    compare_layer_norm("4", case_layer(&c, &rng), 3, x);
 }
 
 Test(codegen, blocks_of_zeros_are_left_out)

@@ -182,6 +182,33 @@ Test(kinds, layer_norm_of_many_alike_values_does_not_miss_their_mean)
     pq_graph_free(&g);
 }
 
+/* The squares of the second row and of the third are beyond float32, and its deviations
+ * are, too. */
+Test(kinds, layer_norm_of_the_largest_floats_does_not_overflow)
+{
+    static const layer_case c = {
+        "layer_norm", "", 1, {S(5)}, {{"gamma", S(5)}, {"beta", S(5)}}};
+    static const float x[15] = {1e18f, -2e18f, 3e18f,   0.0f, 5e17f,
+                                2e19f, -1e25f, 3e24f,   1.0f, -4e24f,
+                                3e38f, -3e38f, 3.4e38f, 0.0f, 1e38f};
+    const float *const in[]  = {x};
+    pq_rng             rng   = pq_rng_stream(16, "kinds");
+    pq_graph          *g     = graph_of(&c, &rng);
+    float             *due   = run_engine(g, "reference", false, 3, in, 5);
+
+    for (size_t e = 0; pq_engine_names[e] != NULL; e++) {
+        if (walks(pq_engine_names[e])) {
+            float       *out = run_engine(g, pq_engine_names[e], false, 3, in, 5);
+            const double off = largest_difference(out, due, 15);
+            cr_expect_leq(off, most_difference, "%s is off by %g", pq_engine_names[e],
+                          off);
+            pq_free(out);
+        }
+    }
+    pq_free(due);
+    pq_graph_free(&g);
+}
+
 /* Products of bfloat16 are exact in float32: so nothing is lost but by rounding to it. */
 Test(kinds, every_kind_on_bfloat16_runs_in_every_engine)
 {
