@@ -241,12 +241,13 @@ static pq_status add_norm(const pq_onnx_import *im, size_t k, const char *name,
                           pq_err *err)
 {
     pq_tensor *t = NULL, *ordered = NULL;
+    char       text[128];
     pq_status  st;
 
     PQ_TRY(pq_onnx_constant(im, k, PQ_DTYPE_F32, NULL, &t, err));
     PQ_CHECK(t->shape.ndim == 1 && t->count == v->dim[axis], PQ_ERR_SHAPE,
-             "its %s has %zu items, but there are %zu channels", name, t->count,
-             v->dim[axis]);
+             "its %s is %s, but the channels are [%zu]", name,
+             pq_shape_text(&t->shape, text, sizeof text), v->dim[axis]);
     if (v->order != NULL) {
         PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, t->shape, &ordered, err));
         for (size_t i = 0; i < t->count; i++) {

@@ -109,8 +109,9 @@ cleanup:
 /* "(64, 16)", "(5,)" or "()". */
 static pq_status read_shape(const char *text, pq_shape *out, pq_err *err)
 {
-    const char *at = text != NULL && *text == '(' ? text + 1 : NULL;
-    pq_status   st;
+    const char  *at    = text != NULL && *text == '(' ? text + 1 : NULL;
+    const size_t shown = at != NULL ? strcspn(text, ")}") + 1 : 0;
+    pq_status    st;
 
     *out = (pq_shape){0};
     while (at != NULL && *at != ')') {
@@ -118,8 +119,8 @@ static pq_status read_shape(const char *text, pq_shape *out, pq_err *err)
         const unsigned long long size = strtoull(at, &end, 10);
         PQ_CHECK(end != at && *at >= '0' && *at <= '9' && size > 0 && size < SIZE_MAX &&
                      out->ndim < PQ_MAX_DIMS,
-                 PQ_ERR_FORMAT, "shape %.40s is none of at most %d sizes above 0", text,
-                 PQ_MAX_DIMS);
+                 PQ_ERR_FORMAT, "shape %.*s is none of at most %d sizes above 0",
+                 (int)(shown < MOST_SHOWN ? shown : MOST_SHOWN), text, PQ_MAX_DIMS);
         out->dim[out->ndim++] = (size_t)size;
         while (*end == ',' || *end == ' ') {
             end++;

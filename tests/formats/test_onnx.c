@@ -340,6 +340,19 @@ Test(onnx, names_of_arrays_within_nodes_are_no_values)
     cr_expect_eq(pq_memory_live(), 0);
 }
 
+Test(onnx, weights_of_a_norm_that_do_not_fit_are_named_by_their_shape)
+{
+    const int64_t flat8[] = {-1, 8};
+    const float   g[16]   = {1.0F};
+
+    put_raw("g", 1, PQ_SHAPE(8, 1), g, 8 * sizeof *g);
+    plain_node("LayerNormalization", "x g", "y");
+    expect(refusal(17, flat8, 2), "its gamma is [8, 1], but the channels are [8]");
+    put_raw("g", 1, PQ_SHAPE(7), g, 7 * sizeof *g);
+    plain_node("LayerNormalization", "x g", "y");
+    expect(refusal(17, flat8, 2), "its gamma is [7], but the channels are [8]");
+}
+
 Test(onnx, a_graph_that_reads_itself_or_what_is_not_there_is_refused)
 {
     plain_node("Add", "x b", "a");
