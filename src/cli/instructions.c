@@ -71,11 +71,28 @@ _Noreturn static void become(const char *const *arguments, const char *said)
     _exit(NOT_STARTED);
 }
 
+/* The line that tells why: of the run itself, else the first that is no note of valgrind,
+ * which begin with a number of a process. */
+static const char *reason(const char *said)
+{
+    static const char mark[] = "pquant: error: ";
+    const char       *at     = strstr(said, mark);
+
+    if (at != NULL) {
+        return at + sizeof mark - 1;
+    }
+    for (at = said; strncmp(at, "--", 2) == 0 || strncmp(at, "==", 2) == 0;) {
+        at += strcspn(at, "\n");
+        at += *at == '\n' ? 1 : 0;
+    }
+    return *at != '\0' ? at : said;
+}
+
 /* Waits for it, and reads what it counted. */
 static pq_status read_count(pid_t child, const files *f, double *out, pq_err *err)
 {
     char       *said = NULL, *counts = NULL;
-    const char *at;
+    const char *at, *why;
     size_t      n      = 0;
     int         status = 0;
     pq_status   st;
@@ -86,10 +103,11 @@ static pq_status read_count(pid_t child, const files *f, double *out, pq_err *er
         !WIFEXITED(status) || WEXITSTATUS(status) != NOT_STARTED, PQ_ERR_UNSUPPORTED,
         "valgrind, which counts instructions, is not installed (apt install valgrind)");
     PQ_TRY(pq_file_read(f->said, OUTPUT_BYTES_MAX, &said, &n, err));
+    why = reason(said);
     PQ_CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, PQ_ERR_IO,
              "counting instructions failed under valgrind: %.*s",
-             (int)(strcspn(said, "\n") < SAID_BYTES ? strcspn(said, "\n") : SAID_BYTES),
-             said);
+             (int)(strcspn(why, "\n") < SAID_BYTES ? strcspn(why, "\n") : SAID_BYTES),
+             why);
     PQ_TRY(pq_file_read(f->counts, OUTPUT_BYTES_MAX, &counts, &n, err));
     at = strstr(counts, "\nsummary: ");
     PQ_CHECK(at != NULL && sscanf(at, " summary: %lf", out) == 1, PQ_ERR_FORMAT,
@@ -127,7 +145,6 @@ static pq_status count_run(const pq_counted *w, size_t calls, double *out, pq_er
                                  counts,
                                  self,
                                  "latency",
-                                 w->model,
                                  "--engine",
                                  w->engine,
                                  "--batch",
@@ -142,8 +159,10 @@ static pq_status count_run(const pq_counted *w, size_t calls, double *out, pq_er
         arguments[n++] = "--arch";
         arguments[n++] = w->arch;
     }
-    arguments[n] = NULL;
-    child        = fork();
+    arguments[n++] = "--"; /* whatever the model's name begins with */
+    arguments[n++] = w->model;
+    arguments[n]   = NULL;
+    child          = fork();
     PQ_CHECK(child >= 0, PQ_ERR_IO, "valgrind cannot be started: %s", strerror(errno));
     if (child == 0) {
         become(arguments, f.said);

@@ -65,7 +65,12 @@ expect 2 "--instructions: they are counted in one thread" "$pquant" latency "$mo
 expect 2 "valgrind, which counts instructions, is not installed" env PATH=/nowhere "$pquant" latency "$model" --instructions
 printf '#!/bin/sh\necho "no such tool" >&2\nexit 1\n' >"$work/valgrind" && chmod +x "$work/valgrind"
 expect 75 "counting instructions failed under valgrind: no such tool" env PATH="$work:$PATH" "$pquant" latency "$model" --instructions
-rm "$work/valgrind"
+printf '#!/bin/sh\nprintf "%%s\\n" "--7-- warning: of a cache" "pquant: error: no room" >&2\nexit 75\n' >"$work/valgrind"
+expect 75 "failed under valgrind: no room" env PATH="$work:$PATH" "$pquant" latency "$model" --instructions
+cp "$model" "$work/-x.h5"
+printf '#!/bin/sh\nshift $(($# - 2))\necho "it ends in $*" >&2\nexit 1\n' >"$work/valgrind"
+expect 75 "valgrind: it ends in -- -x.h5" env -C "$work" PATH="$work:$PATH" "$(realpath "$pquant")" latency --instructions -- -x.h5
+rm "$work/valgrind" "$work/-x.h5"
 if command -v valgrind >/dev/null && [[ $(strings -a "$pquant" 2>/dev/null | grep -c __asan_init) = 0 ]]; then
   engine=float32
   command -v "${CC:-cc}" >/dev/null && engine=generated
