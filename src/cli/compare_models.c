@@ -289,8 +289,9 @@ static json_t *sheet_json(const pq_sheet *s)
 static pq_status print_json(const comparison *c, pq_err *err)
 {
     json_t *json = json_pack(
-        "{s:s, s:s, s:I, s:o, s:o, s:o, s:o}", "first", c->sides[0].path, "second",
-        c->sides[1].path, "events", (json_int_t)c->sides[0].result.n, "first_alone",
+        "{s:o, s:o, s:I, s:o, s:o, s:o, s:o}", "first", pq_json_shown(c->sides[0].path),
+        "second", pq_json_shown(c->sides[1].path), "events",
+        (json_int_t)c->sides[0].result.n, "first_alone",
         c->decided ? json_integer((json_int_t)c->all.first_alone) : json_null(),
         "second_alone",
         c->decided ? json_integer((json_int_t)c->all.second_alone) : json_null(),

@@ -10,6 +10,7 @@
 #include "formats/model.h"
 #include "graph/head.h"
 #include "lab/caller.h"
+#include "store/json.h"
 
 enum {
     INPUTS      = 1024,
@@ -145,11 +146,11 @@ static json_t *to_json(const session *s, size_t at)
     const runner    *r = &s->runners[at];
     const pq_timing *t = &s->times[at];
     json_t          *o = json_pack(
-                 "{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, "
+                 "{s:o, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, "
                           "s:f, "
                           "s:f, s:b, s:s}",
-                 "model", r->path, "engine", pq_args_value(s->args, "engine"), "batch",
-                 (json_int_t)s->batch, "threads", (json_int_t)s->threads, "throughput_s",
+                 "model", pq_json_shown(r->path), "engine", pq_args_value(s->args, "engine"),
+                 "batch", (json_int_t)s->batch, "threads", (json_int_t)s->threads, "throughput_s",
                  t->throughput_s, "throughput_lo", t->throughput_lo, "throughput_hi",
                  t->throughput_hi, "chain_s", t->chain_s, "call_s", pq_timing_call_s(t), "p50_s",
                  t->p50_s, "p90_s", t->p90_s, "p99_s", t->p99_s, "p999_s", t->p999_s, "ratio",

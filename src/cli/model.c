@@ -75,13 +75,14 @@ static json_t *info_json(const pq_graph *graph, const char *path)
     for (size_t c = 0; c < graph->n_classes; c++) {
         (void)json_array_append_new(classes, json_string(graph->class_names[c]));
     }
-    return json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:O}", "model", path, "head",
-        pq_head_name(pq_graph_head(graph)), "parameters", (json_int_t)values, "trainable",
-        (json_int_t)trained, "nonzero", (json_int_t)nonzero, "stored_bytes",
-        (json_int_t)pq_graph_stored_bytes(graph), "file_bytes",
-        (json_int_t)pq_file_bytes(path), "macs", (json_int_t)pq_graph_macs(graph),
-        "classes", classes, "layers", layers, "provenance", graph->provenance);
+    return json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:O}", "model",
+                     pq_json_shown(path), "head", pq_head_name(pq_graph_head(graph)),
+                     "parameters", (json_int_t)values, "trainable", (json_int_t)trained,
+                     "nonzero", (json_int_t)nonzero, "stored_bytes",
+                     (json_int_t)pq_graph_stored_bytes(graph), "file_bytes",
+                     (json_int_t)pq_file_bytes(path), "macs",
+                     (json_int_t)pq_graph_macs(graph), "classes", classes, "layers",
+                     layers, "provenance", graph->provenance);
 }
 
 static json_t *features_json(const pq_graph *graph)

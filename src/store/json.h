@@ -13,6 +13,10 @@
 /** Text of a member, or "" where it has none. */
 const char *pq_json_get_text(const json_t *object, const char *name);
 
+/** A text, bytes of it that are no UTF-8 as \x9b (of a file's name they may be anything);
+ * new reference, NULL when out of memory. */
+json_t *pq_json_shown(const char *text);
+
 /** A number, or null where it is not finite; new reference. */
 json_t *pq_json_real(double value);
 

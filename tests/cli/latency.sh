@@ -54,6 +54,11 @@ for bad in "5 apples" 0ns -1ns 100 1e-7 inf nan ""; do
   expect 2 "--target: '$bad' is no time above 0 with a unit, such as 100ns" "$pquant" latency "$model" --target "$bad"
 done
 expect 2 "--threads: generated code runs in one thread" "$pquant" latency "$model" --engine generated --threads 2
+# A file's name may hold bytes that are no UTF-8.
+odd=$work/$'odd\xff.h5' && cp "$model" "$odd"
+expect 0 '/odd\\xff.h5",' "$pquant" latency "$odd" --format json
+expect 0 '/odd\\xff.h5",' "$pquant" model info "$odd" --format json
+expect 0 '/odd\\xff.h5",' "$pquant" compare "$model" "$odd" --data datasets/jets-hlf.h5:test --limit 100 --format json
 expect 2 "unknown engine 'fast'" "$pquant" latency "$model" --engine fast
 expect 2 "missing.h5" "$pquant" latency "$work/missing.h5"
 
