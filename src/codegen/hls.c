@@ -1,6 +1,7 @@
 /* HLS C++: the walk over the graph, and the files. */
 #include "codegen/hls.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "codegen/files.h"
@@ -24,56 +25,44 @@ static const struct {
     {"global_avg_pool", pq_hls_pool},
 };
 
-/* Words that C++ keeps, and `main` and `std`: generated C has a prefix alone. */
-static const char *const words[] = {"and",          "and_eq",
-                                    "asm",          "auto",
-                                    "bitand",       "bitor",
-                                    "bool",         "break",
-                                    "case",         "catch",
-                                    "char",         "class",
-                                    "compl",        "const",
-                                    "const_cast",   "constexpr",
-                                    "continue",     "decltype",
-                                    "default",      "delete",
-                                    "do",           "double",
-                                    "dynamic_cast", "else",
-                                    "enum",         "explicit",
-                                    "export",       "extern",
-                                    "false",        "for",
-                                    "friend",       "goto",
-                                    "if",           "inline",
-                                    "int",          "long",
-                                    "main",         "mutable",
-                                    "namespace",    "new",
-                                    "noexcept",     "not",
-                                    "not_eq",       "nullptr",
-                                    "operator",     "or",
-                                    "or_eq",        "private",
-                                    "protected",    "public",
-                                    "register",     "reinterpret_cast",
-                                    "return",       "short",
-                                    "signed",       "sizeof",
-                                    "static",       "static_assert",
-                                    "static_cast",  "std",
-                                    "struct",       "switch",
-                                    "template",     "this",
-                                    "throw",        "true",
-                                    "try",          "typedef",
-                                    "typeid",       "typename",
-                                    "union",        "unsigned",
-                                    "using",        "virtual",
-                                    "void",         "volatile",
-                                    "wchar_t",      "while",
-                                    "xor",          "xor_eq"};
+/* Words of C++ and of the types' headers; generated C has a prefix alone. */
+static const char words[] =
+    " alignas alignof and and_eq asm auto bitand bitor bool break case catch "
+    "char char16_t char32_t char8_t class co_await co_return co_yield compl "
+    "concept const const_cast consteval constexpr constinit continue decltype "
+    "default delete do double dynamic_cast else enum explicit export extern "
+    "false float for friend goto if inline int long mutable namespace new "
+    "noexcept not not_eq nullptr operator or or_eq private protected public "
+    "register reinterpret_cast requires return short signed sizeof static "
+    "static_assert static_cast struct switch template this thread_local throw "
+    "true try typedef typeid typename union unsigned using virtual void "
+    "volatile wchar_t while xor xor_eq main std EOF NULL ap_fixed ap_ufixed "
+    "ap_int ap_uint ac_fixed ac_int ";
+
+/* v1_t, v1_sum, t1k and t1k_t, as the types and tables of layers are called. */
+static bool is_of_layer(const char *name)
+{
+    const char  *end  = name + 1 + strspn(name + 1, "0123456789");
+    const size_t tail = name[0] == 't' && *end != '\0' && *end != '_' ? 1 : 0;
+
+    return end > name + 1 &&
+           ((name[0] == 'v' && (strcmp(end, "_t") == 0 || strcmp(end, "_sum") == 0)) ||
+            (tail == 1 && (end[1] == '\0' || strcmp(end + 1, "_t") == 0)));
+}
 
 static pq_status check_name(const char *name, pq_err *err)
 {
-    pq_status st = pq_codegen_check_name(name, err);
+    char      word[PQ_CODEGEN_NAME + 3];
+    pq_status st;
 
-    for (size_t i = 0; st == PQ_OK && i < sizeof words / sizeof *words; i++) {
-        PQ_CHECK(strcmp(words[i], name) != 0, PQ_ERR_CONFIG,
-                 "'%s' cannot be the name: C++ has a meaning of its own for it", name);
-    }
+    PQ_TRY(pq_codegen_check_name(name, err));
+    (void)snprintf(word, sizeof word, " %s ", name);
+    PQ_CHECK(strstr(words, word) == NULL && strncmp(name, "AP_", 3) != 0 &&
+                 strncmp(name, "AC_", 3) != 0,
+             PQ_ERR_CONFIG,
+             "'%s' cannot be the name: C++ has a meaning of its own for it", name);
+    PQ_CHECK(!is_of_layer(name), PQ_ERR_CONFIG,
+             "'%s' cannot be the name: a table of the code has it", name);
 cleanup:
     return st;
 }

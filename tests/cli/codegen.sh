@@ -58,8 +58,14 @@ expect 0 "" "$pquant" codegen "$work/int8.h5" -o "$work/softmax" --name net -q
 # HLS C++: of fixed point alone, and only where nothing else lies; compiled in tests/interop/hls.py.
 expect 0 "hls/jets.cpp, jets.h, jets_test.cpp" "$pquant" codegen "$work/fixed.h5" -o "$work/hls" --name jets --target hls --logits
 grep -q 'jets_mean' "$work/hls/jets.h" || fault "the scaler is not in the header"
-for name in double class main std; do
+for name in double class main std int xor ap_fixed AP_TRN; do
   expect 2 "'$name' cannot be the name: C++ has a meaning" "$pquant" codegen "$work/fixed.h5" -o "$work/x" --name "$name" --target hls --logits
+done
+for name in v1_t v12_sum t1k t1k_t; do
+  expect 2 "'$name' cannot be the name: a table of the code" "$pquant" codegen "$work/fixed.h5" -o "$work/x" --name "$name" --target hls --logits
+done
+for name in v2 t1 vertex t1kk; do
+  expect 0 "$name.cpp" "$pquant" codegen "$work/fixed.h5" -o "$work/names" --name "$name" --target hls --logits
 done
 # the test's own names, with stand-ins for the types
 mkdir "$work/types"

@@ -117,7 +117,8 @@ light = next(r for r in json.load(open(f"{sys.argv[1]}/svd.json"))["btag"] if r[
 for end, key in (("", "value"), ("_lo", "lo"), ("_hi", "hi")):
     assert abs(float(a["svd"]["btag.70.rejection_light_ratio" + end]) - light["ratio"][key]) < 1e-12
 END
-grep -A40 "Working points of the b taggers" "$work/a/report.html" | grep -q '<td class="text">light mistag 1 %</td>' || fault "no working points on the page"
+points=$(grep -A40 "Working points of the b taggers" "$work/a/report.html")
+grep -q '<td class="text">light mistag 1 %</td>' <<<"$points" || fault "no working points on the page"
 for file in btag.md btag.tex; do grep -q "light mistag 1" "$work/a/$file" || fault "$file"; done
 "$pquant" run "$work/sweep.yaml" -o "$work/a" -q -S output.tables=csv >/dev/null 2>&1 || fault "run with csv alone"
 [ -e "$work/a/btag.csv" ] && [ ! -e "$work/a/btag.md" ] && [ ! -e "$work/a/btag.tex" ] || fault "tables that were not asked for"
