@@ -135,6 +135,11 @@ void *pq_alloc_unset(size_t count, size_t size)
     return allocate(count, size, ALIGNMENT, false);
 }
 
+void *pq_alloc_packed(size_t count, size_t size)
+{
+    return allocate(count, size, 0, false);
+}
+
 void *pq_calloc_packed(size_t count, size_t size)
 {
     return allocate(count, size, 0, true);

@@ -19,6 +19,9 @@ void *pq_calloc(size_t count, size_t size);
  * are many, where 64-byte alignment would double what each takes. */
 void *pq_calloc_packed(size_t count, size_t size);
 
+/** The same, holding anything. */
+void *pq_alloc_packed(size_t count, size_t size);
+
 /** As pq_calloc but for what it holds, which is anything: for large arrays that are
  * written before they are read, so that the threads that write them are given their
  * pages. */

@@ -66,13 +66,18 @@ static bool reserve(pq_text *t, size_t extra)
     while (size < need) {
         size *= 2;
     }
-    grown = pq_recalloc(t->text, t->capacity, size, 1);
+    grown = pq_alloc_packed(size, 1);
     if (grown == NULL) {
         t->failed = true;
         return false;
     }
-    t->text     = grown;
-    t->capacity = size;
+    if (t->text != NULL) {
+        memcpy(grown, t->text, t->length);
+        pq_free(t->text);
+    }
+    grown[t->length] = '\0';
+    t->text          = grown;
+    t->capacity      = size;
     return true;
 }
 

@@ -38,6 +38,9 @@ typedef struct {
     uint32_t node, ok;
 } record_head;
 
+/* What is seen of a record's file; what is not seen must be read to be known. */
+typedef enum { SEEN, ABSENT, UNSEEN } sight;
+
 /* A record on the shelf. */
 typedef struct {
     char     key[KEY_BYTES + 1];
@@ -51,6 +54,7 @@ typedef struct {
 
 struct pq_shelf {
     char       *dir;
+    char       *cells;  /* folder of the records */
     int         folder; /* descriptor of the records, or -1 */
     char       *bytes;  /* of the index */
     pq_unpacker packed;
@@ -197,21 +201,21 @@ cleanup:
 
 pq_status pq_shelf_open(const char *dir, pq_shelf **out, pq_err *err)
 {
-    pq_shelf *s    = NULL;
-    char     *path = pq_path_join(dir, "cells");
+    pq_shelf *s = NULL;
     pq_status st;
 
     PQ_NEW(s, 1);
     s->folder = -1;
     PQ_STRDUP(s->dir, dir);
     s->places = json_object();
-    PQ_CHECK(s->places != NULL && path != NULL, PQ_ERR_NOMEM, "cannot allocate records");
-    s->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    s->cells  = pq_path_join(dir, "cells");
+    PQ_CHECK(s->places != NULL && s->cells != NULL, PQ_ERR_NOMEM,
+             "cannot allocate records");
+    s->folder = open(s->cells, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     PQ_TRY(read_index(s, err));
     *out = s;
     s    = NULL;
 cleanup:
-    pq_free(path);
     pq_shelf_close(&s);
     return st;
 }
@@ -233,34 +237,32 @@ void pq_shelf_close(pq_shelf **shelf)
     json_decref(s->places);
     pq_free(s->books);
     pq_free(s->bytes);
+    pq_free(s->cells);
     pq_free(s->dir);
     pq_free(s);
     *shelf = NULL;
 }
 
-/* How a record's file is now; false where there is none, or it must be read to be known.
- */
-static bool look(pq_shelf *s, const char *key, stamp *now, bool *settled)
+/* How a record's file is now. */
+static sight look(pq_shelf *s, const char *key, stamp *now, bool *settled)
 {
     char        name[KEY_BYTES + sizeof ".json"];
     struct stat is;
 
     if (strlen(key) != KEY_BYTES) {
-        return false;
+        return UNSEEN;
     }
     if (s->folder < 0) { /* made since the shelf was opened */
-        char *path = pq_path_join(s->dir, "cells");
-        s->folder  = path != NULL ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-        pq_free(path);
+        s->folder = open(s->cells, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     }
     memcpy(name, key, KEY_BYTES);
     memcpy(name + KEY_BYTES, ".json", sizeof ".json");
     if (s->folder < 0 || fstatat(s->folder, name, &is, 0) != 0) {
-        return false;
+        return errno == ENOENT ? ABSENT : UNSEEN;
     }
     *now     = stamp_of(&is);
     *settled = time(NULL) - is.st_ctim.tv_sec >= SETTLED_S;
-    return true;
+    return SEEN;
 }
 
 /* The decisions event by event, of each engine. */
@@ -307,16 +309,20 @@ cleanup:
 /* The book of a key as its file is now. */
 static pq_status fetch(pq_shelf *s, const char *key, book **out, pq_err *err)
 {
-    stamp     now     = {0};
-    bool      settled = false, there = look(s, key, &now, &settled);
-    book     *b  = there ? find(s, key) : NULL;
-    pq_status st = PQ_OK;
+    stamp       now     = {0};
+    bool        settled = false;
+    const sight is      = look(s, key, &now, &settled);
+    book       *b       = is == SEEN ? find(s, key) : NULL;
+    pq_status   st      = PQ_OK;
 
+    if (is == ABSENT && err == NULL) { /* and nobody asks for a sentence */
+        return PQ_ERR_NOT_FOUND;
+    }
     if (b != NULL && same(&b->stamp, &now)) {
         *out = b;
         return PQ_OK;
     }
-    PQ_TRY(parse(s, key, &now, there && settled, out, err));
+    PQ_TRY(parse(s, key, &now, is == SEEN && settled, out, err));
 cleanup:
     return st;
 }
@@ -350,7 +356,7 @@ bool pq_shelf_stamp(pq_shelf *s, const char *key, pq_hash *hash)
 {
     stamp      now     = {0};
     bool       settled = true;
-    const bool there   = look(s, key, &now, &settled);
+    const bool there   = look(s, key, &now, &settled) == SEEN;
 
     pq_hash_text(hash, key);
     pq_hash_bytes(hash, &now, sizeof now);
@@ -372,7 +378,7 @@ static pq_status add_head(pq_shelf *s, const book *b, pq_packer *packer, pq_text
     bool          settled;
     pq_status     st = PQ_OK;
 
-    if (!b->settled || record == NULL || !look(s, b->key, &now, &settled) ||
+    if (!b->settled || record == NULL || look(s, b->key, &now, &settled) != SEEN ||
         !same(&now, &b->stamp)) {
         return PQ_OK;
     }

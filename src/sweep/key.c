@@ -120,15 +120,13 @@ static void add_metrics(const pq_cells *cells, pq_text *out)
     }
 }
 
-/* Of what was made by some stages of a cell. */
-static void add_eval(const pq_cells *cells, const char *artifact, pq_text *out)
+void pq_key_evaluation(const pq_cells *cells, pq_text *out)
 {
     const pq_config_evaluate *e = &cells->config->evaluate;
     const char               *engine =
         pq_evaluates_twice(cells->config) ? "auto" : pq_evaluating_engine(cells->config);
 
-    pq_text_add(out, "pquant eval 3\nartifact %s\ntest %s\nengine %s\n", artifact,
-                cells->test_hash, engine);
+    pq_text_add(out, "test %s\nengine %s\n", cells->test_hash, engine);
     if (e->limit != PQ_UNSET) {
         pq_text_add(out, "limit %lld events\n", (long long)e->limit);
     }
@@ -140,6 +138,12 @@ static void add_eval(const pq_cells *cells, const char *artifact, pq_text *out)
     }
     add_engine(engine, out);
     add_metrics(cells, out);
+}
+
+/* Of what was made by some stages of a cell. */
+static void add_eval(const pq_cells *cells, const char *artifact, pq_text *out)
+{
+    pq_text_add(out, "pquant eval 3\nartifact %s\n%s", artifact, cells->evaluation);
 }
 
 void pq_key_eval(const pq_cells *cells, const pq_cell *cell, pq_text *out)

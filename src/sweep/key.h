@@ -14,6 +14,9 @@ pq_status pq_key_of(const pq_text *text, char out[PQ_HASH_TEXT], pq_err *err);
 void pq_key_artifact(const pq_cells *cells, const pq_cell *cell, size_t stages,
                      pq_text *out);
 
+/** What is the same of all evaluations of a plan: its `evaluation`. */
+void pq_key_evaluation(const pq_cells *cells, pq_text *out);
+
 void pq_key_eval(const pq_cells *cells, const pq_cell *cell, pq_text *out);
 
 /** Of the network before any stage, evaluated as cells are. */

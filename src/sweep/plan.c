@@ -25,11 +25,11 @@ static bool same_prefix(const pq_cell *cell, const pq_cell *other, size_t i)
              memcmp(cell->artifact[i - 1], other->artifact[i - 1], PQ_HASH_TEXT) == 0));
 }
 
-static pq_status make_keys(const pq_cells *c, pq_cell *cell, pq_err *err)
+/* `text` is scratch of all cells. */
+static pq_status make_keys(const pq_cells *c, pq_cell *cell, pq_text *text, pq_err *err)
 {
     const size_t   n     = cell->variant->n_stages;
     const pq_cell *other = cell->order > 0 ? &c->cells[cell->order - 1] : NULL;
-    pq_text        text  = {0};
     pq_status      st;
 
     PQ_NEW(cell->artifact, n + 1);
@@ -38,15 +38,14 @@ static pq_status make_keys(const pq_cells *c, pq_cell *cell, pq_err *err)
             memcpy(cell->artifact[i], other->artifact[i], PQ_HASH_TEXT);
             continue;
         }
-        text.length = 0;
-        pq_key_artifact(c, cell, i, &text);
-        PQ_TRY(pq_key_of(&text, cell->artifact[i], err));
+        text->length = 0;
+        pq_key_artifact(c, cell, i, text);
+        PQ_TRY(pq_key_of(text, cell->artifact[i], err));
     }
-    text.length = 0;
-    pq_key_eval(c, cell, &text);
-    PQ_TRY(pq_key_of(&text, cell->eval, err));
+    text->length = 0;
+    pq_key_eval(c, cell, text);
+    PQ_TRY(pq_key_of(text, cell->eval, err));
 cleanup:
-    pq_text_free(&text);
     return st;
 }
 
@@ -103,12 +102,15 @@ static size_t count_cells(const pq_config *config)
 
 static pq_status list_cells(pq_cells *c, pq_err *err)
 {
-    const size_t n = count_cells(c->config);
+    const size_t n    = count_cells(c->config);
+    pq_text      text = {0};
     pq_status    st;
 
     PQ_CHECK(n <= CELLS_MAX, PQ_ERR_CONFIG,
              "%s: %zu cells with seeds.repeats = %lld; at most %d are run",
              c->config->path, n, (long long)c->config->seeds.repeats, CELLS_MAX);
+    pq_key_evaluation(c, &text);
+    PQ_TRY(pq_text_take(&text, &c->evaluation, err));
     PQ_NEW(c->cells, n);
     for (size_t p = 0; p < c->config->n_pipelines; p++) {
         const pq_pipeline *pipeline = &c->config->pipelines[p];
@@ -123,7 +125,7 @@ static pq_status list_cells(pq_cells *c, pq_err *err)
                                           .seed      = seed_of(c->config, r),
                                           .reference = variant->n_stages == 0};
                 c->n++;
-                PQ_TRY(make_keys(c, cell, err));
+                PQ_TRY(make_keys(c, cell, &text, err));
                 if (cell->reference && c->reference == SIZE_MAX) {
                     c->reference = cell->order;
                 }
@@ -131,6 +133,7 @@ static pq_status list_cells(pq_cells *c, pq_err *err)
         }
     }
 cleanup:
+    pq_text_free(&text);
     return st;
 }
 
@@ -262,6 +265,7 @@ void pq_cells_free(pq_cells *cells)
     pq_free(cells->inputs);
     pq_free(cells->cells);
     pq_free(cells->dir);
+    pq_free(cells->evaluation);
     pq_free(cells->weights);
     pq_free(cells->arch);
     pq_free(cells->data);

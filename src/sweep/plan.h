@@ -71,6 +71,7 @@ typedef struct {
     char          **features; /**< [n_features] the model's, or NULL */
     size_t          n_classes;
     char          **classes; /**< [n_classes] the model's, else the dataset's, or NULL */
+    char           *evaluation; /**< what the keys of all evaluations end in */
     char            note[1024]; /**< what is assumed about the inputs, or "" */
 } pq_cells;
 
