@@ -90,7 +90,7 @@ def generate_code(model: Any, folder, name: str = "model", *, isa: str | None = 
     """The model as C source that needs no library (docs/codegen.md); gives the paths of the files.
 
     folder: is made; name: prefix of files and functions; isa: the highest instruction set with a variant of
-    its own, "portable", "avx2", "avxvnni" or "avx512" (None); the processor's best is chosen when it runs.
+    its own, "portable", "avx2", "avxvnni", "avx512" or "amx" (None); the processor's best is chosen when it runs.
     """
     import tempfile
 

@@ -13,7 +13,7 @@ static const pq_option options[] = {
     {"name", 0, "NAME", false, "model", "of the files and functions: a C identifier"},
     {"target", 0, "c|hls", false, "c",
      "C for processors, or C++ of a fixed-point model for high-level synthesis"},
-    {"isa", 0, "portable|avx2|avxvnni|avx512", false, "avx512",
+    {"isa", 0, "portable|avx2|avxvnni|avx512|amx", false, "amx",
      "highest instruction set with a variant of its own; the processor's best is chosen "
      "when it runs"},
     {"logits", 0, NULL, false, NULL,
@@ -33,7 +33,7 @@ static pq_status read_isa(const pq_args *args, pq_codegen_isa *out, pq_err *err)
         i++;
     }
     PQ_CHECK(pq_codegen_isas[i] != NULL, PQ_ERR_CONFIG,
-             "--isa: '%s' is none of portable, avx2, avxvnni, avx512", text);
+             "--isa: '%s' is none of portable, avx2, avxvnni, avx512, amx", text);
     *out = (pq_codegen_isa)i;
 cleanup:
     return st;

@@ -4,9 +4,6 @@
  */
 #include "codegen/codegen.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 #include <math.h>
 #include <string.h>
 
@@ -418,6 +415,9 @@ static pq_status emit(pq_emitter *e, pq_err *err)
     PQ_NEW(e->place, e->graph->n_nodes);
     PQ_NEW(e->reader, e->graph->n_nodes);
     PQ_TRY(e->whole ? pq_whole_emit(e, err) : emit_steps(e, input_of(e->graph), err));
+    if (e->isa == PQ_CODEGEN_AMX && !e->tiles) {
+        e->isa = PQ_CODEGEN_AVX512;
+    }
     PQ_CHECK(!e->body.failed && !e->tables.failed, PQ_ERR_NOMEM,
              "cannot allocate the source");
 cleanup:
@@ -448,32 +448,6 @@ cleanup:
     return st;
 }
 
-/* The highest set that generated C has a variant for and this processor has. */
-static pq_codegen_isa best_here(bool whole, pq_codegen_isa most)
-{
-    pq_codegen_isa best = PQ_CODEGEN_PORTABLE;
-
-#if defined(__x86_64__)
-    unsigned a = 0, b = 0, c = 0, d = 0;
-
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        best = PQ_CODEGEN_AVX2;
-        if (whole && most >= PQ_CODEGEN_AVXVNNI &&
-            __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 16) != 0) {
-            best = PQ_CODEGEN_AVXVNNI;
-        }
-        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-            (!whole || __builtin_cpu_supports("avx512vnni"))) {
-            best = most >= PQ_CODEGEN_AVX512 ? PQ_CODEGEN_AVX512 : best;
-        }
-    }
-#endif
-    (void)whole;
-    return best < most ? best : most;
-}
-
 pq_status pq_codegen_here(const pq_graph *graph, const char *name, pq_codegen_isa most,
                           pq_text *header, pq_text *source, pq_codegen_summary *out,
                           pq_err *err)
@@ -481,7 +455,7 @@ pq_status pq_codegen_here(const pq_graph *graph, const char *name, pq_codegen_is
     const bool whole = pq_whole_is(graph);
     pq_emitter e     = {.graph = graph,
                         .name  = name,
-                        .isa   = best_here(whole, most),
+                        .isa   = pq_emit_best(whole, most),
                         .alone = true,
                         .whole = whole};
     char       hash[65];

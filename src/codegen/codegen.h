@@ -27,7 +27,8 @@ typedef enum {
     PQ_CODEGEN_PORTABLE,
     PQ_CODEGEN_AVX2,
     PQ_CODEGEN_AVXVNNI, /**< of bytes; floats have no variant for it */
-    PQ_CODEGEN_AVX512   /**< of bytes: with VNNI */
+    PQ_CODEGEN_AVX512,  /**< of bytes: with VNNI */
+    PQ_CODEGEN_AMX      /**< of convolutions of bytes; others have no variant for it */
 } pq_codegen_isa;
 
 /** Names of pq_codegen_isa, NULL-terminated. */

@@ -36,8 +36,13 @@ typedef struct {
     bool               softmax[PQ_SOFTMAX_MOST + 1]; /**< which widths are defined */
     bool               whole;                        /**< in whole numbers: whole.h */
     bool               exact; /**< the answer is that of the engine bit by bit */
+    bool               tiles; /**< some layer uses tiles (AMX) */
     pq_codegen_summary summary;
 } pq_emitter;
+
+/** The highest set, up to `most`, that generated C has a variant for and this processor
+ * has; asks the system for tiles where it is that. */
+pq_codegen_isa pq_emit_best(bool whole, pq_codegen_isa most);
 
 /** Which nodes the output depends on, and the only reader of each.
  * @param[out] used  [n_nodes], false before */
@@ -52,11 +57,16 @@ static inline bool pq_emit_has(const pq_emitter *e, pq_codegen_isa isa)
     return e->alone ? isa == e->isa : isa <= e->isa;
 }
 
+enum { PQ_TILES_BYTES = 4096 /**< of stack: sums of four tiles */ };
+
 /** Most bytes of stack of a call: the portable variant of whole numbers holds each byte
  * as a float. */
 static inline size_t pq_emit_stack(const pq_emitter *e)
 {
-    return e->summary.stack_bytes * (e->whole ? sizeof(float) : 1);
+    const size_t bytes    = e->summary.stack_bytes * (e->whole ? sizeof(float) : 1);
+    const size_t in_tiles = e->tiles ? e->summary.stack_bytes + PQ_TILES_BYTES : 0;
+
+    return bytes > in_tiles ? bytes : in_tiles;
 }
 
 /** Width of a node's last axis. */

@@ -88,8 +88,8 @@ void pq_frame_header(const pq_emitter *e, const char *hash, pq_text *out)
     pq_text_add(out,
                 "typedef struct {\n"
                 "    const char *name, *model_hash;\n"
-                "    const char *isa; /* what run1 uses here: avx512, avxvnni, avx2 or "
-                "portable */\n"
+                "    const char *isa; /* what run1 uses here: amx, avx512, avxvnni, "
+                "avx2 or portable */\n"
                 "    size_t n_features; /* 0: the model does not name them */\n"
                 "    const char *const *features; /* in the order of x's last axis */\n"
                 "    size_t n_classes;\n"
@@ -124,7 +124,8 @@ static const struct {
 };
 enum { N_VARIANTS = sizeof variants / sizeof *variants };
 
-const char *const pq_codegen_isas[] = {"portable", "avx2", "avxvnni", "avx512", NULL};
+const char *const pq_codegen_isas[] = {"portable", "avx2", "avxvnni",
+                                       "avx512",   "amx",  NULL};
 
 /* The function once for each instruction set, and whether the processor has that. */
 static void add_variants(const pq_emitter *e, pq_text *out)

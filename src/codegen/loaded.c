@@ -46,7 +46,7 @@ static pq_codegen_isa highest(void)
     case PQ_ISA_COUNT:
         break;
     }
-    return PQ_CODEGEN_AVX512;
+    return PQ_CODEGEN_AMX;
 }
 
 /* The key holds everything that the object is made from, and the processor: $CC may make

@@ -81,7 +81,45 @@ pq_status pq_block_tables(pq_whole *w, const pq_linear *l, size_t number, size_t
 pq_status pq_blocks_all(pq_whole *w, const pq_linear *l, size_t first, size_t panels,
                         size_t number, pq_err *err);
 
-/** Vectors. */
+/** Where the results of a panel go. */
+typedef struct {
+    size_t      panel, bias, table; /**< bias, table: numbers of the tables */
+    const char *sum, *to;           /**< in C: the V(acc), and the index of the first */
+    size_t      lanes, room;        /**< that are there, and that may be written */
+} pq_panel_end;
+
+/** Numbers of the ending as tables: biases under `bias`, the rest under `table`. */
+pq_status pq_ending_tables(pq_whole *w, const pq_linear *l, size_t bias, size_t table,
+                           pq_err *err);
+
+/** Appends what turns the sums of a panel into values. */
+pq_status pq_ending_panel(pq_whole *w, const pq_linear *l, const pq_panel_end *p,
+                          pq_err *err);
+
+/** Outputs of a panel, at most 16. */
+size_t pq_lanes_of(const pq_linear *l, size_t panel);
+
+/** What windows read: the input, or a copy of it with its padding. */
+typedef struct {
+    size_t columns; /**< of what is read */
+    char   from[32];
+} pq_image;
+
+/** One or two panels of an image that are computed together. */
+typedef struct {
+    size_t first, panels;
+    size_t bias, table, weights; /**< numbers of the tables */
+} pq_panels;
+
+/** Whether tiles (AMX) have enough of the products to do, and read nothing but the
+ * weights of a segment. */
+bool pq_tiles_pay(const pq_linear *l);
+
+/** Appends the products of some panels in tiles. */
+pq_status pq_tiles_panels(pq_whole *w, const pq_linear *l, const pq_image *from,
+                          const pq_panels *p, pq_err *err);
+
+/** Vectors, and tiles where they pay. */
 pq_status pq_linear_vectors(pq_whole *w, pq_linear *l, pq_err *err);
 
 /** Loops one by one, for any widths. */

@@ -17,134 +17,6 @@ enum {
     TILE    = 8,   /* sums of a tile of positions */
 };
 
-/* Numbers of the ending: biases under `bias`, the rest under `table`. */
-static pq_status ending_tables(pq_whole *w, const pq_linear *l, size_t bias, size_t table,
-                               pq_err *err)
-{
-    const size_t      n = l->panels;
-    const pq_endings *e = &l->end;
-    double           *b = NULL;
-    pq_status         st;
-
-    PQ_NEW(b, n * 16);
-    for (size_t i = 0; i < n * 16; i++) {
-        b[i] = (double)e->bias[i];
-    }
-    PQ_TRY(pq_whole_table(w, "int32_t", 'i', bias, n * 16, e->bias, err));
-    PQ_TRY(pq_whole_reals(w, "float", 'f', bias, n * 16, b, err));
-    if (e->how == PQ_TO_SCALE) {
-        PQ_TRY(pq_whole_table(w, "int32_t", 'i', table, n * 64, e->narrow, err));
-        PQ_TRY(pq_whole_table(w, "int64_t", 'l', table, n * 16, e->wide, err));
-        PQ_TRY(pq_whole_reals(w, "float", 'f', table, n * 32, e->limits, err));
-        PQ_TRY(pq_whole_reals(w, "double", 'd', table, n * 32, e->reals, err));
-    } else if (e->how == PQ_TO_SHIFT || e->how == PQ_TO_EVEN) {
-        PQ_TRY(pq_whole_table(w, "int32_t", 'k', table, n * 48, e->narrow, err));
-        PQ_TRY(pq_whole_reals(w, "float", 'g', table, n * 16, e->reals, err));
-    } else if (e->how == PQ_TO_ADDED) {
-        PQ_TRY(pq_whole_reals(w, "float", 'a', table, n * 80, e->reals, err));
-    }
-cleanup:
-    pq_free(b);
-    return st;
-}
-
-/* Where the results of a panel go: `to` in C, lanes that are there, and how many may be
-   written. */
-typedef struct {
-    size_t      panel, bias, table;
-    const char *sum, *to;
-    size_t      lanes, room;
-} panel_end;
-
-static pq_status added_end(pq_whole *w, const pq_linear *l, const panel_end *p,
-                           pq_err *err)
-{
-    pq_text       *t     = &w->e->body;
-    const size_t   last  = l->chain.last;
-    const pq_held *other = pq_whole_held(w, l->chain.other);
-    const bool     codes = other->form == PQ_HELD_SMALL;
-    char           name[32];
-    pq_status      st;
-
-    pq_whole_name(w, l->chain.other, name);
-    pq_text_add(
-        t,
-        "            if (__builtin_expect(V(added)(V(sums)(%s, B(t%zu) + %zu), t%zua + "
-        "%zu, %s%s%s, %s%s%s, %d, v%zu + %s, %zu, %zu) != 0, 0)) {\n"
-        "                int32_t s[16];\n\n"
-        "                V(put)(V(sums)(%s, B(t%zu) + %zu), s, %zu);\n"
-        "                for (int k = 0; k < %zu; k++) {\n"
-        "                    const int at = %s + k;\n"
-        "                    double v = (double)s[k] * t%zum[%zu + k] + ",
-        p->sum, p->bias, p->panel * 16, p->table, p->panel * 80, codes ? name : "NULL",
-        codes ? " + " : "", codes ? p->to : "", codes ? "NULL" : name, codes ? "" : " + ",
-        codes ? "" : p->to, pq_grid_most(pq_code_grid(w->e->graph, last)), last, p->to,
-        p->lanes, p->room, p->sum, p->bias, p->panel * 16, p->lanes, p->lanes, p->to,
-        l->table, p->panel * 16);
-    pq_whole_value(w, l->chain.other, "at");
-    pq_text_add(t, ";");
-    for (size_t i = 0; i < l->chain.n; i++) {
-        pq_whole_bend(w->e->graph->nodes[l->chain.bends[i]].layer, t);
-    }
-    pq_text_add(t, "\n                    ");
-    PQ_TRY(pq_whole_store(w, last, "at", "v", err));
-    pq_text_add(t, "\n                }\n            }\n");
-cleanup:
-    return st;
-}
-
-static pq_status end_panel(pq_whole *w, const pq_linear *l, const panel_end *p,
-                           pq_err *err)
-{
-    pq_text     *t    = &w->e->body;
-    const size_t last = l->chain.last;
-    char         sum[64];
-
-    (void)snprintf(sum, sizeof sum, "V(sums)(%s, B(t%zu) + %zu)", p->sum, p->bias,
-                   p->panel * 16);
-    switch (l->end.how) {
-    case PQ_TO_SUMS:
-        if (l->form == PQ_HELD_FLOATS) {
-            pq_text_add(t, "            V(real)(%s, t%zum + %zu, v%zu + %s, %zu);\n", sum,
-                        l->table, p->panel * 16, last, p->to,
-                        pq_whole_root(w, w->e->graph->output) == last ? p->lanes
-                                                                      : p->room);
-        } else {
-            pq_text_add(t, "            V(put)(%s, v%zu + %s, %zu);\n", sum, last, p->to,
-                        p->lanes);
-        }
-        break;
-    case PQ_TO_SHIFT:
-        pq_text_add(
-            t,
-            "            V(shift)(%s, SHIFTS(t%zu, %zu), %d, %d, v%zu + %s, %zu, %zu);\n",
-            sum, p->table, p->panel, l->end.clamp.least, l->end.clamp.most, last, p->to,
-            p->lanes, p->room);
-        break;
-    case PQ_TO_EVEN:
-        pq_text_add(t,
-                    "            V(even)(%s, SHIFTS(t%zu, %zu), %d, %d, %d, v%zu + %s, "
-                    "%zu, %zu);\n",
-                    sum, p->table, p->panel, l->end.zero, l->end.clamp.least,
-                    l->end.clamp.most, last, p->to, p->lanes, p->room);
-        break;
-    case PQ_TO_SCALE:
-        pq_text_add(t, "            SCALE(%s, t%zu, %zu, %d, v%zu + %s, %zu, %zu);\n",
-                    sum, p->table, p->panel, l->end.by, last, p->to, p->lanes, p->room);
-        break;
-    case PQ_TO_ADDED:
-        return added_end(w, l, p, err);
-    }
-    return PQ_OK;
-}
-
-static size_t lanes_of(const pq_linear *l, size_t panel)
-{
-    const size_t left = l->u->outputs - panel * 16;
-
-    return left < 16 ? left : 16;
-}
-
 /* With `spread` chains of one sum, else sums of their own. */
 static void open_sums(pq_whole *w, size_t first, size_t bias, size_t panels,
                       size_t chains, bool spread)
@@ -193,7 +65,8 @@ static pq_status written(pq_whole *w, const pq_linear *l, size_t first, size_t p
             read = true;
             pq_text_add(&w->e->body,
                         "        s%zu_%zu = V(dot)(s%zu_%zu, x4, W(t%zu) + %zu, %zu);\n",
-                        p, turn, p, turn, number, n * PQ_BLOCK, lanes_of(l, first + p));
+                        p, turn, p, turn, number, n * PQ_BLOCK,
+                        pq_lanes_of(l, first + p));
             n++;
         }
         turn = read ? (turn + 1) % chains : turn;
@@ -231,7 +104,7 @@ static pq_status looped(pq_whole *w, const pq_linear *l, size_t first, size_t pa
                 "* %zu + %zu) * %d, %zu);\n",
                 p, c % chains, p, c % chains, number, inside ? "b" : "0",
                 inside ? c : whole + c - chains, panels, p, PQ_BLOCK,
-                lanes_of(l, first + p));
+                pq_lanes_of(l, first + p));
         }
     }
     if (s.blocks == whole) {
@@ -266,10 +139,10 @@ static pq_status dense_group(pq_whole *w, const pq_linear *l, size_t first, size
     for (size_t p = 0; p < panels; p++) {
         (void)snprintf(sum, sizeof sum, "s%zu_0", p);
         (void)snprintf(to, sizeof to, "%zu", (first + p) * 16);
-        PQ_TRY(end_panel(
-            w, l,
-            &(panel_end){first + p, bias, table, sum, to, lanes_of(l, first + p), 16},
-            err));
+        PQ_TRY(pq_ending_panel(w, l,
+                               &(pq_panel_end){first + p, bias, table, sum, to,
+                                               pq_lanes_of(l, first + p), 16},
+                               err));
     }
     pq_text_add(&w->e->body, "        (void)x4;\n    }\n");
 cleanup:
@@ -278,13 +151,7 @@ cleanup:
 
 /* --- positions of an image, and rows --- */
 
-/* What the windows read: the input, or a copy of it with its padding. */
-typedef struct {
-    size_t columns; /* of what is read */
-    char   from[32];
-} image;
-
-static pq_status pad(pq_whole *w, const pq_linear *l, image *out, pq_err *err)
+static pq_status pad(pq_whole *w, const pq_linear *l, pq_image *out, pq_err *err)
 {
     const pq_window *v    = &l->v;
     const size_t     in   = w->e->graph->nodes[l->node].inputs[0];
@@ -331,8 +198,8 @@ cleanup:
 }
 
 /* Sums of `tile` neighbouring positions from column q on. */
-static pq_status tile_of(pq_whole *w, const pq_linear *l, const image *from, size_t first,
-                         size_t panels, size_t tile, const size_t numbers[3], pq_err *err)
+static pq_status tile_of(pq_whole *w, const pq_linear *l, const pq_image *from,
+                         const pq_panels *g, size_t tile, pq_err *err)
 {
     const pq_window  *v    = &l->v;
     const pq_segments s    = pq_segments_of(l);
@@ -341,7 +208,7 @@ static pq_status tile_of(pq_whole *w, const pq_linear *l, const image *from, siz
     char              sum[32], to[96];
     pq_status         st = PQ_OK;
 
-    open_sums(w, first, numbers[0], panels, tile, false);
+    open_sums(w, g->first, g->bias, g->panels, tile, false);
     pq_text_add(
         &w->e->body,
         "        const V(act) *const at = %s + (p * %zu * %zu + q * %zu) * %zu;\n"
@@ -351,27 +218,28 @@ static pq_status tile_of(pq_whole *w, const pq_linear *l, const image *from, siz
         "        for (int b = 0; b < %zu; b++, k += %zu) {\n"
         "            const V(act) *const in = at + (a * %zu + c * %zu) * %zu + 4 * b;\n",
         from->from, v->stride_h, from->columns, v->stride_w, v->channels, v->kernel_h,
-        rows ? (size_t)1 : v->kernel_w, s.blocks, panels * PQ_BLOCK,
+        rows ? (size_t)1 : v->kernel_w, s.blocks, g->panels * PQ_BLOCK,
         v->dilation_h * from->columns, v->dilation_w, v->channels);
     for (size_t k = 0; k < tile; k++) {
         pq_text_add(&w->e->body, "            x4 = V(x4)(in + %zu);\n", k * step);
-        for (size_t p = 0; p < panels; p++) {
+        for (size_t p = 0; p < g->panels; p++) {
             pq_text_add(&w->e->body,
                         "            s%zu_%zu = V(dot)(s%zu_%zu, x4, W(t%zu) + k + %zu, "
                         "%zu);\n",
-                        p, k, p, k, numbers[2], p * PQ_BLOCK, lanes_of(l, first + p));
+                        p, k, p, k, g->weights, p * PQ_BLOCK,
+                        pq_lanes_of(l, g->first + p));
         }
     }
     pq_text_add(&w->e->body, "        }\n        }\n        }\n");
     for (size_t k = 0; k < tile; k++) {
-        for (size_t p = 0; p < panels; p++) {
-            const size_t lanes = lanes_of(l, first + p);
+        for (size_t p = 0; p < g->panels; p++) {
+            const size_t lanes = pq_lanes_of(l, g->first + p);
             (void)snprintf(sum, sizeof sum, "s%zu_%zu", p, k);
             (void)snprintf(to, sizeof to, "(p * %zu + q + %zu) * %zu + %zu", v->out_w, k,
-                           l->u->outputs, (first + p) * 16);
-            PQ_TRY(end_panel(
+                           l->u->outputs, (g->first + p) * 16);
+            PQ_TRY(pq_ending_panel(
                 w, l,
-                &(panel_end){first + p, numbers[0], numbers[1], sum, to, lanes, lanes},
+                &(pq_panel_end){g->first + p, g->bias, g->table, sum, to, lanes, lanes},
                 err));
         }
     }
@@ -379,29 +247,46 @@ cleanup:
     return st;
 }
 
-static pq_status image_group(pq_whole *w, const pq_linear *l, const image *from,
-                             size_t first, size_t panels, size_t bias, size_t table,
-                             pq_err *err)
+static pq_status image_vectors(pq_whole *w, const pq_linear *l, const pq_image *from,
+                               const pq_panels *g, pq_err *err)
 {
-    const size_t tile = TILE / panels, whole = l->v.out_w / tile * tile;
-    const size_t numbers[3] = {bias, table, w->e->n_tables++};
-    pq_status    st;
+    const size_t tile = TILE / g->panels, whole = l->v.out_w / tile * tile;
+    pq_status    st = PQ_OK;
 
-    PQ_TRY(pq_blocks_all(w, l, first, panels, numbers[2], err));
     pq_text_add(&w->e->body, "        for (int p = 0; p < %zu; p++) {\n", l->v.out_h);
     if (whole > 0) {
         pq_text_add(&w->e->body, "        for (int q = 0; q < %zu; q += %zu) {\n", whole,
                     tile);
-        PQ_TRY(tile_of(w, l, from, first, panels, tile, numbers, err));
+        PQ_TRY(tile_of(w, l, from, g, tile, err));
         pq_text_add(&w->e->body, "        }\n");
     }
     if (whole < l->v.out_w) {
         pq_text_add(&w->e->body, "        for (int q = %zu; q < %zu; q++) {\n", whole,
                     l->v.out_w);
-        PQ_TRY(tile_of(w, l, from, first, panels, 1, numbers, err));
+        PQ_TRY(tile_of(w, l, from, g, 1, err));
         pq_text_add(&w->e->body, "        }\n");
     }
     pq_text_add(&w->e->body, "        }\n");
+cleanup:
+    return st;
+}
+
+static pq_status image_group(pq_whole *w, const pq_linear *l, const pq_image *from,
+                             const pq_panels *g, pq_err *err)
+{
+    const bool tiles = pq_tiles_pay(l);
+    pq_status  st;
+
+    PQ_TRY(pq_blocks_all(w, l, g->first, g->panels, g->weights, err));
+    if (tiles) {
+        pq_text_add(&w->e->body, "#if TILES\n");
+        PQ_TRY(pq_tiles_panels(w, l, from, g, err));
+        pq_text_add(&w->e->body, "#else\n");
+    }
+    PQ_TRY(image_vectors(w, l, from, g, err));
+    if (tiles) {
+        pq_text_add(&w->e->body, "#endif\n");
+    }
 cleanup:
     return st;
 }
@@ -411,18 +296,21 @@ pq_status pq_linear_vectors(pq_whole *w, pq_linear *l, pq_err *err)
     const bool   one  = !l->conv && l->v.out_w == 1;
     const size_t most = one ? GROUP : 2;
     const size_t bias = w->e->n_tables++, table = w->e->n_tables++;
-    image        from = {0};
+    pq_image     from = {0};
     pq_status    st;
 
-    PQ_TRY(ending_tables(w, l, bias, table, err));
+    PQ_TRY(pq_ending_tables(w, l, bias, table, err));
     pq_text_add(&w->e->body, "    {\n");
     if (!one) {
         PQ_TRY(pad(w, l, &from, err));
     }
     for (size_t first = 0; first < l->panels; first += most) {
         const size_t left = l->panels - first, panels = left < most ? left : most;
-        PQ_TRY(one ? dense_group(w, l, first, panels, bias, table, err)
-                   : image_group(w, l, &from, first, panels, bias, table, err));
+        PQ_TRY(
+            one ? dense_group(w, l, first, panels, bias, table, err)
+                : image_group(w, l, &from,
+                              &(pq_panels){first, panels, bias, table, w->e->n_tables++},
+                              err));
     }
     pq_text_add(&w->e->body, "    }\n");
     if (!one || l->panels > 1) {

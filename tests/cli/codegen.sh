@@ -35,7 +35,7 @@ grep -q avx "$work/portable/model.c" && fault "--isa portable left a variant for
 expect 2 "-o DIR is missing" "$pquant" codegen "$model"
 expect 2 "'my net' is no name for C" "$pquant" codegen "$model" -o "$work/x" --name "my net"
 expect 2 "C has a header math.h" "$pquant" codegen "$model" -o "$work/x" --name math
-expect 2 "'sse' is none of portable, avx2, avxvnni, avx512" "$pquant" codegen "$model" -o "$work/x" --isa sse
+expect 2 "'sse' is none of portable, avx2, avxvnni, avx512, amx" "$pquant" codegen "$model" -o "$work/x" --isa sse
 expect 2 "missing.h5" "$pquant" codegen "$work/missing.h5" -o "$work/x"
 
 # In whole numbers: int8 with its softmax, and the decision alone, which must be the engine's bit by bit.
@@ -43,7 +43,7 @@ expect 2 "missing.h5" "$pquant" codegen "$work/missing.h5" -o "$work/x"
 "$pquant" compress "$model" -o "$work/fixed.h5" --method structured_prune:target_sparsity=0.9 \
   --method quantize:bits=6,format=fixed --calib datasets/jets-hlf.h5:val -q || fault "no fixed point"
 for kind in int8 fixed; do
-  for isa in portable avx2 avxvnni avx512; do
+  for isa in portable avx2 avxvnni avx512 amx; do
     expect 0 "" "$pquant" codegen "$work/$kind.h5" -o "$work/$kind$isa" --name net --isa "$isa" --logits -q
     for cc in gcc clang; do
       command -v "$cc" >/dev/null || continue

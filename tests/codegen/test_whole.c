@@ -1,82 +1,8 @@
 /* Generated C in whole numbers, compiled and loaded, beside the engine `integer`. */
-#include <dlfcn.h>
-
-#include "codegen/whole_nets.h"
+#include "codegen/whole_check.h"
 #include "core/file.h"
 
-enum { BATCH = 15 /* nets that are compiled in one go */ };
-
 TestSuite(whole, .init = make_folder, .fini = remove_folder);
-
-/* Whether the last layer has no whole form: the answer is float32 then. */
-static bool ends_in_floats(const pq_graph *g)
-{
-    const pq_node *last = &g->nodes[g->output];
-
-    return last->quant == NULL && pq_layer_weight(last->layer, "kernel") == NULL;
-}
-
-static void compare(const made *m, const float *x, const float *y, size_t n)
-{
-    const size_t width = items_of(&m->graph->nodes[m->graph->output].shape);
-    float       *due   = run_graph(m->graph, "integer", n, n, x);
-    const bool   exact = !ends_in_floats(m->graph);
-
-    for (size_t i = 0; i < n * width; i++) {
-        const double apart = fabs((double)y[i] - (double)due[i]);
-        cr_assert(y[i] == due[i] || (isnan(y[i]) && isnan(due[i])) ||
-                      (!exact && apart <= 1e-5 * fmax(1.0, fabs((double)due[i]))),
-                  "seed %llu: output %zu is %.9g, not %.9g", (unsigned long long)m->seed,
-                  i, (double)y[i], (double)due[i]);
-    }
-    pq_free(due);
-}
-
-static void write_net(const made *m, size_t number, pq_codegen_isa isa)
-{
-    char               name[16], path[96];
-    pq_codegen_summary summary;
-
-    (void)snprintf(name, sizeof name, "net%zu", number);
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    OK(pq_codegen_write(m->graph, name, isa, path, &summary, &err));
-}
-
-/* Compiles net0 .. net<n-1> into one object, runs all, and forgets them. */
-static void check_batch(made *nets, size_t n, const char *options)
-{
-    char   command[512], name[32];
-    void  *object;
-    float *x = pq_calloc(EVENTS * ITEMS, sizeof *x),
-          *y = pq_calloc(EVENTS * ITEMS, sizeof *y);
-
-    (void)snprintf(
-        command, sizeof command,
-        "cd '%s' && ${CC:-cc} -std=gnu11 %s -Wall -Wextra -Werror -shared -fPIC "
-        "net*/net*[0-9].c -o nets.so -lm",
-        folder, options);
-    cr_assert_eq(system(command), 0, "seed %llu and on: %s",
-                 (unsigned long long)nets[0].seed, command);
-    (void)snprintf(command, sizeof command, "%s/nets.so", folder);
-    object = dlopen(command, RTLD_NOW | RTLD_LOCAL);
-    cr_assert_not_null(object, "%s", dlerror());
-    for (size_t i = 0; i < n; i++) {
-        net t = {.rng = pq_rng_stream(nets[i].seed, "events"), .graph = nets[i].graph};
-        void (*run)(const float *, float *, size_t);
-        (void)snprintf(name, sizeof name, "net%zu_runN", i);
-        *(void **)&run = dlsym(object, name);
-        cr_assert_not_null(*(void **)&run);
-        hard_values(&t, EVENTS * items_of(&t.graph->nodes[0].shape), x);
-        run(x, y, EVENTS);
-        compare(&nets[i], x, y, EVENTS);
-        pq_graph_free(&nets[i].graph);
-    }
-    cr_assert_eq(dlclose(object), 0);
-    remove_folder();
-    make_folder();
-    pq_free(x);
-    pq_free(y);
-}
 
 enum { TOLD = 67 * BATCH /* nets from one word to the next */ };
 
@@ -93,9 +19,9 @@ Test(whole, random_nets_give_the_bits_of_the_engine_integer, .timeout = 36000)
 
     for (uint64_t seed = 0; seed < nets_in_all(); seed++) {
         nets[n] = make_whole(seed);
-        write_net(&nets[n], n, (pq_codegen_isa)(seed / BATCH % 4));
+        write_net(&nets[n], n, (pq_codegen_isa)(seed / BATCH % 5));
         if (++n == BATCH) {
-            check_batch(nets, n, seed / BATCH % 5 == 3 ? "-O2" : "-O1");
+            check_batch(nets, n, seed / BATCH % 7 == 3 ? "-O2" : "-O1");
             n = 0;
             if ((seed + 1) % TOLD == 0) {
                 cr_log_warn("%zu nets are equal", (size_t)seed + 1);
@@ -177,7 +103,7 @@ Test(whole, nets_of_all_kinds_are_refused_or_right, .timeout = 36000)
 
         (void)snprintf(name, sizeof name, "net%zu", n);
         (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-        if (pq_codegen_write(t.graph, name, (pq_codegen_isa)(right / BATCH % 4), path,
+        if (pq_codegen_write(t.graph, name, (pq_codegen_isa)(right / BATCH % 5), path,
                              &summary, &refusal) != PQ_OK) {
             cr_assert_eq(strncmp(refusal.message, "layer '", 7), 0, "%s",
                          refusal.message);

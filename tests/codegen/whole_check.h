@@ -1,0 +1,81 @@
+/* Nets as generated C, compiled in batches and loaded, beside the engine `integer`. */
+#ifndef TESTS_CODEGEN_WHOLE_CHECK_H
+#define TESTS_CODEGEN_WHOLE_CHECK_H
+
+#include <dlfcn.h>
+
+#include "codegen/whole_nets.h"
+
+enum { BATCH = 15 /* nets that are compiled in one go */ };
+
+/* Whether the last layer has no whole form: the answer is float32 then. */
+static inline bool ends_in_floats(const pq_graph *g)
+{
+    const pq_node *last = &g->nodes[g->output];
+
+    return last->quant == NULL && pq_layer_weight(last->layer, "kernel") == NULL;
+}
+
+static inline void compare(const made *m, const float *x, const float *y, size_t n)
+{
+    const size_t width = items_of(&m->graph->nodes[m->graph->output].shape);
+    float       *due   = run_graph(m->graph, "integer", n, n, x);
+    const bool   exact = !ends_in_floats(m->graph);
+
+    for (size_t i = 0; i < n * width; i++) {
+        const double apart = fabs((double)y[i] - (double)due[i]);
+        cr_assert(y[i] == due[i] || (isnan(y[i]) && isnan(due[i])) ||
+                      (!exact && apart <= 1e-5 * fmax(1.0, fabs((double)due[i]))),
+                  "seed %llu: output %zu is %.9g, not %.9g", (unsigned long long)m->seed,
+                  i, (double)y[i], (double)due[i]);
+    }
+    pq_free(due);
+}
+
+static inline void write_net(const made *m, size_t number, pq_codegen_isa isa)
+{
+    char               name[16], path[96];
+    pq_codegen_summary summary;
+
+    (void)snprintf(name, sizeof name, "net%zu", number);
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    OK(pq_codegen_write(m->graph, name, isa, path, &summary, &err));
+}
+
+/* Compiles net0 .. net<n-1> into one object, runs all, and forgets them. */
+static inline void check_batch(made *nets, size_t n, const char *options)
+{
+    char   command[512], name[32];
+    void  *object;
+    float *x = pq_calloc(EVENTS * ITEMS, sizeof *x),
+          *y = pq_calloc(EVENTS * ITEMS, sizeof *y);
+
+    (void)snprintf(
+        command, sizeof command,
+        "cd '%s' && ${CC:-cc} -std=gnu11 %s -Wall -Wextra -Werror -shared -fPIC "
+        "net*/net*[0-9].c -o nets.so -lm",
+        folder, options);
+    cr_assert_eq(system(command), 0, "seed %llu and on: %s",
+                 (unsigned long long)nets[0].seed, command);
+    (void)snprintf(command, sizeof command, "%s/nets.so", folder);
+    object = dlopen(command, RTLD_NOW | RTLD_LOCAL);
+    cr_assert_not_null(object, "%s", dlerror());
+    for (size_t i = 0; i < n; i++) {
+        net t = {.rng = pq_rng_stream(nets[i].seed, "events"), .graph = nets[i].graph};
+        void (*run)(const float *, float *, size_t);
+        (void)snprintf(name, sizeof name, "net%zu_runN", i);
+        *(void **)&run = dlsym(object, name);
+        cr_assert_not_null(*(void **)&run);
+        hard_values(&t, EVENTS * items_of(&t.graph->nodes[0].shape), x);
+        run(x, y, EVENTS);
+        compare(&nets[i], x, y, EVENTS);
+        pq_graph_free(&nets[i].graph);
+    }
+    cr_assert_eq(dlclose(object), 0);
+    remove_folder();
+    make_folder();
+    pq_free(x);
+    pq_free(y);
+}
+
+#endif
