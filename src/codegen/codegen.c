@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "codegen/emit.h"
+#include "codegen/events.h"
 #include "codegen/files.h"
 #include "codegen/frame.h"
 #include "codegen/text.h"
@@ -271,43 +272,6 @@ cleanup:
     return st;
 }
 
-/* The input as the layers see it: the caller's array, or that through the scaler. */
-static pq_status emit_scaler(pq_emitter *e, size_t input, pq_err *err)
-{
-    const pq_graph *g    = e->graph;
-    const size_t    n    = pq_emit_items(e, input);
-    double         *mean = NULL, *inverse = NULL;
-    size_t          width, a, b;
-    pq_status       st;
-
-    if (g->scaler_mean == NULL) {
-        PQ_STRDUP(e->place[input], "x");
-        return PQ_OK;
-    }
-    width = g->scaler_mean->count;
-    PQ_NEW(mean, width);
-    PQ_NEW(inverse, width);
-    for (size_t i = 0; i < width; i++) {
-        mean[i]    = (double)pq_f32(g->scaler_mean)[i];
-        inverse[i] = 1.0 / (double)pq_f32(g->scaler_std)[i];
-    }
-    PQ_TRY(pq_emit_table(e, width, mean, &a, err));
-    PQ_TRY(pq_emit_table(e, width, inverse, &b, err));
-    pq_text_add(&e->body,
-                "    float scaled[%zu] __attribute__((aligned(64)));\n"
-                "    for (int r = 0; r < %zu; r += %zu) {\n"
-                "        for (int c = 0; c < %zu; c++) {\n"
-                "            scaled[r + c] = (x[r + c] - t%zu[c]) * t%zu[c];\n"
-                "        }\n    }\n",
-                n, n, width, width, a, b);
-    e->summary.stack_bytes += n * sizeof(float);
-    PQ_STRDUP(e->place[input], "scaled");
-cleanup:
-    pq_free(mean);
-    pq_free(inverse);
-    return st;
-}
-
 static pq_status emit_steps(pq_emitter *e, size_t input, pq_err *err)
 {
     pq_emit_step *steps = NULL;
@@ -316,9 +280,11 @@ static pq_status emit_steps(pq_emitter *e, size_t input, pq_err *err)
 
     PQ_TRY(make_steps(e, &steps, &n, err));
     PQ_TRY(place_values(e, steps, n, err));
-    PQ_TRY(emit_scaler(e, input, err));
+    PQ_TRY(pq_emit_scaler(e, input, err));
+    pq_events_each(e, 0);
     for (size_t s = 0; s < n; s++) {
         const pq_node *node = &e->graph->nodes[steps[s].node];
+        const size_t   from = e->body.length, block = e->block.length;
         pq_text_add(&e->body, "    /* ");
         pq_c_comment(&e->body, node->name);
         pq_text_add(&e->body, ": %s */\n", node->layer->kind->name);
@@ -326,6 +292,9 @@ static pq_status emit_steps(pq_emitter *e, size_t input, pq_err *err)
         if (st != PQ_OK) {
             pq_err_context(err, "layer '%s'", node->name);
             goto cleanup;
+        }
+        if (e->block.length == block) {
+            pq_events_each(e, from);
         }
     }
     if (n == 0 || root_of(e->graph, e->graph->output) == input) {
@@ -404,6 +373,7 @@ static void emitter_free(pq_emitter *e)
     pq_free(e->reader);
     pq_text_free(&e->tables);
     pq_text_free(&e->body);
+    pq_text_free(&e->block);
 }
 
 /* Tables and body of the function. */
@@ -418,7 +388,8 @@ static pq_status emit(pq_emitter *e, pq_err *err)
     if (e->isa == PQ_CODEGEN_AMX && !e->tiles) {
         e->isa = PQ_CODEGEN_AVX512;
     }
-    PQ_CHECK(!e->body.failed && !e->tables.failed, PQ_ERR_NOMEM,
+    pq_events_decide(e);
+    PQ_CHECK(!e->body.failed && !e->block.failed && !e->tables.failed, PQ_ERR_NOMEM,
              "cannot allocate the source");
 cleanup:
     return st;

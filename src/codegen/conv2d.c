@@ -63,29 +63,34 @@ static void conv_tile(pq_emitter *e, const pq_emit_step *s, const pq_rows *a,
 {
     const pq_window *w = &c->w;
 
-    pq_text_add(
-        &e->body,
-        "            const float *const at = from + q * %zu;\n"
-        "            const vu *w = (const vu *)t%zu;\n            vu xi = SPREAD(0.0f)",
-        w->stride_w * w->channels, table);
+    pq_text_add(&e->body,
+                "            const float *const at = from + q * %zu;\n"
+                "            const float *w = t%zu;\n            vu xi",
+                w->stride_w * w->channels, table);
     for (size_t k = 0; k < tile; k++) {
         for (size_t p = 0; p < g.panels; p++) {
-            pq_text_add(&e->body, ", s%zu_%zu = *(const vu *)(t%zu + %zu)", p, k, biases,
+            pq_text_add(&e->body, ", s%zu_%zu", p, k);
+        }
+    }
+    pq_text_add(&e->body, ";\n            ");
+    for (size_t k = 0; k < tile; k++) {
+        for (size_t p = 0; p < g.panels; p++) {
+            pq_text_add(&e->body, "LOAD(s%zu_%zu, t%zu + %zu) ", p, k, biases,
                         g.first + p * PQ_LANES);
         }
     }
     pq_text_add(&e->body,
-                ";\n            for (int a = 0; a < %zu; a++) {\n"
+                "\n            for (int a = 0; a < %zu; a++) {\n"
                 "            for (int b = 0; b < %zu; b++) {\n"
                 "            const float *in = at + (a * %zu + b * %zu) * %zu;\n"
                 "            for (int i = 0; i < %zu; i++, w += %zu) {\n",
                 w->kernel_h, w->kernel_w, w->dilation_h * c->columns, w->dilation_w,
-                w->channels, w->channels, g.panels);
+                w->channels, w->channels, g.panels * PQ_LANES);
     for (size_t k = 0; k < tile; k++) {
-        pq_text_add(&e->body, "                xi = SPREAD(in[i + %zu]);",
+        pq_text_add(&e->body, "                SPREAD(xi, in[i + %zu])",
                     k * w->stride_w * w->channels);
         for (size_t p = 0; p < g.panels; p++) {
-            pq_text_add(&e->body, " s%zu_%zu += xi * w[%zu];", p, k, p);
+            pq_text_add(&e->body, " MAC(s%zu_%zu, xi, w + %zu)", p, k, p * PQ_LANES);
         }
         pq_text_add(&e->body, "\n");
     }

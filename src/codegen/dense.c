@@ -5,7 +5,8 @@
  */
 #include <stdio.h>
 
-#include "codegen/rows.h"
+#include "codegen/dense_events.h"
+#include "codegen/events.h"
 #include "core/memory.h"
 
 enum {
@@ -33,11 +34,11 @@ static pq_status write_sums(pq_emitter *e, const pq_rows *a, pq_panels g, size_t
                 continue;
             }
             if (!spread) {
-                pq_text_add(&e->body, "        xi = SPREAD(in[%zu]);", i);
+                pq_text_add(&e->body, "        SPREAD(xi, in[%zu])", i);
                 spread = true;
             }
             pq_block_put(a, output, i, w + n);
-            pq_text_add(&e->body, " s%zu_%zu += xi * w[%zu];", p, turn, n / PQ_LANES);
+            pq_text_add(&e->body, " MAC(s%zu_%zu, xi, w + %zu)", p, turn, n);
             n += PQ_LANES;
         }
         if (spread) {
@@ -52,14 +53,14 @@ cleanup:
     return st;
 }
 
-/* Products of one input, `in[<index>]` with its weights from vector w[<index> * panels]
- * on, into sums of the chain. */
+/* Products of one input, `in[<index>]` with its weights from
+ * w + <index> * panels * 16 on, into sums of the chain. */
 static void add_products(pq_emitter *e, pq_panels g, size_t chain, const char *index)
 {
-    pq_text_add(&e->body, "        xi = SPREAD(in[%s]);", index);
+    pq_text_add(&e->body, "        SPREAD(xi, in[%s])", index);
     for (size_t p = 0; p < g.panels; p++) {
-        pq_text_add(&e->body, " s%zu_%zu += xi * w[(%s) * %zu + %zu];", p, chain, index,
-                    g.panels, p);
+        pq_text_add(&e->body, " MAC(s%zu_%zu, xi, w + (%s) * %zu + %zu)", p, chain, index,
+                    g.panels * PQ_LANES, p * PQ_LANES);
     }
     pq_text_add(&e->body, "\n");
 }
@@ -97,35 +98,42 @@ cleanup:
     return st;
 }
 
+static size_t chains_of(const pq_rows *a, pq_panels g)
+{
+    const size_t chains = (CHAINS + g.panels - 1) / g.panels;
+
+    return chains > a->length ? a->length : chains;
+}
+
 /* One group of outputs of a dense layer, for `in` and `out` of one row. */
 static pq_status dense_group(pq_emitter *e, const pq_emit_step *s, const pq_rows *a,
                              pq_panels g, size_t biases, pq_err *err)
 {
-    size_t     chains  = (CHAINS + g.panels - 1) / g.panels;
-    const bool written = a->length * g.panels <= WRITTEN;
-    pq_status  st;
+    const size_t chains  = chains_of(a, g);
+    const bool   written = a->length * g.panels <= WRITTEN;
+    pq_status    st;
 
-    chains = chains > a->length ? a->length : chains;
-    pq_text_add(
-        &e->body,
-        "        const vu *const w = (const vu *)t%zu;\n        vu xi = SPREAD(0.0f)",
-        e->n_tables);
+    pq_text_add(&e->body, "        const float *const w = t%zu;\n        vu xi",
+                e->n_tables);
     for (size_t p = 0; p < g.panels; p++) {
         for (size_t c = 0; c < chains; c++) {
-            if (c == 0) {
-                pq_text_add(&e->body, ", s%zu_0 = *(const vu *)(t%zu + %zu)", p, biases,
-                            g.first + p * PQ_LANES);
-            } else {
-                pq_text_add(&e->body, ", s%zu_%zu = SPREAD(0.0f)", p, c);
-            }
+            pq_text_add(&e->body, ", s%zu_%zu", p, c);
         }
     }
-    pq_text_add(&e->body, ";\n");
+    pq_text_add(&e->body, ";\n\n        ZERO(xi)");
+    for (size_t p = 0; p < g.panels; p++) {
+        pq_text_add(&e->body, " LOAD(s%zu_0, t%zu + %zu)", p, biases,
+                    g.first + p * PQ_LANES);
+        for (size_t c = 1; c < chains; c++) {
+            pq_text_add(&e->body, " ZERO(s%zu_%zu)", p, c);
+        }
+    }
+    pq_text_add(&e->body, "\n");
     PQ_TRY(written ? write_sums(e, a, g, chains, err) : loop_sums(e, a, g, chains, err));
     for (size_t step = 1; step < chains; step *= 2) { /* pairs: a tree of sums */
         for (size_t p = 0; p < g.panels; p++) {
             for (size_t c = 0; c + step < chains; c += 2 * step) {
-                pq_text_add(&e->body, "        s%zu_%zu += s%zu_%zu;\n", p, c, p,
+                pq_text_add(&e->body, "        JOIN(s%zu_%zu, s%zu_%zu)\n", p, c, p,
                             c + step);
             }
         }
@@ -141,11 +149,24 @@ cleanup:
     return st;
 }
 
+/* The same layer for a block of events, its weights from table `weights` on: of one row,
+ * and without blocks that were left out. */
+static void for_events(pq_emitter *e, const pq_emit_step *s, const pq_rows *a,
+                       size_t biases, size_t weights)
+{
+    for (size_t first = 0; first < a->outputs; first += GROUP * PQ_LANES, weights++) {
+        const pq_panels     g    = pq_panels_at(a->outputs, first, GROUP);
+        const pq_dense_sums sums = {g, chains_of(a, g), biases, weights};
+        pq_dense_events(e, s, a, &sums);
+    }
+    e->shared += pq_node_macs(e->graph, s->node);
+}
+
 pq_status pq_emit_dense(pq_emitter *e, const pq_emit_step *s, pq_err *err)
 {
-    const size_t n = pq_emit_items(e, s->node);
+    const size_t n = pq_emit_items(e, s->node), skipped = e->summary.skipped;
     pq_rows      a = {0};
-    size_t       biases;
+    size_t       biases, after;
     pq_status    st;
 
     PQ_TRY(pq_rows_of(e, s, &a, err));
@@ -160,8 +181,14 @@ pq_status pq_emit_dense(pq_emitter *e, const pq_emit_step *s, pq_err *err)
         PQ_TRY(dense_group(e, s, &a, pq_panels_at(a.outputs, first, GROUP), biases, err));
         pq_text_add(&e->body, "        (void)w, (void)xi, (void)in;\n    }\n");
     }
+    pq_text_add(&e->body, "    SETTLE(stack);\n");
+    after = e->body.length;
     if (!pq_emit_vectors(e, s, a.after)) {
         pq_emit_functions_over(e, s, a.after, e->place[s->last], n);
+    }
+    if (n == a.outputs && e->summary.skipped == skipped) {
+        for_events(e, s, &a, biases, biases + 1);
+        pq_events_each(e, after);
     }
 cleanup:
     pq_rows_free(&a);

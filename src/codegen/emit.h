@@ -30,6 +30,8 @@ typedef struct {
     bool               alone;  /**< the variant of that set and no other */
     pq_text            tables; /**< constants */
     pq_text            body;   /**< statements of the function */
+    pq_text            block;  /**< statements for several events: events.h; or empty */
+    uint64_t           shared; /**< multiplications of layers that share their weights */
     char             **place;  /**< [n_nodes] C expression of a node's values, or NULL */
     size_t            *reader; /**< [n_nodes] only reader of a node, or SIZE_MAX */
     size_t             n_tables;
@@ -103,6 +105,10 @@ void pq_emit_functions_over(pq_emitter *e, const pq_emit_step *s, size_t from,
 /** Opens the loops over the positions p, q of a pool's window and its channels c, with
  * the rows r0 .. r1 - 1 and columns c0 .. c1 - 1 that lie in the image. */
 void pq_emit_windows(pq_emitter *e, const pq_window *w);
+
+/** The input as the layers see it, and its place: the caller's array, or that through the
+ * scaler. */
+pq_status pq_emit_scaler(pq_emitter *e, size_t input, pq_err *err);
 
 /** What a kind appends for a step whose node is of it. */
 typedef pq_status (*pq_emit_kind)(pq_emitter *e, const pq_emit_step *s, pq_err *err);

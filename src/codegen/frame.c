@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "codegen/events.h"
+#include "codegen/float_sets.h"
 #include "codegen/text.h"
 #include "codegen/whole_sets.h"
 
@@ -30,28 +32,38 @@ void pq_frame_mark(const char *name, const char *ending, pq_text *out)
     }
 }
 
-void pq_choice_only(const char *name, pq_text *out)
+void pq_choice_only(const pq_emitter *e, const char *name, pq_text *out)
 {
-    pq_text_add(out,
-                "static void (*const chosen)(const float *, float *) = %s;\n"
-                "static const char chosen_name[] = \"%s\";\n\n",
-                name, name);
+    pq_text_add(out, "static void (*const chosen)(const float *, float *) = %s;\n", name);
+    if (pq_events_has(e)) {
+        pq_text_add(out,
+                    "static void (*const chosen_block)(const float *, float *) = "
+                    "%s_block;\n",
+                    name);
+    }
+    pq_text_add(out, "static const char chosen_name[] = \"%s\";\n\n", name);
 }
 
-void pq_choice_open(pq_text *out)
-{
-    pq_text_add(out, "static void (*chosen)(const float *, float *) = portable;\n"
-                     "static const char *chosen_name = \"portable\";\n\n"
-                     "__attribute__((constructor)) static void choose(void)\n{\n"
-                     "#if defined __x86_64__\n    __builtin_cpu_init();\n");
-}
-
-void pq_choice_add(const char *name, pq_text *out)
+void pq_choice_open(const pq_emitter *e, pq_text *out)
 {
     pq_text_add(out,
-                "    if (has_%s()) {\n        chosen      = %s;\n"
-                "        chosen_name = \"%s\";\n    }\n",
-                name, name, name);
+                "static void (*chosen)(const float *, float *) = portable;\n%s"
+                "static const char *chosen_name = \"portable\";\n\n"
+                "__attribute__((constructor)) static void choose(void)\n{\n"
+                "#if defined __x86_64__\n    __builtin_cpu_init();\n",
+                pq_events_has(e)
+                    ? "static void (*chosen_block)(const float *, float *) = "
+                      "portable_block;\n"
+                    : "");
+}
+
+void pq_choice_add(const pq_emitter *e, const char *name, pq_text *out)
+{
+    pq_text_add(out, "    if (has_%s()) {\n        chosen = %s;\n", name, name);
+    if (pq_events_has(e)) {
+        pq_text_add(out, "        chosen_block = %s_block;\n", name);
+    }
+    pq_text_add(out, "        chosen_name = \"%s\";\n    }\n", name);
 }
 
 void pq_choice_close(pq_text *out)
@@ -67,8 +79,13 @@ void pq_frame_origin(const char *name, const char *ending, const char *hash, pq_
 
 void pq_frame_header(const pq_emitter *e, const char *hash, pq_text *out)
 {
-    const char *n = e->name;
+    const char *n         = e->name;
+    char        stack[48] = "";
 
+    if (pq_events_has(e)) {
+        (void)snprintf(stack, sizeof stack, "; %zu bytes of stack",
+                       PQ_EVENTS * pq_emit_stack(e));
+    }
     pq_frame_origin(e->name, ".h", hash, out);
     pq_text_add(
         out,
@@ -79,12 +96,12 @@ void pq_frame_header(const pq_emitter *e, const char *hash, pq_text *out)
         "/* One event: x [%zu]%s, y [%zu]; they do not overlap. Allocates nothing and\n"
         "   may run on several threads at once; %zu bytes of stack. */\n"
         "void %s_run1(const float *x, float *y);\n\n"
-        "/* n events: x [n, %zu], y [n, %zu]. */\n"
+        "/* n events: x [n, %zu], y [n, %zu], each as by run1%s. */\n"
         "void %s_runN(const float *x, float *y, size_t n);\n\n",
         n, n, n, inputs_of(e), n, outputs_of(e), inputs_of(e),
         e->graph->scaler_mean != NULL ? ", as measured: the model's scaler is inside"
                                       : "",
-        outputs_of(e), pq_emit_stack(e), n, inputs_of(e), outputs_of(e), n);
+        outputs_of(e), pq_emit_stack(e), n, inputs_of(e), outputs_of(e), stack, n);
     pq_text_add(out,
                 "typedef struct {\n"
                 "    const char *name, *model_hash;\n"
@@ -100,90 +117,34 @@ void pq_frame_header(const pq_emitter *e, const char *hash, pq_text *out)
                 n, n, n);
 }
 
-/* Vectors of 16 floats by GCC's extensions, which every instruction set is compiled
- * from. */
-static const char prelude[] =
-    "#include <math.h>\n#include <string.h>\n\n"
-    "typedef float vu __attribute__((vector_size(64), aligned(4), may_alias));\n"
-    "typedef int   vi __attribute__((vector_size(64), aligned(4), may_alias));\n\n"
-    "#define SPREAD(a) ((a) - (vu){0})\n"
-    "#define SELECT(mask, a, b) ((vu)(((vi)(a) & (vi)(mask)) | ((vi)(b) & "
-    "~(vi)(mask))))\n\n";
-
-/* Variants above the portable one, best last: GCC's names of what each needs. */
-static const struct {
-    pq_codegen_isa isa;
-    const char    *name, *target, *supported;
-} variants[] = {
-    {PQ_CODEGEN_AVX2, "avx2", "avx2,fma",
-     "__builtin_cpu_supports(\"avx2\") && __builtin_cpu_supports(\"fma\")"},
-    {PQ_CODEGEN_AVX512, "avx512", "avx512f,avx512vl,avx512bw,avx512dq,fma",
-     "__builtin_cpu_supports(\"avx512f\") && __builtin_cpu_supports(\"avx512vl\") &&\n"
-     "           __builtin_cpu_supports(\"avx512bw\") && "
-     "__builtin_cpu_supports(\"avx512dq\")"},
-};
-enum { N_VARIANTS = sizeof variants / sizeof *variants };
-
 const char *const pq_codegen_isas[] = {"portable", "avx2", "avxvnni",
                                        "avx512",   "amx",  NULL};
 
-/* The function once for each instruction set, and whether the processor has that. */
-static void add_variants(const pq_emitter *e, pq_text *out)
+/* Blocks first; of what is left more than half of one is done in a block that begins
+ * earlier, and gives what it gave before for those events. */
+static void add_runs(const pq_emitter *e, pq_text *out)
 {
-    if (pq_emit_has(e, PQ_CODEGEN_PORTABLE)) {
-        pq_text_add(out,
-                    "static void portable(const float *x, float *y)\n{\n    body(x, y);\n"
-                    "}\n\n");
-    }
-    for (size_t v = 0; v < N_VARIANTS; v++) {
-        if (!pq_emit_has(e, variants[v].isa)) {
-            continue;
-        }
-        if (e->alone) {
-            pq_text_add(out,
-                        "__attribute__((target(\"%s\"))) static void %s(const float *x, "
-                        "float *y)\n{\n    body(x, y);\n}\n\n",
-                        variants[v].target, variants[v].name);
-            continue;
-        }
-        pq_text_add(
-            out,
-            "#if defined __x86_64__\n"
-            "static int has_%s(void)\n{\n    return %s;\n}\n\n"
-            "__attribute__((target(\"%s\"))) static void %s(const float *x, float "
-            "*y)\n{\n    body(x, y);\n}\n#endif\n\n",
-            variants[v].name, variants[v].supported, variants[v].target,
-            variants[v].name);
-    }
-}
+    const char *n = e->name;
 
-/* The pointer to the best of them, set once when the program or library is loaded. */
-static void add_choice(const pq_emitter *e, pq_text *out)
-{
-    for (size_t v = 0; v < N_VARIANTS && e->alone; v++) {
-        if (variants[v].isa == e->isa) {
-            pq_choice_only(variants[v].name, out);
-            return;
-        }
-    }
-    pq_choice_open(out);
-    for (size_t v = 0; v < N_VARIANTS && !e->alone && variants[v].isa <= e->isa; v++) {
-        pq_choice_add(variants[v].name, out);
-    }
-    pq_choice_close(out);
-}
-
-static void add_floats_body(const pq_emitter *e, pq_text *out)
-{
-    pq_text_add(out, "%s%s\n", prelude, e->tables.text != NULL ? e->tables.text : "");
     pq_text_add(
         out,
-        "static inline __attribute__((always_inline)) void body(const float *x, float "
-        "*y)\n{\n    float stack[%zu] __attribute__((aligned(64)));\n%s"
-        "    (void)stack, (void)x;\n}\n\n",
-        e->summary.stack_bytes / sizeof(float) + PQ_SOFTMAX_MOST, e->body.text);
-    add_variants(e, out);
-    add_choice(e, out);
+        "void %s_run1(const float *x, float *y)\n{\n    chosen(x, y);\n}\n\n"
+        "void %s_runN(const float *x, float *y, size_t n)\n{\n    size_t i = 0;\n\n",
+        n, n);
+    if (pq_events_has(e)) {
+        pq_text_add(
+            out,
+            "    for (; n - i >= %d; i += %d) {\n"
+            "        chosen_block(x + i * %s_INPUTS, y + i * %s_OUTPUTS);\n    }\n"
+            "    if (n > %d && n - i > %d) {\n        i = n - %d;\n"
+            "        chosen_block(x + i * %s_INPUTS, y + i * %s_OUTPUTS);\n"
+            "        i = n;\n    }\n",
+            PQ_EVENTS, PQ_EVENTS, n, n, PQ_EVENTS, PQ_EVENTS / 2, PQ_EVENTS, n, n);
+    }
+    pq_text_add(out,
+                "    for (; i < n; i++) {\n"
+                "        chosen(x + i * %s_INPUTS, y + i * %s_OUTPUTS);\n    }\n}\n\n",
+                n, n);
 }
 
 void pq_frame_source(const pq_emitter *e, const char *hash, pq_text *out)
@@ -201,14 +162,9 @@ void pq_frame_source(const pq_emitter *e, const char *hash, pq_text *out)
         pq_whole_sets(e, out);
         pq_whole_choice(e, out);
     } else {
-        add_floats_body(e, out);
+        pq_float_sets(e, out);
     }
-    pq_text_add(out,
-                "void %s_run1(const float *x, float *y)\n{\n    chosen(x, y);\n}\n\n"
-                "void %s_runN(const float *x, float *y, size_t n)\n{\n"
-                "    for (size_t i = 0; i < n; i++) {\n"
-                "        %s_run1(x + i * %s_INPUTS, y + i * %s_OUTPUTS);\n    }\n}\n\n",
-                n, n, n, n, n);
+    add_runs(e, out);
     pq_c_strings(out, "features", (const char *const *)g->feature_names, n_features);
     pq_c_strings(out, "classes", (const char *const *)g->class_names, n_classes);
     pq_text_add(out,
@@ -237,20 +193,25 @@ void pq_frame_test(const pq_emitter *e, const char *hash, size_t n, const float 
     pq_text_add(
         out,
         "int main(void)\n{\n"
-        "    static float out[%zu * %s_OUTPUTS];\n"
+        "    static float out[2 * %zu * %s_OUTPUTS]; /* at once, and one by one */\n"
         "    double largest = 1.0, apart = 0.0;\n\n"
         "    %s_runN(in, out, %zu);\n"
-        "    for (size_t i = 0; i < sizeof out / sizeof *out; i++) {\n"
-        "        if (out[i] == due[i] || (isnan(out[i]) && isnan(due[i]))) {\n"
+        "    for (size_t i = 0; i < %zu; i++) {\n"
+        "        %s_run1(in + i * %s_INPUTS, out + (%zu + i) * %s_OUTPUTS);\n    }\n"
+        "    for (size_t i = 0; i < 2 * %zu * %s_OUTPUTS; i++) {\n"
+        "        const float is = out[i], to_be = due[i %% (%zu * "
+        "%s_OUTPUTS)];\n\n"
+        "        if (is == to_be || (isnan(is) && isnan(to_be))) {\n"
         "            continue; /* infinities, too */\n        }\n"
-        "        const double difference = fabs((double)out[i] - (double)due[i]);\n"
-        "        largest = fmax(largest, fabs((double)due[i]));\n"
+        "        const double difference = fabs((double)is - (double)to_be);\n"
+        "        largest = fmax(largest, fabs((double)to_be));\n"
         "        apart   = difference <= apart ? apart : difference; /* NaN stays */\n"
         "    }\n"
         "    printf(\"%s (%%s): %zu events, largest difference %%.1e\\n\", "
         "%s_info().isa, apart / largest);\n"
         "    return apart <= %s * largest ? 0 : 1;\n}\n",
-        n, name, name, n, name, n, name, e->exact ? "0.0" : "1e-5");
+        n, name, name, n, n, name, name, n, name, n, name, n, name, name, n, name,
+        e->exact ? "0.0" : "1e-5");
 }
 
 void pq_frame_cmake(const pq_emitter *e, pq_text *out)

@@ -28,11 +28,11 @@ void pq_frame_test(const pq_emitter *e, const char *hash, size_t n, const float 
 /** CMakeLists.txt: a static library of the name. */
 void pq_frame_cmake(const pq_emitter *e, pq_text *out);
 
-/** The pointer to the variant that runs, set once when the program or library is loaded:
- * one line for each variant, the best last; or the only one. */
-void pq_choice_only(const char *name, pq_text *out);
-void pq_choice_open(pq_text *out);
-void pq_choice_add(const char *name, pq_text *out);
+/** The pointers to the functions of the variant that runs, set once when the program or
+ * library is loaded: one line for each variant, the best last; or the only one. */
+void pq_choice_only(const pq_emitter *e, const char *name, pq_text *out);
+void pq_choice_open(const pq_emitter *e, pq_text *out);
+void pq_choice_add(const pq_emitter *e, const char *name, pq_text *out);
 void pq_choice_close(pq_text *out);
 
 #endif

@@ -18,7 +18,7 @@ static void relu(const pq_layer *layer, const char *v, pq_text *out)
 static void relu_vector(const pq_layer *layer, const char *v, pq_text *out)
 {
     (void)layer;
-    pq_text_add(out, "%s = SELECT(%s < SPREAD(0.0f), SPREAD(0.0f), %s);", v, v, v);
+    pq_text_add(out, "RELU(%s)", v);
 }
 
 static const char *slope_of(const pq_layer *layer, char text[PQ_C_NUMBER])
@@ -38,8 +38,7 @@ static void leaky_relu_vector(const pq_layer *layer, const char *v, pq_text *out
 {
     char slope[PQ_C_NUMBER];
 
-    pq_text_add(out, "%s = SELECT(%s > SPREAD(0.0f), %s, %s * %s);", v, v, v, v,
-                slope_of(layer, slope));
+    pq_text_add(out, "LEAKY(%s, %s)", v, slope_of(layer, slope));
 }
 
 static void clip(const pq_layer *layer, const char *v, pq_text *out)
@@ -60,10 +59,7 @@ static void clip_vector(const pq_layer *layer, const char *v, pq_text *out)
 
     (void)pq_c_number(p->lo, lo);
     (void)pq_c_number(p->hi, hi);
-    pq_text_add(out,
-                "%s = SELECT(%s < SPREAD(%s), SPREAD(%s), %s); "
-                "%s = SELECT(%s > SPREAD(%s), SPREAD(%s), %s);",
-                v, v, lo, lo, v, v, v, hi, hi, v);
+    pq_text_add(out, "CLIP(%s, %s, %s)", v, lo, hi);
 }
 
 static void scale(const pq_layer *layer, const char *v, pq_text *out)
@@ -72,6 +68,14 @@ static void scale(const pq_layer *layer, const char *v, pq_text *out)
     char                   factor[PQ_C_NUMBER];
 
     pq_text_add(out, "%s = %s * %s;", v, v, pq_c_number(p->factor, factor));
+}
+
+static void scale_vector(const pq_layer *layer, const char *v, pq_text *out)
+{
+    const pq_scale_params *p = layer->params;
+    char                   factor[PQ_C_NUMBER];
+
+    pq_text_add(out, "SCALE(%s, %s)", v, pq_c_number(p->factor, factor));
 }
 
 /* A NaN stays one. */
@@ -136,7 +140,7 @@ static const struct {
     write_function one, vector; /* vector NULL: one by one only */
 } functions[] = {
     {"relu", relu, relu_vector}, {"leaky_relu", leaky_relu, leaky_relu_vector},
-    {"clip", clip, clip_vector}, {"scale", scale, scale},
+    {"clip", clip, clip_vector}, {"scale", scale, scale_vector},
     {"elu", elu, NULL},          {"gelu", gelu, NULL},
     {"sigmoid", sigmoid, NULL},  {"tanh", tangent, NULL},
     {"sign", sign, NULL},        {"softplus", softplus, NULL},

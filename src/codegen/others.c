@@ -1,4 +1,5 @@
-/* Layers without kernels: sums, pools, softmax, and those that move values. */
+/* The scaler, and layers without kernels: sums, pools, softmax, and those that move
+ * values. */
 #include <math.h>
 #include <string.h>
 
@@ -12,6 +13,44 @@
 
 /* Takes the larger; a NaN is the largest of all, and stays. */
 static const char larger[] = "v = one > v || one != one ? one : v;";
+
+/* The input as the layers see it: the caller's array, or that through the scaler. */
+pq_status pq_emit_scaler(pq_emitter *e, size_t input, pq_err *err)
+{
+    const pq_graph *g    = e->graph;
+    const size_t    n    = pq_emit_items(e, input);
+    double         *mean = NULL, *inverse = NULL;
+    size_t          width, a, b, at;
+    pq_status       st;
+
+    if (g->scaler_mean == NULL) {
+        PQ_STRDUP(e->place[input], "x");
+        return PQ_OK;
+    }
+    width = g->scaler_mean->count;
+    PQ_NEW(mean, width);
+    PQ_NEW(inverse, width);
+    for (size_t i = 0; i < width; i++) {
+        mean[i]    = (double)pq_f32(g->scaler_mean)[i];
+        inverse[i] = 1.0 / (double)pq_f32(g->scaler_std)[i];
+    }
+    PQ_TRY(pq_emit_table(e, width, mean, &a, err));
+    PQ_TRY(pq_emit_table(e, width, inverse, &b, err));
+    at                     = (e->summary.stack_bytes + 63) / 64 * 64;
+    e->summary.stack_bytes = at + n * sizeof(float);
+    e->place[input]        = pq_format("(stack + %zu)", at / sizeof(float));
+    PQ_CHECK(e->place[input] != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    pq_text_add(&e->body,
+                "    for (int r = 0; r < %zu; r += %zu) {\n"
+                "        for (int c = 0; c < %zu; c++) {\n"
+                "            %s[r + c] = (x[r + c] - t%zu[c]) * t%zu[c];\n"
+                "        }\n    }\n    SETTLE(stack);\n",
+                n, width, width, e->place[input], a, b);
+cleanup:
+    pq_free(mean);
+    pq_free(inverse);
+    return st;
+}
 
 pq_status pq_emit_combine(pq_emitter *e, const pq_emit_step *s, pq_err *err)
 {

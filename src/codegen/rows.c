@@ -149,8 +149,8 @@ void pq_panel_store(pq_emitter *e, const pq_emit_step *s, const pq_rows *a,
         pq_emit_functions(e, s, a->after, sum, true);
     }
     if (lanes == PQ_LANES) {
-        pq_text_add(&e->body, " *(vu *)(%s) = %s;\n", to, sum);
+        pq_text_add(&e->body, " PUT(%s, %s)\n", to, sum);
     } else {
-        pq_text_add(&e->body, " memcpy(%s, &%s, %zu);\n", to, sum, lanes * sizeof(float));
+        pq_text_add(&e->body, " SOME(%s, %s, %zu)\n", to, sum, lanes);
     }
 }

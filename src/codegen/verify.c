@@ -108,6 +108,10 @@ pq_status pq_verify(const pq_graph *graph, void (*run)(const float *, float *, s
     PQ_TRY(pq_plan_run(plan, n, (const float *const[]){scaled}, due, err));
     run(raw, is, n);
     PQ_TRY(compare(engine, exact, n, width, is, due, err));
+    for (size_t i = 0; i < n; i++) { /* one by one is another function */
+        run(raw + i * input_items(graph), is + i * width, 1);
+    }
+    PQ_TRY(compare(engine, exact, n, width, is, due, err));
 cleanup:
     pq_plan_free(&plan);
     pq_free(raw);

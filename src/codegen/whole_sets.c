@@ -127,14 +127,14 @@ void pq_whole_choice(const pq_emitter *e, pq_text *out)
 {
     for (size_t i = 0; i < SETS && e->alone; i++) {
         if (sets[i].isa == e->isa) {
-            pq_choice_only(sets[i].name, out);
+            pq_choice_only(e, sets[i].name, out);
             return;
         }
     }
-    pq_choice_open(out);
+    pq_choice_open(e, out);
     for (size_t i = 0; i < SETS && !e->alone; i++) {
         if (sets[i].isa <= e->isa) {
-            pq_choice_add(sets[i].name, out);
+            pq_choice_add(e, sets[i].name, out);
         }
     }
     pq_choice_close(out);
