@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* memmem */
 #include "core/foreign.h"
 
 #include <stdio.h>
@@ -66,14 +67,10 @@ const char *pq_foreign_way(const char *path, bool model)
 
 bool pq_foreign_zip_has(const char *path, const char *end)
 {
-    const size_t length = strlen(end);
-    char        *tail   = pq_calloc(TAIL, 1);
-    size_t       n      = tail != NULL ? read_end(path, tail, TAIL) : 0;
-    bool         found  = false;
+    char        *tail  = pq_calloc(TAIL, 1);
+    const size_t n     = tail != NULL ? read_end(path, tail, TAIL) : 0;
+    const bool   found = n > 0 && memmem(tail, n, end, strlen(end)) != NULL;
 
-    for (size_t i = 0; !found && i + length <= n; i++) {
-        found = memcmp(tail + i, end, length) == 0;
-    }
     pq_free(tail);
     return found;
 }

@@ -81,6 +81,13 @@ static bool reserve(pq_text *t, size_t extra)
     return true;
 }
 
+void pq_text_reserve(pq_text *t, size_t n)
+{
+    if (n > t->length) {
+        (void)reserve(t, n - t->length);
+    }
+}
+
 void pq_text_add_bytes(pq_text *t, const char *bytes, size_t n)
 {
     if (reserve(t, n)) {

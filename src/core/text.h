@@ -27,6 +27,9 @@ void pq_text_add(pq_text *t, const char *fmt, ...) __attribute__((format(printf,
 /** Appends n bytes as they are. */
 void pq_text_add_bytes(pq_text *t, const char *bytes, size_t n);
 
+/** Makes room for n bytes in all, so that a long text need not move as it grows. */
+void pq_text_reserve(pq_text *t, size_t n);
+
 /** Appends n bytes as base64 (RFC 4648). */
 void pq_base64_add(pq_text *t, const char *bytes, size_t n);
 

@@ -417,29 +417,45 @@ static herr_t add_name(hid_t group, const char *name, const H5L_info_t *info,
     return 0;
 }
 
-pq_status pq_h5_local_list(pq_h5 *file, const char *group, char ***names, size_t *n,
-                           pq_err *err)
+pq_status pq_h5_count_members(const pq_h5 *file, const char *path, hid_t group, size_t *n,
+                              pq_err *err)
 {
-    hid_t      id   = -1;
-    char     **list = NULL, **next;
     H5G_info_t info = {0};
     pq_status  st;
 
-    PQ_TRY(pq_h5_object(file, group, &id, err));
-    PQ_CHECK(H5Iget_type(id) == H5I_GROUP && H5Gget_info(id, &info) >= 0, PQ_ERR_FORMAT,
-             "%s: %s is not a group", file->path, group);
+    PQ_CHECK(H5Iget_type(group) == H5I_GROUP && H5Gget_info(group, &info) >= 0,
+             PQ_ERR_FORMAT, "%s: %s is not a group", file->path, path);
     PQ_CHECK(info.nlinks <= 1000000, PQ_ERR_FORMAT, "%s: %s has %llu members", file->path,
-             group, (unsigned long long)info.nlinks);
-    PQ_NEW(list, (size_t)info.nlinks);
+             path, (unsigned long long)info.nlinks);
+    *n = (size_t)info.nlinks;
+cleanup:
+    return st;
+}
+
+herr_t pq_h5_each_member(hid_t group, H5L_iterate_t call, void *context)
+{
+    return H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, NULL, call, context);
+}
+
+pq_status pq_h5_local_list(pq_h5 *file, const char *group, char ***names, size_t *n,
+                           pq_err *err)
+{
+    hid_t     id    = -1;
+    char    **list  = NULL, **next;
+    size_t    count = 0;
+    pq_status st;
+
+    PQ_TRY(pq_h5_object(file, group, &id, err));
+    PQ_TRY(pq_h5_count_members(file, group, id, &count, err));
+    PQ_NEW(list, count);
     next = list;
-    PQ_CHECK(H5Literate(id, H5_INDEX_NAME, H5_ITER_INC, NULL, add_name, &next) >= 0 &&
-                 next == list + info.nlinks,
+    PQ_CHECK(pq_h5_each_member(id, add_name, &next) >= 0 && next == list + count,
              PQ_ERR_FORMAT, "%s: %s cannot be listed", file->path, group);
     *names = list;
-    *n     = (size_t)info.nlinks;
+    *n     = count;
     list   = NULL;
 cleanup:
-    pq_h5_free_texts(&list, (size_t)info.nlinks);
+    pq_h5_free_texts(&list, count);
     pq_h5_drop(id);
     return st;
 }

@@ -112,24 +112,36 @@ cleanup:
     return st;
 }
 
-/* "/model_weights@layer_names", for messages. */
-typedef struct {
-    char text[256];
-} place;
+pq_h5_place pq_h5_attr_place(const char *path, const char *name)
+{
+    pq_h5_place at;
 
-static pq_status open_attr(pq_h5 *file, const char *path, const char *name, place *at,
-                           hid_t *out, pq_err *err)
+    (void)snprintf(at.text, sizeof at.text, "attribute '%s' of %s", name, path);
+    return at;
+}
+
+pq_status pq_h5_attr(const pq_h5 *file, hid_t object, const char *name,
+                     const pq_h5_place *at, hid_t *out, pq_err *err)
+{
+    pq_status st;
+
+    *out = H5Aopen(object, name, H5P_DEFAULT);
+    PQ_CHECK(*out > 0, pq_h5_status(PQ_ERR_FORMAT), "%s: %s is damaged", file->path,
+             at->text);
+cleanup:
+    return st;
+}
+
+static pq_status open_attr(pq_h5 *file, const char *path, const char *name,
+                           const pq_h5_place *at, hid_t *out, pq_err *err)
 {
     hid_t     object = -1;
     pq_status st;
 
-    (void)snprintf(at->text, sizeof at->text, "attribute '%s' of %s", name, path);
     PQ_TRY(pq_h5_object(file, path, &object, err));
     PQ_CHECK(H5Aexists(object, name) > 0, PQ_ERR_NOT_FOUND,
              "%s: %s has no attribute '%s'", file->path, path, name);
-    *out = H5Aopen(object, name, H5P_DEFAULT);
-    PQ_CHECK(*out > 0, pq_h5_status(PQ_ERR_FORMAT), "%s: %s is damaged", file->path,
-             at->text);
+    PQ_TRY(pq_h5_attr(file, object, name, at, out, err));
 cleanup:
     pq_h5_drop(object);
     return st;
@@ -138,9 +150,9 @@ cleanup:
 pq_status pq_h5_local_attr_texts(pq_h5 *file, const char *path, const char *name,
                                  char ***out, size_t *n, pq_err *err)
 {
-    hid_t     id = -1;
-    place     at;
-    pq_status st;
+    const pq_h5_place at = pq_h5_attr_place(path, name);
+    hid_t             id = -1;
+    pq_status         st;
 
     PQ_TRY(open_attr(file, path, name, &at, &id, err));
     PQ_TRY(pq_h5_texts(file, (pq_h5_source){at.text, id, true}, out, n, err));
@@ -149,29 +161,24 @@ cleanup:
     return st;
 }
 
-pq_status pq_h5_local_attr_numbers(pq_h5 *file, const char *path, const char *name,
-                                   double **out, size_t *n, pq_err *err)
+pq_status pq_h5_numbers(const pq_h5 *file, const pq_h5_place *at, hid_t attr,
+                        double **out, size_t *n, pq_err *err)
 {
-    hid_t       id = -1, type = -1, space = -1;
-    double     *values = NULL;
-    place       at;
-    pq_shape    shape;
-    size_t      count = 0;
-    H5T_class_t kind;
-    pq_status   st;
+    const hid_t       type = H5Aget_type(attr), space = H5Aget_space(attr);
+    const H5T_class_t kind   = H5Tget_class(type);
+    double           *values = NULL;
+    pq_shape          shape;
+    size_t            count = 0;
+    pq_status         st;
 
-    PQ_TRY(open_attr(file, path, name, &at, &id, err));
-    type  = H5Aget_type(id);
-    space = H5Aget_space(id);
-    kind  = H5Tget_class(type);
     PQ_CHECK(kind == H5T_INTEGER || kind == H5T_FLOAT || kind == H5T_ENUM, PQ_ERR_FORMAT,
-             "%s: %s holds no numbers", file->path, at.text);
-    PQ_TRY(pq_h5_shape(file, at.text, space, &shape, err));
+             "%s: %s holds no numbers", file->path, at->text);
+    PQ_TRY(pq_h5_shape(file, at->text, space, &shape, err));
     PQ_CHECK(pq_shape_count(&shape, &count) && count <= MAX_ATTR_BYTES / sizeof *values,
-             PQ_ERR_FORMAT, "%s: %s has too many numbers", file->path, at.text);
+             PQ_ERR_FORMAT, "%s: %s has too many numbers", file->path, at->text);
     PQ_NEW(values, count);
-    PQ_CHECK(count == 0 || H5Aread(id, H5T_NATIVE_DOUBLE, values) >= 0,
-             pq_h5_status(PQ_ERR_FORMAT), "%s: %s cannot be read", file->path, at.text);
+    PQ_CHECK(count == 0 || H5Aread(attr, H5T_NATIVE_DOUBLE, values) >= 0,
+             pq_h5_status(PQ_ERR_FORMAT), "%s: %s cannot be read", file->path, at->text);
     *out   = values;
     *n     = count;
     values = NULL;
@@ -179,6 +186,19 @@ cleanup:
     pq_free(values);
     pq_h5_drop(type);
     pq_h5_drop(space);
+    return st;
+}
+
+pq_status pq_h5_local_attr_numbers(pq_h5 *file, const char *path, const char *name,
+                                   double **out, size_t *n, pq_err *err)
+{
+    const pq_h5_place at = pq_h5_attr_place(path, name);
+    hid_t             id = -1;
+    pq_status         st;
+
+    PQ_TRY(open_attr(file, path, name, &at, &id, err));
+    PQ_TRY(pq_h5_numbers(file, &at, id, out, n, err));
+cleanup:
     pq_h5_drop(id);
     return st;
 }

@@ -1,6 +1,6 @@
 /* The process that has a foreign file open. libhdf5 1.10 crashes on some damaged files,
  * does not end on others, and trusts sizes: here that costs this process alone. It first
- * tells all that the file holds but values, then answers questions for these. */
+ * tells all that the file holds but large arrays, then answers questions for these. */
 #define _GNU_SOURCE /* close_range */
 
 #include <errno.h>
@@ -110,18 +110,11 @@ static void separate(int fd)
     (void)setrlimit(RLIMIT_CORE, &none);
 }
 
-static void put_error(pq_text *to, const pq_err *err)
-{
-    pq_h5_put_number(to, (uint64_t)err->code);
-    pq_h5_put_text(to, err->message);
-    pq_h5_put_text(to, err->hint);
-}
-
 static void fail(const server *s, const pq_err *err)
 {
     pq_text text = {0};
 
-    put_error(&text, err);
+    pq_h5_put_error(&text, err);
     if (text.failed || (err->code == PQ_ERR_NOMEM && s->is_limited)) {
         (void)pq_h5_send(s->fd, PQ_H5_TOO_LARGE, NULL, 0);
     } else {
@@ -130,287 +123,19 @@ static void fail(const server *s, const pq_err *err)
     pq_text_free(&text);
 }
 
-/* An object and the first path that leads to it. */
-typedef struct {
-    char   *path;
-    haddr_t address;
-    bool    is_group;
-} object;
-
-typedef struct {
-    server *s;
-    object *list;
-    size_t  n, room;
-    size_t *table; /* open addressing: index + 1, or 0 */
-    size_t  slots; /* a power of two */
-    pq_text text;
-} walk;
-
-static size_t slot_of(const walk *w, haddr_t address)
-{
-    size_t at = (size_t)(address * 0x9e3779b97f4a7c15ULL) & (w->slots - 1);
-
-    while (w->table[at] != 0 && w->list[w->table[at] - 1].address != address) {
-        at = (at + 1) & (w->slots - 1);
-    }
-    return at;
-}
-
-static pq_status grow(walk *w, pq_err *err)
-{
-    const size_t room = w->room == 0 ? 64 : 2 * w->room;
-    object      *list = pq_recalloc(w->list, w->room, room, sizeof *list);
-    size_t      *table;
-    pq_status    st;
-
-    PQ_CHECK(list != NULL, PQ_ERR_NOMEM, "cannot allocate a list of objects");
-    w->list = list;
-    w->room = room;
-    PQ_NEW(table, 4 * room);
-    pq_free(w->table);
-    w->table = table;
-    w->slots = 4 * room;
-    for (size_t i = 0; i < w->n; i++) {
-        table[slot_of(w, list[i].address)] = i + 1;
-    }
-cleanup:
-    return st;
-}
-
-/* Index of an object, which is added when it is new; takes the path. */
-static pq_status find(walk *w, char *path, const H5O_info_t *info, size_t *out,
-                      pq_err *err)
-{
-    pq_status st;
-    size_t    at;
-
-    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    if (w->n == w->room) {
-        PQ_TRY(grow(w, err));
-    }
-    at = slot_of(w, info->addr);
-    if (w->table[at] == 0) {
-        w->list[w->n] = (object){path, info->addr, info->type == H5O_TYPE_GROUP};
-        w->table[at]  = ++w->n;
-        path          = NULL;
-    }
-    *out = w->table[at] - 1;
-cleanup:
-    pq_free(path);
-    return st;
-}
-
-/* Name, and the object's index + 1; 0 for a link that is not followed. */
-static pq_status put_link(walk *w, const char *group, const char *name, pq_err *err)
-{
-    char      *path = pq_format("%s/%s", strcmp(group, "/") == 0 ? "" : group, name);
-    H5L_info_t link;
-    H5O_info_t info;
-    size_t     index = 0;
-    pq_status  st    = PQ_OK;
-
-    PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    pq_h5_put_text(&w->text, name);
-    if (H5Lget_info(w->s->file->id, path, &link, H5P_DEFAULT) >= 0 &&
-        link.type == H5L_TYPE_HARD &&
-        H5Oget_info_by_name2(w->s->file->id, path, &info, H5O_INFO_BASIC, H5P_DEFAULT) >=
-            0) {
-        st   = find(w, path, &info, &index, err);
-        path = NULL;
-        index++;
-    }
-    pq_h5_put_number(&w->text, index);
-cleanup:
-    pq_free(path);
-    return st;
-}
-
-static pq_status put_group(walk *w, const char *path, pq_err *err)
-{
-    pq_err    why   = {0};
-    char    **names = NULL;
-    size_t    n     = 0;
-    pq_status st    = pq_h5_local_list(w->s->file, path, &names, &n, &why);
-
-    if (st == PQ_ERR_NOMEM) {
-        *err = why;
-        return st;
-    }
-    pq_h5_put_number(&w->text, PQ_H5_GROUP);
-    put_error(&w->text, &why);
-    pq_h5_put_number(&w->text, n);
-    st = PQ_OK;
-    for (size_t i = 0; i < n && st == PQ_OK; i++) {
-        st = put_link(w, path, names[i], err);
-    }
-    pq_h5_free_texts(&names, n);
-    return st;
-}
-
-/* Memory that runs out ends the walk; other failures are this dataset's. */
-static pq_status put_dataset(walk *w, const char *path, pq_err *err)
-{
-    pq_err          why  = {0};
-    pq_h5_info      info = {.kind = PQ_H5_OTHER};
-    const pq_status st   = pq_h5_local_describe(w->s->file, path, &info, &why);
-
-    if (st == PQ_ERR_NOMEM) {
-        *err = why;
-        return st;
-    }
-    pq_h5_put_number(
-        &w->text,
-        (uint64_t)(st == PQ_OK ? info.kind : pq_h5_local_kind(w->s->file, path)));
-    put_error(&w->text, &why);
-    pq_h5_put_number(&w->text, info.shape.ndim);
-    for (size_t i = 0; i < info.shape.ndim; i++) {
-        pq_h5_put_number(&w->text, info.shape.dim[i]);
-    }
-    pq_h5_put_number(&w->text, info.item_bytes);
-    return PQ_OK;
-}
-
-static pq_status put_texts(walk *w, const char *path, const char *name, pq_err *why)
-{
-    char          **texts = NULL;
-    size_t          n     = 0;
-    const pq_status st = pq_h5_local_attr_texts(w->s->file, path, name, &texts, &n, why);
-
-    if (st == PQ_OK) {
-        pq_h5_put_number(&w->text, PQ_H5_TEXT);
-        pq_h5_put_number(&w->text, n);
-        for (size_t i = 0; i < n; i++) {
-            pq_h5_put_text(&w->text, texts[i]);
-        }
-        pq_h5_free_texts(&texts, n);
-    }
-    return st;
-}
-
-static pq_status put_numbers(walk *w, const char *path, const char *name, pq_err *why)
-{
-    double         *values = NULL;
-    size_t          n      = 0;
-    const pq_status st =
-        pq_h5_local_attr_numbers(w->s->file, path, name, &values, &n, why);
-
-    if (st == PQ_OK) {
-        pq_h5_put_number(&w->text, PQ_H5_FLOAT);
-        pq_h5_put_number(&w->text, n);
-        pq_text_add_bytes(&w->text, (const char *)values, n * sizeof *values);
-        pq_free(values);
-    }
-    return st;
-}
-
-static herr_t add_attr(hid_t id, const char *name, const H5A_info_t *info, void *context)
-{
-    pq_text *names = context;
-
-    (void)id;
-    (void)info;
-    pq_text_add_bytes(names, name, strlen(name) + 1);
-    return names->failed ? -1 : 0;
-}
-
-static pq_status put_attr(walk *w, hid_t id, const char *path, const char *name,
-                          pq_err *err)
-{
-    const hid_t       attr = H5Aopen(id, name, H5P_DEFAULT);
-    const hid_t       type = attr > 0 ? H5Aget_type(attr) : -1;
-    const H5T_class_t kind = type > 0 ? H5Tget_class(type) : H5T_NO_CLASS;
-    pq_err            why  = {0};
-    pq_status         st;
-
-    pq_h5_drop(type);
-    pq_h5_drop(attr);
-    pq_h5_put_text(&w->text, name);
-    st = kind == H5T_STRING ? put_texts(w, path, name, &why)
-                            : put_numbers(w, path, name, &why);
-    if (st == PQ_ERR_NOMEM) {
-        *err = why;
-        return st;
-    }
-    if (st != PQ_OK) {
-        pq_h5_put_number(&w->text, PQ_H5_OTHER);
-        put_error(&w->text, &why);
-    }
-    return PQ_OK;
-}
-
-/* Their number, and each. */
-static pq_status put_attrs(walk *w, const char *path, pq_err *err)
-{
-    pq_text   names = {0};
-    hsize_t   next  = 0;
-    hid_t     id    = -1;
-    size_t    n     = 0;
-    pq_status st;
-
-    PQ_TRY(pq_h5_object(w->s->file, path, &id, err));
-    PQ_CHECK(H5Aiterate2(id, H5_INDEX_NAME, H5_ITER_INC, &next, add_attr, &names) >= 0,
-             names.failed ? PQ_ERR_NOMEM : pq_h5_status(PQ_ERR_FORMAT),
-             "%s: the attributes of %s cannot be listed", w->s->file->path, path);
-    for (size_t at = 0; at < names.length; at += strlen(names.text + at) + 1) {
-        n++;
-    }
-    pq_h5_put_number(&w->text, n);
-    for (size_t at = 0; at < names.length; at += strlen(names.text + at) + 1) {
-        PQ_TRY(put_attr(w, id, path, names.text + at, err));
-    }
-cleanup:
-    pq_h5_drop(id);
-    pq_text_free(&names);
-    return st;
-}
-
-static pq_status put_object(walk *w, size_t i, pq_err *err)
-{
-    const char *path = w->list[i].path; /* the list may move, the text stays */
-    pq_status   st;
-
-    PQ_TRY(w->list[i].is_group ? put_group(w, path, err) : put_dataset(w, path, err));
-    PQ_TRY(put_attrs(w, path, err));
-    PQ_CHECK(!w->text.failed, PQ_ERR_NOMEM, "cannot allocate what the file holds");
-cleanup:
-    return st;
-}
-
-/* All objects, the root first, in the order in which links lead to them. */
-static pq_status walk_file(walk *w, pq_err *err)
-{
-    H5O_info_t info;
-    size_t     root;
-    pq_status  st;
-
-    PQ_CHECK(H5Oget_info2(w->s->file->id, &info, H5O_INFO_BASIC) >= 0,
-             pq_h5_status(PQ_ERR_FORMAT), "%s: is damaged", w->s->file->path);
-    PQ_TRY(find(w, pq_strdup("/"), &info, &root, err));
-    for (size_t i = 0; i < w->n; i++) {
-        PQ_TRY(put_object(w, i, err));
-    }
-cleanup:
-    return st;
-}
-
 static bool tell(server *s, const char *path)
 {
-    walk   w   = {.s = s};
-    pq_err err = {0};
-    bool   fine =
-        pq_h5_local_open(path, &s->file, &err) == PQ_OK && walk_file(&w, &err) == PQ_OK;
+    pq_text text = {0};
+    pq_err  err  = {0};
+    bool    fine = pq_h5_local_open(path, &s->file, &err) == PQ_OK &&
+                pq_h5_walk(s->file, &text, &err) == PQ_OK;
 
     if (fine) {
-        fine = pq_h5_send(s->fd, PQ_H5_FINE, w.text.text, w.text.length);
+        fine = pq_h5_send(s->fd, PQ_H5_FINE, text.text, text.length);
     } else {
         fail(s, &err);
     }
-    for (size_t i = 0; i < w.n; i++) {
-        pq_free(w.list[i].path);
-    }
-    pq_free(w.list);
-    pq_free(w.table);
-    pq_text_free(&w.text);
+    pq_text_free(&text);
     return fine;
 }
 

@@ -7,6 +7,7 @@
 
 #include <hdf5.h>
 
+#include "core/text.h"
 #include "io/hdf5.h"
 
 enum { PQ_H5_KEPT = 128 /**< datasets kept open, so that their chunk caches live on */ };
@@ -48,6 +49,10 @@ pq_status pq_h5_status(pq_status otherwise);
 
 /** Innermost reason on libhdf5's error stack, or "unknown reason". */
 const char *pq_h5_reason(char *buffer, size_t size);
+
+/** Class of a type, and of an opened object, which may be a group. */
+pq_h5_class pq_h5_class_of(hid_t type);
+pq_h5_class pq_h5_kind_of(hid_t object);
 
 /** What `kind` holds, for messages: "integers", … */
 const char *pq_h5_class_text(pq_h5_class kind);
@@ -108,6 +113,18 @@ pq_status pq_h5_check_links(const pq_h5 *file, const char *path, pq_err *err);
 /** Opened dataset, checked; belongs to the file's `kept`. */
 pq_status pq_h5_dataset(pq_h5 *file, const char *path, hid_t *out, pq_err *err);
 
+/** What an opened dataset is. */
+typedef struct {
+    pq_h5_info   info;
+    H5D_layout_t layout;
+    size_t       row_bytes; /**< of the chunks that one row crosses; 0: not in chunks */
+} pq_h5_facts;
+
+/** Holds what a dataset claims against the file's means, and says what it is. `path` is
+ * for messages. */
+pq_status pq_h5_check_dataset(const pq_h5 *file, const char *path, hid_t id,
+                              pq_h5_facts *out, pq_err *err);
+
 /** Opened group or dataset; caller drops it. */
 pq_status pq_h5_object(pq_h5 *file, const char *path, hid_t *out, pq_err *err);
 
@@ -124,6 +141,29 @@ typedef struct {
     hid_t       id;
     bool        is_attr;
 } pq_h5_source;
+
+/** "attribute 'layer_names' of /model_weights", for messages. */
+typedef struct {
+    char text[256];
+} pq_h5_place;
+pq_h5_place pq_h5_attr_place(const char *path, const char *name);
+
+/** Opened attribute of an opened object; caller drops it. */
+pq_status pq_h5_attr(const pq_h5 *file, hid_t object, const char *name,
+                     const pq_h5_place *at, hid_t *out, pq_err *err);
+
+/** Numbers of an opened attribute. */
+pq_status pq_h5_numbers(const pq_h5 *file, const pq_h5_place *at, hid_t attr,
+                        double **out, size_t *n, pq_err *err);
+
+/** Number of an opened group's members, and a call for each, sorted by name. */
+pq_status pq_h5_count_members(const pq_h5 *file, const char *path, hid_t group, size_t *n,
+                              pq_err *err);
+herr_t    pq_h5_each_member(hid_t group, H5L_iterate_t call, void *context);
+
+/** All objects of a file, the root first, in the order in which links lead to them, with
+ * attributes and the values of small arrays; put behind what `to` holds. */
+pq_status pq_h5_walk(pq_h5 *file, pq_text *to, pq_err *err);
 
 /** Texts of an attribute or a dataset. */
 pq_status pq_h5_texts(const pq_h5 *file, pq_h5_source source, char ***out, size_t *n,

@@ -3,7 +3,7 @@
 #include "core/memory.h"
 #include "io/hdf5_inside.h"
 
-static pq_h5_class class_of(hid_t type)
+pq_h5_class pq_h5_class_of(hid_t type)
 {
     switch (H5Tget_class(type)) {
     case H5T_INTEGER:
@@ -93,8 +93,7 @@ cleanup:
     return st;
 }
 
-/* Kind of an object, which may be a group. */
-static pq_h5_class kind_of(hid_t object)
+pq_h5_class pq_h5_kind_of(hid_t object)
 {
     hid_t       type;
     pq_h5_class kind;
@@ -103,7 +102,7 @@ static pq_h5_class kind_of(hid_t object)
         return H5Iget_type(object) == H5I_GROUP ? PQ_H5_GROUP : PQ_H5_OTHER;
     }
     type = H5Dget_type(object);
-    kind = class_of(type);
+    kind = pq_h5_class_of(type);
     pq_h5_drop(type);
     return kind;
 }
@@ -114,7 +113,7 @@ pq_h5_class pq_h5_local_kind(pq_h5 *file, const char *path)
     pq_h5_class kind   = PQ_H5_OTHER;
 
     if (pq_h5_object(file, path, &object, NULL) == PQ_OK) {
-        kind = kind_of(object);
+        kind = pq_h5_kind_of(object);
     }
     pq_h5_drop(object);
     return kind;
@@ -128,7 +127,7 @@ pq_status pq_h5_local_describe(pq_h5 *file, const char *path, pq_h5_info *out,
     pq_status  st;
 
     PQ_TRY(pq_h5_object(file, path, &id, err));
-    info.kind = kind_of(id);
+    info.kind = pq_h5_kind_of(id);
     pq_h5_drop(id);
     id = -1;
     if (info.kind != PQ_H5_GROUP) {
@@ -203,7 +202,7 @@ enum { CONVERSION_BYTES = 1 << 16 };
 static hid_t transfer_list(const selection *s, hid_t memory_type)
 {
     const bool converts =
-        class_of(s->type) != PQ_H5_COMPOUND && H5Tequal(s->type, memory_type) == 0;
+        pq_h5_class_of(s->type) != PQ_H5_COMPOUND && H5Tequal(s->type, memory_type) == 0;
     const hid_t list = converts ? H5Pcreate(H5P_DATASET_XFER) : -1;
 
     return list > 0 && H5Pset_buffer(list, CONVERSION_BYTES, NULL, NULL) >= 0
@@ -236,9 +235,9 @@ pq_status pq_h5_local_read_rows(pq_h5 *file, const char *path, const pq_rows *ro
     pq_status st;
 
     PQ_TRY(select_rows(file, path, rows, &s, err));
-    PQ_CHECK(pq_h5_is_number(class_of(s.type)), PQ_ERR_FORMAT,
+    PQ_CHECK(pq_h5_is_number(pq_h5_class_of(s.type)), PQ_ERR_FORMAT,
              "%s: %s holds %s, not numbers", file->path, path,
-             pq_h5_class_text(class_of(s.type)));
+             pq_h5_class_text(pq_h5_class_of(s.type)));
     PQ_TRY(type_for(s.type, dtype, &type, err));
     if (H5Sget_simple_extent_npoints(s.memory_space) > 0) {
         PQ_TRY(read_selected(file, path, &s, type, out, err));
@@ -256,9 +255,9 @@ static pq_status member_names(const pq_h5 *file, const char *path, hid_t type,
     char    **list  = NULL;
     pq_status st;
 
-    PQ_CHECK(class_of(type) == PQ_H5_COMPOUND && count > 0, PQ_ERR_FORMAT,
+    PQ_CHECK(pq_h5_class_of(type) == PQ_H5_COMPOUND && count > 0, PQ_ERR_FORMAT,
              "%s: %s holds %s, not a compound with named columns", file->path, path,
-             pq_h5_class_text(class_of(type)));
+             pq_h5_class_text(pq_h5_class_of(type)));
     PQ_NEW(list, (size_t)count);
     for (int i = 0; i < count; i++) {
         char *name = H5Tget_member_name(type, (unsigned)i);
@@ -326,7 +325,7 @@ static pq_status columns_type(const pq_h5 *file, const char *path, hid_t type,
         pq_h5_drop(member);
         member = -1;
         have   = H5Tget_member_type(type, (unsigned)at);
-        PQ_CHECK(pq_h5_is_number(class_of(have)), PQ_ERR_FORMAT,
+        PQ_CHECK(pq_h5_is_number(pq_h5_class_of(have)), PQ_ERR_FORMAT,
                  "%s: %s: column '%s' holds no numbers", file->path, path, names[i]);
         PQ_TRY(type_for(have, dtype, &member, err));
         PQ_CHECK(H5Tinsert(*out, names[i], i * size, member) >= 0, PQ_ERR_FORMAT,
@@ -347,9 +346,9 @@ pq_status pq_h5_local_read_columns(pq_h5 *file, const char *path, pq_rows rows,
     pq_status st;
 
     PQ_TRY(select_rows(file, path, &rows, &s, err));
-    PQ_CHECK(class_of(s.type) == PQ_H5_COMPOUND, PQ_ERR_FORMAT,
+    PQ_CHECK(pq_h5_class_of(s.type) == PQ_H5_COMPOUND, PQ_ERR_FORMAT,
              "%s: %s holds %s, not a compound with named columns", file->path, path,
-             pq_h5_class_text(class_of(s.type)));
+             pq_h5_class_text(pq_h5_class_of(s.type)));
     PQ_TRY(columns_type(file, path, s.type, names, n_names, dtype, &type, err));
     if (rows.n > 0 && s.row_items > 0) {
         PQ_TRY(read_selected(file, path, &s, type, out, err));

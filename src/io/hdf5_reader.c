@@ -1,5 +1,5 @@
 /* A file that a child process has open: what it holds is kept here, as the child told it;
- * values are asked for. */
+ * values of large arrays are asked for. */
 #define _GNU_SOURCE /* SOCK_CLOEXEC */
 
 #include <errno.h>
@@ -32,6 +32,8 @@ typedef struct {
     pq_h5_info  info;
     pq_status   st; /* why it cannot be described or listed */
     const char *message, *hint;
+    const char *values; /* of a small array, in `dtype`; NULL: they are to be asked for */
+    pq_dtype    dtype;
     link_to    *links; /* of a group, sorted by name */
     size_t      n_links;
     attr       *attrs;
@@ -119,7 +121,7 @@ static pq_status hear_all(pq_h5_reader *r, char **out, size_t *n, pq_err *err)
     pq_status st;
 
     PQ_TRY(hear(r, n, err));
-    PQ_NEW(bytes, *n + 1);
+    PQ_NEW_UNSET(bytes, *n + 1);
     if (!pq_h5_read_bytes(r->fd, bytes, *n, 60)) {
         st = is_gone(r, err);
         goto cleanup;
@@ -180,6 +182,22 @@ static void take_shape(pq_h5_cursor *from, pq_h5_info *info)
     info->item_bytes = (size_t)pq_h5_take_number(from);
 }
 
+/* Values that were told: as many as the shape has. */
+static void take_values(pq_h5_cursor *from, object *o)
+{
+    const uint64_t dtype = pq_h5_take_number(from);
+    size_t         count = 0, n;
+
+    if (dtype == 0 || from->bad) {
+        return;
+    }
+    n = (size_t)pq_h5_take_number(from);
+    from->bad |= dtype > PQ_DTYPE_COUNT || !pq_shape_count(&o->info.shape, &count) ||
+                 n / pq_dtype_bytes((pq_dtype)(dtype - 1)) != count;
+    o->dtype  = from->bad ? PQ_DTYPE_F32 : (pq_dtype)(dtype - 1);
+    o->values = pq_h5_take_bytes(from, n);
+}
+
 static pq_status take_object(pq_h5_cursor *from, object *o, pq_err *err)
 {
     const uint64_t kind = pq_h5_take_number(from);
@@ -200,6 +218,7 @@ static pq_status take_object(pq_h5_cursor *from, object *o, pq_err *err)
         }
     } else {
         take_shape(from, &o->info);
+        take_values(from, o);
     }
     o->n_attrs = take_count(from, 25);
     PQ_NEW(o->attrs, o->n_attrs);
@@ -595,6 +614,17 @@ cleanup:
     return st;
 }
 
+static void put_question(pq_text *to, const char *path, const pq_rows *rows,
+                         pq_dtype dtype, size_t each)
+{
+    pq_h5_put_text(to, path);
+    pq_h5_put_number(to, rows != NULL);
+    pq_h5_put_number(to, rows != NULL ? rows->first : 0);
+    pq_h5_put_number(to, rows != NULL ? rows->n : 1);
+    pq_h5_put_number(to, dtype);
+    pq_h5_put_number(to, each);
+}
+
 pq_status pq_h5_reader_rows(pq_h5_reader *r, const char *path, const pq_rows *rows,
                             const char *const *names, size_t n_names, pq_dtype dtype,
                             void *out, pq_err *err)
@@ -602,6 +632,7 @@ pq_status pq_h5_reader_rows(pq_h5_reader *r, const char *path, const pq_rows *ro
     const bool has_rows = rows != NULL;
     pq_text    question = {0};
     pq_h5_info info;
+    object    *o;
     size_t     each  = pq_dtype_bytes(dtype) * (names != NULL ? n_names : 1);
     size_t     total = 0;
     pq_status  st;
@@ -615,12 +646,12 @@ pq_status pq_h5_reader_rows(pq_h5_reader *r, const char *path, const pq_rows *ro
     PQ_TRY(item_bytes(r, path, &info, has_rows, each, &each, err));
     PQ_CHECK(!__builtin_mul_overflow(each, has_rows ? rows->n : 1, &total), PQ_ERR_FORMAT,
              "%s: %s declares more values than any file holds", r->path, path);
-    pq_h5_put_text(&question, path);
-    pq_h5_put_number(&question, has_rows);
-    pq_h5_put_number(&question, has_rows ? rows->first : 0);
-    pq_h5_put_number(&question, has_rows ? rows->n : 1);
-    pq_h5_put_number(&question, dtype);
-    pq_h5_put_number(&question, each);
+    PQ_TRY(find_object(r, path, &o, err));
+    if (o->values != NULL && names == NULL && o->dtype == dtype) {
+        memcpy(out, o->values + (has_rows ? rows->first * each : 0), total);
+        goto cleanup;
+    }
+    put_question(&question, path, rows, dtype, each);
     if (names != NULL) {
         pq_h5_put_number(&question, n_names);
     }

@@ -31,6 +31,13 @@ const char *pq_h5_take_bytes(pq_h5_cursor *from, size_t n)
     return bytes;
 }
 
+void pq_h5_put_error(pq_text *to, const pq_err *err)
+{
+    pq_h5_put_number(to, (uint64_t)err->code);
+    pq_h5_put_text(to, err->message);
+    pq_h5_put_text(to, err->hint);
+}
+
 uint64_t pq_h5_take_number(pq_h5_cursor *from)
 {
     uint64_t    value = 0;

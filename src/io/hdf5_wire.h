@@ -30,6 +30,7 @@ typedef struct {
 
 void        pq_h5_put_number(pq_text *to, uint64_t value);
 void        pq_h5_put_text(pq_text *to, const char *text);
+void        pq_h5_put_error(pq_text *to, const pq_err *err); /**< a status, two texts */
 uint64_t    pq_h5_take_number(pq_h5_cursor *from);
 const char *pq_h5_take_text(pq_h5_cursor *from); /**< "" when bad; lives in the content */
 /** n bytes; NULL when bad. */

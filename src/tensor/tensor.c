@@ -335,7 +335,7 @@ cleanup:
 
 /* Whether all n items are finite: adding one to the exponent carries into the sign only
  * where it was all ones. Without branches, so that it runs at the speed of memory. */
-static bool all_finite(const double *x, size_t n)
+static bool all_finite_f64(const double *x, size_t n)
 {
     const uint64_t exponent = UINT64_C(0x7ff) << 52, one = UINT64_C(1) << 52;
     uint64_t       carry = 0;
@@ -348,10 +348,24 @@ static bool all_finite(const double *x, size_t n)
     return carry >> 63 == 0;
 }
 
+static bool all_finite_f32(const float *x, size_t n)
+{
+    const uint32_t exponent = UINT32_C(0xff) << 23, one = UINT32_C(1) << 23;
+    uint32_t       carry = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        carry |= (bits & exponent) + one;
+    }
+    return carry >> 31 == 0;
+}
+
 size_t pq_tensor_first_nonfinite(const pq_tensor *t)
 {
     if (t->dtype > PQ_DTYPE_BF16 || /* integers */
-        (t->dtype == PQ_DTYPE_F64 && all_finite(t->data, t->count))) {
+        (t->dtype == PQ_DTYPE_F64 && all_finite_f64(t->data, t->count)) ||
+        (t->dtype == PQ_DTYPE_F32 && all_finite_f32(t->data, t->count))) {
         return SIZE_MAX;
     }
     for (size_t i = 0; i < t->count; i++) {

@@ -239,6 +239,25 @@ Test(tensor, one_wild_value_among_doubles_is_found_wherever_it_is)
     pq_tensor_free(&t);
 }
 
+Test(tensor, finds_the_first_float32_that_is_not_finite_at_any_place)
+{
+    static const float wild[] = {NAN, -NAN, INFINITY, -INFINITY};
+    static const float tame[] = {3.40282347e38F, -3.40282347e38F, 0.0F, 1.4e-45F};
+    pq_tensor         *t      = NULL;
+
+    cr_assert_eq(pq_tensor_create(PQ_DTYPE_F32, PQ_SHAPE(37), &t, NULL), PQ_OK);
+    for (size_t i = 0; i < t->count; i++) {
+        pq_f32(t)[i] = tame[i % 4];
+    }
+    cr_expect_eq(pq_tensor_first_nonfinite(t), SIZE_MAX);
+    for (size_t i = 0; i < t->count; i++) {
+        pq_f32(t)[i] = wild[i % 4];
+        cr_expect_eq(pq_tensor_first_nonfinite(t), i);
+        pq_f32(t)[i] = tame[i % 4];
+    }
+    pq_tensor_free(&t);
+}
+
 Test(tensor, finds_the_first_value_that_is_not_finite)
 {
     pq_tensor *t = counting(PQ_SHAPE(6)), *half = NULL, *whole = NULL;
