@@ -245,9 +245,12 @@ pq_status pq_qkeras_round(const pq_qkeras_quantizer *q, pq_tensor *weights,
     const bool is_vector = weights->shape.ndim == 1;
     const bool fitted    = q->alpha >= PQ_QKERAS_ALPHA_AUTO;
     work       w         = {.count = weights->count, .x = pq_f32(weights)};
+    char       shape[128];
     pq_status  st;
 
     PQ_TRY(check_use(q, err));
+    PQ_CHECK(w.count > 0, PQ_ERR_SHAPE, "a weight of shape %s has no values to round",
+             pq_shape_text(&weights->shape, shape, sizeof shape));
     w.n = scales_of(q, weights);
     PQ_NEW(w.code, w.count);
     PQ_NEW(w.scale, w.n);

@@ -88,7 +88,7 @@ def keras_layer(name, kind, source, **config):
             "inbound_nodes": [[[source, 0, 0, {}]]] if source else []}
 
 
-def keras_file(name, layers, output, text, names=()):
+def keras_file(name, layers, output, text, names=(), kernels={}):
     path = OUT / f"{name}.h5"
     config = {"class_name": "Functional", "config": {"name": "m", "layers": layers,
               "input_layers": [["in", 0, 0]], "output_layers": [[output, 0, 0]]}}
@@ -98,7 +98,10 @@ def keras_file(name, layers, output, text, names=()):
         if len(names) > 0:
             g.attrs.create("layer_names", np.array(names, "S"))
         else:
-            g.attrs["layer_names"] = np.array([], "S1")
+            g.attrs["layer_names"] = np.array(list(kernels), "S") if kernels else np.array([], "S1")
+        for layer, kernel in kernels.items():
+            g.create_group(layer).attrs["weight_names"] = np.array([f"{layer}/kernel:0"], "S")
+            g[layer].create_dataset(f"{layer}/kernel:0", data=kernel)
         f.create_dataset("config_in_full", data=0)
         f.attrs["model_config"] = np.bytes_(json.dumps(config))
     say("model", path, text)
@@ -110,6 +113,11 @@ def keras():
                "'padding' is not [[top, bottom], [left, right]]")
     chain = [keras_layer(f"l{i}", "ReLU", f"l{i - 1}" if i else "in") for i in range(4000)]
     keras_file("reversed_layers", chain[::-1] + [first], "l3999", "")
+    flat = keras_layer("in", "InputLayer", None, batch_input_shape=[None, 3])
+    for kind in ("quantized_bits(4,0,alpha='auto')", "binary(alpha='auto')", "ternary(alpha='auto')"):
+        dense = keras_layer("d", "QDense", "in", units=2, use_bias=False, kernel_quantizer=kind)
+        keras_file(f"no_values_{kind.split('_')[0].split('(')[0]}", [flat, dense], "d", "has no values to round",
+                   kernels={"d": np.zeros((3, 0), "f4")})
     keras_file("many_layer_names", [first], "in", "", names=[f"n{i:05}" for i in range(9000)])
 
 
