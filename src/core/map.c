@@ -23,6 +23,9 @@ static pq_status map_fd(int fd, pq_map *out)
         if (at == MAP_FAILED) {
             return pq_status_of_errno(errno);
         }
+        /* Of a file that the system has in pages of 2 MB, any byte read would count as all
+         * of them. */
+        (void)madvise(at, (size_t)s.st_size, MADV_NOHUGEPAGE);
     }
     *out = (pq_map){at, (size_t)s.st_size};
     return PQ_OK;
@@ -58,7 +61,7 @@ cleanup:
 void pq_map_release(const uint8_t *at, size_t n)
 {
     const uintptr_t page  = (uintptr_t)sysconf(_SC_PAGESIZE);
-    const uintptr_t first = ((uintptr_t)at + page - 1) / page * page;
+    const uintptr_t first = (uintptr_t)at / page * page;
     const uintptr_t end   = ((uintptr_t)at + n) / page * page;
 
     if (end > first) {

@@ -17,7 +17,7 @@
 #define MAX_JSON_BYTES   ((size_t)256 << 20)
 #define MAX_WEIGHT_BYTES ((size_t)4 << 30)
 
-enum { PIECE_ITEMS = 1 << 18 };
+enum { PIECE_ITEMS = 1 << 17 };
 
 typedef pq_keras_reader reader;
 

@@ -77,9 +77,9 @@ pq_status pq_keras_unpack(const char *path, pq_keras_archive *out, pq_err *err);
 /** Frees what was taken out, and removes the temporary file. */
 void pq_keras_archive_free(pq_keras_archive *a);
 
-/** Makes a file of n bytes with a name of its own in the folder for temporary files;
- * caller removes it, and frees its path with pq_free. */
-pq_status pq_keras_temporary(const char *bytes, size_t n, char **path, pq_err *err);
+/** Makes an empty file with a name of its own in the folder for temporary files; caller
+ * removes it, and frees its path with pq_free. */
+pq_status pq_keras_temporary(char **path, pq_err *err);
 
 /** Puts the archive's path into a message in place of the temporary file's. */
 void pq_keras_blame(pq_err *err, const char *spilled, const char *path);

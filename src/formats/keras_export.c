@@ -346,7 +346,7 @@ static pq_status pack(const pq_keras_writer *w, const char *path, pq_err *err)
     size_t    n = 0;
     pq_status st;
 
-    PQ_TRY(pq_keras_temporary(NULL, 0, &weights, err));
+    PQ_TRY(pq_keras_temporary(&weights, err));
     PQ_TRY(weights_of(w, weights, err));
     PQ_TRY(texts_of(w, &config, &metadata, err));
     PQ_TRY(pq_file_read(weights, SIZE_MAX - 1, &bytes, &n, err));

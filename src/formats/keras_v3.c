@@ -12,11 +12,12 @@
 
 #include "core/file.h"
 #include "core/foreign.h"
+#include "core/map.h"
 #include "core/memory.h"
 #include "formats/keras.h"
 #include "io/zip.h"
 
-#define MAX_ARCHIVE_BYTES ((size_t)4 << 30)
+enum { PIECE_BYTES = 1 << 17 };
 
 /* Groups that hold those of the layers: of Keras 3, and of TensorFlow 2.13. */
 static const char *const roots[] = {"layers", "_layer_checkpoint_dependencies"};
@@ -40,33 +41,75 @@ const char *pq_keras_v3_root(pq_h5 *file)
     return NULL;
 }
 
-pq_status pq_keras_temporary(const char *bytes, size_t n, char **path, pq_err *err)
+/* An empty file of this user's alone. */
+static pq_status make_temporary(char **path, int *fd, pq_err *err)
 {
     const char *folder = getenv("TMPDIR");
     char       *made   = pq_format("%s/pquant-XXXXXX", folder != NULL ? folder : "/tmp");
-    int         fd     = -1;
     pq_status   st;
 
     PQ_CHECK(made != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    fd = mkostemp(made, O_CLOEXEC);
-    PQ_CHECK(fd >= 0, PQ_ERR_IO, "cannot make a temporary file %s: %s", made,
+    *fd = mkostemp(made, O_CLOEXEC);
+    PQ_CHECK(*fd >= 0, PQ_ERR_IO, "cannot make a temporary file %s: %s", made,
              strerror(errno));
-    for (size_t done = 0; done < n;) {
-        const ssize_t now = write(fd, bytes + done, n - done);
-        PQ_CHECK(now > 0 || errno == EINTR, PQ_ERR_IO, "cannot write %s: %s", made,
-                 strerror(errno));
-        done += now > 0 ? (size_t)now : 0;
-    }
     *path = made;
     made  = NULL;
 cleanup:
+    pq_free(made);
+    return st;
+}
+
+pq_status pq_keras_temporary(char **path, pq_err *err)
+{
+    int             fd = -1;
+    const pq_status st = make_temporary(path, &fd, err);
+
     if (fd >= 0) {
         (void)close(fd);
     }
-    if (fd >= 0 && made != NULL) {
-        (void)unlink(made);
+    return st;
+}
+
+static pq_status write_all(int fd, const char *path, const uint8_t *bytes, size_t n,
+                           pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    for (size_t done = 0; done < n;) {
+        const ssize_t now = write(fd, bytes + done, n - done);
+        PQ_CHECK(now > 0 || errno == EINTR, PQ_ERR_IO, "cannot write %s: %s", path,
+                 strerror(errno));
+        done += now > 0 ? (size_t)now : 0;
     }
-    pq_free(made);
+cleanup:
+    return st;
+}
+
+/* Writes a member in pieces: neither it nor the archive need to fit into memory. */
+static pq_status unpack_to(const pq_zip_member *m, int fd, const char *path, pq_err *err)
+{
+    pq_zip_stream *stream = NULL;
+    uint8_t       *piece  = NULL;
+    pq_status      st;
+
+    if (m->deflated) {
+        PQ_TRY(pq_zip_stream_open(m, 0, &stream, err));
+        PQ_NEW_UNSET(piece, PIECE_BYTES);
+    }
+    st = PQ_OK;
+    for (size_t at = 0; at < m->n; at += PIECE_BYTES) {
+        const size_t n = m->n - at < PIECE_BYTES ? m->n - at : PIECE_BYTES;
+        if (m->deflated) {
+            PQ_TRY(pq_zip_stream_read(stream, piece, n, err));
+            PQ_TRY(write_all(fd, path, piece, n, err));
+        } else {
+            PQ_TRY(write_all(fd, path, m->bytes + at, n, err));
+            pq_map_release(m->bytes + at, n);
+        }
+    }
+cleanup:
+    pq_zip_stream_close(&stream);
+    pq_free(piece);
     return st;
 }
 
@@ -81,32 +124,31 @@ static pq_status text_of(const pq_zip *zip, const char *name, char **out, pq_err
 
 pq_status pq_keras_unpack(const char *path, pq_keras_archive *out, pq_err *err)
 {
-    char                *bytes = NULL, *content = NULL;
-    size_t               n   = 0;
+    pq_map               map = {0};
     pq_zip               zip = {0};
     const pq_zip_member *h5;
+    int                  fd = -1;
     pq_status            st;
 
-    PQ_TRY(pq_file_read(path, MAX_ARCHIVE_BYTES, &bytes, &n, err));
-    PQ_TRY(pq_zip_open((const uint8_t *)bytes, n, &zip, err));
+    PQ_TRY(pq_map_open(path, &map, err));
+    PQ_TRY(pq_zip_open_map(&map, &zip, err));
     PQ_TRY(text_of(&zip, "config.json", &out->config, err));
     PQ_TRY(text_of(&zip, "metadata.json", &out->metadata, err));
     h5 = pq_zip_find(&zip, "model.weights.h5");
     PQ_CHECK(out->config != NULL && h5 != NULL, PQ_ERR_FORMAT,
              "the archive has no %s: it is no model of Keras",
              out->config == NULL ? "config.json" : "model.weights.h5");
-    if (h5->deflated) {
-        PQ_TRY(pq_zip_content(h5, &content, err));
-    }
-    PQ_TRY(pq_keras_temporary(content != NULL ? content : (const char *)h5->bytes, h5->n,
-                              &out->weights, err));
+    PQ_TRY(make_temporary(&out->weights, &fd, err));
+    PQ_TRY(unpack_to(h5, fd, out->weights, err));
 cleanup:
     if (st != PQ_OK) {
         pq_err_context(err, "%s", path);
     }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
     pq_zip_free(&zip);
-    pq_free(bytes);
-    pq_free(content);
+    pq_map_close(&map);
     return st;
 }
 

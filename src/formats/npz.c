@@ -18,7 +18,7 @@
 enum {
     MAGIC_BYTES = 8,
     ALIGN       = 64,
-    PIECE_BYTES = 1 << 16,
+    PIECE_BYTES = 1 << 19,
     FINE_BYTES  = 1 << 24 /* that any array may unpack to: zeros pack 1000 times */
 };
 

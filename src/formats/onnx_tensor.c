@@ -17,7 +17,7 @@ enum {
     BESIDE  = 13
 };
 
-enum { RELEASE_BYTES = 1 << 20 };
+enum { RELEASE_BYTES = 1 << 17 };
 
 static const struct {
     int         type;

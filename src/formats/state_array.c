@@ -1,7 +1,12 @@
 /* Arrays of a state dict: their bytes put in place as float32, without a copy between. */
 #include "formats/state.h"
 
-enum { PIECE_ITEMS = 1 << 18 };
+#include <string.h>
+
+enum {
+    PIECE_ITEMS = 1 << 17,
+    PANEL_ROWS  = 16 /* floats that lie together in a line of the cache */
+};
 
 pq_status pq_state_check_bytes(const pq_shape *shape, pq_dtype dtype, size_t bytes,
                                pq_err *err)
@@ -59,13 +64,50 @@ static void advance(pq_state_fill *f, size_t n)
     }
 }
 
+/* Whether rows of the last axis are columns of the result, each beside the one before. */
+static bool is_turned(const pq_state_fill *f)
+{
+    size_t due = 1;
+    bool   yes = f->dtype == PQ_DTYPE_F32 && f->ndim >= 2 && f->step[f->ndim - 1] > 1;
+
+    for (size_t d = f->ndim - 1; yes && d-- > 0; due *= f->dim[d]) {
+        yes = f->step[d] == due;
+    }
+    return yes;
+}
+
+/* Rows that become columns, some at a time: one by one they would write a float in each
+ * line of the cache. */
+static void turn_rows(pq_state_fill *f, const uint8_t *from, size_t rows)
+{
+    const size_t n = f->dim[f->ndim - 1], step = f->step[f->ndim - 1];
+    float       *to = pq_f32(f->to) + f->place;
+
+    for (size_t c = 0; c < n; c++) {
+        for (size_t r = 0; r < rows; r++) {
+            memcpy(to + c * step + r, from + (r * n + c) * sizeof *to, sizeof *to);
+        }
+    }
+    for (size_t r = 0; r < rows; r++) {
+        advance(f, n);
+    }
+}
+
 void pq_state_fill_put(pq_state_fill *f, const void *bytes, size_t n)
 {
-    const uint8_t *from = bytes;
-    const size_t   last = f->ndim - 1;
+    const uint8_t *from   = bytes;
+    const size_t   last   = f->ndim - 1;
+    const bool     turned = is_turned(f);
 
     while (n > 0) {
         const size_t left = f->dim[last] - f->index[last], part = n < left ? n : left;
+        if (turned && f->index[last] == 0 && n >= 2 * left) {
+            const size_t rows = n / left < PANEL_ROWS ? n / left : PANEL_ROWS;
+            turn_rows(f, from, rows);
+            from += rows * left * sizeof(float);
+            n -= rows * left;
+            continue;
+        }
         pq_numbers_convert(f->dtype, from, part, PQ_DTYPE_F32, pq_f32(f->to) + f->place,
                            f->step[last]);
         advance(f, part);

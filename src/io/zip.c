@@ -16,7 +16,7 @@ enum {
     ENCRYPTED = 1,    /* bit of a member's flags */
     VERSION   = 20,   /* 2.0, of what needs nothing special */
     DAY_ZERO  = 0x21, /* 1 January 1980 */
-    PIECE     = 1 << 20
+    PIECE     = 1 << 17
 };
 
 /* A fuzzer's members never have their checksums, and would all end there. */

@@ -5,7 +5,7 @@
 #include "core/memory.h"
 #include "io/zip.h"
 
-enum { MOST_BLOWUP = 100, PIECE = 1 << 20 };
+enum { MOST_BLOWUP = 100, PIECE = 1 << 17 };
 
 /* A fuzzer's members never have their checksums, and would all end there. */
 #ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION

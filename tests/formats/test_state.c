@@ -343,3 +343,47 @@ Test(state, trees_of_flax_are_read_or_refused_by_name, .init = setup, .fini = te
         pq_graph_free(&g);
     }
 }
+
+/* Where item i of an array goes whose last axis becomes the first, one by one. */
+static size_t turned_place(const pq_shape *shape, size_t i)
+{
+    const size_t last = shape->dim[shape->ndim - 1];
+    size_t       count;
+
+    (void)pq_shape_count(shape, &count);
+    return i % last * (count / last) + i / last;
+}
+
+Test(state, pieces_of_an_array_go_where_its_items_go_one_by_one)
+{
+    const pq_shape      shapes[] = {PQ_SHAPE(1, 7),        PQ_SHAPE(17, 1),
+                                    PQ_SHAPE(40, 33),      PQ_SHAPE(16, 64),
+                                    PQ_SHAPE(3, 3, 5, 17), PQ_SHAPE(2, 3, 9)};
+    static const size_t pieces[] = {1, 5, 33, 66, 100, 528, 100000};
+    static float        items[4000];
+
+    for (size_t i = 0; i < 4000; i++) {
+        items[i] = (float)i;
+    }
+    for (size_t c = 0; c < sizeof shapes / sizeof *shapes; c++) {
+        const size_t ndim = shapes[c].ndim;
+        size_t       axes[PQ_MAX_DIMS];
+        for (size_t d = 0; d < ndim; d++) {
+            axes[d] = (d + ndim - 1) % ndim;
+        }
+        for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++) {
+            pq_state_fill f = {0};
+            cr_assert_eq(pq_state_fill_start(PQ_DTYPE_F32, &shapes[c], axes, &f, NULL),
+                         PQ_OK);
+            for (size_t at = 0; at < f.to->count; at += pieces[p]) {
+                const size_t left = f.to->count - at;
+                pq_state_fill_put(&f, items + at, left < pieces[p] ? left : pieces[p]);
+            }
+            for (size_t i = 0; i < f.to->count; i++) {
+                cr_assert_eq(pq_f32(f.to)[turned_place(&shapes[c], i)], items[i],
+                             "shape %zu, pieces of %zu, item %zu", c, pieces[p], i);
+            }
+            pq_tensor_free(&f.to);
+        }
+    }
+}
