@@ -23,8 +23,8 @@ static pq_status map_fd(int fd, pq_map *out)
         if (at == MAP_FAILED) {
             return pq_status_of_errno(errno);
         }
-        /* Of a file that the system has in pages of 2 MB, any byte read would count as all
-         * of them. */
+        /* Of a file that the system has in pages of 2 MB, any byte read would count as
+         * all of them. */
         (void)madvise(at, (size_t)s.st_size, MADV_NOHUGEPAGE);
     }
     *out = (pq_map){at, (size_t)s.st_size};

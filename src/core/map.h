@@ -29,8 +29,8 @@ pq_status pq_map_open(const char *path, pq_map *out, pq_err *err);
 /** Maps what was written to a file (pq_file_scratch), which may be closed then. */
 pq_status pq_map_stream(FILE *file, pq_map *out, pq_err *err);
 
-/** Lets go of the page of `at` and those behind it that end within n bytes, so that pieces
- * read one after the other leave nothing behind; they can still be read. */
+/** Lets go of the page of `at` and those behind it that end within n bytes, so that
+ * pieces read one after the other leave nothing behind; they can still be read. */
 void pq_map_release(const uint8_t *at, size_t n);
 
 /** Unmaps and zeroes. */
