@@ -9,6 +9,8 @@
 
 static const double exact_floats = 16777216.0; /* 2^24 */
 
+enum { MOST_SHIFT = 54 /* 256 codes take eight more bits */ };
+
 /* The definition: what the layers make of a sum. */
 typedef struct {
     const pq_graph *graph;
@@ -84,7 +86,7 @@ static pq_status allocate(pq_linear *l, pq_err *err)
 
     PQ_NEW(e->bias, l->panels * 16);
     PQ_NEW(e->narrow, l->panels * 64);
-    PQ_NEW(e->wide, l->panels * 16);
+    PQ_NEW(e->wide, l->panels * 32);
     PQ_NEW(e->limits, l->panels * 32);
     PQ_NEW(e->reals, l->panels * 80);
 cleanup:
@@ -123,17 +125,6 @@ static pq_status find_levels(const pq_whole *w, const pq_linear *l, pq_levels *l
     }
 cleanup:
     return st;
-}
-
-/* Largest multiplier over the scale of the output. */
-static double largest(const pq_linear *l, const pq_levels *levels)
-{
-    double most = 0.0;
-
-    for (size_t o = 0; o < l->u->outputs; o++) {
-        most = levels[o].multiplier > most ? levels[o].multiplier : most;
-    }
-    return most;
 }
 
 static pq_clamp clamp_of(const pq_linear *l, const pq_levels *levels)
@@ -189,35 +180,47 @@ static bool try_shift(pq_linear *l, const pq_levels *levels, bool even)
     return ok;
 }
 
+/* A channel's factor, its shift as large as 31 bits of the factor allow: with that of
+   another, larger channel too few of them would be left. */
+static bool scale_channel(pq_linear *l, const pq_levels *at, size_t o)
+{
+    const size_t lane   = o % 16;
+    int64_t     *narrow = l->end.narrow + o / 16 * 64, rounding = 0;
+    int64_t     *wide = l->end.wide + o / 16 * 32 + lane % 2 * 8 + lane / 2;
+    double   *limits = l->end.limits + o / 16 * 32, *reals = l->end.reals + o / 16 * 32;
+    const int most   = at->multiplier > 0.0 ? 30 - ilogb(at->multiplier) : MOST_SHIFT;
+    const int by     = most < MOST_SHIFT ? most : MOST_SHIFT;
+    int32_t   factor = 0, lo = 0, hi = 0;
+
+    if (by < 32) {
+        return false;
+    }
+    if (at->below == at->above) {
+        rounding = (int64_t)at->below << by;
+    } else if (!pq_levels_scale(at, by, &factor, &rounding, &lo, &hi)) {
+        return false;
+    }
+    narrow[lane]      = lo;
+    narrow[16 + lane] = hi;
+    narrow[32 + lane] = factor;
+    if (lane % 2 == 1) {
+        narrow[48 + lane - 1] = factor;
+    }
+    wide[0]      = rounding;
+    wide[16]     = by - (int)(lane % 2) * 32; /* odd lanes stay in their upper half */
+    limits[lane] = lo;
+    limits[16 + lane] = hi;
+    l->end.exact      = l->end.exact && abs(lo) <= 16777216 && abs(hi) <= 16777216 &&
+                   pq_levels_real(at, &reals[lane], &reals[16 + lane]);
+    return true;
+}
+
 static bool try_scale(pq_linear *l, const pq_levels *levels)
 {
-    const double m  = largest(l, levels);
-    int          by = m > 0.0 ? 30 - ilogb(m) : 54;
-    bool         ok = by >= 32;
+    bool ok = true;
 
-    by        = by > 54 ? 54 : by;
-    l->end.by = by;
     for (size_t o = 0; ok && o < l->u->outputs; o++) {
-        int64_t *narrow = l->end.narrow + o / 16 * 64, rounding = 0;
-        double *limits = l->end.limits + o / 16 * 32, *reals = l->end.reals + o / 16 * 32;
-        int32_t factor = 0, lo = 0, hi = 0;
-        const size_t lane = o % 16;
-        if (levels[o].below == levels[o].above) {
-            rounding = (int64_t)levels[o].below << by;
-        } else {
-            ok = pq_levels_scale(&levels[o], by, &factor, &rounding, &lo, &hi);
-        }
-        narrow[lane]      = lo;
-        narrow[16 + lane] = hi;
-        narrow[32 + lane] = factor;
-        if (lane % 2 == 1) {
-            narrow[48 + lane - 1] = factor;
-        }
-        l->end.wide[o / 16 * 16 + lane % 2 * 8 + lane / 2] = rounding;
-        limits[lane]                                       = lo;
-        limits[16 + lane]                                  = hi;
-        l->end.exact = l->end.exact && abs(lo) <= 16777216 && abs(hi) <= 16777216 &&
-                       pq_levels_real(&levels[o], &reals[lane], &reals[16 + lane]);
+        ok = scale_channel(l, &levels[o], o);
     }
     return ok;
 }
@@ -226,6 +229,7 @@ static void forget(pq_linear *l, bool exact)
 {
     l->end.exact = exact;
     memset(l->end.narrow, 0, l->panels * 64 * sizeof *l->end.narrow);
+    memset(l->end.wide, 0, l->panels * 32 * sizeof *l->end.wide);
     memset(l->end.limits, 0, l->panels * 32 * sizeof *l->end.limits);
     memset(l->end.reals, 0, l->panels * 80 * sizeof *l->end.reals);
 }

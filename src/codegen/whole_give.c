@@ -20,7 +20,7 @@ pq_status pq_ending_tables(pq_whole *w, const pq_linear *l, size_t bias, size_t 
     PQ_TRY(pq_whole_reals(w, "float", 'f', bias, n * 16, b, err));
     if (e->how == PQ_TO_SCALE) {
         PQ_TRY(pq_whole_table(w, "int32_t", 'i', table, n * 64, e->narrow, err));
-        PQ_TRY(pq_whole_table(w, "int64_t", 'l', table, n * 16, e->wide, err));
+        PQ_TRY(pq_whole_table(w, "int64_t", 'l', table, n * 32, e->wide, err));
         PQ_TRY(pq_whole_reals(w, "float", 'f', table, n * 32, e->limits, err));
         PQ_TRY(pq_whole_reals(w, "double", 'd', table, n * 32, e->reals, err));
     } else if (e->how == PQ_TO_SHIFT || e->how == PQ_TO_EVEN) {
@@ -107,8 +107,8 @@ pq_status pq_ending_panel(pq_whole *w, const pq_linear *l, const pq_panel_end *p
                     l->end.clamp.most, last, p->to, p->lanes, p->room);
         break;
     case PQ_TO_SCALE:
-        pq_text_add(t, "            SCALE(%s, t%zu, %zu, %d, v%zu + %s, %zu, %zu);\n",
-                    sum, p->table, p->panel, l->end.by, last, p->to, p->lanes, p->room);
+        pq_text_add(t, "            SCALE(%s, t%zu, %zu, v%zu + %s, %zu, %zu);\n", sum,
+                    p->table, p->panel, last, p->to, p->lanes, p->room);
         break;
     case PQ_TO_ADDED:
         return added_end(w, l, p, err);

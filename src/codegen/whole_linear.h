@@ -25,13 +25,12 @@ typedef enum { PQ_TO_SUMS, PQ_TO_SHIFT, PQ_TO_EVEN, PQ_TO_SCALE, PQ_TO_ADDED } p
 /** Tables of the ending, in whole panels; owned. */
 typedef struct {
     pq_ending how;
-    int       by;     /**< bits shifted */
     pq_clamp  clamp;  /**< of shifts */
     int       zero;   /**< code of 0, of shifts with ties to even */
     bool      exact;  /**< the portable variant's floats are exact, too */
     int64_t  *bias;   /**< [panels 16] */
     int64_t  *narrow; /**< [panels][lo 16, hi 16, K 16, K of odd lanes 16] */
-    int64_t  *wide;   /**< [panels][R of even lanes 8, of odd 8] */
+    int64_t  *wide;   /**< [panels][R of even lanes 8, of odd 8, shifts of both] */
     double   *limits; /**< [panels][lo 16, hi 16] */
     double   *reals;  /**< [panels][M 16, C 16], or of added [panels][5][16] */
 } pq_endings;

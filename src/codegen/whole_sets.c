@@ -54,13 +54,13 @@ static void add_operations(const pq_emitter *e, pq_text *out, size_t set)
 static const char whole_names[] =
     "#define FLOATS 0\n#define W(t) t##b\n#define B(t) t##i\n"
     "#define SHIFTS(t, p) t##k + 48 * (p)\n"
-    "#define SCALE(s, t, p, by, to, n, room) V(scale)(s, t##i + 64 * (p), "
-    "t##l + 16 * (p), by, to, n, room)\n";
+    "#define SCALE(s, t, p, to, n, room) V(scale)(s, t##i + 64 * (p), "
+    "t##l + 32 * (p), to, n, room)\n";
 
 static const char float_names[] =
     "#define FLOATS 1\n#define W(t) t##f\n#define B(t) t##f\n"
     "#define SHIFTS(t, p) t##g + 16 * (p)\n"
-    "#define SCALE(s, t, p, by, to, n, room) V(scale)(s, t##f + 32 * (p), "
+    "#define SCALE(s, t, p, to, n, room) V(scale)(s, t##f + 32 * (p), "
     "t##d + 32 * (p), to, n, room)\n";
 
 /* The function of a model with the operations of a set. */

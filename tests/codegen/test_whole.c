@@ -31,6 +31,46 @@ Test(whole, random_nets_give_the_bits_of_the_engine_integer, .timeout = 36000)
     cr_expect_eq(n, 0);
 }
 
+/* A channel that has nearly nothing has a factor of its own size: the others keep theirs,
+ * and none goes one by one. */
+Test(whole, a_channel_of_tiny_weights_leaves_the_others_fast)
+{
+    enum { INPUTS = 27, OUTPUTS = 20 };
+    net        t     = {.rng = pq_rng_stream(1, "tiny")};
+    pq_layer  *layer = make_layer("dense");
+    pq_weight *kernel;
+    char       path[96], *text;
+    size_t     n;
+
+    OK(pq_graph_create(&t.graph, &err));
+    add_input(t.graph, "in", "[27]");
+    (void)snprintf(t.last, sizeof t.last, "in");
+    OK(pq_graph_check(t.graph, &err));
+    t.graph->nodes[0].quant = activations(&t, false, 8);
+    affine(&t.rng, layer, PQ_SHAPE(OUTPUTS, INPUTS), true);
+    kernel = pq_layer_weight(layer, "kernel");
+    OK(pq_quant_create(PQ_QUANT_INTEGER, 8, true, true, 0, OUTPUTS, &kernel->quant,
+                       &err));
+    for (size_t i = 0; i < OUTPUTS; i++) {
+        const double scale = i == 13 ? 1e-4 : 1.0;
+        pq_quant_set_range(kernel->quant, i, -scale, scale, true);
+        for (size_t k = 0; k < INPUTS; k++) {
+            pq_f32(kernel->value)[i * INPUTS + k] *= (float)scale;
+        }
+    }
+    OK(pq_quant_apply(kernel->quant, kernel->value, &err));
+    append(&t, layer);
+    append(&t, make_layer("relu"))->quant = activations(&t, false, 8);
+    OK(pq_graph_check(t.graph, &err));
+    made m = {t.graph, 0};
+    write_net(&m, 0, PQ_CODEGEN_AVX512);
+    (void)snprintf(path, sizeof path, "%s/net0/net0.c", folder);
+    OK(pq_file_read(path, 1 << 24, &text, &n, &err));
+    cr_expect_not_null(strstr(text, "SCALE(V(sums)"), "the codes are made one by one");
+    pq_free(text);
+    check_batch(&m, 1, "-O2");
+}
+
 /* The engine: what it gives is what `integer` gives, of every batch size, and forks. */
 Test(whole, the_engine_generated_gives_the_bits_of_integer, .timeout = 600)
 {
