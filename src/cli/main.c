@@ -164,6 +164,9 @@ int main(int argc, char **argv)
     /* Large blocks go back to the system when they are freed: in the heap each would
      * leave a hole that the next of its size, which is aligned, does not fit. */
     (void)mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
+    /* A table of many records that is freed makes free blocks larger at each step, at
+     * which all small ones that wait apart would be gone through again. */
+    (void)mallopt(M_MXFAST, 0);
     mend_blas(argv);
     pq_blas_alone(); /* before any fork: the child of a process with threads starts them
                         anew */

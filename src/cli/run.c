@@ -76,18 +76,17 @@ cleanup:
     return st;
 }
 
-/* The table of results, for people. */
-static pq_status print_table(const json_t *results, pq_err *err)
+/* The table of results, for people, as `report` escaped it; goes to `table` until all is
+ * made. */
+static pq_report_options with_table(pq_text *table)
 {
-    pq_text   text = {0};
-    pq_status st;
+    return (pq_report_options){
+        .table = table, .width = terminal_width(), .color = isatty(STDOUT_FILENO) != 0};
+}
 
-    PQ_TRY(pq_report_print(results, terminal_width(), isatty(STDOUT_FILENO) != 0, &text,
-                           err));
-    pq_say_raw(stdout, text.text != NULL ? text.text : ""); /* escaped by report */
-cleanup:
-    pq_text_free(&text);
-    return st;
+static void print_table(const pq_text *table)
+{
+    pq_say_raw(stdout, table->text != NULL ? table->text : "");
 }
 
 /* Where the page is, and what is missing from it. */
@@ -176,15 +175,18 @@ static bool has_page(const char *dir)
 static pq_status finish(void *context, const pq_sweep_summary *summary,
                         const json_t *results, const pq_results_count *count, pq_err *err)
 {
-    const char       *format = context;
-    pq_report_summary report = {0};
-    pq_status         st;
+    const char             *format  = context;
+    pq_text                 table   = {0};
+    const pq_report_options options = with_table(&table);
+    pq_report_summary       report  = {0};
+    pq_status               st;
 
     pq_progress_done();
     if (summary->made) {
         report.page = has_page(summary->dir);
+        PQ_TRY(pq_report_print(results, options.width, options.color, &table, err));
     } else {
-        PQ_TRY(pq_report_make(summary->dir, results, count, NULL, &report, err));
+        PQ_TRY(pq_report_make(summary->dir, results, count, &options, &report, err));
     }
     if (!summary->made && report.note[0] == '\0') { /* else there is more to be made */
         pq_made_note(summary->dir, summary->made_of);
@@ -194,10 +196,11 @@ static pq_status finish(void *context, const pq_sweep_summary *summary,
     } else if (strcmp(format, "csv") == 0) {
         PQ_TRY(print_csv(summary->dir, err));
     } else {
-        PQ_TRY(print_table(results, err));
+        print_table(&table);
         print_summary(summary, &report);
     }
 cleanup:
+    pq_text_free(&table);
     return st;
 }
 
@@ -322,18 +325,21 @@ static pq_status report_folder(const char *dir, const json_t *results,
                                const pq_results_count *count, const char *format,
                                const char *section, pq_err *err)
 {
-    const pq_report_options options = {.section = section};
-    pq_report_summary       report  = {0};
-    pq_status               st;
+    pq_text           table   = {0};
+    pq_report_options options = with_table(&table);
+    pq_report_summary report  = {0};
+    pq_status         st;
 
+    options.section = section;
     PQ_TRY(pq_report_make(dir, results, count, &options, &report, err));
     if (strcmp(format, "csv") == 0) {
         PQ_TRY(print_csv(dir, err));
     } else if (strcmp(format, "table") == 0) {
-        PQ_TRY(print_table(results, err));
+        print_table(&table);
         print_page(dir, &report);
     }
 cleanup:
+    pq_text_free(&table);
     return st;
 }
 
@@ -381,19 +387,21 @@ static pq_status merge(const pq_args *args, int *exit_code, pq_err *err)
     json_t          *results = NULL;
     pq_results_count count   = {0};
     pq_merged        merged  = {0};
+    pq_join_options  options = {.force = pq_args_flag(args, "force")};
     const char      *format;
     pq_status        st;
 
     PQ_TRY(pq_args_format(args, "table csv", &format, err));
     PQ_TRY(pq_results_lock(dir, &lock, err));
-    st = pq_sweep_join(dir, pq_args_count(args) - 1, pq_args_rest(args, 1),
-                       pq_args_flag(args, "force"), &merged, err);
+    PQ_TRY(pq_shelf_open(dir, &options.shelf, err));
+    st = pq_sweep_join(dir, pq_args_count(args) - 1, pq_args_rest(args, 1), &options,
+                       &merged, err);
     if (merged.n_conflicts > 0) {
         *exit_code = PQ_EXIT_FAILED;
         pq_say_lines(stderr, merged.conflicts.text);
     }
     PQ_TRY(st);
-    PQ_TRY(pq_sweep_collect(dir, NULL, false, &results, &count, err));
+    PQ_TRY(pq_sweep_collect(dir, options.shelf, false, &results, &count, err));
     PQ_TRY(report_folder(dir, results, &count, format, NULL, err));
     if (!pq_args_flag(args, "quiet") && strcmp(format, "table") == 0) {
         tell_merged(&merged);
@@ -405,6 +413,7 @@ static pq_status merge(const pq_args *args, int *exit_code, pq_err *err)
                          "%zu of %zu cells are missing", count.missing, count.cells);
     }
 cleanup:
+    pq_shelf_close(&options.shelf);
     pq_results_unlock(&lock);
     pq_merged_free(&merged);
     json_decref(results);

@@ -190,6 +190,21 @@ cleanup:
     return st;
 }
 
+static pq_status print(const pq_view *v, size_t width, bool color, pq_text *out,
+                       pq_err *err)
+{
+    pq_view   shown = {0};
+    pq_status st;
+
+    PQ_TRY(pq_view_shorten(v, PQ_TERMINAL_ROWS_MAX, &shown, err));
+    PQ_TRY(pq_tables_terminal(v, &shown, width, color, out, err));
+    pq_published_add(v, PQ_STYLE_TEXT, out);
+    PQ_CHECK(!out->failed, PQ_ERR_NOMEM, "cannot allocate the table");
+cleanup:
+    pq_view_free(&shown);
+    return st;
+}
+
 pq_status pq_report_make(const char *dir, const json_t *results,
                          const pq_results_count *count, const pq_report_options *options,
                          pq_report_summary *summary, pq_err *err)
@@ -211,6 +226,9 @@ pq_status pq_report_make(const char *dir, const json_t *results,
         PQ_TRY(write_page(&v, &shown, dir, &plots, chosen.section, err));
     } else if (!chosen.no_html) {
         remove_file(dir, "report.html");
+    }
+    if (chosen.table != NULL) {
+        PQ_TRY(print(&v, chosen.width, chosen.color, chosen.table, err));
     }
     if (summary != NULL) {
         *summary = (pq_report_summary){.cells   = count->cells,
@@ -247,16 +265,12 @@ cleanup:
 pq_status pq_report_print(const json_t *results, size_t width, bool color, pq_text *out,
                           pq_err *err)
 {
-    pq_view   v = {0}, shown = {0};
+    pq_view   v = {0};
     pq_status st;
 
     PQ_TRY(pq_view_build(results, &v, err));
-    PQ_TRY(pq_view_shorten(&v, PQ_TERMINAL_ROWS_MAX, &shown, err));
-    PQ_TRY(pq_tables_terminal(&v, &shown, width, color, out, err));
-    pq_published_add(&v, PQ_STYLE_TEXT, out);
-    PQ_CHECK(!out->failed, PQ_ERR_NOMEM, "cannot allocate the table");
+    PQ_TRY(print(&v, width, color, out, err));
 cleanup:
-    pq_view_free(&shown);
     pq_view_free(&v);
     return st;
 }

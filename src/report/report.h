@@ -25,6 +25,10 @@ typedef struct {
     bool        no_html;  /**< no report.html */
     const char *section;  /**< HTML for the page to hold, or NULL */
     const char *gnuplot;  /**< program; NULL = `gnuplot` of PATH */
+    pq_text    *table; /**< the table for a terminal is appended, as by pq_report_print;
+                          or NULL */
+    size_t width;      /**< columns of the terminal */
+    bool   color;      /**< use ANSI colours there */
 } pq_report_options;
 
 /** What was made. */

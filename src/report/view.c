@@ -202,13 +202,15 @@ static pq_number number_of(const pq_view *v, size_t row, const char *name)
     return metric_of(cell, name);
 }
 
-/* Largest magnitude of a metric, or NAN where no row has it. */
-static double largest_of(const pq_view *v, const char *name)
+/* Numbers of a metric into a column of all rows; the largest magnitude, or NAN where no
+ * row has it. */
+static double fill_column(const pq_view *v, const char *name, pq_number *column)
 {
     double largest = (double)NAN;
 
     for (size_t r = 0; r < v->n_rows; r++) {
-        const double x = fabs(number_of(v, r, name).value);
+        column[r]      = number_of(v, r, name);
+        const double x = fabs(column[r].value);
         largest        = isfinite(x) ? fmax(largest, x) : largest;
     }
     return largest;
@@ -256,9 +258,11 @@ static show kind_of_unit(const char *unit)
                                       : SHOW_REAL;
 }
 
-static pq_status add_column(pq_view *v, const char *name, const char *unit, pq_err *err)
+/* `columns` are those of all rows so far, one after the other. */
+static pq_status add_column(pq_view *v, const char *name, const char *unit,
+                            pq_number *columns, pq_err *err)
 {
-    const double    largest = largest_of(v, name);
+    const double    largest = fill_column(v, name, columns + v->n_columns * v->n_rows);
     size_t          batch;
     const size_t    which = spec_of(name, &batch);
     const show      kind  = which < N_SPECS ? specs[which].kind : kind_of_unit(unit);
@@ -299,8 +303,10 @@ static pq_status list_metrics(const pq_view *v, json_t **out, pq_err *err)
         json_t     *metric;
         json_object_foreach(metrics, name, metric)
         {
-            json_object_set_new(names, name,
-                                json_string(pq_json_get_text(metric, "unit")));
+            if (json_object_get(names, name) == NULL) {
+                json_object_set_new(names, name,
+                                    json_string(pq_json_get_text(metric, "unit")));
+            }
         }
     }
     json_object_set_new(names, "delta_accuracy", json_string(""));
@@ -327,7 +333,7 @@ static size_t next_batch(const json_t *names, size_t after)
 }
 
 static pq_status add_spec(pq_view *v, const json_t *names, size_t which, size_t wanted,
-                          pq_err *err)
+                          pq_number *columns, pq_err *err)
 {
     const char *name;
     json_t     *unit;
@@ -336,50 +342,55 @@ static pq_status add_spec(pq_view *v, const json_t *names, size_t which, size_t 
     json_object_foreach((json_t *)names, name, unit)
     {
         if (spec_of(name, &batch) == which && batch == wanted) {
-            return add_column(v, name, json_string_value(unit), err);
+            return add_column(v, name, json_string_value(unit), columns, err);
         }
     }
     return PQ_OK;
 }
 
-static pq_status make_columns(pq_view *v, pq_err *err)
-{
-    json_t     *names = NULL, *unit;
-    const char *name;
-    size_t      batch;
-    pq_status   st;
-
-    PQ_TRY(list_metrics(v, &names, err));
-    PQ_NEW(v->columns, json_object_size(names));
-    for (size_t i = 0; i < N_SPECS; i++) {
-        size_t b = 0; /* columns without batch size, then those with one, in order */
-        do {
-            PQ_TRY(add_spec(v, names, i, b, err));
-            b = next_batch(names, b);
-        } while (b > 0);
-    }
-    json_object_foreach(names, name, unit)
-    {
-        if (spec_of(name, &batch) == N_SPECS) {
-            PQ_TRY(add_column(v, name, json_string_value(unit), err));
-        }
-    }
-cleanup:
-    json_decref(names);
-    return st;
-}
-
-static pq_status fill_numbers(pq_view *v, pq_err *err)
+/* Rows of numbers from columns of them. */
+static pq_status turn(pq_view *v, const pq_number *columns, pq_err *err)
 {
     pq_status st;
 
     PQ_NEW(v->numbers, v->n_rows * v->n_columns);
     for (size_t r = 0; r < v->n_rows; r++) {
         for (size_t c = 0; c < v->n_columns; c++) {
-            v->numbers[r * v->n_columns + c] = number_of(v, r, v->columns[c].name);
+            v->numbers[r * v->n_columns + c] = columns[c * v->n_rows + r];
         }
     }
 cleanup:
+    return st;
+}
+
+static pq_status make_columns(pq_view *v, pq_err *err)
+{
+    json_t     *names   = NULL, *unit;
+    pq_number  *columns = NULL;
+    const char *name;
+    size_t      batch;
+    pq_status   st;
+
+    PQ_TRY(list_metrics(v, &names, err));
+    PQ_NEW(v->columns, json_object_size(names));
+    PQ_NEW_UNSET(columns, json_object_size(names) * v->n_rows);
+    for (size_t i = 0; i < N_SPECS; i++) {
+        size_t b = 0; /* columns without batch size, then those with one, in order */
+        do {
+            PQ_TRY(add_spec(v, names, i, b, columns, err));
+            b = next_batch(names, b);
+        } while (b > 0);
+    }
+    json_object_foreach(names, name, unit)
+    {
+        if (spec_of(name, &batch) == N_SPECS) {
+            PQ_TRY(add_column(v, name, json_string_value(unit), columns, err));
+        }
+    }
+    PQ_TRY(turn(v, columns, err));
+cleanup:
+    pq_free(columns);
+    json_decref(names);
     return st;
 }
 
@@ -432,7 +443,6 @@ pq_status pq_view_build(const json_t *results, pq_view *out, pq_err *err)
     PQ_TRY(make_rows(results, &v, err));
     v.reference = find_reference(&v);
     PQ_TRY(make_columns(&v, err));
-    PQ_TRY(fill_numbers(&v, err));
     PQ_TRY(pq_view_choose(&v, err));
     PQ_TRY(describe_data(&v, err));
     *out = v;

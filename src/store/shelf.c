@@ -278,19 +278,20 @@ static void drop_correct(json_t *record)
     }
 }
 
-/* Parses a record and keeps what tables are made of. */
-static pq_status parse(pq_shelf *s, const char *key, const stamp *now, bool settled,
-                       book **out, pq_err *err)
+void pq_shelf_trim(json_t *record)
 {
-    json_t   *record = NULL;
-    book     *b;
-    pq_status st;
-
-    PQ_TRY(pq_record_read(s->dir, key, &record, err));
-    s->parsed++;
     (void)json_object_del(record, "layers");
     (void)json_object_del(record, "quantization");
     drop_correct(record);
+}
+
+/* Keeps a record, whose reference it takes also on failure. */
+static pq_status keep(pq_shelf *s, const char *key, const stamp *now, bool settled,
+                      json_t *record, book **out, pq_err *err)
+{
+    book     *b;
+    pq_status st;
+
     PQ_TRY(find_or_add(s, key, &b, err));
     json_decref(b->made);
     b->made    = record;
@@ -303,6 +304,36 @@ static pq_status parse(pq_shelf *s, const char *key, const stamp *now, bool sett
     *out       = b;
 cleanup:
     json_decref(record);
+    return st;
+}
+
+/* Parses a record and keeps what tables are made of. */
+static pq_status parse(pq_shelf *s, const char *key, const stamp *now, bool settled,
+                       book **out, pq_err *err)
+{
+    json_t   *record = NULL;
+    pq_status st;
+
+    PQ_TRY(pq_record_read(s->dir, key, &record, err));
+    s->parsed++;
+    pq_shelf_trim(record);
+    PQ_TRY(keep(s, key, now, settled, record, out, err));
+cleanup:
+    return st;
+}
+
+pq_status pq_shelf_put(pq_shelf *s, const char *key, json_t *record, size_t bytes,
+                       pq_err *err)
+{
+    stamp     now = {0};
+    bool      settled;
+    book     *b;
+    pq_status st = PQ_OK;
+
+    if (look(s, key, &now, &settled) == SEEN && now.size == (int64_t)bytes) {
+        PQ_TRY(keep(s, key, &now, true, json_incref(record), &b, err));
+    }
+cleanup:
     return st;
 }
 

@@ -6,8 +6,8 @@
  *
  * What is remembered counts only while the file has the same inode, size and times of
  * change, and goes into the index only if it had been left alone for two seconds when it
- * was read; a damaged index counts as none. Without the parts that only pages of single
- * cells show
+ * was read, or was put there by whoever wrote it; a damaged index counts as none. Without
+ * the parts that only pages of single cells show
  * (`layers`, `quantization`, `correct`): those are read from the record (store/record.h).
  */
 #ifndef PQ_STORE_SHELF_H
@@ -31,6 +31,18 @@ void      pq_shelf_close(pq_shelf **shelf);
  * @retval others   As pq_record_read.
  */
 pq_status pq_shelf_read(pq_shelf *shelf, const char *key, json_t **out, pq_err *err);
+
+/** Drops of a record what the shelf does not keep. */
+void pq_shelf_trim(json_t *record);
+
+/**
+ * Puts a record on the shelf that the caller, who holds the folder's lock, has just
+ * written and need not parse again.
+ * @param[in] record  trimmed, shared with the caller
+ * @param[in] bytes   size of its file; of another size it is another's, and is not kept
+ */
+pq_status pq_shelf_put(pq_shelf *shelf, const char *key, json_t *record, size_t bytes,
+                       pq_err *err);
 
 /** Whether the record of a key is there, valid and ok. */
 bool pq_shelf_done(pq_shelf *shelf, const char *key);

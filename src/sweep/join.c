@@ -14,6 +14,13 @@
 /* Files that get their names together; more are not open at a time than one. */
 enum { BATCH = 4096, PLAN_BYTES_MAX = 1 << 30 };
 
+/* A record in the batch: what its file will be known as, and its size. */
+typedef struct {
+    const char *name; /* of its entry */
+    json_t     *record;
+    size_t      bytes;
+} waiting;
+
 /* A record file: folder 0 is where all go. */
 typedef struct {
     char  *name; /* "<key>.json" */
@@ -27,6 +34,9 @@ typedef struct {
     entry         *entries; /* [n], by key, then folder */
     pq_batch_files batch;
     json_t        *copied; /* names of files in the batch */
+    pq_shelf      *shelf;  /* of folder 0, or NULL */
+    size_t         n_waiting;
+    waiting       *waiting; /* [BATCH], for the shelf */
     pq_merged     *merged;
 } join;
 
@@ -116,14 +126,19 @@ static void note_conflict(join *j, const candidate *a, const candidate *b,
     j->merged->n_conflicts++;
 }
 
+/* "<key>.json" without its end. */
+static void key_of(const char *name, char key[80])
+{
+    (void)snprintf(key, 80, "%.*s", (int)(strlen(name) - strlen(".json")), name);
+}
+
 static pq_status load(const join *j, const entry *e, candidate *out, pq_err *err)
 {
-    char      key[80] = "";
+    char      key[80];
     pq_status st;
 
     out->folder = e->folder;
-    strncpy(key, e->name, sizeof key - 1);
-    key[strlen(key) - strlen(".json")] = '\0';
+    key_of(e->name, key);
     PQ_TRY(pq_record_load(j->folders[e->folder], key, &out->record, &out->bytes, &out->n,
                           err));
 cleanup:
@@ -200,8 +215,19 @@ cleanup:
 
 static pq_status commit(join *j, pq_err *err)
 {
+    char      key[80];
+    pq_status st;
+
     (void)json_object_clear(j->copied);
-    return pq_batch_commit(&j->batch, err);
+    PQ_TRY(pq_batch_commit(&j->batch, err));
+    for (; j->n_waiting > 0; j->n_waiting--) {
+        waiting *w = &j->waiting[j->n_waiting - 1];
+        key_of(w->name, key);
+        PQ_TRY(pq_shelf_put(j->shelf, key, w->record, w->bytes, err));
+        json_decref(w->record);
+    }
+cleanup:
+    return st;
 }
 
 /* Copies a file that a record names where it is lacking: one in arrays/ or models/
@@ -233,7 +259,8 @@ cleanup:
     return st;
 }
 
-static pq_status take(join *j, const candidate *c, const char *name, pq_err *err)
+/* Takes a record, whose reference goes to what waits for the shelf. */
+static pq_status take(join *j, candidate *c, const char *name, pq_err *err)
 {
     char     *cells = NULL, *path = NULL;
     pq_status st;
@@ -245,6 +272,11 @@ static pq_status take(join *j, const candidate *c, const char *name, pq_err *err
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(pq_batch_write(&j->batch, path, c->bytes, c->n, err));
     j->merged->copied++;
+    if (j->shelf != NULL) {
+        pq_shelf_trim(c->record);
+        j->waiting[j->n_waiting++] = (waiting){name, c->record, c->n};
+        c->record                  = NULL;
+    }
     if (j->batch.n >= BATCH) {
         PQ_TRY(commit(j, err));
     }
@@ -402,6 +434,10 @@ cleanup:
 
 static void free_join(join *j)
 {
+    for (size_t i = 0; i < j->n_waiting; i++) {
+        json_decref(j->waiting[i].record);
+    }
+    pq_free(j->waiting);
     for (size_t i = 0; i < j->n; i++) {
         pq_free(j->entries[i].name);
     }
@@ -411,15 +447,20 @@ static void free_join(join *j)
     json_decref(j->copied);
 }
 
-pq_status pq_sweep_join(const char *dir, size_t n, const char *const *from, bool force,
-                        pq_merged *merged, pq_err *err)
+pq_status pq_sweep_join(const char *dir, size_t n, const char *const *from,
+                        const pq_join_options *options, pq_merged *merged, pq_err *err)
 {
-    join      j = {.n_folders = n + 1, .merged = merged, .copied = json_object()};
-    pq_status st;
+    const pq_join_options chosen = options != NULL ? *options : (pq_join_options){0};
+    join                  j      = {.n_folders = n + 1,
+                                    .merged    = merged,
+                                    .copied    = json_object(),
+                                    .shelf     = chosen.shelf};
+    pq_status             st;
 
     *merged = (pq_merged){0};
     PQ_CHECK(j.copied != NULL, PQ_ERR_NOMEM, "cannot allocate a list of files");
     PQ_NEW(j.folders, n + 1);
+    PQ_NEW(j.waiting, BATCH);
     j.folders[0] = dir;
     for (size_t f = 0; f < n; f++) {
         PQ_CHECK(pq_folder_exists(from[f]), PQ_ERR_NOT_FOUND,
@@ -433,7 +474,7 @@ pq_status pq_sweep_join(const char *dir, size_t n, const char *const *from, bool
         qsort(j.entries, j.n, sizeof *j.entries, by_key);
     }
     PQ_TRY(look(&j, err));
-    PQ_TRY(choose_plan(&j, force, err));
+    PQ_TRY(choose_plan(&j, chosen.force, err));
     PQ_TRY(pq_folder_make(dir, err));
     pq_sweep_tidy(dir);
     PQ_TRY(take_all(&j, err));

@@ -28,6 +28,13 @@ pq_status pq_sweep_collect(const char *dir, pq_shelf *shelf, bool made, json_t *
 /** Removes what processes of this host left half written in a folder when they died. */
 void pq_sweep_tidy(const char *dir);
 
+/** How folders are brought together; {0} is the usual. */
+typedef struct {
+    bool      force; /**< folders of different plans, too */
+    pq_shelf *shelf; /**< of the folder that all go to, whose lock is held: is given the
+                        records that are copied; borrowed, or NULL */
+} pq_join_options;
+
 /** What bringing folders together did. Free with pq_merged_free. */
 typedef struct {
     size_t  copied;      /**< records */
@@ -45,17 +52,18 @@ typedef struct {
  * Files get their names in batches of thousands, each on disk before; killed in between,
  * the same command goes on.
  *
- * @param[in]  from    [n] folders of the same plan
- * @param[in]  force   brings folders of different plans together, too
+ * @param[in]  from     [n] folders of the same plan
+ * @param[in]  options  NULL = {0}
  * @param[out] merged  also on failure, with the conflicts
  * @retval PQ_ERR_NUMERIC  Two folders give different values for the same eval key: a
  *                         determinism bug, or mixed versions; nothing was changed.
  * @retval PQ_ERR_CONFIG   Folders of different plans; nothing was changed.
  *
- * Cost: memory for the names of the records, and a few records.
+ * Cost: memory for the names of the records, and a few records; with a shelf for what of
+ * them tables are made of.
  */
-pq_status pq_sweep_join(const char *dir, size_t n, const char *const *from, bool force,
-                        pq_merged *merged, pq_err *err);
+pq_status pq_sweep_join(const char *dir, size_t n, const char *const *from,
+                        const pq_join_options *options, pq_merged *merged, pq_err *err);
 void      pq_merged_free(pq_merged *merged);
 
 #endif

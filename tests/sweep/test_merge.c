@@ -43,16 +43,38 @@ Test(merge, parts_make_the_whole_in_any_order)
     run_part("whole", NULL);
     run_part("a", "reference,*r=1");
     run_part("b", "*r=2,*r=3,reference");
-    OK(pq_sweep_join("ab", 2, ab, false, &merged, ERR));
+    OK(pq_sweep_join("ab", 2, ab, NULL, &merged, ERR));
     cr_expect_eq(merged.copied, 4);
     cr_expect_eq(merged.duplicates, 1, "both computed the reference");
     OK(pq_sweep_collect("ab", NULL, false, NULL, NULL, ERR));
-    OK(pq_sweep_join("ba", 2, ba, false, &merged, ERR));
+    OK(pq_sweep_join("ba", 2, ba, NULL, &merged, ERR));
     OK(pq_sweep_collect("ba", NULL, false, NULL, NULL, ERR));
     expect_same_file("ab/table.csv", "whole/table.csv");
     expect_same_file("ba/table.csv", "whole/table.csv");
-    OK(pq_sweep_join("ab", 2, ab, false, &merged, ERR));
+    OK(pq_sweep_join("ab", 2, ab, NULL, &merged, ERR));
     cr_expect_eq(merged.copied, 0, "nothing is lacking");
+    pq_merged_free(&merged);
+}
+
+Test(merge, a_record_that_was_copied_is_not_parsed_again)
+{
+    const char *const from[]  = {"a"};
+    pq_shelf         *shelf   = NULL;
+    json_t           *results = NULL;
+    pq_results_count  count;
+    pq_merged         merged;
+
+    enter_inputs(100);
+    run_part("a", NULL);
+    OK(pq_shelf_open("all", &shelf, ERR));
+    OK(pq_sweep_join("all", 1, from, &(pq_join_options){.shelf = shelf}, &merged, ERR));
+    OK(pq_sweep_collect("all", shelf, false, &results, &count, ERR));
+    cr_expect_eq(merged.copied, 4);
+    cr_expect_eq(count.done, 4);
+    cr_expect_eq(pq_shelf_parsed(shelf), 0);
+    expect_same_file("all/table.csv", "a/table.csv");
+    json_decref(results);
+    pq_shelf_close(&shelf);
     pq_merged_free(&merged);
 }
 
@@ -74,13 +96,13 @@ Test(merge, two_values_of_one_key_are_a_conflict)
                  0);
     OK(pq_record_write("b", record, ERR));
     json_decref(records);
-    cr_expect_eq(pq_sweep_join("b", 1, from, false, &merged, &err), PQ_ERR_NUMERIC);
+    cr_expect_eq(pq_sweep_join("b", 1, from, NULL, &merged, &err), PQ_ERR_NUMERIC);
     cr_expect(strstr(err.message, "b and a differ in accuracy of cell 'reference'") !=
                   NULL,
               "%s", err.message);
     cr_expect_eq(merged.n_conflicts, 1);
     pq_merged_free(&merged);
-    cr_expect_eq(pq_sweep_join("new", 2, both, false, &merged, NULL), PQ_ERR_NUMERIC);
+    cr_expect_eq(pq_sweep_join("new", 2, both, NULL, &merged, NULL), PQ_ERR_NUMERIC);
     cr_expect_not(pq_folder_exists("new"), "nothing is written of folders that differ");
     pq_merged_free(&merged);
 }
@@ -92,7 +114,7 @@ Test(merge, a_folder_that_is_not_there_is_told)
     pq_err            err = {0};
 
     enter_folder();
-    cr_expect_eq(pq_sweep_join("x", 1, from, false, &merged, &err), PQ_ERR_NOT_FOUND);
+    cr_expect_eq(pq_sweep_join("x", 1, from, NULL, &merged, &err), PQ_ERR_NOT_FOUND);
     cr_expect_not(pq_folder_exists("x"));
     cr_expect_str_eq(err.message, "nowhere: there is no such folder");
 }
@@ -111,10 +133,10 @@ Test(merge, folders_of_different_plans_are_refused_but_by_force)
     OK(pq_sweep_run(config, &(pq_sweep_options){.dir = "b"}, &summary, ERR));
     pq_sweep_summary_free(&summary);
     pq_config_free(&config);
-    cr_expect_eq(pq_sweep_join("b", 1, from, false, &merged, &err), PQ_ERR_CONFIG);
+    cr_expect_eq(pq_sweep_join("b", 1, from, NULL, &merged, &err), PQ_ERR_CONFIG);
     cr_expect_str_eq(err.message, "b and a have different plans: cell 1 is not the same; "
                                   "--force brings their records together all the same");
-    OK(pq_sweep_join("b", 1, from, true, &merged, ERR));
+    OK(pq_sweep_join("b", 1, from, &(pq_join_options){.force = true}, &merged, ERR));
     cr_expect_leq(merged.copied, 1, "the reference is there, and of the same key");
 }
 
@@ -178,7 +200,7 @@ static size_t join(const char *dir, size_t n, const char *const *from)
     pq_merged merged;
     size_t    copied;
 
-    OK(pq_sweep_join(dir, n, from, false, &merged, ERR));
+    OK(pq_sweep_join(dir, n, from, NULL, &merged, ERR));
     cr_expect_eq(merged.n_conflicts, 0);
     copied = merged.copied;
     pq_merged_free(&merged);
@@ -240,13 +262,13 @@ Test(merge, a_damaged_record_is_left_out_and_a_whole_one_wins)
     key_of(1, key);
     path = pq_format("a/cells/%s.json", key);
     OK(pq_file_write(path, "{\"half\": ", 9, ERR));
-    OK(pq_sweep_join("all", 2, from, false, &merged, ERR));
+    OK(pq_sweep_join("all", 2, from, NULL, &merged, ERR));
     cr_expect_eq(merged.copied, 1);
     cr_expect_eq(merged.damaged, 1);
     cr_expect_eq(merged.duplicates, 0);
     OK(pq_record_read("all", key, &record, ERR));
     json_decref(record);
-    OK(pq_sweep_join("a", 2, from, false, &merged, ERR));
+    OK(pq_sweep_join("a", 2, from, NULL, &merged, ERR));
     cr_expect_eq(merged.copied, 1, "what is damaged in the folder itself is replaced");
     OK(pq_record_read("a", key, &record, ERR));
     json_decref(record);
