@@ -88,6 +88,19 @@ static json_t *call_of(const pq_keras_writer *w, const pq_keras_spec *s)
 
 /* Adds a layer; it then stands for the node's value. Takes what the pq_keras_spec owns.
  */
+const pq_node *pq_keras_node(const pq_keras_writer *w)
+{
+    return &w->graph->nodes[w->at];
+}
+
+pq_status pq_keras_simple(pq_keras_writer *w, const char *class_name, json_t *config,
+                          pq_err *err)
+{
+    pq_keras_spec s = pq_keras_over(w, class_name, "", config);
+
+    return pq_keras_put(w, &s, err);
+}
+
 pq_status pq_keras_put(pq_keras_writer *w, pq_keras_spec *s, pq_err *err)
 {
     pq_status st;

@@ -42,6 +42,13 @@ typedef struct {
 pq_keras_spec pq_keras_over(const pq_keras_writer *w, const char *class_name,
                             const char *end, json_t *config);
 
+/** The node that is written. */
+const pq_node *pq_keras_node(const pq_keras_writer *w);
+
+/** Adds a layer without weights. Takes config. */
+pq_status pq_keras_simple(pq_keras_writer *w, const char *class_name, json_t *config,
+                          pq_err *err);
+
 /** Adds a layer, which then stands for the node's value. Takes what the spec owns, also
  * on failure, and leaves it empty. */
 pq_status pq_keras_put(pq_keras_writer *w, pq_keras_spec *s, pq_err *err);
@@ -54,6 +61,14 @@ void pq_keras_free_spec(pq_keras_spec *s);
 
 /** [null, …]: a shape with the batch. */
 json_t *pq_keras_batch_shape(const pq_shape *s);
+
+/** How a kind of layer is written. */
+typedef struct {
+    const char *kind; /**< NULL ends a list */
+    pq_status (*put)(pq_keras_writer *w, pq_err *err);
+} pq_keras_kind;
+
+extern const pq_keras_kind pq_keras_pointwise[];
 
 /**
  * Adds what the node is in Keras.

@@ -1,4 +1,4 @@
-/* Layers of ours as layers of Keras. */
+/* Layers of ours that have weights, windows or places as layers of Keras. */
 #include <string.h>
 
 #include "core/memory.h"
@@ -7,38 +7,24 @@
 #include "layers/kinds.h"
 #include "layers/layer_norm.h"
 
-static const pq_node *node_of(const pq_keras_writer *w)
-{
-    return &w->graph->nodes[w->at];
-}
-
 static const pq_shape *in_shape(const pq_keras_writer *w, size_t k)
 {
-    return &w->graph->nodes[node_of(w)->inputs[k]].shape;
-}
-
-/* One layer without weights. Takes config. */
-static pq_status simple(pq_keras_writer *w, const char *class_name, json_t *config,
-                        pq_err *err)
-{
-    pq_keras_spec s = pq_keras_over(w, class_name, "", config);
-
-    return pq_keras_put(w, &s, err);
+    return &w->graph->nodes[pq_keras_node(w)->inputs[k]].shape;
 }
 
 static pq_status input(pq_keras_writer *w, pq_err *err)
 {
-    return simple(w, "InputLayer",
-                  json_pack("{s:o, s:b, s:b}", "batch_shape",
-                            pq_keras_batch_shape(&node_of(w)->shape), "sparse", 0,
-                            "ragged", 0),
-                  err);
+    return pq_keras_simple(w, "InputLayer",
+                           json_pack("{s:o, s:b, s:b}", "batch_shape",
+                                     pq_keras_batch_shape(&pq_keras_node(w)->shape),
+                                     "sparse", 0, "ragged", 0),
+                           err);
 }
 
 static pq_status add_bias(const pq_keras_writer *w, pq_keras_spec *s, pq_err *err)
 {
     static const size_t same[] = {0};
-    const pq_weight    *bias   = pq_layer_weight(node_of(w)->layer, "bias");
+    const pq_weight    *bias   = pq_layer_weight(pq_keras_node(w)->layer, "bias");
 
     (void)json_object_set_new(s->config, "use_bias", json_boolean(bias != NULL));
     return bias != NULL ? pq_keras_add_weight(s, bias->value, same, err) : PQ_OK;
@@ -52,7 +38,7 @@ static pq_status dense(pq_keras_writer *w, pq_err *err)
     pq_keras_spec       s    = {0};
     pq_status           st;
 
-    PQ_TRY(pq_rebuild_kernel(node_of(w)->layer, &kernel, &made, err));
+    PQ_TRY(pq_rebuild_kernel(pq_keras_node(w)->layer, &kernel, &made, err));
     s = pq_keras_over(w, "Dense", "",
                       json_pack("{s:I, s:s}", "units", (json_int_t)kernel->shape.dim[0],
                                 "activation", "linear"));
@@ -130,7 +116,7 @@ cleanup:
 static pq_status conv2d(pq_keras_writer *w, pq_err *err)
 {
     static const size_t     turned[]  = {1, 2, 3, 0};
-    const pq_conv2d_params *p         = node_of(w)->layer->params;
+    const pq_conv2d_params *p         = pq_keras_node(w)->layer->params;
     const size_t            inputs    = in_shape(w, 0)->dim[2];
     const bool              depthwise = p->groups > 1 && (size_t)p->groups == inputs;
     const pq_tensor        *kernel;
@@ -142,7 +128,7 @@ static pq_status conv2d(pq_keras_writer *w, pq_err *err)
                  (p->dilation_h == 1 && p->dilation_w == 1),
              PQ_ERR_UNSUPPORTED,
              "Keras has no convolution with both strides and dilation");
-    PQ_TRY(pq_rebuild_kernel(node_of(w)->layer, &kernel, &made, err));
+    PQ_TRY(pq_rebuild_kernel(pq_keras_node(w)->layer, &kernel, &made, err));
     s = pq_keras_over(w, depthwise ? "DepthwiseConv2D" : "Conv2D", "",
                       json_pack("{s:[I, I], s:[I, I], s:s}", "kernel_size",
                                 (json_int_t)kernel->shape.dim[1],
@@ -174,7 +160,7 @@ static pq_status put_norm(pq_keras_writer *w, const char *class_name, double eps
 {
     static const char *const names[] = {"gamma", "beta", "mean", "variance"};
     static const size_t      same[]  = {0};
-    const pq_layer          *layer   = node_of(w)->layer;
+    const pq_layer          *layer   = pq_keras_node(w)->layer;
     pq_keras_spec            s =
         pq_keras_over(w, class_name, "",
                       json_pack("{s:i, s:f, s:b, s:b}", "axis", -1, "epsilon", epsilon,
@@ -196,98 +182,21 @@ cleanup:
 
 static pq_status batch_norm(pq_keras_writer *w, pq_err *err)
 {
-    const pq_batch_norm_params *p = node_of(w)->layer->params;
+    const pq_batch_norm_params *p = pq_keras_node(w)->layer->params;
 
     return put_norm(w, "BatchNormalization", p->epsilon, err);
 }
 
 static pq_status layer_norm(pq_keras_writer *w, pq_err *err)
 {
-    const pq_layer_norm_params *p = node_of(w)->layer->params;
+    const pq_layer_norm_params *p = pq_keras_node(w)->layer->params;
 
     return put_norm(w, "LayerNormalization", p->epsilon, err);
 }
 
-static pq_status named_activation(pq_keras_writer *w, const char *activation, pq_err *err)
-{
-    return simple(w, "Activation", json_pack("{s:s}", "activation", activation), err);
-}
-
-static pq_status sigmoid(pq_keras_writer *w, pq_err *err)
-{
-    return named_activation(w, "sigmoid", err);
-}
-
-static pq_status tanh_of(pq_keras_writer *w, pq_err *err)
-{
-    return named_activation(w, "tanh", err);
-}
-
-static pq_status softplus(pq_keras_writer *w, pq_err *err)
-{
-    return named_activation(w, "softplus", err);
-}
-
-static pq_status gelu(pq_keras_writer *w, pq_err *err)
-{
-    const pq_gelu_params *p = node_of(w)->layer->params;
-    pq_status             st;
-
-    PQ_CHECK(p->form == PQ_GELU_EXACT, PQ_ERR_UNSUPPORTED,
-             "a saved model of Keras cannot name the form of gelu by tanh");
-    PQ_TRY(named_activation(w, "gelu", err));
-cleanup:
-    return st;
-}
-
-static pq_status put_relu(pq_keras_writer *w, json_t *most, pq_err *err)
-{
-    return simple(w, "ReLU",
-                  json_pack("{s:o, s:f, s:f}", "max_value", most, "negative_slope", 0.0,
-                            "threshold", 0.0),
-                  err);
-}
-
-static pq_status relu(pq_keras_writer *w, pq_err *err)
-{
-    return put_relu(w, json_null(), err);
-}
-
-static pq_status clip(pq_keras_writer *w, pq_err *err)
-{
-    const pq_clip_params *p = node_of(w)->layer->params;
-    pq_status             st;
-
-    PQ_CHECK(p->lo == 0.0 && p->hi > 0.0, PQ_ERR_UNSUPPORTED,
-             "Keras has no layer that limits values to %g..%g, only from 0 on", p->lo,
-             p->hi);
-    PQ_TRY(put_relu(w, json_real(p->hi), err));
-cleanup:
-    return st;
-}
-
-static pq_status leaky_relu(pq_keras_writer *w, pq_err *err)
-{
-    const pq_leaky_relu_params *p = node_of(w)->layer->params;
-
-    return simple(w, "LeakyReLU", json_pack("{s:f}", "negative_slope", p->slope), err);
-}
-
-static pq_status elu(pq_keras_writer *w, pq_err *err)
-{
-    const pq_elu_params *p = node_of(w)->layer->params;
-
-    return simple(w, "ELU", json_pack("{s:f}", "alpha", p->alpha), err);
-}
-
-static pq_status softmax(pq_keras_writer *w, pq_err *err)
-{
-    return simple(w, "Softmax", json_pack("{s:i}", "axis", -1), err);
-}
-
 static pq_status pool(pq_keras_writer *w, const char *class_name, bool mean, pq_err *err)
 {
-    const pq_pool_params   *p      = node_of(w)->layer->params;
+    const pq_pool_params   *p      = pq_keras_node(w)->layer->params;
     const pq_window_params *v      = &p->window;
     const bool              padded = v->padding == PQ_PADDING_EXPLICIT &&
                         v->pad_top + v->pad_bottom + v->pad_left + v->pad_right > 0;
@@ -299,7 +208,7 @@ static pq_status pool(pq_keras_writer *w, const char *class_name, bool mean, pq_
              "Keras pads a pooling only as 'same'");
     PQ_CHECK(!mean || v->padding != PQ_PADDING_SAME || !p->count_padding,
              PQ_ERR_UNSUPPORTED, "Keras does not count padded zeros in a mean");
-    PQ_TRY(pq_pool_window(node_of(w)->layer, in_shape(w, 0), &window, err));
+    PQ_TRY(pq_pool_window(pq_keras_node(w)->layer, in_shape(w, 0), &window, err));
     s = pq_keras_over(w, class_name, "",
                       json_pack("{s:[I, I]}", "pool_size", (json_int_t)p->kernel_h,
                                 (json_int_t)p->kernel_w));
@@ -329,9 +238,9 @@ static pq_status global_pool(pq_keras_writer *w, const char *rows, const char *i
 
     PQ_CHECK(ndim == 2 || ndim == 3, PQ_ERR_UNSUPPORTED,
              "a global pooling over %zu axes is not written", ndim);
-    PQ_TRY(simple(w, ndim == 2 ? rows : image,
-                  json_pack("{s:s, s:b}", "data_format", "channels_last", "keepdims", 0),
-                  err));
+    PQ_TRY(pq_keras_simple(
+        w, ndim == 2 ? rows : image,
+        json_pack("{s:s, s:b}", "data_format", "channels_last", "keepdims", 0), err));
 cleanup:
     return st;
 }
@@ -346,56 +255,33 @@ static pq_status global_avg(pq_keras_writer *w, pq_err *err)
     return global_pool(w, "GlobalAveragePooling1D", "GlobalAveragePooling2D", err);
 }
 
-static pq_status add(pq_keras_writer *w, pq_err *err)
-{
-    return simple(w, "Add", json_object(), err);
-}
-
-static pq_status multiply(pq_keras_writer *w, pq_err *err)
-{
-    return simple(w, "Multiply", json_object(), err);
-}
-
 static pq_status concat(pq_keras_writer *w, pq_err *err)
 {
-    const size_t axis = pq_concat_axis(node_of(w)->layer, in_shape(w, 0)->ndim);
+    const size_t axis = pq_concat_axis(pq_keras_node(w)->layer, in_shape(w, 0)->ndim);
 
-    if (node_of(w)->n_inputs == 1) { /* of which Keras makes none */
-        return simple(w, "Activation", json_pack("{s:s}", "activation", "linear"), err);
+    if (pq_keras_node(w)->n_inputs == 1) { /* of which Keras makes none */
+        return pq_keras_simple(w, "Activation",
+                               json_pack("{s:s}", "activation", "linear"), err);
     }
-    return simple(w, "Concatenate", json_pack("{s:I}", "axis", (json_int_t)axis + 1),
-                  err);
+    return pq_keras_simple(w, "Concatenate",
+                           json_pack("{s:I}", "axis", (json_int_t)axis + 1), err);
 }
 
 static pq_status flatten(pq_keras_writer *w, pq_err *err)
 {
-    return simple(w, "Flatten", json_pack("{s:s}", "data_format", "channels_last"), err);
+    return pq_keras_simple(w, "Flatten",
+                           json_pack("{s:s}", "data_format", "channels_last"), err);
 }
 
 static pq_status reshape(pq_keras_writer *w, pq_err *err)
 {
-    const pq_shape *s    = &node_of(w)->shape;
+    const pq_shape *s    = &pq_keras_node(w)->shape;
     json_t         *dims = json_array();
 
     for (size_t i = 0; i < s->ndim; i++) {
         (void)json_array_append_new(dims, json_integer((json_int_t)s->dim[i]));
     }
-    return simple(w, "Reshape", json_pack("{s:o}", "target_shape", dims), err);
-}
-
-static pq_status dropout(pq_keras_writer *w, pq_err *err)
-{
-    const pq_dropout_params *p = node_of(w)->layer->params;
-
-    return simple(w, "Dropout", json_pack("{s:f}", "rate", p->rate), err);
-}
-
-static pq_status scale(pq_keras_writer *w, pq_err *err)
-{
-    const pq_scale_params *p = node_of(w)->layer->params;
-
-    return simple(w, "Rescaling",
-                  json_pack("{s:f, s:f}", "scale", p->factor, "offset", 0.0), err);
+    return pq_keras_simple(w, "Reshape", json_pack("{s:o}", "target_shape", dims), err);
 }
 
 /* Moves channels: a dense layer, or a convolution of 1 x 1, of zeros and ones. Channel o
@@ -433,8 +319,8 @@ cleanup:
 
 static pq_status slice(pq_keras_writer *w, pq_err *err)
 {
-    const pq_slice_params *p = node_of(w)->layer->params;
-    const pq_shape        *o = &node_of(w)->shape;
+    const pq_slice_params *p = pq_keras_node(w)->layer->params;
+    const pq_shape        *o = &pq_keras_node(w)->shape;
     pq_keras_spec          s = pq_keras_over(w, "", "", NULL);
     pq_status              st;
 
@@ -446,24 +332,25 @@ cleanup:
 
 static pq_status subsample(pq_keras_writer *w, pq_err *err)
 {
-    const pq_subsample_params *p = node_of(w)->layer->params;
+    const pq_subsample_params *p = pq_keras_node(w)->layer->params;
 
-    return simple(w, "MaxPooling2D",
-                  json_pack("{s:[i, i], s:[I, I], s:s, s:s}", "pool_size", 1, 1,
-                            "strides", (json_int_t)p->stride_h, (json_int_t)p->stride_w,
-                            "padding", "valid", "data_format", "channels_last"),
-                  err);
+    return pq_keras_simple(w, "MaxPooling2D",
+                           json_pack("{s:[i, i], s:[I, I], s:s, s:s}", "pool_size", 1, 1,
+                                     "strides", (json_int_t)p->stride_h,
+                                     (json_int_t)p->stride_w, "padding", "valid",
+                                     "data_format", "channels_last"),
+                           err);
 }
 
 static pq_status pad(pq_keras_writer *w, pq_err *err)
 {
-    const pq_pad_params   *p      = node_of(w)->layer->params;
+    const pq_pad_params   *p      = pq_keras_node(w)->layer->params;
     const pq_window_params window = {.padding    = PQ_PADDING_EXPLICIT,
                                      .pad_top    = p->top,
                                      .pad_bottom = p->bottom,
                                      .pad_left   = p->left,
                                      .pad_right  = p->right};
-    const pq_shape        *o      = &node_of(w)->shape;
+    const pq_shape        *o      = &pq_keras_node(w)->shape;
     pq_keras_spec          s      = pq_keras_over(w, "", "", NULL);
     pq_status              st;
 
@@ -476,56 +363,45 @@ cleanup:
     return st;
 }
 
-static const struct {
-    const char *kind;
-    pq_status (*put)(pq_keras_writer *w, pq_err *err);
-} writers[] = {
+static const pq_keras_kind writers[] = {
     {"input", input},
     {"dense", dense},
     {"conv2d", conv2d},
     {"batch_norm", batch_norm},
     {"layer_norm", layer_norm},
-    {"relu", relu},
-    {"leaky_relu", leaky_relu},
-    {"clip", clip},
-    {"elu", elu},
-    {"gelu", gelu},
-    {"softplus", softplus},
-    {"sigmoid", sigmoid},
-    {"tanh", tanh_of},
-    {"softmax", softmax},
     {"max_pool", max_pool},
     {"avg_pool", avg_pool},
     {"global_max_pool", global_max},
     {"global_avg_pool", global_avg},
-    {"add", add},
-    {"multiply", multiply},
     {"concat", concat},
     {"flatten", flatten},
     {"reshape", reshape},
     {"pad", pad},
     {"subsample", subsample},
     {"slice", slice},
-    {"scale", scale},
-    {"dropout", dropout},
     {"tt_dense", dense},
     {"ring_dense", dense},
     {"tt_conv2d", conv2d},
+    {NULL, NULL},
 };
+
+static const pq_keras_kind *find(const pq_keras_kind *list, const char *kind)
+{
+    while (list->kind != NULL && strcmp(list->kind, kind) != 0) {
+        list++;
+    }
+    return list->kind != NULL ? list : NULL;
+}
 
 pq_status pq_keras_put_kind(pq_keras_writer *w, pq_err *err)
 {
-    const pq_node *node = node_of(w);
-    size_t         i    = 0;
-    pq_status      st;
+    const char          *kind = pq_keras_node(w)->layer->kind->name;
+    const pq_keras_kind *as   = find(writers, kind);
+    pq_status            st;
 
-    while (i < sizeof writers / sizeof *writers &&
-           strcmp(writers[i].kind, node->layer->kind->name) != 0) {
-        i++;
-    }
-    PQ_CHECK(i < sizeof writers / sizeof *writers, PQ_ERR_UNSUPPORTED,
-             "no layer of Keras does what %s does", node->layer->kind->name);
-    PQ_TRY(writers[i].put(w, err));
+    as = as != NULL ? as : find(pq_keras_pointwise, kind);
+    PQ_CHECK(as != NULL, PQ_ERR_UNSUPPORTED, "no layer of Keras does what %s does", kind);
+    PQ_TRY(as->put(w, err));
 cleanup:
     return st;
 }
