@@ -10,6 +10,9 @@
 /* Sizes of ZIP's records without names and extras. */
 enum { LOCAL_BYTES = 30, ENTRY_BYTES = 46, END_BYTES = 22, COMMENT_MAX = 65535 };
 
+/* Of ZIP64: the record that says where its end is, and that end. */
+enum { LOCATOR_BYTES = 20, END64_BYTES = 56, EXTRA64 = 1 };
+
 enum {
     STORED    = 0,
     DEFLATED  = 8,
@@ -67,6 +70,36 @@ static int shown(const pq_zip_member *m)
     return m->name_bytes < 80 ? (int)m->name_bytes : 80;
 }
 
+/* Sizes and the place of a member beyond 4 GiB stand behind its name, those of them that
+ * the entry itself has all bits set for, in this order (APPNOTE 4.5.3). */
+static pq_status widen(const uint8_t *entry, pq_zip_member *m, size_t *local, pq_err *err)
+{
+    size_t *const  fields[] = {&m->n, &m->packed, local};
+    const uint8_t *at = entry + ENTRY_BYTES + m->name_bytes, *wide = NULL;
+    size_t         left = little(entry + 30, 2), room = 0;
+    pq_status      st = PQ_OK;
+
+    while (wide == NULL && left >= 4 && little(at + 2, 2) <= left - 4) {
+        const size_t size = little(at + 2, 2);
+        wide              = little(at, 2) == EXTRA64 ? at + 4 : NULL;
+        room              = size;
+        left -= 4 + size;
+        at += 4 + size;
+    }
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        if (*fields[i] == UINT32_MAX) {
+            PQ_CHECK(wide != NULL && room >= 8, PQ_ERR_FORMAT,
+                     "member '%.*s' is beyond 4 GiB, and no record of ZIP64 says where",
+                     shown(m), m->name);
+            *fields[i] = little(wide, 8);
+            wide += 8;
+            room -= 8;
+        }
+    }
+cleanup:
+    return st;
+}
+
 /* Finds what the entry at `at` of the directory tells of, and checks it. */
 static pq_status locate(const uint8_t *zip, size_t n, const uint8_t *entry,
                         pq_zip_member *m, pq_err *err)
@@ -74,14 +107,13 @@ static pq_status locate(const uint8_t *zip, size_t n, const uint8_t *entry,
     size_t    local = little(entry + 42, 4);
     pq_status st;
 
+    PQ_TRY(widen(entry, m, &local, err));
     PQ_CHECK((little(entry + 8, 2) & ENCRYPTED) == 0, PQ_ERR_UNSUPPORTED,
              "member '%.*s' is encrypted", shown(m), m->name);
     PQ_CHECK(little(entry + 10, 2) == STORED || little(entry + 10, 2) == DEFLATED,
              PQ_ERR_UNSUPPORTED,
              "member '%.*s' is packed by method %zu; 0 (stored) and 8 (deflate) are read",
              shown(m), m->name, little(entry + 10, 2));
-    PQ_CHECK(m->packed != UINT32_MAX && m->n != UINT32_MAX && local != UINT32_MAX,
-             PQ_ERR_UNSUPPORTED, "member '%.*s' is beyond 4 GiB", shown(m), m->name);
     PQ_CHECK(local <= n && n - local >= LOCAL_BYTES &&
                  little(zip + local, 4) == 0x04034b50,
              PQ_ERR_FORMAT, "member '%.*s' is not where the ZIP's directory says",
@@ -125,22 +157,49 @@ cleanup:
     return st;
 }
 
+/* Where the directory is, and of how many entries. */
+typedef struct {
+    size_t at, count;
+} directory;
+
+/* The end of ZIP64 before the one at `end`, where that has no room for the numbers. */
+static pq_status find_wide(const uint8_t *zip, size_t end, directory *out, pq_err *err)
+{
+    const uint8_t *locator = zip + end - LOCATOR_BYTES;
+    size_t         at;
+    pq_status      st;
+
+    if (end < LOCATOR_BYTES || little(locator, 4) != 0x07064b50) {
+        return PQ_OK;
+    }
+    at = little(locator + 8, 8);
+    PQ_CHECK(at <= end && end - at >= END64_BYTES && little(zip + at, 4) == 0x06064b50,
+             PQ_ERR_FORMAT, "the end of a ZIP64 is not at byte %zu, where it should be",
+             at);
+    out->count = little(zip + at + 32, 8);
+    out->at    = little(zip + at + 48, 8);
+cleanup:
+    return st;
+}
+
 /* The record at the end, behind which only a comment may stand. */
-static pq_status find_directory(const uint8_t *zip, size_t n, size_t *at, size_t *count,
-                                pq_err *err)
+static pq_status find_directory(const uint8_t *zip, size_t n, directory *out, pq_err *err)
 {
     const size_t reach = (size_t)END_BYTES + COMMENT_MAX;
     const size_t first = n > reach ? n - reach : 0;
-    pq_status    st    = PQ_OK;
+    size_t       i     = n < END_BYTES ? 0 : n - END_BYTES + 1;
+    bool         found = false;
+    pq_status    st;
 
-    for (size_t i = n < END_BYTES ? 0 : n - END_BYTES + 1; i-- > first;) {
-        if (little(zip + i, 4) == 0x06054b50) {
-            *count = little(zip + i + 10, 2);
-            *at    = little(zip + i + 16, 4);
-            return PQ_OK;
-        }
+    while (!found && i-- > first) {
+        found = little(zip + i, 4) == 0x06054b50;
     }
-    PQ_FAIL(PQ_ERR_FORMAT, "the ZIP has no directory at its end: it is truncated");
+    PQ_CHECK(found, PQ_ERR_FORMAT,
+             "the ZIP has no directory at its end: it is truncated");
+    *out = (directory){.at = little(zip + i + 16, 4), .count = little(zip + i + 10, 2)};
+    PQ_TRY(find_wide(zip, i, out, err));
+    PQ_CHECK(out->count <= n / ENTRY_BYTES, PQ_ERR_FORMAT,
+             "the ZIP's directory of %zu entries is longer than the file", out->count);
 cleanup:
     return st;
 }
@@ -148,14 +207,15 @@ cleanup:
 static pq_status open_bytes(const uint8_t *bytes, size_t n, bool mapped, pq_zip *out,
                             pq_err *err)
 {
-    pq_zip    zip = {0};
-    size_t    at = 0, count = 0, total = 0;
+    pq_zip    zip   = {0};
+    directory d     = {0};
+    size_t    total = 0;
     pq_status st;
 
-    PQ_TRY(find_directory(bytes, n, &at, &count, err));
-    PQ_NEW(zip.members, count);
-    for (size_t i = 0; i < count; i++) {
-        PQ_TRY(read_entry(bytes, n, &at, mapped, &zip.members[i], err));
+    PQ_TRY(find_directory(bytes, n, &d, err));
+    PQ_NEW(zip.members, d.count);
+    for (size_t i = 0; i < d.count; i++) {
+        PQ_TRY(read_entry(bytes, n, &d.at, mapped, &zip.members[i], err));
         zip.n++;
         total += zip.members[i].packed;
         PQ_CHECK(total <= n, PQ_ERR_FORMAT,

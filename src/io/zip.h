@@ -1,7 +1,7 @@
 /**
  * @file
- * ZIP archives in memory: members stored as they are or deflated, without encryption,
- * volumes or ZIP64.
+ * ZIP archives in memory: members stored as they are or deflated, without encryption or
+ * volumes; ZIP64 is read, and not written.
  *
  * What the directory says is checked before anything is used: members lie inside the
  * file and not over each other, and checksums fit.
@@ -41,7 +41,7 @@ bool pq_zip_looks(const uint8_t *bytes, size_t n);
  * @param[in] bytes  [n], the whole archive; must outlive `out`
  * @retval PQ_ERR_FORMAT       Truncated, damaged, members over each other, a stored
  * member whose checksum differs.
- * @retval PQ_ERR_UNSUPPORTED  Encrypted, beyond 4 GiB, or packed otherwise.
+ * @retval PQ_ERR_UNSUPPORTED  Encrypted, or packed otherwise.
  */
 pq_status pq_zip_open(const uint8_t *bytes, size_t n, pq_zip *out, pq_err *err);
 void      pq_zip_free(pq_zip *zip);

@@ -5,7 +5,11 @@
 #include "core/memory.h"
 #include "io/zip.h"
 
-enum { MOST_BLOWUP = 100, PIECE = 1 << 17 };
+enum {
+    MOST_BLOWUP = 100,
+    PIECE       = 1 << 17,
+    MOST_INPUT  = 1 << 30 /* that zlib is given at once: it counts in 32 bits */
+};
 
 /* A fuzzer's members never have their checksums, and would all end there. */
 #ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
@@ -16,8 +20,9 @@ static const bool checked = true;
 
 struct pq_zip_stream {
     const pq_zip_member *member;
-    size_t               at;  /* bytes handed out */
-    uLong                sum; /* of them */
+    size_t               at;   /* bytes handed out */
+    size_t               left; /* packed ones that zlib was not given yet */
+    uLong                sum;  /* of them */
     bool                 ready;
     z_stream             z;
 };
@@ -38,10 +43,10 @@ pq_status pq_zip_stream_open(const pq_zip_member *m, size_t fine, pq_zip_stream 
              "member '%.*s' of %zu bytes would unpack to %zu, more than %d times as many",
              shown(m), m->name, m->packed, m->n, MOST_BLOWUP);
     PQ_NEW(s, 1);
-    s->member     = m;
-    s->sum        = crc32_z(0, NULL, 0);
-    s->z.next_in  = (Bytef *)(uintptr_t)m->bytes; /* only read */
-    s->z.avail_in = (uInt)m->packed;
+    s->member    = m;
+    s->left      = m->packed;
+    s->sum       = crc32_z(0, NULL, 0);
+    s->z.next_in = (Bytef *)(uintptr_t)m->bytes; /* only read */
     if (m->deflated) {
         s->ready = inflateInit2(&s->z, -MAX_WBITS) == Z_OK;
         PQ_CHECK(s->ready, PQ_ERR_NOMEM, "cannot start unpacking");
@@ -71,7 +76,14 @@ static bool unpack(pq_zip_stream *s, void *out, size_t n)
 
     s->z.next_out  = out;
     s->z.avail_out = (uInt)n;
-    code           = inflate(&s->z, last ? Z_FINISH : Z_SYNC_FLUSH);
+    do {
+        if (s->z.avail_in == 0) {
+            s->z.avail_in = (uInt)(s->left < MOST_INPUT ? s->left : MOST_INPUT);
+            s->left -= s->z.avail_in;
+        }
+        code = inflate(&s->z, last ? Z_FINISH : Z_SYNC_FLUSH);
+    } while (s->z.avail_in == 0 && s->left > 0 && (code == Z_OK || code == Z_BUF_ERROR) &&
+             (last || s->z.avail_out > 0));
     if (s->member->mapped) {
         pq_map_release(before, (size_t)(s->z.next_in - before));
     }
