@@ -44,56 +44,139 @@ cleanup:
     return st;
 }
 
-/* What stands behind 'key': in the header's dict of Python, or NULL. */
-static const char *value_of(const char *text, const char *key)
-{
-    const char *at = strstr(text, key);
+/* The keys of the header's dict of Python. */
+enum { DESCR, ORDER, SHAPE, KEYS };
+static const char *const keys[KEYS] = {"descr", "fortran_order", "shape"};
 
-    at = at != NULL ? at + strlen(key) : NULL;
-    while (at != NULL && (*at == ' ' || *at == ':')) {
-        at++;
-    }
-    return at;
+static const char *skip_blanks(const char *at)
+{
+    return at + strspn(at, " \t\r\n");
 }
 
-/* "'<U12'": a text of so many bytes. */
-static bool read_text_type(const char *descr, pq_npy *out)
+/* Whether a value of the dict ends here. */
+static bool ends(const char *at)
+{
+    at = skip_blanks(at);
+    return *at == ',' || *at == '}';
+}
+
+/* The comma or bracket behind a value, or NULL where the header ends within. */
+static const char *skip_value(const char *at)
+{
+    size_t depth = 0;
+
+    for (; *at != '\0'; at++) {
+        const bool closes = strchr(")]}", *at) != NULL;
+        if (depth == 0 && (closes || *at == ',')) {
+            return at;
+        }
+        depth += strchr("([{", *at) != NULL ? 1 : 0;
+        depth -= closes ? 1 : 0;
+        if (*at == '\'' || *at == '"') {
+            at = strchr(at + 1, *at);
+            if (at == NULL) {
+                return NULL;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Which key stands in quotes at `at`, and what is behind it; KEYS: none of NumPy's. */
+static size_t take_key(const char **at)
+{
+    const char  *start = *at + 1;
+    const char  *close = **at == '\'' || **at == '"' ? strchr(start, **at) : NULL;
+    const size_t n     = close != NULL ? (size_t)(close - start) : 0;
+
+    for (size_t k = 0; k < KEYS && close != NULL; k++) {
+        if (strlen(keys[k]) == n && memcmp(keys[k], start, n) == 0) {
+            *at = skip_blanks(close + 1);
+            return k;
+        }
+    }
+    return KEYS;
+}
+
+/* Where the value of each key begins. As numpy.load, which reads the dict as Python does
+ * and takes these keys and no others. */
+static pq_status find_values(const char *text, const char *values[KEYS], pq_err *err)
+{
+    const char *at = skip_blanks(text);
+    pq_status   st;
+
+    PQ_CHECK(*at == '{', PQ_ERR_FORMAT, "its header is no dict of Python");
+    for (at = skip_blanks(at + 1); *at != '}'; at = skip_blanks(at)) {
+        const size_t k = take_key(&at);
+        PQ_CHECK(k < KEYS && *at == ':' && values[k] == NULL, PQ_ERR_FORMAT,
+                 "its header has not descr, fortran_order and shape once each, but %.*s",
+                 (int)(strcspn(at, ",}") < MOST_SHOWN ? strcspn(at, ",}") : MOST_SHOWN),
+                 at);
+        values[k] = skip_blanks(at + 1);
+        at        = skip_value(values[k]);
+        PQ_CHECK(at != NULL && (*at == ',' || *at == '}'), PQ_ERR_FORMAT,
+                 "its header ends within %s", keys[k]);
+        at += *at == ',' ? 1 : 0;
+    }
+    PQ_CHECK(*skip_blanks(at + 1) == '\0', PQ_ERR_FORMAT,
+             "its header goes on behind the dict of Python");
+cleanup:
+    return st;
+}
+
+/* "U12": a text of so many bytes. */
+static bool read_text_type(const char *type, pq_npy *out)
 {
     char              *end   = NULL;
     unsigned long long count = 0;
 
-    if ((descr[2] == 'S' || descr[2] == 'U') && descr[3] >= '0' && descr[3] <= '9') {
-        count = strtoull(descr + 3, &end, 10);
+    if ((type[0] == 'S' || type[0] == 'U') && type[1] >= '0' && type[1] <= '9') {
+        count = strtoull(type + 1, &end, 10);
     }
-    if (count == 0 || count > MAX_TEXT || *end != '\'') {
+    if (count == 0 || count > MAX_TEXT || *end != '\0') {
         return false;
     }
-    out->sort = descr[2] == 'S' ? PQ_NPY_BYTES : PQ_NPY_UNICODE;
-    out->item = (size_t)count * (descr[2] == 'S' ? 1 : 4);
+    out->sort = type[0] == 'S' ? PQ_NPY_BYTES : PQ_NPY_UNICODE;
+    out->item = (size_t)count * (type[0] == 'S' ? 1 : 4);
     return true;
+}
+
+/* "f4" of "'<f4'"; "" for what is no short text in quotes. */
+static void take_type(const char *text, char out[MOST_SHOWN])
+{
+    const char *close = *text == '\'' || *text == '"' ? strchr(text + 1, *text) : NULL;
+    const char *from = text + (text[0] != '\0' && strchr("<|=", text[1]) != NULL ? 2 : 1);
+    const size_t n   = close != NULL && close >= from ? (size_t)(close - from) : 0;
+
+    out[0] = '\0';
+    if (n > 0 && n < MOST_SHOWN && ends(close + 1)) {
+        memcpy(out, from, n);
+        out[n] = '\0';
+    }
 }
 
 /* descr: as it stands in the header, or NULL. */
 static pq_status read_type(const char *descr, pq_npy *out, pq_err *err)
 {
     const char  *text  = descr != NULL ? descr : "''";
-    const bool   plain = text[0] == '\'' && text[1] != '\0' && strchr("<|=", text[1]);
     const size_t shown = strcspn(text, ",}");
-    pq_status    st    = PQ_OK;
+    char         type[MOST_SHOWN];
+    pq_status    st = PQ_OK;
 
-    for (size_t i = 0; plain && i < sizeof types / sizeof *types; i++) {
-        if (strncmp(text + 2, types[i].descr, 2) == 0 && text[4] == '\'') {
+    take_type(text, type);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (strcmp(type, types[i].descr) == 0) {
             out->sort  = types[i].sort;
             out->dtype = types[i].dtype;
             out->item  = pq_dtype_bytes(types[i].dtype);
             return PQ_OK;
         }
     }
-    if (plain && read_text_type(text, out)) {
+    if (read_text_type(type, out)) {
         return PQ_OK;
     }
     PQ_CHECK(
-        strncmp(text, "'|O'", 4) != 0, PQ_ERR_UNSUPPORTED,
+        strcmp(type, "O") != 0, PQ_ERR_UNSUPPORTED,
         "its items are objects of Python, which are not executed: write it anew with "
         "a.astype(str), or a.astype('f4')");
     PQ_CHECK(text[0] != '[', PQ_ERR_UNSUPPORTED,
@@ -106,28 +189,44 @@ cleanup:
     return st;
 }
 
-/* "(64, 16)", "(5,)" or "()". */
+/* "(64, 16)", "(5,)" or "()": a tuple of Python, so one size has a comma behind it. */
 static pq_status read_shape(const char *text, pq_shape *out, pq_err *err)
 {
-    const char  *at    = text != NULL && *text == '(' ? text + 1 : NULL;
+    const char  *at    = text != NULL && *text == '(' ? skip_blanks(text + 1) : NULL;
     const size_t shown = at != NULL ? strcspn(text, ")}") + 1 : 0;
+    bool         comma = false;
     pq_status    st;
 
     *out = (pq_shape){0};
-    while (at != NULL && *at != ')') {
+    PQ_CHECK(at != NULL, PQ_ERR_FORMAT, "the header tells no shape");
+    while (*at != ')') {
         char                    *end  = NULL;
         const unsigned long long size = strtoull(at, &end, 10);
         PQ_CHECK(end != at && *at >= '0' && *at <= '9' && size > 0 && size < SIZE_MAX &&
-                     out->ndim < PQ_MAX_DIMS,
+                     out->ndim < PQ_MAX_DIMS && (out->ndim == 0 || comma),
                  PQ_ERR_FORMAT, "shape %.*s is none of at most %d sizes above 0",
                  (int)(shown < MOST_SHOWN ? shown : MOST_SHOWN), text, PQ_MAX_DIMS);
         out->dim[out->ndim++] = (size_t)size;
-        while (*end == ',' || *end == ' ') {
-            end++;
-        }
-        at = end;
+        at                    = skip_blanks(end + (*end == 'L' ? 1 : 0)); /* Python 2 */
+        comma                 = *at == ',';
+        at                    = skip_blanks(at + (comma ? 1 : 0));
     }
-    PQ_CHECK(at != NULL, PQ_ERR_FORMAT, "the header tells no shape");
+    PQ_CHECK((out->ndim != 1 || comma) && ends(at + 1), PQ_ERR_FORMAT,
+             "shape %.*s is no tuple of Python",
+             (int)(shown < MOST_SHOWN ? shown : MOST_SHOWN), text);
+cleanup:
+    return st;
+}
+
+/* The order of the items: a truth value of Python. */
+static pq_status read_order(const char *text, bool *by_columns, pq_err *err)
+{
+    const bool no  = text != NULL && strncmp(text, "False", 5) == 0 && ends(text + 5);
+    const bool yes = text != NULL && strncmp(text, "True", 4) == 0 && ends(text + 4);
+    pq_status  st;
+
+    PQ_CHECK(no || yes, PQ_ERR_FORMAT, "the header tells no order");
+    *by_columns = yes;
 cleanup:
     return st;
 }
@@ -135,23 +234,21 @@ cleanup:
 pq_status pq_npy_read(const uint8_t *bytes, size_t head, size_t total, pq_npy *out,
                       pq_err *err)
 {
-    const size_t from = bytes[6] == 1 ? MAGIC_BYTES + 2 : MAGIC_BYTES + 4;
-    char        *text = NULL;
-    const char  *order;
-    size_t       due = 0;
+    const size_t from         = bytes[6] == 1 ? MAGIC_BYTES + 2 : MAGIC_BYTES + 4;
+    char        *text         = NULL;
+    const char  *values[KEYS] = {NULL};
+    size_t       due          = 0;
     pq_status    st;
 
     *out = (pq_npy){.data = head};
     PQ_CHECK(head <= total, PQ_ERR_FORMAT, "the header is longer than the array");
     PQ_NEW(text, head - from + 1);
     memcpy(text, bytes + from, head - from);
-    PQ_TRY(read_type(value_of(text, "'descr'"), out, err));
-    PQ_TRY(read_shape(value_of(text, "'shape'"), &out->shape, err));
-    order = value_of(text, "'fortran_order'");
-    PQ_CHECK(order != NULL &&
-                 (strncmp(order, "False", 5) == 0 || strncmp(order, "True", 4) == 0),
-             PQ_ERR_FORMAT, "the header tells no order");
-    out->by_columns = order[0] == 'T' && out->shape.ndim > 1;
+    PQ_TRY(find_values(text, values, err));
+    PQ_TRY(read_type(values[DESCR], out, err));
+    PQ_TRY(read_shape(values[SHAPE], &out->shape, err));
+    PQ_TRY(read_order(values[ORDER], &out->by_columns, err));
+    out->by_columns = out->by_columns && out->shape.ndim > 1;
     PQ_CHECK(pq_shape_count(&out->shape, &out->count) &&
                  !__builtin_mul_overflow(out->count, out->item, &due) &&
                  due == total - head,

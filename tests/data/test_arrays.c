@@ -57,7 +57,7 @@ static void write_npy(const char *name, const char *descr, const char *shape,
     size_t length;
 
     length = (size_t)snprintf(head, sizeof head,
-                              "{'descr': '%s', 'fortran_order': %s, 'shape': (%s), }",
+                              "{'descr': '%s', 'fortran_order': %s, 'shape': (%s,), }",
                               descr, by_columns ? "True" : "False", shape);
     memset(head + length, ' ', sizeof head - length);
     head[117] = '\n';
@@ -123,9 +123,9 @@ Test(arrays, texts_of_bytes_and_of_code_points_are_utf_8)
     size_t                n         = 0;
     pq_err                why       = {0};
 
-    write_npy("u.npy", "<U4", "2,", false, points, sizeof points);
-    write_npy("s.npy", "|S3", "2,", false, "ab\0xyz", 6);
-    write_npy("bad.npy", "<U1", "1,", false, &(uint32_t){0xd800}, 4);
+    write_npy("u.npy", "<U4", "2", false, points, sizeof points);
+    write_npy("s.npy", "|S3", "2", false, "ab\0xyz", 6);
+    write_npy("bad.npy", "<U1", "1", false, &(uint32_t){0xd800}, 4);
     OK(pq_arrays_open(folder, &a, err));
     OK(pq_arrays_get(&a, "u", &array, err));
     OK(pq_array_texts(&a, &array, &texts, &n, err));
@@ -182,7 +182,7 @@ Test(arrays, events_labels_and_weights_are_found_by_their_names)
         char name[64];
         for (size_t i = 0; i < 6 && cases[k].names[i] != NULL; i++) {
             snprintf(name, sizeof name, "%s.npy", cases[k].names[i]);
-            write_npy(name, "<f4", "1,", false, "1234", 4);
+            write_npy(name, "<f4", "1", false, "1234", 4);
         }
         OK(pq_arrays_open(folder, &a, err));
         OK(pq_array_names_find(&a, &how, NULL, found, &n, err));
