@@ -353,9 +353,16 @@ cleanup:
     return st;
 }
 
+/* Null, false, or, of a model with several inputs, null for each. */
 static bool is_off(const json_t *value)
 {
-    return json_is_null(value) || json_is_false(value);
+    const size_t n    = json_array_size(value);
+    size_t       null = 0;
+
+    while (null < n && json_is_null(json_array_get(value, null))) {
+        null++;
+    }
+    return json_is_null(value) || json_is_false(value) || (n > 0 && null == n);
 }
 
 pq_status pq_keras_without_activation(const json_t *config, json_t **out, pq_err *err)

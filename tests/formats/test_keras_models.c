@@ -114,6 +114,37 @@ Test(keras_models, weights_are_told_apart_by_their_folders, .init = setup,
     }
 }
 
+/* Keras 3 writes a mask for each input of a model, null where there is none. */
+Test(keras_models, a_mask_is_read_where_it_is_null_for_each_input, .init = setup,
+     .fini = teardown)
+{
+    static const struct {
+        const char *config;
+        bool        is_read;
+    } cases[] = {
+#define MASKED(mask)                                                                     \
+    MODEL(INPUT("3") "," INNER("[[\"in\",0,0,{\"mask\":" mask "}]]"), "inner")
+        {MASKED("null"), true},
+        {MASKED("[null]"), true},
+        {MASKED("[null,null]"), true},
+        {MASKED("[]"), false},
+        {MASKED("[null,[\"in\",0,0]]"), false},
+#undef MASKED
+    };
+
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        write_inner(cases[k].config, 1, (const char *const[]){"d"});
+        if (cases[k].is_read) {
+            pq_graph *g = load();
+            cr_expect_eq(g->n_nodes, 2, "case %zu", k);
+            pq_graph_free(&g);
+        } else {
+            refused(PQ_ERR_UNSUPPORTED, "layer 'inner': 'mask' of its call is set; it is "
+                                        "read only where it is null or false");
+        }
+    }
+}
+
 Test(keras_models, a_layer_called_twice_is_two_with_the_same_weights, .init = setup,
      .fini = teardown)
 {

@@ -58,10 +58,12 @@ def nested():
     chain_ = keras.Sequential([L.Input((3,)), L.Dense(4, activation="relu", name="d"), L.BatchNormalization()], name="chain")
     y = L.Input((4,))
     deep = keras.Model(y, keras.Sequential([L.Input((4,)), L.Dense(4, name="d"), L.ReLU()], name="chain")(y), name="deep")
+    y, z = L.Input((6,)), L.Input((6,))
+    pair = keras.Model([y, z], L.Subtract()([L.Dense(5, name="d", activation="relu")(y), L.Dense(5)(z)]), name="pair")
     a, b = L.Input((6,), name="a"), L.Input((6,), name="b")
     (p, q), (r, s) = inner(a), inner(b)
     shared = L.Dense(5, name="shared")
-    x = L.Add()([shared(p), shared(r), L.Dense(5)(chain_(q)), L.Dense(5)(deep(chain_(s)))])
+    x = L.Add()([shared(p), shared(r), L.Dense(5)(chain_(q)), L.Dense(5)(deep(chain_(s))), pair([b, a])])
     return keras.Model([b, a], L.Dense(2)(L.Concatenate()([x, r])))
 
 
