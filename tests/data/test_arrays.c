@@ -56,9 +56,9 @@ static void write_npy(const char *name, const char *descr, const char *shape,
     char   head[119];
     size_t length;
 
-    length = (size_t)snprintf(head, sizeof head,
-                              "{'descr': '%s', 'fortran_order': %s, 'shape': (%s,), }",
-                              descr, by_columns ? "True" : "False", shape);
+    length = (size_t)snprintf(
+        head, sizeof head, "{'descr': '%s', 'fortran_order': %s, 'shape': (%s%s), }",
+        descr, by_columns ? "True" : "False", shape, shape[0] != '\0' ? "," : "");
     memset(head + length, ' ', sizeof head - length);
     head[117] = '\n';
     memcpy(bytes, "\x93NUMPY\x01\0\x76\0", 10);
