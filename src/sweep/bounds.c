@@ -16,10 +16,14 @@ const pq_param pq_gate_params[] = {
     {.name   = "max_loss",
      .type   = PQ_PARAM_REAL,
      .offset = offsetof(pq_gate, max_loss),
+     .min    = 0,
+     .max    = 1e15,
      .help   = "most that the metric may get worse, in its unit"},
     {.name   = "max_increase",
      .type   = PQ_PARAM_REAL,
      .offset = offsetof(pq_gate, max_increase),
+     .min    = 0,
+     .max    = 1e6,
      .help   = "most that it may grow, relative to the baseline"},
     {.name     = "test",
      .type     = PQ_PARAM_CHOICE,
@@ -238,6 +242,10 @@ static pq_status read_constraint(pq_problems *p, const pq_yaml *node, pq_constra
                        bound->kind == PQ_YAML_SCALAR ? bound->text
                                                      : pq_yaml_kind_text(bound->kind));
         }
+    }
+    if (out->min > out->max) {
+        pq_problem(p, node, "constraints: min = %g is above max = %g: nothing is within",
+                   out->min, out->max);
     }
 cleanup:
     return st;

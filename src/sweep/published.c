@@ -66,6 +66,9 @@ static pq_status read_number(pq_problems *p, const pq_yaml *block, const pq_yaml
         !isfinite(number)) {
         pq_problem(p, pq_yaml_find(metric, out->ratio ? "ratio" : "value"),
                    "published: '%s' is not a number", out->ratio ? ratio : value);
+    } else if (out->ratio && number <= 0.0) {
+        pq_problem(p, pq_yaml_find(metric, "ratio"),
+                   "published: ratio = %s is not above 0", ratio);
     }
     if (source == NULL) {
         pq_problem_key(p, metric, "published: '%s': a source is due, here or for all",
