@@ -323,13 +323,12 @@ bool pq_parse_int(const char *text, int64_t *out)
 
 bool pq_parse_bool(const char *text, bool *out)
 {
-    static const char *const yes[] = {"true", "yes", "on", "1"};
-    static const char *const no[]  = {"false", "no", "off", "0"};
+    static const char *const yes[] = {"true", "True", "TRUE", "yes", "Yes",
+                                      "YES",  "on",   "On",   "ON",  "1"};
+    static const char *const no[]  = {"false", "False", "FALSE", "no",  "No",
+                                      "NO",    "off",   "Off",   "OFF", "0"};
 
-    if (text == NULL) {
-        return false;
-    }
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; text != NULL && i < sizeof yes / sizeof *yes; i++) {
         if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
             *out = strcmp(text, yes[i]) == 0;
             return true;

@@ -68,7 +68,7 @@ bool pq_parse_real(const char *text, pq_unit unit, double *out);
 /** Parses a whole text as a decimal integer; false when it is none or does not fit. */
 bool pq_parse_int(const char *text, int64_t *out);
 
-/** true/false, yes/no, on/off, 1/0. */
+/** true/false, yes/no, on/off, 1/0; words also as Word and WORD, as YAML 1.1 has them. */
 bool pq_parse_bool(const char *text, bool *out);
 
 /**

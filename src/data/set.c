@@ -196,8 +196,10 @@ static pq_status read_file(const pq_yaml *map, pq_set_file *out, pq_err *err)
     }
     if (unpack != NULL &&
         (unpack->kind != PQ_YAML_SCALAR || !pq_parse_bool(unpack->text, &out->unpack))) {
-        PQ_TRY(
-            pq_yaml_fail(unpack, err, PQ_ERR_CONFIG, "unpack is neither true nor false"));
+        PQ_TRY(pq_yaml_fail(
+            unpack, err, PQ_ERR_CONFIG, "unpack = '%s' is not true or false",
+            unpack->kind == PQ_YAML_SCALAR ? unpack->text
+                                           : pq_yaml_kind_text(unpack->kind)));
     }
 cleanup:
     pq_free(bytes);

@@ -54,6 +54,28 @@ Test(text, whole_numbers_do_not_take_fractions_or_overflow)
     cr_expect_not(pq_parse_int("", &value));
 }
 
+Test(text, truth_is_told_as_yaml_has_it)
+{
+    static const struct {
+        const char *text;
+        int         value; /* -1: refused */
+    } cases[] = {{"true", 1},  {"True", 1},  {"TRUE", 1},   {"yes", 1},  {"Yes", 1},
+                 {"YES", 1},   {"on", 1},    {"On", 1},     {"ON", 1},   {"1", 1},
+                 {"false", 0}, {"False", 0}, {"FALSE", 0},  {"no", 0},   {"No", 0},
+                 {"NO", 0},    {"off", 0},   {"Off", 0},    {"OFF", 0},  {"0", 0},
+                 {"tRUE", -1}, {"TRue", -1}, {"truee", -1}, {"tru", -1}, {"y", -1},
+                 {"none", -1}, {"", -1},     {" true", -1}, {"2", -1},   {"1.0", -1},
+                 {"oN", -1},   {"falsE", -1}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bool       value = cases[i].value == 0;
+        const bool known = pq_parse_bool(cases[i].text, &value);
+        cr_expect_eq(known, cases[i].value >= 0, "%s", cases[i].text);
+        cr_expect(!known || value == (cases[i].value == 1), "%s", cases[i].text);
+    }
+    cr_expect_not(pq_parse_bool(NULL, NULL));
+}
+
 Test(text, globs_match_whole_names_and_take_alternatives)
 {
     cr_expect(pq_glob_match("dense_*", "dense_12"));

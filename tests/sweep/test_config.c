@@ -155,6 +155,8 @@ static const bad_case bad[] = {
      "c.yaml:7:64: published: ratio = 0 is not above 0\n"},
     {HEAD TAIL "published: {source: x, cells: {reference: {parameters: {ratio: -2%}}}}\n",
      "c.yaml:7:64: published: ratio = -2% is not above 0\n"},
+    {HEAD TAIL "evaluate: {negative_weights: tRue}\n",
+     "c.yaml:7:30: evaluate: negative_weights = 'tRue' is not true or false\n"},
     {HEAD TAIL "gates: {accuracy: {max_los: 0.1}}\n",
      "c.yaml:7:20: gates: unknown key 'max_los'; did you mean 'max_loss'?\n"},
     {HEAD TAIL "output: {plots: [pareto, pie]}\n",
