@@ -114,23 +114,25 @@ static pq_status run(const char *const *argv, const char *said, int *code, pq_er
              pq_compiler_name(), strerror(failed));
     while (waitpid(child, &state, 0) < 0 && errno == EINTR) {
     }
-    *code = WIFEXITED(state) ? WEXITSTATUS(state) : 128;
+    *code = WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
 cleanup:
     return st;
 }
 
-/* The compiler's own words, the first line of them. */
+/* The compiler's own words, the first line of them that is not empty. */
 static pq_status refuse(const char *said, int code, pq_err *err)
 {
-    char     *text = NULL;
-    size_t    n    = 0;
-    pq_status st;
+    char       *text = NULL;
+    size_t      n    = 0;
+    const char *line;
+    pq_status   st;
 
     (void)pq_file_read(said, 1 << 20, &text, &n, NULL);
+    line = text != NULL ? text + strspn(text, " \t\r\n") : "";
     st = pq_err_set(err, code == 127 ? PQ_ERR_UNSUPPORTED : PQ_ERR_IO, __FILE__, __LINE__,
-                    "the compiler '%s' failed with code %d: %.*s", pq_compiler_name(),
-                    code, text != NULL ? (int)strcspn(text, "\n") : 0,
-                    text != NULL ? text : "");
+                    "the compiler '%s' failed with code %d%s%.*s", pq_compiler_name(),
+                    code, *line != '\0' ? ": " : " and said nothing",
+                    (int)strcspn(line, "\r\n"), line);
     pq_free(text);
     return st;
 }

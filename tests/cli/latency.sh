@@ -50,6 +50,7 @@ fi
 expect 2 "the compiler '/nowhere/cc' cannot be started" env CC=/nowhere/cc "$pquant" latency "$model" --engine generated
 printf '#!/bin/sh\necho "no room for this" >&2\nexit 3\n' >"$work/cc" && chmod +x "$work/cc"
 expect 75 "failed with code 3: no room for this" env CC="$work/cc" "$pquant" latency "$model" --engine generated
+expect 75 "the compiler '/bin/false' failed with code 1 and said nothing" env CC=/bin/false "$pquant" latency "$model" --engine generated
 for bad in "5 apples" 0ns -1ns 100 1e-7 inf nan ""; do
   expect 2 "--target: '$bad' is no time above 0 with a unit, such as 100ns" "$pquant" latency "$model" --target "$bad"
 done
