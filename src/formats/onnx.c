@@ -14,8 +14,9 @@
 #include "graph/head.h"
 
 static const pq_onnx_operation *const tables[] = {
-    pq_onnx_linear, pq_onnx_pointwise, pq_onnx_arithmetic, pq_onnx_shapes,
-    pq_onnx_parts,  pq_onnx_pools,     pq_onnx_quantizers, pq_onnx_of_qonnx};
+    pq_onnx_linear,   pq_onnx_pointwise,  pq_onnx_arithmetic,
+    pq_onnx_formulas, pq_onnx_shapes,     pq_onnx_parts,
+    pq_onnx_pools,    pq_onnx_quantizers, pq_onnx_of_qonnx};
 
 enum { HEAD_BYTES = 64 };
 
@@ -90,7 +91,7 @@ static void name_node(const pq_onnx_import *im, pq_err *err)
 {
     const pq_onnx_node *n    = im->node;
     const char         *name = *n->name != '\0' ? n->name
-                               : n->n_out > 0   ? im->model->names[n->out[0]]
+                               : n->n_out > 0   ? im->model->names.text[n->out[0]]
                                                 : "";
 
     pq_err_context(err, "node '%s': %s%s%s", name, n->domain,
@@ -225,7 +226,7 @@ static pq_status choose_axes(pq_onnx_import *im, const pq_onnx_port *port,
         v->n_axes  = 1;
         v->axis[0] = PQ_ONNX_NO_AXIS;
     }
-    PQ_NEW(tracks, im->model->n_names);
+    PQ_NEW(tracks, im->model->names.n);
     if (port->ndim == 4 && (find_image(im->model, port->name, tracks, axis) || torch)) {
         memcpy(v->axis, axis, sizeof axis);
     } else if (port->ndim == 3) {
@@ -246,7 +247,7 @@ cleanup:
 
 static pq_status add_input(pq_onnx_import *im, const pq_onnx_port *port, pq_err *err)
 {
-    const pq_onnx_node none  = {.name  = im->model->names[port->name],
+    const pq_onnx_node none  = {.name  = im->model->names.text[port->name],
                                 .op    = "input",
                                 .n_out = 1,
                                 .out   = &port->name};
@@ -296,7 +297,7 @@ static pq_status add_constants(pq_onnx_import *im, pq_err *err)
         const pq_onnx_tensor *t = &im->model->tensors[i];
         PQ_CHECK(t->name != PQ_ONNX_NONE && im->values[t->name].raw == NULL,
                  PQ_ERR_FORMAT, "constant '%s' is there twice, or has no name",
-                 im->model->names[t->name]);
+                 im->model->names.text[t->name]);
         im->values[t->name].raw = t;
     }
 cleanup:
@@ -354,7 +355,7 @@ static bool is_image(const pq_onnx_import *im, const pq_onnx_value *v)
 static pq_status set_output(pq_onnx_import *im, size_t output, pq_err *err)
 {
     const pq_onnx_value *v    = &im->values[output];
-    const char          *name = im->model->names[output];
+    const char          *name = im->model->names.text[output];
     pq_status            st;
 
     PQ_CHECK(v->active && v->part == PQ_ONNX_WHOLE && v->quant == NULL,
@@ -362,6 +363,9 @@ static pq_status set_output(pq_onnx_import *im, size_t output, pq_err *err)
              name);
     PQ_CHECK(v->batch == 0, PQ_ERR_UNSUPPORTED,
              "output '%s' has its batch on axis %zu, not the first", name, v->batch);
+    PQ_CHECK(v->dim[0] == 1, PQ_ERR_UNSUPPORTED,
+             "output '%s' has %zu rows of each event along the batch; an event has one",
+             name, v->dim[0]);
     PQ_CHECK(v->order == NULL, PQ_ERR_UNSUPPORTED,
              "output '%s' is an image flattened channel by channel, which pquant holds "
              "row by row",
@@ -419,7 +423,7 @@ static pq_status choose(const pq_onnx_model *m, const char *output, size_t *out,
     PQ_CHECK(m->n_outputs > 0, PQ_ERR_FORMAT, "the model has no output");
     PQ_NEW(names, m->n_outputs);
     for (size_t i = 0; i < m->n_outputs; i++) {
-        names[i] = m->names[m->outputs[i].name];
+        names[i] = m->names.text[m->outputs[i].name];
     }
     PQ_TRY(pq_model_choose(m->n_outputs, names, output, &which, err));
     *out = m->outputs[which].name;
@@ -435,9 +439,9 @@ static pq_status build(pq_onnx_import *im, const char *name, pq_err *err)
     size_t               output;
     pq_status            st;
 
-    PQ_NEW(im->values, m->n_names);
+    PQ_NEW(im->values, m->names.n);
     PQ_NEW(live, m->n_nodes);
-    PQ_NEW(wanted, m->n_names);
+    PQ_NEW(wanted, m->names.n);
     PQ_TRY(choose(m, name, &output, err));
     mark(im, output, live, wanted);
     PQ_TRY(add_constants(im, err));
@@ -459,7 +463,7 @@ cleanup:
 
 static void free_values(pq_onnx_import *im)
 {
-    for (size_t i = 0; im->values != NULL && i < im->model->n_names; i++) {
+    for (size_t i = 0; im->values != NULL && i < im->model->names.n; i++) {
         pq_tensor_free(&im->values[i].folded);
         pq_free(im->values[i].order);
         pq_quant_free(&im->values[i].quant);

@@ -4,9 +4,6 @@
 
 #include "core/memory.h"
 #include "formats/onnx_import.h"
-#include "layers/kinds.h"
-
-static const double root_half = 0.70710678118654752, near = 1e-6;
 
 static pq_status filled(size_t n, double value, pq_tensor **out, pq_err *err)
 {
@@ -60,7 +57,7 @@ static pq_status hard(pq_onnx_import *im, double alpha, double beta, bool swish,
     size_t               node, both[2];
     pq_status            st;
 
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(pq_onnx_active_rows(im, 0, &v, err));
     PQ_TRY(affine_same(im, ".line", v, alpha, beta, &node, err));
     PQ_TRY(pq_layer_create("clip", &layer, err));
     PQ_TRY(pq_layer_set(layer, "hi", "1", err));
@@ -107,11 +104,11 @@ static pq_status join(pq_onnx_import *im, const char *kind, double second, pq_er
              "it has %zu inputs; at most %d are "
              "read",
              n, PQ_NODE_INPUTS);
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(pq_onnx_active_rows(im, 0, &v, err));
     nodes[0] = v->node;
     for (size_t k = 1; k < n; k++) {
         size_t count = 0;
-        PQ_TRY(pq_onnx_active(im, k, &w, err));
+        PQ_TRY(pq_onnx_active_rows(im, k, &w, err));
         (void)pq_shape_count(&im->graph->nodes[w->node].shape, &count);
         PQ_CHECK(w->ndim == v->ndim && w->batch == v->batch &&
                      memcmp(w->dim, v->dim, v->ndim * sizeof *v->dim) == 0,
@@ -122,7 +119,12 @@ static pq_status join(pq_onnx_import *im, const char *kind, double second, pq_er
                      (v->order == NULL ||
                       memcmp(w->order, v->order, count * sizeof *v->order) == 0),
                  PQ_ERR_UNSUPPORTED, "its inputs lie in different orders");
-        PQ_TRY(pq_onnx_want(im, w, v->n_axes, v->axis, &nodes[k], err));
+        if (v->dim[v->batch] == 1) {
+            PQ_TRY(pq_onnx_want(im, w, v->n_axes, v->axis, &nodes[k], err));
+        } else { /* rows: our axes of both lie as ONNX's items */
+            PQ_TRY(pq_onnx_add_reshape(im, ".in", &im->graph->nodes[v->node].shape,
+                                       w->node, &nodes[k], err));
+        }
     }
     if (n == 1) {
         return pq_onnx_same(im, err);
@@ -239,7 +241,11 @@ static pq_status affine(pq_onnx_import *im, const pq_onnx_value *v, const double
     }
     if (done) {
         PQ_TRY(pq_onnx_give_like(im, 0, v, v->node, err));
+        pq_onnx_show(im, pq_onnx_is_constant(im, 0) ? 1 : 0);
         return PQ_OK;
+    }
+    if (uniform && factor && x[0] == 1.0) {
+        return pq_onnx_same_as(im, pq_onnx_is_constant(im, 0) ? 1 : 0, err);
     }
     if (uniform && factor) {
         PQ_TRY(affine_same(im, "", v, x[0], 0.0, &node, err));
@@ -261,77 +267,6 @@ cleanup:
     return st;
 }
 
-static double scale_of(const pq_onnx_import *im, size_t node, size_t *input)
-{
-    const pq_node *n = &im->graph->nodes[node];
-
-    if (strcmp(n->layer->kind->name, "scale") != 0 || n->quant != NULL) {
-        return 0.0;
-    }
-    *input = n->inputs[0];
-    return ((const pq_scale_params *)n->layer->params)->factor;
-}
-
-/* erf(x / sqrt 2) begins GELU; nothing else with it is read. */
-static pq_status erf_of(pq_onnx_import *im, pq_err *err)
-{
-    const pq_onnx_value *v;
-    pq_onnx_value       *out;
-    size_t               x = 0;
-    pq_status            st;
-
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
-    PQ_CHECK(fabs(scale_of(im, v->node, &x) - root_half) < near, PQ_ERR_UNSUPPORTED,
-             "only as a part of GELU, of x / sqrt 2");
-    PQ_TRY(pq_onnx_give_like(im, 0, v, x, err));
-    out       = &im->values[im->node->out[0]];
-    out->part = PQ_ONNX_ERF;
-cleanup:
-    return st;
-}
-
-/* Goes on with a formula of GELU. @param[out] done  false: the node is none of it */
-static pq_status go_on(pq_onnx_import *im, bool is_add, bool *done, pq_err *err)
-{
-    const pq_onnx_value *a  = &im->values[im->node->in[0]],
-                        *b  = &im->values[im->node->in[1]];
-    const size_t         at = a->active && a->part != PQ_ONNX_WHOLE ? 0 : 1;
-    const pq_onnx_value *p = at == 0 ? a : b, *other = at == 0 ? b : a;
-    pq_onnx_part         next = PQ_ONNX_WHOLE;
-    size_t               node = p->node, x = SIZE_MAX;
-    double               c  = (double)NAN;
-    pq_status            st = PQ_OK;
-
-    *done = p->active && p->part != PQ_ONNX_WHOLE;
-    if (!*done) {
-        return PQ_OK;
-    }
-    if (pq_onnx_is_constant(im, 1 - at)) {
-        PQ_TRY(pq_onnx_number(im, 1 - at, &c, err));
-    }
-    if (is_add && p->part == PQ_ONNX_ERF && c == 1.0) {
-        next = PQ_ONNX_ERF_1;
-    } else if (!is_add && p->part == PQ_ONNX_ERF_1 && c == 0.5) {
-        next = PQ_ONNX_HALF_ERF_1;
-    } else if (!is_add && p->part == PQ_ONNX_ERF_1 && other->active &&
-               other->node == node) {
-        next = PQ_ONNX_TWICE_GELU;
-    } else {
-        const bool whole =
-            !is_add &&
-            ((p->part == PQ_ONNX_TWICE_GELU && c == 0.5) ||
-             (p->part == PQ_ONNX_HALF_ERF_1 && other->active && other->node == node) ||
-             (p->part == PQ_ONNX_ERF_1 && other->active &&
-              scale_of(im, other->node, &x) == 0.5 && x == node));
-        PQ_CHECK(whole, PQ_ERR_UNSUPPORTED, "a formula with Erf is not that of GELU");
-        PQ_TRY(pq_onnx_add_plain(im, "", "gelu", NULL, 0.0, p->node, &node, err));
-    }
-    PQ_TRY(pq_onnx_give_like(im, 0, p, node, err));
-    im->values[im->node->out[0]].part = next;
-cleanup:
-    return st;
-}
-
 /* Add, Sub, Mul and Div, of activations or with a constant. */
 static pq_status binary(pq_onnx_import *im, char op, pq_err *err)
 {
@@ -341,7 +276,7 @@ static pq_status binary(pq_onnx_import *im, char op, pq_err *err)
     bool                 uniform, done;
     pq_status            st;
 
-    PQ_TRY(go_on(im, op == '+', &done, err));
+    PQ_TRY(pq_onnx_go_on(im, op, &done, err));
     if (done) {
         return PQ_OK;
     }
@@ -349,7 +284,7 @@ static pq_status binary(pq_onnx_import *im, char op, pq_err *err)
         PQ_CHECK(op != '/', PQ_ERR_UNSUPPORTED, "activations are divided by activations");
         return join(im, op == '*' ? "multiply" : "add", op == '-' ? -1.0 : 1.0, err);
     }
-    PQ_TRY(pq_onnx_active(im, at, &v, err));
+    PQ_TRY(pq_onnx_active_rows(im, at, &v, err));
     PQ_CHECK(op != '/' || at == 0, PQ_ERR_UNSUPPORTED,
              "a constant is divided by activations");
     PQ_TRY(spread(im, 1 - at, v, &x, &uniform, err));
@@ -393,6 +328,5 @@ const pq_onnx_operation pq_onnx_arithmetic[] = {
     {"Sub", 2, 2, subtract, "axis broadcast"},
     {"Mul", 2, 2, multiply, "axis broadcast"},
     {"Div", 2, 2, divide, "axis broadcast"},
-    {"Erf", 1, 1, erf_of, NULL},
     {0},
 };

@@ -88,8 +88,8 @@ static pq_status shape_of(pq_onnx_import *im, pq_err *err)
     for (int64_t i = from; i < to; i++) {
         pq_i64(t)[i - from] = !active                 ? (int64_t)s->dim[i]
                               : (size_t)i != v->batch ? (int64_t)v->dim[i]
-                              : im->batch > 0         ? (int64_t)im->batch
-                                                      : PQ_ONNX_BATCH;
+                              : im->batch > 0         ? (int64_t)(im->batch * v->dim[i])
+                                                      : PQ_ONNX_BATCH(v->dim[i]);
     }
     PQ_TRY(pq_onnx_fold_give(im, &t, err));
 cleanup:
@@ -132,15 +132,14 @@ cleanup:
     return st;
 }
 
-static pq_status cast(pq_onnx_import *im, pq_err *err)
+/* Constant 0 as items of a type. */
+static pq_status cast_to(pq_onnx_import *im, int64_t to, pq_err *err)
 {
+    const bool real =
+        to == PQ_ONNX_FLOAT || to == PQ_ONNX_DOUBLE || to == PQ_ONNX_FLOAT16;
     pq_tensor *t = NULL, *out = NULL;
-    int64_t    to;
-    bool       real;
     pq_status  st;
 
-    PQ_TRY(pq_onnx_int(im->node, "to", 0, &to, err));
-    real = to == PQ_ONNX_FLOAT || to == PQ_ONNX_DOUBLE || to == PQ_ONNX_FLOAT16;
     PQ_CHECK(real || to == PQ_ONNX_INT64 || to == PQ_ONNX_INT32, PQ_ERR_UNSUPPORTED,
              "constants are cast to %s; floats, int32 and int64 are read",
              pq_onnx_type_name((int)to));
@@ -164,6 +163,31 @@ cleanup:
     pq_tensor_free(&t);
     pq_tensor_free(&out);
     return st;
+}
+
+static pq_status cast(pq_onnx_import *im, pq_err *err)
+{
+    int64_t   to;
+    pq_status st;
+
+    PQ_TRY(pq_onnx_int(im->node, "to", 0, &to, err));
+    PQ_TRY(cast_to(im, to, err));
+cleanup:
+    return st;
+}
+
+/* As the type of input 1, of which nothing else is asked: activations are floats. */
+static pq_status cast_like(pq_onnx_import *im, pq_err *err)
+{
+    const pq_onnx_value *like = &im->values[im->node->in[1]];
+    int64_t              to   = PQ_ONNX_FLOAT;
+
+    if (like->raw != NULL) {
+        to = like->raw->type;
+    } else if (like->folded != NULL && like->folded->dtype == PQ_DTYPE_I64) {
+        to = PQ_ONNX_INT64;
+    }
+    return cast_to(im, to, err);
 }
 
 static double real_at(const pq_tensor *t, size_t i)
@@ -269,6 +293,10 @@ pq_status pq_onnx_fold(pq_onnx_import *im, bool *done, pq_err *err)
     if (strcmp(n->op, "Shape") == 0 && n->n_in == 1 &&
         (pq_onnx_is_constant(im, 0) || im->values[n->in[0]].active)) {
         return shape_of(im, err);
+    }
+    if (strcmp(n->op, "CastLike") == 0 && n->n_in == 2 && pq_onnx_is_constant(im, 0) &&
+        (pq_onnx_is_constant(im, 1) || im->values[n->in[1]].active)) {
+        return cast_like(im, err);
     }
     for (size_t k = 0; k < n->n_in; k++) {
         all = all && (pq_onnx_is_constant(im, k) || (k > 0 && !pq_onnx_given(im, k)));

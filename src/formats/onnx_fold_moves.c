@@ -144,6 +144,48 @@ cleanup:
     return st;
 }
 
+/* The same items again along axes that are new or 1 long. */
+static pq_status expand(pq_onnx_import *im, pq_err *err)
+{
+    pq_tensor *t = NULL, *out = NULL;
+    int64_t    dim[PQ_MAX_DIMS];
+    size_t    *items = NULL, n, count = 0;
+    pq_shape   from = {0}, to;
+    pq_status  st;
+
+    PQ_TRY(pq_onnx_fold_take(im, 0, &t, err));
+    PQ_TRY(pq_onnx_numbers(im, 1, PQ_MAX_DIMS, dim, &n, err));
+    to.ndim = from.ndim = n > t->shape.ndim ? n : t->shape.ndim;
+    for (size_t d = 0; d < to.ndim; d++) { /* shapes end at the same axis */
+        const size_t  a = to.ndim - t->shape.ndim, b = to.ndim - n;
+        const int64_t due = d < b ? 1 : dim[d - b];
+        from.dim[d]       = d < a ? 1 : t->shape.dim[d - a];
+        PQ_CHECK(due >= 1 && (due == 1 || from.dim[d] == 1 || from.dim[d] == (size_t)due),
+                 PQ_ERR_FORMAT,
+                 "axis %zu of its constant is %zu long, which does not make "
+                 "%lld",
+                 d, from.dim[d], (long long)due);
+        to.dim[d] = due == 1 ? from.dim[d] : (size_t)due;
+    }
+    PQ_CHECK(pq_shape_count(&to, &count), PQ_ERR_FORMAT, "too many items");
+    PQ_NEW(items, count);
+    for (size_t i = 0; i < count; i++) {
+        size_t left = i, step = 1;
+        for (size_t d = to.ndim; d-- > 0;) {
+            items[i] += from.dim[d] == 1 ? 0 : left % to.dim[d] * step;
+            left /= to.dim[d];
+            step *= from.dim[d];
+        }
+    }
+    PQ_TRY(pick(t, count, items, to, &out, err));
+    PQ_TRY(pq_onnx_fold_give(im, &out, err));
+cleanup:
+    pq_tensor_free(&t);
+    pq_tensor_free(&out);
+    pq_free(items);
+    return st;
+}
+
 /* Lists one behind the other. */
 static pq_status concat(pq_onnx_import *im, pq_err *err)
 {
@@ -267,8 +309,7 @@ cleanup:
 }
 
 const pq_onnx_foldable pq_onnx_fold_moves[] = {
-    {"Gather", 2, gather},       {"Slice", 1, slice},
-    {"Concat", 1, concat},       {"Reshape", 2, reshape},
-    {"Squeeze", 1, reshape},     {"Unsqueeze", 1, reshape},
-    {"Transpose", 1, transpose}, {0},
+    {"Gather", 2, gather},     {"Expand", 2, expand},       {"Slice", 1, slice},
+    {"Concat", 1, concat},     {"Reshape", 2, reshape},     {"Squeeze", 1, reshape},
+    {"Unsqueeze", 1, reshape}, {"Transpose", 1, transpose}, {0},
 };

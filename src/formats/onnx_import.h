@@ -17,16 +17,30 @@ enum {
     PQ_ONNX_NO_AXIS = -1, /**< of ours, 1 long, that ONNX's value does not have */
 };
 
-/** Entry of a constant shape that is the batch. */
-#define PQ_ONNX_BATCH INT64_MIN
+/** Entry of a constant shape that is the number of events, times rows of each. */
+#define PQ_ONNX_BATCH(rows) (INT64_MIN + (int64_t)(rows)-1)
 
-/** A part of what GELU is written as; nothing else may read it. */
+/** Rows of each event that such an entry means; 0: it is a plain number. */
+static inline size_t pq_onnx_rows(int64_t entry)
+{
+    return entry < INT64_MIN + INT32_MAX ? (size_t)(entry - INT64_MIN) + 1 : 0;
+}
+
+/** A part of what one kind is written as in several operators (onnx_formula.c); nothing
+ * else may read it. `node` is x then. */
 typedef enum {
     PQ_ONNX_WHOLE = 0,
-    PQ_ONNX_ERF,        /**< erf(x / sqrt 2) */
-    PQ_ONNX_ERF_1,      /**< 1 + erf */
-    PQ_ONNX_HALF_ERF_1, /**< (1 + erf) / 2 */
-    PQ_ONNX_TWICE_GELU, /**< x (1 + erf) */
+    PQ_ONNX_ERF,         /**< erf(x / sqrt 2) */
+    PQ_ONNX_MINUS_ERF,   /**< -erf(x / sqrt 2) */
+    PQ_ONNX_ERF_1,       /**< 1 + erf */
+    PQ_ONNX_HALF_ERF_1,  /**< (1 + erf) / 2 */
+    PQ_ONNX_TWICE_GELU,  /**< x (1 + erf) */
+    PQ_ONNX_EXP,         /**< exp(x) */
+    PQ_ONNX_EXP_1,       /**< factor (exp(x) - 1) */
+    PQ_ONNX_ABOVE,       /**< whether x > 0, as 1 and 0 */
+    PQ_ONNX_BELOW,       /**< whether x <= 0 */
+    PQ_ONNX_WHERE_ABOVE, /**< node `other` where x > 0, else 0 */
+    PQ_ONNX_WHERE_BELOW, /**< node `other` where x <= 0, else 0 */
 } pq_onnx_part;
 
 /** What a name stands for; owns folded, order and quant. */
@@ -34,15 +48,18 @@ typedef struct {
     const pq_onnx_tensor *raw;    /**< a constant in the file */
     pq_tensor            *folded; /**< a computed constant: float32, float64 or int64 */
     bool                  active; /**< activations: all below */
-    pq_onnx_part          part;   /**< `node` is x then */
-    size_t                node;   /**< of the graph */
-    size_t                ndim;   /**< ONNX's axes */
-    size_t                dim[PQ_MAX_DIMS];  /**< [ndim]; of the batch: 1 */
-    size_t                batch;             /**< ONNX's axis that is the batch */
-    size_t                n_axes;            /**< of our sample */
-    int                   axis[PQ_MAX_DIMS]; /**< [n_axes] which of ONNX's it is */
-    size_t               *order; /**< [items] our item i is ONNX's order[i]; or NULL */
-    size_t                readers;
+    pq_onnx_part          part;
+    size_t                node;             /**< of the graph */
+    size_t                other;            /**< of the graph, for some parts */
+    double                factor;           /**< for some parts */
+    size_t                ndim;             /**< ONNX's axes */
+    size_t                dim[PQ_MAX_DIMS]; /**< [ndim]; of the batch: 1, or how many rows
+                                               of each event lie along it */
+    size_t    batch;                        /**< ONNX's axis that is the batch */
+    size_t    n_axes;                       /**< of our sample */
+    int       axis[PQ_MAX_DIMS];            /**< [n_axes] which of ONNX's it is */
+    size_t   *order; /**< [items] our item i is ONNX's order[i]; or NULL */
+    size_t    readers;
     pq_quant *quant; /**< of a constant: its grid; of activations: the value is codes */
 } pq_onnx_value;
 
@@ -66,15 +83,23 @@ typedef struct {
 
 /** Tables of operations; the last of each has no name. */
 extern const pq_onnx_operation pq_onnx_linear[], pq_onnx_pointwise[],
-    pq_onnx_arithmetic[], pq_onnx_shapes[], pq_onnx_parts[], pq_onnx_pools[],
-    pq_onnx_quantizers[], pq_onnx_of_qonnx[];
+    pq_onnx_arithmetic[], pq_onnx_formulas[], pq_onnx_shapes[], pq_onnx_parts[],
+    pq_onnx_pools[], pq_onnx_quantizers[], pq_onnx_of_qonnx[];
 
 /** Computes a node whose inputs are constants, or that only asks for a shape.
  * @param[out] done  false: it is none of these */
 pq_status pq_onnx_fold(pq_onnx_import *im, bool *done, pq_err *err);
 
-/** Conversion of what changes nothing: output is input 0. */
+/** Conversion of what changes nothing: output 0 is input 0, or input k. */
 pq_status pq_onnx_same(pq_onnx_import *im, pq_err *err);
+pq_status pq_onnx_same_as(pq_onnx_import *im, size_t k, pq_err *err);
+
+/** Goes on with a formula that an Add, Sub, Mul or Div (`op`) belongs to.
+ * @param[out] done  false: it belongs to none */
+pq_status pq_onnx_go_on(pq_onnx_import *im, char op, bool *done, pq_err *err);
+
+/** Goes on with a formula through a Cast. */
+pq_status pq_onnx_cast_part(pq_onnx_import *im, bool *done, pq_err *err);
 
 /* Inputs of the node at hand. */
 
@@ -85,6 +110,11 @@ bool pq_onnx_is_constant(const pq_onnx_import *im, size_t k);
 pq_status pq_onnx_active(const pq_onnx_import *im, size_t k, const pq_onnx_value **out,
                          pq_err *err);
 
+/** The same, also where rows of events lie along the batch: for what treats each row, or
+ * item, alike. Our axes of rows are PQ_ONNX_NO_AXIS then. */
+pq_status pq_onnx_active_rows(const pq_onnx_import *im, size_t k,
+                              const pq_onnx_value **out, pq_err *err);
+
 /** Input k as a new tensor, axes reordered as pq_tensor_permute does (or NULL).
  * @retval PQ_ERR_UNSUPPORTED  It is no constant. */
 pq_status pq_onnx_constant(const pq_onnx_import *im, size_t k, pq_dtype dtype,
@@ -94,7 +124,8 @@ pq_status pq_onnx_constant(const pq_onnx_import *im, size_t k, pq_dtype dtype,
 pq_status pq_onnx_constant_shape(const pq_onnx_import *im, size_t k, const pq_shape **out,
                                  pq_err *err);
 
-/** Input k as whole numbers, PQ_ONNX_BATCH among them. @param[out] out  [most] */
+/** Input k as whole numbers, those of PQ_ONNX_BATCH among them. @param[out] out  [most]
+ */
 pq_status pq_onnx_numbers(const pq_onnx_import *im, size_t k, size_t most, int64_t *out,
                           size_t *n, pq_err *err);
 
@@ -150,6 +181,10 @@ pq_status pq_onnx_give_image(pq_onnx_import *im, const pq_onnx_value *v, size_t 
 
 /** Sets an attribute from a number. */
 pq_status pq_onnx_set(pq_layer *layer, const char *attribute, double value, pq_err *err);
+
+/** Output 0 shows input k, if that is one node: then only what reads the output reads the
+ * node. */
+void pq_onnx_show(pq_onnx_import *im, size_t k);
 
 /** Whether nothing else reads a value's node, so that it may be changed. */
 bool pq_onnx_is_alone(const pq_onnx_import *im, const pq_onnx_value *v);

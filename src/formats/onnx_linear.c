@@ -116,7 +116,7 @@ static pq_status dense(pq_onnx_import *im, bool transposed, double alpha, double
     size_t               node, out;
     pq_status            st;
 
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(pq_onnx_active_rows(im, 0, &v, err));
     PQ_CHECK(pq_onnx_is_constant(im, 1), PQ_ERR_UNSUPPORTED,
              "both factors are activations; a constant second one is read");
     PQ_TRY(pq_onnx_constant_shape(im, 1, &shape, err));
@@ -162,7 +162,7 @@ static pq_status gemm(pq_onnx_import *im, pq_err *err)
     PQ_TRY(pq_onnx_int(im->node, "broadcast", 0, &broadcast, err));
     PQ_TRY(pq_onnx_real(im->node, "alpha", 1.0, &alpha, err));
     PQ_TRY(pq_onnx_real(im->node, "beta", 1.0, &beta, err));
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(pq_onnx_active_rows(im, 0, &v, err));
     PQ_CHECK(turn_a == 0 && v->ndim == 2, PQ_ERR_UNSUPPORTED,
              "transA = %lld and an input of %zu axes: only [batch, features] is read",
              (long long)turn_a, v->ndim);
@@ -245,9 +245,11 @@ static pq_status add_norm(const pq_onnx_import *im, size_t k, const char *name,
     pq_status  st;
 
     PQ_TRY(pq_onnx_constant(im, k, PQ_DTYPE_F32, NULL, &t, err));
-    PQ_CHECK(t->shape.ndim == 1 && t->count == v->dim[axis], PQ_ERR_SHAPE,
-             "its %s is %s, but the channels are [%zu]", name,
+    PQ_CHECK(t->shape.ndim >= 1 && t->count == v->dim[axis] &&
+                 t->shape.dim[t->shape.ndim - 1] == t->count,
+             PQ_ERR_SHAPE, "its %s is %s, but the channels are [%zu]", name,
              pq_shape_text(&t->shape, text, sizeof text), v->dim[axis]);
+    PQ_TRY(pq_tensor_reshape(t, PQ_SHAPE(t->count), err));
     if (v->order != NULL) {
         PQ_TRY(pq_tensor_create(PQ_DTYPE_F32, t->shape, &ordered, err));
         for (size_t i = 0; i < t->count; i++) {
@@ -273,7 +275,7 @@ static pq_status batch_norm(pq_onnx_import *im, pq_err *err)
     size_t                   node;
     pq_status                st;
 
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(pq_onnx_active_rows(im, 0, &v, err));
     PQ_TRY(pq_onnx_real(im->node, "epsilon", 1e-5, &epsilon, err));
     PQ_TRY(pq_onnx_int(im->node, "training_mode", 0, &training, err));
     PQ_TRY(pq_onnx_int(im->node, "spatial", 1, &spatial, err));
@@ -308,7 +310,7 @@ static pq_status layer_norm(pq_onnx_import *im, pq_err *err)
     size_t                   at, node;
     pq_status                st;
 
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(pq_onnx_active_rows(im, 0, &v, err));
     PQ_TRY(pq_onnx_real(im->node, "epsilon", 1e-5, &epsilon, err));
     PQ_TRY(pq_onnx_int(im->node, "axis", -1, &axis, err));
     PQ_TRY(pq_onnx_axis(v, axis, &at, err));

@@ -20,6 +20,7 @@
 
 enum {
     PQ_ONNX_NODES       = 65536, /**< most nodes, inputs, outputs or constants */
+    PQ_ONNX_TEXT_BYTES  = 4096,  /**< most in a name */
     PQ_ONNX_NONE        = 0,     /**< value that is not given: the empty name */
     PQ_ONNX_OPSET_LEAST = 6,     /**< versions of the operators that are read */
     PQ_ONNX_OPSET_MOST  = 25,
@@ -55,16 +56,25 @@ typedef struct {
 
 typedef struct {
     const char *name;
-    pq_span     message; /**< AttributeProto */
+    const char *reference; /**< in a function: the function's attribute it is; or NULL */
+    pq_span     message;   /**< AttributeProto */
 } pq_onnx_attribute;
 
 /** An operation; values are numbers of names. */
 typedef struct {
-    const char              *name, *op, *domain;
+    const char              *name, *op, *domain, *overload;
+    int64_t                  opset; /**< version of the standard operators */
     size_t                   n_in, n_out, n_attributes;
     const size_t            *in, *out;
     const pq_onnx_attribute *attributes;
 } pq_onnx_node;
+
+/** Texts and their numbers; owns both lists, not the texts. */
+typedef struct {
+    size_t       n, room;
+    const char **text; /**< [n] */
+    json_t      *numbers;
+} pq_onnx_names;
 
 /** An input or output of the graph. */
 typedef struct {
@@ -86,11 +96,8 @@ typedef struct {
     pq_onnx_node   *nodes;
     pq_onnx_tensor *tensors; /**< initializers */
     pq_onnx_port   *inputs, *outputs;
-    size_t          n_names;
-    const char    **names; /**< [n_names]; names[PQ_ONNX_NONE] = "" */
-    json_t         *numbers;
+    pq_onnx_names   names;  /**< of values; PQ_ONNX_NONE is "" */
     json_t         *beside; /**< names of files beside it that were read */
-    size_t          room;   /**< of names */
     struct block   *blocks;
 } pq_onnx_model;
 

@@ -13,7 +13,7 @@ static pq_status apply(pq_onnx_import *im, const char *kind, const char *attribu
     size_t               node;
     pq_status            st;
 
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(pq_onnx_active_rows(im, 0, &v, err));
     PQ_TRY(pq_onnx_add_plain(im, "", kind, attribute, value, v->node, &node, err));
     PQ_TRY(pq_onnx_give_like(im, 0, v, node, err));
 cleanup:
@@ -75,7 +75,7 @@ static pq_status gelu(pq_onnx_import *im, pq_err *err)
     size_t               node;
     pq_status            st;
 
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(pq_onnx_active_rows(im, 0, &v, err));
     PQ_TRY(pq_onnx_text(im->node, "approximate", "none", how, sizeof how, err));
     PQ_CHECK(strcmp(how, "none") == 0 || strcmp(how, "tanh") == 0, PQ_ERR_UNSUPPORTED,
              "approximate = '%s' is not known", how);
@@ -91,13 +91,13 @@ cleanup:
 /* Along our last axis. Before opset 13 it ran over all axes from `axis` on. */
 static pq_status softmax(pq_onnx_import *im, pq_err *err)
 {
-    const bool           older = im->model->opset < 13;
+    const bool           older = im->node->opset < 13;
     const pq_onnx_value *v;
     int64_t              axis;
     size_t               at, node;
     pq_status            st;
 
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(pq_onnx_active_rows(im, 0, &v, err));
     PQ_TRY(pq_onnx_int(im->node, "axis", older ? 1 : -1, &axis, err));
     PQ_TRY(pq_onnx_axis(v, axis, &at, err));
     PQ_CHECK(v->n_axes >= 1 && v->axis[v->n_axes - 1] == (int)at, PQ_ERR_UNSUPPORTED,
@@ -161,7 +161,7 @@ static pq_status clip(pq_onnx_import *im, pq_err *err)
     double               lo, hi;
     pq_status            st;
 
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(pq_onnx_active_rows(im, 0, &v, err));
     PQ_TRY(limit(im, 1, "min", -(double)FLT_MAX, &lo, err));
     PQ_TRY(limit(im, 2, "max", (double)FLT_MAX, &hi, err));
     PQ_TRY(clip_to(im, v, lo, hi, err));
@@ -177,7 +177,7 @@ static pq_status bound(pq_onnx_import *im, bool lower, pq_err *err)
     double               x;
     pq_status            st;
 
-    PQ_TRY(pq_onnx_active(im, at, &v, err));
+    PQ_TRY(pq_onnx_active_rows(im, at, &v, err));
     PQ_TRY(pq_onnx_number(im, 1 - at, &x, err));
     PQ_TRY(
         clip_to(im, v, lower ? x : -(double)FLT_MAX, lower ? (double)FLT_MAX : x, err));
@@ -217,16 +217,21 @@ static pq_status negate(pq_onnx_import *im, pq_err *err)
     return apply(im, "scale", "factor", -1.0, err);
 }
 
-/* Output is input 0 as it is. */
-pq_status pq_onnx_same(pq_onnx_import *im, pq_err *err)
+pq_status pq_onnx_same_as(pq_onnx_import *im, size_t k, pq_err *err)
 {
     const pq_onnx_value *v;
     pq_status            st;
 
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(pq_onnx_active_rows(im, k, &v, err));
     PQ_TRY(pq_onnx_give_like(im, 0, v, v->node, err));
+    pq_onnx_show(im, k);
 cleanup:
     return st;
+}
+
+pq_status pq_onnx_same(pq_onnx_import *im, pq_err *err)
+{
+    return pq_onnx_same_as(im, 0, err);
 }
 
 /* Nothing at inference; its ratio is kept for training. */
@@ -251,8 +256,13 @@ cleanup:
 static pq_status cast(pq_onnx_import *im, pq_err *err)
 {
     int64_t   to;
+    bool      done;
     pq_status st;
 
+    PQ_TRY(pq_onnx_cast_part(im, &done, err));
+    if (done) {
+        return PQ_OK;
+    }
     PQ_TRY(pq_onnx_int(im->node, "to", 0, &to, err));
     PQ_CHECK(to == PQ_ONNX_FLOAT || to == PQ_ONNX_DOUBLE, PQ_ERR_UNSUPPORTED,
              "activations are cast to %s; float32 and float64 are read",

@@ -249,6 +249,9 @@ static pq_status reduce_some(pq_onnx_import *im, const char *kind, pq_err *err)
     } else {
         PQ_TRY(pq_onnx_ints(im->node, "axes", PQ_MAX_DIMS, axes, &n, err));
     }
+    if (n == 0 && noop != 0) {
+        return pq_onnx_same(im, err);
+    }
     PQ_CHECK(n > 0, PQ_ERR_UNSUPPORTED, "without axes it would mix events");
     for (size_t i = 0; i < n; i++) {
         PQ_TRY(pq_onnx_axis(v, axes[i], &at, err));
@@ -292,7 +295,12 @@ static pq_status reduce_sum(pq_onnx_import *im, pq_err *err)
         for (size_t d = 0; d < v->ndim; d++) {
             n *= d != v->batch ? (double)v->dim[d] : 1.0;
         }
-        n /= (double)sum->dim[sum->axis[0]];
+        for (size_t i = 0; i < sum->n_axes; i++) {
+            n /= sum->axis[i] >= 0 ? (double)sum->dim[sum->axis[i]] : 1.0;
+        }
+        if (sum->node == v->node) { /* nothing is reduced */
+            return PQ_OK;
+        }
         PQ_TRY(pq_onnx_add_plain(im, ".sum", "scale", "factor", n, sum->node, &sum->node,
                                  err));
     }

@@ -144,7 +144,7 @@ static pq_status quantize(pq_onnx_import *im, pq_err *err)
     pq_onnx_codes        c;
     pq_status            st;
 
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(pq_onnx_active_rows(im, 0, &v, err));
     PQ_TRY(refuse_blocks(im, err));
     PQ_TRY(type_of_codes(im, &c, err));
     PQ_TRY(pq_onnx_make_one(im, c, &q, err));
@@ -161,7 +161,7 @@ static bool only_codes(const pq_onnx_import *im, const pq_onnx_value *v)
 {
     size_t readers = 0;
 
-    for (size_t i = 0; i < im->model->n_names; i++) {
+    for (size_t i = 0; i < im->model->names.n; i++) {
         const pq_onnx_value *o = &im->values[i];
         readers += o->active && o->node == v->node && o->quant == NULL ? o->readers : 0;
     }

@@ -4,21 +4,40 @@
 #include "core/memory.h"
 #include "formats/onnx_import.h"
 
-/* Fills in what a new shape leaves open; dim[0] stays the batch.
+/* Rows of each event along the first axis of a new shape; 0: as many as are left. */
+static pq_status first_axis(const pq_onnx_import *im, const pq_onnx_value *v, int64_t dim,
+                            bool is_open, size_t *out, pq_err *err)
+{
+    const size_t batch = im->batch > 0 ? im->batch : 1;
+    pq_status    st    = PQ_OK;
+
+    if (dim == 0 || (dim == -1 && is_open)) {
+        *out = v->dim[0]; /* as before */
+    } else if (dim == -1) {
+        *out = 0;
+    } else {
+        *out = im->batch > 0 && dim > 0 && (size_t)dim % batch == 0 ? (size_t)dim / batch
+                                                                    : pq_onnx_rows(dim);
+        PQ_CHECK(*out > 0, PQ_ERR_UNSUPPORTED,
+                 "its result does not keep the batch as the first axis");
+    }
+cleanup:
+    return st;
+}
+
+/* Fills in what a new shape leaves open; dim[0] becomes the rows of each event that lie
+ * along the batch.
  * @param[in,out] dim  [n] as given: 0 = as before, -1 = what is left */
 static pq_status resolve(const pq_onnx_import *im, const pq_onnx_value *v, int64_t *dim,
                          size_t n, bool zero_copies, pq_err *err)
 {
-    size_t    items = 1, known = 1, open = SIZE_MAX;
+    size_t    items = 1, known = 1, open = SIZE_MAX, rows;
     pq_status st;
 
-    for (size_t d = 0; d < v->ndim; d++) {
-        items *= d != v->batch ? v->dim[d] : 1;
-    }
     PQ_CHECK(v->batch == 0 && n >= 2, PQ_ERR_UNSUPPORTED,
              "the result has %zu axes; a batch and one or more are read", n);
-    if (dim[0] == 0 || dim[0] == -1 || (im->batch > 0 && dim[0] == (int64_t)im->batch)) {
-        dim[0] = PQ_ONNX_BATCH;
+    for (size_t d = 0; d < v->ndim; d++) {
+        items *= v->dim[d];
     }
     for (size_t i = 1; i < n; i++) {
         if (dim[i] == 0 && zero_copies && i < v->ndim) {
@@ -32,16 +51,15 @@ static pq_status resolve(const pq_onnx_import *im, const pq_onnx_value *v, int64
                  PQ_ERR_FORMAT, "axis %zu of the result is %lld long", i,
                  (long long)dim[i]);
     }
+    PQ_TRY(first_axis(im, v, dim[0], open != SIZE_MAX, &rows, err));
+    rows = rows > 0 ? rows : items / known;
+    PQ_CHECK(rows > 0 && !__builtin_mul_overflow(known, rows, &known) &&
+                 items % known == 0 && (open != SIZE_MAX || items == known),
+             PQ_ERR_SHAPE, "%zu items of an event do not make %zu", items, known);
     if (open != SIZE_MAX) {
-        PQ_CHECK(items % known == 0, PQ_ERR_SHAPE,
-                 "%zu items of an event are no multiple of %zu", items, known);
         dim[open] = (int64_t)(items / known);
-        known *= items / known;
     }
-    PQ_CHECK(dim[0] == PQ_ONNX_BATCH && known == items, PQ_ERR_UNSUPPORTED,
-             "its result does not keep the batch as the first axis with %zu items an "
-             "event",
-             items);
+    dim[0] = (int64_t)rows;
 cleanup:
     return st;
 }
@@ -105,8 +123,7 @@ static void set_dims(pq_onnx_value *out, const int64_t *dim, size_t n)
 {
     out->active = true;
     out->ndim   = n;
-    out->dim[0] = 1;
-    for (size_t d = 1; d < n; d++) {
+    for (size_t d = 0; d < n; d++) {
         out->dim[d] = (size_t)dim[d];
     }
 }
@@ -177,6 +194,37 @@ static pq_status reshape_straight(pq_onnx_import *im, const pq_onnx_value *v,
         to.dim[i]   = out.dim[i + 1];
     }
     PQ_TRY(pq_onnx_add_reshape(im, "", &to, v->node, &out.node, err));
+    PQ_TRY(pq_onnx_give(im, 0, &out, err));
+cleanup:
+    return st;
+}
+
+/* Rows of all events one behind the other, [batch rows, …]. Items that lie in ONNX's
+ * order stay where they are: an axis of ours holds the rows. */
+static pq_status fold_rows(pq_onnx_import *im, const pq_onnx_value *v, const int64_t *dim,
+                           size_t n, pq_err *err)
+{
+    const pq_shape *held = &im->graph->nodes[v->node].shape;
+    pq_onnx_value   out  = {.node = v->node, .n_axes = n};
+    pq_shape        to   = {.ndim = n};
+    pq_status       st;
+
+    PQ_CHECK(pq_onnx_is_straight(v) && n < PQ_MAX_DIMS, PQ_ERR_UNSUPPORTED,
+             "it makes rows of an image that is held row by row, not channel by channel");
+    set_dims(&out, dim, n);
+    out.axis[0] = PQ_ONNX_NO_AXIS;
+    for (size_t d = 0; d < n; d++) {
+        out.axis[d] = d > 0 ? (int)d : PQ_ONNX_NO_AXIS;
+        to.dim[d]   = out.dim[d];
+    }
+    if (n == 2 && held->dim[held->ndim - 1] == out.dim[1]) { /* they are rows already */
+        out.n_axes = held->ndim;
+        for (size_t i = 0; i < held->ndim; i++) {
+            out.axis[i] = i + 1 < held->ndim ? PQ_ONNX_NO_AXIS : 1;
+        }
+    } else {
+        PQ_TRY(pq_onnx_add_reshape(im, "", &to, v->node, &out.node, err));
+    }
     PQ_TRY(pq_onnx_give(im, 0, &out, err));
 cleanup:
     return st;
@@ -273,6 +321,12 @@ static pq_status reshape_to(pq_onnx_import *im, const pq_onnx_value *v, int64_t 
     for (size_t i = 1; i < n; i++) {
         is_long += dim[i] != 1 ? 1 : 0;
     }
+    if (dim[0] > 1) {
+        return fold_rows(im, v, dim, n, err);
+    }
+    if (v->dim[0] > 1) {
+        return reshape_straight(im, v, dim, n, err);
+    }
     if (same_items(v, dim, n, to)) {
         return rename_axes(im, v, dim, n, to, err);
     }
@@ -295,10 +349,11 @@ static pq_status reshape(pq_onnx_import *im, pq_err *err)
     size_t               n;
     pq_status            st;
 
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(pq_onnx_active_rows(im, 0, &v, err));
     PQ_TRY(pq_onnx_int(im->node, "allowzero", 0, &zero, err));
     PQ_TRY(pq_onnx_numbers(im, 1, PQ_MAX_DIMS, dim, &n, err));
     PQ_TRY(reshape_to(im, v, dim, n, zero == 0, err));
+    pq_onnx_show(im, 0);
 cleanup:
     return st;
 }
@@ -309,12 +364,13 @@ static pq_status flatten(pq_onnx_import *im, pq_err *err)
     int64_t              axis, dim[2] = {0, -1};
     pq_status            st;
 
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(pq_onnx_active_rows(im, 0, &v, err));
     PQ_TRY(pq_onnx_int(im->node, "axis", 1, &axis, err));
     axis += axis < 0 ? (int64_t)v->ndim : 0;
     PQ_CHECK(axis == 1 || (axis == 0 && im->batch == 1), PQ_ERR_UNSUPPORTED,
              "axis %lld: only axis 1, all items of an event, is read", (long long)axis);
     PQ_TRY(reshape_to(im, v, dim, 2, true, err));
+    pq_onnx_show(im, 0);
 cleanup:
     return st;
 }
@@ -352,6 +408,7 @@ static pq_status squeeze(pq_onnx_import *im, pq_err *err)
         }
     }
     PQ_TRY(reshape_to(im, v, dim, left, false, err));
+    pq_onnx_show(im, 0);
 cleanup:
     return st;
 }
@@ -379,6 +436,7 @@ static pq_status unsqueeze(pq_onnx_import *im, pq_err *err)
         from += fresh[d] ? 0 : 1;
     }
     PQ_TRY(reshape_to(im, v, dim, v->ndim + n, false, err));
+    pq_onnx_show(im, 0);
 cleanup:
     return st;
 }
@@ -423,6 +481,7 @@ static pq_status transpose(pq_onnx_import *im, pq_err *err)
         memcpy(out.order, v->order, count * sizeof *out.order);
     }
     PQ_TRY(pq_onnx_give(im, 0, &out, err));
+    pq_onnx_show(im, 0);
 cleanup:
     pq_free(out.order);
     return st;

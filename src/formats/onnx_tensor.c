@@ -431,7 +431,7 @@ pq_status pq_onnx_tensor_items(pq_onnx_model *m, const pq_onnx_tensor *t, pq_dty
 cleanup:
     pq_tensor_free(&s.to);
     if (st != PQ_OK) {
-        pq_err_context(err, "constant '%s'", m->names[t->name]);
+        pq_err_context(err, "constant '%s'", m->names.text[t->name]);
     }
     return st;
 }

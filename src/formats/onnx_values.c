@@ -16,7 +16,7 @@ static pq_onnx_value *value_of(const pq_onnx_import *im, size_t k)
 
 static const char *name_of(const pq_onnx_import *im, size_t k)
 {
-    return im->model->names[k < im->node->n_in ? im->node->in[k] : PQ_ONNX_NONE];
+    return im->model->names.text[k < im->node->n_in ? im->node->in[k] : PQ_ONNX_NONE];
 }
 
 bool pq_onnx_given(const pq_onnx_import *im, size_t k)
@@ -31,8 +31,8 @@ bool pq_onnx_is_constant(const pq_onnx_import *im, size_t k)
     return pq_onnx_given(im, k) && (v->raw != NULL || v->folded != NULL);
 }
 
-pq_status pq_onnx_active(const pq_onnx_import *im, size_t k, const pq_onnx_value **out,
-                         pq_err *err)
+pq_status pq_onnx_active_rows(const pq_onnx_import *im, size_t k,
+                              const pq_onnx_value **out, pq_err *err)
 {
     const pq_onnx_value *v = value_of(im, k);
     pq_status            st;
@@ -43,13 +43,32 @@ pq_status pq_onnx_active(const pq_onnx_import *im, size_t k, const pq_onnx_value
                  ? "input '%s' is a constant; only activations are read there"
                  : "input '%s' is given by no earlier node",
              name_of(im, k));
-    PQ_CHECK(v->part == PQ_ONNX_WHOLE, PQ_ERR_UNSUPPORTED,
-             "input '%s' is a part of a formula with Erf that is not GELU",
-             name_of(im, k));
+    PQ_CHECK(
+        v->part == PQ_ONNX_WHOLE, PQ_ERR_UNSUPPORTED,
+        "input '%s' is a part of a formula with Erf, Exp or a comparison that is not "
+        "GELU, ELU or LeakyRelu",
+        name_of(im, k));
     PQ_CHECK(
         v->quant == NULL, PQ_ERR_UNSUPPORTED,
         "input '%s' is codes of QuantizeLinear, which only DequantizeLinear may read",
         name_of(im, k));
+    *out = v;
+cleanup:
+    return st;
+}
+
+pq_status pq_onnx_active(const pq_onnx_import *im, size_t k, const pq_onnx_value **out,
+                         pq_err *err)
+{
+    const pq_onnx_value *v;
+    pq_status            st;
+
+    PQ_TRY(pq_onnx_active_rows(im, k, &v, err));
+    PQ_CHECK(
+        v->dim[v->batch] == 1, PQ_ERR_UNSUPPORTED,
+        "input '%s' has %zu rows of each event along the batch; dense layers, norms, "
+        "functions and a Reshape back are read there",
+        name_of(im, k), v->dim[v->batch]);
     *out = v;
 cleanup:
     return st;
@@ -166,12 +185,23 @@ bool pq_onnx_is_straight(const pq_onnx_value *v)
     return v->order == NULL;
 }
 
+void pq_onnx_show(pq_onnx_import *im, size_t k)
+{
+    pq_onnx_value       *from = value_of(im, k);
+    const pq_onnx_value *to =
+        &im->values[im->node->n_out > 0 ? im->node->out[0] : PQ_ONNX_NONE];
+
+    if (to->active && to->node == from->node && from->readers > 0) {
+        from->readers--;
+    }
+}
+
 bool pq_onnx_is_alone(const pq_onnx_import *im, const pq_onnx_value *v)
 {
     size_t readers = 0;
 
     /* Several values may stand for one node: views of it. */
-    for (size_t i = 0; i < im->model->n_names; i++) {
+    for (size_t i = 0; i < im->model->names.n; i++) {
         readers += im->values[i].active && im->values[i].node == v->node
                        ? im->values[i].readers
                        : 0;
@@ -191,7 +221,7 @@ static pq_status make_name(const pq_onnx_import *im, const char *suffix, char *o
     pq_status           st;
 
     if (*name == '\0' && n->n_out > 0) {
-        name = im->model->names[n->out[0]];
+        name = im->model->names.text[n->out[0]];
     }
     while (*name == '/' || *name == '.') {
         name++;
@@ -296,7 +326,7 @@ pq_status pq_onnx_give(pq_onnx_import *im, size_t k, pq_onnx_value *value, pq_er
     }
     to = &im->values[im->node->out[k]];
     PQ_CHECK(!to->active && to->raw == NULL && to->folded == NULL, PQ_ERR_FORMAT,
-             "value '%s' is given twice", im->model->names[im->node->out[k]]);
+             "value '%s' is given twice", im->model->names.text[im->node->out[k]]);
     value->readers = to->readers;
     *to            = *value;
     *value         = (pq_onnx_value){0};
@@ -334,6 +364,8 @@ pq_status pq_onnx_give_like(pq_onnx_import *im, size_t k, const pq_onnx_value *l
     v.folded = NULL;
     v.part   = PQ_ONNX_WHOLE;
     v.node   = node;
+    v.other  = 0;
+    v.factor = 0.0;
     PQ_TRY(copy_order(im, like, &v, err));
     for (size_t i = 0; i < v.n_axes; i++) {
         if (v.axis[i] != PQ_ONNX_NO_AXIS) {

@@ -11,19 +11,60 @@
 
 /* A file being written: node, tensor and attribute are messages until they are put into
  * the one above. */
-static pq_text onnx_graph, onnx_node;
+static pq_text onnx_graph, onnx_node, onnx_function, onnx_functions;
 
-static inline void begin_node(const char *op, const char *in, const char *out)
+/* Names between blanks, "-" for the empty one, as fields of a message. */
+static inline void put_names(pq_text *to, unsigned field, const char *names)
 {
     char copy[128];
 
-    snprintf(copy, sizeof copy, "%s", in);
+    snprintf(copy, sizeof copy, "%s", names);
     for (char *name = strtok(copy, " "); name != NULL; name = strtok(NULL, " ")) {
-        pq_wire_put_text(&onnx_node, 1, strcmp(name, "-") == 0 ? "" : name);
+        pq_wire_put_text(to, field, strcmp(name, "-") == 0 ? "" : name);
     }
-    pq_wire_put_text(&onnx_node, 2, out);
+}
+
+static inline void begin_node(const char *op, const char *in, const char *out)
+{
+    put_names(&onnx_node, 1, in);
+    put_names(&onnx_node, 2, out);
     pq_wire_put_text(&onnx_node, 3, out);
     pq_wire_put_text(&onnx_node, 4, op);
+}
+
+/* A node that calls a function of the domain "local". */
+static inline void begin_call(const char *function, const char *in, const char *out)
+{
+    begin_node(function, in, out);
+    pq_wire_put_text(&onnx_node, 7, "local");
+}
+
+/* Function of the domain "local"; its nodes are put by end_inner. */
+static inline void begin_function(const char *name, const char *in, const char *out,
+                                  const char *attributes, int64_t opset)
+{
+    pq_text set = {0};
+
+    pq_wire_put_text(&onnx_function, 1, name);
+    pq_wire_put_text(&onnx_function, 10, "local");
+    put_names(&onnx_function, 4, in);
+    put_names(&onnx_function, 5, out);
+    put_names(&onnx_function, 6, attributes);
+    if (opset != 0) {
+        pq_wire_put_text(&set, 1, "");
+        pq_wire_put_int(&set, 2, opset);
+        pq_wire_put_message(&onnx_function, 9, &set);
+    }
+}
+
+static inline void end_inner(void)
+{
+    pq_wire_put_message(&onnx_function, 7, &onnx_node);
+}
+
+static inline void end_function(void)
+{
+    pq_wire_put_message(&onnx_functions, 25, &onnx_function);
 }
 
 static inline void end_node(void)
@@ -56,6 +97,27 @@ static inline void put_int(const char *name, int64_t value)
     pq_wire_put_text(&a, 1, name);
     pq_wire_put_int(&a, 3, value);
     pq_wire_put_int(&a, 20, 2);
+    pq_wire_put_message(&onnx_node, 5, &a);
+}
+
+static inline void put_real(pq_text *to, unsigned field, const char *name, float value)
+{
+    pq_text a = {0};
+
+    pq_wire_put_text(&a, 1, name);
+    pq_wire_put_float(&a, 2, value);
+    pq_wire_put_int(&a, 20, 1);
+    pq_wire_put_message(to, field, &a);
+}
+
+/* An attribute that is one of the function's, a float. */
+static inline void put_reference(const char *name, const char *of)
+{
+    pq_text a = {0};
+
+    pq_wire_put_text(&a, 1, name);
+    pq_wire_put_int(&a, 20, 1);
+    pq_wire_put_text(&a, 21, of);
     pq_wire_put_message(&onnx_node, 5, &a);
 }
 
@@ -112,6 +174,10 @@ static inline void write_onnx(const char *to, int64_t opset, const char *produce
     pq_wire_put_text(&set, 1, "");
     pq_wire_put_int(&set, 2, opset);
     pq_wire_put_message(&model, 8, &set);
+    if (onnx_functions.length > 0) {
+        pq_text_add_bytes(&model, onnx_functions.text, onnx_functions.length);
+        pq_text_free(&onnx_functions);
+    }
     OK(pq_file_write(to, model.text, model.length, err));
     pq_text_free(&model);
 }

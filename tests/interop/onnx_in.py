@@ -11,6 +11,10 @@ import onnx
 import onnxruntime
 import torch
 import torch.nn.functional as F
+from onnx import numpy_helper
+from onnxscript import FLOAT, script
+from onnxscript import opset18 as op
+from onnxscript.values import Opset
 from torch import nn
 
 from common import Cases
@@ -102,20 +106,62 @@ def check(cases, what, path, x):
         cases.add(f"{what}, {engine}", model(ours, engine=engine).reshape(due.shape), due, TOLERANCE)
 
 
-def export(net, x, dynamo):
+def export(net, x, dynamo, **how):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         if dynamo:
-            torch.onnx.export(net, (x,), "net.onnx", dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch")},))
+            torch.onnx.export(net, (x,), "net.onnx", dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch")},), **how)
         else:
-            torch.onnx.export(net, (x,), "net.onnx", dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "batch"}})
+            torch.onnx.export(net, (x,), "net.onnx", dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "batch"}}, **how)
+
+
+WAYS = {"classic": dict(dynamo=False), "dynamo": dict(dynamo=True), "dynamo as it is": dict(dynamo=True, optimize=False),
+        "modules as functions": dict(dynamo=False, opset_version=17, export_modules_as_functions=True)}
 
 
 def torch_nets(cases):
+    functions = 0
     for name, (net, shape) in NETS.items():
         x = torch.randn(7, *shape)
-        for dynamo in (False, True):
-            export(ready(net), x, dynamo)
-            check(cases, f"{name}, {'dynamo' if dynamo else 'classic'}", "net.onnx", x.numpy())
+        for way, how in WAYS.items():
+            try:
+                export(ready(net), x, **how)
+            except RuntimeError as e:  # modules of one class that were called in different ways
+                assert way == "modules as functions" and "same set of annotated attribute" in str(e), e
+                continue
+            functions += len(onnx.load("net.onnx").functions)
+            check(cases, f"{name}, {way}", "net.onnx", x.numpy())
+    assert functions > 100, functions
+
+
+def script_net(cases):
+    """Functions of onnxscript that call each other, with attributes given, passed on and by default."""
+    local = Opset("local", 1)
+
+    @script(local)
+    def Activation(x, alpha: float = 1.0):
+        return op.Elu(x, alpha=alpha)
+
+    @script(local)
+    def Dense(x, kernel, bias):
+        return op.Add(op.MatMul(x, kernel), bias)
+
+    @script(local)
+    def Block(x, kernel, bias, slope: float):
+        return Activation(Dense(x, kernel, bias), alpha=slope)
+
+    @script(default_opset=op)
+    def net(x: FLOAT["batch", 16], a: FLOAT[16, 8], b: FLOAT[8], c: FLOAT[8, 8]):
+        h = Block(x, a, b, slope=0.5)
+        return Activation(Block(h, c, b, slope=0.25))
+
+    model, rng = net.to_model_proto(), np.random.default_rng(4)
+    for port in list(model.graph.input)[1:]:
+        shape = [d.dim_value for d in port.type.tensor_type.shape.dim]
+        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), port.name))
+        model.graph.input.remove(port)
+    assert len(model.functions) == 3
+    onnx.save(model, "net.onnx")
+    check(cases, "onnxscript", "net.onnx", rng.normal(size=(7, 16)).astype(np.float32))
 
 
 def samples(cases):
@@ -146,6 +192,7 @@ def samples(cases):
 def main():
     cases = Cases()
     torch_nets(cases)
+    script_net(cases)
     samples(cases)
     cases.finish()
 
