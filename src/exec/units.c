@@ -9,6 +9,9 @@
 /* Sums stay exact in double, where the reference adds them. */
 static const double most_exact = 9007199254740992.0;
 
+/* Scales of a product that were rounded to float32 one by one, relative. */
+static const double near_scale = 1e-6;
+
 /* Units of the bias of a channel whose weights are all zero: a power of two, so that
  * nothing of it is lost. */
 static const double bias_of_zeros = 65536.0;
@@ -49,6 +52,15 @@ static double bias_scale(const pq_weight *bias, size_t o)
                : 0.0;
 }
 
+/* Whether a scale is that of a bias, times a whole number, but for the rounding of scales
+ * to float32: the bias of a QDQ layer has s_x s_w in a file. */
+static bool is_multiple(double own, double scale)
+{
+    const double times = rint(own / scale);
+
+    return times >= 1.0 && fabs(own / scale - times) <= near_scale * times;
+}
+
 /* Units of channel o's weights in which a bias with codes of its own is whole too; 0 when
  * there are none. */
 static double bias_unit(const pq_weight *bias, double in_scale, double scale, size_t o)
@@ -56,7 +68,7 @@ static double bias_unit(const pq_weight *bias, double in_scale, double scale, si
     const double own = bias_scale(bias, o) / in_scale;
     int          e;
 
-    if (own == 0.0 || fmod(own, scale) == 0.0) {
+    if (own == 0.0 || is_multiple(own, scale)) {
         return scale;
     }
     return frexp(own, &e) == 0.5 && frexp(scale, &e) == 0.5 ? own : 0.0;

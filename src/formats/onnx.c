@@ -467,6 +467,7 @@ static void free_values(pq_onnx_import *im)
         pq_tensor_free(&im->values[i].folded);
         pq_free(im->values[i].order);
         pq_quant_free(&im->values[i].quant);
+        pq_quant_free(&im->values[i].wide);
     }
     pq_free(im->values);
 }

@@ -218,7 +218,7 @@ static pq_status add_to_bias(pq_onnx_import *im, const pq_onnx_value *v, const d
         PQ_TRY(pq_layer_add_weight(node->layer, "bias", taken, err));
         if (strcmp(im->node->op, "Sub") != 0) {
             PQ_TRY(pq_onnx_take_bias_grid(im, pq_onnx_is_constant(im, 0) ? 0 : 1,
-                                          pq_layer_weight(node->layer, "bias"), err));
+                                          node->layer, node->inputs[0], err));
         }
     }
 cleanup:

@@ -262,10 +262,14 @@ static pq_status identity(pq_onnx_import *im, pq_err *err)
     if (v->quant != NULL) {
         PQ_TRY(pq_quant_clone(v->quant, &out.quant, err));
     }
+    if (v->wide != NULL) {
+        PQ_TRY(pq_quant_clone(v->wide, &out.wide, err));
+    }
     PQ_TRY(pq_onnx_give(im, 0, &out, err));
 cleanup:
     pq_tensor_free(&out.folded);
     pq_quant_free(&out.quant);
+    pq_quant_free(&out.wide);
     return st;
 }
 

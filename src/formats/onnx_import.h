@@ -43,7 +43,7 @@ typedef enum {
     PQ_ONNX_WHERE_BELOW, /**< node `other` where x <= 0, else 0 */
 } pq_onnx_part;
 
-/** What a name stands for; owns folded, order and quant. */
+/** What a name stands for; owns folded, order, quant and wide. */
 typedef struct {
     const pq_onnx_tensor *raw;    /**< a constant in the file */
     pq_tensor            *folded; /**< a computed constant: float32, float64 or int64 */
@@ -61,6 +61,8 @@ typedef struct {
     size_t   *order; /**< [items] our item i is ONNX's order[i]; or NULL */
     size_t    readers;
     pq_quant *quant; /**< of a constant: its grid; of activations: the value is codes */
+    pq_quant *wide;  /**< of a constant that is codes of int32, of which a grid may hold
+                        too  few: its scales */
 } pq_onnx_value;
 
 /** One reading. */
@@ -162,7 +164,7 @@ pq_status pq_onnx_add_reshape(pq_onnx_import *im, const char *suffix, const pq_s
 pq_status pq_onnx_give_like(pq_onnx_import *im, size_t k, const pq_onnx_value *like,
                             size_t node, pq_err *err);
 
-/** Output k is this value; takes folded, order and quant. */
+/** Output k is this value; takes folded, order, quant and wide. */
 pq_status pq_onnx_give(pq_onnx_import *im, size_t k, pq_onnx_value *value, pq_err *err);
 
 /** Node that holds a value's axes in this order, PQ_ONNX_NO_AXIS being 1 long: itself, or
@@ -203,11 +205,18 @@ typedef struct {
     bool is_signed, narrow;
 } pq_onnx_codes;
 
-/** Gives a bias [outputs] the grid of constant k, which it is, where engines of whole
- * numbers hold it as it is: scales that are powers of two, one or one an output, without
- * zero points. Others stay values, which those engines round to their sums' unit. */
-pq_status pq_onnx_take_bias_grid(const pq_onnx_import *im, size_t k, pq_weight *bias,
-                                 pq_err *err);
+/**
+ * Gives a layer's bias [outputs] the grid of constant k, which it is, of one scale or one
+ * an output: engines of whole numbers take its codes as they are, or compute the layer in
+ * double. A bias of int32 in units of the layer's sums, as QDQ has it, needs none, and
+ * floats stay floats, which those engines round to that unit.
+ *
+ * @param[in] input  node that the layer reads, with its grid
+ * @retval PQ_ERR_UNSUPPORTED  Codes of int32 in other units that no grid of 16 bits
+ * holds.
+ */
+pq_status pq_onnx_take_bias_grid(const pq_onnx_import *im, size_t k, pq_layer *layer,
+                                 size_t input, pq_err *err);
 
 /** Quantizer of scales (input 1) and zero points (input 2, or none). */
 pq_status pq_onnx_make_grid(const pq_onnx_import *im, pq_onnx_codes c, int axis,

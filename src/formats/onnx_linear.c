@@ -81,22 +81,22 @@ cleanup:
     return st;
 }
 
-/* Bias of input k times a factor, where it is given. */
-static pq_status add_bias(const pq_onnx_import *im, size_t k, double factor, size_t out,
-                          pq_layer *layer, pq_err *err)
+/* Bias (input 2) times a factor, where it is given, of a layer that reads a node. */
+static pq_status add_bias(const pq_onnx_import *im, double factor, size_t out,
+                          pq_layer *layer, size_t input, pq_err *err)
 {
     pq_tensor *bias = NULL, *wide = NULL;
     pq_status  st = PQ_OK;
 
-    if (!pq_onnx_given(im, k)) {
+    if (!pq_onnx_given(im, 2)) {
         return PQ_OK;
     }
-    PQ_TRY(pq_onnx_constant(im, k, PQ_DTYPE_F32, NULL, &bias, err));
+    PQ_TRY(pq_onnx_constant(im, 2, PQ_DTYPE_F32, NULL, &bias, err));
     PQ_TRY(check_bias(bias, out, &wide, err));
     multiply(wide, factor);
     PQ_TRY(add_weight(layer, "bias", &wide, err));
     if (factor == 1.0) {
-        PQ_TRY(pq_onnx_take_bias_grid(im, k, pq_layer_weight(layer, "bias"), err));
+        PQ_TRY(pq_onnx_take_bias_grid(im, 2, layer, input, err));
     }
 cleanup:
     pq_tensor_free(&bias);
@@ -139,7 +139,7 @@ static pq_status dense(pq_onnx_import *im, bool transposed, double alpha, double
     if (alpha == 1.0) {
         PQ_TRY(take_grid(im, 1, transposed ? 0 : 1, &layer->weights[0], err));
     }
-    PQ_TRY(add_bias(im, 2, beta, out, layer, err));
+    PQ_TRY(add_bias(im, beta, out, layer, v->node, err));
     PQ_TRY(pq_onnx_add(im, "", &layer, 1, &v->node, &node, err));
     pq_onnx_value like = *v;
     like.order         = NULL;
@@ -225,7 +225,7 @@ static pq_status conv(pq_onnx_import *im, pq_err *err)
                           dims, err));
     PQ_TRY(add_weight(layer, "kernel", &kernel, err));
     PQ_TRY(take_grid(im, 1, 0, &layer->weights[0], err));
-    PQ_TRY(add_bias(im, 2, 1.0, out, layer, err));
+    PQ_TRY(add_bias(im, 1.0, out, layer, input, err));
     PQ_TRY(pq_onnx_add(im, "", &layer, 1, &input, &node, err));
     PQ_TRY(pq_onnx_give_image(im, v, node, err));
 cleanup:

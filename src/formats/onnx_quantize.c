@@ -9,6 +9,12 @@
 #include "core/memory.h"
 #include "formats/onnx_import.h"
 
+/* Bits of the grid of a bias of int32 that needs one. */
+enum { WIDE_BITS = 16 };
+
+/* Scales of a product that were rounded to float32 one by one, relative. */
+static const double near_unit = 1e-6;
+
 static pq_status codes_of(int type, pq_onnx_codes *out, pq_err *err)
 {
     pq_status st;
@@ -226,7 +232,7 @@ cleanup:
     return st;
 }
 
-/* Biases of int32 are floats for us: engines find their codes again. */
+/* Biases of int32 are floats for us, in units that engines find again. */
 static pq_status dequantize_bias(pq_onnx_import *im, pq_err *err)
 {
     pq_tensor    *code = NULL, *scale = NULL;
@@ -250,12 +256,19 @@ static pq_status dequantize_bias(pq_onnx_import *im, pq_err *err)
     for (size_t i = 0; i < code->count; i++) {
         pq_f64(code)[i] *= pq_f64(scale)[scale->count == 1 ? 0 : i];
     }
+    PQ_TRY(pq_quant_create(PQ_QUANT_INTEGER, WIDE_BITS, true, false,
+                           scale->count == 1 ? PQ_QUANT_PER_TENSOR : 0, scale->count,
+                           &out.wide, err));
+    for (size_t i = 0; i < scale->count; i++) {
+        out.wide->scale[i] = (float)pq_f64(scale)[i];
+    }
     out.folded = code;
     code       = NULL;
     PQ_TRY(pq_onnx_give(im, 0, &out, err));
 cleanup:
     pq_tensor_free(&code);
     pq_tensor_free(&scale);
+    pq_quant_free(&out.wide);
     return st;
 }
 
@@ -287,18 +300,66 @@ cleanup:
     return st;
 }
 
-pq_status pq_onnx_take_bias_grid(const pq_onnx_import *im, size_t k, pq_weight *bias,
-                                 pq_err *err)
+/* Whether item o of a bias is whole in the unit of its layer's sums, s_x s_w, but for the
+ * rounding of scales to float32; also where these are no whole numbers. */
+static bool is_in_units(const pq_onnx_import *im, const pq_layer *layer, size_t input,
+                        double scale, size_t o, double *unit)
 {
-    const pq_quant *q    = im->values[im->node->in[k]].quant;
-    bool            keep = q != NULL && (q->n == 1 || q->n == bias->value->count);
-    int             e;
-    pq_status       st = PQ_OK;
+    const pq_node  *from = &im->graph->nodes[pq_activation_source(im->graph, input)];
+    const pq_quant *w    = pq_layer_weight(layer, "kernel")->quant;
+    double          times;
 
-    for (size_t i = 0; keep && i < q->n; i++) {
-        keep = frexpf(q->scale[i], &e) == 0.5f && q->zero_point[i] == 0;
+    if (from->quant == NULL || from->quant->n != 1 || w == NULL ||
+        !pq_quant_has_codes(from->quant) || !pq_quant_has_codes(w)) {
+        return true;
     }
-    if (keep) {
+    *unit = (double)from->quant->scale[0] * (double)w->scale[w->n == 1 ? 0 : o];
+    times = rint(scale / *unit);
+    return times >= 1.0 && fabs(scale / *unit - times) <= near_unit * times;
+}
+
+/* The scales of a bias of int32 as a grid, where its units are not those of the sums. */
+static pq_status need_wide(const pq_onnx_import *im, const pq_onnx_value *v,
+                           const pq_layer *layer, size_t input, bool *needed, pq_err *err)
+{
+    const pq_tensor *bias = pq_layer_weight(layer, "bias")->value;
+    const pq_quant  *q    = v->wide;
+    double           unit = 0.0, most = 0.0, scale = 0.0;
+    pq_status        st = PQ_OK;
+
+    *needed = false;
+    for (size_t o = 0; o < bias->count; o++) {
+        const double own = (double)q->scale[q->n == 1 ? 0 : o];
+        const double x   = fabs((double)pq_f32(bias)[o]);
+        if (x > 0.0 && !is_in_units(im, layer, input, own, o, &unit)) {
+            *needed = true;
+            scale   = own;
+        }
+        most = fmax(most, x / own);
+    }
+    PQ_CHECK(
+        !*needed || most < ldexp(1.0, WIDE_BITS - 1) - 0.5, PQ_ERR_UNSUPPORTED,
+        "its bias of int32 has the scale %g, which is no multiple of %g, the unit of "
+        "its sums, and codes beyond %d bits",
+        scale, unit, WIDE_BITS);
+cleanup:
+    return st;
+}
+
+pq_status pq_onnx_take_bias_grid(const pq_onnx_import *im, size_t k, pq_layer *layer,
+                                 size_t input, pq_err *err)
+{
+    const pq_onnx_value *v      = &im->values[im->node->in[k]];
+    pq_weight           *bias   = pq_layer_weight(layer, "bias");
+    const pq_quant      *q      = v->quant;
+    bool                 needed = false;
+    pq_status            st     = PQ_OK;
+
+    if (v->wide != NULL && (v->wide->n == 1 || v->wide->n == bias->value->count)) {
+        PQ_TRY(need_wide(im, v, layer, input, &needed, err));
+        q = needed ? v->wide : q;
+    }
+    if (q != NULL && (q->n == 1 || q->n == bias->value->count)) {
         PQ_TRY(pq_quant_clone(q, &bias->quant, err));
         bias->quant->axis = q->n == 1 ? PQ_QUANT_PER_TENSOR : 0;
         PQ_TRY(pq_quant_check(bias->quant, &bias->value->shape, err));

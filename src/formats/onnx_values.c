@@ -334,6 +334,7 @@ cleanup:
     pq_tensor_free(&value->folded);
     pq_free(value->order);
     pq_quant_free(&value->quant);
+    pq_quant_free(&value->wide);
     *value = (pq_onnx_value){0};
     return st;
 }
@@ -361,6 +362,7 @@ pq_status pq_onnx_give_like(pq_onnx_import *im, size_t k, const pq_onnx_value *l
 
     v.order  = NULL;
     v.quant  = NULL;
+    v.wide   = NULL;
     v.folded = NULL;
     v.part   = PQ_ONNX_WHOLE;
     v.node   = node;

@@ -210,6 +210,43 @@ Test(integer, a_channel_of_zeros_keeps_its_bias)
     }
 }
 
+/* The unit of the sums of one_dense(0.3) is 0.15. */
+Test(integer, a_bias_with_a_grid_of_its_own_is_not_rounded)
+{
+    static const struct {
+        float       scale, value;
+        const char *text;
+    } grids[] = {
+        {0.15f, 0.45f, "int8 x int8 in int32"},
+        {0.45000002f, 0.90000004f, "int8 x int8 in int32"}, /* 3 units, of float32 */
+        {0.06f, 0.3f,
+         "float: its bias has codes that are no multiples of the scales of "
+         "its sums"},
+        {0.2f, 0.4f,
+         "float: its bias has codes that are no multiples of the scales of "
+         "its sums"},
+    };
+    static const char *const engines[] = {"reference", "integer", "float32"};
+    const float              x[2]      = {1.6f, -0.9f}; /* 3 and -2 steps of 0.5 */
+
+    for (size_t i = 0; i < 3 * sizeof grids / sizeof *grids; i++) {
+        const size_t k    = i / 3;
+        pq_graph    *g    = one_dense(0.3f, grids[k].value);
+        pq_weight   *bias = pq_layer_weight(g->nodes[1].layer, "bias");
+        char         text[128];
+        OK(pq_quant_create(PQ_QUANT_INTEGER, 16, true, false, -1, 1, &bias->quant, &err));
+        bias->quant->scale[0] = grids[k].scale;
+        float *y              = run_graph(g, engines[i % 3], 1, 1, x);
+        cr_expect_float_eq(y[0], 13.0 * 0.15 + (double)grids[k].value, 1e-6,
+                           "%s, scale %g: %g", engines[i % 3], (double)grids[k].scale,
+                           (double)y[0]);
+        OK(pq_integer_describe(g, 1, text, sizeof text, &err));
+        cr_expect_str_eq(text, grids[k].text);
+        pq_free(y);
+        pq_graph_free(&g);
+    }
+}
+
 Test(integer, what_cannot_be_whole_says_why)
 {
     static const struct {

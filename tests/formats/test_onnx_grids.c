@@ -111,8 +111,8 @@ Test(onnx_grids, a_bias_with_a_grid_of_its_own_keeps_it)
         {"Gemm", 2, 0.5F, 0, 8, 0, 0.5F},
         {"Add", 1, 0.125F, 0, 8, PQ_QUANT_PER_TENSOR, 0.75F},
         {"Add", 2, 0.125F, 0, 4, 0, 0.75F},
-        {"Gemm", 1, 0.3F, 0, 8, -9, 0.6F},           /* no power of two */
-        {"Gemm", 1, 0.5F, 1, 8, -9, 0.5F},           /* a zero point */
+        {"Gemm", 1, 0.3F, 0, 8, PQ_QUANT_PER_TENSOR, 0.6F}, /* no power of two */
+        {"Gemm", 1, 0.5F, 1, 8, PQ_QUANT_PER_TENSOR, 0.5F}, /* a zero point */
         {"Add", 1, 0.0009765625F, 0, 24, -9, 0.74F}, /* more bits than a grid has */
         {"Sub", 1, 0.5F, 0, 8, -9, -0.5F},           /* codes that may lack a negative */
     };
@@ -133,6 +133,80 @@ Test(onnx_grids, a_bias_with_a_grid_of_its_own_keeps_it)
             cr_expect_eq(b->quant->bits, (int)cases[k].bits);
             cr_expect_eq(b->quant->scale[0], cases[k].first);
         }
+        pq_graph_free(&g);
+    }
+}
+
+/* A dense layer of codes, 0.5 a step of its input and 0.3 of its kernel, with a bias of
+ * int32 of some scale; `mode` is how it is written. */
+static void bias_of_int32(const char *mode, float scale, int32_t code)
+{
+    const int8_t  w[16] = {1, 2, 3};
+    const int32_t b[]   = {code, -2};
+    const float   sx = 0.5F, sw = 0.3F;
+
+    put_raw("w", 3, strcmp(mode, "Gemm") == 0 ? PQ_SHAPE(2, 8) : PQ_SHAPE(8, 2), w,
+            sizeof w);
+    put_raw("sw", 1, (pq_shape){0}, &sw, sizeof sw);
+    put_raw("sx", 1, (pq_shape){0}, &sx, sizeof sx);
+    put_raw("zx", 3, (pq_shape){0}, &(int8_t){0}, 1);
+    put_raw("b", 6, PQ_SHAPE(2), b, sizeof b);
+    put_raw("sb", 1, (pq_shape){0}, &scale, sizeof scale);
+    plain_node("QuantizeLinear", "x sx zx", "xq");
+    plain_node("DequantizeLinear", "xq sx zx", "xd");
+    plain_node("DequantizeLinear", "w sw", "wd");
+    plain_node("DequantizeLinear", "b sb", "bd");
+    if (strcmp(mode, "Gemm") == 0) {
+        begin_node("Gemm", "xd wd bd", "y");
+        put_int("transB", 1);
+        end_node();
+    } else {
+        plain_node("MatMul", strcmp(mode, "floats") == 0 ? "x wd" : "xd wd", "m");
+        plain_node("Add", "m bd", "y");
+    }
+}
+
+Test(onnx_grids, a_bias_of_int32_has_the_unit_of_the_sums_or_a_grid)
+{
+    static const struct {
+        const char *mode;
+        float       scale;
+        int32_t     code;
+        const char *message; /* NULL: it is read */
+        bool        grid;
+    } cases[] = {
+        {"Gemm", 0.15F, 70000, NULL, false},
+        {"MatMul", 0.15F, 70000, NULL, false},
+        {"Gemm", 0.45F, 70000, NULL, false},
+        {"Gemm", 0.15000001F, 9, NULL, false},
+        {"Gemm", 0.06F, 9, NULL, true},
+        {"MatMul", 0.06F, -32767, NULL, true},
+        {"floats", 0.06F, 70000, NULL, false},
+        {"Gemm", 0.06F, 0, NULL, true},
+        {"Gemm", 0.06F, 40000,
+         "node 'y': Gemm: its bias of int32 has the scale 0.06, which is no multiple of "
+         "0.15, the unit of its sums, and codes beyond 16 bits",
+         false},
+        {"MatMul", 0.2F, -40000, "node 'y': Add: its bias of int32 has the scale 0.2",
+         false},
+    };
+
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        pq_err           why;
+        pq_graph        *g;
+        const pq_weight *b;
+        bias_of_int32(cases[k].mode, cases[k].scale, cases[k].code);
+        g = load(17, &why);
+        cr_expect_eq(g == NULL, cases[k].message != NULL, "case %zu: %s", k, why.message);
+        if (g == NULL) {
+            cr_expect_not_null(strstr(why.message, cases[k].message), "%s", why.message);
+            continue;
+        }
+        b = pq_layer_weight(g->nodes[g->output].layer, "bias");
+        cr_assert_not_null(b, "case %zu", k);
+        cr_expect_eq(b->quant != NULL, cases[k].grid, "case %zu", k);
+        cr_expect_float_eq(pq_f32(b->value)[0], (float)cases[k].code * cases[k].scale,
+                           1e-2, "case %zu", k);
         pq_graph_free(&g);
     }
 }

@@ -2,6 +2,7 @@
 import contextlib
 import glob
 import io
+import itertools
 import logging
 import os
 import warnings
@@ -11,7 +12,7 @@ import onnx
 import onnxruntime
 import torch
 import torch.nn.functional as F
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from onnxscript import FLOAT, script
 from onnxscript import opset18 as op
 from onnxscript.values import Opset
@@ -164,6 +165,30 @@ def script_net(cases):
     check(cases, "onnxscript", "net.onnx", rng.normal(size=(7, 16)).astype(np.float32))
 
 
+def biases(cases):
+    """Biases of int32 in the unit of the sums, s_x s_w, and in others: within one step of ONNX Runtime as the file says,
+    whose optimized graph takes every one for the former."""
+    rng, node = np.random.default_rng(1), helper.make_node
+    for ratio, (sw, sx, sy) in itertools.product((1, 3, 0.1, 0.37, 3.3), ((0.0173, 0.031, 0.02), (0.9, 0.7, 0.1))):
+        arrays = {"w": rng.integers(-7, 8, (8, 4)).astype(np.int8), "sw": np.float32(sw), "b": rng.integers(-9, 10, 4).astype(np.int32),
+                  "sb": np.float32(np.float32(sw) * np.float32(sx)) * np.float32(ratio), "sx": np.float32(sx), "sy": np.float32(sy), "z": np.int8(0)}
+        nodes = [node("QuantizeLinear", ["x", "sx", "z"], ["xq"]), node("DequantizeLinear", ["xq", "sx", "z"], ["xd"]),
+                 node("DequantizeLinear", ["w", "sw", "z"], ["wd"]), node("DequantizeLinear", ["b", "sb"], ["bd"]),
+                 node("Gemm", ["xd", "wd", "bd"], ["g"]), node("QuantizeLinear", ["g", "sy", "z"], ["yq"]), node("DequantizeLinear", ["yq", "sy", "z"], ["y"])]
+        ports = [helper.make_tensor_value_info(name, 1, ["batch", n]) for name, n in (("x", 8), ("y", 4))]
+        graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], [numpy_helper.from_array(np.asarray(a), n) for n, a in arrays.items()])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), "net.onnx")
+        x = (rng.normal(size=(2000, 8)) * sx * 60).astype(np.float32)
+        how = onnxruntime.SessionOptions()
+        how.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        due = onnxruntime.InferenceSession("net.onnx", how).run(None, {"x": x})[0] / sy
+        model = Model("net.onnx")
+        for engine in ("reference", "integer", "int8", "float32"):
+            off = np.rint(np.abs(model(x, engine=engine) / sy - due))
+            cases.add(f"bias in {ratio} units, {engine}", off > 1, np.zeros_like(off), 0)
+            cases.add(f"bias in {ratio} units, {engine}: steps", off.mean() <= 0.01, 1, 0)
+
+
 def samples(cases):
     """Files of others; each as ONNX Runtime, which refuses the same one."""
     for path in sorted(glob.glob(f"{MODELS}/*.onnx")):
@@ -193,6 +218,7 @@ def main():
     cases = Cases()
     torch_nets(cases)
     script_net(cases)
+    biases(cases)
     samples(cases)
     cases.finish()
 
