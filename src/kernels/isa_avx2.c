@@ -189,5 +189,18 @@ static inline TARGET void store_bytes(uint8_t *to, __m256 v)
     _mm_storel_epi64((void *)to, _mm_packus_epi16(words, words));
 }
 
+/* The nearest whole numbers of four vectors, in 0 .. 255. */
+static inline TARGET void store_four_bytes(uint8_t *to, const __m256 v[4])
+{
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m256i low =
+        _mm256_packs_epi32(_mm256_cvtps_epi32(v[0]), _mm256_cvtps_epi32(v[1]));
+    const __m256i high =
+        _mm256_packs_epi32(_mm256_cvtps_epi32(v[2]), _mm256_cvtps_epi32(v[3]));
+
+    _mm256_storeu_si256(
+        (void *)to, _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order));
+}
+
 #include "kernels/isa.inc"
 #endif

@@ -172,5 +172,19 @@ static inline TARGET void store_bytes(uint8_t *to, __m512 v)
     _mm_storeu_si128((void *)to, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v)));
 }
 
+/* The nearest whole numbers of four vectors, in 0 .. 255. */
+static inline TARGET void store_four_bytes(uint8_t *to, const __m512 v[4])
+{
+    const __m512i order =
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i low =
+        _mm512_packs_epi32(_mm512_cvtps_epi32(v[0]), _mm512_cvtps_epi32(v[1]));
+    const __m512i high =
+        _mm512_packs_epi32(_mm512_cvtps_epi32(v[2]), _mm512_cvtps_epi32(v[3]));
+
+    _mm512_storeu_si512(to,
+                        _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high)));
+}
+
 #include "kernels/isa.inc"
 #endif

@@ -198,4 +198,12 @@ static inline void store_bytes(uint8_t *to, vector4 v)
     }
 }
 
+/* The nearest whole numbers of four vectors, in 0 .. 255. */
+static inline void store_four_bytes(uint8_t *to, const vector4 v[4])
+{
+    for (size_t i = 0; i < 4; i++) {
+        store_bytes(to + i * LANES, (v[i] + spread(12582912.0f)) - spread(12582912.0f));
+    }
+}
+
 #include "kernels/isa.inc"
