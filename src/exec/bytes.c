@@ -7,6 +7,7 @@
 #include "exec/codes.h"
 #include "exec/quantize.h"
 #include "kernels/kernels.h"
+#include "layers/kinds.h"
 
 extern const pq_engine pq_engine_float32;
 
@@ -133,6 +134,22 @@ static void byte_release(pq_op *op)
     pq_free(op);
 }
 
+/* Whether a pool is the mean over all positions, by its kind or by its window. */
+static bool is_mean_of_all(const pq_step *step)
+{
+    const pq_node *node = &step->graph->nodes[step->node];
+    const char    *kind = node->layer->kind->name;
+    pq_window      w;
+
+    if (strcmp(kind, "avg_pool") != 0) {
+        return strcmp(kind, "global_avg_pool") == 0;
+    }
+    return pq_pool_window(node->layer, &step->graph->nodes[step->in[0]].shape, &w,
+                          NULL) == PQ_OK &&
+           w.out_h * w.out_w == 1 && w.pad_top == 0 && w.pad_left == 0 &&
+           w.kernel_h == w.in_h && w.kernel_w == w.in_w;
+}
+
 bool pq_bytes_has(const pq_step *step)
 {
     const pq_graph *g     = step->graph;
@@ -143,7 +160,7 @@ bool pq_bytes_has(const pq_step *step)
     }
     return (layer->kind->form == PQ_FORM_SUM && step->n_in == 2 &&
             pq_byte_grid(g, step->in[1]) != NULL) ||
-           strcmp(layer->kind->name, "global_avg_pool") == 0;
+           is_mean_of_all(step);
 }
 
 pq_status pq_bytes_prepare(const pq_step *step, pq_op **out, pq_err *err)

@@ -159,10 +159,15 @@ Test(int8, sums_and_means_of_codes_too)
             add_layer(g, "relu", make_layer("relu"), "add");
         }
         g->nodes[g->output].quant = range_grid(7, true, trial % 3 == 0 ? 0.0 : -2.0, 2.2);
-        add_layer(g, "pool", make_layer("global_avg_pool"),
-                  trial % 2 == 0 ? "relu" : "add");
+        pq_layer *pool = make_layer(trial < 6 ? "global_avg_pool" : "avg_pool");
+        if (trial >= 6) { /* the same, by its window */
+            OK(pq_layer_set(pool, "kernel_h", "5", &err));
+            OK(pq_layer_set(pool, "kernel_w", "5", &err));
+        }
+        add_layer(g, "pool", pool, trial % 2 == 0 ? "relu" : "add");
         g->nodes[g->output].quant = range_grid(8, true, -1.0, 1.0);
         cr_expect_leq(compare(g, &rng, 4, 175), 28);
+        cr_expect(has_kernel(g, "2 x sums and means of bytes"), "trial %zu", trial);
         pq_graph_free(&g);
     }
 }
