@@ -1,5 +1,5 @@
-/* A file that a child process has open: what it holds is kept here, as the child told it;
- * values of large arrays are asked for. */
+/* A file that a child process has open: what the child told is kept (hdf5_told.c), values
+ * of large arrays are asked for. */
 #define _GNU_SOURCE /* SOCK_CLOEXEC */
 
 #include <errno.h>
@@ -12,33 +12,8 @@
 
 #include "core/memory.h"
 #include "io/hdf5_inside.h"
+#include "io/hdf5_told.h"
 #include "io/hdf5_wire.h"
-
-/* Texts point into the reader's `told`. */
-typedef struct {
-    const char *name;
-    size_t      target; /* index + 1 of an object; 0: a link that is not followed */
-} link_to;
-
-typedef struct {
-    const char *name;
-    pq_h5_class kind; /* TEXT, FLOAT; OTHER: why it cannot be read */
-    size_t      n;
-    const char *bytes; /* of texts one after the other, of numbers, of an error */
-    size_t      size;
-} attr;
-
-typedef struct {
-    pq_h5_info  info;
-    pq_status   st; /* why it cannot be described or listed */
-    const char *message, *hint;
-    const char *values; /* of a small array, in `dtype`; NULL: they are to be asked for */
-    pq_dtype    dtype;
-    link_to    *links; /* of a group, sorted by name */
-    size_t      n_links;
-    attr       *attrs;
-    size_t      n_attrs;
-} object;
 
 struct pq_h5_reader {
     char         *path;
@@ -46,9 +21,7 @@ struct pq_h5_reader {
     size_t        file_bytes;
     pid_t         child, owner; /* the process that started it */
     int           fd;
-    char         *told;
-    object       *objects; /* the root first */
-    size_t        n;
+    pq_h5_told    told;
     size_t        users;
     pq_h5_reader *next; /* of all that are open */
 };
@@ -60,23 +33,6 @@ static pq_status is_gone(pq_h5_reader *r, pq_err *err)
     return pq_err_set(err, PQ_ERR_FORMAT, __FILE__, __LINE__,
                       "%s: is damaged: libhdf5 crashes or does not end in reading it",
                       r->path);
-}
-
-static pq_status told_failure(pq_h5_cursor *from, pq_err *err)
-{
-    const uint64_t code    = pq_h5_take_number(from);
-    const char    *message = pq_h5_take_text(from);
-    const char    *hint    = pq_h5_take_text(from);
-    pq_status      st      = code <= PQ_ERR_INTERRUPTED ? (pq_status)code : PQ_ERR_FORMAT;
-
-    if (st == PQ_OK || from->bad) {
-        st = PQ_ERR_FORMAT;
-    }
-    (void)pq_err_set(err, st, __FILE__, __LINE__, "%s", message);
-    if (hint[0] != '\0') {
-        pq_err_hint(err, "%s", hint);
-    }
-    return st;
 }
 
 /* Starts of frames: FINE leaves n bytes to be read, anything else is an error. Longest
@@ -107,7 +63,7 @@ static pq_status hear(pq_h5_reader *r, size_t *n, pq_err *err)
             goto cleanup;
         }
         from = (pq_h5_cursor){bytes, head.n, false};
-        st   = told_failure(&from, err);
+        st   = pq_h5_told_failure(&from, err);
     }
 cleanup:
     pq_free(bytes);
@@ -133,131 +89,6 @@ cleanup:
     return st;
 }
 
-/* A count of things that take `least` bytes each. */
-static size_t take_count(pq_h5_cursor *from, size_t least)
-{
-    const uint64_t n = pq_h5_take_number(from);
-
-    if (n > from->left / least) {
-        from->bad = true;
-        return 0;
-    }
-    return (size_t)n;
-}
-
-static void take_attr(pq_h5_cursor *from, attr *a)
-{
-    const char *start;
-
-    a->name = pq_h5_take_text(from);
-    a->kind = (pq_h5_class)pq_h5_take_number(from);
-    start   = from->bytes;
-    if (a->kind == PQ_H5_TEXT) {
-        a->n  = take_count(from, 9);
-        start = from->bytes;
-        for (size_t i = 0; i < a->n; i++) {
-            (void)pq_h5_take_text(from);
-        }
-    } else if (a->kind == PQ_H5_FLOAT) {
-        a->n  = take_count(from, sizeof(double));
-        start = pq_h5_take_bytes(from, a->n * sizeof(double));
-    } else {
-        (void)pq_h5_take_number(from);
-        (void)pq_h5_take_text(from);
-        (void)pq_h5_take_text(from);
-    }
-    a->bytes = start;
-    a->size  = from->bad ? 0 : (size_t)(from->bytes - start);
-}
-
-static void take_shape(pq_h5_cursor *from, pq_h5_info *info)
-{
-    const uint64_t ndim = pq_h5_take_number(from);
-
-    from->bad |= ndim > PQ_MAX_DIMS;
-    info->shape.ndim = from->bad ? 0 : (size_t)ndim;
-    for (size_t i = 0; i < info->shape.ndim; i++) {
-        info->shape.dim[i] = (size_t)pq_h5_take_number(from);
-    }
-    info->item_bytes = (size_t)pq_h5_take_number(from);
-}
-
-/* Values that were told: as many as the shape has. */
-static void take_values(pq_h5_cursor *from, object *o)
-{
-    const uint64_t dtype = pq_h5_take_number(from);
-    size_t         count = 0, n;
-
-    if (dtype == 0 || from->bad) {
-        return;
-    }
-    n = (size_t)pq_h5_take_number(from);
-    from->bad |= dtype > PQ_DTYPE_COUNT || !pq_shape_count(&o->info.shape, &count) ||
-                 n / pq_dtype_bytes((pq_dtype)(dtype - 1)) != count;
-    o->dtype  = from->bad ? PQ_DTYPE_F32 : (pq_dtype)(dtype - 1);
-    o->values = pq_h5_take_bytes(from, n);
-}
-
-static pq_status take_object(pq_h5_cursor *from, object *o, pq_err *err)
-{
-    const uint64_t kind = pq_h5_take_number(from);
-    pq_status      st;
-
-    from->bad |= kind > PQ_H5_OTHER;
-    o->info.kind = from->bad ? PQ_H5_OTHER : (pq_h5_class)kind;
-    o->st        = (pq_status)pq_h5_take_number(from);
-    o->message   = pq_h5_take_text(from);
-    o->hint      = pq_h5_take_text(from);
-    if (o->info.kind == PQ_H5_GROUP) {
-        const size_t n = take_count(from, 17);
-        PQ_NEW(o->links, n);
-        o->n_links = n;
-        for (size_t i = 0; i < n; i++) {
-            o->links[i].name   = pq_h5_take_text(from);
-            o->links[i].target = (size_t)pq_h5_take_number(from);
-        }
-    } else {
-        take_shape(from, &o->info);
-        take_values(from, o);
-    }
-    o->n_attrs = take_count(from, 25);
-    PQ_NEW(o->attrs, o->n_attrs);
-    for (size_t i = 0; i < o->n_attrs; i++) {
-        take_attr(from, &o->attrs[i]);
-    }
-    st = PQ_OK;
-cleanup:
-    return st;
-}
-
-static pq_status take_objects(pq_h5_reader *r, size_t n_told, pq_err *err)
-{
-    pq_h5_cursor from = {r->told, n_told, false};
-    size_t       room = 0;
-    pq_status    st   = PQ_OK;
-
-    while (from.left > 0 && !from.bad) {
-        if (r->n == room) {
-            const size_t more    = room == 0 ? 64 : 2 * room;
-            object      *objects = pq_recalloc(r->objects, room, more, sizeof *objects);
-            PQ_CHECK(objects != NULL, PQ_ERR_NOMEM, "cannot allocate objects");
-            r->objects = objects;
-            room       = more;
-        }
-        r->n++;
-        PQ_TRY(take_object(&from, &r->objects[r->n - 1], err));
-    }
-    for (size_t i = 0; i < r->n; i++) {
-        for (size_t k = 0; k < r->objects[i].n_links; k++) {
-            from.bad |= r->objects[i].links[k].target > r->n;
-        }
-    }
-    PQ_CHECK(!from.bad && r->n > 0, PQ_ERR_FORMAT,
-             "%s: is damaged: libhdf5 goes astray in it", r->path);
-cleanup:
-    return st;
-}
-
 /* Ends the child, or lets go of another process's. */
 static void end_child(pq_h5_reader *r)
 {
@@ -271,19 +102,6 @@ static void end_child(pq_h5_reader *r)
         }
     }
     r->child = 0;
-}
-
-static void forget(pq_h5_reader *r)
-{
-    for (size_t i = 0; i < r->n; i++) {
-        pq_free(r->objects[i].links);
-        pq_free(r->objects[i].attrs);
-    }
-    pq_free(r->objects);
-    pq_free(r->told);
-    r->objects = NULL;
-    r->told    = NULL;
-    r->n       = 0;
 }
 
 static pq_status start_child(pq_h5_reader *r, pq_err *err)
@@ -307,8 +125,8 @@ static pq_status start_child(pq_h5_reader *r, pq_err *err)
     ends[0] = -1;
     (void)close(ends[1]); /* its end is the sign that the child died */
     ends[1] = -1;
-    PQ_TRY(hear_all(r, &r->told, &n_told, err));
-    PQ_TRY(take_objects(r, n_told, err));
+    PQ_TRY(hear_all(r, &r->told.bytes, &n_told, err));
+    PQ_TRY(pq_h5_told_take(&r->told, n_told, r->path, err));
 cleanup:
     (void)(ends[0] >= 0 && close(ends[0]));
     (void)(ends[1] >= 0 && close(ends[1]));
@@ -377,7 +195,7 @@ void pq_h5_reader_stop(pq_h5_reader **reader)
     }
     *at = r->next;
     end_child(r);
-    forget(r);
+    pq_h5_told_free(&r->told);
     pq_free(r->path);
     pq_free(r);
 }
@@ -392,7 +210,7 @@ static pq_status ask(pq_h5_reader *r, pq_h5_mark mark, const pq_text *question,
     if (r->owner != getpid()) {
         const struct stat before = r->stamp;
         end_child(r);
-        forget(r);
+        pq_h5_told_free(&r->told);
         PQ_TRY(start_child(r, err));
         PQ_CHECK(is_same_file(&before, &r->stamp), PQ_ERR_IO,
                  "%s: has changed since it was opened", r->path);
@@ -404,55 +222,19 @@ cleanup:
     return st;
 }
 
-/* The object of a path; NULL with an error where links do not lead there. */
-static object *find(pq_h5_reader *r, const char *path, pq_err *err)
-{
-    object *o = &r->objects[0];
-    size_t  i = 0;
-
-    while (path[i += strspn(path + i, "/")] != '\0') {
-        const size_t n    = strcspn(path + i, "/");
-        size_t       k    = 0;
-        const bool   self = n == 1 && path[i] == '.';
-
-        while (!self && k < o->n_links &&
-               (strncmp(o->links[k].name, path + i, n) != 0 ||
-                o->links[k].name[n] != '\0')) {
-            k++;
-        }
-        i += n;
-        if (self) {
-            continue;
-        }
-        if (k == o->n_links) {
-            (void)pq_err_set(err, PQ_ERR_NOT_FOUND, __FILE__, __LINE__,
-                             "%s: %s is not there", r->path, path);
-            return NULL;
-        }
-        if (o->links[k].target == 0) {
-            (void)pq_err_set(
-                err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,
-                "%s: %.*s is a soft or external link; links are not followed", r->path,
-                (int)i, path);
-            return NULL;
-        }
-        o = &r->objects[o->links[k].target - 1];
-    }
-    return o;
-}
-
-static pq_status find_object(pq_h5_reader *r, const char *path, object **out, pq_err *err)
+static pq_status find_object(pq_h5_reader *r, const char *path, pq_h5_told_object **out,
+                             pq_err *err)
 {
     pq_err why = {0};
 
-    *out = find(r, path, &why);
+    *out = pq_h5_told_find(&r->told, r->path, path, &why);
     if (*out != NULL) {
         return PQ_OK;
     }
     return pq_err_set(err, why.code, __FILE__, __LINE__, "%s", why.message);
 }
 
-static pq_status own_failure(const object *o, pq_err *err)
+static pq_status own_failure(const pq_h5_told_object *o, pq_err *err)
 {
     if (o->st == PQ_OK) {
         return PQ_OK;
@@ -466,12 +248,12 @@ static pq_status own_failure(const object *o, pq_err *err)
 
 bool pq_h5_reader_has(pq_h5_reader *r, const char *path)
 {
-    return find(r, path, NULL) != NULL;
+    return pq_h5_told_find(&r->told, r->path, path, NULL) != NULL;
 }
 
 pq_h5_class pq_h5_reader_kind(pq_h5_reader *r, const char *path)
 {
-    const object *o = find(r, path, NULL);
+    const pq_h5_told_object *o = pq_h5_told_find(&r->told, r->path, path, NULL);
 
     return o != NULL ? o->info.kind : PQ_H5_OTHER;
 }
@@ -479,10 +261,10 @@ pq_h5_class pq_h5_reader_kind(pq_h5_reader *r, const char *path)
 pq_status pq_h5_reader_describe(pq_h5_reader *r, const char *path, pq_h5_info *out,
                                 pq_err *err)
 {
-    pq_text   question = {0};
-    object   *o;
-    size_t    n;
-    pq_status st;
+    pq_text            question = {0};
+    pq_h5_told_object *o;
+    size_t             n;
+    pq_status          st;
 
     PQ_TRY(find_object(r, path, &o, err));
     if (o->info.kind != PQ_H5_GROUP &&
@@ -501,10 +283,10 @@ cleanup:
 pq_status pq_h5_reader_list(pq_h5_reader *r, const char *group, char ***names, size_t *n,
                             pq_err *err)
 {
-    object   *o    = NULL;
-    char    **list = NULL;
-    size_t    have = 0;
-    pq_status st;
+    pq_h5_told_object *o    = NULL;
+    char             **list = NULL;
+    size_t             have = 0;
+    pq_status          st;
 
     PQ_TRY(find_object(r, group, &o, err));
     PQ_CHECK(o->info.kind == PQ_H5_GROUP, PQ_ERR_FORMAT, "%s: %s is not a group", r->path,
@@ -522,41 +304,23 @@ cleanup:
     return st;
 }
 
-/* Texts one after the other. */
-static pq_status take_texts(pq_h5_cursor *from, size_t n, char ***out, pq_err *err)
-{
-    char    **list = NULL;
-    size_t    i    = 0;
-    pq_status st;
-
-    PQ_NEW(list, n);
-    for (i = 0; i < n; i++) {
-        PQ_STRDUP(list[i], pq_h5_take_text(from));
-    }
-    *out = list;
-    list = NULL;
-cleanup:
-    pq_h5_free_texts(&list, i);
-    return st;
-}
-
 pq_status pq_h5_reader_names(pq_h5_reader *r, const char *path, bool columns, char ***out,
                              size_t *n, pq_err *err)
 {
-    object      *o;
-    pq_text      question = {0};
-    char        *bytes    = NULL;
-    size_t       size     = 0;
-    pq_h5_cursor from;
-    pq_status    st;
+    pq_h5_told_object *o;
+    pq_text            question = {0};
+    char              *bytes    = NULL;
+    size_t             size     = 0;
+    pq_h5_cursor       from;
+    pq_status          st;
 
     PQ_TRY(find_object(r, path, &o, err));
     pq_h5_put_text(&question, path);
     PQ_TRY(ask(r, columns ? PQ_H5_COLUMNS : PQ_H5_TEXTS, &question, err));
     PQ_TRY(hear_all(r, &bytes, &size, err));
     from = (pq_h5_cursor){bytes, size, false};
-    *n   = take_count(&from, 9);
-    PQ_TRY(take_texts(&from, *n, out, err));
+    *n   = pq_h5_take_count(&from, 9);
+    PQ_TRY(pq_h5_take_texts(&from, *n, out, err));
 cleanup:
     pq_text_free(&question);
     pq_free(bytes);
@@ -629,13 +393,13 @@ pq_status pq_h5_reader_rows(pq_h5_reader *r, const char *path, const pq_rows *ro
                             const char *const *names, size_t n_names, pq_dtype dtype,
                             void *out, pq_err *err)
 {
-    const bool has_rows = rows != NULL;
-    pq_text    question = {0};
-    pq_h5_info info;
-    object    *o;
-    size_t     each  = pq_dtype_bytes(dtype) * (names != NULL ? n_names : 1);
-    size_t     total = 0;
-    pq_status  st;
+    const bool         has_rows = rows != NULL;
+    pq_text            question = {0};
+    pq_h5_info         info;
+    pq_h5_told_object *o;
+    size_t             each  = pq_dtype_bytes(dtype) * (names != NULL ? n_names : 1);
+    size_t             total = 0;
+    pq_status          st;
 
     PQ_TRY(pq_h5_reader_describe(r, path, &info, err));
     PQ_CHECK(info.kind != PQ_H5_GROUP, PQ_ERR_FORMAT, "%s: %s is a group, not a dataset",
@@ -665,37 +429,27 @@ cleanup:
     return st;
 }
 
-static const attr *find_attr(const object *o, const char *name)
-{
-    for (size_t i = 0; i < o->n_attrs; i++) {
-        if (strcmp(o->attrs[i].name, name) == 0) {
-            return &o->attrs[i];
-        }
-    }
-    return NULL;
-}
-
 bool pq_h5_reader_has_attr(pq_h5_reader *r, const char *path, const char *name)
 {
-    const object *o = find(r, path, NULL);
+    const pq_h5_told_object *o = pq_h5_told_find(&r->told, r->path, path, NULL);
 
-    return o != NULL && find_attr(o, name) != NULL;
+    return o != NULL && pq_h5_told_find_attr(o, name) != NULL;
 }
 
 /* An attribute that can be read. */
 static pq_status open_attr(pq_h5_reader *r, const char *path, const char *name,
-                           const attr **out, pq_err *err)
+                           const pq_h5_told_attr **out, pq_err *err)
 {
-    object   *o;
-    pq_status st;
+    pq_h5_told_object *o;
+    pq_status          st;
 
     PQ_TRY(find_object(r, path, &o, err));
-    *out = find_attr(o, name);
+    *out = pq_h5_told_find_attr(o, name);
     PQ_CHECK(*out != NULL, PQ_ERR_NOT_FOUND, "%s: %s has no attribute '%s'", r->path,
              path, name);
     if ((*out)->kind == PQ_H5_OTHER) {
         pq_h5_cursor from = {(*out)->bytes, (*out)->size, false};
-        st                = told_failure(&from, err);
+        st                = pq_h5_told_failure(&from, err);
     }
 cleanup:
     return st;
@@ -704,15 +458,15 @@ cleanup:
 pq_status pq_h5_reader_attr_texts(pq_h5_reader *r, const char *path, const char *name,
                                   char ***out, size_t *n, pq_err *err)
 {
-    const attr  *a;
-    pq_h5_cursor from;
-    pq_status    st;
+    const pq_h5_told_attr *a;
+    pq_h5_cursor           from;
+    pq_status              st;
 
     PQ_TRY(open_attr(r, path, name, &a, err));
     PQ_CHECK(a->kind == PQ_H5_TEXT || a->n == 0, PQ_ERR_FORMAT,
              "%s: attribute '%s' of %s: holds no text", r->path, name, path);
     from = (pq_h5_cursor){a->bytes, a->size, false};
-    PQ_TRY(take_texts(&from, a->n, out, err));
+    PQ_TRY(pq_h5_take_texts(&from, a->n, out, err));
     *n = a->n;
 cleanup:
     return st;
@@ -721,9 +475,9 @@ cleanup:
 pq_status pq_h5_reader_attr_numbers(pq_h5_reader *r, const char *path, const char *name,
                                     double **out, size_t *n, pq_err *err)
 {
-    const attr *a;
-    double     *list = NULL;
-    pq_status   st;
+    const pq_h5_told_attr *a;
+    double                *list = NULL;
+    pq_status              st;
 
     PQ_TRY(open_attr(r, path, name, &a, err));
     PQ_CHECK(a->kind == PQ_H5_FLOAT, PQ_ERR_FORMAT,
