@@ -281,7 +281,7 @@ static pq_status emit_steps(pq_emitter *e, size_t input, pq_err *err)
     PQ_TRY(make_steps(e, &steps, &n, err));
     PQ_TRY(place_values(e, steps, n, err));
     PQ_TRY(pq_emit_scaler(e, input, err));
-    pq_events_each(e, 0);
+    pq_events_each(e, 0, e->body.length);
     for (size_t s = 0; s < n; s++) {
         const pq_node *node = &e->graph->nodes[steps[s].node];
         const size_t   from = e->body.length, block = e->block.length;
@@ -294,7 +294,7 @@ static pq_status emit_steps(pq_emitter *e, size_t input, pq_err *err)
             goto cleanup;
         }
         if (e->block.length == block) {
-            pq_events_each(e, from);
+            pq_events_each(e, from, e->body.length);
         }
     }
     if (n == 0 || root_of(e->graph, e->graph->output) == input) {
@@ -374,6 +374,7 @@ static void emitter_free(pq_emitter *e)
     pq_text_free(&e->tables);
     pq_text_free(&e->body);
     pq_text_free(&e->block);
+    pq_text_free(&e->places);
 }
 
 /* Tables and body of the function. */
@@ -389,8 +390,9 @@ static pq_status emit(pq_emitter *e, pq_err *err)
         e->isa = PQ_CODEGEN_AVX512;
     }
     pq_events_decide(e);
-    PQ_CHECK(!e->body.failed && !e->block.failed && !e->tables.failed, PQ_ERR_NOMEM,
-             "cannot allocate the source");
+    PQ_CHECK(!e->body.failed && !e->block.failed && !e->places.failed &&
+                 !e->tables.failed,
+             PQ_ERR_NOMEM, "cannot allocate the source");
 cleanup:
     return st;
 }

@@ -188,7 +188,7 @@ pq_status pq_emit_dense(pq_emitter *e, const pq_emit_step *s, pq_err *err)
     }
     if (n == a.outputs && e->summary.skipped == skipped) {
         for_events(e, s, &a, biases, biases + 1);
-        pq_events_each(e, after);
+        pq_events_each(e, after, e->body.length);
     }
 cleanup:
     pq_rows_free(&a);

@@ -31,6 +31,7 @@ typedef struct {
     pq_text            tables; /**< constants */
     pq_text            body;   /**< statements of the function */
     pq_text            block;  /**< statements for several events: events.h; or empty */
+    pq_text            places; /**< of whole numbers: declarations of where values lie */
     uint64_t           shared; /**< multiplications of layers that share their weights */
     char             **place;  /**< [n_nodes] C expression of a node's values, or NULL */
     size_t            *reader; /**< [n_nodes] only reader of a node, or SIZE_MAX */

@@ -10,12 +10,12 @@ void pq_events_turn(pq_emitter *e)
     e->block = one;
 }
 
-void pq_events_each(pq_emitter *e, size_t from)
+void pq_events_each(pq_emitter *e, size_t from, size_t to)
 {
-    if (e->body.length > from) {
+    if (to > from) {
         pq_text_add(&e->block, "    for (int e = 0; e < %d; e++) {\n    EVENT(e)\n",
                     PQ_EVENTS);
-        pq_text_add_bytes(&e->block, e->body.text + from, e->body.length - from);
+        pq_text_add_bytes(&e->block, e->body.text + from, to - from);
         pq_text_add(&e->block, "    }\n");
     }
 }
@@ -27,23 +27,23 @@ void pq_events_decide(pq_emitter *e)
     for (size_t i = 0; i < e->graph->n_nodes; i++) {
         macs += pq_node_macs(e->graph, i);
     }
-    if (e->shared == 0 || e->shared < macs - e->shared ||
+    if (e->tiles || e->shared == 0 || e->shared < macs - e->shared ||
         PQ_EVENTS * pq_emit_stack(e) > MOST_BYTES) {
         e->body.failed = e->body.failed || e->block.failed;
         pq_text_free(&e->block);
     }
 }
 
-void pq_events_define(const pq_emitter *e, const char *type, const char *more,
-                      pq_text *out)
+void pq_events_define(const pq_emitter *e, const char *type, const char *of,
+                      const char *more, pq_text *out)
 {
     pq_text_add(out,
                 "#define EVENT(k) \\\n"
                 "    const float *const x = xs + (k) * %s_INPUTS; \\\n"
                 "    float *const y = ys + (k) * %s_OUTPUTS; \\\n"
-                "    %s *const stack = stacks + (k) * FRAME; \\\n"
+                "    %s *const stack = stacks + (k) * (FRAME%s); \\\n"
                 "    (void)x, (void)y, (void)stack;%s\n",
-                e->name, e->name, type, more);
+                e->name, e->name, type, of, more);
 }
 
 void pq_events_joins(size_t done, size_t                                        chains,

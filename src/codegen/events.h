@@ -18,11 +18,13 @@ enum { PQ_EVENTS = 8 /**< of a block */ };
 /** Directs what is appended to the body into the block, and back. */
 void pq_events_turn(pq_emitter *e);
 
-/** Appends what the body holds from `from` on to the block, event by event. */
-void pq_events_each(pq_emitter *e, size_t from);
+/** Appends what the body holds from byte `from` up to `to` to the block, event by event.
+ */
+void pq_events_each(pq_emitter *e, size_t from, size_t to);
 
 /** Takes the block away where it does not pay: most multiplications of the model are not
- * in layers that go over their weights once, or the values of all events are too many. */
+ * in layers that go over their weights once, some are in tiles (AMX), or the values of
+ * all events are too many. */
 void pq_events_decide(pq_emitter *e);
 
 /** Whether there is a block. */
@@ -31,9 +33,10 @@ static inline bool pq_events_has(const pq_emitter *e)
     return e->block.length > 0;
 }
 
-/** Appends EVENT(k), for a stack of a type, and what `more` declares of each event. */
-void pq_events_define(const pq_emitter *e, const char *type, const char *more,
-                      pq_text *out);
+/** Appends EVENT(k), for a stack of a type, FRAME `of` of an event, and what `more`
+ * declares of each. */
+void pq_events_define(const pq_emitter *e, const char *type, const char *of,
+                      const char *more, pq_text *out);
 
 /** Joins of a tree of sums, pairs first, that chain `done` of `chains` makes possible:
  * calls `join` with both numbers of each. */

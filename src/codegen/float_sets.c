@@ -149,7 +149,7 @@ void pq_float_sets(const pq_emitter *e, pq_text *out)
                 (e->summary.stack_bytes / sizeof(float) + PQ_SOFTMAX_MOST + 15) / 16 *
                     16);
     if (pq_events_has(e)) {
-        pq_events_define(e, "float", "", out);
+        pq_events_define(e, "float", "", "", out);
         pq_text_add(out, "\n");
     }
     for (size_t i = 0; i < SETS; i++) {

@@ -6,7 +6,8 @@
 const char *const pq_set_common[] = {
     "#include <math.h>\n#include <stdint.h>\n#include <string.h>\n"
     "#if defined __x86_64__\n#include <immintrin.h>\n#include <cpuid.h>\n#endif\n\n"
-    "#define INLINE static inline __attribute__((always_inline, unused))\n\n"
+    "#define INLINE static inline __attribute__((always_inline, unused))\n"
+    "#define UNUSED __attribute__((unused))\n\n"
     "/* The compiler keeps what was stored no longer in registers: reading a byte of it "
     "back\n   and spreading it is cheaper than taking a vector apart. */\n"
     "#define SETTLE(memory) __asm__ volatile(\"\" : : \"r\"(memory) : \"memory\")\n\n"

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "codegen/events.h"
 #include "codegen/text.h"
 #include "core/memory.h"
 #include "exec/codes.h"
@@ -107,11 +108,12 @@ pq_status pq_whole_hold(pq_whole *w, size_t node, pq_held_form form, pq_err *err
     w->held[node].form = form;
     w->held[node].grid = pq_code_grid(w->e->graph, node);
     if (form == PQ_HELD_FLOATS && pq_whole_root(w, w->e->graph->output) == node) {
-        pq_text_add(&w->e->body, "    float *const v%zu = y;\n", node);
+        pq_text_add(&w->e->places, " \\\n    UNUSED float *const v%zu = y;", node);
         return PQ_OK;
     }
-    pq_text_add(&w->e->body,
-                "    %s *const v%zu = (%s *)(void *)(stack + %zu * sizeof(V(act)));\n",
+    pq_text_add(&w->e->places,
+                " \\\n    UNUSED %s *const v%zu = (%s *)(void *)(stack + %zu * "
+                "sizeof(V(act)));",
                 forms[form].type, node, forms[form].type, *at);
     *at += (items * forms[form].bytes + 63) / 64 * 64;
     if (form == PQ_HELD_SMALL) { /* read, times 0: no NaN may lie there */
@@ -371,13 +373,20 @@ static pq_status walk(pq_whole *w, const bool *used, pq_err *err)
         pq_text_add(&w->e->body, "    /* ");
         pq_c_comment(&w->e->body, g->nodes[i].name);
         pq_text_add(&w->e->body, ": %s */\n", g->nodes[i].layer->kind->name);
-        st = emit_node(w, i, err);
+        const size_t   from   = w->e->body.length;
+        const uint64_t shared = w->e->shared;
+        st                    = emit_node(w, i, err);
         if (st != PQ_OK) {
             pq_err_context(err, "layer '%s'", g->nodes[i].name);
             goto cleanup;
         }
+        if (w->e->shared == shared) {
+            pq_events_each(w->e, from, w->e->body.length);
+        }
     }
+    const size_t from = w->e->body.length;
     give(w);
+    pq_events_each(w->e, from, w->e->body.length);
     const size_t last = pq_whole_root(w, g->output);
     w->e->exact       = w->held[last].form != PQ_HELD_FLOATS ||
                   pq_layer_weight(g->nodes[last].layer, "kernel") != NULL;

@@ -213,7 +213,9 @@ static pq_status emit(pq_whole *w, pq_linear *l, pq_err *err)
     if ((l->form == PQ_HELD_SUMS || l->form == PQ_HELD_WIDE) && only_floats(w, l->node)) {
         l->form = PQ_HELD_FLOATS;
     }
+    l->begin = w->e->body.length;
     PQ_TRY(pq_whole_hold(w, l->chain.last, l->form, err));
+    l->held = w->e->body.length;
     take_chain(w, l);
     PQ_TRY(multipliers(w, l, err));
     if (!fast) {
@@ -222,7 +224,9 @@ static pq_status emit(pq_whole *w, pq_linear *l, pq_err *err)
         PQ_TRY(pq_linear_vectors(w, l, err));
     } else {
         pq_text_add(&w->e->body, "#if FLOATS\n");
+        l->plain = w->e->body.length;
         PQ_TRY(pq_linear_plain(w, l, err));
+        l->plain_end = w->e->body.length;
         pq_text_add(&w->e->body, "#else\n");
         PQ_TRY(pq_linear_vectors(w, l, err));
         pq_text_add(&w->e->body, "#endif\n");

@@ -45,7 +45,9 @@ typedef struct {
     pq_window       v; /**< dense: rows in a line */
     size_t          panels;
     pq_endings      end;
-    size_t          table; /**< number of all its tables */
+    size_t          table;   /**< number of all its tables */
+    size_t begin, held;      /**< bytes of the body: where it begins, behind its place */
+    size_t plain, plain_end; /**< between them stands it one by one, if it does */
 } pq_linear;
 
 /** The ending of a layer whose input is held in bytes; PQ_TO_SUMS where there is no
@@ -117,6 +119,26 @@ bool pq_tiles_pay(const pq_linear *l);
 /** Appends the products of some panels in tiles. */
 pq_status pq_tiles_panels(pq_whole *w, const pq_linear *l, const pq_image *from,
                           const pq_panels *p, pq_err *err);
+
+/** Declares x4 and sums s<panel>_<chain>: with `spread` chains of one sum, else sums of
+ * their own. */
+void pq_open_sums(pq_whole *w, size_t first, size_t bias, size_t panels, size_t chains,
+                  bool spread);
+
+/** Panels of a dense layer of one row that share their inputs. */
+typedef struct {
+    size_t first, panels;
+    size_t bias, table, weights; /**< numbers of the tables; [blocks][panels][PQ_BLOCK] */
+} pq_group;
+
+/** Whether a block of events can go over the weights once: none was left out. */
+bool pq_events_may(const pq_linear *l, size_t skipped_before, size_t skipped);
+
+/** Appends such a layer to the block: what stands before its groups, a group, the end. */
+void      pq_events_begin(pq_whole *w, const pq_linear *l);
+pq_status pq_events_group(pq_whole *w, const pq_linear *l, const pq_group *g,
+                          pq_err *err);
+void      pq_events_end(pq_whole *w, const pq_linear *l);
 
 /** Vectors, and tiles where they pay. */
 pq_status pq_linear_vectors(pq_whole *w, pq_linear *l, pq_err *err);

@@ -4,24 +4,27 @@
 
 #include <string.h>
 
+#include "codegen/events.h"
 #include "codegen/frame.h"
 #include "codegen/set_operations.h"
 
 static const struct {
     pq_codegen_isa     isa;
+    int                events; /* of a tile: whole_events.c */
     const char        *name, *target, *has;
     const char *const *own; /* the first part comes before what is shared */
 } sets[] = {
-    {PQ_CODEGEN_AVX2, "avx2", "avx2,fma",
+    {PQ_CODEGEN_PORTABLE, 2, "portable", NULL, NULL, pq_set_portable},
+    {PQ_CODEGEN_AVX2, 2, "avx2", "avx2,fma",
      "__builtin_cpu_supports(\"avx2\") && __builtin_cpu_supports(\"fma\")", pq_set_avx2},
-    {PQ_CODEGEN_AVXVNNI, "avxvnni", "avx2,fma,avxvnni",
+    {PQ_CODEGEN_AVXVNNI, 4, "avxvnni", "avx2,fma,avxvnni",
      "has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 16)", pq_set_avxvnni},
-    {PQ_CODEGEN_AVX512, "avx512", "avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,fma",
+    {PQ_CODEGEN_AVX512, 8, "avx512", "avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,fma",
      "__builtin_cpu_supports(\"avx512vl\") && __builtin_cpu_supports(\"avx512bw\") &&\n"
      "           __builtin_cpu_supports(\"avx512dq\") && "
      "__builtin_cpu_supports(\"avx512vnni\")",
      pq_set_avx512},
-    {PQ_CODEGEN_AMX, "amx",
+    {PQ_CODEGEN_AMX, 8, "amx",
      "avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,fma,amx-tile,amx-int8",
      "has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 24 & 1) &&\n"
      "           (d >> 25 & 1) && may_tiles()",
@@ -63,37 +66,48 @@ static const char float_names[] =
     "#define SCALE(s, t, p, to, n, room) V(scale)(s, t##f + 32 * (p), "
     "t##d + 32 * (p), to, n, room)\n";
 
-/* The function of a model with the operations of a set. */
-static void add_body(pq_text *out, const pq_emitter *e, const char *name,
-                     const char *target)
+/* A function of a set: its head, the stack of `events` events, and statements. */
+static void add_function(pq_text *out, size_t set, size_t events, const char *end,
+                         const pq_text *body)
 {
-    const bool tiles = strcmp(name, "amx") == 0;
+    const char *many  = events > 1 ? "s" : "";
+    const bool  tiles = sets[set].isa == PQ_CODEGEN_AMX;
 
-    pq_text_add(out, "#define V(f) %s_##f\n#define TILES %d\n", tiles ? "avx512" : name,
-                tiles);
-    pq_text_add(out, "%s", target == NULL ? float_names : whole_names);
-    if (target != NULL) {
-        pq_text_add(out, "__attribute__((target(\"%s\"))) ", target);
+    if (sets[set].target != NULL) {
+        pq_text_add(out, "__attribute__((target(\"%s\"))) ", sets[set].target);
     }
     pq_text_add(out,
-                "static void %s(const float *x, float *y)\n{\n"
-                "    _Alignas(64) char stack[%zu * sizeof(V(act)) + 64];\n%s",
-                name, e->summary.stack_bytes,
-                tiles ? "    _Alignas(64) int32_t sums[1024];\n" : "");
-    pq_text_add_bytes(out, e->body.text, e->body.length);
-    pq_text_add(
-        out,
-        "%s    (void)stack, (void)x;\n}\n"
-        "#undef V\n#undef TILES\n#undef FLOATS\n#undef W\n#undef B\n#undef SCALE\n"
-        "#undef SHIFTS\n\n",
-        tiles ? "    _tile_release();\n" : "");
+                "static void %s%s(const float *x%s, float *y%s)\n{\n"
+                "    _Alignas(64) char stack%s[%zu * FRAME * sizeof(V(act))];\n%s%s",
+                sets[set].name, end, many, many, many, events,
+                tiles ? "    _Alignas(64) int32_t sums[1024];\n" : "",
+                events > 1 ? "" : "    PLACES\n");
+    pq_text_add_bytes(out, body->text, body->length);
+    pq_text_add(out, "%s    (void)stack%s, (void)x%s;\n}\n\n",
+                tiles ? "    _tile_release();\n" : "", many, many);
+}
+
+/* The functions of a model with the operations of a set. */
+static void add_functions(pq_text *out, const pq_emitter *e, size_t set)
+{
+    const bool tiles = sets[set].isa == PQ_CODEGEN_AMX;
+
+    pq_text_add(out, "#define V(f) %s_##f\n#define TILES %d\n#define EVENTS %d\n%s",
+                tiles ? "avx512" : sets[set].name, tiles, sets[set].events,
+                sets[set].target == NULL ? float_names : whole_names);
+    add_function(out, set, 1, "", &e->body);
+    if (pq_events_has(e)) {
+        add_function(out, set, PQ_EVENTS, "_block", &e->block);
+    }
+    pq_text_add(out, "#undef V\n#undef TILES\n#undef EVENTS\n#undef FLOATS\n#undef W\n"
+                     "#undef B\n#undef SCALE\n#undef SHIFTS\n\n");
 }
 
 static void add_set(const pq_emitter *e, pq_text *out, size_t set)
 {
     pq_text_add(out, "#if defined __x86_64__\n");
     add_operations(e, out, set);
-    add_body(out, e, sets[set].name, sets[set].target);
+    add_functions(out, e, set);
     if (!e->alone) {
         pq_text_add(out,
                     "static int has_%s(void)\n{\n"
@@ -107,13 +121,20 @@ static void add_set(const pq_emitter *e, pq_text *out, size_t set)
 
 void pq_whole_sets(const pq_emitter *e, pq_text *out)
 {
-    if (pq_emit_has(e, PQ_CODEGEN_PORTABLE)) {
-        add_all(out, pq_set_portable);
-        add_body(out, e, "portable", NULL);
+    pq_text_add(out, "enum { FRAME = %zu };\n\n#define PLACES",
+                e->summary.stack_bytes + 64);
+    pq_text_add_bytes(out, e->places.text, e->places.length);
+    pq_text_add(out, "\n\n");
+    if (pq_events_has(e)) {
+        pq_events_define(e, "char", " * sizeof(V(act))", " PLACES", out);
+        pq_text_add(out, "\n");
     }
     for (size_t i = 0; i < SETS; i++) {
-        if (pq_emit_has(e, sets[i].isa)) {
+        if (pq_emit_has(e, sets[i].isa) && sets[i].target != NULL) {
             add_set(e, out, i);
+        } else if (pq_emit_has(e, sets[i].isa)) {
+            add_all(out, pq_set_portable);
+            add_functions(out, e, i);
         }
     }
 }
@@ -132,7 +153,7 @@ void pq_whole_choice(const pq_emitter *e, pq_text *out)
         }
     }
     pq_choice_open(e, out);
-    for (size_t i = 0; i < SETS && !e->alone; i++) {
+    for (size_t i = 1; i < SETS && !e->alone; i++) {
         if (sets[i].isa <= e->isa) {
             pq_choice_add(e, sets[i].name, out);
         }

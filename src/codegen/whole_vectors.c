@@ -17,9 +17,8 @@ enum {
     TILE    = 8,   /* sums of a tile of positions */
 };
 
-/* With `spread` chains of one sum, else sums of their own. */
-static void open_sums(pq_whole *w, size_t first, size_t bias, size_t panels,
-                      size_t chains, bool spread)
+void pq_open_sums(pq_whole *w, size_t first, size_t bias, size_t panels, size_t chains,
+                  bool spread)
 {
     pq_text_add(&w->e->body, "        V(x) x4;\n");
     for (size_t p = 0; p < panels; p++) {
@@ -124,7 +123,7 @@ static pq_status dense_group(pq_whole *w, const pq_linear *l, size_t first, size
 
     chains = chains > (s.blocks + 1) / 2 ? (s.blocks + 1) / 2 : chains;
     pq_text_add(&w->e->body, "    {\n");
-    open_sums(w, first, bias, panels, chains, true);
+    pq_open_sums(w, first, bias, panels, chains, true);
     PQ_TRY(s.blocks * panels <= WRITTEN ? written(w, l, first, panels, chains, err)
                                         : looped(w, l, first, panels, chains, err));
     for (size_t step = 1; step < chains; step *= 2) {
@@ -208,7 +207,7 @@ static pq_status tile_of(pq_whole *w, const pq_linear *l, const pq_image *from,
     char              sum[32], to[96];
     pq_status         st = PQ_OK;
 
-    open_sums(w, g->first, g->bias, g->panels, tile, false);
+    pq_open_sums(w, g->first, g->bias, g->panels, tile, false);
     pq_text_add(
         &w->e->body,
         "        const V(act) *const at = %s + (p * %zu * %zu + q * %zu) * %zu;\n"
@@ -291,27 +290,61 @@ cleanup:
     return st;
 }
 
+/* A dense layer of one row, and the same for a block of events. */
+static pq_status dense_row(pq_whole *w, const pq_linear *l, size_t bias, size_t table,
+                           pq_err *err)
+{
+    const size_t skipped = w->e->summary.skipped, weights = w->e->n_tables;
+    pq_status    st = PQ_OK;
+
+    for (size_t first = 0; first < l->panels; first += GROUP) {
+        const size_t left = l->panels - first;
+        PQ_TRY(dense_group(w, l, first, left < GROUP ? left : GROUP, bias, table, err));
+    }
+    if (!pq_events_may(l, skipped, w->e->summary.skipped)) {
+        return PQ_OK;
+    }
+    pq_events_begin(w, l);
+    for (size_t first = 0; first < l->panels; first += GROUP) {
+        const size_t left = l->panels - first;
+        PQ_TRY(pq_events_group(w, l,
+                               &(pq_group){first, left < GROUP ? left : GROUP, bias,
+                                           table, weights + first / GROUP},
+                               err));
+    }
+    pq_events_end(w, l);
+cleanup:
+    return st;
+}
+
+static pq_status image_rows(pq_whole *w, const pq_linear *l, size_t bias, size_t table,
+                            pq_err *err)
+{
+    enum { MOST = 2 /* panels together */ };
+    pq_image  from = {0};
+    pq_status st;
+
+    PQ_TRY(pad(w, l, &from, err));
+    for (size_t first = 0; first < l->panels; first += MOST) {
+        const size_t left = l->panels - first;
+        PQ_TRY(image_group(
+            w, l, &from,
+            &(pq_panels){first, left < MOST ? left : MOST, bias, table, w->e->n_tables++},
+            err));
+    }
+cleanup:
+    return st;
+}
+
 pq_status pq_linear_vectors(pq_whole *w, pq_linear *l, pq_err *err)
 {
     const bool   one  = !l->conv && l->v.out_w == 1;
-    const size_t most = one ? GROUP : 2;
     const size_t bias = w->e->n_tables++, table = w->e->n_tables++;
-    pq_image     from = {0};
     pq_status    st;
 
     PQ_TRY(pq_ending_tables(w, l, bias, table, err));
     pq_text_add(&w->e->body, "    {\n");
-    if (!one) {
-        PQ_TRY(pad(w, l, &from, err));
-    }
-    for (size_t first = 0; first < l->panels; first += most) {
-        const size_t left = l->panels - first, panels = left < most ? left : most;
-        PQ_TRY(
-            one ? dense_group(w, l, first, panels, bias, table, err)
-                : image_group(w, l, &from,
-                              &(pq_panels){first, panels, bias, table, w->e->n_tables++},
-                              err));
-    }
+    PQ_TRY((one ? dense_row : image_rows)(w, l, bias, table, err));
     pq_text_add(&w->e->body, "    }\n");
     if (!one || l->panels > 1) {
         pq_text_add(&w->e->body, "    SETTLE(stack);\n");
