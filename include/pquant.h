@@ -133,6 +133,9 @@ typedef struct {
                                     PQUANT_INTERRUPTED and leaves nothing half-done */
     pquant_data *validation;     /**< events that training watches; NULL = the split "val"
                                     beside `train`, else a share of those is set aside */
+    int negative_weights; /**< 1: events that a model is evaluated on may have negative
+                             weights, as generators of next-to-leading order give them;
+                             0: such a weight is an error */
 } pquant_options;
 
 /**

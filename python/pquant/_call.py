@@ -163,7 +163,7 @@ class Options:
     """The options of a call, and all that they point to."""
 
     def __init__(self, *, seed=0, threads=0, engine=None, calib=None, calib_events=0, train=None, validation=None,
-                 teacher=None, progress=None, changed=None):
+                 teacher=None, progress=None, changed=None, negative_weights=False):
         seed, threads, calib_events = (whole(name, value, most) for name, value, most in (
             ("seed", seed, 2**64 - 1), ("threads", threads, 1024), ("calib_events", calib_events or 0, 2**53)))
         self.call = _Call(progress, changed)
@@ -176,7 +176,7 @@ class Options:
             "train": train.c if train else ffi.NULL, "validation": validation.c if validation else ffi.NULL, "teacher": teacher.c if teacher else ffi.NULL,
             "progress": lib.pquant_on_progress if progress else ffi.NULL,
             "changed": lib.pquant_on_change if changed else ffi.NULL,
-            "context": self.handle, "cancel": self.call.cancel})
+            "context": self.handle, "cancel": self.call.cancel, "negative_weights": bool(negative_weights)})
 
 
 def run(options: Options, call, free):

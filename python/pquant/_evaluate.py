@@ -39,26 +39,28 @@ def _source(model: Any, events: Any, input_shape=None) -> Converted:
     return model if isinstance(model, Converted) else convert(model, input_shape or shape_of(events))
 
 
-def _evaluate(data: Data, how, engine, threads, progress) -> Metrics:
+def _evaluate(data: Data, how, engine, threads, progress, negative_weights) -> Metrics:
     if not data.labelled:
         raise ConfigError("the events have no labels to compare with", hint="give (x, y), or batches of (x, y)")
-    options = Options(engine=engine, threads=threads, progress=progress)
+    options = Options(engine=engine, threads=threads, progress=progress, negative_weights=negative_weights)
     c = ffi.gc(run(options, lambda: given(how(options)), lib.pquant_metrics_free), lib.pquant_metrics_free)
     return _read(c)
 
 
 def evaluate_model(model: Any, loader: Any, *, engine: str | None = None, threads: int = 0, progress=None,
-                   input_shape=None, classes=None) -> Metrics:
+                   input_shape=None, classes=None, negative_weights: bool = False) -> Metrics:
     """Every metric with its interval: accuracy, AUC, log loss, stored bytes, MACs, …, as `pquant model eval` gives them.
 
-    loader: a loader, (x, y), or "file.h5:split". classes: names of the outputs of a model that has none; of arrays, what
-    the labels 0, 1, … stand for.
+    loader: a loader, (x, y), (x, y, weights), or "file.h5:split". classes: names of the outputs of a model that has none;
+    of arrays, what the labels 0, 1, … stand for. negative_weights: take negative weights of events, as generators of
+    next-to-leading order give them; else such a weight is an error.
     """
     loader = again(loader)
     source = _source(model, loader, input_shape)
     own = named(source.model, classes, loader)
     data = data_of(loader, own, source.order, name="test", classes=classes)
-    return _evaluate(data, lambda o: lib.pquant_evaluate_with(own.c, data.c, o.c), engine, threads, progress)
+    return _evaluate(data, lambda o: lib.pquant_evaluate_with(own.c, data.c, o.c), engine, threads, progress,
+                     negative_weights)
 
 
 def evaluate(model: Any, loader: Any, **options: Any) -> Number:
@@ -83,12 +85,14 @@ def _flavours(source: Converted, data, classes):
     return usual[:width]
 
 
-def btag(source: Converted, loader: Any, *, f_c: float = 0.018, classes=None, engine=None, threads: int = 0) -> Metrics:
+def btag(source: Converted, loader: Any, *, f_c: float = 0.018, classes=None, engine=None, threads: int = 0,
+         negative_weights: bool = False) -> Metrics:
     """b efficiency at mistag rates of 10, 1 and 0.1 % of light and c."""
     names = _flavours(source, loader, classes)
     own = named(source.model, names, loader)
     data = data_of(loader, own, source.order, name="test", classes=names)
-    return _evaluate(data, lambda o: lib.pquant_evaluate_btag(own.c, data.c, f_c, o.c), engine, threads, None)
+    return _evaluate(data, lambda o: lib.pquant_evaluate_btag(own.c, data.c, f_c, o.c), engine, threads, None,
+                     negative_weights)
 
 
 def evaluate_b_tagging(original: Any, compressed: Any, loader: Any, *, f_c: float = 0.018, classes=None,
@@ -97,7 +101,7 @@ def evaluate_b_tagging(original: Any, compressed: Any, loader: Any, *, f_c: floa
 
     Gives {"original": metrics, "compressed": metrics, "b_tag_efficiency": {"original": …, "compressed": …}, "ratio": …};
     the efficiency is that at 1 % mistag of light. classes: order of the outputs; else the file's or the model's own, else
-    light, c, b (, tau).
+    light, c, b (, tau). options: engine, threads, negative_weights of evaluate_model.
     """
     out: dict[str, Any] = {}
     loader = again(loader)

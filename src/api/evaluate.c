@@ -9,7 +9,8 @@ static pq_status evaluate(pquant_model *model, pquant_data *data, const pquant_o
                           pq_evaluated *out, pq_err *err)
 {
     pq_api_watch        watch;
-    pq_evaluate_options how = {.predict = {.engine = o->engine, .threads = o->threads}};
+    pq_evaluate_options how = {.predict = {.engine = o->engine, .threads = o->threads},
+                               .negative_weights = o->negative_weights != 0};
     pq_status           st;
 
     pq_api_watch_start(&watch, o);

@@ -150,6 +150,40 @@ Test(events, of_arrays_are_evaluated_as_they_are)
     pquant_model_free(m);
 }
 
+Test(events, of_negative_weights_are_evaluated_where_that_is_asked_for)
+{
+    pquant_model   *m     = make_net();
+    pquant_events   e     = {.name = "test"};
+    pquant_options  asked = {.size = sizeof asked, .negative_weights = 1};
+    float           weights[EVENTS];
+    double          right = 0.0, all = 0.0;
+    pquant_data    *data;
+    pquant_metrics *got;
+
+    make_events(x, y);
+    for (size_t i = 0; i < EVENTS; i++) {
+        weights[i] = i % 7 == 0 ? -0.5F : 1.5F;
+        y[i] = i % 5 == 0 ? (y[i] + 1) % 3 : y[i]; /* the net decides by make_events */
+        right += i % 5 == 0 ? 0.0 : (double)weights[i];
+        all += (double)weights[i];
+    }
+    e.x      = matrix(x, PQUANT_FLOAT32, EVENTS, IN);
+    e.y      = matrix(y, PQUANT_INT64, EVENTS, 0);
+    e.weight = matrix(weights, PQUANT_FLOAT32, EVENTS, 0);
+    data     = pquant_data_create(1, &e, "a,b,c");
+    cr_assert_not_null(data, "%s", pquant_error());
+    cr_expect_null(pquant_evaluate_with(m, data, NULL));
+    cr_expect_not_null(strstr(pquant_error(), "negative"), "%s", pquant_error());
+    got = pquant_evaluate_with(m, data, &asked);
+    cr_assert_not_null(got, "%s", pquant_error());
+    cr_expect_float_eq(pquant_metrics_find(got, "accuracy")->value, right / all, 1e-9);
+    pquant_metrics_free(got);
+    asked.size = offsetof(pquant_options, negative_weights); /* of an older header */
+    cr_expect_null(pquant_evaluate_with(m, data, &asked));
+    pquant_data_close(data);
+    pquant_model_free(m);
+}
+
 Test(events, with_labels_that_are_no_classes_are_refused)
 {
     pquant_events e = {.name = "test"};

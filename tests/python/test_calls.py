@@ -74,6 +74,17 @@ def test_results_are_those_of_the_command_line(tmp_path):
     assert accuracy.lo == told["metrics"]["accuracy"]["lo"]
 
 
+def test_negative_weights_are_taken_where_asked_for():
+    net = dense_net((16, 5))
+    x = np.random.default_rng(3).normal(size=(40, 16)).astype(np.float32)
+    y, weights = np.arange(40) % 5, np.where(np.arange(40) % 4 == 0, -0.5, 1.5)
+    with pytest.raises(pquant.Error, match="negative"):
+        pquant.evaluate(net, (x, y, weights))
+    accuracy = pquant.evaluate(net, (x, y, weights), negative_weights=True)
+    right = net.predict(x).argmax(1) == y
+    assert accuracy == pytest.approx((weights * right).sum() / weights.sum(), abs=1e-6)
+
+
 def test_failures_carry_code_hint_file_and_place(tagger):
     with pytest.raises(FileNotFoundError) as failed:
         pquant.load("nothing.h5")
