@@ -1,7 +1,6 @@
 """Sweeps: the program, its progress, and what it leaves."""
 from __future__ import annotations
 
-import codecs
 import csv
 import importlib
 import json
@@ -42,20 +41,29 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "LD_LIBRARY_PATH": libraries + (os.pathsep + before if before else "")}
 
 
+_PLACED = re.compile(r"(.+?):(\d+):(\d+): ")  # "sweep.yaml:7:3: …", a problem of a file
+
+
 def program(arguments: list[str], quiet: bool = True, cwd=None) -> str:
-    """Runs `pquant ARGUMENTS` in a process of its own and gives what it prints. Ctrl-C ends it and its cells."""
+    """Runs `pquant ARGUMENTS` in a process of its own and gives what it prints. Ctrl-C ends it and its cells.
+
+    What it says on the way goes to stderr unless `quiet`, but for why it failed: that is what the exception says.
+    """
     child = subprocess.Popen([executable(), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd,
                              env=_environment())
     assert child.stdout is not None and child.stderr is not None
     out_pipe, err_pipe = child.stdout, child.stderr
-    told = bytearray()
+    why: list[str] = []
 
     def forward():
-        text = codecs.getincrementaldecoder("utf-8")("replace")  # a piece may end within a character
-        while chunk := os.read(err_pipe.fileno(), 4096):
-            told.extend(chunk)
-            if not quiet:
-                sys.stderr.write(text.decode(chunk))
+        failed = False
+        for raw in err_pipe:
+            line = raw.decode("utf-8", "replace")
+            if failed or line.startswith("pquant: error: ") or _PLACED.match(line):
+                failed = failed or line.startswith("pquant: error: ")
+                why.append(line)
+            elif not quiet:
+                sys.stderr.write(line)
                 sys.stderr.flush()
 
     listener = threading.Thread(target=forward, daemon=True)
@@ -75,23 +83,26 @@ def program(arguments: list[str], quiet: bool = True, cwd=None) -> str:
     out_pipe.close()
     err_pipe.close()
     if child.returncode:
-        raise _failure(child.returncode, told.decode("utf-8", "replace"))
+        raise _failure(child.returncode, why)
+    if why and not quiet:
+        sys.stderr.write("".join(why))
     return out.decode()
 
 
-def _failure(code: int, err: str) -> Error:
-    message, hint, file, place = "", "", None, None
-    for line in err.splitlines():
-        if "error: " in line and not message:
-            message = line.split("error: ", 1)[1]
+def _failure(code: int, why: list[str]) -> Error:
+    """Of the lines that say so: all problems of files, else the sentence of the program."""
+    message, hint = "", ""
+    problems = [line.rstrip("\n") for line in why if _PLACED.match(line) and not line.startswith("pquant: error: ")]
+    for line in why:
+        if line.startswith("pquant: error: "):
+            message = line.removeprefix("pquant: error: ").rstrip("\n")
         elif line.startswith("hint: "):
-            hint = line[6:]
-        found = re.search(r"([^\s:]+):(\d+):(\d+): ", line)
-        if found and file is None:
-            file, place = found[1], (int(found[2]), int(found[3]))
-            message = line.strip() if "error: " not in line else message
-    kind = {2: ConfigError}.get(code, Error)
-    return kind(message or f"pquant ended with exit code {code}", {2: "config", 3: "cells", 130: "interrupted"}.get(code, "run"), hint, file, place)
+            hint = line[6:].rstrip("\n")
+    message = "\n".join(problems) or message
+    at = _PLACED.match(message)
+    return {2: ConfigError}.get(code, Error)(message or f"pquant ended with exit code {code}",
+                                             {2: "config", 3: "cells", 130: "interrupted"}.get(code, "run"), hint,
+                                             at[1] if at else None, (int(at[2]), int(at[3])) if at else None)
 
 
 class Results:

@@ -157,7 +157,7 @@ def test_benchmark(tagger):
                               train=JETS + ":val")
 
 
-def test_runs_and_their_results(tmp_path):
+def test_runs_and_their_results(tmp_path, capfd):
     text = f"""
 schema: pquant/1
 name: from_python
@@ -178,6 +178,15 @@ pipelines:
     with pytest.raises(pquant.ConfigError, match="stagges") as failed:
         pquant.run(text.replace("stages", "stagges"), output=tmp_path / "two", progress=False)
     assert failed.value.code == "config" and failed.value.place[0] == 8
+    capfd.readouterr()
+    with pytest.raises(pquant.ConfigError) as failed:
+        pquant.run(text.replace("stages", "stagges").replace("dataset", "datasset"), output=tmp_path / "two")
+    said = str(failed.value)
+    assert said.count("unknown key") == 2 and "stagges" in said and "datasset" in said, "all problems, once"
+    assert capfd.readouterr().err == "", "what the exception says is not printed, too"
+    with pytest.raises(pquant.Error, match="nowhere.h5") as failed:
+        pquant.run(text.replace(TAGGER, "nowhere.h5"), output=tmp_path / "two")
+    assert "nowhere.h5" not in capfd.readouterr().err and "error" not in failed.value.message
     assert len(pquant.Results(tmp_path / "out")) == 3
 
 
