@@ -11,8 +11,8 @@
 #include "formats/onnx_parse.h"
 
 enum {
-    DEPTH      = 32,    /* most calls within each other */
-    MOST_NODES = 16384, /* that calls make */
+    DEPTH      = 32,   /* most calls within each other */
+    MOST_NODES = 4096, /* that calls make */
     MOST_PARTS = 16 * MOST_NODES,
     PATH_BYTES = 200
 };
@@ -156,16 +156,20 @@ cleanup:
     return st;
 }
 
+/* Name of a node, or else of its first value. */
+static const char *label(const pq_onnx_names *names, const pq_onnx_node *node)
+{
+    return *node->name != '\0' ? node->name
+           : node->n_out > 0   ? names->text[node->out[0]]
+                               : "";
+}
+
 /* Name of a node at a call: "call/node", while that is short. */
 static pq_status place_name(inlining *in, const pq_onnx_function *f,
                             const pq_onnx_node *call, pq_onnx_node *node, pq_err *err)
 {
-    const char  *own   = *node->name != '\0' ? node->name
-                         : node->n_out > 0   ? f->names.text[node->out[0]]
-                                             : "";
-    const char  *outer = *call->name != '\0' ? call->name
-                         : call->n_out > 0   ? in->m->names.text[call->out[0]]
-                                             : "";
+    const char  *own   = label(&f->names, node);
+    const char  *outer = label(&in->m->names, call);
     const size_t n     = strlen(own) + strlen(outer) + 2;
     char        *path;
     pq_status    st = PQ_OK;
@@ -240,9 +244,10 @@ cleanup:
     return st;
 }
 
-static void name_call(const pq_onnx_node *call, pq_err *err)
+static void name_call(const inlining *in, const pq_onnx_node *call, pq_err *err)
 {
-    pq_err_context(err, "node '%s': %s.%s", call->name, call->domain, call->op);
+    pq_err_context(err, "node '%s': %s.%s", label(&in->m->names, call), call->domain,
+                   call->op);
 }
 
 /* Nodes of a function, at a call. */
@@ -259,7 +264,7 @@ static pq_status place_nodes(inlining *in, pq_onnx_function *f, const pq_onnx_no
     }
 cleanup:
     if (st != PQ_OK) {
-        name_call(call, err);
+        name_call(in, call, err);
     }
     return st;
 }

@@ -314,8 +314,8 @@ static const struct {
     {no_output, "node 'y': Add: input 'f' is given by no earlier node"},
     {output_without_a_name, "node 'f': Identity: input 0 is missing"},
     {deep, "functions call each other more than 32 deep"},
-    {exponential, "calls of functions make more than 16384 nodes"},
-    {wide, "calls of functions make more than 16384 nodes, or more than 262144 values"},
+    {exponential, "calls of functions make more than 4096 nodes"},
+    {wide, "calls of functions make more than 4096 nodes, or more than 65536 values"},
 };
 
 Test(onnx_functions, calls_that_cannot_be_read_are_refused_by_name)

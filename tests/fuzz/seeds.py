@@ -25,6 +25,7 @@ import numpy as np
 
 from pack import hdf5, option, plain, record
 from seeds_arrays import arrays
+from seeds_graphs import graphs
 from seeds_quantized import quantized
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -633,3 +634,4 @@ if __name__ == "__main__":
         make()
     arrays(seed, written)
     quantized(seed, written)
+    graphs(seed)

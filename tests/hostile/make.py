@@ -15,6 +15,7 @@ import zlib
 import h5py
 import numpy as np
 
+import graphs
 import quantized
 
 OUT = pathlib.Path(sys.argv[1])
@@ -339,6 +340,7 @@ def results():
 
 models()
 quantized.make(OUT, say)
+graphs.make(OUT, say)
 datasets()
 configurations()
 results()

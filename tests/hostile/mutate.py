@@ -16,6 +16,7 @@ import zipfile
 import h5py
 import numpy as np
 
+import graphs
 import quantized
 
 warnings.simplefilter("ignore")  # numpy's, of numbers that do not fit
@@ -273,7 +274,7 @@ def change_fields(data, r, depth=0):
     elif how == 1:
         fields[i:i] = [fields[i]] * r.choice([1, 3, 200])
     elif how == 2:
-        fields[i][0] = r.choice([1, 2, 3, 4, 5, 7, 8, 9, 13, 14, 20, 1000])
+        fields[i][0] = r.choice([1, 2, 3, 4, 5, 7, 8, 9, 13, 14, 20, 25, 1000])
     elif wire == 0:
         fields[i][2] = r.choice([0, 1, content + 1, content * 2, 2**31, 2**40, 2**63, -1, r.getrandbits(64)])
     elif wire == 2:
@@ -708,6 +709,8 @@ FORMATS = [
     ("torch_zip.pth", "state", torch_zip, change_zip),
     ("onnx", "onnx", made_by_opener("onnx"), change_protobuf),
     ("qonnx", "model", quantized.whole, change_protobuf),
+    ("functions.onnx", "model", graphs.functions, change_protobuf),
+    ("rows.onnx", "model", graphs.rows, change_protobuf),
     ("safetensors", "state", safetensors, change_safetensors),
     ("npz", "state", npz, change_zip),
     ("flax.msgpack", "state", flax, change_binary),

@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from flax import serialization
-from jax2onnx import to_onnx
+from flax import nnx, serialization
+from jax2onnx import onnx_function, to_onnx
 from safetensors.torch import load_file, save_file
 
 import net_list as nets
@@ -151,6 +151,36 @@ def of_flax(table, name, net, x):
         table.add(name, "to ONNX", session.run(None, {session.get_inputs()[0].name: x})[0], due)
 
 
+@onnx_function
+class Block(nnx.Module):
+    """Written by jax2onnx as a function, for each of its uses."""
+
+    def __init__(self, n, rngs):
+        self.layer = nnx.Linear(16, n, rngs=rngs)
+
+    def __call__(self, x):
+        return nnx.gelu(self.layer(x))
+
+
+class Blocks(nnx.Module):
+    def __init__(self, rngs):
+        self.first, self.second, self.last = Block(16, rngs), Block(16, rngs), nnx.Linear(16, 5, rngs=rngs)
+
+    def __call__(self, x):
+        return self.last(self.second(self.first(x)))
+
+
+def functions_of_jax(cases):
+    """Of events, and of rows of them."""
+    net = Blocks(nnx.Rngs(3))
+    for shape in ((16,), (6, 16)):
+        x = np.random.default_rng(3).normal(size=(9, *shape)).astype(np.float32)
+        model = to_onnx(net, [("batch", *shape)])
+        assert len(model.functions) == 2
+        onnx.save(model, "jax.onnx")
+        cases.add(f"functions of JAX, {shape}", run_onnx("jax.onnx", x, x[..., :5]), np.asarray(net(x)), TOLERANCE)
+
+
 def of_tensorflow(table, beside, log):
     """The files of lib/of_tensorflow.py, which ran beside the other frameworks."""
     if beside.wait():
@@ -177,6 +207,7 @@ def main():
                 of_keras(table, name, net, x)
             of_torch(table, name, net, x)
             of_flax(table, name, net, x)
+    functions_of_jax(cases)
     of_tensorflow(table, beside, "tensorflow.log")
     table.show()
     cases.finish()
