@@ -62,7 +62,9 @@ certain_tile(const pq_bytes_panel *p, const giver *to, size_t row, size_t vector
         for (size_t v = 0; v < vectors; v++) {
             const __m512i sum =
                 _mm512_add_epi32(to->bias[v], _mm512_load_si512(sums[v][r]));
-            if (to->n > v * LANES) {
+            const __m512 x = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), to->near[v]);
+            if (to->n > v * LANES &&
+                is_in_doubt(&to->k, _mm512_abs_ps(_mm512_reduce_ps(x, 0)))) {
                 give_certain(p, row + r, to->at + v * LANES, &sum, 1, 1);
             }
         }
