@@ -84,8 +84,9 @@ const pq_layer_kind pq_layer_kind_avg_pool = {
     .shape       = pq_pool_shape,
     .forward     = forward,
     .backward    = backward,
-    .traits = PQ_TRAIT_ROUNDED | PQ_TRAIT_HOMOGENEOUS | PQ_TRAIT_SHIFTS | PQ_TRAIT_LINE,
-    .lacks  = lacks,
+    .traits = PQ_TRAIT_ROUNDED | PQ_TRAIT_HOMOGENEOUS | PQ_TRAIT_SHIFTS | PQ_TRAIT_LINE |
+              PQ_TRAIT_WINDOW,
+    .lacks      = lacks,
     .forward32  = forward32,
     .backward32 = backward32,
 };

@@ -102,6 +102,8 @@ enum {
     PQ_TRAIT_READS_IN = 1 << 11,
     /** backward32 reads or overwrites the output. */
     PQ_TRAIT_READS_OUT = 1 << 12,
+    /** An item is of those under a window of its channel: params are pq_pool_params. */
+    PQ_TRAIT_WINDOW = 1 << 13,
 };
 
 /** How a layer is computed where that takes weights, or is done along with others:

@@ -69,8 +69,8 @@ const pq_layer_kind pq_layer_kind_max_pool = {
     .shape       = pq_pool_shape,
     .forward     = forward,
     .backward    = backward,
-    .traits =
-        PQ_TRAIT_KEEPS_GRID | PQ_TRAIT_HOMOGENEOUS | PQ_TRAIT_SHIFTS | PQ_TRAIT_READS_IN,
+    .traits      = PQ_TRAIT_KEEPS_GRID | PQ_TRAIT_HOMOGENEOUS | PQ_TRAIT_SHIFTS |
+              PQ_TRAIT_READS_IN | PQ_TRAIT_WINDOW,
     .forward32  = forward32,
     .backward32 = backward32,
 };

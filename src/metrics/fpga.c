@@ -1,7 +1,6 @@
 /* What a network would take as a circuit, without synthesis: estimates, never to be set
  * beside times of a processor. */
 #include <math.h>
-#include <string.h>
 
 #include "core/memory.h"
 #include "layers/kinds.h"
@@ -49,10 +48,9 @@ static double items_of(const pq_graph *graph, size_t node)
  * window, or of a whole sample's channel. */
 static double cells_of(const pq_graph *graph, size_t node)
 {
-    const pq_node *at   = &graph->nodes[node];
-    const char    *kind = at->layer->kind->name;
+    const pq_node *at = &graph->nodes[node];
 
-    if (strcmp(kind, "max_pool") == 0 || strcmp(kind, "avg_pool") == 0) {
+    if (pq_layer_is(at->layer, PQ_TRAIT_WINDOW)) {
         const pq_pool_params *p = at->layer->params;
         return (double)p->kernel_h * (double)p->kernel_w;
     }

@@ -142,6 +142,21 @@ Test(size, bit_operations_of_a_dense_layer_by_hand, .init = setup, .fini = teard
     pq_values_free(&values);
 }
 
+/* What asks for a window under an item asks the kind. */
+Test(size, kinds_with_windows_say_so)
+{
+    static const char *const windows[] = {"max_pool", "avg_pool", NULL};
+
+    for (size_t i = 0; pq_layer_kinds[i] != NULL; i++) {
+        const pq_layer_kind *kind = pq_layer_kinds[i];
+        bool                 due  = false;
+        for (size_t w = 0; windows[w] != NULL; w++) {
+            due = due || strcmp(kind->name, windows[w]) == 0;
+        }
+        cr_expect_eq((kind->traits & PQ_TRAIT_WINDOW) != 0, due, "%s", kind->name);
+    }
+}
+
 /* Eleven of 4 x 3 weights are not zero, so that four products and a bias meet in one sum:
  * ceil(log2(5)) adders behind a multiplier. A kernel or an input without codes has no
  * estimate. */
