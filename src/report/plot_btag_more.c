@@ -59,10 +59,16 @@ static size_t find_ratio(const pq_view *v, const char *background, const char **
     return PQ_VIEW_NONE;
 }
 
+/* A model in both panels. */
+typedef struct {
+    size_t row;
+    double x, y[2];
+} point_of;
+
 /* A block for each model that has a ratio: bytes, then light and c with their ends.
- * Returns how many there are; the first NAMED are drawn, and in `rows`. */
+ * Returns how many there are; the first NAMED are drawn, and in `points`. */
 static size_t add_ratios(const pq_view *v, size_t bytes, const size_t columns[2],
-                         size_t rows[NAMED], double range[2], pq_text *out)
+                         point_of points[NAMED], double range[2], pq_text *out)
 {
     size_t n = 0;
 
@@ -72,19 +78,40 @@ static size_t add_ratios(const pq_view *v, size_t bytes, const size_t columns[2]
         if (!(x > 0.0) || !isfinite(light.value) || n++ >= NAMED) {
             continue;
         }
+        points[n - 1] = (point_of){.row = r, .x = x};
         pq_text_add(out, "%s%.10g", n > 1 ? "\n\n" : "", x);
         for (size_t c = 0; c < 2; c++) {
-            const pq_number y = pq_view_number(v, r, columns[c]);
+            const pq_number y  = pq_view_number(v, r, columns[c]);
+            points[n - 1].y[c] = y.value;
             pq_text_add(out, isfinite(y.value) ? " %.7g %.7g %.7g" : " NaN NaN NaN",
                         y.value, isfinite(y.lo) ? y.lo : y.value,
                         isfinite(y.hi) ? y.hi : y.value);
         }
         pq_text_add(out, "\n");
-        range[0]    = fmin(range[0], x);
-        range[1]    = fmax(range[1], x);
-        rows[n - 1] = r;
+        range[0] = fmin(range[0], x);
+        range[1] = fmax(range[1], x);
     }
     return n;
+}
+
+/* Size of a mark: of those that lie on each other the first is the largest, so that all
+ * are seen. */
+static double size_of(const point_of *points, size_t n, size_t k, size_t panel,
+                      const double range[2])
+{
+    const double wide = log(range[1] / range[0]);
+    double       most = 0.0, size = 1.0;
+
+    for (size_t i = 0; i < n; i++) {
+        most = fmax(most, points[i].y[panel]); /* a NaN is no point */
+    }
+    for (size_t i = k + 1; i < n; i++) {
+        if (fabs(log(points[i].x / points[k].x)) <= 0.015 * wide &&
+            fabs(points[i].y[panel] - points[k].y[panel]) <= 0.03 * most) {
+            size += 0.8;
+        }
+    }
+    return size;
 }
 
 pq_status pq_plot_btag_degradation(pq_plot *p, pq_err *err)
@@ -93,7 +120,8 @@ pq_status pq_plot_btag_degradation(pq_plot *p, pq_err *err)
     const char  *point      = "";
     const size_t columns[2] = {find_ratio(p->v, "light", &point),
                                find_ratio(p->v, "c", &point)};
-    size_t       rows[NAMED], n, all;
+    point_of     points[NAMED];
+    size_t       n, all;
     double       range[2] = {(double)INFINITY, 0.0};
     const char  *names[NAMED];
     char       **labels = NULL;
@@ -103,14 +131,14 @@ pq_status pq_plot_btag_degradation(pq_plot *p, pq_err *err)
         columns[1] == PQ_VIEW_NONE) {
         return PQ_OK;
     }
-    all = add_ratios(p->v, bytes, columns, rows, range, &p->data);
+    all = add_ratios(p->v, bytes, columns, points, range, &p->data);
     n   = all < NAMED ? all : NAMED;
     if (n == 0) {
         pq_text_free(&p->data);
         return PQ_OK;
     }
     for (size_t k = 0; k < n; k++) {
-        names[k] = p->v->rows[rows[k]].label;
+        names[k] = p->v->rows[points[k].row].label;
     }
     PQ_TRY(pq_labels_make(names, n, PQ_LABEL_LONGEST, &labels, err));
     pq_tag_begin(&p->body, 0.37, n, labels, n);
@@ -126,11 +154,13 @@ pq_status pq_plot_btag_degradation(pq_plot *p, pq_err *err)
                          : "",
                     last ? "c" : "light");
         for (size_t k = 0; k < n; k++) {
-            const size_t c = 2 + 3 * panel, color = p->v->rows[rows[k]].color;
+            const size_t c = 2 + 3 * panel, color = p->v->rows[points[k].row].color;
             pq_text_add(&p->body,
                         ", \\\n  '%s' index %zu using 1:%zu:%zu:%zu with yerrorbars "
-                        "pointtype %zu linewidth 1.3 linecolor rgb '%s' title ",
+                        "pointtype %zu pointsize %.1f linewidth 1.3 linecolor rgb '%s' "
+                        "title ",
                         p->data_name, k, c, c + 1, c + 2, 4 + k % 10,
+                        size_of(points, n, k, panel, range),
                         color == PQ_VIEW_NONE ? "#777777" : pq_plot_color(color));
             pq_plot_quote(&p->body, labels[k]);
         }

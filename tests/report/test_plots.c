@@ -352,6 +352,40 @@ Test(plots, of_wide_ranges_have_three_to_seven_ticks)
 }
 
 /* Reference, best and strongest, the latter far worse. */
+/* A cell of a b tagger: stored bytes and the ratios of its rejections. */
+static json_t *tagger_cell(const char *label, double bytes, double light, double c)
+{
+    json_t *metrics = json_object();
+
+    fixture_metric(metrics, "stored_bytes", bytes, (double)NAN, 0.0, "byte", "lower");
+    fixture_metric(metrics, "btag.77.rejection_light_ratio", light, 0.01, 9.0, "",
+                   "higher");
+    fixture_metric(metrics, "btag.77.rejection_c_ratio", c, 0.01, 9.0, "", "higher");
+    return json_pack("{s:s, s:s, s:s, s:o}", "label", label, "pipeline", label, "status",
+                     "ok", "metrics", metrics);
+}
+
+/* Three lie on each other in the first panel, the first two in the second, too. */
+Test(plots, of_b_taggers_show_every_mark_of_those_at_one_point)
+{
+    json_t *results =
+        json_pack("{s:s, s:[o, o, o, o]}", "name", "t", "cells",
+                  tagger_cell("a", 5280, 0.97, 1.0), tagger_cell("b", 5280, 0.97, 1.0),
+                  tagger_cell("c", 5281, 0.971, 0.7), tagger_cell("d", 900, 0.97, 1.0));
+    pq_view v   = {0};
+    pq_plot p   = {.v = &v, .data_name = "d.dat"};
+    pq_err  err = {0};
+
+    cr_assert_eq(pq_view_build(results, &v, &err), PQ_OK, "%s", err.message);
+    cr_assert_eq(pq_plot_btag_degradation(&p, &err), PQ_OK, "%s", err.message);
+    cr_expect_eq(count(p.body.text, "pointsize 2.6"), 1, "%s", p.body.text);
+    cr_expect_eq(count(p.body.text, "pointsize 1.8"), 2, "%s", p.body.text);
+    cr_expect_eq(count(p.body.text, "pointsize 1.0"), 5, "%s", p.body.text);
+    pq_plot_free(&p);
+    pq_view_free(&v);
+    json_decref(results);
+}
+
 Test(plots, of_b_taggers_name_their_models_and_hold_what_is_lost)
 {
     static const fixture_cell cells[] = {
