@@ -276,6 +276,8 @@ static json_t *evaluated_json(const pq_evaluated *e)
 
 static void evaluated_table(const pq_evaluated *e)
 {
+    size_t widest = 32;
+
     if (e->decided) {
         pq_say(stdout, "%zu of %zu events right\n\n", e->correct, e->n);
     } else {
@@ -284,10 +286,15 @@ static void evaluated_table(const pq_evaluated *e)
     if (e->n_negative > 0) {
         pq_say(stdout, "%zu events have negative weights\n\n", e->n_negative);
     }
-    pq_say(stdout, "%-32s %14s %14s %14s  %s\n", "metric", "value", "lo", "hi", "unit");
+    for (size_t i = 0; i < e->values.n; i++) {
+        const size_t columns = pq_say_columns(e->values.items[i].name);
+        widest               = columns > widest ? columns : widest;
+    }
+    pq_say(stdout, "%-*s %14s %14s %14s  %s\n", (int)widest, "metric", "value", "lo",
+           "hi", "unit");
     for (size_t i = 0; i < e->values.n; i++) {
         const pq_value *v = &e->values.items[i];
-        pq_say(stdout, "%-32s %14.7g ", v->name, v->value);
+        pq_say(stdout, "%-*s %14.7g ", (int)widest, v->name, v->value);
         if (isfinite(v->lo)) {
             pq_say(stdout, "%14.7g %14.7g  %s\n", v->lo, v->hi, v->unit);
         } else {

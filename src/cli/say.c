@@ -12,10 +12,10 @@
 
 /* One conversion of a format. */
 typedef struct {
-    char   spec[32];         /* "%-16s" */
-    size_t bytes;            /* in the format */
-    int    width, precision; /* of texts; negative precision: none */
-    char   size, kind;       /* 'z', 'l', 'L' for ll, 0; 's', 'd', … */
+    char   spec[32];       /* "%-16s" */
+    size_t bytes;          /* in the format */
+    int  width, precision; /* of texts; negative precision: none; INT_MAX: an argument */
+    char size, kind;       /* 'z', 'l', 'L' for ll, 0; 's', 'd', … */
 } piece;
 
 static piece piece_of(const char *fmt)
@@ -29,7 +29,7 @@ static piece piece_of(const char *fmt)
     p.size  = n == 2 && end[0] == 'l' ? 'L' : n > 0 ? end[0] : '\0';
     p.kind  = end[n];
     p.bytes = (size_t)(end - fmt) + n + 1;
-    p.width = (int)strtol(fmt + head, NULL, 10);
+    p.width = fmt[head] == '*' ? INT_MAX : (int)strtol(fmt + head, NULL, 10);
     if (*dot == '.') {
         p.precision = dot[1] == '*' ? INT_MAX : (int)strtol(dot + 1, NULL, 10);
     }
@@ -37,18 +37,16 @@ static piece piece_of(const char *fmt)
     return p;
 }
 
-/* A text: cut as bytes, escaped, padded as characters. */
+/* A text: cut as bytes, escaped, padded as columns. */
 static void add_text(pq_text *out, const piece *p, const char *text)
 {
     pq_text shown = {0};
     char   *part =
         p->precision < 0 ? pq_strdup(text) : pq_format("%.*s", p->precision, text);
-    size_t n = 0;
+    size_t n;
 
     pq_visible_add(&shown, part != NULL ? part : "?", false);
-    for (const char *s = shown.text; s != NULL && *s != '\0'; s++) {
-        n += ((unsigned char)*s & 0xc0) != 0x80;
-    }
+    n = shown.text != NULL ? pq_text_columns(shown.text) : 0;
     for (size_t i = n; p->spec[1] != '-' && i < (size_t)p->width; i++) {
         pq_text_add_bytes(out, " ", 1);
     }
@@ -90,6 +88,17 @@ static void add_real(pq_text *out, const piece *p, double value)
      : (p)->kind == 'u' || (p)->kind == 'x' ? va_arg(args, unsigned)                     \
                                             : (uint64_t)(int64_t)va_arg(args, int))
 
+size_t pq_say_columns(const char *text)
+{
+    pq_text shown = {0};
+    size_t  n;
+
+    pq_visible_add(&shown, text, false);
+    n = shown.text != NULL ? pq_text_columns(shown.text) : 0;
+    pq_text_free(&shown);
+    return n;
+}
+
 void pq_say(FILE *to, const char *fmt, ...)
 {
     pq_text out = {0};
@@ -105,6 +114,9 @@ void pq_say(FILE *to, const char *fmt, ...)
         }
         piece p = piece_of(fmt);
         fmt += p.bytes;
+        if (p.width == INT_MAX) {
+            p.width = va_arg(args, int);
+        }
         if (p.precision == INT_MAX) {
             p.precision = va_arg(args, int);
         }

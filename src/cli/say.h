@@ -17,6 +17,9 @@
 /** fprintf whose texts (%s) are shown, and whose line feeds stand in the format alone. */
 void pq_say(FILE *to, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/** Columns of a terminal that a text takes when it is said. */
+size_t pq_say_columns(const char *text);
+
 /** A text of several lines. */
 void pq_say_lines(FILE *to, const char *text);
 

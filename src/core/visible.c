@@ -93,6 +93,44 @@ static bool has_hidden(const char *word)
     return false;
 }
 
+size_t pq_char_columns(uint32_t code)
+{
+    static const struct {
+        uint32_t first, last;
+        size_t   columns;
+    } ranges[] = {
+        {0x0300, 0x036f, 0},   {0x0483, 0x0489, 0},   {0x0591, 0x05bd, 0},
+        {0x0610, 0x061a, 0},   {0x064b, 0x065f, 0},   {0x0e34, 0x0e3a, 0},
+        {0x0e47, 0x0e4e, 0},   {0x1100, 0x115f, 2},   {0x1ab0, 0x1aff, 0},
+        {0x1dc0, 0x1dff, 0},   {0x20d0, 0x20ff, 0},   {0x2e80, 0x303e, 2},
+        {0x3041, 0xa4cf, 2},   {0xac00, 0xd7a3, 2},   {0xf900, 0xfaff, 2},
+        {0xfe00, 0xfe0f, 0},   {0xfe20, 0xfe2f, 0},   {0xfe30, 0xfe6f, 2},
+        {0xff01, 0xff60, 2},   {0xffe0, 0xffe6, 2},   {0x1f300, 0x1f64f, 2},
+        {0x1f680, 0x1f6ff, 2}, {0x1f900, 0x1f9ff, 2}, {0x20000, 0x3fffd, 2},
+    };
+
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges && ranges[i].first <= code;
+         i++) {
+        if (code <= ranges[i].last) {
+            return ranges[i].columns;
+        }
+    }
+    return 1;
+}
+
+size_t pq_text_columns(const char *text)
+{
+    size_t columns = 0;
+
+    while (*text != '\0') {
+        uint32_t     code;
+        const size_t n = pq_utf8_read(text, &code);
+        columns += n > 0 ? pq_char_columns(code) : 1;
+        text += n > 0 ? n : 1;
+    }
+    return columns;
+}
+
 void pq_visible_fit(char *text, size_t size)
 {
     pq_text  shown = {0};

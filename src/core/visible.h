@@ -36,7 +36,16 @@ bool pq_is_hidden(uint32_t code);
  */
 void pq_visible_add(pq_text *out, const char *text, bool lines);
 
-/** The same in place, cut at a whole character where it gets longer than `size`. */
+/** Columns that a text takes on a terminal: accents lie on the character before them,
+ * those of East Asia and pictures take two. Source: Unicode Standard Annex 11, in ranges.
+ */
+size_t pq_text_columns(const char *text);
+
+/** The same of one character. */
+size_t pq_char_columns(uint32_t code);
+
+/** As pq_visible_add in place, cut at a whole character where it gets longer than `size`.
+ */
 void pq_visible_fit(char *text, size_t size);
 
 /** Appends a word for a POSIX shell: as it is where nothing in it means anything there,

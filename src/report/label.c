@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/visible.h"
 #include "report/number.h"
 
 #define ELLIPSIS  "\xe2\x80\xa6"
@@ -56,18 +57,12 @@ static bool is_drawn(uint32_t code)
     return is_in(code, drawn, sizeof drawn / sizeof *drawn);
 }
 
-static size_t width_of(uint32_t code)
-{
-    return code >= 0x0300 && code <= 0x036f ? 0
-                                            : 1; /* accents lie on the last character */
-}
-
 size_t pq_label_width(const char *text)
 {
     size_t width = 0, bytes;
 
     for (; *text != '\0'; text += bytes) {
-        width += width_of(code_at(text, &bytes));
+        width += pq_char_columns(code_at(text, &bytes));
     }
     return width;
 }
@@ -86,7 +81,7 @@ size_t pq_label_widest(char *const *texts, size_t n)
 static bool is_blank(uint32_t code)
 {
     return code == ' ' || code == 0xa0 || code == 0x202f || code == 0x205f ||
-           code == 0x2800 || width_of(code) == 0;
+           code == 0x2800 || pq_char_columns(code) == 0;
 }
 
 /* A text without control characters, of which all can be drawn and something is seen. */
@@ -115,7 +110,7 @@ static void add_columns(pq_text *out, const char *text, size_t from, size_t colu
     size_t at = 0, bytes;
 
     for (; *text != '\0'; text += bytes) {
-        const size_t width = width_of(code_at(text, &bytes));
+        const size_t width = pq_char_columns(code_at(text, &bytes));
         if (at >= from && at + width <= from + columns) {
             pq_text_add_bytes(out, text, bytes);
         }

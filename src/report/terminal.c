@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/visible.h"
 #include "report/label.h"
 #include "report/tables.h"
 
@@ -36,9 +37,12 @@ static void add_wrapped(pq_text *out, const char *text, size_t indent, size_t wi
 
     while (*text != '\0') {
         const size_t bytes = strcspn(text, " \n");
-        size_t       n     = 0;
-        for (size_t i = 0; i < bytes; i++) {
-            n += ((unsigned char)text[i] & 0xc0) != 0x80;
+        size_t       n     = 0, one;
+        for (size_t i = 0; i < bytes; i += one) {
+            uint32_t code;
+            one = pq_utf8_read(text + i, &code);
+            n += one > 0 ? pq_char_columns(code) : 1;
+            one = one > 0 ? one : 1;
         }
         if (at > 0 && indent + at + 1 + n > width) {
             pq_text_add(out, "\n");

@@ -57,6 +57,22 @@ expect 0 "features $first," "$pquant" model info "$work/c.h5"
 [ "$("$pquant" model diff "$work/c.h5" "$work/d.h5" --data "$work/turned.csv" | awk 'NF == 4 && $2 != 0' | wc -l)" = 0 ] ||
   fault "two models of the same features differ"
 
+# Accents that lie on a letter, wide letters and hidden characters in names of classes leave the columns where they are.
+/usr/bin/python3 - "$pquant" "$work" <<'END' || fault "columns of model eval"
+import subprocess, sys, unicodedata
+program, work = sys.argv[1:]
+names = ["g", "e\u0301t\u0327", "\u6771\u4eac", "a\u202eb\u200bc\u2069d\u2066e", "t"]
+with open(f"{work}/plain.csv") as plain, open(f"{work}/accents.csv", "w") as out:
+    out.write(plain.readline())
+    out.writelines(",".join(row.split(",")[:-1]) + "," + names["gqtwz".index(row.strip()[-1])] + "\n" for row in plain)
+text = subprocess.run([program, "model", "eval", f"{work}/m.h5", "--data", f"{work}/accents.csv", "--classes", ",".join(names), "-q"],
+                      stdout=subprocess.PIPE, check=True).stdout.decode()
+width = lambda t: sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in t)
+rows = [line for line in text.splitlines() if line.startswith(("metric", "auc.", "recall."))]
+ends = {width(line[:line.index(line.split()[1]) + len(line.split()[1])]) for line in rows}
+assert len(rows) >= 11 and len(ends) == 1, (ends, text)
+END
+
 # A sweep takes them by name too, calibration and times included.
 for file in plain turned more; do
   cat >"$work/sweep.yaml" <<END

@@ -50,6 +50,29 @@ Test(visible, every_control_is_hidden_and_no_letter_is)
     cr_expect_not(pq_is_hidden(0x4e00));
 }
 
+Test(visible, columns_are_those_of_a_terminal)
+{
+    static const struct {
+        const char *text;
+        size_t      columns;
+    } cases[] = {{"", 0},
+                 {"light", 5},
+                 {"Größe", 5},
+                 {"e\xcc\x81t\xcc\xa7", 2}, /* accents behind their letters */
+                 {"\xd7\x91\xd6\xb8", 1},   /* a Hebrew vowel */
+                 {"東京", 4},
+                 {"한", 2},
+                 {"ｔ", 2},
+                 {"\xf0\x9f\x98\x80", 2}, /* a face */
+                 {"τ→μ", 3},
+                 {"\xff\xc3", 2}}; /* no UTF-8 */
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cr_expect_eq(pq_text_columns(cases[i].text), cases[i].columns, "%s: %zu",
+                     cases[i].text, pq_text_columns(cases[i].text));
+    }
+}
+
 Test(visible, messages_and_hints_hold_no_hidden_character)
 {
     pq_err err = {0};
