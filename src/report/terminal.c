@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -21,6 +22,7 @@ typedef struct {
     char **texts; /* [n_rows + 1], owned */
     size_t width;
     bool   shown;
+    bool   bare; /* of values without their intervals */
 } column;
 
 static void add_spaces(pq_text *out, size_t n)
@@ -73,17 +75,32 @@ cleanup:
     return st;
 }
 
-static pq_status fill_column(const pq_view *v, size_t c, column *out, pq_err *err)
+/* A value without its interval. */
+static void add_bare(const pq_view *v, size_t row, size_t c, pq_text *out)
+{
+    const pq_view_column *of = &v->columns[c];
+    const pq_number bare = {pq_view_number(v, row, c).value, (double)NAN, (double)NAN};
+
+    pq_number_add(out, bare, of->scale, of->digits, PQ_STYLE_TEXT);
+}
+
+static pq_status fill_column(const pq_view *v, size_t c, bool bare, column *out,
+                             pq_err *err)
 {
     pq_text   text = {0};
     pq_status st;
 
+    out->bare = bare;
     PQ_NEW(out->texts, v->n_rows + 1);
     pq_view_add_head(&v->columns[c], PQ_STYLE_TEXT, &text);
     PQ_TRY(take(&text, &out->texts[0], &out->width, err));
     for (size_t r = 0; r < v->n_rows; r++) {
         if (v->rows[r].done) {
-            pq_view_add(v, r, c, PQ_STYLE_TEXT, &text);
+            if (bare && !v->columns[c].count) {
+                add_bare(v, r, c, &text);
+            } else {
+                pq_view_add(v, r, c, PQ_STYLE_TEXT, &text);
+            }
             PQ_TRY(take(&text, &out->texts[r + 1], &out->width, err));
         }
     }
@@ -147,8 +164,10 @@ cleanup:
     return st;
 }
 
-/* Shows the most important columns that fit; returns the table's width. */
-static size_t choose_columns(const pq_view *v, column *columns, size_t used, size_t width)
+/* Shows the most important columns that fit, without intervals where they do not fit with
+ * them; returns the table's width. */
+static size_t choose_columns(const pq_view *v, column *columns, column *bare, size_t used,
+                             size_t width)
 {
     int rank = 0;
 
@@ -165,7 +184,15 @@ static size_t choose_columns(const pq_view *v, column *columns, size_t used, siz
         }
         rank = v->columns[next].rank;
         for (size_t c = 0; c < v->n_columns; c++) {
-            if (v->columns[c].rank == rank && used + GAP + columns[c].width <= width) {
+            if (v->columns[c].rank != rank) {
+                continue;
+            }
+            if (used + GAP + columns[c].width > width) {
+                const column whole = columns[c];
+                columns[c]         = bare[c];
+                bare[c]            = whole;
+            }
+            if (used + GAP + columns[c].width <= width) {
                 columns[c].shown = true;
                 used += GAP + columns[c].width;
             }
@@ -235,15 +262,15 @@ static void add_failed(const pq_view *v, const column *labels, size_t width,
     }
 }
 
-/* Names the columns of the main table that did not fit. */
-static void add_hidden(const pq_view *v, const column *columns, pq_text *out)
+/* Names the columns of the main table that did not fit, or not with their intervals. */
+static void add_narrowed(const pq_view *v, const column *columns, bool shown,
+                         const char *what, pq_text *out)
 {
     size_t n = 0;
 
     for (size_t c = 0; c < v->n_columns; c++) {
-        if (v->columns[c].rank > 0 && !columns[c].shown) {
-            pq_text_add(out, "%s%s", n++ == 0 ? "Not shown for want of width: " : ", ",
-                        v->columns[c].title);
+        if (v->columns[c].rank > 0 && columns[c].bare && columns[c].shown == shown) {
+            pq_text_add(out, "%s%s", n++ == 0 ? what : ", ", v->columns[c].title);
         }
     }
     if (n > 0) {
@@ -258,7 +285,8 @@ static void add_notes(const pq_view *whole, const pq_view *v, const column *colu
     char   *rest, *line;
 
     pq_view_add_left_out(v, &notes);
-    add_hidden(v, columns, &notes);
+    add_narrowed(v, columns, true, "Without their intervals for want of width: ", &notes);
+    add_narrowed(v, columns, false, "Not shown for want of width: ", &notes);
     pq_tables_add_notes(whole, &notes);
     pq_text_add(out, "%s", p->dim);
     rest = notes.text;
@@ -287,14 +315,16 @@ pq_status pq_tables_terminal(const pq_view *whole, const pq_view *v, size_t widt
     const palette *p       = color ? &colors : &plain;
     const size_t   limit   = width < WIDTH_MIN ? WIDTH_MIN : width;
     column         labels  = {0};
-    column        *columns = NULL;
+    column        *columns = NULL, *bare = NULL;
     size_t         longest, used, engines;
     pq_status      st;
 
     PQ_NEW(columns, v->n_columns + 1); /* the last: engines */
+    PQ_NEW(bare, v->n_columns);
     PQ_TRY(fill_labels(v, &labels, err));
     for (size_t c = 0; c < v->n_columns; c++) {
-        PQ_TRY(fill_column(v, c, &columns[c], err));
+        PQ_TRY(fill_column(v, c, false, &columns[c], err));
+        PQ_TRY(fill_column(v, c, true, &bare[c], err));
     }
     PQ_TRY(fill_engines(v, &columns[v->n_columns], err));
     longest = limit / 2 < LABEL_MAX ? limit / 2 : LABEL_MAX;
@@ -303,7 +333,7 @@ pq_status pq_tables_terminal(const pq_view *whole, const pq_view *v, size_t widt
         PQ_TRY(shorten_labels(v, &labels, err));
     }
     engines = v->timed ? GAP + columns[v->n_columns].width : 0;
-    used    = choose_columns(v, columns, labels.width + engines, limit);
+    used    = choose_columns(v, columns, bare, labels.width + engines, limit);
     if (used > labels.width + engines) {
         add_table(v, &labels, columns, used, p, out);
     }
@@ -313,7 +343,11 @@ cleanup:
     for (size_t c = 0; columns != NULL && c <= v->n_columns; c++) {
         free_column(v, &columns[c]);
     }
+    for (size_t c = 0; bare != NULL && c < v->n_columns; c++) {
+        free_column(v, &bare[c]);
+    }
     free_column(v, &labels);
     pq_free(columns);
+    pq_free(bare);
     return st;
 }

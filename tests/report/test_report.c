@@ -195,6 +195,37 @@ Test(report, terminal_table_fits_its_width_and_keeps_what_matters)
     cr_expect_eq(pq_memory_live(), 0);
 }
 
+/* A lopsided interval is wide: its column goes on without it where it does not fit. */
+Test(report, terminal_table_leaves_out_an_interval_before_its_column)
+{
+    json_t *metrics = json_object(), *results;
+    size_t  bare    = 0;
+    pq_err  err     = {0};
+
+    fixture_metric(metrics, "accuracy", 0.761, 0.002, 100.0, "", "higher");
+    fixture_metric(metrics, "stored_bytes", 4389.0, (double)NAN, 0.0, "byte", "lower");
+    json_object_set_new(metrics, "latency.b1.ratio",
+                        json_pack("{s:f, s:f, s:f, s:s}", "value", 12.3, "lo", 12.1, "hi",
+                                  14.8, "unit", ""));
+    results = json_pack("{s:s, s:[{s:s, s:s, s:s, s:o}]}", "name", "t", "cells", "label",
+                        "prune sparsity=0.95", "pipeline", "prune", "status", "ok",
+                        "metrics", metrics);
+    for (size_t width = 60; width <= 90; width++) {
+        static const char note[] = "Without their intervals for want of width: speed-up";
+        pq_text           text   = {0};
+        cr_assert_eq(pq_report_print(results, width, false, &text, &err), PQ_OK);
+        const bool without = strstr(text.text, note) != NULL;
+        cr_expect_leq(widest_line(text.text), width, "%s", text.text);
+        cr_expect_not_null(strstr(text.text, "speed-up b=1"), "%s", text.text);
+        cr_expect_not_null(strstr(text.text, "12.3"), "%s", text.text);
+        cr_expect_eq(strstr(text.text, "+2.5") == NULL, without, "%s", text.text);
+        bare += without;
+        pq_text_free(&text);
+    }
+    cr_expect(bare > 0 && bare < 31, "%zu of 31 widths without the interval", bare);
+    json_decref(results);
+}
+
 static const fixture_cell long_cells[] = {
     {"reference", "reference", NULL, NULL, "ok", 0.76, 17556.0, 1.0, NULL},
     {"int8", "int8 granularity=per_channel calibration=minmax rounding=nearest", NULL,
