@@ -14,9 +14,9 @@
 #include "graph/head.h"
 
 static const pq_onnx_operation *const tables[] = {
-    pq_onnx_linear,   pq_onnx_pointwise,  pq_onnx_arithmetic,
-    pq_onnx_formulas, pq_onnx_shapes,     pq_onnx_parts,
-    pq_onnx_pools,    pq_onnx_quantizers, pq_onnx_of_qonnx};
+    pq_onnx_linear,     pq_onnx_pointwise, pq_onnx_arithmetic, pq_onnx_formulas,
+    pq_onnx_norms,      pq_onnx_shapes,    pq_onnx_parts,      pq_onnx_pools,
+    pq_onnx_quantizers, pq_onnx_of_qonnx};
 
 enum { HEAD_BYTES = 64 };
 
@@ -323,20 +323,6 @@ cleanup:
     return st;
 }
 
-/* Takes away nodes that were made for what is now said otherwise. */
-static pq_status drop_unread(pq_graph *graph, pq_err *err)
-{
-    pq_status st = PQ_OK;
-
-    for (size_t i = graph->n_nodes; i-- > 0;) {
-        if (pq_graph_readers(graph, i) == 0 && graph->nodes[i].n_inputs == 1) {
-            PQ_TRY(pq_graph_bypass(graph, i, err));
-        }
-    }
-cleanup:
-    return st;
-}
-
 /* Whether a value stands as we hold images: the channels, ONNX's axis 1, last. */
 static bool is_image(const pq_onnx_import *im, const pq_onnx_value *v)
 {
@@ -374,7 +360,7 @@ static pq_status set_output(pq_onnx_import *im, size_t output, pq_err *err)
              "output '%s' would have to be transposed, for which there is no layer",
              name);
     im->graph->output = v->node;
-    PQ_TRY(drop_unread(im->graph, err));
+    pq_graph_drop_unread(im->graph); /* made for what is now said otherwise */
 cleanup:
     return st;
 }

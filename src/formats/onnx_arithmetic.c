@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "formats/onnx_import.h"
+#include "formats/onnx_formula.h"
 
 static pq_status filled(size_t n, double value, pq_tensor **out, pq_err *err)
 {
@@ -238,6 +238,9 @@ static pq_status affine(pq_onnx_import *im, const pq_onnx_value *v, const double
 
     if (!factor && sign == 1.0) {
         PQ_TRY(add_to_bias(im, v, x, &done, err));
+    }
+    if (!done && sign == 1.0) {
+        PQ_TRY(pq_onnx_join_norm(im, v, x, factor, &done, err));
     }
     if (done) {
         PQ_TRY(pq_onnx_give_like(im, 0, v, v->node, err));

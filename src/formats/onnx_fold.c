@@ -295,7 +295,8 @@ pq_status pq_onnx_fold(pq_onnx_import *im, bool *done, pq_err *err)
         return constant(im, err);
     }
     if (strcmp(n->op, "Shape") == 0 && n->n_in == 1 &&
-        (pq_onnx_is_constant(im, 0) || im->values[n->in[0]].active)) {
+        (pq_onnx_is_constant(im, 0) ||
+         (im->values[n->in[0]].active && im->values[n->in[0]].part == PQ_ONNX_WHOLE))) {
         return shape_of(im, err);
     }
     if (strcmp(n->op, "CastLike") == 0 && n->n_in == 2 && pq_onnx_is_constant(im, 0) &&

@@ -2,10 +2,11 @@
  * Kinds that exporters write as several operators: GELU by Erf or Erfc, ELU and LeakyRelu
  * by what is above 0 (Greater with Where, or products with the condition as 1 and 0).
  */
+#include "formats/onnx_formula.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "formats/onnx_import.h"
 #include "layers/kinds.h"
 
 static const double root_half = 0.70710678118654752, near = 1e-6;
@@ -38,9 +39,8 @@ static bool is_times(const pq_onnx_import *im, size_t node, double c, size_t *x)
     return false;
 }
 
-/* Whether two values lie alike, item by item. */
-static bool lie_alike(const pq_onnx_import *im, const pq_onnx_value *a,
-                      const pq_onnx_value *b)
+bool pq_onnx_lie_alike(const pq_onnx_import *im, const pq_onnx_value *a,
+                       const pq_onnx_value *b)
 {
     size_t count = 0;
 
@@ -56,9 +56,8 @@ static bool lie_alike(const pq_onnx_import *im, const pq_onnx_value *a,
     return a->order == NULL || memcmp(a->order, b->order, count * sizeof *a->order) == 0;
 }
 
-/* Output 0 is a part, of the node x, that lies as a value does. */
-static pq_status give_part(pq_onnx_import *im, const pq_onnx_value *like, size_t x,
-                           pq_onnx_value part, pq_err *err)
+pq_status pq_onnx_give_part(pq_onnx_import *im, const pq_onnx_value *like, size_t x,
+                            pq_onnx_value part, pq_err *err)
 {
     pq_onnx_value *out;
     pq_status      st;
@@ -85,7 +84,7 @@ static pq_status erf_of(pq_onnx_import *im, pq_err *err)
     minus = is_times(im, v->node, -root_half, &x);
     PQ_CHECK(minus || is_times(im, v->node, root_half, &x), PQ_ERR_UNSUPPORTED,
              "only as a part of GELU, of x / sqrt 2");
-    PQ_TRY(give_part(
+    PQ_TRY(pq_onnx_give_part(
         im, v, x, (pq_onnx_value){.part = minus ? PQ_ONNX_MINUS_ERF : PQ_ONNX_ERF}, err));
 cleanup:
     return st;
@@ -101,7 +100,7 @@ static pq_status erfc_of(pq_onnx_import *im, pq_err *err)
     PQ_TRY(pq_onnx_active_rows(im, 0, &v, err));
     PQ_CHECK(is_times(im, v->node, -root_half, &x), PQ_ERR_UNSUPPORTED,
              "only as a part of GELU, of -x / sqrt 2");
-    PQ_TRY(give_part(im, v, x, (pq_onnx_value){.part = PQ_ONNX_ERF_1}, err));
+    PQ_TRY(pq_onnx_give_part(im, v, x, (pq_onnx_value){.part = PQ_ONNX_ERF_1}, err));
 cleanup:
     return st;
 }
@@ -112,7 +111,7 @@ static pq_status exp_of(pq_onnx_import *im, pq_err *err)
     pq_status            st;
 
     PQ_TRY(pq_onnx_active_rows(im, 0, &v, err));
-    PQ_TRY(give_part(im, v, v->node, (pq_onnx_value){.part = PQ_ONNX_EXP}, err));
+    PQ_TRY(pq_onnx_give_part(im, v, v->node, (pq_onnx_value){.part = PQ_ONNX_EXP}, err));
 cleanup:
     return st;
 }
@@ -129,7 +128,7 @@ static pq_status compare(pq_onnx_import *im, bool above, pq_err *err)
     PQ_TRY(pq_onnx_number(im, 1 - at, &limit, err));
     PQ_CHECK(limit == 0.0, PQ_ERR_UNSUPPORTED,
              "it compares with %g; only with 0, as ELU and LeakyRelu do", limit);
-    PQ_TRY(give_part(
+    PQ_TRY(pq_onnx_give_part(
         im, v, v->node,
         (pq_onnx_value){.part = above == (at == 0) ? PQ_ONNX_ABOVE : PQ_ONNX_BELOW},
         err));
@@ -172,7 +171,7 @@ static pq_status not_of(pq_onnx_import *im, pq_err *err)
     pq_status            st;
 
     PQ_TRY(condition_of(im, &v, err));
-    PQ_TRY(give_part(
+    PQ_TRY(pq_onnx_give_part(
         im, v, v->node,
         (pq_onnx_value){.part = v->part == PQ_ONNX_ABOVE ? PQ_ONNX_BELOW : PQ_ONNX_ABOVE},
         err));
@@ -185,13 +184,13 @@ pq_status pq_onnx_cast_part(pq_onnx_import *im, bool *done, pq_err *err)
     const pq_onnx_value *v = &im->values[im->node->in[0]];
 
     *done = is_condition(v);
-    return *done ? give_part(im, v, v->node, (pq_onnx_value){.part = v->part}, err)
-                 : PQ_OK;
+    return *done
+               ? pq_onnx_give_part(im, v, v->node, (pq_onnx_value){.part = v->part}, err)
+               : PQ_OK;
 }
 
-/* A kind with one attribute over x, where the node at hand ends a formula. */
-static pq_status finish(pq_onnx_import *im, const pq_onnx_value *like, const char *kind,
-                        const char *attribute, double value, pq_err *err)
+pq_status pq_onnx_finish(pq_onnx_import *im, const pq_onnx_value *like, const char *kind,
+                         const char *attribute, double value, pq_err *err)
 {
     size_t    node;
     pq_status st;
@@ -218,13 +217,13 @@ static pq_status choose(pq_onnx_import *im, const pq_onnx_value *like, size_t ab
         below = g->nodes[below].inputs[0];
     }
     if (below == x) {
-        return finish(im, like, "leaky_relu", "slope", factor, err);
+        return pq_onnx_finish(im, like, "leaky_relu", "slope", factor, err);
     }
     PQ_CHECK(is_kind(im, below, "elu") && g->nodes[below].inputs[0] == x,
              PQ_ERR_UNSUPPORTED,
              "what is chosen below 0 is neither alpha x nor alpha (exp(x) - 1)");
     factor *= ((const pq_elu_params *)g->nodes[below].layer->params)->alpha;
-    return finish(im, like, "elu", "alpha", factor, err);
+    return pq_onnx_finish(im, like, "elu", "alpha", factor, err);
 cleanup:
     return st;
 }
@@ -240,20 +239,20 @@ static pq_status where(pq_onnx_import *im, pq_err *err)
     first = v->part == PQ_ONNX_ABOVE ? 1 : 2;
     below = &im->values[im->node->in[3 - first]];
     PQ_TRY(pq_onnx_active_rows(im, first, &above, err));
-    PQ_CHECK(lie_alike(im, v, above), PQ_ERR_UNSUPPORTED,
+    PQ_CHECK(pq_onnx_lie_alike(im, v, above), PQ_ERR_UNSUPPORTED,
              "its inputs have different shapes, or lie in different orders");
     if (pq_onnx_is_constant(im, 3 - first)) {
         double zero;
         PQ_TRY(pq_onnx_number(im, 3 - first, &zero, err));
         PQ_CHECK(zero == 0.0 && above->node == v->node, PQ_ERR_UNSUPPORTED,
                  "a constant is chosen that is not the 0 of Relu");
-        return finish(im, v, "relu", NULL, 0.0, err);
+        return pq_onnx_finish(im, v, "relu", NULL, 0.0, err);
     }
-    PQ_CHECK(below->active && lie_alike(im, v, below), PQ_ERR_UNSUPPORTED,
+    PQ_CHECK(below->active && pq_onnx_lie_alike(im, v, below), PQ_ERR_UNSUPPORTED,
              "its inputs have different shapes, or lie in different orders");
     if (below->part == PQ_ONNX_EXP_1 && below->node == v->node &&
         above->node == v->node) {
-        return finish(im, v, "elu", "alpha", below->factor, err);
+        return pq_onnx_finish(im, v, "elu", "alpha", below->factor, err);
     }
     PQ_TRY(pq_onnx_active_rows(im, 3 - first, &below, err));
     return choose(im, v, above->node, below->node, err);
@@ -261,20 +260,12 @@ cleanup:
     return st;
 }
 
-/* An Add, Sub, Mul or Div of a part and something else. */
-typedef struct {
-    char                 op;
-    size_t               at; /* input that is the part */
-    const pq_onnx_value *part, *other;
-    double               c; /* the constant that the other is; NaN: it is none */
-} step;
-
 /* (1 + erf) / 2, x (1 + erf), and the products that make GELU of them. */
-static pq_status go_on_erf(pq_onnx_import *im, const step *s, pq_err *err)
+static pq_status go_on_erf(pq_onnx_import *im, const pq_onnx_step *s, pq_err *err)
 {
     const pq_onnx_value *p = s->part, *o = s->other;
     const bool x_itself = o->active && o->part == PQ_ONNX_WHOLE && o->node == p->node &&
-                          lie_alike(im, o, p);
+                          pq_onnx_lie_alike(im, o, p);
     size_t       x    = SIZE_MAX;
     pq_onnx_part next = PQ_ONNX_WHOLE;
     pq_status    st;
@@ -288,21 +279,21 @@ static pq_status go_on_erf(pq_onnx_import *im, const step *s, pq_err *err)
         next = PQ_ONNX_TWICE_GELU;
     } else {
         const bool whole =
-            s->op == '*' &&
-            ((p->part == PQ_ONNX_TWICE_GELU && s->c == 0.5) ||
-             (p->part == PQ_ONNX_HALF_ERF_1 && x_itself) ||
-             (p->part == PQ_ONNX_ERF_1 && o->active && o->part == PQ_ONNX_WHOLE &&
-              lie_alike(im, o, p) && is_times(im, o->node, 0.5, &x) && x == p->node));
+            s->op == '*' && ((p->part == PQ_ONNX_TWICE_GELU && s->c == 0.5) ||
+                             (p->part == PQ_ONNX_HALF_ERF_1 && x_itself) ||
+                             (p->part == PQ_ONNX_ERF_1 && o->active &&
+                              o->part == PQ_ONNX_WHOLE && pq_onnx_lie_alike(im, o, p) &&
+                              is_times(im, o->node, 0.5, &x) && x == p->node));
         PQ_CHECK(whole, PQ_ERR_UNSUPPORTED, "a formula with Erf is not that of GELU");
-        return finish(im, p, "gelu", NULL, 0.0, err);
+        return pq_onnx_finish(im, p, "gelu", NULL, 0.0, err);
     }
-    PQ_TRY(give_part(im, p, p->node, (pq_onnx_value){.part = next}, err));
+    PQ_TRY(pq_onnx_give_part(im, p, p->node, (pq_onnx_value){.part = next}, err));
 cleanup:
     return st;
 }
 
 /* factor (exp(x) - 1), which is chosen below 0. */
-static pq_status go_on_exp(pq_onnx_import *im, const step *s, pq_err *err)
+static pq_status go_on_exp(pq_onnx_import *im, const pq_onnx_step *s, pq_err *err)
 {
     const bool minus_1 =
         s->part->part == PQ_ONNX_EXP &&
@@ -312,33 +303,34 @@ static pq_status go_on_exp(pq_onnx_import *im, const step *s, pq_err *err)
     PQ_CHECK(minus_1 ||
                  (s->part->part == PQ_ONNX_EXP_1 && s->op == '*' && isfinite(s->c)),
              PQ_ERR_UNSUPPORTED, "a formula with Exp is not that of ELU");
-    PQ_TRY(give_part(im, s->part, s->part->node,
-                     (pq_onnx_value){.part   = PQ_ONNX_EXP_1,
-                                     .factor = minus_1 ? 1.0 : s->c * s->part->factor},
-                     err));
+    PQ_TRY(pq_onnx_give_part(
+        im, s->part, s->part->node,
+        (pq_onnx_value){.part   = PQ_ONNX_EXP_1,
+                        .factor = minus_1 ? 1.0 : s->c * s->part->factor},
+        err));
 cleanup:
     return st;
 }
 
 /* Products with a condition as 1 and 0, and the sum of two of them. */
-static pq_status go_on_condition(pq_onnx_import *im, const step *s, pq_err *err)
+static pq_status go_on_condition(pq_onnx_import *im, const pq_onnx_step *s, pq_err *err)
 {
     const pq_onnx_value *p = s->part, *o = s->other;
     pq_status            st;
 
     if (s->op == '*' && is_condition(p) && o->active && o->part == PQ_ONNX_WHOLE &&
-        o->quant == NULL && lie_alike(im, p, o)) {
-        return give_part(im, p, p->node,
-                         (pq_onnx_value){.part  = p->part == PQ_ONNX_ABOVE
-                                                      ? PQ_ONNX_WHERE_ABOVE
-                                                      : PQ_ONNX_WHERE_BELOW,
-                                         .other = o->node},
-                         err);
+        o->quant == NULL && pq_onnx_lie_alike(im, p, o)) {
+        return pq_onnx_give_part(im, p, p->node,
+                                 (pq_onnx_value){.part  = p->part == PQ_ONNX_ABOVE
+                                                              ? PQ_ONNX_WHERE_ABOVE
+                                                              : PQ_ONNX_WHERE_BELOW,
+                                                 .other = o->node},
+                                 err);
     }
     PQ_CHECK(s->op == '+' && !is_condition(p) && o->active && o->node == p->node &&
                  o->part == (p->part == PQ_ONNX_WHERE_ABOVE ? PQ_ONNX_WHERE_BELOW
                                                             : PQ_ONNX_WHERE_ABOVE) &&
-                 lie_alike(im, p, o),
+                 pq_onnx_lie_alike(im, p, o),
              PQ_ERR_UNSUPPORTED,
              "a formula with a comparison is neither that of ELU nor of LeakyRelu");
     return p->part == PQ_ONNX_WHERE_ABOVE ? choose(im, p, p->other, o->other, err)
@@ -352,7 +344,7 @@ pq_status pq_onnx_go_on(pq_onnx_import *im, char op, bool *done, pq_err *err)
     const pq_onnx_value *in[] = {&im->values[im->node->in[0]],
                                  &im->values[im->node->in[1]]};
     const size_t         at   = in[0]->active && in[0]->part != PQ_ONNX_WHOLE ? 0 : 1;
-    step                 s    = {op, at, in[at], in[1 - at], (double)NAN};
+    pq_onnx_step         s    = {op, at, in[at], in[1 - at], (double)NAN};
     pq_status            st   = PQ_OK;
 
     *done = s.part->active && s.part->part != PQ_ONNX_WHOLE;
@@ -362,26 +354,19 @@ pq_status pq_onnx_go_on(pq_onnx_import *im, char op, bool *done, pq_err *err)
     if (pq_onnx_is_constant(im, 1 - at)) {
         PQ_TRY(pq_onnx_number(im, 1 - at, &s.c, err));
     }
-    if (op == '/' && at == 0 && s.c != 0.0) {
+    if (op == '/' && at == 0 && isfinite(s.c) && s.c != 0.0) {
         s.op = '*';
         s.c  = 1.0 / s.c;
     }
-    switch (s.part->part) {
-    case PQ_ONNX_EXP:
-    case PQ_ONNX_EXP_1:
+    if (pq_onnx_is_norm(s.part)) {
+        return pq_onnx_go_on_norm(im, &s, err);
+    }
+    if (s.part->part == PQ_ONNX_EXP || s.part->part == PQ_ONNX_EXP_1) {
         return go_on_exp(im, &s, err);
-    case PQ_ONNX_ABOVE:
-    case PQ_ONNX_BELOW:
-    case PQ_ONNX_WHERE_ABOVE:
-    case PQ_ONNX_WHERE_BELOW:
+    }
+    if (is_condition(s.part) || s.part->part == PQ_ONNX_WHERE_ABOVE ||
+        s.part->part == PQ_ONNX_WHERE_BELOW) {
         return go_on_condition(im, &s, err);
-    case PQ_ONNX_WHOLE:
-    case PQ_ONNX_ERF:
-    case PQ_ONNX_MINUS_ERF:
-    case PQ_ONNX_ERF_1:
-    case PQ_ONNX_HALF_ERF_1:
-    case PQ_ONNX_TWICE_GELU:
-        break;
     }
     return go_on_erf(im, &s, err);
 cleanup:

@@ -41,6 +41,15 @@ typedef enum {
     PQ_ONNX_BELOW,       /**< whether x <= 0 */
     PQ_ONNX_WHERE_ABOVE, /**< node `other` where x > 0, else 0 */
     PQ_ONNX_WHERE_BELOW, /**< node `other` where x <= 0, else 0 */
+    /* Of LayerNormalization, over the last axis, along which they lie as x does. */
+    PQ_ONNX_MEAN,            /**< m, the mean of x */
+    PQ_ONNX_CENTERED,        /**< x - m */
+    PQ_ONNX_CENTERED_SQUARE, /**< (x - m)^2 */
+    PQ_ONNX_MEAN_SQUARED,    /**< m^2 */
+    PQ_ONNX_MEAN_OF_SQUARES, /**< the mean of x^2 */
+    PQ_ONNX_VARIANCE,        /**< v + factor */
+    PQ_ONNX_DEVIATION,       /**< sqrt(v + factor) */
+    PQ_ONNX_INVERSE,         /**< 1 / sqrt(v + factor) */
 } pq_onnx_part;
 
 /** What a name stands for; owns folded, order, quant and wide. */
@@ -85,8 +94,8 @@ typedef struct {
 
 /** Tables of operations; the last of each has no name. */
 extern const pq_onnx_operation pq_onnx_linear[], pq_onnx_pointwise[],
-    pq_onnx_arithmetic[], pq_onnx_formulas[], pq_onnx_shapes[], pq_onnx_parts[],
-    pq_onnx_pools[], pq_onnx_quantizers[], pq_onnx_of_qonnx[];
+    pq_onnx_arithmetic[], pq_onnx_formulas[], pq_onnx_norms[], pq_onnx_shapes[],
+    pq_onnx_parts[], pq_onnx_pools[], pq_onnx_quantizers[], pq_onnx_of_qonnx[];
 
 /** Computes a node whose inputs are constants, or that only asks for a shape.
  * @param[out] done  false: it is none of these */
@@ -95,13 +104,6 @@ pq_status pq_onnx_fold(pq_onnx_import *im, bool *done, pq_err *err);
 /** Conversion of what changes nothing: output 0 is input 0, or input k. */
 pq_status pq_onnx_same(pq_onnx_import *im, pq_err *err);
 pq_status pq_onnx_same_as(pq_onnx_import *im, size_t k, pq_err *err);
-
-/** Goes on with a formula that an Add, Sub, Mul or Div (`op`) belongs to.
- * @param[out] done  false: it belongs to none */
-pq_status pq_onnx_go_on(pq_onnx_import *im, char op, bool *done, pq_err *err);
-
-/** Goes on with a formula through a Cast. */
-pq_status pq_onnx_cast_part(pq_onnx_import *im, bool *done, pq_err *err);
 
 /* Inputs of the node at hand. */
 
@@ -133,6 +135,10 @@ pq_status pq_onnx_numbers(const pq_onnx_import *im, size_t k, size_t most, int64
 
 /** Input k as one number. */
 pq_status pq_onnx_number(const pq_onnx_import *im, size_t k, double *out, pq_err *err);
+
+/** Axes of the node at hand: input 1, or the attribute of older opsets.
+ * @param[out] axes  [PQ_MAX_DIMS] */
+pq_status pq_onnx_axes(const pq_onnx_import *im, int64_t *axes, size_t *n, pq_err *err);
 
 /** Axis of a value from 0, its batch not. @retval PQ_ERR_FORMAT  There is none such. */
 pq_status pq_onnx_axis(const pq_onnx_value *v, int64_t axis, size_t *out, pq_err *err);

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "formats/onnx_import.h"
+#include "formats/onnx_formula.h"
 
 /* A kind over input 0. */
 static pq_status apply(pq_onnx_import *im, const char *kind, const char *attribute,
@@ -187,7 +187,13 @@ cleanup:
 
 static pq_status max_of(pq_onnx_import *im, pq_err *err)
 {
-    return bound(im, true, err);
+    bool      done;
+    pq_status st;
+
+    PQ_TRY(pq_onnx_max_part(im, &done, err));
+    return done ? PQ_OK : bound(im, true, err);
+cleanup:
+    return st;
 }
 
 static pq_status min_of(pq_onnx_import *im, pq_err *err)

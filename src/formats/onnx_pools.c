@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "formats/onnx_import.h"
+#include "formats/onnx_formula.h"
 #include "layers/window.h"
 
 static const char *const sides[2][2] = {{"pad_top", "pad_left"},
@@ -244,11 +244,7 @@ static pq_status reduce_some(pq_onnx_import *im, const char *kind, pq_err *err)
     PQ_TRY(pq_onnx_active(im, 0, &v, err));
     PQ_TRY(pq_onnx_int(im->node, "keepdims", 1, &keep, err));
     PQ_TRY(pq_onnx_int(im->node, "noop_with_empty_axes", 0, &noop, err));
-    if (pq_onnx_given(im, 1)) {
-        PQ_TRY(pq_onnx_numbers(im, 1, PQ_MAX_DIMS, axes, &n, err));
-    } else {
-        PQ_TRY(pq_onnx_ints(im->node, "axes", PQ_MAX_DIMS, axes, &n, err));
-    }
+    PQ_TRY(pq_onnx_axes(im, axes, &n, err));
     if (n == 0 && noop != 0) {
         return pq_onnx_same(im, err);
     }
@@ -272,7 +268,13 @@ cleanup:
 
 static pq_status reduce_mean(pq_onnx_import *im, pq_err *err)
 {
-    return reduce_some(im, "global_avg_pool", err);
+    bool      done;
+    pq_status st;
+
+    PQ_TRY(pq_onnx_mean_part(im, &done, err));
+    return done ? PQ_OK : reduce_some(im, "global_avg_pool", err);
+cleanup:
+    return st;
 }
 
 static pq_status reduce_max(pq_onnx_import *im, pq_err *err)

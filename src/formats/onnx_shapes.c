@@ -375,16 +375,6 @@ cleanup:
     return st;
 }
 
-/* Axes of a node: input 1, or the attribute of older opsets. */
-static pq_status read_axes(const pq_onnx_import *im, int64_t *axes, size_t *n,
-                           pq_err *err)
-{
-    if (pq_onnx_given(im, 1)) {
-        return pq_onnx_numbers(im, 1, PQ_MAX_DIMS, axes, n, err);
-    }
-    return pq_onnx_ints(im->node, "axes", PQ_MAX_DIMS, axes, n, err);
-}
-
 static pq_status squeeze(pq_onnx_import *im, pq_err *err)
 {
     const pq_onnx_value *v;
@@ -394,7 +384,7 @@ static pq_status squeeze(pq_onnx_import *im, pq_err *err)
     pq_status            st;
 
     PQ_TRY(pq_onnx_active(im, 0, &v, err));
-    PQ_TRY(read_axes(im, axes, &n, err));
+    PQ_TRY(pq_onnx_axes(im, axes, &n, err));
     PQ_CHECK(n > 0, PQ_ERR_UNSUPPORTED, "without axes the batch might go");
     for (size_t i = 0; i < n; i++) {
         PQ_TRY(pq_onnx_axis(v, axes[i], &at, err));
@@ -422,7 +412,7 @@ static pq_status unsqueeze(pq_onnx_import *im, pq_err *err)
     pq_status            st;
 
     PQ_TRY(pq_onnx_active(im, 0, &v, err));
-    PQ_TRY(read_axes(im, axes, &n, err));
+    PQ_TRY(pq_onnx_axes(im, axes, &n, err));
     PQ_CHECK(n + v->ndim <= PQ_MAX_DIMS, PQ_ERR_UNSUPPORTED,
              "the result has %zu axes; at most %d are read", n + v->ndim, PQ_MAX_DIMS);
     for (size_t i = 0; i < n; i++) {

@@ -45,8 +45,8 @@ pq_status pq_onnx_active_rows(const pq_onnx_import *im, size_t k,
              name_of(im, k));
     PQ_CHECK(
         v->part == PQ_ONNX_WHOLE, PQ_ERR_UNSUPPORTED,
-        "input '%s' is a part of a formula with Erf, Exp or a comparison that is not "
-        "GELU, ELU or LeakyRelu",
+        "input '%s' is a part of a formula with Erf, Exp, a comparison or a mean that "
+        "is not GELU, ELU, LeakyRelu or LayerNormalization",
         name_of(im, k));
     PQ_CHECK(
         v->quant == NULL, PQ_ERR_UNSUPPORTED,
@@ -144,6 +144,14 @@ pq_status pq_onnx_number(const pq_onnx_import *im, size_t k, double *out, pq_err
 cleanup:
     pq_tensor_free(&t);
     return st;
+}
+
+pq_status pq_onnx_axes(const pq_onnx_import *im, int64_t *axes, size_t *n, pq_err *err)
+{
+    if (pq_onnx_given(im, 1)) {
+        return pq_onnx_numbers(im, 1, PQ_MAX_DIMS, axes, n, err);
+    }
+    return pq_onnx_ints(im->node, "axes", PQ_MAX_DIMS, axes, n, err);
 }
 
 pq_status pq_onnx_axis(const pq_onnx_value *v, int64_t axis, size_t *out, pq_err *err)

@@ -99,6 +99,11 @@ static inline void write_functions(void)
 static void (*const nets[])(void) = {write_net, write_functions};
 enum { NETS = sizeof nets / sizeof *nets };
 
+static inline void put_number(const char *name, float value)
+{
+    put_raw(name, 1, (pq_shape){0}, &value, sizeof value);
+}
+
 /* Loads what was put, over an input x. */
 static inline pq_graph *read_of(const int64_t *in, size_t n_in, const int64_t *out,
                                 size_t n_out)

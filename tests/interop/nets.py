@@ -156,10 +156,10 @@ class Block(nnx.Module):
     """Written by jax2onnx as a function, for each of its uses."""
 
     def __init__(self, n, rngs):
-        self.layer = nnx.Linear(16, n, rngs=rngs)
+        self.layer, self.norm = nnx.Linear(16, n, rngs=rngs), nnx.LayerNorm(n, rngs=rngs)
 
     def __call__(self, x):
-        return nnx.gelu(self.layer(x))
+        return nnx.gelu(self.norm(self.layer(x)))
 
 
 class Blocks(nnx.Module):

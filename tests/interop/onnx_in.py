@@ -134,6 +134,17 @@ def torch_nets(cases):
     assert functions > 100, functions
 
 
+def norms(cases):
+    """LayerNormalization as one operator, and as those that opsets before 17 have."""
+    net = nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.GELU(), nn.LayerNorm(8, elementwise_affine=False), nn.Linear(8, 3)).eval()
+    nn.init.normal_(net[1].weight)
+    nn.init.normal_(net[1].bias)
+    for shape, opset in itertools.product(((6,), (5, 6)), (11, 17)):
+        x = torch.randn(7, *shape)
+        export(net, x, dynamo=False, opset_version=opset)
+        check(cases, f"norms, {shape}, opset {opset}", "net.onnx", x.numpy())
+
+
 def script_net(cases):
     """Functions of onnxscript that call each other, with attributes given, passed on and by default."""
     local = Opset("local", 1)
@@ -217,6 +228,7 @@ def samples(cases):
 def main():
     cases = Cases()
     torch_nets(cases)
+    norms(cases)
     script_net(cases)
     biases(cases)
     samples(cases)
