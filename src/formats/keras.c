@@ -215,24 +215,39 @@ cleanup:
     return st;
 }
 
+/* Room for rows on their way, one for all kernels: one for each would leave holes between
+ * them that nothing fits into. */
+static pq_status make_room(reader *r, size_t n, pq_err *err)
+{
+    pq_status st = PQ_OK;
+
+    if (n > r->n_rows) {
+        pq_free(r->rows);
+        r->n_rows = 0;
+        PQ_NEW(r->rows, n);
+        r->n_rows = n;
+    }
+cleanup:
+    return st;
+}
+
 /* A kernel with its last axis first, in pieces of rows: a large one is held once. What
  * has no rows is read as it is. */
-static pq_status read_turned(pq_h5 *file, const char *path, bool *turned, pq_tensor **out,
+static pq_status read_turned(reader *r, const char *path, bool *turned, pq_tensor **out,
                              pq_err *err)
 {
     size_t        axes[PQ_MAX_DIMS], count = 0, piece;
     pq_state_fill fill = {0};
     pq_h5_info    info;
-    float        *rows = NULL;
     pq_status     st;
 
-    PQ_TRY(pq_h5_describe(file, path, &info, err));
+    PQ_TRY(pq_h5_describe(r->file, path, &info, err));
     const size_t ndim = info.shape.ndim, *dim = info.shape.dim;
     *turned = (info.kind == PQ_H5_FLOAT || info.kind == PQ_H5_INTEGER) && ndim >= 2 &&
               pq_shape_count(&info.shape, &count) && count > 0 &&
               count <= MAX_WEIGHT_BYTES / sizeof(float);
     if (!*turned) {
-        return pq_h5_read(file, path, PQ_DTYPE_F32, MAX_WEIGHT_BYTES, out, err);
+        return pq_h5_read(r->file, path, PQ_DTYPE_F32, MAX_WEIGHT_BYTES, out, err);
     }
     for (size_t d = 0; d < ndim; d++) {
         axes[d] = (d + ndim - 1) % ndim;
@@ -240,22 +255,21 @@ static pq_status read_turned(pq_h5 *file, const char *path, bool *turned, pq_ten
     PQ_TRY(pq_state_fill_start(PQ_DTYPE_F32, &info.shape, axes, &fill, err));
     const size_t row = count / dim[0];
     piece            = row < PIECE_ITEMS ? PIECE_ITEMS / row : 1;
-    PQ_NEW(rows, (piece < dim[0] ? piece : dim[0]) * row);
+    PQ_TRY(make_room(r, (piece < dim[0] ? piece : dim[0]) * row, err));
     for (size_t at = 0; at < dim[0]; at += piece) {
         const pq_rows some = {at, piece < dim[0] - at ? piece : dim[0] - at};
-        PQ_TRY(pq_h5_read_rows(file, path, some, PQ_DTYPE_F32, rows, err));
-        pq_state_fill_put(&fill, rows, some.n * row);
+        PQ_TRY(pq_h5_read_rows(r->file, path, some, PQ_DTYPE_F32, r->rows, err));
+        pq_state_fill_put(&fill, r->rows, some.n * row);
     }
     *out    = fill.to;
     fill.to = NULL;
 cleanup:
-    pq_free(rows);
     pq_tensor_free(&fill.to);
     return st;
 }
 
-pq_status pq_keras_read_weights(const reader *r, const pq_keras_scope *scope,
-                                const char *name, pq_keras_layer *k, pq_err *err)
+pq_status pq_keras_read_weights(reader *r, const pq_keras_scope *scope, const char *name,
+                                pq_keras_layer *k, pq_err *err)
 {
     char     *group = NULL, *path = NULL, **names = NULL;
     size_t    n  = 0;
@@ -272,10 +286,9 @@ pq_status pq_keras_read_weights(const reader *r, const pq_keras_scope *scope,
         pq_free(path);
         path = pq_format("%s/%s", group, names[i]);
         PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-        PQ_TRY(i == 0 && k->turned
-                   ? read_turned(r->file, path, &k->turned, &k->weights[i], err)
-                   : pq_h5_read(r->file, path, PQ_DTYPE_F32, MAX_WEIGHT_BYTES,
-                                &k->weights[i], err));
+        PQ_TRY(i == 0 && k->turned ? read_turned(r, path, &k->turned, &k->weights[i], err)
+                                   : pq_h5_read(r->file, path, PQ_DTYPE_F32,
+                                                MAX_WEIGHT_BYTES, &k->weights[i], err));
         k->n_weights++;
         if (!counts_only(path)) {
             PQ_TRY(check_finite(path, k->weights[i], i == 0 && k->turned, err));
@@ -359,6 +372,7 @@ cleanup:
     json_decref(r.dtypes);
     pq_h5_free_texts(&r.saved, r.n_saved);
     pq_free(r.backend);
+    pq_free(r.rows);
     pq_h5_close(&r.file);
     pq_graph_free(&r.target.graph);
     return st;

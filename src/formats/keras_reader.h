@@ -21,6 +21,8 @@ typedef struct {
     pq_keras_archive archive; /**< {0} where the file is none */
     json_t          *dtypes;  /**< types and policies other than float32 that were met */
     size_t           n_calls; /**< of layers so far */
+    float           *rows;    /**< [n_rows] room for rows of a kernel on their way */
+    size_t           n_rows;
     pq_keras_target  target;
 } pq_keras_reader;
 
@@ -60,7 +62,7 @@ pq_status pq_keras_wire(pq_keras_reader *r, const json_t *architecture, pq_err *
 
 /** Reads the weights of a layer in their order.
  * @param[in] name  of the layer in its scope */
-pq_status pq_keras_read_weights(const pq_keras_reader *r, const pq_keras_scope *scope,
+pq_status pq_keras_read_weights(pq_keras_reader *r, const pq_keras_scope *scope,
                                 const char *name, pq_keras_layer *k, pq_err *err);
 
 /** What a layer reads in one call. */

@@ -104,7 +104,9 @@ static pq_status unpack_to(const pq_zip_member *m, int fd, const char *path, pq_
             PQ_TRY(write_all(fd, path, piece, n, err));
         } else {
             PQ_TRY(write_all(fd, path, m->bytes + at, n, err));
-            pq_map_release(m->bytes + at, n);
+            if (m->mapped) {
+                pq_map_release(m->bytes + at, n);
+            }
         }
     }
 cleanup:

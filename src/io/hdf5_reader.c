@@ -272,6 +272,7 @@ pq_status pq_h5_reader_describe(pq_h5_reader *r, const char *path, pq_h5_info *o
         pq_h5_put_text(&question, path);
         PQ_TRY(ask(r, PQ_H5_WHY, &question, err));
         PQ_TRY(hear(r, &n, err));
+        PQ_TRY(find_object(r, path, &o, err)); /* a new child tells anew */
         PQ_TRY(own_failure(o, err));
     }
     *out = o->info;

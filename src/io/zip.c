@@ -14,12 +14,13 @@ enum { LOCAL_BYTES = 30, ENTRY_BYTES = 46, END_BYTES = 22, COMMENT_MAX = 65535 }
 enum { LOCATOR_BYTES = 20, END64_BYTES = 56, EXTRA64 = 1 };
 
 enum {
-    STORED    = 0,
-    DEFLATED  = 8,
-    ENCRYPTED = 1,    /* bit of a member's flags */
-    VERSION   = 20,   /* 2.0, of what needs nothing special */
-    DAY_ZERO  = 0x21, /* 1 January 1980 */
-    PIECE     = 1 << 17
+    STORED      = 0,
+    DEFLATED    = 8,
+    ENCRYPTED   = 1,    /* bit of a member's flags */
+    VERSION     = 20,   /* 2.0, of what needs nothing special */
+    DAY_ZERO    = 0x21, /* 1 January 1980 */
+    PIECE       = 1 << 17,
+    SMALL_BYTES = 4 << 20 /* that may stay in memory: letting go of pages takes time */
 };
 
 /* A fuzzer's members never have their checksums, and would all end there. */
@@ -237,7 +238,7 @@ pq_status pq_zip_open(const uint8_t *bytes, size_t n, pq_zip *out, pq_err *err)
 
 pq_status pq_zip_open_map(const pq_map *map, pq_zip *out, pq_err *err)
 {
-    return open_bytes(map->at, map->n, true, out, err);
+    return open_bytes(map->at, map->n, map->n > SMALL_BYTES, out, err);
 }
 
 void pq_zip_free(pq_zip *zip)

@@ -59,6 +59,18 @@ code=$?
 import h5py, json, struct, sys, numpy as np
 def layer(kind, **config):
     return {"class_name": kind, "config": dict(config, dtype="float32")}
+def keras(file, kernels):
+    names = [f"fc{i}" for i in range(len(kernels))]
+    layers = [layer("InputLayer", name="in", batch_input_shape=[None, len(kernels[0])])]
+    layers += [layer("Dense", name=k, units=w.shape[1], use_bias=False, activation="linear") for k, w in zip(names, kernels)]
+    with h5py.File(f"{sys.argv[1]}/{file}.h5", "w") as f:
+        f.attrs["keras_version"], f.attrs["backend"] = "2.15.0", "tensorflow"
+        f.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"name": "m", "layers": layers}})
+        g = f.create_group("model_weights")
+        g.attrs["layer_names"] = np.array(names, "S")
+        for k, w in zip(names, kernels):
+            g.create_group(k).attrs["weight_names"] = np.array([k + "/kernel:0"], "S")
+            g[k].create_dataset(k + "/kernel:0", data=w)
 for n in (8, 4096):
     w = np.random.default_rng(0).standard_normal((n, n)).astype("f4")
     for kind, name in (("torch", "weight"), ("flax", "kernel")):
@@ -71,15 +83,8 @@ for n in (8, 4096):
     np.savez(f"{sys.argv[1]}/columns{n}.npz", **{"fc.kernel": np.asfortranarray(w)})
     open(f"{sys.argv[1]}/{n}.yaml", "w").write(
         f"schema: pquant-layers/1\ninput: [{n}]\nlayers:\n  - dense: {{from: fc}}\n")
-    with h5py.File(f"{sys.argv[1]}/keras{n}.h5", "w") as f:
-        f.attrs["keras_version"], f.attrs["backend"] = "2.15.0", "tensorflow"
-        f.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"name": "m", "layers": [
-            layer("InputLayer", name="in", batch_input_shape=[None, n]),
-            layer("Dense", name="fc", units=n, use_bias=False, activation="linear")]}})
-        g = f.create_group("model_weights")
-        g.attrs["layer_names"] = np.array(["fc"], "S")
-        g.create_group("fc").attrs["weight_names"] = np.array(["fc/kernel:0"], "S")
-        g["fc"].create_dataset("fc/kernel:0", data=w)
+    keras(f"keras{n}", [w])
+    keras(f"deep{n}", [w] if n == 8 else list(w.reshape(16, 1024, 1024)))
 P
 for n in 8 4096; do
   for file in own$n.h5 zip$n.keras graph$n.onnx; do
@@ -93,7 +98,7 @@ import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' "$pquant" model info "$@"
 }
-for file in own.h5 keras.h5 zip.keras graph.onnx torch.safetensors flax.safetensors torch.npz flax.npz packed.npz columns.npz; do
+for file in own.h5 keras.h5 deep.h5 zip.keras graph.onnx torch.safetensors flax.safetensors torch.npz flax.npz packed.npz columns.npz; do
   few=("$work/${file/./8.}") all=("$work/${file/./4096.}")
   [[ $file == *.safetensors || $file == *.npz ]] && few+=(--arch "$work/8.yaml") all+=(--arch "$work/4096.yaml")
   few=$(peak "${few[@]}") all=$(peak "${all[@]}")
