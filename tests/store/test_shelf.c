@@ -111,6 +111,37 @@ Test(shelf, what_was_just_written_is_not_trusted_to_stay)
     cr_expect_neq(check_all(false), 0);
 }
 
+/* Who writes a record and holds the lock need not read it again; a file of another size
+ * is of somebody else. */
+Test(shelf, what_is_put_there_is_not_parsed_while_its_file_is_as_it_was)
+{
+    char       *path;
+    json_t     *record = NULL, *got;
+    pq_shelf   *shelf  = NULL;
+    const char *key;
+
+    enter_folder();
+    write_records();
+    key  = key_of(1);
+    path = pq_format("r/cells/%s.json", key);
+    cr_assert_eq(pq_record_read("r", key, &record, NULL), PQ_OK);
+    pq_shelf_trim(record);
+    cr_assert_eq(pq_shelf_open("r", &shelf, NULL), PQ_OK);
+    cr_assert_eq(pq_shelf_put(shelf, key, record, pq_file_bytes(path) + 1, NULL), PQ_OK);
+    cr_assert_eq(pq_shelf_read(shelf, key, &got, NULL), PQ_OK);
+    cr_expect_eq(pq_shelf_parsed(shelf), 1, "of another size");
+    cr_assert_eq(pq_shelf_put(shelf, key, record, pq_file_bytes(path), NULL), PQ_OK);
+    cr_assert_eq(pq_shelf_read(shelf, key, &got, NULL), PQ_OK);
+    cr_expect_eq(got, record);
+    cr_expect_eq(pq_shelf_parsed(shelf), 1);
+    write_record(1, "ok", 0.75);
+    cr_assert_eq(pq_shelf_read(shelf, key, &got, NULL), PQ_OK);
+    cr_expect_eq(pq_shelf_parsed(shelf), 2, "written by another since");
+    json_decref(record);
+    pq_shelf_close(&shelf);
+    pq_free(path);
+}
+
 /* Changes a digit in place, and gives the file its old times and size. */
 static void edit(int i)
 {
