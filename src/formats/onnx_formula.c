@@ -380,10 +380,11 @@ static pq_status call_of_tensorflow(pq_onnx_import *im, pq_err *err)
     pq_status st;
 
     PQ_TRY(pq_onnx_text(im->node, "f", "", name, sizeof name, err));
-    pq_err_hint(err, "read the Keras file itself, or write it by model.export(…, "
-                     "format=\"onnx\")");
-    PQ_FAIL(PQ_ERR_UNSUPPORTED,
-            "it calls the function '%s' of TensorFlow, which is not in the file", name);
+    st = pq_err_set(err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,
+                    "it calls the function '%s' of TensorFlow, which is not in the file",
+                    name);
+    pq_err_hint(err, "read the Keras file itself, or write it by "
+                     "model.export(\"net.onnx\", format=\"onnx\")");
 cleanup:
     return st;
 }

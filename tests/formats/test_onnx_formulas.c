@@ -313,3 +313,17 @@ Test(onnx_formulas, that_are_none_are_refused_by_name)
         expect(refusal(17, flat8, 2), refused[k].says);
     }
 }
+
+Test(onnx_formulas, a_call_of_tensorflow_has_a_way_around)
+{
+    pq_err    why = {0};
+    pq_graph *g   = NULL;
+
+    of_tensorflow();
+    put_port(11, "x", 2, flat8);
+    put_port(12, "y", 2, flat8);
+    snprintf(path, sizeof path, "%s/call.onnx", folder);
+    write_onnx(path, 17, "test");
+    cr_assert_eq(pq_model_load(path, NULL, &g, &why), PQ_ERR_UNSUPPORTED);
+    cr_expect_not_null(strstr(why.hint, "read the Keras file itself"), "%s", why.hint);
+}
