@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/instructions.h"
+#include "cli/latency_plot.h"
 #include "cli/verb.h"
 #include "core/memory.h"
 #include "core/rng.h"
@@ -31,6 +32,9 @@ static const pq_option options[] = {
     {"threads", 0, "N", false, "1", "threads of a call; more than one are not pinned"},
     {"target", 0, "TIME", false, NULL,
      "longest time of a call: exit code 1 where a model takes longer (100ns)"},
+    {"plot", 0, "FILE", false, NULL,
+     "also draw how single calls are distributed, with the target: .svg, .png or .pdf, "
+     "of the first batch size and up to 8 models"},
     {"instructions", 0, NULL, false, NULL,
      "count the instructions of a call by valgrind, with kernels of AVX2 at most"},
     {"calls", 0, "N", false, NULL,
@@ -328,6 +332,35 @@ cleanup:
     return st;
 }
 
+/* The distribution of single calls of the first models. */
+static pq_status draw(const session *s, pq_err *err)
+{
+    const json_t *pairs[PQ_CALLS_MOST] = {NULL};
+    const char   *names[PQ_CALLS_MOST];
+    pq_calls      calls = {.names  = names,
+                           .pairs  = pairs,
+                           .batch  = (long long)s->batch,
+                           .target = s->target};
+    const char   *path  = pq_args_value(s->args, "plot");
+    bool          drawn = false;
+    pq_status     st;
+
+    for (; calls.n < s->n && calls.n < PQ_CALLS_MOST; calls.n++) {
+        const pq_timing *t = &s->times[calls.n];
+        names[calls.n]     = s->runners[calls.n].path;
+        pairs[calls.n]     = pq_latency_pairs(t->shots, t->n_shots);
+    }
+    st = pq_latency_plot(&calls, path, &drawn, err);
+    for (size_t i = 0; i < calls.n; i++) {
+        json_decref((json_t *)pairs[i]);
+    }
+    if (st == PQ_OK) {
+        pq_say(stderr, drawn ? "%s\n" : "note: %s is not drawn, there is no gnuplot\n",
+               path);
+    }
+    return st;
+}
+
 static pq_status run_batch(session *s, bool first, json_t *all, int *exit_code,
                            pq_err *err)
 {
@@ -339,6 +372,9 @@ static pq_status run_batch(session *s, bool first, json_t *all, int *exit_code,
     }
     PQ_TRY(measure(s, err));
     report(s, first, all);
+    if (first && pq_args_value(s->args, "plot") != NULL) {
+        PQ_TRY(draw(s, err));
+    }
     for (size_t i = 0; !isnan(s->target) && i < s->n; i++) {
         *exit_code = pq_timing_call_s(&s->times[i]) <= s->target ? *exit_code : 1;
     }
@@ -349,7 +385,7 @@ cleanup:
 
 static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
 {
-    const char *text = pq_args_value(args, "target");
+    const char *text = pq_args_value(args, "target"), *plot = pq_args_value(args, "plot");
     const char *format, *engine = pq_args_value(args, "engine");
     session     s   = {.args = args, .n = pq_args_count(args), .target = (double)NAN};
     json_t     *all = NULL;
@@ -366,6 +402,8 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
                               isfinite(s.target) && s.target > 0.0),
              PQ_ERR_CONFIG,
              "--target: '%s' is no time above 0 with a unit, such as 100ns", text);
+    PQ_CHECK(plot == NULL || pq_latency_plot_may(plot), PQ_ERR_CONFIG,
+             "--plot: '%s' does not end in .svg, .png or .pdf", plot);
     PQ_CHECK(s.threads == 1 || strcmp(engine, pq_generated) != 0, PQ_ERR_CONFIG,
              "--threads: generated code runs in one thread");
     PQ_CHECK(s.threads == 1 || !pq_args_flag(args, "instructions"), PQ_ERR_CONFIG,

@@ -383,6 +383,14 @@ static pq_status check_row(pq_head head, size_t event, size_t width, const float
              "head = softmax, but the model's outputs of event %zu sum to %g, not to 1",
              event, sum);
 cleanup:
+    if (st != PQ_OK) {
+        pq_err_hint(
+            err, head == PQ_HEAD_SIGMOID
+                     ? "outputs of one logit each need a sigmoid in the model; head none "
+                       "takes them to rank events"
+                     : "outputs before their softmax or sigmoid are logits: head "
+                       "logits");
+    }
     return st;
 }
 

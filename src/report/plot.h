@@ -7,6 +7,8 @@
 #ifndef PQ_REPORT_PLOT_H
 #define PQ_REPORT_PLOT_H
 
+#include <jansson.h>
+
 #include "report/chart.h"
 #include "report/label.h"
 #include "report/view.h"
@@ -73,6 +75,20 @@ pq_status pq_plot_latency(pq_plot *p, pq_err *err);
 /** Distribution of single calls at the smallest batch size, of up to eight models, with
  * the target where the constraints have one; nothing where no calls were kept. */
 pq_status pq_plot_calls(pq_plot *p, pq_err *err);
+
+/** Single calls of models that were timed, the reference first. Borrows all. */
+typedef struct {
+    size_t             n;     /**< at most PQ_CALLS_MOST */
+    const char *const *names; /**< [n] */
+    const json_t     **pairs; /**< [n] of [[ns, calls], …], ascending */
+    long long          batch;
+    double             target; /**< s, or NAN */
+} pq_calls;
+
+enum { PQ_CALLS_MOST = 8 };
+
+/** The same of these calls; the plot's view has no rows. */
+pq_status pq_plot_calls_of(pq_plot *p, const pq_calls *calls, pq_err *err);
 
 /* Of b taggers, the reference and up to two compressed models; nothing of others. */
 

@@ -6,7 +6,7 @@
 #include "report/plot.h"
 #include "store/json.h"
 
-enum { MODELS = 8, GREY = 6 /* pq_plot_color of the reference */ };
+enum { MODELS = PQ_CALLS_MOST, GREY = 6 /* pq_plot_color of the reference */ };
 
 /* What is drawn, and the range of it. */
 typedef struct {
@@ -20,6 +20,9 @@ typedef struct {
     double         least;        /* part of calls */
     double         most;         /* calls of a model */
 } picture;
+
+static const picture empty = {
+    .target = (double)NAN, .lo = (double)INFINITY, .least = 1.0};
 
 static bool read_pair(const json_t *pair, double *ns, double *calls)
 {
@@ -185,55 +188,100 @@ static void choose(picture *x)
     qsort(x->rows, x->n, sizeof *x->rows, by_place);
 }
 
-static pq_status add_models(pq_plot *p, picture *x, pq_err *err)
+/* A line of each model, whose labels and colours are there. */
+static void add_lines(pq_plot *p, picture *x, const json_t *const *pairs,
+                      char *const *labels, const size_t *colors)
 {
-    const char *names[MODELS];
-    char      **labels = NULL;
-    pq_status   st     = PQ_OK;
-
     for (size_t i = 0; i < x->n; i++) {
-        add_block(x, calls_of(x->v, x->rows[i], x->batch), i, &p->data);
-        names[i] = pq_json_get_text(x->v->rows[x->rows[i]].cell, "label");
+        add_block(x, pairs[i], i, &p->data);
     }
-    PQ_TRY(pq_labels_make(names, x->n, PQ_LABEL_LONGEST, &labels, err));
     add_axes(p, x);
     for (size_t i = 0; i < x->n; i++) {
-        const size_t row   = x->rows[i];
-        const size_t color = row == x->v->reference ? GREY : i + (i >= GREY);
-        add_line(p, i, labels[i], color);
-        PQ_TRY(pq_chart_add(&p->chart, labels[i], color, 1,
-                            pq_json_get_text(x->v->rows[row].cell, "eval"), err));
+        add_line(p, i, labels[i], colors[i]);
+    }
+}
+
+static pq_status add_models(pq_plot *p, picture *x, pq_err *err)
+{
+    const json_t *pairs[MODELS];
+    const char   *names[MODELS];
+    size_t        colors[MODELS];
+    char        **labels = NULL;
+    pq_status     st     = PQ_OK;
+
+    for (size_t i = 0; i < x->n; i++) {
+        const size_t row = x->rows[i];
+        pairs[i]         = calls_of(x->v, row, x->batch);
+        names[i]         = pq_json_get_text(x->v->rows[row].cell, "label");
+        colors[i]        = row == x->v->reference ? GREY : i + (i >= GREY);
+    }
+    PQ_TRY(pq_labels_make(names, x->n, PQ_LABEL_LONGEST, &labels, err));
+    add_lines(p, x, pairs, labels, colors);
+    for (size_t i = 0; i < x->n; i++) {
+        PQ_TRY(pq_chart_add(&p->chart, labels[i], colors[i], 1,
+                            pq_json_get_text(x->v->rows[x->rows[i]].cell, "eval"), err));
     }
 cleanup:
     pq_labels_free(&labels, x->n);
     return st;
 }
 
-pq_status pq_plot_calls(pq_plot *p, pq_err *err)
+/* The caption, the target, and the end. */
+static pq_status finish(pq_plot *p, const picture *x, pq_err *err)
 {
-    picture   x  = {.v      = p->v,
-                    .batch  = pq_view_least_batch(p->v),
-                    .target = pq_view_target(p->v, pq_view_least_batch(p->v)),
-                    .lo     = (double)INFINITY,
-                    .least  = 1.0};
     pq_status st = PQ_OK;
 
+    pq_text_add(&p->caption,
+                "Single calls of %lld event%s, caches hot: the part of them that take at "
+                "least so long, of up to %.0f calls a model.",
+                x->batch, x->batch == 1 ? "" : "s", x->most);
+    if (x->all > x->n) {
+        pq_text_add(&p->caption, " These are the %zu fastest of %zu models.", x->n,
+                    x->all);
+    }
+    if (isfinite(x->target)) {
+        PQ_TRY(add_target(p, x, err));
+    }
+    pq_text_add(&p->body, "\n");
+cleanup:
+    return st;
+}
+
+pq_status pq_plot_calls(pq_plot *p, pq_err *err)
+{
+    picture   x  = empty;
+    pq_status st = PQ_OK;
+
+    x.v      = p->v;
+    x.batch  = pq_view_least_batch(p->v);
+    x.target = pq_view_target(p->v, x.batch);
     choose(&x);
     if (x.n == 0) {
         return PQ_OK;
     }
     PQ_TRY(add_models(p, &x, err));
-    pq_text_add(&p->caption,
-                "Single calls of %lld event%s, caches hot: the part of them that take at "
-                "least so long, of up to %.0f calls a model.",
-                x.batch, x.batch == 1 ? "" : "s", x.most);
-    if (x.all > x.n) {
-        pq_text_add(&p->caption, " These are the %zu fastest of %zu models.", x.n, x.all);
-    }
-    if (isfinite(x.target)) {
-        PQ_TRY(add_target(p, &x, err));
-    }
-    pq_text_add(&p->body, "\n");
+    PQ_TRY(finish(p, &x, err));
 cleanup:
+    return st;
+}
+
+pq_status pq_plot_calls_of(pq_plot *p, const pq_calls *calls, pq_err *err)
+{
+    picture   x = empty;
+    size_t    colors[MODELS];
+    char    **labels = NULL;
+    pq_status st;
+
+    x.n      = calls->n;
+    x.batch  = calls->batch;
+    x.target = calls->target;
+    for (size_t i = 0; i < x.n; i++) {
+        colors[i] = i == 0 ? GREY : i - 1 + (i - 1 >= GREY);
+    }
+    PQ_TRY(pq_labels_make(calls->names, x.n, PQ_LABEL_LONGEST, &labels, err));
+    add_lines(p, &x, calls->pairs, labels, colors);
+    PQ_TRY(finish(p, &x, err));
+cleanup:
+    pq_labels_free(&labels, x.n);
     return st;
 }

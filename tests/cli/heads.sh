@@ -109,6 +109,8 @@ expect 0 "only rank events (head none) (--head says otherwise)" "$pquant" model 
 expect 0 "not computed: log_loss: " "$pquant" model eval "$work/tanh.h5" --arch "$work/tanh.json" --data "$work/six.h5"
 expect 0 "head logits: logits, probabilities by softmax" "$pquant" model eval "$work/tanh.h5" --arch "$work/tanh.json" --data "$work/six.h5" --head logits
 expect 2 "not in 0..1" "$pquant" model eval "$work/tanh.h5" --arch "$work/tanh.json" --data "$work/six.h5" --head sigmoid
+expect 2 "head none takes them to rank events" "$pquant" model eval "$work/tanh.h5" --arch "$work/tanh.json" --data "$work/six.h5" --head sigmoid
+expect 2 "hint: outputs before their softmax or sigmoid are logits: head logits" "$pquant" model eval "$work/tanh.h5" --arch "$work/tanh.json" --data "$work/six.h5" --head softmax
 expect 2 "did you mean 'sigmoid'" "$pquant" model eval "$work/tanh.h5" --arch "$work/tanh.json" --data "$work/six.h5" --head sigmiod
 expect 2 "ends in a sigmoid" "$pquant" model eval "$work/sigmoid.h5" --arch "$work/sigmoid.json" --data "$work/six.h5" --head softmax
 

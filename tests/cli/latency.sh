@@ -36,6 +36,23 @@ for r in rows:
     assert 0 < r["throughput_lo"] <= r["throughput_s"] <= r["throughput_hi"] and r["chain_s"] > 0
     assert len(r["samples_s"]) >= 2 and isinstance(r["noisy"], bool)
 END
+# The distribution as a picture, with the target and both names; standard output stays JSON.
+for end in svg png pdf; do
+  expect 0 "calls.$end" "$pquant" latency "$model" "$model" --target 1ms --plot "$work/calls.$end"
+done
+if command -v gnuplot >/dev/null; then
+  picture=$(<"$work/calls.svg")
+  for text in "target 1e+06 ns" "jsc-mlp.h5" "batch size 1" "part of calls that take at least so long"; do
+    [[ $picture == *"$text"* ]] || fault "no '$text' in the picture"
+  done
+  [[ $(head -c 4 "$work/calls.png") == $'\x89PNG' && $(head -c 4 "$work/calls.pdf") == %PDF ]] || fault "no PNG, or no PDF"
+  "$pquant" latency "$model" --batch 4,16 --format json --plot "$work/calls.svg" 2>/dev/null |
+    /usr/bin/python3 -c 'import json, sys; assert [r["batch"] for r in json.load(sys.stdin)] == [4, 16]' || fault "a picture beside JSON"
+  [[ $(<"$work/calls.svg") == *"batch size 4"* ]] || fault "not the first batch size is drawn"
+  expect 2 "nowhere/calls.svg: cannot be written" "$pquant" latency "$model" --plot "$work/nowhere/calls.svg"
+fi
+expect 0 "calls.svg is not drawn, there is no gnuplot" env PATH=/nowhere "$pquant" latency "$model" --plot "$work/calls.svg"
+expect 2 "--plot: '$work/calls.gif' does not end in .svg, .png or .pdf" "$pquant" latency "$model" --plot "$work/calls.gif"
 if command -v "${CC:-cc}" >/dev/null; then
   "$pquant" compress "$model" -o "$work/int8.h5" --method quantize --calib datasets/jets-hlf.h5:val -q || fault "no int8"
   expect 0 "engine generated" "$pquant" latency "$model" "$work/int8.h5" --engine generated --logits
