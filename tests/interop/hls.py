@@ -72,7 +72,7 @@ def main():
     if os.path.exists(test):
         env = {**os.environ, "PQ_AP_TYPES": str(TYPES["ap_fixed"][0]), "PQ_AC_TYPES": str(TYPES["ac_fixed"][0])}
         told = subprocess.run([test, "--jobs=2"], capture_output=True, text=True, env=env)
-        cases.add(told.stderr[-2000:], told.returncode, 0, 0)
+        cases.add(f"{test}: exit code of {told.stderr[-2000:]}", told.returncode, 0, 0)
     cases.finish()
 
 
