@@ -90,7 +90,7 @@ void pq_text_reserve(pq_text *t, size_t n)
 
 void pq_text_add_bytes(pq_text *t, const char *bytes, size_t n)
 {
-    if (reserve(t, n)) {
+    if (reserve(t, n) && n > 0) { /* bytes may be NULL where there are none */
         memcpy(t->text + t->length, bytes, n);
         t->length += n;
         t->text[t->length] = '\0';

@@ -24,7 +24,7 @@ typedef struct {
 /** Appends formatted text. */
 void pq_text_add(pq_text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/** Appends n bytes as they are. */
+/** Appends n bytes as they are; of none, the pointer may be NULL. */
 void pq_text_add_bytes(pq_text *t, const char *bytes, size_t n);
 
 /** Makes room for n bytes in all, so that a long text need not move as it grows. */

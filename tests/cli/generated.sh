@@ -71,13 +71,15 @@ printf '#!/bin/sh\necho compiling\nexec cc "$@"\n' >"$work/cc"
 CC=$work/cc scores "$model" generated >/dev/null || fault "the compiler speaks among the results"
 printf '#!/bin/sh\necho "no room for this" >&2\nexit 3\n' >"$work/cc"
 expect 75 "failed with code 3: no room for this" env CC="$work/cc" "$pquant" model eval "$model" --data $data --engine generated
-cat >"$work/cc" <<'CC'
+for function in chosen chosen_block; do # of one event, and of eight at a time
+  cat >"$work/cc" <<CC
 #!/bin/sh
-for word; do case $word in *.c) sed -i 's/chosen(x, y);/chosen(x, y); y[0] += 1;/' "$word" ;; esac; done
-exec cc "$@"
+for word; do case \$word in *.c) sed -i 's/ $function(x + .*, \(y + .*\));/& (\1)[0] += 1;/' "\$word" ;; esac; done
+exec cc "\$@"
 CC
-expect 2 "it is not used" env CC="$work/cc" "$pquant" model eval "$model" --data $data --engine generated
-expect 2 "it is not used" env CC="$work/cc" "$pquant" latency "$model" --engine generated
+  expect 2 "it is not used" env CC="$work/cc" "$pquant" model eval "$model" --data $data --engine generated
+  expect 2 "it is not used" env CC="$work/cc" "$pquant" latency "$model" --engine generated
+done
 [ -z "$(ls "$TMPDIR")" ] || fault "left in the folder of temporary files: $(ls "$TMPDIR")"
 
 done_testing

@@ -168,6 +168,7 @@ Test(text, the_buffer_grows_and_gives_its_text_away)
     for (int i = 0; i < 1000; i++) {
         pq_text_add(&t, "%d,", i);
     }
+    pq_text_add_bytes(&t, NULL, 0);
     cr_expect_eq(t.length, 10 * 2 + 90 * 3 + 900 * 4);
     cr_assert_eq(pq_text_take(&t, &out, NULL), PQ_OK);
     cr_expect_eq(strncmp(out, "0,1,2,", 6), 0);
