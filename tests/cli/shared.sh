@@ -69,11 +69,13 @@ echo "four workers computed $computed cells"
 cat >late.c <<'END'
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 int open64(const char *path, int flags, ...)
 {
     int (*real)(const char *, int, ...) = dlsym(RTLD_NEXT, "open64");
@@ -90,6 +92,18 @@ int open64(const char *path, int flags, ...)
         (void)rename(getenv("LATE_FROM"), path);
     }
     return fd;
+}
+int fstatat64(int folder, const char *name, struct stat64 *out, int flags)
+{
+    int (*real)(int, const char *, struct stat64 *, int) = dlsym(RTLD_NEXT, "fstatat64");
+    const int is = real(folder, name, out, flags);
+    const int error = errno;
+
+    if (is != 0 && strcmp(name, strrchr(getenv("LATE_TO"), '/') + 1) == 0) {
+        (void)rename(getenv("LATE_FROM"), getenv("LATE_TO"));
+    }
+    errno = error;
+    return is;
 }
 END
 cc -shared -fPIC late.c -o late.so || fault "the module does not compile"
