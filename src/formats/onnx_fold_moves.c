@@ -1,29 +1,13 @@
 /* Constants whose items are moved, picked or joined while reading. */
 #include <string.h>
 
-#include "core/memory.h"
 #include "formats/onnx_fold.h"
-
-/* Copy of some items, with another shape. */
-static pq_status pick(const pq_tensor *t, size_t n, const size_t *items, pq_shape shape,
-                      pq_tensor **out, pq_err *err)
-{
-    pq_status st;
-
-    PQ_TRY(pq_tensor_create(t->dtype, shape, out, err));
-    for (size_t i = 0; i < n; i++) {
-        memcpy((char *)(*out)->data + 8 * i, (const char *)t->data + 8 * items[i], 8);
-    }
-cleanup:
-    return st;
-}
 
 /* Entries of a list. */
 static pq_status gather(pq_onnx_import *im, pq_err *err)
 {
     pq_tensor *t = NULL, *at = NULL, *out = NULL;
     int64_t    axis;
-    size_t    *items = NULL;
     pq_status  st;
 
     PQ_TRY(pq_onnx_int(im->node, "axis", 0, &axis, err));
@@ -31,20 +15,18 @@ static pq_status gather(pq_onnx_import *im, pq_err *err)
     PQ_TRY(pq_onnx_constant(im, 1, PQ_DTYPE_I64, NULL, &at, err));
     PQ_CHECK(t->shape.ndim == 1 && (axis == 0 || axis == -1), PQ_ERR_UNSUPPORTED,
              "entries of a constant of %zu axes are not read", t->shape.ndim);
-    PQ_NEW(items, at->count);
+    PQ_TRY(pq_tensor_create(t->dtype, at->shape, &out, err));
     for (size_t i = 0; i < at->count; i++) {
         const int64_t k = pq_i64(at)[i] + (pq_i64(at)[i] < 0 ? (int64_t)t->count : 0);
         PQ_CHECK(k >= 0 && k < (int64_t)t->count, PQ_ERR_RANGE,
                  "entry %lld is not one of %zu", (long long)pq_i64(at)[i], t->count);
-        items[i] = (size_t)k;
+        memcpy((char *)out->data + 8 * i, (const char *)t->data + 8 * k, 8);
     }
-    PQ_TRY(pick(t, at->count, items, at->shape, &out, err));
     PQ_TRY(pq_onnx_fold_give(im, &out, err));
 cleanup:
     pq_tensor_free(&t);
     pq_tensor_free(&at);
     pq_tensor_free(&out);
-    pq_free(items);
     return st;
 }
 
@@ -109,55 +91,64 @@ cleanup:
     return st;
 }
 
+/* The items of a constant of shape `from` that ranges of its axes take. */
+static pq_status give_ranges(pq_onnx_import *im, const pq_tensor *t, const pq_shape *from,
+                             const range *part, pq_err *err)
+{
+    pq_tensor *out = NULL;
+    pq_shape   to  = {.ndim = from->ndim};
+    pq_status  st;
+
+    for (size_t d = 0; d < to.ndim; d++) {
+        to.dim[d] = part[d].n;
+    }
+    PQ_TRY(pq_tensor_create(t->dtype, to, &out, err));
+    for (size_t i = 0; i < out->count; i++) {
+        size_t left = i, step = 1, item = 0;
+        for (size_t d = to.ndim; d-- > 0;) {
+            const int64_t at = part[d].from + (int64_t)(left % to.dim[d]) * part[d].step;
+            item += (size_t)at * step;
+            left /= to.dim[d];
+            step *= from->dim[d];
+        }
+        memcpy((char *)out->data + 8 * i, (const char *)t->data + 8 * item, 8);
+    }
+    PQ_TRY(pq_onnx_fold_give(im, &out, err));
+cleanup:
+    pq_tensor_free(&out);
+    return st;
+}
+
 /* A part of a constant. */
 static pq_status slice(pq_onnx_import *im, pq_err *err)
 {
-    pq_tensor *t = NULL, *out = NULL;
+    pq_tensor *t = NULL;
     range      part[PQ_MAX_DIMS];
-    size_t    *items = NULL, count = 1;
-    pq_shape   to = {0};
     pq_status  st;
 
     PQ_TRY(pq_onnx_fold_take(im, 0, &t, err));
     PQ_TRY(read_ranges(im, &t->shape, part, err));
-    to.ndim = t->shape.ndim;
-    for (size_t d = 0; d < to.ndim; d++) {
-        to.dim[d] = part[d].n;
-        count *= part[d].n;
-    }
-    PQ_NEW(items, count);
-    for (size_t i = 0; i < count; i++) {
-        size_t left = i, step = 1;
-        for (size_t d = to.ndim; d-- > 0;) {
-            const int64_t at = part[d].from + (int64_t)(left % to.dim[d]) * part[d].step;
-            items[i] += (size_t)at * step;
-            left /= to.dim[d];
-            step *= t->shape.dim[d];
-        }
-    }
-    PQ_TRY(pick(t, count, items, to, &out, err));
-    PQ_TRY(pq_onnx_fold_give(im, &out, err));
+    PQ_TRY(give_ranges(im, t, &t->shape, part, err));
 cleanup:
     pq_tensor_free(&t);
-    pq_tensor_free(&out);
-    pq_free(items);
     return st;
 }
 
 /* The same items again along axes that are new or 1 long. */
 static pq_status expand(pq_onnx_import *im, pq_err *err)
 {
-    pq_tensor *t = NULL, *out = NULL;
+    pq_tensor *t = NULL;
     int64_t    dim[PQ_MAX_DIMS];
-    size_t    *items = NULL, n, count = 0;
-    pq_shape   from = {0}, to;
+    range      part[PQ_MAX_DIMS];
+    pq_shape   from = {0};
+    size_t     n;
     pq_status  st;
 
     PQ_TRY(pq_onnx_fold_take(im, 0, &t, err));
     PQ_TRY(pq_onnx_numbers(im, 1, PQ_MAX_DIMS, dim, &n, err));
-    to.ndim = from.ndim = n > t->shape.ndim ? n : t->shape.ndim;
-    for (size_t d = 0; d < to.ndim; d++) { /* shapes end at the same axis */
-        const size_t  a = to.ndim - t->shape.ndim, b = to.ndim - n;
+    from.ndim = n > t->shape.ndim ? n : t->shape.ndim;
+    for (size_t d = 0; d < from.ndim; d++) { /* shapes end at the same axis */
+        const size_t  a = from.ndim - t->shape.ndim, b = from.ndim - n;
         const int64_t due = d < b ? 1 : dim[d - b];
         from.dim[d]       = d < a ? 1 : t->shape.dim[d - a];
         PQ_CHECK(due >= 1 && (due == 1 || from.dim[d] == 1 || from.dim[d] == (size_t)due),
@@ -165,24 +156,12 @@ static pq_status expand(pq_onnx_import *im, pq_err *err)
                  "axis %zu of its constant is %zu long, which does not make "
                  "%lld",
                  d, from.dim[d], (long long)due);
-        to.dim[d] = due == 1 ? from.dim[d] : (size_t)due;
+        part[d] =
+            from.dim[d] == 1 ? (range){0, 0, (size_t)due} : (range){0, 1, from.dim[d]};
     }
-    PQ_CHECK(pq_shape_count(&to, &count), PQ_ERR_FORMAT, "too many items");
-    PQ_NEW(items, count);
-    for (size_t i = 0; i < count; i++) {
-        size_t left = i, step = 1;
-        for (size_t d = to.ndim; d-- > 0;) {
-            items[i] += from.dim[d] == 1 ? 0 : left % to.dim[d] * step;
-            left /= to.dim[d];
-            step *= from.dim[d];
-        }
-    }
-    PQ_TRY(pick(t, count, items, to, &out, err));
-    PQ_TRY(pq_onnx_fold_give(im, &out, err));
+    PQ_TRY(give_ranges(im, t, &from, part, err));
 cleanup:
     pq_tensor_free(&t);
-    pq_tensor_free(&out);
-    pq_free(items);
     return st;
 }
 

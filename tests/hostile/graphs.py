@@ -33,6 +33,8 @@ GRAPHS = [
     ("functions_name", s.graph([s.call("\x1b[2J", "x", "y")], functions=[s.function("\x1b[2J", "x", "y", s.node("Mish", "x", "y"))]), "Mish: the operator is not read"),
     ("rows_stay", s.graph([s.node("Reshape", "x first", "y")], constants=[s.numbers("first", -1, 2)]), "has 2 rows of each event along the batch"),
     ("rows_too_many", s.graph([s.node("Reshape", "x first", "y")], constants=[s.numbers("first", -1, 2**62)]), "do not make"),
+    ("expand_beyond", s.graph([s.node("Expand", "one s", "c"), s.node("Add", "x c", "y")], constants=[s.numbers("one", 1), s.numbers("s", 2**40, 2**20)]), "of shape [1099511627776, 1048576] overflows"),
+    ("expand_far", s.graph([s.node("Expand", "one s", "c"), s.node("Add", "x c", "y")], constants=[s.numbers("one", 1), s.numbers("s", 2**30, 4)]), "reading it takes more memory"),
     ("rows_of_events", s.graph([s.node("Reshape", "x first", "y")], constants=[s.numbers("first", -2**63 + 1, 2)]), "has 2 rows of each event along the batch"),
 ]
 
