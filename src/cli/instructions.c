@@ -11,6 +11,7 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "core/temporary.h"
 #include "core/text.h"
 
 enum { ARGUMENTS = 24, OUTPUT_BYTES_MAX = 1 << 26, SAID_BYTES = 400, NOT_STARTED = 127 };
@@ -30,13 +31,9 @@ typedef struct {
 
 static pq_status open_files(files *f, pq_err *err)
 {
-    const char *at = getenv("TMPDIR");
-    pq_status   st;
+    pq_status st;
 
-    f->folder = pq_format("%s/pquant-XXXXXX", at != NULL && *at != '\0' ? at : "/tmp");
-    PQ_CHECK(f->folder != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_CHECK(mkdtemp(f->folder) != NULL, PQ_ERR_IO, "%s: a folder cannot be made: %s",
-             f->folder, strerror(errno));
+    PQ_TRY(pq_folder_temporary(&f->folder, err));
     f->counts = pq_format("%s/counts", f->folder);
     f->said   = pq_format("%s/said", f->folder);
     PQ_CHECK(f->counts != NULL && f->said != NULL, PQ_ERR_NOMEM,
@@ -47,10 +44,7 @@ cleanup:
 
 static void close_files(files *f)
 {
-    (void)unlink(f->counts != NULL ? f->counts : "");
-    (void)unlink(f->said != NULL ? f->said : "");
-    (void)rmdir(f->folder != NULL ? f->folder : "");
-    pq_free(f->folder);
+    pq_folder_drop(&f->folder);
     pq_free(f->counts);
     pq_free(f->said);
 }

@@ -1,15 +1,13 @@
 #include "cli/latency_plot.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "core/temporary.h"
 #include "report/gnuplot.h"
 #include "report/script.h"
 
@@ -109,49 +107,24 @@ cleanup:
     return st;
 }
 
-static void remove_all(const char *folder)
-{
-    char **names = NULL;
-    size_t n     = 0;
-
-    (void)pq_folder_list(folder, "", &names, &n, NULL);
-    for (size_t i = 0; i < n; i++) {
-        char *path = pq_path_join(folder, names[i]);
-        (void)unlink(path != NULL ? path : "");
-        pq_free(path);
-        pq_free(names[i]);
-    }
-    pq_free(names);
-    (void)rmdir(folder);
-}
-
 pq_status pq_latency_plot(const pq_calls *calls, const char *path, bool *drawn,
                           pq_err *err)
 {
-    const char  *temporary = getenv("TMPDIR");
-    const size_t format    = format_of(path);
-    char        *program   = NULL, *folder;
-    bool         made      = false;
+    const size_t format  = format_of(path);
+    char        *program = NULL, *folder = NULL;
     pq_status    st;
 
-    folder = pq_format("%s/pquant-XXXXXX",
-                       temporary != NULL && temporary[0] != '\0' ? temporary : "/tmp");
-    PQ_CHECK(folder != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(pq_gnuplot_find(NULL, &program, err));
     if (program == NULL) {
         *drawn = false;
         goto cleanup;
     }
-    made = mkdtemp(folder) != NULL;
-    PQ_CHECK(made, PQ_ERR_IO, "%s: a folder cannot be made: %s", folder, strerror(errno));
+    PQ_TRY(pq_folder_temporary(&folder, err));
     PQ_TRY(write_plot(calls, folder, format, err));
     PQ_TRY(draw(program, folder, format, path, err));
     *drawn = true;
 cleanup:
-    if (made) {
-        remove_all(folder);
-    }
+    pq_folder_drop(&folder);
     pq_free(program);
-    pq_free(folder);
     return st;
 }

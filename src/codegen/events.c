@@ -46,8 +46,7 @@ void pq_events_define(const pq_emitter *e, const char *type, const char *of,
                 e->name, e->name, type, of, more);
 }
 
-void pq_events_joins(size_t done, size_t                                        chains,
-                     void (*join)(void *context, size_t to, size_t from), void *context)
+void pq_events_joins(size_t done, size_t chains, pq_events_join *join, void *context)
 {
     for (size_t step = 1; step < chains; step *= 2) {
         for (size_t c = 0; c + step < chains; c += 2 * step) {

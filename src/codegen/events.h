@@ -38,9 +38,11 @@ static inline bool pq_events_has(const pq_emitter *e)
 void pq_events_define(const pq_emitter *e, const char *type, const char *of,
                       const char *more, pq_text *out);
 
+/** Appends the sum of two chains to that of the first, `to`. */
+typedef void pq_events_join(void *context, size_t to, size_t from);
+
 /** Joins of a tree of sums, pairs first, that chain `done` of `chains` makes possible:
  * calls `join` with both numbers of each. */
-void pq_events_joins(size_t done, size_t                                        chains,
-                     void (*join)(void *context, size_t to, size_t from), void *context);
+void pq_events_joins(size_t done, size_t chains, pq_events_join *join, void *context);
 
 #endif

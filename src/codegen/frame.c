@@ -96,7 +96,7 @@ void pq_frame_header(const pq_emitter *e, const char *hash, pq_text *out)
         "/* One event: x [%zu]%s, y [%zu]; they do not overlap. Allocates nothing and\n"
         "   may run on several threads at once; %zu bytes of stack. */\n"
         "void %s_run1(const float *x, float *y);\n\n"
-        "/* n events: x [n, %zu], y [n, %zu], each as by run1%s. */\n"
+        "/* n events: x [n, %zu] and y [n, %zu] do not overlap; each as by run1%s. */\n"
         "void %s_runN(const float *x, float *y, size_t n);\n\n",
         n, n, n, inputs_of(e), n, outputs_of(e), inputs_of(e),
         e->graph->scaler_mean != NULL ? ", as measured: the model's scaler is inside"

@@ -2,12 +2,9 @@
 #include "codegen/loaded.h"
 
 #include <dlfcn.h>
-#include <errno.h>
 #include <link.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -18,6 +15,7 @@
 #include "codegen/verify.h"
 #include "core/file.h"
 #include "core/memory.h"
+#include "core/temporary.h"
 #include "kernels/cpu.h"
 
 static const char name[] = "generated";
@@ -107,22 +105,6 @@ cleanup:
     return st;
 }
 
-static void remove_all(const char *folder)
-{
-    char **names = NULL;
-    size_t n     = 0;
-
-    (void)pq_folder_list(folder, "", &names, &n, NULL);
-    for (size_t i = 0; i < n; i++) {
-        char *path = pq_path_join(folder, names[i]);
-        (void)unlink(path != NULL ? path : "");
-        pq_free(path);
-        pq_free(names[i]);
-    }
-    pq_free(names);
-    (void)rmdir(folder);
-}
-
 static pq_status compile(const model *m, const char *folder, const char *object,
                          pq_err *err)
 {
@@ -153,16 +135,10 @@ static pq_status check(const pq_graph *graph, const model *m, pq_loaded *l, pq_e
 static pq_status make(const pq_graph *graph, const model *m, const pq_objects *objects,
                       pq_loaded *out, pq_err *err)
 {
-    const char *temporary = getenv("TMPDIR");
-    char       *object    = NULL, *folder;
-    bool        made      = false;
-    pq_status   st;
+    char     *object = NULL, *folder = NULL;
+    pq_status st;
 
-    folder = pq_format("%s/pquant-XXXXXX",
-                       temporary != NULL && temporary[0] != '\0' ? temporary : "/tmp");
-    PQ_CHECK(folder != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    made = mkdtemp(folder) != NULL;
-    PQ_CHECK(made, PQ_ERR_IO, "%s: a folder cannot be made: %s", folder, strerror(errno));
+    PQ_TRY(pq_folder_temporary(&folder, err));
     object = pq_format("%s/%s.so", folder, name);
     PQ_CHECK(object != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(compile(m, folder, object, err));
@@ -170,11 +146,8 @@ static pq_status make(const pq_graph *graph, const model *m, const pq_objects *o
     PQ_TRY(check(graph, m, out, err));
     pq_objects_keep(objects, m->key, object);
 cleanup:
-    if (made) {
-        remove_all(folder);
-    }
+    pq_folder_drop(&folder);
     pq_free(object);
-    pq_free(folder);
     return st;
 }
 

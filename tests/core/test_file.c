@@ -7,6 +7,7 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "core/temporary.h"
 #include "core/text.h"
 
 static char *scratch(void)
@@ -76,6 +77,29 @@ Test(file, too_large_missing_and_folders_are_refused)
     cr_expect_neq(strstr(err.message, "has 10 bytes; at most 9 are read"), NULL);
     cr_expect_eq(pq_file_read("/nonexistent/x", 9, &bytes, &n, NULL), PQ_ERR_NOT_FOUND);
     cr_expect_eq(pq_file_read(folder, 9, &bytes, &n, NULL), PQ_ERR_FORMAT);
+    pq_free(path);
+}
+
+Test(file, temporary_folders_go_with_what_is_in_them)
+{
+    char  *folder = NULL, *none = NULL, *path;
+    char   kept[64];
+    pq_err err = {0};
+
+    cr_assert_eq(setenv("TMPDIR", scratch(), 1), 0);
+    cr_assert_eq(pq_folder_temporary(&folder, NULL), PQ_OK);
+    cr_expect_eq(strncmp(folder, getenv("TMPDIR"), strlen(getenv("TMPDIR"))), 0);
+    path = pq_path_join(folder, "a");
+    cr_assert_eq(pq_file_write(path, "0", 1, NULL), PQ_OK);
+    (void)snprintf(kept, sizeof kept, "%s", folder);
+    pq_folder_drop(&folder);
+    cr_expect_null(folder);
+    cr_expect_neq(access(kept, F_OK), 0);
+    pq_folder_drop(&none);
+    cr_assert_eq(setenv("TMPDIR", "/nonexistent", 1), 0);
+    cr_expect_eq(pq_folder_temporary(&folder, &err), PQ_ERR_IO);
+    cr_expect_neq(strstr(err.message, "/nonexistent/pquant-"), NULL);
+    cr_expect_null(folder);
     pq_free(path);
 }
 
