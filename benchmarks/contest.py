@@ -117,6 +117,16 @@ def best_of(contenders):
     return list(best.values())
 
 
+def by_threads(ours, rival, alive):
+    """The ratios of a rival's time to ours where both run on as many threads, in words."""
+    words, rivals = [], [c for c in alive if c.rival == rival]
+    for threads in dict.fromkeys(c.setting.split(",")[0] for c in rivals):
+        times = [min((c.median() for c in side if c.setting.split(",")[0] == threads), default=None) for side in (ours, rivals)]
+        if None not in times:
+            words.append(f"{threads} each {times[1] / times[0]:.3g}")
+    return ", ".join(words)
+
+
 def alone(contender, rounds):
     """Median time of a contender with no other process of ours there."""
     again = contender.fresh()
@@ -144,12 +154,14 @@ def compare(work, ours, rivals, rounds, note, alike=lambda mine, rival: True):
     alive, dead = take_turns(ours + rivals, rounds)
     found, fair = [], True
     for winner in best_of([c for c in alive if c in rivals]):
-        best = min((c for c in alive if c in ours and alike(c, winner)), key=Contender.median, default=None)
-        if best is None:
+        meets = [c for c in alive if c in ours and alike(c, winner)]
+        if not meets:
             continue
-        mine, c, with_others, takes = undisturbed(best, winner, rounds)
+        each = by_threads(meets, winner.rival, alive)
+        mine, c, with_others, takes = undisturbed(min(meets, key=Contender.median), winner, rounds)
         fair = fair and 1 / ALONE <= with_others <= ALONE
-        text = (f"best: {c.setting}; ours: {mine.setting}; {note(mine, c)}; {with_others:.2f} times its time alone; {rounds} rounds"
+        text = (f"best: {c.setting}; ours: {mine.setting}; " + (f"{each}; " if each else "")
+                + f"{note(mine, c)}; {with_others:.2f} times its time alone; {rounds} rounds"
                 + (f", take {takes}" if takes > 1 else "") + (f"; did not start: {', '.join(dead)}" if dead else ""))
         found.append(turns.row(work, c.setting.split()[0], c.rival, c.version, mine.times, c.times, text))
         print("  " + "  ".join(str(v) for v in found[-1]), file=sys.stderr, flush=True)
