@@ -80,7 +80,11 @@ class InterruptedCall(Error):
     """The call was cancelled by its progress callback."""
 
 
-_KINDS = [("ok", Error), ("memory", Error), ("shape", ShapeError), ("range", RangeError), ("numeric", Error),
+class OutOfMemory(Error, MemoryError):
+    """There is not enough memory."""
+
+
+_KINDS = [("ok", Error), ("memory", OutOfMemory), ("shape", ShapeError), ("range", RangeError), ("numeric", Error),
           ("io", Error), ("access", Error), ("not_found", NotFoundError), ("format", FormatError),
           ("config", ConfigError), ("unsupported", UnsupportedError), ("interrupted", InterruptedCall)]
 
@@ -90,14 +94,23 @@ def last_error() -> Error:
     file, line, column = ffi.new("char[]", 4096), ffi.new("int *"), ffi.new("int *")
     there = lib.pquant_error_place(file, 4096, line, column)
     code, kind = _KINDS[lib.pquant_error_status()]
-    if code == "memory":
-        return type("OutOfMemory", (Error, MemoryError), {})(text(lib.pquant_error()), code)
     return kind(text(lib.pquant_error()), code, text(lib.pquant_error_hint()),
                 text(file) if there else None, (line[0], column[0]) if there and line[0] else None)
 
 
 def text(pointer) -> str:
     return ffi.string(pointer).decode("utf-8", "replace") if pointer != ffi.NULL else ""
+
+
+def path_bytes(path) -> bytes:
+    """A path as the library takes it."""
+    try:
+        name = os.fsencode(path)
+    except TypeError:
+        raise ConfigError(f"{path!r} is no path") from None
+    if not name or b"\0" in name:
+        raise ConfigError(f"{path!r} is no path of a file")
+    return name
 
 
 def check(failed) -> None:
@@ -168,6 +181,8 @@ class Options:
             ("seed", seed, 2**64 - 1), ("threads", threads, 1024), ("calib_events", calib_events or 0, 2**53)))
         self.call = _Call(progress, changed)
         self.handle = ffi.new_handle(self.call)
+        if engine is not None and not isinstance(engine, str):
+            raise ConfigError(f"engine = {engine!r} is no name", hint='for example "float32", or None')
         self.engine = ffi.new("char[]", engine.encode()) if engine else ffi.NULL
         self.keep = (calib, train, validation, teacher)
         self.c = ffi.new("pquant_options *", {

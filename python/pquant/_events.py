@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ._call import ConfigError, ShapeError, check, ffi, given, lib, text
+from ._call import ConfigError, ShapeError, check, ffi, given, lib, path_bytes, text
 from ._model import Model, as_numpy, describe_array
 
 
@@ -18,7 +18,7 @@ class Data:
     @classmethod
     def open(cls, spec) -> Data:
         """"FILE[:SPLIT]" in any layout that `pquant data info` reads; read in pieces, when they are needed."""
-        return cls(lib.pquant_data_open(os.fspath(spec).encode()))
+        return cls(lib.pquant_data_open(path_bytes(spec)))
 
     @classmethod
     def of_arrays(cls, splits, classes=None) -> Data:
@@ -62,6 +62,10 @@ def _labels(y):
     import numpy as np
     y = as_numpy(y)
     if y.ndim == 2 and y.shape[1] > 1:
+        bad = np.flatnonzero(((y != 0) & (y != 1)).any(1) | ((y == 1).sum(1) != 1))
+        if len(bad):
+            raise ShapeError(f"the label of event {bad[0]} is {str(y[bad[0]])[:60]}, not one 1 among zeros", "range",
+                             "give the index of each event's class")
         y = y.argmax(1)
     y = y.reshape(-1) if y.ndim == 2 else y
     if y.ndim != 1:
@@ -91,18 +95,39 @@ _GIVE = "give a loader, arrays (x, y), or \"file.h5:split\""
 
 
 def batches(events):
-    """(x, y or None) of a loader, as NumPy arrays."""
+    """(x, y or None, weights or None) of a loader, as NumPy arrays."""
     for batch in events:
         if isinstance(batch, dict):
             raise ConfigError(f"batches are dicts of {', '.join(map(str, batch))}; give (x, y)")
         if not isinstance(batch, (tuple, list)):
             if not getattr(batch, "ndim", 0):
                 raise ConfigError(f"a batch is {str(batch)[:60]!r}: no array of events", hint=_GIVE)
-            yield as_numpy(batch), None
+            yield as_numpy(batch), None, None
         else:
             if not len(batch) or not hasattr(batch[0], "shape"):
                 raise ConfigError("a batch is a list whose first item is no array of events", hint=_GIVE)
-            yield as_numpy(batch[0]), _labels(batch[1]) if len(batch) > 1 and batch[1] is not None else None
+            if len(batch) > 3:
+                raise ConfigError(f"a batch has {len(batch)} items; give (x, y), or (x, y, weights)")
+            y, weight = (*batch[1:], None, None)[:2]
+            yield as_numpy(batch[0]), None if y is None else _labels(y), None if weight is None else _weights(weight)
+
+
+def _weights(weight):
+    import numpy as np
+    weight = as_numpy(weight)
+    if weight.dtype.kind not in "biuf" or weight.ndim < 1 or weight.size != len(weight):
+        raise ShapeError(f"weights are {list(weight.shape)} of {weight.dtype}, not one number an event", "shape")
+    return weight.reshape(-1).astype(np.float32)
+
+
+def _together(parts, what: str):
+    """Of all batches, or None where none has it."""
+    import numpy as np
+    if all(p is None for p in parts):
+        return None
+    if any(p is None for p in parts):
+        raise ConfigError(f"some batches have {what}, and others none")
+    return np.concatenate(parts)
 
 
 def _is_pair(events) -> bool:
@@ -114,22 +139,22 @@ def arrays_of(events):
     """x, y (or None), weight (or None) in memory."""
     import numpy as np
     if _is_pair(events):
-        weight = as_numpy(events[2]).astype(np.float32) if len(events) > 2 else None
-        return as_numpy(events[0]), _labels(events[1]), weight
+        return as_numpy(events[0]), _labels(events[1]), _weights(events[2]) if len(events) > 2 and events[2] is not None else None
     if hasattr(events, "shape") and hasattr(events, "dtype"):
         return as_numpy(events), None, None
     if isinstance(events, dict) or not hasattr(events, "__iter__"):
         raise ConfigError(f"a {type(events).__name__} is no events: give a loader, (x, y), or \"file.h5:split\"")
-    xs, ys = [], []
-    for x, y in batches(events):
+    xs, ys, weights = [], [], []
+    for x, y, weight in batches(events):
         xs.append(x)
         ys.append(y)
+        weights.append(weight)
     if not xs:
         raise ConfigError("the loader gave no batch", hint="an iterator that was used up is empty: give the loader itself")
     if len({x.shape[1:] for x in xs}) > 1:
         raise ShapeError(f"events of a batch are {list(next(x.shape[1:] for x in xs if x.shape[1:] != xs[0].shape[1:]))}, of "
                          f"the first {list(xs[0].shape[1:])}", "shape")
-    return np.concatenate(xs), None if any(y is None for y in ys) else np.concatenate(ys), None
+    return np.concatenate(xs), _together(ys, "labels"), _together(weights, "weights")
 
 
 def _is_file(events) -> bool:

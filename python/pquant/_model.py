@@ -6,11 +6,14 @@ import os
 import threading
 from typing import Any
 
-from ._call import Error, Options, ShapeError, check, ffi, given, last_error, lib, text
+from ._call import ConfigError, Error, Options, ShapeError, check, ffi, given, last_error, lib, path_bytes, text
 
 _DTYPES = {"float32": 0, "float64": 1, "int8": 2, "uint8": 3, "int16": 4, "uint16": 5, "int32": 6, "uint32": 7,
            "int64": 8}
 _CHUNK = 1 << 18
+#: what a processor does in a fraction of a second, which is how long Ctrl-C waits: in floats or bytes, and in the
+#: arithmetic of engines that define what is right
+_MACS, _MACS_EXACT = 1 << 32, 1 << 27
 
 
 def as_numpy(array) -> Any:
@@ -56,13 +59,12 @@ class Model:
     @classmethod
     def load(cls, path, arch=None, output=None) -> Model:
         """Reads a model file of any format that `pquant formats` lists; as `pquant.load`."""
-        return cls(lib.pquant_model_load_output(os.fspath(path).encode(),
-                                                os.fspath(arch).encode() if arch is not None else ffi.NULL,
+        return cls(lib.pquant_model_load_output(path_bytes(path), path_bytes(arch) if arch is not None else ffi.NULL,
                                                 str(output).encode() if output is not None else ffi.NULL))
 
     def save(self, path) -> None:
         """Writes our own format, atomically."""
-        check(lib.pquant_model_save(self.c, os.fspath(path).encode()))
+        check(lib.pquant_model_save(self.c, path_bytes(path)))
 
     @classmethod
     def build(cls, layers) -> Model:
@@ -79,6 +81,9 @@ class Model:
             if set(layer) - known:
                 from ._methods import unknown_key
                 raise unknown_key(sorted(set(layer) - known)[0], known, "a layer")
+            for key in ("kind", "name", *(["shape"] if layer.get("kind") == "input" else [])):
+                if key not in layer:
+                    raise ConfigError(f"layer {layer.get('name', '')!r} has no '{key}'")
             name = layer["name"].encode()
             if layer["kind"] == "input":
                 check(lib.pquant_builder_input(builder, name, len(layer["shape"]), list(layer["shape"])))
@@ -195,8 +200,10 @@ class Model:
             plan, lock = self._plan(engine, threads)
         n = arrays[0].shape[0]
         out = np.empty((n, *self.output_shape), dtype=np.float32)
-        for start in range(0, max(n, 1), _CHUNK):
-            self._run(plan, lock, [a[start:start + _CHUNK] for a in arrays], out[start:start + _CHUNK])
+        most = (_MACS_EXACT if engine in ("reference", "integer") else _MACS) // max(self.macs, 1)
+        chunk = min(_CHUNK, max(most // 64, 1) * 64 * (threads or os.cpu_count() or 1))
+        for start in range(0, max(n, 1), chunk):
+            self._run(plan, lock, [a[start:start + chunk] for a in arrays], out[start:start + chunk])
         return out
 
     @staticmethod

@@ -13,7 +13,7 @@ import tempfile
 import threading
 from typing import Any
 
-from ._call import ConfigError, Error, NotFoundError
+from ._call import ConfigError, Error, NotFoundError, path_bytes, whole
 
 
 def executable() -> str:
@@ -114,7 +114,7 @@ class Results:
         if not os.path.exists(self.path):
             raise NotFoundError(f"{self.path}: no such file", "not_found", "pquant.run() makes it", self.path)
         with open(self.path, encoding="utf-8", newline="") as file:
-            self.rows = [{k: _cell(v) for k, v in row.items()} for row in csv.DictReader(file)]
+            self.rows = [{k: v if k in _TEXTS else _cell(v) for k, v in row.items()} for row in csv.DictReader(file)]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -179,9 +179,15 @@ def _shown(value) -> str:
     return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
+#: columns that are names or sentences, whatever they look like
+_TEXTS = {"pipeline", "label", "status", "error"}
+
+
 def _cell(value: str):
     if value == "":
         return None
+    if "_" in value:  # a number for Python alone
+        return value
     for kind in (int, float):
         try:
             return kind(value)
@@ -198,15 +204,15 @@ def run(config: Any, *, output=None, jobs: int = 1, sets: dict[str, Any] | None 
     {"seeds.base": 7}. progress: on the terminal, or in the notebook's cell.
     """
     quiet = not progress if quiet is None else quiet
-    arguments = ["--format", "json", "--jobs", str(jobs)] + (["-o", os.fspath(output)] if output is not None else [])
+    arguments = ["run", "--format", "json", "--jobs", str(whole("jobs", jobs, 1024, 1))] + (["-o", os.fspath(output)] if output is not None else [])
     for key, value in (sets or {}).items():
         arguments += ["-S", f"{key}={value}"]
     if isinstance(config, str) and "\n" in config:
         with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
             file.write(config)
             file.flush()
-            return _done(program(["run", file.name, *arguments], quiet))
-    return _done(program(["run", os.fspath(config), *arguments], quiet))
+            return _done(program([*arguments, file.name], quiet))
+    return _done(program([*arguments, "--", os.fsdecode(path_bytes(config))], quiet))
 
 
 def _done(out: str) -> Results:

@@ -97,8 +97,8 @@ static pq_status take_option(pq_args *a, int argc, char *const *argv, int *i, pq
             value = argv[++*i];
         }
     } else {
-        PQ_CHECK(equal == NULL, PQ_ERR_CONFIG, "%s: option '--%s' takes no value",
-                 a->verb->name, o->name);
+        PQ_CHECK(equal == NULL && (is_long || word[2] == '\0'), PQ_ERR_CONFIG,
+                 "%s: option '--%s' takes no value", a->verb->name, o->name);
     }
     a->given[a->n_given++] = (given){o, value};
 cleanup:
@@ -249,8 +249,8 @@ pq_status pq_args_format(const pq_args *args, const char *allowed, const char **
     const size_t n      = strlen(format);
     pq_status    st;
 
-    PQ_CHECK(n > 0 && at != NULL && (at == allowed || at[-1] == ' ') &&
-                 (at[n] == ' ' || at[n] == '\0'),
+    PQ_CHECK(n > 0 && strchr(format, ' ') == NULL && at != NULL &&
+                 (at == allowed || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0'),
              PQ_ERR_CONFIG, "--format: '%s' is not one of: %s", format, allowed);
     *out = format;
 cleanup:

@@ -153,6 +153,10 @@ static pq_status count_run(const pq_counted *w, size_t calls, double *out, pq_er
         arguments[n++] = "--arch";
         arguments[n++] = w->arch;
     }
+    if (w->output != NULL) {
+        arguments[n++] = "--output-layer";
+        arguments[n++] = w->output;
+    }
     arguments[n++] = "--"; /* whatever the model's name begins with */
     arguments[n++] = w->model;
     arguments[n]   = NULL;

@@ -13,7 +13,7 @@
 
 /** A model as `pquant latency` takes it. Borrows. */
 typedef struct {
-    const char *model, *arch, *engine; /**< arch may be NULL */
+    const char *model, *arch, *output, *engine; /**< arch and output may be NULL */
     size_t      batch;
     bool        logits;
     size_t      calls; /**< that are counted, 10 .. 4000 */

@@ -42,6 +42,7 @@ static const pq_option options[] = {
     {"logits", 0, NULL, false, NULL,
      "leave out a softmax at the end: a decision needs none"},
     {"arch", 0, "FILE", false, NULL, "architecture beside weights-only files"},
+    PQ_OUTPUT_LAYER_OPTION,
     {"format", 0, "table|json", false, "table", "output format"},
     {0},
 };
@@ -98,7 +99,8 @@ static pq_status start(const session *s, runner *r, pq_err *err)
                                    .raw     = true};
     pq_status               st;
 
-    PQ_TRY(pq_model_load(r->path, pq_args_value(s->args, "arch"), &r->graph, err));
+    PQ_TRY(pq_model_load_output(r->path, pq_args_value(s->args, "arch"),
+                                pq_args_value(s->args, "output-layer"), &r->graph, err));
     PQ_TRY(pq_graph_check(r->graph, err));
     if (pq_args_flag(s->args, "logits")) {
         pq_graph_leave_softmax(r->graph);
@@ -233,6 +235,7 @@ static pq_status count(session *s, runner *r, pq_err *err)
 {
     pq_counted          what   = {.model  = r->path,
                                   .arch   = pq_args_value(s->args, "arch"),
+                                  .output = pq_args_value(s->args, "output-layer"),
                                   .engine = pq_args_value(s->args, "engine"),
                                   .batch  = s->batch,
                                   .logits = pq_args_flag(s->args, "logits")};
@@ -249,6 +252,23 @@ static pq_status count(session *s, runner *r, pq_err *err)
     }
     what.calls = many[k];
     return pq_count_instructions(&what, &r->instructions, err);
+}
+
+/* What --calls leaves nothing to do for. */
+static pq_status check_calls(const pq_args *args, pq_err *err)
+{
+    static const char *const timed[] = {"target",       "plot",   "cold",
+                                        "instructions", "format", NULL};
+    pq_status                st      = PQ_OK;
+
+    for (size_t i = 0; timed[i] != NULL && pq_args_value(args, "calls") != NULL; i++) {
+        size_t n = 0;
+        (void)pq_args_values(args, timed[i], &n);
+        PQ_CHECK(n == 0, PQ_ERR_CONFIG, "--calls: nothing is timed, so leave --%s away",
+                 timed[i]);
+    }
+cleanup:
+    return st;
 }
 
 /* Calls alone, of one model after the other. */
@@ -396,6 +416,7 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
 
     PQ_TRY(pq_args_format(args, "table json", &format, err));
     PQ_TRY(read_batches(args, batches, &n, err));
+    PQ_TRY(check_calls(args, err));
     PQ_TRY(pq_args_size(args, "threads", 1, 256, &s.threads, err));
     PQ_CHECK(text == NULL || (pq_parse_real(text, PQ_UNIT_TIME, &s.target) &&
                               !pq_parse_real(text, PQ_UNIT_NONE, &plain) &&

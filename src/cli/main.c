@@ -1,4 +1,5 @@
 /* pquant: finds the verb, runs it, and turns what happened into text and an exit code. */
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,18 @@ const pq_verb *const pq_verbs[] = {
 #include "cli/verbs.def"
     NULL};
 #undef X
+
+/* A standard stream that the caller closed would be the next file that is opened, and
+ * what is printed would go into that: it gets one that reads nothing and that nothing is
+ * written to, which is told. */
+static void hold_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0) {
+            (void)open("/dev/null", O_RDONLY);
+        }
+    }
+}
 
 /* OpenBLAS chooses its kernels when it is loaded; older ones take new processors for
  * ancient ones. The choice can only be mended from outside: set it, start again once.
@@ -157,6 +170,7 @@ int main(int argc, char **argv)
     pq_err         err  = {0};
     int            used = 0;
 
+    hold_streams();
     if (pq_cpu_check_cap(&err) != PQ_OK) {
         print_failure(argc, argv, PQ_EXIT_USAGE, &err);
         return PQ_EXIT_USAGE;

@@ -44,8 +44,8 @@ static const pq_option run_options[] = {
     {0},
 };
 
-static const pq_option folder_options[] = {
-    {"format", 0, "table|json|csv", false, "table", "how to print"},
+static const pq_option status_options[] = {
+    {"format", 0, "table|json", false, "table", "how to print"},
     {0},
 };
 
@@ -316,7 +316,7 @@ const pq_verb pq_verb_status = {
     .arguments = "DIR",
     .min_args  = 1,
     .max_args  = 1,
-    .options   = folder_options,
+    .options   = status_options,
     .example   = "pquant status results/quickstart",
     .run       = status,
 };
@@ -462,7 +462,7 @@ cleanup:
 static const pq_option report_options[] = {
     {"history", 0, "DIR|FILE", true, NULL,
      "also draw these nights (as `pquant history` takes them) into the page"},
-    {"format", 0, "table|json|csv", false, "table", "how to print"},
+    {"format", 0, "table|csv", false, "table", "how to print"},
     {0},
 };
 

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #include "core/memory.h"
 
@@ -32,6 +33,7 @@ struct pq_pool {
     pthread_mutex_t        lock;
     pthread_cond_t         wake;
     size_t                 threads;
+    pid_t                  owner; /* a process forked later has none of the threads */
     bool                   alone; /* the caller's thread does it all; only it looks */
     worker                *workers;
 };
@@ -154,6 +156,7 @@ pq_status pq_pool_create(size_t threads, pq_pool **out, pq_err *err)
     (void)pthread_mutex_init(&p->lock, NULL);
     (void)pthread_cond_init(&p->wake, NULL);
     p->threads = threads;
+    p->owner   = getpid();
     PQ_NEW(p->workers, threads);
     for (size_t t = 1; t < threads; t++) {
         p->workers[t] = (worker){.pool = p, .thread = t};
@@ -169,13 +172,9 @@ cleanup:
     return st;
 }
 
-void pq_pool_free(pq_pool **pool)
+/* Ends the threads and waits for them. */
+static void end_workers(pq_pool *p)
 {
-    pq_pool *p = *pool;
-
-    if (p == NULL) {
-        return;
-    }
     atomic_store(&p->stop, true);
     (void)publish(p, 0);
     for (size_t t = 1; p->workers != NULL && t < p->threads; t++) {
@@ -185,6 +184,18 @@ void pq_pool_free(pq_pool **pool)
     }
     (void)pthread_mutex_destroy(&p->lock);
     (void)pthread_cond_destroy(&p->wake);
+}
+
+void pq_pool_free(pq_pool **pool)
+{
+    pq_pool *p = *pool;
+
+    if (p == NULL) {
+        return;
+    }
+    if (p->owner == getpid()) { /* elsewhere waiting for them has no end */
+        end_workers(p);
+    }
     pq_free(p->workers);
     pq_free(p);
     *pool = NULL;

@@ -3,7 +3,8 @@
  * Threads that stay, for prediction, training and timing: work of tens of microseconds
  * takes less than starting a thread. They spin briefly for the next work, then sleep.
  * Denormals are handled as by the thread that makes the pool (POSIX: a new thread
- * inherits the floating-point environment).
+ * inherits the floating-point environment). A forked process may run and free a pool of
+ * its parent: its own thread does all the work.
  */
 #ifndef PQ_CORE_POOL_H
 #define PQ_CORE_POOL_H

@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "core/file.h"
 #include "core/memory.h"
@@ -93,6 +94,34 @@ static size_t count_numbers(char *const *cells, size_t n)
     return count;
 }
 
+/* Whether names are 0, 1, 2, … beside others that are no numbers, as pandas counts
+ * columns without a name: so many of them that no row of values is meant, or beside the
+ * class. */
+static bool are_counted(char *const *cells, size_t n, const char *label)
+{
+    static const char *const words[] = {"class", "label", "target"};
+    enum { SURE = 4 };
+    bool   named = false;
+    size_t next  = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        int64_t value;
+        double  real;
+        if (pq_parse_int(cells[i], &value) && value == (int64_t)next) {
+            next++;
+            continue;
+        }
+        if (pq_parse_real(cells[i], PQ_UNIT_NONE, &real)) {
+            return false;
+        }
+        named = named || (label != NULL && strcmp(cells[i], label) == 0);
+        for (size_t k = 0; k < sizeof words / sizeof *words; k++) {
+            named = named || strcasecmp(cells[i], words[k]) == 0;
+        }
+    }
+    return next >= SURE || (named && next > 0);
+}
+
 static pq_status check_names(const pq_source *s, const pq_table *t, char *const *cells,
                              size_t n, pq_err *err)
 {
@@ -101,8 +130,9 @@ static pq_status check_names(const pq_source *s, const pq_table *t, char *const 
 
     for (size_t i = 0; i < n; i++) {
         const bool index = i == 0 && cells[i][0] == '\0' && n > 1;
-        PQ_CHECK(index || (cells[i][0] != '\0' &&
-                           !pq_parse_real(cells[i], PQ_UNIT_NONE, &value)),
+        PQ_CHECK(index ||
+                     (cells[i][0] != '\0' &&
+                      (t->numbered || !pq_parse_real(cells[i], PQ_UNIT_NONE, &value))),
                  PQ_ERR_FORMAT,
                  "%s:%zu: column %zu is called '%s': the first line must give names",
                  s->path, t->lines.number, i + 1, cells[i]);
@@ -158,7 +188,9 @@ static pq_status read_header(pq_source *s, pq_table *t, const pq_dataset_options
     PQ_CHECK(pq_table_cut(line, t->separator, cells, PQ_TABLE_COLUMNS, &n), PQ_ERR_FORMAT,
              "%s:%zu: has more than %d columns", s->path, t->lines.number,
              PQ_TABLE_COLUMNS);
-    if (n > 1 && count_numbers(cells, n) + 1 >= n) { /* a row; one may be a class */
+    t->numbered = are_counted(cells, n, options->label);
+    if (n > 1 && !t->numbered &&
+        count_numbers(cells, n) + 1 >= n) { /* a row; one may be a class */
         PQ_TRY(name_columns(s, t, comment, cells, n, options, err));
         pq_lines_close(&t->lines);
         PQ_TRY(pq_lines_open(s->path, &t->lines, err));

@@ -79,10 +79,24 @@ expect 0 '/odd\\xff.h5",' "$pquant" model info "$odd" --format json
 expect 0 '/odd\\xff.h5",' "$pquant" compare "$model" "$odd" --data datasets/jets-hlf.h5:test --limit 100 --format json
 expect 2 "unknown engine 'fast'" "$pquant" latency "$model" --engine fast
 expect 2 "missing.h5" "$pquant" latency "$work/missing.h5"
+# One of several outputs.
+/usr/bin/python3 - "$work/two-outputs.json" <<'END'
+import json, sys
+net = json.load(open("datasets/models/jsc-mlp.json"))
+net["config"]["output_layers"] = [["fc3_relu", 0, 0], ["output_softmax", 0, 0]]
+json.dump(net, open(sys.argv[1], "w"))
+END
+two=(datasets/models/jsc-mlp.weights.h5 --arch "$work/two-outputs.json")
+expect 2 "--output-layer" "$pquant" latency "${two[@]}"
+expect 0 "engine float32" "$pquant" latency "${two[@]}" --output-layer fc3_relu
 
 # Instructions: of one net more than of a part of it, alike in two runs, and of engines and generated C alike.
 expect 2 "--calls: '0' is not a whole number in 1.." "$pquant" latency "$model" --calls 0
 expect 0 "" "$pquant" latency "$model" --calls 3 --batch 1,4
+for more in "--target 1s" "--plot $work/c.svg" "--cold 3" "--instructions" "--format json"; do
+  read -ra words <<<"$more"
+  expect 2 "--calls: nothing is timed, so leave ${words[0]} away" "$pquant" latency "$model" --calls 3 "${words[@]}"
+done
 [ -z "$("$pquant" latency "$model" --calls 3)" ] || fault "calls alone print something"
 expect 2 "--instructions: they are counted in one thread" "$pquant" latency "$model" --instructions --threads 2
 expect 2 "valgrind, which counts instructions, is not installed" env PATH=/nowhere "$pquant" latency "$model" --instructions

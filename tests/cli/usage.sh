@@ -8,7 +8,15 @@ expect 2 "unknown option '--engin'; did you mean '--engine'?" "$pquant" model ev
 expect 2 "option '--engine' needs a value NAME" "$pquant" model eval x --engine
 expect 2 "option '--quiet' takes no value" "$pquant" methods --quiet=1
 expect 2 "usage: pquant model info [options] MODEL" "$pquant" model info
+expect 2 "option '--quiet' takes no value" "$pquant" methods -qx
 expect 2 "--format: 'xml' is not one of: table json" "$pquant" methods --format xml
+expect 2 "--format: 'table json' is not one of: table json" "$pquant" methods --format "table json"
+# The formats that the reference names are those that are taken.
+while IFS=$'\t' read -r verb formats; do
+  read -ra words <<<"$verb"
+  expect 2 "is not one of: $formats" "$pquant" "${words[@]}" "$work/none" --format xml
+done < <(awk -F'`' '/^### pquant /{verb = substr($0, 12)} /^\| `--format [^`]*\|/{sub(/^--format /, "", $2); gsub(/\\\|/, " ", $2); print verb "\t" $2}' docs/reference.md |
+  grep -vE '^(compare|model diff|methods|layers|metrics|formats|data list|doctor)\b')
 expect 2 "--batch: '1048577' is not a whole number in 0..1048576" "$pquant" model eval x --data y --batch 1048577
 expect 2 "nothing is called 'banana'" "$pquant" help banana
 for verb in run validate show plan status merge report "model info" "model eval" "model diff" compress "data info" "data list" "data fetch" "data import" train \
@@ -35,7 +43,12 @@ if ! diff <("$pquant" help markdown) docs/reference.md; then
 fi
 expect 0 "openblas_core" "$pquant" doctor
 "$pquant" doctor --format json | /usr/bin/python3 -m json.tool >/dev/null || fault "doctor's JSON is not valid"
-# A pipe that is closed, and standard output that is full.
+# Standard streams that are closed are not taken for files, and a closed or full standard output is told.
+"$pquant" compress datasets/models/jsc-mlp.h5 -o "$work/closed.h5" --method svd:rank=4 -q <&- >&- 2>&-
+[ $? = 0 ] || fault "compress fails where standard streams are closed"
+expect 0 "fc1_relu" "$pquant" model info "$work/closed.h5"
+"$pquant" methods >&- 2>"$work/err"
+[ $? = 75 ] && grep -q "standard output cannot be written" "$work/err" || fault "a closed standard output is not told: $(cat "$work/err")"
 if [ -w /dev/full ]; then
   "$pquant" methods >/dev/full 2>"$work/err"
   [ $? = 75 ] || fault "a full standard output is not exit code 75"

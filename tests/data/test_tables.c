@@ -83,6 +83,41 @@ Test(tables, columns_are_named_by_a_line_by_a_comment_or_by_numbers)
     }
 }
 
+/* pandas counts columns that have no name: such a line is no event. */
+Test(tables, columns_that_are_counted_have_a_line_of_names)
+{
+    static const struct {
+        const char *text, *label;
+        size_t      features;
+    } files[] = {{"0,1,2,3,label\n5,6,7,8,b\n1,2,3,4,c\n", NULL, 4},
+                 {",0,1,2,3,label\n0,5,6,7,8,b\n1,1,2,3,4,c\n", NULL, 4},
+                 {"0,1,flavour\n5,6,b\n1,2,c\n", "flavour", 2},
+                 {"0,1,Class\n5,6,b\n1,2,c\n", NULL, 2},
+                 {"0,1,2,3,4\n5,6,7,8,1\n1,2,3,4,2\n", "4", 4}};
+
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        pq_dataset            *d;
+        const pq_dataset_info *info;
+        float                  x[8];
+        text("a.csv", files[i].text);
+        d    = open_with(&(pq_dataset_options){.label = files[i].label});
+        info = pq_dataset_describe(d);
+        cr_assert_eq(info->splits[0].n, 2, "file %zu", i);
+        cr_assert_eq(info->sample.dim[0], files[i].features, "file %zu", i);
+        cr_expect_eq(info->n_classes, 2, "file %zu", i);
+        cr_expect_null(info->feature_names);
+        OK(pq_dataset_read(d, 0, 0, 2, &(pq_batch){.x = x}, err));
+        cr_expect(x[0] == 5.0F && x[files[i].features] == 1.0F, "file %zu", i);
+        pq_dataset_close(&d);
+    }
+    /* Values that happen to count, of a file without names. */
+    pq_dataset *d;
+    text("a.csv", "0,1,b\n2,3,c\n");
+    d = open_with(&(pq_dataset_options){.label = "2"});
+    cr_expect_eq(pq_dataset_describe(d)->splits[0].n, 2);
+    pq_dataset_close(&d);
+}
+
 Test(tables, classes_that_are_numbers_are_sorted_as_numbers)
 {
     pq_dataset *d;

@@ -241,6 +241,93 @@ def test_other_threads_run_during_a_call():
     assert counted[0] - before > 20
 
 
+def test_a_forked_process_predicts_with_its_parents_model_and_frees_it(tagger):
+    code = f"""
+import gc, os, signal, numpy as np, pquant, warnings
+warnings.simplefilter('ignore')
+m, x = pquant.load({TAGGER!r}), np.ones((5000, 16), 'f')
+due = m.predict(x, threads=3)
+if os.fork() == 0:
+    signal.alarm(20)
+    fine = (m.predict(x, threads=3) == due).all()
+    del m
+    gc.collect()
+    os._exit(0 if fine else 1)
+print(os.wait()[1])"""
+    assert python(code).stdout.strip() == "0"
+
+
+def test_ctrl_c_ends_a_prediction_within_half_a_second():
+    code = """
+import numpy as np, pquant, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+k = np.zeros((64, 3, 3, 64), 'f')
+layers = [{'kind': 'input', 'name': 'x', 'shape': (32, 32, 64)}]
+layers += [{'kind': 'conv2d', 'name': f'c{i}', 'attributes': {'padding': 'same'}, 'weights': {'kernel': k}} for i in range(20)]
+m = pquant.Model.build(layers)
+m.predict(np.zeros((2, 32, 32, 64), 'f'))
+print('go', flush=True)
+try:
+    m.predict(np.broadcast_to(np.zeros((1, 32, 32, 64), 'f'), (100000, 32, 32, 64)))
+except KeyboardInterrupt:
+    print('stopped', time.monotonic(), flush=True)"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "go\n"
+        time.sleep(0.3)
+        start = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        late = threading.Timer(30, child.kill)
+        late.start()
+        word, at = child.stdout.readline().split()
+        late.cancel()
+        assert word == "stopped" and float(at) - start < 0.5
+
+
+def test_weights_of_a_loaders_batches_count(tagger, rng):
+    x = rng.normal(size=(600, 16)).astype(np.float32)
+    y, w = rng.integers(0, 5, 600), rng.random(600)
+    batches = [(x[i:i + 100], y[i:i + 100], w[i:i + 100]) for i in range(0, 600, 100)]
+    due = pquant.evaluate(tagger, (x, y, w))
+    assert pquant.evaluate(tagger, batches) == due != pquant.evaluate(tagger, (x, y))
+    assert pquant.evaluate(tagger, (x, y, w[:, None])) == due
+    for more, text in (([(x[:5], y[:5])], "some batches have weights"), ([(x[:5], y[:5], w[:5], w[:5])], "a batch has 4 items"),
+                       ([(x[:5], y[:5], np.ones((5, 2)))], r"weights are \[5, 2\]")):
+        with pytest.raises(pquant.Error, match=text):
+            pquant.evaluate(tagger, batches + more)
+
+
+def test_labels_of_several_columns_are_one_hot(tagger):
+    for rows in (np.eye(5)[Y] * 0.9, np.ones((200, 5)), np.stack([Y, Y], 1), np.zeros((200, 5)), np.full((200, 5), np.nan)):
+        with pytest.raises(pquant.Error, match="the label of event 0 is .* not one 1 among zeros"):
+            pquant.evaluate(tagger, (X, rows))
+
+
+def test_paths_are_texts_bytes_or_pathlib_and_nothing_else(tagger, tmp_path):
+    odd = os.fsencode(tmp_path) + b"/a\xff.h5"
+    tagger.save(odd)
+    assert pquant.load(odd).parameters == pquant.load(os.fsdecode(odd)).parameters == tagger.parameters
+    assert pquant.compress_model(odd, "svd", rank=2).parameters < tagger.parameters
+    for bad in ("", "a\0b", 7, None, b"x\0"):
+        with pytest.raises(pquant.ConfigError, match="is no path"):
+            pquant.load(bad)
+        with pytest.raises(pquant.ConfigError, match="is no path"):
+            tagger.save(bad)
+
+
+@pytest.mark.parametrize("layer, text", [({"name": "a"}, "layer 'a' has no 'kind'"), ({"kind": "relu"}, "layer '' has no 'name'"),
+                                         ({"kind": "input", "name": "x"}, "layer 'x' has no 'shape'")])
+def test_a_layer_without_what_it_needs_is_told(layer, text):
+    with pytest.raises(pquant.ConfigError, match=text):
+        pquant.Model.build([layer])
+
+
+def test_every_error_pickles():
+    from pquant import _call
+    for _, kind in _call._KINDS:
+        error = pickle.loads(pickle.dumps(kind("what", "memory", "hint", "file", (1, 2))))
+        assert type(error) is kind and (error.code, error.place) == ("memory", (1, 2))
+
+
 def test_a_thousand_calls_leave_no_memory_behind(tagger):
     x = np.ones((64, 16), np.float32)
 
@@ -288,6 +375,7 @@ X, Y = np.random.default_rng(5).normal(size=(200, 16)).astype("f"), np.arange(20
     (lambda net: pquant.compress_model(net, "svd", rank=2, seed=-1), "seed = -1 is not in 0.."),
     (lambda net: pquant.compress_model(net, "svd", rank=2, seed="a"), "seed = 'a' is not a whole number"),
     (lambda net: pquant.compress_model(net, "finetune", epochs=1, data=X), "training needs labels"),
+    (lambda net: net.predict(X, engine=7), "engine = 7 is no name"),
     (lambda net: net.predict(X, threads=-1), "threads = -1 is not in 0..1024"),
     (lambda net: net.predict(X, threads=10**9), "threads = 1000000000 is not in 0..1024"),
     (lambda net: pquant.measure_latency(net, -1), "batch = -1 is not in 1.."),

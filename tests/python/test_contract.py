@@ -190,6 +190,13 @@ pipelines:
     assert len(pquant.Results(tmp_path / "out")) == 3
 
 
+def test_names_of_cells_stay_texts(tmp_path):
+    (tmp_path / "table.csv").write_text("pipeline,label,status,n,accuracy\n8,8,ok,1_000,0.5\nnan,nan,ok,2,\n")
+    results = pquant.Results(tmp_path)
+    assert results["8"]["accuracy"] == 0.5 and results["nan"]["accuracy"] is None
+    assert [r["n"] for r in results] == ["1_000", 2]
+
+
 def test_the_module_is_the_program():
     import subprocess
     import sys
