@@ -5,7 +5,7 @@ import numbers
 import os
 from typing import Any
 
-from ._call import ConfigError, Options, ffi, given, lib, run
+from ._call import ConfigError, Error, Options, ffi, given, lib, run
 from ._events import again, data_of, named, shape_of
 from ._methods import Stage, plan, without_events
 from ._model import Model
@@ -86,6 +86,15 @@ def compress_model(model: Any, method: Any, rank: int | None = None, target_spar
     return source.back(apply(source, stages, data=data, **own))
 
 
+def _of(held: str, arguments: list) -> None:
+    """The program on a file that is none of the caller's: what it says does not name it."""
+    from ._results import program
+    try:
+        program(arguments)
+    except Error as error:
+        raise type(error)(error.message.removeprefix(f"{held}: "), error.code, error.hint) from None
+
+
 def generate_code(model: Any, folder, name: str = "model", *, isa: str | None = None, input_shape=None) -> list[str]:
     """The model as C source that needs no library (docs/codegen.md); gives the paths of the files.
 
@@ -93,12 +102,10 @@ def generate_code(model: Any, folder, name: str = "model", *, isa: str | None = 
     its own, "portable", "avx2", "avxvnni", "avx512" or "amx" (None); the processor's best is chosen when it runs.
     """
     import tempfile
-
-    from ._results import program
     with tempfile.TemporaryDirectory() as held:
         path = os.path.join(held, "model.h5")
         convert(model, input_shape).model.save(path)
-        program(["codegen", path, "-o", os.fspath(folder), "--name", name, *(["--isa", isa] if isa else [])])
+        _of(path, ["codegen", path, "-o", os.fspath(folder), "--name", name, *(["--isa", isa] if isa else [])])
     return sorted(os.path.join(os.fspath(folder), f) for f in os.listdir(folder))
 
 
@@ -117,10 +124,8 @@ def save(model: Any, path, input_shape=None) -> None:
     if os.path.splitext(path)[1] in ("", ".h5"):
         return own.save(path)
     import tempfile
-
-    from ._results import program
     with tempfile.TemporaryDirectory() as folder:
         held = os.path.join(folder, "model.h5")
         own.save(held)
-        program(["model", "convert", held, "-o", path])
+        _of(held, ["model", "convert", held, "-o", path])
     return None

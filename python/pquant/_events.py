@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from ._call import ConfigError, ShapeError, check, ffi, given, lib, path_bytes, text
-from ._model import Model, as_numpy, describe_array
+from ._model import Model, as_numpy, class_names, describe_array
 
 
 class Data:
@@ -32,7 +32,7 @@ class Data:
             for array, field in ((y, c[i].y), (weight, c[i].weight)):
                 if array is not None:
                     describe_array(array, field)
-        names = ",".join(map(str, classes)).encode() if classes is not None else ffi.NULL
+        names = ",".join(class_names(classes)).encode() if classes is not None else ffi.NULL
         return cls(lib.pquant_data_create(len(splits), c, names), keep, all(s[2] is not None for s in splits))
 
     def __len__(self) -> int:
@@ -164,7 +164,7 @@ def _is_file(events) -> bool:
 def named(model: Model, classes, events) -> Model:
     """The model with names of its outputs, where it has none: `classes`. Files say which class their labels are; of arrays
     `classes` are what the labels 0, 1, … stand for, in an order of their own where the model has names."""
-    names, own = classes and [str(c) for c in classes], model.classes
+    names, own = None if classes is None else class_names(classes), model.classes
     if names is None or own == names:
         return model
     if own is None or own == [str(i) for i in range(len(own))]:
@@ -178,7 +178,7 @@ def named(model: Model, classes, events) -> Model:
 
 def _class_names(model: Model | None, classes):
     if classes is not None:
-        return list(classes)
+        return class_names(classes)
     if model is None:
         return None
     if model.classes:

@@ -13,7 +13,7 @@ _DTYPES = {"float32": 0, "float64": 1, "int8": 2, "uint8": 3, "int16": 4, "uint1
 _CHUNK = 1 << 18
 #: what a processor does in a fraction of a second, which is how long Ctrl-C waits: in floats or bytes, and in the
 #: arithmetic of engines that define what is right
-_MACS, _MACS_EXACT = 1 << 32, 1 << 27
+_MACS, _MACS_EXACT = 1 << 31, 1 << 27
 
 
 def as_numpy(array) -> Any:
@@ -45,6 +45,18 @@ def describe_array(array, c) -> None:
     for axis in range(array.ndim):
         c.shape[axis] = array.shape[axis]
         c.strides[axis] = array.strides[axis]
+
+
+def class_names(names) -> list[str]:
+    """Names of classes as texts, which commas part in the library."""
+    try:
+        listed = [str(n) for n in names]
+    except TypeError:
+        raise ConfigError(f"classes = {names!r} is no list of names") from None
+    for name in listed:
+        if "," in name or not name:
+            raise ConfigError(f"{name!r} is no name of a class: it is empty, or holds a comma")
+    return listed
 
 
 class Model:
@@ -167,7 +179,10 @@ class Model:
         return self.structure.get("class_names")
 
     def set_classes(self, names) -> None:
-        names = [str(n) for n in (names.split(",") if isinstance(names, str) else names)]
+        names = class_names(names.split(",") if isinstance(names, str) else names)
+        width = self.output_shape[-1] if self.output_shape else 1
+        if len(names) != max(width, 2):
+            raise ConfigError(f"there are {len(names)} names of classes, but the model's {width} outputs need {max(width, 2)}")
         check(lib.pquant_model_set_classes(self.c, ",".join(names).encode()))
         self._structure = None
 
@@ -193,9 +208,13 @@ class Model:
         import numpy as np
         arrays = [as_numpy(a) for a in (x if isinstance(x, (list, tuple)) else [x])]
         if len(arrays) != lib.pquant_model_inputs(self.c):
-            raise ShapeError(f"the model has {lib.pquant_model_inputs(self.c)} inputs, not {len(arrays)}", "shape")
-        if any(a.ndim < 1 for a in arrays):
-            raise ShapeError("events are [n, …], not one number", "shape")
+            raise ShapeError(f"a list of {len(arrays)} is a list of inputs, and the model has "
+                             f"{lib.pquant_model_inputs(self.c)}", "shape", "numpy.asarray(x) makes an array of a list of events")
+        for i, array in enumerate(arrays):
+            due = self._shape(i)
+            if array.ndim < 1 or array.ndim == len(due) > 1 or array.shape == due:
+                raise ShapeError(f"events are {list(array.shape)}, not [n, {', '.join(map(str, due))}]", "shape",
+                                 "one event is x[None]" if array.shape == due else "")
         with self._lock:
             plan, lock = self._plan(engine, threads)
         n = arrays[0].shape[0]
@@ -243,7 +262,9 @@ class Model:
 
     @classmethod
     def _of_bytes(cls, content: bytes) -> Model:
-        if content.startswith(b"\x89HDF"):  # the HDF5 library wants a path that stays
+        if not isinstance(content, (bytes, bytearray, memoryview)):
+            raise ConfigError(f"a {type(content).__name__} is no bytes of a file")
+        if bytes(content[:4]) == b"\x89HDF":  # the HDF5 library wants a path that stays
             import tempfile
             with tempfile.NamedTemporaryFile(suffix=".h5") as file:
                 file.write(content)

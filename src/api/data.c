@@ -70,10 +70,23 @@ cleanup:
     return st;
 }
 
-static bool has_rows(const pquant_array *a, size_t n)
+/* Labels or weights: one number an event, or none at all. */
+static pq_status check_rows(const pquant_array *a, const char *what, const char *split,
+                            size_t n, pq_err *err)
 {
-    return a->data == NULL || (a->ndim >= 1 && a->ndim <= PQUANT_AXES &&
-                               a->shape[0] == n && pq_api_row(a) == 1);
+    pq_status st = PQ_OK;
+
+    if (a->data != NULL) {
+        PQ_CHECK(a->ndim >= 1 && a->ndim <= PQUANT_AXES && pq_api_row(a) == 1,
+                 PQ_ERR_SHAPE,
+                 "split '%s': the %s have %zu axes; one number an event is due", split,
+                 what, a->ndim);
+        PQ_CHECK(a->shape[0] == n, PQ_ERR_SHAPE,
+                 "split '%s': there are %zu events, but %zu %s", split, n, a->shape[0],
+                 what);
+    }
+cleanup:
+    return st;
 }
 
 static pq_status check_events(const pquant_events *e, const pquant_events *first,
@@ -90,10 +103,8 @@ static pq_status check_events(const pquant_events *e, const pquant_events *first
                                                   (e->x.ndim - 1) * sizeof(size_t)) == 0,
              PQ_ERR_SHAPE, "split '%s': its events have another shape than those before",
              name);
-    PQ_CHECK(has_rows(&e->y, e->x.shape[0]) && has_rows(&e->weight, e->x.shape[0]),
-             PQ_ERR_SHAPE,
-             "split '%s': there are %zu events, but labels or weights are others", name,
-             e->x.shape[0]);
+    PQ_TRY(check_rows(&e->y, "labels", name, e->x.shape[0], err));
+    PQ_TRY(check_rows(&e->weight, "weights", name, e->x.shape[0], err));
 cleanup:
     return st;
 }

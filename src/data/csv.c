@@ -82,14 +82,21 @@ cleanup:
     return st;
 }
 
+/* Whether a cell is a value; "100%" may be a name. */
+static bool is_number(const char *cell)
+{
+    double value;
+
+    return strchr(cell, '%') == NULL && pq_parse_real(cell, PQ_UNIT_NONE, &value);
+}
+
 /* How many cells are numbers. */
 static size_t count_numbers(char *const *cells, size_t n)
 {
     size_t count = 0;
-    double value;
 
     for (size_t i = 0; i < n; i++) {
-        count += pq_parse_real(cells[i], PQ_UNIT_NONE, &value) ? 1 : 0;
+        count += is_number(cells[i]) ? 1 : 0;
     }
     return count;
 }
@@ -106,12 +113,11 @@ static bool are_counted(char *const *cells, size_t n, const char *label)
 
     for (size_t i = 0; i < n; i++) {
         int64_t value;
-        double  real;
         if (pq_parse_int(cells[i], &value) && value == (int64_t)next) {
             next++;
             continue;
         }
-        if (pq_parse_real(cells[i], PQ_UNIT_NONE, &real)) {
+        if (is_number(cells[i])) {
             return false;
         }
         named = named || (label != NULL && strcmp(cells[i], label) == 0);
@@ -125,14 +131,11 @@ static bool are_counted(char *const *cells, size_t n, const char *label)
 static pq_status check_names(const pq_source *s, const pq_table *t, char *const *cells,
                              size_t n, pq_err *err)
 {
-    double    value;
     pq_status st = PQ_OK;
 
     for (size_t i = 0; i < n; i++) {
         const bool index = i == 0 && cells[i][0] == '\0' && n > 1;
-        PQ_CHECK(index ||
-                     (cells[i][0] != '\0' &&
-                      (t->numbered || !pq_parse_real(cells[i], PQ_UNIT_NONE, &value))),
+        PQ_CHECK(index || (cells[i][0] != '\0' && (t->numbered || !is_number(cells[i]))),
                  PQ_ERR_FORMAT,
                  "%s:%zu: column %zu is called '%s': the first line must give names",
                  s->path, t->lines.number, i + 1, cells[i]);

@@ -213,8 +213,7 @@ cleanup:
     return st;
 }
 
-/* Names are what things are matched by: each stands once. */
-static pq_status check_names(const pq_source *s, pq_err *err)
+pq_status pq_source_check_names(const pq_source *s, pq_err *err)
 {
     char     *splits[PQ_SOURCE_SPLITS];
     pq_status st;
@@ -403,7 +402,7 @@ static pq_status open_source(pq_dataset *d, const char *name, const pq_dataset_o
     if (set.n_classes > 0) {
         PQ_TRY(name_classes(s, &set, err));
     }
-    PQ_TRY(check_names(s, err));
+    PQ_TRY(pq_source_check_names(s, err));
     if (o->labels != NULL) {
         PQ_TRY(apply_labels(d, o->labels, err));
     }

@@ -113,6 +113,9 @@ void pq_texts_free(char ***texts, size_t n);
 /** Splits "a,b,c" (spaces around are dropped); caller frees with pq_texts_free. */
 pq_status pq_texts_split(const char *list, char ***out, size_t *n, pq_err *err);
 
+/** Names are what things are matched by: each class, feature and split stands once. */
+pq_status pq_source_check_names(const pq_source *s, pq_err *err);
+
 /** Names "0" .. "n-1" for classes that have none. */
 pq_status pq_source_number_classes(pq_source *s, size_t n, pq_err *err);
 

@@ -52,6 +52,7 @@ static pq_status fill(pq_source *s, const pq_memory *m, pq_err *err)
     } else {
         PQ_TRY(pq_source_number_classes(s, m->n_classes, err));
     }
+    PQ_TRY(pq_source_check_names(s, err));
 cleanup:
     return st;
 }

@@ -197,4 +197,13 @@ Test(events, with_labels_that_are_no_classes_are_refused)
     e.y = matrix(y, PQUANT_INT64, EVENTS - 1, 0);
     cr_assert_null(pquant_data_create(1, &e, NULL));
     cr_assert_eq(pquant_error_status(), PQUANT_BAD_SHAPE);
+    cr_expect_str_eq(pquant_error(),
+                     "split 'test': there are 900 events, but 899 labels");
+    e.y      = (pquant_array){0};
+    e.weight = matrix(x, PQUANT_FLOAT32, 3, 0);
+    cr_assert_null(pquant_data_create(1, &e, "a"));
+    cr_expect_str_eq(pquant_error(), "split 'test': there are 900 events, but 3 weights");
+    e.weight = (pquant_array){0};
+    cr_assert_null(pquant_data_create(1, &e, "a,b,a"));
+    cr_expect_str_eq(pquant_error(), "arrays: class 'a' is there twice");
 }

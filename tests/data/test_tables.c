@@ -57,7 +57,8 @@ Test(tables, columns_are_named_by_a_line_by_a_comment_or_by_numbers)
                  {"#a;b;class\n1;2;5\n3;4;6\n", NULL, "b"},
                  {"  # a b class\n1 2 5\n \t# between\n3 4 6\n", NULL, "b"},
                  {"1 2 5\n  3 4 6\n", "2", NULL},
-                 {"# no names\n1,2,5\n3,4,6\n", "2", NULL}};
+                 {"# no names\n1,2,5\n3,4,6\n", "2", NULL},
+                 {"5%,95%,class\n1,2,5\n3,4,6\n", NULL, "95%"}};
 
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         pq_dataset            *d;

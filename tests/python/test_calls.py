@@ -263,12 +263,12 @@ import numpy as np, pquant, signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 k = np.zeros((64, 3, 3, 64), 'f')
 layers = [{'kind': 'input', 'name': 'x', 'shape': (32, 32, 64)}]
-layers += [{'kind': 'conv2d', 'name': f'c{i}', 'attributes': {'padding': 'same'}, 'weights': {'kernel': k}} for i in range(20)]
-m = pquant.Model.build(layers)
+layers += [{'kind': 'conv2d', 'name': f'c{i}', 'attributes': {'padding': 'same'}, 'weights': {'kernel': k}} for i in range(2)]
+m = pquant.Model.build([*layers, {'kind': 'global_avg_pool', 'name': 'p'}])
 m.predict(np.zeros((2, 32, 32, 64), 'f'))
 print('go', flush=True)
 try:
-    m.predict(np.broadcast_to(np.zeros((1, 32, 32, 64), 'f'), (100000, 32, 32, 64)))
+    m.predict(np.broadcast_to(np.zeros((1, 32, 32, 64), 'f'), (40000, 32, 32, 64)))
 except KeyboardInterrupt:
     print('stopped', time.monotonic(), flush=True)"""
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
@@ -375,6 +375,17 @@ X, Y = np.random.default_rng(5).normal(size=(200, 16)).astype("f"), np.arange(20
     (lambda net: pquant.compress_model(net, "svd", rank=2, seed=-1), "seed = -1 is not in 0.."),
     (lambda net: pquant.compress_model(net, "svd", rank=2, seed="a"), "seed = 'a' is not a whole number"),
     (lambda net: pquant.compress_model(net, "finetune", epochs=1, data=X), "training needs labels"),
+    (lambda net: net.predict(X[0]), "events are [16], not [n, 16] (hint: one event is x[None])"),
+    (lambda net: net.predict(X.tolist()), "a list of 200 is a list of inputs, and the model has 1"),
+    (lambda net: net.predict(None), "events are [], not [n, 16]"),
+    (lambda net: pquant.Model.from_bytes("abc"), "a str is no bytes of a file"),
+    (lambda net: pquant.evaluate(net, (X, Y[:10])), "there are 200 events, but 10 labels"),
+    (lambda net: pquant.evaluate(net, (X, Y, np.ones(3))), "there are 200 events, but 3 weights"),
+    (lambda net: pquant.evaluate(net, (X, Y), classes=["g", "q", "w", "z", "z"]), "class 'z' is"),
+    (lambda net: pquant.evaluate(net, (X, Y), classes=["a,b", "c", "d", "e"]), "'a,b' is no name of a class"),
+    (lambda net: pquant.evaluate(net, (X, Y), classes=7), "classes = 7 is no list of names"),
+    (lambda net: pickle.loads(pickle.dumps(net)).set_classes(["a", "b"]), "there are 2 names of classes, but the model's 5 outputs need 5"),
+    (lambda net: pquant.generate_code(net, "/proc/x"), "/proc/x: cannot make the folder"),
     (lambda net: net.predict(X, engine=7), "engine = 7 is no name"),
     (lambda net: net.predict(X, threads=-1), "threads = -1 is not in 0..1024"),
     (lambda net: net.predict(X, threads=10**9), "threads = 1000000000 is not in 0..1024"),
