@@ -468,7 +468,8 @@ PQUANT_API int pquant_latency(const pquant_model *model, size_t batch,
 
 /**
  * Runs a sweep (docs/config.md), to tables, plots and page. Starts processes, so call it
- * before your program has threads. What is done already is not computed again.
+ * before your program has threads. What is done already is not computed again. Times are
+ * of one process, whatever latency.processes is.
  * @param[in] yaml  text of a configuration; its paths are relative to the current folder
  * @param[in] dir   results folder, or NULL: the configuration's
  * @return path of the results folder, freed with pquant_text_free(), or NULL

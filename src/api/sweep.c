@@ -70,6 +70,8 @@ char *pquant_sweep(const char *yaml, const char *dir, const pquant_options *opti
     PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
     PQ_TRY(write_text(yaml, path, err));
     PQ_TRY(pq_config_read(path, NULL, &config, NULL, err));
+    config->latency.processes = 1; /* whatever program this is, it cannot be started again
+                                      to measure: records and keys say one */
     PQ_TRY(pq_sweep_run(config, &how, &summary, err));
     PQ_CHECK(summary.failed == 0, PQ_ERR_NUMERIC, "%zu of %zu cells failed; see %s",
              summary.failed, summary.cells, summary.table);

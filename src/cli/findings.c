@@ -46,10 +46,11 @@ json_t *pq_findings_json(const pq_findings *f)
         const pq_finding *one = &f->items[i];
         (void)json_array_append_new(
             list,
-            json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:s}", "cell", one->label,
+            json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:s}", "cell", one->label,
                       "metric", one->metric, "verdict", pq_verdict_names[one->verdict],
                       "before", pq_json_real(one->before), "now", pq_json_real(one->now),
-                      "worse", pq_json_real(one->worse), "p", pq_json_real(one->p), "why",
+                      "worse", pq_json_real(one->worse), "limit",
+                      pq_json_real(one->limit), "p", pq_json_real(one->p), "why",
                       one->why));
     }
     return list;

@@ -11,6 +11,7 @@
 #include "core/visible.h"
 #include "kernels/cpu.h"
 #include "linalg/gemm.h"
+#include "sweep/timing_process.h"
 
 #ifndef PQ_VERSION
 #error "PQ_VERSION comes from the build"
@@ -184,6 +185,9 @@ int main(int argc, char **argv)
     mend_blas(argv);
     pq_blas_alone(); /* before any fork: the child of a process with threads starts them
                         anew */
+    if (argc > 1 && strcmp(argv[1], pq_timing_word) == 0) {
+        return pq_timing_process_main(argc - 2, argv + 2);
+    }
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         pq_help_program(argc < 2 ? stderr : stdout);
         return argc < 2 ? PQ_EXIT_USAGE : PQ_EXIT_OK;

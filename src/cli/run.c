@@ -137,6 +137,12 @@ static void judge(const pq_sweep_summary *s, int *exit_code, pq_err *err)
         (void)pq_err_set(err, PQ_ERR_NUMERIC, __FILE__, __LINE__,
                          "%zu of %zu cells failed; their reasons are in the report",
                          s->failed, s->cells);
+    } else if (s->untimed > 0) {
+        *exit_code = PQ_EXIT_FAILED;
+        (void)pq_err_set(err, PQ_ERR_NUMERIC, __FILE__, __LINE__,
+                         "%zu timings failed; their reasons are in the report, and the "
+                         "next run takes them again",
+                         s->untimed);
     } else if (s->selected == 0) {
         *exit_code = PQ_EXIT_NOTHING;
         (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__, "no cell was selected");
@@ -217,14 +223,15 @@ static pq_status run(const pq_args *args, int *exit_code, pq_err *err)
     PQ_TRY(pq_args_size(args, "jobs", 1, 1024, &options.jobs, err));
     PQ_TRY(pick_phase(args, &options.phases, err));
     PQ_TRY(pq_args_shard(args, &options.shard, err));
-    PQ_CHECK(
-        options.shard.parts == 0 || options.phases != PQ_PHASE_LATENCY, PQ_ERR_CONFIG,
-        "--shard: times are measured by one process beside nothing else; run --phase "
-        "latency without it");
+    PQ_CHECK(options.shard.parts == 0 || options.phases != PQ_PHASE_LATENCY,
+             PQ_ERR_CONFIG,
+             "--shard: times are measured of all cells beside nothing else; run --phase "
+             "latency without it");
     options.collect = pq_args_flag(args, "collect");
     options.dir     = pq_args_value(args, "output");
     options.only    = pq_args_value(args, "only");
     options.force   = pq_args_flag(args, "force");
+    options.program = "/proc/self/exe";
     options.context = (void *)format;
     PQ_TRY(pq_args_config(args, &config, err));
     st = pq_sweep_run(config, &options, &summary, err);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "core/clock.h"
 #include "core/memory.h"
@@ -14,11 +15,6 @@
 #include "metrics/cold.h"
 #include "metrics/tests.h"
 #include "metrics/thread.h"
-
-/* Verdicts, from A/A measurements on small shared machines (docs/measurement.md). */
-static const double least_cpu_share     = 0.9;
-static const double most_variation      = 0.1;
-static const double most_switches_per_s = 50.0;
 
 enum { TIMER_PAIRS = 2001 };
 
@@ -50,14 +46,9 @@ const pq_param pq_latency_params[] = {
 /* One variant while it is measured. */
 typedef struct {
     pq_variant variant;
-    size_t     calls, input;
-    size_t     n, n_shots;
-    double    *wall, *cpu, *chain;     /* [samples], seconds a call */
-    double    *shots;                  /* [single_shots] */
-    double    *cold[PQ_COLD_STATES];   /* [cold_shots] */
-    size_t     n_cold[PQ_COLD_STATES]; /* 0: the variant has no way to it */
+    size_t     input;
     double     spent_s;
-    long       switches; /* involuntary, while throughput was sampled */
+    pq_taken  *to; /* no calls in a cold state: the variant has no way to it */
 } subject;
 
 typedef struct {
@@ -70,20 +61,6 @@ typedef struct {
     pq_cold                   cold;
     float                     sum; /* of all outputs: nothing computed is unused */
 } bench;
-
-static int compare(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double quantile(const double *sorted, size_t n, double q)
-{
-    const size_t rank = (size_t)ceil(q * (double)n);
-
-    return n == 0 ? (double)NAN : sorted[rank > 0 ? rank - 1 : 0];
-}
 
 static double timer_cost(double *pairs)
 {
@@ -148,19 +125,19 @@ static void warm_up(bench *b, subject *s)
             calls *= 2;
         }
     } while (spent < o->warmup_s);
-    call     = fmax(call, 1e-12);
-    s->calls = (size_t)fmin(fmax(o->sample_time_s / call, 1.0), 1e9);
+    call         = fmax(call, 1e-12);
+    s->to->calls = (size_t)fmin(fmax(o->sample_time_s / call, 1.0), 1e9);
 }
 
 /* Seconds a dependent call of a sample: the median of its stretches, so that what holds
  * up one of them is not in it, however busy the machine is. */
 static double take_chain(bench *b, subject *s)
 {
-    const size_t stretch = (s->calls + STRETCHES - 1) / STRETCHES;
+    const size_t stretch = (s->to->calls + STRETCHES - 1) / STRETCHES;
     double       times[STRETCHES];
     size_t       n = 0, calls;
 
-    for (size_t left = s->calls; left > 0; left -= calls) {
+    for (size_t left = s->to->calls; left > 0; left -= calls) {
         const double start = pq_clock_wall_s();
         calls              = left < stretch ? left : stretch;
         b->sum += run_chain(s, calls);
@@ -171,16 +148,16 @@ static double take_chain(bench *b, subject *s)
 
 static void take_sample(bench *b, subject *s)
 {
-    const double calls    = (double)s->calls;
+    const double calls    = (double)s->to->calls;
     const long   switches = involuntary_switches();
     const double cpu      = pq_clock_thread_s();
     const double wall     = pq_clock_wall_s();
 
-    b->sum += run_independent(s, s->calls);
-    s->wall[s->n] = fmax(pq_clock_wall_s() - wall - b->timer_s, 0.0) / calls;
-    s->cpu[s->n]  = fmax(pq_clock_thread_s() - cpu, 0.0) / calls;
-    s->switches += involuntary_switches() - switches;
-    s->chain[s->n++] = take_chain(b, s);
+    b->sum += run_independent(s, s->to->calls);
+    s->to->wall[s->to->n] = fmax(pq_clock_wall_s() - wall - b->timer_s, 0.0) / calls;
+    s->to->cpu[s->to->n]  = fmax(pq_clock_thread_s() - cpu, 0.0) / calls;
+    s->to->switches += involuntary_switches() - switches;
+    s->to->chain[s->to->n++] = take_chain(b, s);
     s->spent_s += pq_clock_wall_s() - wall;
 }
 
@@ -201,11 +178,12 @@ static void take_shots(bench *b, subject *s, size_t shots)
 
     for (size_t i = 0; i < shots; i++) {
         const double start = pq_clock_wall_s();
-        if (s->n_shots >= LEAST_SHOTS && time_is_up(b, start - begin)) {
+        if (s->to->n_shots >= LEAST_SHOTS && time_is_up(b, start - begin)) {
             break;
         }
         b->sum += s->variant.run(s->variant.context, s->input++);
-        s->shots[s->n_shots++] = fmax(pq_clock_wall_s() - start - b->timer_s, 0.0);
+        s->to->shots[s->to->n_shots++] =
+            fmax(pq_clock_wall_s() - start - b->timer_s, 0.0);
     }
     s->spent_s += pq_clock_wall_s() - begin;
 }
@@ -218,13 +196,13 @@ static void take_cold(bench *b, subject *s, pq_cold_state state, size_t shots)
     for (size_t i = 0; i < shots; i++) {
         b->sum += s->variant.run(s->variant.context, s->input++);
         if (!pq_cold_enter(&b->cold, state, &s->variant) ||
-            (s->n_cold[state] >= LEAST_SHOTS &&
+            (s->to->n_cold[state] >= LEAST_SHOTS &&
              time_is_up(b, pq_clock_wall_s() - begin))) {
             break;
         }
         const double start = pq_clock_wall_s();
         b->sum += s->variant.run(s->variant.context, s->input++);
-        s->cold[state][s->n_cold[state]++] =
+        s->to->cold[state][s->to->n_cold[state]++] =
             fmax(pq_clock_wall_s() - start - b->timer_s, 0.0);
     }
     s->spent_s += pq_clock_wall_s() - begin;
@@ -243,7 +221,7 @@ static void run_round(bench *b, int64_t r)
     const size_t              shots   = share(o->single_shots, r, o->rounds);
 
     for (size_t i = 0; i < samples; i++) { /* of all, so that they stay paired */
-        if (b->subjects[0].n >= LEAST_SAMPLES && time_is_up(b, 0.0)) {
+        if (b->subjects[0].to->n >= LEAST_SAMPLES && time_is_up(b, 0.0)) {
             break;
         }
         pq_rng_shuffle(&b->rng, b->order, b->n);
@@ -273,86 +251,11 @@ static void run_rounds(bench *b, const pq_progress *progress)
     for (size_t r = 0; r < rounds; r++) {
         pq_progress_report(progress, "rounds of timing", r, rounds, NULL);
         run_round(b, (int64_t)r);
-        if (b->subjects[0].n >= LEAST_SAMPLES && time_is_up(b, 0.0)) {
+        if (b->subjects[0].to->n >= LEAST_SAMPLES && time_is_up(b, 0.0)) {
             break;
         }
     }
     pq_progress_report(progress, "rounds of timing", rounds, rounds, NULL);
-}
-
-static void judge(const subject *s, bool pinned, pq_timing *t)
-{
-    double wall = 0.0, cpu = 0.0, square = 0.0;
-
-    for (size_t i = 0; i < s->n; i++) {
-        wall += s->wall[i];
-        cpu += s->cpu[i];
-        square += s->wall[i] * s->wall[i];
-    }
-    const double n = (double)s->n;
-    const double variation =
-        sqrt(fmax(square / n - wall * wall / n / n, 0.0)) / (wall / n);
-    const double per_s = (double)s->switches / (wall * (double)s->calls);
-
-    if (!pinned) {
-        (void)snprintf(t->why, sizeof t->why, "could not pin to one core");
-    } else if (cpu / wall < least_cpu_share) {
-        (void)pq_snprintf(t->why, sizeof t->why, "cpu/wall %.2f is below %.1f",
-                          cpu / wall, least_cpu_share);
-    } else if (variation > most_variation) {
-        (void)pq_snprintf(t->why, sizeof t->why,
-                          "samples vary by %.0f %%, more than %.0f %%", 100.0 * variation,
-                          100.0 * most_variation);
-    } else if (per_s > most_switches_per_s) {
-        (void)pq_snprintf(t->why, sizeof t->why,
-                          "%.0f involuntary switches/s, more than %.0f", per_s,
-                          most_switches_per_s);
-    }
-    t->noisy = t->why[0] != '\0';
-}
-
-/* Fills one result; `reference` holds the wall samples of the first variant in their
- * order. */
-static void conclude(subject *s, const double *reference, double *scratch, bool pinned,
-                     pq_timing *t)
-{
-    double lo, hi;
-
-    judge(s, pinned, t);
-    for (size_t i = 0; i < s->n; i++) {
-        scratch[i] = s->wall[i] > 0.0 ? reference[i] / s->wall[i] : (double)NAN;
-    }
-    pq_median(scratch, s->n, &t->ratio, &t->ratio_lo, &t->ratio_hi);
-    memcpy(scratch, s->wall, s->n * sizeof *scratch);
-    pq_median(scratch, s->n, &t->throughput_s, &t->throughput_lo, &t->throughput_hi);
-    pq_median(s->cpu, s->n, &t->cpu_s, &lo, &hi);
-    pq_median(s->chain, s->n, &t->chain_s, &lo, &hi);
-    qsort(s->shots, s->n_shots, sizeof *s->shots, compare);
-    t->p50_s  = quantile(s->shots, s->n_shots, 0.5);
-    t->p90_s  = quantile(s->shots, s->n_shots, 0.9);
-    t->p99_s  = quantile(s->shots, s->n_shots, 0.99);
-    t->p999_s = quantile(s->shots, s->n_shots, 0.999);
-    for (size_t state = 0; state < PQ_COLD_STATES; state++) {
-        qsort(s->cold[state], s->n_cold[state], sizeof *s->cold[state], compare);
-        t->cold_s[state] = quantile(s->cold[state], s->n_cold[state], 0.5);
-    }
-    t->calls = s->calls;
-    t->n     = s->n;
-}
-
-/* Hands over what was taken. */
-static void give_samples(subject *s, pq_timing *t)
-{
-    t->samples = s->wall;
-    s->wall    = NULL;
-    t->shots   = s->shots;
-    t->n_shots = s->n_shots;
-    s->shots   = NULL;
-    for (size_t state = 0; state < PQ_COLD_STATES; state++) {
-        t->cold[state]   = s->cold[state];
-        t->n_cold[state] = s->n_cold[state];
-        s->cold[state]   = NULL;
-    }
 }
 
 static pq_status check(size_t n, const pq_latency_options *o, pq_err *err)
@@ -376,23 +279,26 @@ cleanup:
     return st;
 }
 
-static pq_status bench_create(bench *b, const pq_variant *variants, pq_err *err)
+static pq_status bench_create(bench *b, const pq_variant *variants, pq_takes *takes,
+                              pq_err *err)
 {
     const size_t samples = (size_t)b->options->samples;
     pq_status    st;
 
     PQ_NEW(b->subjects, b->n);
     PQ_NEW(b->order, b->n);
+    PQ_NEW(takes->of, b->n);
+    takes->n = b->n;
     for (size_t v = 0; v < b->n; v++) {
-        subject *s  = &b->subjects[v];
-        b->order[v] = v;
-        s->variant  = variants[v];
-        PQ_NEW(s->wall, samples);
-        PQ_NEW(s->cpu, samples);
-        PQ_NEW(s->chain, samples);
-        PQ_NEW(s->shots, (size_t)b->options->single_shots);
+        pq_taken *to   = &takes->of[v];
+        b->order[v]    = v;
+        b->subjects[v] = (subject){.variant = variants[v], .to = to};
+        PQ_NEW(to->wall, samples);
+        PQ_NEW(to->cpu, samples);
+        PQ_NEW(to->chain, samples);
+        PQ_NEW(to->shots, (size_t)b->options->single_shots);
         for (size_t state = 0; state < PQ_COLD_STATES; state++) {
-            PQ_NEW(s->cold[state], (size_t)b->options->cold_shots);
+            PQ_NEW(to->cold[state], (size_t)b->options->cold_shots);
         }
     }
     PQ_TRY(pq_cold_create(&b->cold, err));
@@ -402,18 +308,71 @@ cleanup:
 
 static void bench_free(bench *b)
 {
-    for (size_t v = 0; b->subjects != NULL && v < b->n; v++) {
-        pq_free(b->subjects[v].wall);
-        pq_free(b->subjects[v].cpu);
-        pq_free(b->subjects[v].chain);
-        pq_free(b->subjects[v].shots);
-        for (size_t state = 0; state < PQ_COLD_STATES; state++) {
-            pq_free(b->subjects[v].cold[state]);
-        }
-    }
     pq_free(b->subjects);
     pq_free(b->order);
     pq_cold_free(&b->cold);
+}
+
+pq_status pq_latency_take(const pq_variant *variants, size_t n,
+                          const pq_latency_options *options, uint64_t seed,
+                          const pq_progress *progress, pq_takes *out, pq_err *err)
+{
+    bench           b = {.options = options, .n = n, .rng = pq_rng_stream(seed, "order")};
+    pq_takes        takes = {.process = (long)getpid()};
+    double         *pairs = NULL;
+    pq_thread_state before;
+    volatile float  sink;
+    pq_status       st;
+
+    PQ_TRY(check(n, options, err));
+    PQ_TRY(bench_create(&b, variants, &takes, err));
+    PQ_NEW(pairs, (size_t)TIMER_PAIRS);
+    before    = pq_thread_enter(options->pin);
+    b.timer_s = timer_cost(pairs);
+    run_rounds(&b, progress);
+    pq_thread_leave(&before);
+    sink = b.sum;
+    (void)sink;
+    takes.timer_s = b.timer_s;
+    takes.pinned  = before.pinned || !options->pin;
+    *out          = takes;
+    takes         = (pq_takes){0};
+cleanup:
+    bench_free(&b);
+    pq_takes_free(&takes);
+    pq_free(pairs);
+    return st;
+}
+
+void pq_takes_free(pq_takes *takes)
+{
+    for (size_t v = 0; takes->of != NULL && v < takes->n; v++) {
+        pq_taken *t = &takes->of[v];
+        pq_free(t->wall);
+        pq_free(t->cpu);
+        pq_free(t->chain);
+        pq_free(t->shots);
+        for (size_t state = 0; state < PQ_COLD_STATES; state++) {
+            pq_free(t->cold[state]);
+        }
+    }
+    pq_free(takes->of);
+    *takes = (pq_takes){0};
+}
+
+pq_latency_options pq_latency_share(const pq_latency_options *options, size_t part,
+                                    size_t parts)
+{
+    const int64_t      p = (int64_t)part, all = (int64_t)parts;
+    const int64_t      samples = (int64_t)share(options->samples, p, all);
+    pq_latency_options own     = *options;
+
+    own.samples      = samples > LEAST_SAMPLES ? samples : LEAST_SAMPLES;
+    own.rounds       = options->rounds > all ? options->rounds / all : 1;
+    own.single_shots = (int64_t)share(options->single_shots, p, all);
+    own.cold_shots   = (int64_t)share(options->cold_shots, p, all);
+    own.max_s        = options->max_s / (double)all;
+    return own;
 }
 
 pq_status pq_latency_measure(const pq_variant *variants, size_t n,
@@ -421,49 +380,13 @@ pq_status pq_latency_measure(const pq_variant *variants, size_t n,
                              const pq_progress *progress, pq_timing *results,
                              double *timer_s, pq_err *err)
 {
-    bench           b = {.options = options, .n = n, .rng = pq_rng_stream(seed, "order")};
-    double         *scratch = NULL;
-    pq_thread_state before;
-    volatile float  sink;
-    pq_status       st;
+    pq_takes  takes = {0};
+    pq_status st;
 
-    PQ_TRY(check(n, options, err));
-    PQ_TRY(bench_create(&b, variants, err));
-    PQ_NEW(scratch, (size_t)options->samples > TIMER_PAIRS ? (size_t)options->samples
-                                                           : (size_t)TIMER_PAIRS);
-    before    = pq_thread_enter(options->pin);
-    b.timer_s = timer_cost(scratch);
-    run_rounds(&b, progress);
-    pq_thread_leave(&before);
-    sink = b.sum;
-    (void)sink;
-    for (size_t v = 0; v < n; v++) {
-        results[v] = (pq_timing){0};
-        conclude(&b.subjects[v], b.subjects[0].wall, scratch,
-                 before.pinned || !options->pin, &results[v]);
-    }
-    for (size_t v = 0; v < n; v++) {
-        give_samples(&b.subjects[v], &results[v]);
-    }
-    *timer_s = b.timer_s;
+    PQ_TRY(pq_latency_take(variants, n, options, seed, progress, &takes, err));
+    PQ_TRY(pq_latency_conclude(&takes, 1, results, err));
+    *timer_s = takes.timer_s;
 cleanup:
-    bench_free(&b);
-    pq_free(scratch);
+    pq_takes_free(&takes);
     return st;
-}
-
-void pq_timing_free(pq_timing *t)
-{
-    pq_free(t->samples);
-    pq_free(t->shots);
-    for (size_t state = 0; state < PQ_COLD_STATES; state++) {
-        pq_free(t->cold[state]);
-    }
-    *t = (pq_timing){0};
-}
-
-double pq_timing_call_s(const pq_timing *t)
-{
-    return t->p50_s > t->chain_s ? t->p50_s
-                                 : t->chain_s; /* p50 may be NaN: no single calls */
 }

@@ -5,9 +5,16 @@
  * round, one pinned core, warm-up, timer cost subtracted, wall and CPU time,
  * denormals flushed to zero. Absolute numbers are of this host and this run only.
  *
+ * One process is one draw of where code and data lie (addresses, pages, alignment), which
+ * alone moves a time by several percent. So samples can be taken in several processes:
+ * each takes its share of them, of all variants; then the median of each process counts
+ * as one value, and intervals are of those values.
+ *
  * Source: docs/measurement.md; MLPerf LoadGen, Reddi et al., ISCA 2020,
  *         arXiv:1911.02549; interval of a median, Conover, Practical
- *         Nonparametric Statistics, 1999, section 3.2.
+ *         Nonparametric Statistics, 1999, section 3.2; layouts, Mytkowicz et al.,
+ *         ASPLOS 2009, doi:10.1145/1508244.1508275, and Curtsinger & Berger, ASPLOS 2013,
+ *         doi:10.1145/2451116.2451141.
  */
 #ifndef PQ_METRICS_LATENCY_H
 #define PQ_METRICS_LATENCY_H
@@ -54,11 +61,41 @@ typedef struct {
 
 extern const pq_param pq_latency_params[];
 
-/** Results of one variant; times are seconds a call. Owns samples, shots and cold. */
+/** What one process took of one variant, in the order of time; seconds a call. Owns. */
+typedef struct {
+    size_t  calls;   /**< per sample */
+    size_t  n;       /**< samples */
+    size_t  n_shots; /**< single calls */
+    size_t  n_cold[PQ_COLD_STATES];
+    double *wall, *cpu, *chain; /**< [n] */
+    double *shots;              /**< [n_shots] */
+    double *cold[PQ_COLD_STATES];
+    long    switches; /**< involuntary, while throughput was sampled */
+} pq_taken;
+
+/** What one process took of all variants, in the same sweeps. Owns. {0} is none. */
+typedef struct {
+    size_t    n;       /**< variants */
+    pq_taken *of;      /**< [n]; the first is the reference */
+    double    timer_s; /**< cost of an empty timer pair that was subtracted */
+    bool      pinned;  /**< or was not to be */
+    long      process; /**< its number in the system */
+} pq_takes;
+
+/** Medians of one variant in one process. */
+typedef struct {
+    long   process;
+    size_t samples;
+    double throughput_s, ratio;
+} pq_timing_part;
+
+/** Results of one variant; times are seconds a call. Owns samples, shots, cold and parts.
+ * Of several processes "median over samples" is the median of their medians. */
 typedef struct {
     double throughput_s; /**< median over samples: independent calls back to back */
     double throughput_lo,
-        throughput_hi; /**< 95 % interval of the median, by order statistics */
+        throughput_hi; /**< 95 % interval of the median, by order statistics: of the
+                          samples of one process, or of the medians of several */
     double cpu_s;      /**< median CPU time of the same samples, calling thread */
     double chain_s;    /**< median over samples, of each the median of 32 stretches: each
                           call's input depends on the output before */
@@ -75,12 +112,46 @@ typedef struct {
     double *shots; /**< [n_shots] single calls, ascending */
     size_t  n_cold[PQ_COLD_STATES];
     double *cold[PQ_COLD_STATES]; /**< [n_cold] those behind each cold state, ascending */
-    bool    noisy;                /**< see `why` */
-    char    why[96];              /**< "cpu/wall 0.71 is below 0.9", … or "" */
+    size_t  n_parts;              /**< processes */
+    pq_timing_part *parts;        /**< [n_parts], in the order of the samples */
+    bool            noisy;        /**< see `why` */
+    char            why[96];      /**< "cpu/wall 0.71 is below 0.9", … or "" */
 } pq_timing;
 
 /**
- * Times the variants against each other. results[0] is the reference.
+ * Takes the samples of one process.
+ *
+ * @param[in]  variants  [n], n >= 1; the first is the reference
+ * @param[in]  seed      of the order (stream "order")
+ * @param[in]  progress  told of rounds, or NULL
+ * @param[out] out       caller frees with pq_takes_free; untouched on failure
+ *
+ * @retval PQ_ERR_RANGE  No variants, or an option out of its range.
+ * @retval PQ_ERR_NOMEM  Out of memory.
+ */
+pq_status pq_latency_take(const pq_variant *variants, size_t n,
+                          const pq_latency_options *options, uint64_t seed,
+                          const pq_progress *progress, pq_takes *out, pq_err *err);
+void      pq_takes_free(pq_takes *takes);
+
+/** The share of process `part` of `parts` in what is to be timed; all shares together
+ * take that, and at least two samples and one round each. */
+pq_latency_options pq_latency_share(const pq_latency_options *options, size_t part,
+                                    size_t parts);
+
+/**
+ * What the samples of one process or of several say.
+ *
+ * @param[in]  takes    [parts] of the same variants, parts >= 1
+ * @param[out] results  [variants], caller frees each with pq_timing_free; untouched on
+ *                      failure
+ * @retval PQ_ERR_NOMEM  Out of memory.
+ */
+pq_status pq_latency_conclude(const pq_takes *takes, size_t parts, pq_timing *results,
+                              pq_err *err);
+
+/**
+ * Times the variants against each other in this process. results[0] is the reference.
  *
  * @param[in]  variants   [n], n >= 1
  * @param[in]  seed       of the order (stream "order")

@@ -33,8 +33,21 @@ static bool is_noisy(const pq_view_row *row)
     return row->noise != NULL;
 }
 
-/* Names the rows that `picked` holds for, the first three of them; noisy ones with what
- * makes them so. */
+static bool is_untimed(const pq_view_row *row)
+{
+    return json_object_get(row->cell, "untimed") != NULL;
+}
+
+/* What a list says of a row beside its name, or "". */
+static const char *reason_of(const pq_view_row *row, bool (*picked)(const pq_view_row *))
+{
+    return picked == is_noisy     ? row->noise
+           : picked == is_untimed ? pq_json_get_text(row->cell, "untimed")
+                                  : "";
+}
+
+/* Names the rows that `picked` holds for, the first three of them; noisy ones and those
+ * without times with the reason. */
 static void add_list(const pq_view *v, const char                 *what,
                      bool (*picked)(const pq_view_row *), pq_text *out)
 {
@@ -54,9 +67,9 @@ static void add_list(const pq_view *v, const char                 *what,
         }
         pq_text_add(out, "%s", named++ == 0 ? "" : "; ");
         pq_escape_add(out, row->label, PQ_STYLE_TEXT);
-        if (picked == is_noisy && *row->noise != '\0') {
+        if (*reason_of(row, picked) != '\0') {
             pq_text_add(out, " (");
-            pq_escape_add(out, row->noise, PQ_STYLE_TEXT);
+            pq_escape_add(out, reason_of(row, picked), PQ_STYLE_TEXT);
             pq_text_add(out, ")");
         }
     }
@@ -245,30 +258,32 @@ static void add_interval_notes(const pq_view *v, pq_text *out)
     json_decref(notes);
 }
 
-/* Fewest samples behind a timing, or SIZE_MAX. */
-static size_t fewest_samples(const pq_view *v)
+/* Fewest of what a list of each timing holds ("samples", "processes"), or SIZE_MAX. */
+static size_t fewest(const pq_view *v, const char *list)
 {
-    size_t fewest = SIZE_MAX;
+    size_t least = SIZE_MAX;
 
     for (size_t r = 0; r < v->n_rows; r++) {
         const json_t *timings = json_object_get(v->rows[r].cell, "timings"), *timing;
         size_t        i;
         json_array_foreach((json_t *)timings, i, timing)
         {
-            const json_t *all =
-                json_object_get(json_object_get(timing, "timing"), "samples");
-            const size_t n = json_array_size(all);
-            fewest         = json_is_array(all) && n < fewest ? n : fewest;
+            const json_t *all = json_object_get(json_object_get(timing, "timing"), list);
+            const size_t  n   = json_array_size(all);
+            least             = json_is_array(all) && n < least ? n : least;
         }
     }
-    return fewest;
+    return least;
 }
 
-/* The interval of a median needs 6 samples to cover 95 %; of n fewer the extremes cover
- * 1 - 2^(1 - n). */
+/* The interval of a median needs 6 values to cover 95 %; of n fewer the extremes cover
+ * 1 - 2^(1 - n). The values are samples of one process, or medians of several. */
 static void add_levels(const pq_view *v, pq_text *out)
 {
-    const size_t n = fewest_samples(v);
+    const size_t processes = fewest(v, "processes");
+    const bool   several   = processes > 1 && processes != SIZE_MAX;
+    const size_t n         = several ? processes : fewest(v, "samples");
+    const char  *what = several ? "process" : "sample", *many = several ? "es" : "s";
 
     if (pq_view_column_of(v, "accuracy") != PQ_VIEW_NONE) {
         pq_text_add(out, "Uncertainties are 68.3 %% intervals (one sigma)%s.\n",
@@ -277,11 +292,22 @@ static void add_levels(const pq_view *v, pq_text *out)
                                     : "; those of times and speed-ups are not");
     }
     if (has_latency(v) && n < 6) {
-        pq_text_add(
-            out,
-            "Times and speed-ups of %zu sample%s: the interval is the range of the "
-            "samples and covers %.3g %%, not 95 %% (6 samples or more would).\n",
-            n, n == 1 ? "" : "s", 100.0 * (1.0 - pow(2.0, 1.0 - (double)n)));
+        pq_text_add(out,
+                    "Times and speed-ups of %zu %s%s: the interval is the range of the "
+                    "%s%s and covers %.3g %%, not 95 %% (6 %s%s or more would).\n",
+                    n, what, n == 1 ? "" : many, what, many,
+                    100.0 * (1.0 - pow(2.0, 1.0 - (double)n)), what, many);
+    }
+    if (has_latency(v) && several) {
+        pq_text_add(out,
+                    "Times are medians over %zu processes, each started anew, and their "
+                    "intervals count what these differ by.\n",
+                    processes);
+    } else if (has_latency(v) && processes == 1) {
+        pq_text_add(out,
+                    "Times are of one process: where code and data lie is drawn anew "
+                    "in another, which no interval here counts "
+                    "(latency.processes).\n");
     }
 }
 
@@ -388,6 +414,7 @@ void pq_tables_add_notes(const pq_view *v, pq_text *out)
         "name under kernels",
         is_interpreted, out);
     add_list(v, "Noisy timing", is_noisy, out);
+    add_list(v, "Not timed", is_untimed, out);
     add_list(v,
              "Not as small or exact as was asked for, which is out of reach; table.csv, "
              "column unreached, says what was reached",

@@ -123,6 +123,13 @@ static pq_status join_timings(pq_shelf *shelf, json_t *cell, pq_results_count *c
         count->latency++;
         count->latency_missing += due && !ok;
         count->damaged += read == PQ_ERR_FORMAT;
+        if (due && read == PQ_OK && !ok) { /* why it was not timed */
+            PQ_CHECK(json_object_set_new(
+                         cell, "untimed",
+                         json_string(pq_json_get_text(json_object_get(record, "error"),
+                                                      "message"))) == 0,
+                     PQ_ERR_NOMEM, "cannot allocate results");
+        }
         if (ok) {
             PQ_TRY(join_engine(cell, record, engines, err));
             PQ_CHECK(json_object_update(metrics, json_object_get(record, "metrics")) ==

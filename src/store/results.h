@@ -40,10 +40,11 @@ typedef struct {
  * @param[out] out    new reference, caller decrefs: the plan, with these in each cell:
  *   status   "ok", "infeasible", "missing", or the record's own;
  *   record   the eval record without `layers` and `quantization` (store/shelf.h), or
- * null; timings  [latency records that are there and ok]; undecided  [constraints whose
- * value was not measured], of cells that are done; metrics  {name: {value, lo, hi, n,
- * unit, better}} of all these records, latency last; where the eval record has numbers of
- * several engines, those of the engine of the first timing engines
+ * null; timings  [latency records that are there and ok]; untimed  why one has no
+ * numbers, where one failed; undecided  [constraints whose value was not measured], of
+ * cells that are done; metrics  {name: {value, lo, hi, n, unit, better}} of all these
+ * records, latency last; where the eval record has numbers of several engines, those of
+ * the engine of the first timing engines
  * {"latency.b<batch>.engine": name} of what was timed
  * @param[out] count  may be NULL
  *

@@ -44,11 +44,17 @@ char *pq_artifact_path(const pq_cells *cells, const char *artifact);
 json_t *pq_cell_record(const pq_cells *cells, const pq_cell *cell, const char *phase,
                        const char *key, const char *status);
 
-/** Records that a cell did not succeed; status is "failed", "timeout", "oom" or
- * "crashed". */
+/** Why a cell has no numbers. Borrows. */
+typedef struct {
+    const char   *phase, *key; /**< of the record */
+    const char   *status;      /**< "failed", "timeout", "oom" or "crashed" */
+    const pq_err *why;
+    double        seconds; /**< it took */
+} pq_cell_failure;
+
+/** Records that a cell did not succeed. */
 pq_status pq_cell_record_failure(const pq_cells *cells, const pq_cell *cell,
-                                 const char *status, const pq_err *why, double seconds,
-                                 pq_err *err);
+                                 const pq_cell_failure *failure, pq_err *err);
 
 /** Sets `unreached` and `infeasible` of a record from what the stages did, where anything
  * asked for was out of reach; false when out of memory. */

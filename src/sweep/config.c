@@ -254,13 +254,27 @@ static void check_batches(pq_problems *p, const pq_yaml *node, const pq_reals *b
     }
 }
 
+/* Each process takes two samples at least. */
+static void check_processes(pq_problems *p, const pq_yaml *node,
+                            const pq_config_latency *l)
+{
+    if (2 * l->processes > l->options.samples) {
+        pq_problem(
+            p, node,
+            "latency: %lld processes share samples.count = %lld, which leaves less "
+            "than 2 to each",
+            (long long)l->processes, (long long)l->options.samples);
+    }
+}
+
 /* What must be given, and what tables cannot say. */
 static void check_whole(pq_problems *p, const pq_yaml *tree, const pq_config *config)
 {
-    const pq_yaml *schema = pq_yaml_find(tree, "schema");
-    const pq_yaml *batch  = find_block(tree, "latency.batch");
-    const pq_yaml *format = find_block(tree, "model.format");
-    bool           known  = false;
+    const pq_yaml *schema    = pq_yaml_find(tree, "schema");
+    const pq_yaml *batch     = find_block(tree, "latency.batch");
+    const pq_yaml *format    = find_block(tree, "model.format");
+    const pq_yaml *processes = find_block(tree, "latency.processes");
+    bool           known     = false;
 
     if (schema == NULL || schema->kind != PQ_YAML_SCALAR ||
         strcmp(schema->text, SCHEMA) != 0) {
@@ -277,6 +291,9 @@ static void check_whole(pq_problems *p, const pq_yaml *tree, const pq_config *co
     check_words(p, tree, "output.plots", config->output.plots, plot_names);
     if (batch != NULL) {
         check_batches(p, batch, &config->latency.batch);
+    }
+    if (processes != NULL) {
+        check_processes(p, processes, &config->latency);
     }
     for (size_t i = 0;
          format != NULL && config->model.format != NULL && pq_formats[i] != NULL; i++) {

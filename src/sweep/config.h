@@ -68,8 +68,9 @@ typedef struct {
     bool               wanted; /**< the block is there */
     pq_reals           batch;
     int64_t            threads;
-    int                engine; /**< index into pq_engine_choices */
-    bool               logits; /**< without a softmax at the end */
+    int64_t            processes; /**< that share the samples */
+    int                engine;    /**< index into pq_engine_choices */
+    bool               logits;    /**< without a softmax at the end */
     pq_latency_options options;
 } pq_config_latency;
 

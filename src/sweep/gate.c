@@ -89,6 +89,7 @@ pq_status pq_findings_add(pq_findings *f, const json_t *cell, const char *metric
     **out = (pq_finding){.before = (double)NAN,
                          .now    = (double)NAN,
                          .worse  = (double)NAN,
+                         .limit  = (double)NAN,
                          .p      = (double)NAN};
     (*out)->label =
         repeat > 0 ? pq_format("%s, repeat %zu", pq_json_get_text(cell, "label"), repeat)
@@ -209,6 +210,7 @@ static void decide_times(const judging *j, pq_finding *f, const pq_gate_case *fo
                          json_t *suspects)
 {
     char *key = pq_format("%s|%s", f->label, f->metric);
+    char  limit[sizeof f->why]; /* said before */
 
     f->verdict = PQ_GATE_PASS;
     if (found->noisy) {
@@ -219,8 +221,10 @@ static void decide_times(const judging *j, pq_finding *f, const pq_gate_case *fo
     } else if (found->over && key != NULL) {
         const size_t times = times_seen(suspects, key, found->at);
         f->verdict = times > (size_t)j->gate->confirm ? PQ_GATE_FAIL : PQ_GATE_SUSPECT;
-        (void)snprintf(f->why, sizeof f->why, "slower in %zu of %lld measurements", times,
-                       (long long)j->gate->confirm + 1);
+        (void)snprintf(limit, sizeof limit, "%s", f->why);
+        (void)pq_snprintf(
+            f->why, sizeof f->why, "slower in %zu of %lld measurements%s%.90s", times,
+            (long long)j->gate->confirm + 1, *limit != '\0' ? ", " : "", limit);
     }
     if (key != NULL && f->verdict == PQ_GATE_PASS) {
         (void)json_object_del(suspects, key);

@@ -11,10 +11,12 @@
  * Times. Never seconds of two runs, but each cell's time over the reference's of the same
  * sweep of the stopwatch. With e = ratio of the medians - 1, a cell is suspect where
  *   e > max(max_increase, 3 spread)  and  p < alpha (Mann-Whitney),
- * spread being by how much the first and the second half of one run's samples differ: the
- * cell's own or the median over all cells, whichever is larger. Beyond max_increase but
- * otherwise is noise: inconclusive, as are other processors and noisy samples. A suspect
- * fails once `confirm` further measurements agree.
+ * spread being the standard deviation of the processes of one run; of fewer than three by
+ * how much the first and the second half of its samples differ, at least 5 %. Of the
+ * cell's own in both and the median over all cells the largest counts: samples of one
+ * process are no independent ones, so that p alone would believe what processes differ
+ * by. Beyond max_increase but otherwise is noise: inconclusive, as are other processors
+ * and noisy samples. A suspect fails once `confirm` further measurements agree.
  *
  * Values of p are those of Benjamini and Hochberg over the cells of a gate, so `alpha` is
  * the share of false ones among the alarms of a night.
@@ -47,6 +49,7 @@ typedef struct {
     double     before, now; /**< of times the ratio to the reference; NAN = none */
     double     worse;       /**< by so much: in the unit, or relative for max_increase */
     double     p;           /**< as tested, NAN = not */
+    double     limit;       /**< of times: worse by less is noise; NAN = none */
     char       why[128];    /**< "" for a plain pass */
 } pq_finding;
 

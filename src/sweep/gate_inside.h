@@ -19,8 +19,7 @@ pq_gate_case pq_gate_number(const json_t *before, const json_t *now, const pq_ga
 pq_status pq_gate_times(const json_t *before, const json_t *now, const pq_gate *gate,
                         double usual, pq_finding *out, pq_gate_case *found, pq_err *err);
 
-/** Median over all cells of both snapshots of how much the halves of a run's samples
- * differ. */
+/** Median over all cells of both snapshots of how much the same code differs in a run. */
 pq_status pq_gate_spread(const json_t *before, const json_t *now, const char *batch,
                          double *out, pq_err *err);
 

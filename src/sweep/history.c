@@ -136,26 +136,6 @@ cleanup:
     return st;
 }
 
-static pq_status median_ratio(const json_t *timing, double *out, pq_err *err)
-{
-    const json_t *ratios = json_object_get(timing, "ratios"), *ratio;
-    double       *values = NULL;
-    size_t        i, n = 0;
-    pq_status     st;
-
-    PQ_NEW(values, json_array_size(ratios) + 1);
-    json_array_foreach((json_t *)ratios, i, ratio)
-    {
-        if (json_is_number(ratio)) {
-            values[n++] = json_number_value(ratio);
-        }
-    }
-    *out = n > 0 ? pq_median_of(values, n) : (double)NAN;
-cleanup:
-    pq_free(values);
-    return st;
-}
-
 /* What is read of one cell of one night. */
 typedef struct {
     pq_history *h;
@@ -209,7 +189,7 @@ static pq_status read_times(const reading *r, const json_t *cell, const char *la
         st = find_series(r->h, r->places, label, name, &s, err);
         pq_free(name);
         PQ_TRY(st);
-        PQ_TRY(median_ratio(timing, &s->value[r->night], err));
+        PQ_TRY(pq_snapshot_ratio(timing, &s->value[r->night], err));
         s->noisy[r->night] = json_is_true(json_object_get(timing, "noisy"));
         s->timed           = true;
         s->better          = -1;

@@ -172,6 +172,9 @@ void pq_key_latency(const pq_cells *cells, const pq_cell *cell, size_t i, pq_tex
     if (l->logits) {
         pq_text_add(out, "without a softmax at the end\n");
     }
+    if (l->processes > 1) { /* of one, as it always was: older records stay good */
+        pq_text_add(out, "%lld processes\n", (long long)l->processes);
+    }
     if (l->options.cold_shots > 0) {
         pq_text_add(out, "%lld calls in each cold state\n",
                     (long long)l->options.cold_shots);

@@ -63,18 +63,19 @@ json_t *pq_cell_record(const pq_cells *cells, const pq_cell *cell, const char *p
 }
 
 pq_status pq_cell_record_failure(const pq_cells *cells, const pq_cell *cell,
-                                 const char *status, const pq_err *why, double seconds,
-                                 pq_err *err)
+                                 const pq_cell_failure *failure, pq_err *err)
 {
-    json_t   *record = pq_cell_record(cells, cell, "eval", cell->eval, status);
-    json_t   *error  = json_pack("{s:s, s:s, s:s}", "code", pq_status_text(why->code),
-                                 "message", why->message, "hint", why->hint);
+    const pq_err *why = failure->why;
+    json_t       *record =
+        pq_cell_record(cells, cell, failure->phase, failure->key, failure->status);
+    json_t   *error = json_pack("{s:s, s:s, s:s}", "code", pq_status_text(why->code),
+                                "message", why->message, "hint", why->hint);
     pq_status st;
 
     PQ_CHECK(
         record != NULL && error != NULL && json_object_set(record, "error", error) == 0 &&
             json_object_set_new(record, "metrics", json_object()) == 0 &&
-            json_object_set_new(record, "seconds", json_real(seconds)) == 0 &&
+            json_object_set_new(record, "seconds", json_real(failure->seconds)) == 0 &&
             json_object_set_new(record, "provenance", pq_cell_provenance(cells, "")) == 0,
         PQ_ERR_NOMEM, "cannot allocate a record");
     PQ_TRY(pq_record_write(cells->dir, record, err));

@@ -1,7 +1,7 @@
 /**
  * @file
  * Runs what a plan still lacks: every missing cell in a process of its own,
- * then the latency of all of them in one process, beside nothing else.
+ * then the latency of all of them together, beside nothing else.
  *
  * A failed, crashed, too large or too slow cell is one record with its reason;
  * the rest goes on. Whatever is done is on disk, so that a run may be stopped
@@ -29,13 +29,15 @@ typedef struct pq_sweep_summary pq_sweep_summary;
 
 /** {0} is one cell at a time, all phases, the configuration's folder. */
 typedef struct {
-    size_t             jobs;   /**< cells at once; 0 = 1 */
-    unsigned           phases; /**< PQ_PHASE_*; 0 = all */
-    bool               force;  /**< computes cells that are done, too */
-    const char        *dir;    /**< results folder, or NULL = the configuration's */
-    const char        *only;   /**< pq_cells_select: the others are left alone; or NULL */
-    pq_shard           shard; /**< does this part alone, makes no tables, times nothing */
-    bool               collect;  /**< computes nothing: tables of what is there */
+    size_t      jobs;    /**< cells at once; 0 = 1 */
+    unsigned    phases;  /**< PQ_PHASE_*; 0 = all */
+    bool        force;   /**< computes cells that are done, too */
+    const char *dir;     /**< results folder, or NULL = the configuration's */
+    const char *only;    /**< pq_cells_select: the others are left alone; or NULL */
+    pq_shard    shard;   /**< does this part alone, makes no tables, times nothing */
+    bool        collect; /**< computes nothing: tables of what is there */
+    const char *program; /**< pq_timing_process_main by pq_timing_word: is
+                            started where latency.processes is above 1; or NULL */
     const pq_progress *progress; /**< "cells", then "latency" */
     /** Called at the end of a run that was not interrupted, or NULL, with the results
      * (pq_results_read): they, and what it reads in the folder, are of this run, whatever
@@ -58,6 +60,7 @@ struct pq_sweep_summary {
     size_t failed;     /**< of those selected */
     size_t missing;    /**< not done and not selected, or interrupted */
     size_t timed;      /**< latency records made now */
+    size_t untimed;    /**< of those due, that have a reason in place of numbers */
     size_t noisy;      /**< of them noisy */
     bool   made;       /**< tables, plots and page are of these records already, and
                           untouched: `finish` need not make them again */
@@ -76,6 +79,7 @@ struct pq_sweep_summary {
  * @retval PQ_OK               Also when cells failed: see the summary.
  * @retval PQ_ERR_INTERRUPTED  By a signal; resumable; the summary is filled.
  * @retval PQ_ERR_IO           The results folder cannot be written.
+ * @retval PQ_ERR_UNSUPPORTED  Several processes shall measure, and there is no program.
  * @retval others              As pq_cells_plan.
  */
 pq_status pq_sweep_run(const pq_config *config, const pq_sweep_options *options,

@@ -165,8 +165,14 @@ static pq_status end_cell(sweep *s, const slot *at, pq_worker_state state,
         /* a full or unwritable disk is not the cell's fault: the sweep stops */
         return pq_err_set(err, why->code, __FILE__, __LINE__, "%s", why->message);
     }
-    PQ_TRY(pq_cell_record_failure(s->cells, cell, pq_worker_state_name(state), why,
-                                  seconds, err));
+    PQ_TRY(
+        pq_cell_record_failure(s->cells, cell,
+                               &(pq_cell_failure){.phase   = "eval",
+                                                  .key     = cell->eval,
+                                                  .status  = pq_worker_state_name(state),
+                                                  .why     = why,
+                                                  .seconds = seconds},
+                               err));
     pq_sweep_unclaim(s, cell, true);
 cleanup:
     return st;

@@ -85,7 +85,7 @@ bool pq_sweep_ended_elsewhere(const sweep *s, const pq_cell *cell);
 /** Computes all cells that wait, a process each. */
 pq_status pq_sweep_compute(sweep *s, pq_err *err);
 
-/** Measures the latency of what is due, in one process beside nothing else. */
+/** Measures the latency of what is due, beside nothing else. */
 pq_status pq_sweep_time(sweep *s, pq_sweep_summary *summary, pq_err *err);
 
 #endif

@@ -1,10 +1,11 @@
-/* Latency, in one process. */
+/* Latency, beside nothing else. */
 #define _GNU_SOURCE
 #include <string.h>
 #include <unistd.h>
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "store/record.h"
 #include "sweep/key.h"
 #include "sweep/run_inside.h"
 #include "sweep/timing.h"
@@ -86,7 +87,19 @@ cleanup:
     return st;
 }
 
-/* The latency of what is due, in one process beside nothing else. */
+/* Timings that were due and have no numbers now. */
+static size_t count_lost(const sweep *s, const bool *due)
+{
+    const size_t sizes = s->cells->config->latency.batch.n;
+    size_t       n     = 0;
+
+    for (size_t i = 0; i < s->cells->n * sizes; i++) {
+        n += due[i] && !pq_record_done(s->cells->dir,
+                                       s->cells->cells[i / sizes].latency[i % sizes]);
+    }
+    return n;
+}
+
 pq_status pq_sweep_time(sweep *s, pq_sweep_summary *summary, pq_err *err)
 {
     const pq_config *config = s->cells->config;
@@ -112,7 +125,13 @@ pq_status pq_sweep_time(sweep *s, pq_sweep_summary *summary, pq_err *err)
         goto cleanup;
     }
     PQ_TRY(check_models(s, due, err));
+    PQ_CHECK(config->latency.processes == 1 || s->options->program != NULL,
+             PQ_ERR_UNSUPPORTED,
+             "latency.processes = %lld: only the program pquant starts processes that "
+             "measure; here 1 is due",
+             (long long)config->latency.processes);
     task.due      = due;
+    task.program  = s->options->program;
     task.progress = s->options->progress;
     PQ_TRY(pq_worker_start(&worker, timing_work, &task, (pq_worker_limits){0}, err));
     while ((state = pq_worker_poll(&worker, &why)) == PQ_WORKER_RUNNING) {
@@ -121,7 +140,8 @@ pq_status pq_sweep_time(sweep *s, pq_sweep_summary *summary, pq_err *err)
         pq_workers_wait(&at, 1, PQ_SWEEP_LOOK_S);
     }
     PQ_CHECK(state == PQ_WORKER_OK, why.code, "latency: %s", why.message);
-    summary->timed = n;
+    summary->untimed = count_lost(s, due);
+    summary->timed   = n - summary->untimed;
 cleanup:
     pq_worker_stop(&worker);
     if (s->claims != NULL) {

@@ -1,5 +1,6 @@
 #include "sweep/snapshot.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "core/text.h"
+#include "metrics/tests.h"
 #include "store/json.h"
 #include "store/record.h"
 #include "store/results.h"
@@ -26,6 +28,23 @@ static json_t *metrics_of(const json_t *cell)
     {
         if (strncmp(name, latency, sizeof latency - 1) != 0) {
             (void)json_object_set(all, name, (json_t *)value);
+        }
+    }
+    return all;
+}
+
+/* Of each process its time over the reference's; none where a record has none. */
+static json_t *processes_of(const json_t *timing)
+{
+    json_t       *all = json_array();
+    const json_t *part;
+    size_t        i;
+
+    json_array_foreach(json_object_get(timing, "processes"), i, part)
+    {
+        const double ratio = json_number_value(json_object_get(part, "ratio"));
+        if (isfinite(ratio) && ratio > 0.0) {
+            (void)json_array_append_new(all, json_real(1.0 / ratio));
         }
     }
     return all;
@@ -51,7 +70,8 @@ static json_t *timings_of(const json_t *cell)
         if (name != NULL && machine != NULL && json_is_array(ratios)) {
             (void)json_object_set_new(
                 all, name,
-                json_pack("{s:O, s:b, s:s, s:s}", "ratios", ratios, "noisy",
+                json_pack("{s:O, s:o, s:b, s:s, s:s}", "ratios", ratios, "processes",
+                          processes_of(timing), "noisy",
                           json_is_true(json_object_get(timing, "noisy")), "machine",
                           machine, "measured", pq_json_get_text(about, "date")));
         }
@@ -132,22 +152,31 @@ static bool are_metrics(const json_t *metrics)
     return json_is_object(metrics);
 }
 
+static bool are_numbers(const json_t *list)
+{
+    const json_t *value;
+    size_t        i;
+
+    json_array_foreach((json_t *)list, i, value)
+    {
+        if (!json_is_number(value)) {
+            return false;
+        }
+    }
+    return json_is_array(list);
+}
+
 static bool are_timings(const json_t *timings)
 {
     const char   *name;
-    const json_t *timing, *ratio;
-    size_t        i;
+    const json_t *timing;
 
     json_object_foreach((json_t *)timings, name, timing)
     {
-        if (!json_is_array(json_object_get(timing, "ratios"))) {
+        const json_t *processes = json_object_get(timing, "processes");
+        if (!are_numbers(json_object_get(timing, "ratios")) ||
+            (processes != NULL && !are_numbers(processes))) {
             return false;
-        }
-        json_array_foreach(json_object_get(timing, "ratios"), i, ratio)
-        {
-            if (!json_is_number(ratio)) {
-                return false;
-            }
         }
     }
     return json_is_object(timings);
@@ -308,6 +337,43 @@ pq_status pq_snapshot_write(const json_t *snapshot, const char *path, pq_err *er
 cleanup:
     pq_free(folder);
     pq_text_free(&text);
+    return st;
+}
+
+pq_status pq_snapshot_values(const json_t *timing, const char *list, double **out,
+                             size_t *n, pq_err *err)
+{
+    const json_t *all = json_object_get(timing, list), *value;
+    size_t        i;
+    pq_status     st;
+
+    *n = 0;
+    PQ_NEW(*out, json_array_size(all) + 1);
+    json_array_foreach((json_t *)all, i, value)
+    {
+        const double number = json_is_number(value) ? json_number_value(value) : 0.0;
+        if (isfinite(number) && number > 0.0) {
+            (*out)[(*n)++] = number;
+        }
+    }
+cleanup:
+    return st;
+}
+
+pq_status pq_snapshot_ratio(const json_t *timing, double *out, pq_err *err)
+{
+    double   *values = NULL;
+    size_t    n;
+    pq_status st;
+
+    PQ_TRY(pq_snapshot_values(timing, "processes", &values, &n, err));
+    if (n <= 1) { /* of one it is that of its samples, which older ones have alone */
+        pq_free(values);
+        PQ_TRY(pq_snapshot_values(timing, "ratios", &values, &n, err));
+    }
+    *out = n > 0 ? pq_median_of(values, n) : (double)NAN;
+cleanup:
+    pq_free(values);
     return st;
 }
 

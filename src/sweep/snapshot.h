@@ -8,7 +8,9 @@
  *           correct (which events were decided for their label, four to a hexadecimal
  *           digit, the first the highest bit), where a gate wants it,
  *           timings {"latency.b1": {ratios [cell's time over the reference's of the same
- *                    sweep], noisy, machine, measured (date)}}}].
+ *                    sweep], processes [median ratio in each], noisy, machine,
+ *                    measured (date)}}}].
+ * Baselines and records of before there were several processes have no `processes`.
  */
 #ifndef PQ_SWEEP_SNAPSHOT_H
 #define PQ_SWEEP_SNAPSHOT_H
@@ -40,6 +42,18 @@ pq_status pq_snapshot_write(const json_t *snapshot, const char *path, pq_err *er
 /** Key of a cell in another snapshot of the same sweep: label and repeat; NULL when out
  * of memory; caller frees with pq_free. */
 char *pq_snapshot_key(const json_t *cell);
+
+/**
+ * The ratio of a timing: the median over processes, or over ratios where that is not
+ * known.
+ * @param[out] out  NAN where there is none
+ */
+pq_status pq_snapshot_ratio(const json_t *timing, double *out, pq_err *err);
+
+/** Finite numbers above 0 of a list of a timing, in their order; caller frees with
+ * pq_free. */
+pq_status pq_snapshot_values(const json_t *timing, const char *list, double **out,
+                             size_t *n, pq_err *err);
 
 /** The cells by their keys; new reference, NULL when out of memory. */
 json_t *pq_snapshot_index(const json_t *snapshot);

@@ -66,3 +66,24 @@ Test(sweep, of_a_text_leaves_a_row_a_cell_and_computes_none_twice)
     snprintf(dir, sizeof dir, "rm -rf %s", base);
     cr_expect_eq(system(dir), 0);
 }
+
+/* Whatever program this is, it is not started again to measure. */
+Test(sweep, measures_in_one_process_and_says_so)
+{
+    char        base[] = "/tmp/pquant-sweep-XXXXXX", command[256], yaml[2048];
+    char       *out;
+    const char *latency = "latency: {batch: [1], processes: 4, single_shots: 5,\n"
+                          "  warmup: {seconds: 1ms}, samples: {count: 8, sample_time: "
+                          "100us, rounds: 1}}\n";
+
+    cr_assert_not_null(mkdtemp(base));
+    snprintf(yaml, sizeof yaml, "%s%s", text, latency);
+    out = pquant_sweep(yaml, base, NULL);
+    cr_assert_not_null(out, "%s", pquant_error());
+    snprintf(command, sizeof command, "grep -q 'Times are of one process' %s/table.md",
+             base);
+    cr_expect_eq(system(command), 0);
+    pquant_text_free(out);
+    snprintf(command, sizeof command, "rm -rf %s", base);
+    cr_expect_eq(system(command), 0);
+}

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #if defined(__SSE__)
 #include <xmmintrin.h>
@@ -140,6 +141,101 @@ Test(latency, the_same_work_against_itself_has_a_ratio_near_one)
     cr_expect(t[1].ratio > 1.0 / most_aa_ratio && t[1].ratio < most_aa_ratio, "ratio %g",
               t[1].ratio);
     timing_free_all(t, 2);
+}
+
+Test(latency, shares_of_processes_are_all_that_is_asked_for)
+{
+    pq_latency_options o       = quick;
+    int64_t            samples = 0, shots = 0, cold = 0;
+    double             s = 0.0;
+
+    o.samples    = 41;
+    o.cold_shots = 7;
+    for (size_t p = 0; p < 6; p++) {
+        const pq_latency_options own = pq_latency_share(&o, p, 6);
+        cr_expect(own.samples == 6 || own.samples == 7);
+        cr_expect_eq(own.rounds, 1);
+        cr_expect_eq(own.warmup_s, o.warmup_s, "each has to get warm");
+        samples += own.samples;
+        shots += own.single_shots;
+        cold += own.cold_shots;
+        s += own.max_s;
+    }
+    cr_expect_eq(samples, 41);
+    cr_expect_eq(shots, 200);
+    cr_expect_eq(cold, 7);
+    cr_expect_float_eq(s, 5.0, 1e-12);
+    cr_expect_eq(pq_latency_share(&o, 0, 1).samples, 41);
+    cr_expect_eq(pq_latency_share(&o, 0, 1).rounds, 3);
+}
+
+/* Six processes of which each draws another speed, by work that is known: intervals span
+ * what they differ by, where those of one process hold its own draw alone. */
+Test(latency, intervals_count_what_processes_differ_by)
+{
+    static const size_t work[] = {4000, 4400, 3700, 4200, 3800, 4600};
+    enum { N = sizeof work / sizeof *work };
+    spinner          first = {.work = 4000}, other = {0};
+    const pq_variant v[]      = {{.run = spin, .context = &first},
+                                 {.run = spin, .context = &other}};
+    pq_takes         takes[N] = {{0}};
+    pq_timing        all[2], one[2];
+    size_t           samples = 0;
+
+    for (size_t p = 0; p < N; p++) {
+        const pq_latency_options own = pq_latency_share(&quick, p, N);
+        other.work                   = work[p];
+        cr_assert_eq(pq_latency_take(v, 2, &own, p, NULL, &takes[p], NULL), PQ_OK);
+        cr_expect_eq(takes[p].process, (long)getpid());
+        samples += takes[p].of[1].n;
+    }
+    cr_assert_eq(pq_latency_conclude(takes, N, all, NULL), PQ_OK);
+    cr_assert_eq(pq_latency_conclude(&takes[5], 1, one, NULL), PQ_OK);
+    cr_expect_eq(all[1].n_parts, N);
+    cr_expect_eq(all[1].n, samples);
+    cr_expect_eq(all[1].n_shots, 200);
+    cr_expect_eq(all[0].ratio, 1.0);
+    for (size_t p = 0; p < N; p++) {
+        cr_expect(all[1].ratio_lo <= all[1].parts[p].ratio &&
+                  all[1].parts[p].ratio <= all[1].ratio_hi);
+        cr_expect(all[1].throughput_lo <= all[1].parts[p].throughput_s &&
+                  all[1].parts[p].throughput_s <= all[1].throughput_hi);
+    }
+    cr_expect_gt(all[1].ratio_hi / all[1].ratio_lo, 1.1, "planted: 1.24");
+    cr_expect_eq(one[1].n_parts, 1);
+    cr_expect_eq(one[1].ratio, all[1].parts[5].ratio);
+    timing_free_all(all, 2);
+    timing_free_all(one, 2);
+    for (size_t p = 0; p < N; p++) {
+        pq_takes_free(&takes[p]);
+    }
+}
+
+/* Samples alike within each process, and processes a quarter apart. */
+Test(latency, processes_that_differ_much_are_noisy)
+{
+    double    wall[3][4], cpu[3][4], chain[3][4];
+    pq_taken  of[3];
+    pq_takes  takes[3];
+    pq_timing t;
+
+    for (size_t p = 0; p < 3; p++) {
+        for (size_t i = 0; i < 4; i++) {
+            wall[p][i] = cpu[p][i] = chain[p][i] = 1e-6 * (1.0 + 0.25 * (double)p);
+        }
+        of[p] = (pq_taken){
+            .calls = 100, .n = 4, .wall = wall[p], .cpu = cpu[p], .chain = chain[p]};
+        takes[p] = (pq_takes){.n = 1, .of = &of[p], .pinned = true, .process = (long)p};
+    }
+    cr_assert_eq(pq_latency_conclude(takes, 3, &t, NULL), PQ_OK);
+    cr_expect(t.noisy);
+    cr_expect_str_eq(t.why, "processes differ by 16 %, more than 10 %");
+    cr_expect_float_eq(t.throughput_s, 1.25e-6, 1e-15);
+    cr_expect_float_eq(t.throughput_lo, 1e-6, 1e-15);
+    cr_expect_float_eq(t.throughput_hi, 1.5e-6, 1e-15);
+    cr_expect_eq(t.parts[2].process, 2);
+    cr_expect_eq(t.parts[1].samples, 4);
+    pq_timing_free(&t);
 }
 
 Test(latency, the_thread_is_as_before_afterwards)

@@ -123,6 +123,10 @@ static const bad_case bad[] = {
      "did you mean 'wilson'?\n"},
     {HEAD TAIL "latency: {batch: [1, 2.5]}\n",
      "c.yaml:7:18: latency: batch = 2.5 is not a whole number\n"},
+    {HEAD TAIL "latency: {processes: 6, samples: {count: 11}}\n",
+     "c.yaml:7:22: latency: 6 processes share samples.count = 11, which leaves less than "
+     "2 "
+     "to each\n"},
     {HEAD TAIL "latency: {samples: {sample_time: 10mm}}\n",
      "c.yaml:7:34: latency.samples: sample_time = '10mm' is not a number with a unit of "
      "time, "
