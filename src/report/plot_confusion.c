@@ -12,6 +12,10 @@ enum {
     TITLE_WIDE           = 28
 };
 
+/* A fraction in a narrow cell: 1, .95, or nothing where it rounds to 0. */
+static const char short_number[] = "$3 < 0.005 ? '' : $3 >= 0.995 ? '1' : "
+                                   "substr(sprintf('%.2f', $3), 2, 4)";
+
 static const json_t *record_of(const pq_view *v, size_t row)
 {
     return row < v->n_rows ? json_object_get(v->rows[row].cell, "record") : NULL;
@@ -105,11 +109,11 @@ static void add_panel(pq_plot *p, const char *label, const char *font, size_t n,
         " offset 0,-0.4\nplot '%s' index %zu using 1:2:3 with image pixels notitle",
         p->data_name, block);
     if (n <= CLASSES_WITH_NUMBERS) {
-        pq_text_add(
-            &p->body,
-            ", '' index %zu using 1:2:(sprintf('%%.2f', $3)):($3 > 0.55 ? 0xffffff : "
-            "0x202020) with labels textcolor rgb variable font %s notitle",
-            block, n <= CLASSES_WITH_LARGE ? "small" : "tiny");
+        pq_text_add(&p->body,
+                    ", '' index %zu using 1:2:(%s):($3 > 0.55 ? 0xffffff : "
+                    "0x202020) with labels textcolor rgb variable font %s notitle",
+                    block, n <= CLASSES_WITH_LARGE ? "sprintf('%.2f', $3)" : short_number,
+                    n <= CLASSES_WITH_LARGE ? "small" : "tiny");
     }
     pq_text_add(&p->body, "\n%s",
                 block == 0 ? "unset label 1\nunset label 2\nunset label 3\n" : "");
@@ -170,7 +174,10 @@ pq_status pq_plot_confusion(pq_plot *p, pq_err *err)
     pq_text_add(&p->body, "unset multiplot\n");
     pq_text_add(&p->caption,
                 "Confusion matrices: the fraction of each true class (rows sum "
-                "to 1) that is taken for each class.");
+                "to 1) that is taken for each class.%s",
+                n > CLASSES_WITH_LARGE && n <= CLASSES_WITH_NUMBERS
+                    ? " .95 is 0.95; what rounds to 0.00 is left out."
+                    : "");
 cleanup:
     pq_labels_free(&labels, n);
     return st;

@@ -464,6 +464,31 @@ Test(plots, show_names_of_forty_columns_whole_in_all_places)
     fixture_remove(dir);
 }
 
+/* A cell of twelve classes has no room for 0.95 beside 0.02. */
+Test(plots, of_many_classes_leave_zeros_out_of_the_matrix)
+{
+    static const char *const  names[] = {"a", "b", "c", "d", "e", "f",
+                                         "g", "h", "i", "j", "k", "l"};
+    static const fixture_cell cells[] = {
+        {"reference", "reference", NULL, NULL, "ok", 0.8, 40000.0, 1.0, NULL}};
+
+    for (size_t n = 6; n <= 12; n += 6) {
+        const fixture f   = {.name      = "many",
+                             .dataset   = "jets",
+                             .classes   = names,
+                             .n_classes = n,
+                             .n_cells   = 1,
+                             .cells     = cells};
+        char         *dir = fixture_folder();
+        char         *script;
+        (void)make(dir, &f);
+        script = read_text(dir, "plots/confusion.gp");
+        cr_expect_eq(strstr(script, "$3 < 0.005 ? ''") != NULL, n == 12, "%s", script);
+        pq_free(script);
+        fixture_remove(dir);
+    }
+}
+
 /* A member of plan.json, or of the record of a file, in place of what it holds. */
 static void set_member(const char *path, const char *name, json_t *value)
 {
