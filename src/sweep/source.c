@@ -45,6 +45,7 @@ static pq_status include(const pq_yaml *entry, const chain *here, pq_yaml *into,
 {
     char     *path = NULL;
     pq_yaml  *tree = NULL;
+    pq_err    why  = {0};
     pq_status st   = PQ_OK;
 
     if (entry->kind != PQ_YAML_SCALAR || entry->text[0] == '\0') {
@@ -55,6 +56,12 @@ static pq_status include(const pq_yaml *entry, const chain *here, pq_yaml *into,
     if (!pq_file_exists(path)) {
         st = pq_yaml_fail(entry, err, PQ_ERR_CONFIG, "include: there is no file '%s'",
                           path);
+        goto cleanup;
+    }
+    if (pq_file_check(path, &why) != PQ_OK || pq_folder_exists(path)) {
+        st = pq_yaml_fail(entry, err, PQ_ERR_CONFIG, "include: %s%s",
+                          why.code != PQ_OK ? why.message : path,
+                          why.code != PQ_OK ? "" : " is a folder");
         goto cleanup;
     }
     for (const chain *c = here; c != NULL; c = c->outer) {
@@ -120,17 +127,36 @@ static void problem_of(pq_problems *p, const char *option, const char *text,
     pq_problem_line(p, line);
 }
 
-/* The map that the last word of a dotted path is a key of; made where it is not there. */
-static pq_status walk(pq_yaml *tree, char *path, const char *name, pq_yaml **map,
-                      char **last, pq_err *err)
+/* Whether a value has nothing that a map in its place would lose. */
+static bool is_blank(const pq_yaml *y)
 {
+    return y == NULL || (y->kind == PQ_YAML_SCALAR && !y->quoted &&
+                         (y->text[0] == '\0' || strcmp(y->text, "~") == 0 ||
+                          strcmp(y->text, "null") == 0));
+}
+
+/* The map that the last word of a dotted path is a key of; made where nothing is there,
+ * NULL where something else is. */
+static pq_status walk(pq_problems *p, const char *text, pq_yaml *tree, char *path,
+                      const char *name, pq_yaml **map, char **last, pq_err *err)
+{
+    char      line[400];
     pq_status st = PQ_OK;
+
+    *map = NULL;
 
     for (char *dot; (dot = strchr(path, '.')) != NULL; path = dot + 1) {
         pq_yaml *next;
         *dot = '\0';
         next = pq_yaml_find(tree, path);
-        if (next == NULL || next->kind != PQ_YAML_MAP) {
+        if (!is_blank(next) && next->kind != PQ_YAML_MAP) {
+            (void)snprintf(line, sizeof line,
+                           "'%.200s' is %s in the configuration, and no map of keys",
+                           path, pq_yaml_kind_text(next->kind));
+            problem_of(p, "-S", text, line);
+            goto cleanup;
+        }
+        if (is_blank(next)) {
             pq_yaml *made = NULL;
             PQ_TRY(pq_yaml_parse("{}", 2, name, &made, err));
             PQ_TRY(pq_yaml_set(tree, path, made, err));
@@ -146,11 +172,12 @@ cleanup:
 
 static pq_status set_key(pq_problems *p, const char *text, pq_yaml *tree, pq_err *err)
 {
-    char      name[256];
-    char     *path  = NULL, *last;
-    pq_yaml  *value = NULL, *map;
-    pq_err    why   = {0};
-    pq_status st;
+    char        name[256];
+    const char *given = text;
+    char       *path  = NULL, *last;
+    pq_yaml    *value = NULL, *map;
+    pq_err      why   = {0};
+    pq_status   st;
 
     PQ_STRDUP(path, text);
     path[strcspn(path, "=")] = '\0';
@@ -164,9 +191,11 @@ static pq_status set_key(pq_problems *p, const char *text, pq_yaml *tree, pq_err
         pq_problem_line(p, why.message);
         goto cleanup;
     }
-    PQ_TRY(walk(tree, path, name, &map, &last, err));
-    st    = pq_yaml_set(map, last, value, err);
-    value = NULL;
+    PQ_TRY(walk(p, given, tree, path, name, &map, &last, err));
+    if (map != NULL) {
+        st    = pq_yaml_set(map, last, value, err);
+        value = NULL;
+    }
 cleanup:
     pq_free(path);
     pq_yaml_free(&value);

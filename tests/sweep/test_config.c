@@ -312,6 +312,16 @@ Test(config, circular_and_missing_includes_are_refused)
     write_text("a.yaml", "include: none.yaml\n");
     cr_expect_eq(pq_config_read("a.yaml", NULL, &c, NULL, &err), PQ_ERR_CONFIG);
     cr_expect_str_eq(err.message, "a.yaml:1:10: include: there is no file 'none.yaml'");
+    err = (pq_err){0};
+    write_text("a.yaml", "include: .\n");
+    cr_expect_eq(pq_config_read("a.yaml", NULL, &c, NULL, &err), PQ_ERR_CONFIG);
+    cr_expect_str_eq(err.message, "a.yaml:1:10: include: . is a folder");
+    err = (pq_err){0};
+    write_text("a.yaml", "include: /dev/zero\n");
+    cr_expect_eq(pq_config_read("a.yaml", NULL, &c, NULL, &err), PQ_ERR_CONFIG);
+    cr_expect_str_eq(err.message,
+                     "a.yaml:1:10: include: /dev/zero: is a pipe, a device or "
+                     "a socket, not a file");
 }
 
 Test(config, the_command_line_changes_values_and_axes)
@@ -337,15 +347,26 @@ Test(config, the_command_line_changes_values_and_axes)
 
 Test(config, wrong_changes_of_the_command_line_are_told)
 {
-    const char *const       set[]    = {"seeds", "seeds.bsae=3", "limits.memory=[1"};
+    const char *const       set[]    = {"seeds",
+                                        "seeds.bsae=3",
+                                        "limits.memory=[1",
+                                        "metrics.auc.x=1",
+                                        "pipelines.reference.0=1",
+                                        "name.x=1"};
     const char *const       axes[]   = {"depth=1,2", "rank"};
-    const pq_config_changes change   = {3, set, 2, axes};
+    const pq_config_changes change   = {6, set, 2, axes};
     pq_text                 problems = {0};
     pq_config              *c        = NULL;
 
     enter_folder();
-    write_text("c.yaml", HEAD TAIL);
+    write_text("c.yaml", HEAD TAIL "metrics: [accuracy, auc]\n");
     cr_expect_eq(pq_config_read("c.yaml", &change, &c, &problems, NULL), PQ_ERR_CONFIG);
+    /* the metrics of the file are not lost */
+    cr_expect(strstr(problems.text, "-S metrics.auc.x=1: 'metrics' is a list in the "
+                                    "configuration, and no map of keys\n") != NULL,
+              "%s", problems.text);
+    cr_expect(strstr(problems.text, "-S name.x=1: 'name' is a text") != NULL, "%s",
+              problems.text);
     cr_expect(strstr(problems.text, "-S seeds: KEY.PATH=VALUE is due here\n") != NULL);
     cr_expect(strstr(problems.text,
                      "-P depth: no pipeline sweeps an axis of this name\n") != NULL);
