@@ -58,6 +58,12 @@ static inline TARGET __m256 one_where_less(__m256 a, __m256 b)
     return _mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ), spread(1.0f));
 }
 
+/* v where y > 0, else 0. */
+static inline TARGET __m256 where_positive(__m256 y, __m256 v)
+{
+    return _mm256_and_ps(_mm256_cmp_ps(y, _mm256_setzero_ps(), _CMP_GT_OQ), v);
+}
+
 static inline TARGET __m256 load_part(const float *from, size_t n)
 {
     float buffer[LANES] = {0};

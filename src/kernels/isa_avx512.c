@@ -58,6 +58,12 @@ static inline TARGET __m512 one_where_less(__m512 a, __m512 b)
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), spread(1.0f));
 }
 
+/* v where y > 0, else 0. */
+static inline TARGET __m512 where_positive(__m512 y, __m512 v)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(y, _mm512_setzero_ps(), _CMP_GT_OQ), v);
+}
+
 static inline TARGET __m512 load_part(const float *from, size_t n)
 {
     return _mm512_maskz_loadu_ps((__mmask16)((1U << n) - 1U), from);

@@ -69,6 +69,12 @@ static inline vector4 one_where_less(vector4 a, vector4 b)
     return choose(a < b, spread(1.0f), spread(0.0f));
 }
 
+/* v where y > 0, else 0. */
+static inline vector4 where_positive(vector4 y, vector4 v)
+{
+    return choose(y > spread(0.0f), v, spread(0.0f));
+}
+
 static inline vector4 load_part(const float *from, size_t n)
 {
     float buffer[LANES] = {0};

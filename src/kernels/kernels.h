@@ -179,17 +179,20 @@ typedef struct {
     void (*add)(size_t n, const float *x, float *y);
     /** out = relu?(x + y). */
     void (*add2)(size_t n, const float *x, const float *y, bool relu, float *out);
-    /** sum[j] += sum over rows of x[., j], rows in order. */
-    void (*column_sum)(size_t rows, size_t columns, const float *x, float *sum);
+    /** dy = 0 where y <= 0, unless y is NULL; sum[j] += sum over rows of dy[., j], rows
+     * in order. */
+    void (*column_sum)(size_t rows, size_t columns, const float *y, float *dy,
+                       float *sum);
     /** y = relu?(x * a[column] + b[column]). */
     void (*scale_shift)(size_t rows, size_t columns, const float *x, const float *a,
                         const float *b, bool relu, float *y);
     /** s1[j] += sum x; s2[j] += sum (x - shift[j])^2, in the order of rows. */
     void (*moments)(size_t rows, size_t columns, const float *x, const float *shift,
                     float *s1, float *s2);
-    /** s1[j] += sum dy; s2[j] += sum dy (x - shift[j]). */
-    void (*grad_moments)(size_t rows, size_t columns, const float *x, const float *dy,
-                         const float *shift, float *s1, float *s2);
+    /** dy = 0 where y <= 0, unless y is NULL; s1[j] += sum dy; s2[j] += sum dy (x -
+     * shift[j]). */
+    void (*grad_moments)(size_t rows, size_t columns, const float *x, const float *y,
+                         float *dy, const float *shift, float *s1, float *s2);
     /** dx (+)= a[j] dy + b[j] x + c[j]. */
     void (*norm_grad)(size_t rows, size_t columns, const float *x, const float *dy,
                       const float *const abc[3], bool accumulate, float *dx);

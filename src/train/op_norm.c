@@ -249,6 +249,7 @@ static void backward_rows(const pq_net_call *c, size_t first, size_t rows, float
     const size_t at = first * s->channels;
 
     c->net->kernels->grad_moments(rows, s->channels, pq_net_value(c, c->op->in[0]) + at,
+                                  c->op->relu ? pq_net_value(c, c->op->out) + at : NULL,
                                   pq_net_gradient(c, c->op->out) + at,
                                   own(c, s->now_mean), s1, s2);
 }
@@ -268,7 +269,6 @@ static void backward_sums(const pq_net_call *c)
     const double *sums    = s->backward_sums + c->chunk * 2 * s->channels;
     const float  *inverse = own(c, s->now_inverse);
 
-    mask_relu(c);
     sum_blocks(c, backward_rows, s->backward_sums);
     for (size_t j = 0; j < s->channels; j++) {
         if (s->beta != SIZE_MAX) {

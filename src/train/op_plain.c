@@ -20,13 +20,13 @@ float *pq_net_gradient_behind(const pq_net_call *c, size_t width, size_t bias)
     const pq_kernels *kernels = c->net->kernels;
     const size_t      n       = c->rows * c->net->values[c->op->out].count;
     float            *dy      = pq_net_gradient(c, c->op->out);
+    const float      *y       = c->op->relu ? pq_net_value(c, c->op->out) : NULL;
 
-    if (c->op->relu) {
-        kernels->relu_grad(n, pq_net_value(c, c->op->out), dy);
-    }
     if (bias != SIZE_MAX && !c->op->frozen) {
         memset(c->gradients + bias, 0, width * sizeof(float));
-        kernels->column_sum(n / width, width, dy, c->gradients + bias);
+        kernels->column_sum(n / width, width, y, dy, c->gradients + bias);
+    } else if (y != NULL) {
+        kernels->relu_grad(n, y, dy);
     }
     return dy;
 }
