@@ -11,7 +11,8 @@
 
 static pq_loss_chunk chunk_of(const pq_trainer *t, const pq_net_call *c, size_t first)
 {
-    return (pq_loss_chunk){.rows    = c->rows,
+    return (pq_loss_chunk){.kernels = c->net->kernels,
+                           .rows    = c->rows,
                            .logits  = pq_net_value(c, c->net->logits),
                            .labels  = t->y + first,
                            .weights = t->w + first,

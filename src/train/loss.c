@@ -1,6 +1,9 @@
 #include "train/loss.h"
 
 #include <math.h>
+#include <string.h>
+
+enum { ROWS = 64 /* of one block */ };
 
 pq_status pq_loss_check(const pq_loss *l, pq_err *err)
 {
@@ -32,22 +35,43 @@ int32_t pq_loss_decision(const pq_loss *l, const float *logits)
     return (int32_t)best;
 }
 
-/* p = softmax(z / t); returns log sum exp(z / t). */
-static float softmax(const float *z, size_t n, float t, float *p)
+/* p = (z - top) / t, whose exponentials are to be taken; returns the top of z. A NaN
+   makes one of their sum, top or not. */
+static float below_top(const float *z, size_t n, float t, float *p)
 {
-    float top = z[0], sum = 0.0F;
+    float top = z[0];
 
     for (size_t j = 1; j < n; j++) {
-        top = z[j] > top || isnan(z[j]) ? z[j] : top;
+        top = z[j] > top ? z[j] : top;
     }
     for (size_t j = 0; j < n; j++) {
-        p[j] = expf((z[j] - top) / t);
+        p[j] = (z[j] - top) / t;
+    }
+    return top;
+}
+
+/* Divides by the sum; returns its logarithm. */
+static float normalize(size_t n, float *p)
+{
+    float sum = 0.0F;
+
+    for (size_t j = 0; j < n; j++) {
         sum += p[j];
     }
     for (size_t j = 0; j < n; j++) {
         p[j] /= sum;
     }
-    return top / t + logf(sum);
+    return logf(sum);
+}
+
+/* p = softmax(z / t); returns log sum exp(z / t). */
+static float softmax(const pq_kernels *kernels, const float *z, size_t n, float t,
+                     float *p)
+{
+    const float top = below_top(z, n, t, p);
+
+    kernels->exponentials(n, p);
+    return top / t + normalize(n, p);
 }
 
 static float target(const pq_loss *l, int32_t label, size_t j)
@@ -103,24 +127,21 @@ static float focal(const pq_loss *l, const float *z, int32_t label, float log_su
 /* Mean over the outputs of (y - t)^2, through the link. */
 static float squared(const pq_loss *l, const float *z, int32_t label, float *p)
 {
-    float loss = 0.0F, pull = 0.0F;
+    float loss = 0.0F, pull = 0.0F, q[PQ_CLASSES_MAX];
 
+    memcpy(q, p, l->width * sizeof *q);
     for (size_t j = 0; j < l->width; j++) {
         const float y = l->link == PQ_LINK_NONE      ? z[j]
                         : l->link == PQ_LINK_SIGMOID ? 1.0F / (1.0F + expf(-z[j]))
-                                                     : p[j];
+                                                     : q[j];
         const float d = y - target(l, label, j);
         const float g = 2.0F * d / (float)l->width;
         loss += d * d / (float)l->width;
         pull += g * y;
         p[j] = l->link == PQ_LINK_SIGMOID ? g * y * (1.0F - y) : g;
     }
-    if (l->link == PQ_LINK_SOFTMAX) {
-        float q[PQ_CLASSES_MAX];
-        (void)softmax(z, l->width, 1.0F, q);
-        for (size_t j = 0; j < l->width; j++) {
-            p[j] = q[j] * (p[j] - pull);
-        }
+    for (size_t j = 0; l->link == PQ_LINK_SOFTMAX && j < l->width; j++) {
+        p[j] = q[j] * (p[j] - pull);
     }
     return loss;
 }
@@ -143,14 +164,16 @@ static float binary(const pq_loss *l, const float *z, int32_t label, float *dz)
     return loss;
 }
 
-static float on_labels(const pq_loss *l, const float *z, int32_t label, float *dz)
+/* Behind a softmax: exponentials of what is below the top of z on entry. */
+static float on_labels(const pq_loss *l, const float *z, float top, int32_t label,
+                       float *dz)
 {
     float log_sum;
 
     if (l->link == PQ_LINK_SIGMOID) {
         return l->squared ? squared(l, z, label, dz) : binary(l, z, label, dz);
     }
-    log_sum = softmax(z, l->width, 1.0F, dz);
+    log_sum = top + normalize(l->width, dz);
     if (l->squared) {
         return squared(l, z, label, dz);
     }
@@ -159,8 +182,8 @@ static float on_labels(const pq_loss *l, const float *z, int32_t label, float *d
 }
 
 /* KL(teacher || student) at temperature t; p and q become their probabilities. */
-static float divergence(const pq_loss *l, const float *z, const float *teacher, float *p,
-                        float *q)
+static float divergence(const pq_loss *l, const pq_kernels *kernels, const float *z,
+                        const float *teacher, float *p, float *q)
 {
     const float t  = l->temperature;
     float       kl = 0.0F;
@@ -174,8 +197,8 @@ static float divergence(const pq_loss *l, const float *z, const float *teacher, 
         }
         return kl;
     }
-    const float log_p = softmax(z, l->width, t, p);
-    const float log_q = softmax(teacher, l->width, t, q);
+    const float log_p = softmax(kernels, z, l->width, t, p);
+    const float log_q = softmax(kernels, teacher, l->width, t, q);
     for (size_t j = 0; j < l->width; j++) {
         kl += q[j] * (teacher[j] / t - log_q - z[j] / t + log_p);
     }
@@ -183,12 +206,12 @@ static float divergence(const pq_loss *l, const float *z, const float *teacher, 
 }
 
 /* Mixes the teacher in: dz holds the gradient on the labels. */
-static float with_teacher(const pq_loss *l, const float *z, const float *teacher,
-                          float loss, float *dz)
+static float with_teacher(const pq_loss *l, const pq_kernels *kernels, const float *z,
+                          const float *teacher, float loss, float *dz)
 {
     const float t = l->temperature;
     float       p[PQ_CLASSES_MAX], q[PQ_CLASSES_MAX];
-    const float kl = divergence(l, z, teacher, p, q);
+    const float kl = divergence(l, kernels, z, teacher, p, q);
 
     for (size_t j = 0; j < l->width; j++) {
         dz[j] = l->alpha * t * (p[j] - q[j]) + (1.0F - l->alpha) * dz[j];
@@ -196,23 +219,46 @@ static float with_teacher(const pq_loss *l, const float *z, const float *teacher
     return l->alpha * t * t * kl + (1.0F - l->alpha) * loss;
 }
 
-double pq_loss_run(const pq_loss *l, const pq_loss_chunk *c)
+/* Rows of one block: exponentials are taken of all their items at once. dz [n, width]. */
+static double run_rows(const pq_loss *l, const pq_loss_chunk *c, size_t first, size_t n,
+                       float *dz)
 {
-    double sum = 0.0;
-    float  spare[PQ_CLASSES_MAX];
+    const float *z = c->logits + first * l->width;
+    float        tops[ROWS];
+    double       sum = 0.0;
 
-    for (size_t i = 0; i < c->rows; i++) {
-        const float *z      = c->logits + i * l->width;
-        float       *dz     = c->gradient != NULL ? c->gradient + i * l->width : spare;
-        const double factor = (double)c->weights[i] * c->scale;
-        float        loss   = on_labels(l, z, c->labels[i], dz);
+    for (size_t i = 0; l->link != PQ_LINK_SIGMOID && i < n; i++) {
+        tops[i] = below_top(z + i * l->width, l->width, 1.0F, dz + i * l->width);
+    }
+    if (l->link != PQ_LINK_SIGMOID) {
+        c->kernels->exponentials(n * l->width, dz);
+    }
+    for (size_t i = 0; i < n; i++, z += l->width, dz += l->width) {
+        const size_t row    = first + i;
+        const double factor = (double)c->weights[row] * c->scale;
+        const float  top    = l->link != PQ_LINK_SIGMOID ? tops[i] : 0.0F;
+        float        loss   = on_labels(l, z, top, c->labels[row], dz);
         if (c->teacher != NULL) {
-            loss = with_teacher(l, z, c->teacher + i * l->width, loss, dz);
+            loss = with_teacher(l, c->kernels, z, c->teacher + row * l->width, loss, dz);
         }
         sum += factor * (double)loss;
-        for (size_t j = 0; j < l->width && c->gradient != NULL; j++) {
+        for (size_t j = 0; j < l->width; j++) {
             dz[j] *= (float)factor;
         }
+    }
+    return sum;
+}
+
+double pq_loss_run(const pq_loss *l, const pq_loss_chunk *c)
+{
+    const size_t most = l->width * ROWS <= PQ_CLASSES_MAX ? ROWS : 1;
+    double       sum  = 0.0;
+    float        spare[PQ_CLASSES_MAX];
+
+    for (size_t i = 0, n; i < c->rows; i += n) {
+        n = c->rows - i < most ? c->rows - i : most;
+        sum += run_rows(l, c, i, n,
+                        c->gradient != NULL ? c->gradient + i * l->width : spare);
     }
     return sum;
 }

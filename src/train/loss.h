@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "core/err.h"
+#include "kernels/kernels.h"
 
 /** What turns logits into the model's output. */
 typedef enum { PQ_LINK_SOFTMAX, PQ_LINK_SIGMOID, PQ_LINK_NONE } pq_link;
@@ -37,13 +38,14 @@ typedef struct {
 
 /** One chunk; arrays are [rows, …]. */
 typedef struct {
-    size_t         rows;
-    const float   *logits;  /**< [rows, width] */
-    const float   *teacher; /**< [rows, width] logits of the teacher, or NULL */
-    const int32_t *labels;
-    const float   *weights;
-    double         scale;    /**< 1 / sum of the batch's weights */
-    float         *gradient; /**< [rows, width], assigned, or NULL */
+    const pq_kernels *kernels;
+    size_t            rows;
+    const float      *logits;  /**< [rows, width] */
+    const float      *teacher; /**< [rows, width] logits of the teacher, or NULL */
+    const int32_t    *labels;
+    const float      *weights;
+    double            scale;    /**< 1 / sum of the batch's weights */
+    float            *gradient; /**< [rows, width], assigned, or NULL */
 } pq_loss_chunk;
 
 /** @retval PQ_ERR_CONFIG  A combination that has no meaning. */

@@ -33,7 +33,8 @@ static void take_loss(void *context, const pq_net_call *c)
     work              *w   = context;
 
     w->value = pq_loss_run(
-        &w->loss, &(pq_loss_chunk){.rows     = c->rows,
+        &w->loss, &(pq_loss_chunk){.kernels  = c->net->kernels,
+                                   .rows     = c->rows,
                                    .logits   = pq_net_value(c, c->net->logits),
                                    .labels   = w->events->y + w->at,
                                    .weights  = &one,

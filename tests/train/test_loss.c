@@ -15,7 +15,8 @@ static const float   weights[ROWS]         = {1.0F, 0.5F, 2.0F};
 
 static double loss_at(const pq_loss *l, const float *z, bool taught, float *gradient)
 {
-    return pq_loss_run(l, &(pq_loss_chunk){.rows     = ROWS,
+    return pq_loss_run(l, &(pq_loss_chunk){.kernels  = pq_kernels_find(pq_cpu_isa()),
+                                           .rows     = ROWS,
                                            .logits   = z,
                                            .teacher  = taught ? teacher : NULL,
                                            .labels   = labels,
