@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+enum { AHEAD = 16 /* swaps whose places are fetched before the first of them */ };
+
 static void philox(uint64_t key, uint64_t counter, uint32_t out[4])
 {
     uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
@@ -67,22 +69,31 @@ double pq_rng_normal(pq_rng *rng)
 
 size_t pq_rng_below(pq_rng *rng, size_t n)
 {
-    const uint64_t limit = UINT64_MAX - UINT64_MAX % n;
-    uint64_t       draw;
+    uint64_t draw, rest;
 
     do {
         draw = pq_rng_bits(rng);
-    } while (draw >= limit);
-    return (size_t)(draw % n);
+        rest = draw % n;
+    } while (draw - rest > UINT64_MAX - n); /* above the last whole n below 2^64 - 1 */
+    return (size_t)rest;
 }
 
 size_t pq_rng_shuffle_part(pq_rng *rng, size_t *index, size_t left, size_t swaps)
 {
-    for (; left > 1 && swaps > 0; left--, swaps--) {
-        const size_t j    = pq_rng_below(rng, left);
-        const size_t keep = index[left - 1];
-        index[left - 1]   = index[j];
-        index[j]          = keep;
+    size_t draws[AHEAD];
+
+    while (left > 1 && swaps > 0) {
+        const size_t most = left - 1 < swaps ? left - 1 : swaps;
+        const size_t n    = most < AHEAD ? most : AHEAD;
+        for (size_t i = 0; i < n; i++) {
+            draws[i] = pq_rng_below(rng, left - i);
+            __builtin_prefetch(index + draws[i], 1);
+        }
+        for (size_t i = 0; i < n; i++, left--, swaps--) {
+            const size_t keep = index[left - 1];
+            index[left - 1]   = index[draws[i]];
+            index[draws[i]]   = keep;
+        }
     }
     return left;
 }

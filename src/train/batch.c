@@ -2,7 +2,23 @@
 
 #include "train/trainer.h"
 
-enum { AHEAD = 8 /* events fetched before they are copied */ };
+enum {
+    AHEAD  = 32, /* events fetched before they are copied */
+    SHORT  = 64, /* values of an event that are copied here */
+    VECTOR = 4   /* values copied at once */
+};
+
+/* Short events in whole vectors: a call would take longer than the copy. */
+static void copy_event(const float *from, size_t count, float *to)
+{
+    if (count > SHORT || count % VECTOR != 0) {
+        memcpy(to, from, count * sizeof *to);
+        return;
+    }
+    for (size_t i = 0; i < count; i += VECTOR) {
+        memcpy(to + i, from + i, VECTOR * sizeof *to);
+    }
+}
 
 void pq_trainer_fill(void *trainer, size_t first, size_t rows, float *x)
 {
@@ -10,6 +26,9 @@ void pq_trainer_fill(void *trainer, size_t first, size_t rows, float *x)
     const size_t      count = t->events->count;
     const size_t     *index = t->index + first;
 
+    for (size_t i = 0; i < AHEAD && i < rows; i++) {
+        __builtin_prefetch(t->events->x + index[i] * count);
+    }
     for (size_t i = 0; i < rows; i++) {
         const float *from = t->events->x + index[i] * count;
         if (t->augment) {
@@ -19,7 +38,7 @@ void pq_trainer_fill(void *trainer, size_t first, size_t rows, float *x)
         if (i + AHEAD < rows) {
             __builtin_prefetch(t->events->x + index[i + AHEAD] * count);
         }
-        memcpy(x + i * count, from, count * sizeof *x);
+        copy_event(from, count, x + i * count);
     }
 }
 

@@ -10,7 +10,9 @@
 enum {
     SLOT_ALIGN = 16, /* floats */
     GRADIENTS =
-        1 << 21 /* floats of gradients that all chunks together may take, but for two */
+        1 << 21, /* floats of gradients that all chunks together may take, but for two */
+    CHUNK_MACS = 1 << 19 /* of a chunk at least, but for two: its gradient is to be handed
+                            from thread to thread */
 };
 
 static size_t round_up(size_t n, size_t to)
@@ -23,10 +25,11 @@ static size_t round_up(size_t n, size_t to)
  */
 static void cut_batch(pq_net *net, size_t batch, uint64_t macs)
 {
-    const size_t least = macs > 1000000 ? 4 : 32;
-    size_t       most  = 2;
+    const size_t   least = macs > 1000000 ? 4 : 32;
+    const uint64_t worth = macs < CHUNK_MACS ? batch / (CHUNK_MACS / (macs + 1)) : batch;
+    size_t         most  = 2;
 
-    while (most < 16 && 2 * most * net->n_flat <= GRADIENTS) {
+    while (most < 16 && 2 * most <= worth && 2 * most * net->n_flat <= GRADIENTS) {
         most *= 2;
     }
     net->batch  = batch;

@@ -14,18 +14,20 @@ void pq_trial_start(pq_trial *t, pq_pool *pool)
 
 void pq_trial_step(pq_trial *t, pq_pool *pool, double seconds)
 {
-    const size_t way = t->step / PQ_TRIAL_STEPS, number = t->step % PQ_TRIAL_STEPS;
+    const size_t all = PQ_TRIAL_WAKE + PQ_TRIAL_ALL, one = all + PQ_TRIAL_ONE;
 
-    if (pq_pool_threads(pool) == 1 || way > 1) {
+    if (pq_pool_threads(pool) == 1 || t->step >= one) {
         return;
     }
-    if (number > 0) { /* the first finds threads asleep, or other caches */
-        t->least[way] = number == 1 ? seconds : fmin(t->least[way], seconds);
+    if (t->step == PQ_TRIAL_WAKE || t->step == all + 1) {
+        t->least[t->step > all] = seconds;
+    } else if (t->step > PQ_TRIAL_WAKE && t->step != all) {
+        t->least[t->step > all] = fmin(t->least[t->step > all], seconds);
     }
     t->step++;
-    if (t->step == PQ_TRIAL_STEPS) {
+    if (t->step == all) {
         pq_pool_set_alone(pool, true);
-    } else if (t->step == (size_t)2 * PQ_TRIAL_STEPS) {
+    } else if (t->step == one) {
         pq_pool_set_alone(pool, t->least[0] > (1.0 - least_gain) * t->least[1]);
     }
 }

@@ -9,7 +9,9 @@
 #include "core/pool.h"
 
 enum {
-    PQ_TRIAL_STEPS = 6, /**< on all threads, and on one; the first of each is not timed */
+    PQ_TRIAL_WAKE  = 4,   /**< steps on all threads that are not timed: some sleep yet */
+    PQ_TRIAL_ALL   = 8,   /**< steps after them that are */
+    PQ_TRIAL_ONE   = 5,   /**< steps on one; the first of them is not timed */
     PQ_TRIAL_AGAIN = 128, /**< epochs of so many batches try again: machines get busy */
 };
 

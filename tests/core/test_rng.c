@@ -66,3 +66,24 @@ Test(rng, a_shuffle_is_a_permutation_and_below_stays_below)
     }
     cr_expect_gt(moved, 900);
 }
+
+Test(rng, a_shuffle_in_parts_is_that_of_plain_swaps)
+{
+    enum { N = 1000 };
+    pq_rng plain = pq_rng_stream(5, "shuffle"), parts = plain;
+    size_t due[N], index[N];
+
+    for (size_t i = 0; i < N; i++) {
+        due[i] = index[i] = i;
+    }
+    for (size_t left = N; left > 1; left--) {
+        const size_t j = pq_rng_below(&plain, left), keep = due[left - 1];
+        due[left - 1] = due[j];
+        due[j]        = keep;
+    }
+    for (size_t left = N, swaps = 1; left > 1; swaps = swaps * 2 + 3) {
+        left = pq_rng_shuffle_part(&parts, index, left, swaps);
+    }
+    cr_expect_arr_eq(index, due, sizeof due);
+    cr_expect_eq(pq_rng_bits(&parts), pq_rng_bits(&plain));
+}
