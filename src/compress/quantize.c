@@ -453,7 +453,7 @@ const pq_method pq_method_quantize = {
                    "arXiv:2305.14314",
     .params      = params,
     .params_size = sizeof(pq_quantize_params),
-    .version     = "7",
+    .version     = "8",
     .keeps       = PQ_KEEPS_ALL,
     .needs       = needs,
     .draws       = draws,

@@ -326,7 +326,8 @@ static pq_status correct_bias(pq_compress_task *task, pq_graph *before, size_t n
     PQ_TRY(pq_add_bias(task->graph->nodes[node].layer, was.channels, err));
     float *bias = pq_f32(pq_layer_weight(task->graph->nodes[node].layer, "bias")->value);
     for (size_t c = 0; c < was.channels; c++) {
-        bias[c] = (float)((double)bias[c] - (is.sum[c] - was.sum[c]) / values);
+        const double added = pq_bias_value(task->graph, node, c);
+        bias[c]            = (float)(added - (is.sum[c] - was.sum[c]) / values);
         PQ_CHECK(isfinite(bias[c]), PQ_ERR_NUMERIC,
                  "the mean of output %zu over the calibration events is %g, and %g once "
                  "quantized",

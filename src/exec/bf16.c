@@ -200,11 +200,10 @@ cleanup:
 static pq_status prepare_linear(const pq_step *step, const pq_bf16_kernels *kernels,
                                 pq_op **out, pq_err *err)
 {
-    const pq_layer  *layer  = step->graph->nodes[step->node].layer;
-    const pq_weight *bias   = pq_layer_weight(layer, "bias");
-    pq_affine        affine = {0};
-    bf16_op         *b      = NULL;
-    pq_status        st;
+    const pq_layer *layer  = step->graph->nodes[step->node].layer;
+    pq_affine       affine = {0};
+    bf16_op        *b      = NULL;
+    pq_status       st;
 
     PQ_NEW(b, 1);
     b->op.run     = run;
@@ -215,13 +214,7 @@ static pq_status prepare_linear(const pq_step *step, const pq_bf16_kernels *kern
     b->out_count  = pq_node_count(step->graph, step->node);
     b->residual   = step->add != PQ_NO_NODE ? step->n_in - 1 : 0;
     PQ_TRY(pq_geometry_place(step, layer, PQ_BF16_LANES, 2, &b->at, err));
-    PQ_TRY(pq_affine_create(b->at.outputs, &affine, err));
-    for (size_t c = 0; bias != NULL && c < b->at.outputs; c++) {
-        affine.shift[c] = pq_tensor_get(bias->value, c);
-    }
-    if (step->norm != PQ_NO_NODE) {
-        pq_affine_normalise(&affine, step->graph->nodes[step->norm].layer);
-    }
+    PQ_TRY(pq_affine_of_step(step, b->at.outputs, &affine, err));
     PQ_TRY(pack(b, pq_f32(pq_layer_weight(layer, "kernel")->value), &affine,
                 clip_of(step), err));
     b->op.scratch_bytes =
@@ -283,7 +276,7 @@ static void describe(pq_text *out)
 {
     const pq_bf16_kernels *kernels = pq_bf16_find();
 
-    pq_text_add(out, "%s, %s, bias last", pq_isa_name(pq_cpu_isa()),
+    pq_text_add(out, "%s, %s, bias last, in units of codes", pq_isa_name(pq_cpu_isa()),
                 kernels != NULL ? kernels->name : "no bf16");
 }
 

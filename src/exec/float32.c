@@ -29,7 +29,7 @@ const char *pq_float_kernel(const pq_layer *layer)
 
 static void describe(pq_text *out)
 {
-    pq_text_add(out, "%s", pq_isa_name(pq_cpu_isa()));
+    pq_text_add(out, "%s, biases in units of codes", pq_isa_name(pq_cpu_isa()));
 }
 
 const pq_engine pq_engine_float32 = {

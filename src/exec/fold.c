@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "core/memory.h"
+#include "exec/units.h"
 #include "layers/kinds.h"
 
 pq_status pq_affine_create(size_t n, pq_affine *out, pq_err *err)
@@ -46,4 +47,18 @@ void pq_affine_normalise(pq_affine *a, const pq_layer *norm)
         a->shift[c] =
             factor * (a->shift[c] - value_or(mean, c, 0.0)) + value_or(beta, c, 0.0);
     }
+}
+
+pq_status pq_affine_of_step(const pq_step *step, size_t outputs, pq_affine *out,
+                            pq_err *err)
+{
+    pq_status st;
+
+    PQ_TRY(pq_affine_create(outputs, out, err));
+    PQ_TRY(pq_units_biases(step->graph, step->node, outputs, out->shift, err));
+    if (step->norm != PQ_NO_NODE) {
+        pq_affine_normalise(out, step->graph->nodes[step->norm].layer);
+    }
+cleanup:
+    return st;
 }

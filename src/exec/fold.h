@@ -5,7 +5,7 @@
 #ifndef PQ_EXEC_FOLD_H
 #define PQ_EXEC_FOLD_H
 
-#include "layers/layer.h"
+#include "exec/engine.h"
 
 /** y = scale x + shift by channel; owns both. {0} is empty. */
 typedef struct {
@@ -16,6 +16,10 @@ typedef struct {
 /** y = x for n channels. @retval PQ_ERR_NOMEM  Out of memory. */
 pq_status pq_affine_create(size_t n, pq_affine *out, pq_err *err);
 void      pq_affine_free(pq_affine *a);
+
+/** The bias of a step's layer, and the BatchNorm that is fused with it. */
+pq_status pq_affine_of_step(const pq_step *step, size_t outputs, pq_affine *out,
+                            pq_err *err);
 
 /** Puts a batch_norm layer after what is there: gamma (y - mean) / sqrt(variance +
  * epsilon) + beta. */

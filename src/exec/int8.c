@@ -88,7 +88,7 @@ cleanup:
 
 static void describe(pq_text *out)
 {
-    pq_text_add(out, "%s%s", pq_isa_name(pq_cpu_isa()),
+    pq_text_add(out, "%s%s, biases in units of codes", pq_isa_name(pq_cpu_isa()),
                 pq_bytes_find() != NULL ? ", bytes" : "");
     pq_onednn_describe(out);
 }

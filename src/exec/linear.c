@@ -216,23 +216,6 @@ static void run_fours(const pq_op *op, size_t n, const void *const *in, void *ou
     l->kernels->fours(&call);
 }
 
-/* Bias and BatchNorm as a factor and a summand of each output channel. */
-static pq_status fold(const pq_step *step, size_t outputs, recipe *r, pq_err *err)
-{
-    const pq_weight *bias = pq_layer_weight(r->layer, "bias");
-    pq_status        st;
-
-    PQ_TRY(pq_affine_create(outputs, &r->affine, err));
-    for (size_t c = 0; bias != NULL && c < outputs; c++) {
-        r->affine.shift[c] = pq_tensor_get(bias->value, c);
-    }
-    if (step->norm != PQ_NO_NODE) {
-        pq_affine_normalise(&r->affine, layer_of(step, step->norm));
-    }
-cleanup:
-    return st;
-}
-
 static pq_clip clip_of(const pq_step *step)
 {
     const pq_layer *f =
@@ -471,7 +454,7 @@ pq_status pq_linear_prepare(const pq_step *step, size_t tile, const pq_kernels *
         l->op.scratch_bytes = l->frame_bytes;
     }
     l->clip = clip_of(step);
-    PQ_TRY(fold(step, l->at.outputs, &r, err));
+    PQ_TRY(pq_affine_of_step(step, l->at.outputs, &r.affine, err));
     if (l->at.flat && l->at.groups == 1 && tile * l->at.rows == 1 && !lean &&
         l->skips.panel == 0) {
         PQ_TRY(pack_fours(l, &r, err));

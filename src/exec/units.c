@@ -173,3 +173,23 @@ cleanup:
     pq_units_free(&u);
     return st;
 }
+
+pq_status pq_units_biases(const pq_graph *graph, size_t node, size_t n, double *out,
+                          pq_err *err)
+{
+    const pq_weight *bias = pq_layer_weight(graph->nodes[node].layer, "bias");
+    pq_units        *u    = NULL;
+    pq_status        st   = PQ_OK;
+
+    if (bias != NULL) {
+        PQ_TRY(pq_units_create(graph, node, &u, NULL, err));
+    }
+    for (size_t o = 0; o < n; o++) {
+        out[o] = u != NULL      ? (double)u->bias[o] * u->multiplier[o]
+                 : bias != NULL ? pq_tensor_get(bias->value, o)
+                                : 0.0;
+    }
+cleanup:
+    pq_units_free(&u);
+    return st;
+}

@@ -38,4 +38,14 @@ pq_status pq_units_create(const pq_graph *graph, size_t node, pq_units **out,
                           const char **why, pq_err *err);
 void      pq_units_free(pq_units **units);
 
+/**
+ * Biases of a node's layer as every engine adds them: b_o m_o where the layer can be
+ * computed in whole numbers, else as they are; 0 where it has none.
+ *
+ * @param[in]  n    channels
+ * @param[out] out  [n]
+ */
+pq_status pq_units_biases(const pq_graph *graph, size_t node, size_t n, double *out,
+                          pq_err *err);
+
 #endif

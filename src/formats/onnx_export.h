@@ -73,7 +73,8 @@ void pq_onnx_gives(pq_onnx_export *ex, int layout, char *name);
 pq_status pq_onnx_put_kernel(pq_onnx_export *ex, const pq_weight *w, const pq_tensor *t,
                              size_t axis, char **name, pq_err *err);
 
-/** Bias of the node at hand as a constant, on a grid where the form has it. */
+/** Bias of the node at hand as it is added (pq_bias_value), on a grid where the form has
+ * one. */
 pq_status pq_onnx_put_bias(pq_onnx_export *ex, const pq_weight *kernel,
                            const pq_weight *bias, char **name, pq_err *err);
 
@@ -94,10 +95,10 @@ bool pq_onnx_has_codes(const pq_weight *w);
 pq_status pq_onnx_quant_weight(pq_onnx_export *ex, const pq_quant *q, const pq_tensor *t,
                                size_t axis, char **name, pq_err *err);
 
-/** A bias without a grid, as engines of whole numbers hold it: rounded to the scale of
- * the sums where that is a power of two, behind a Quant; else as it is. */
+/** A bias as it is added (pq_bias_value): behind a Quant where the scale of the sums is a
+ * power of two, else as floats. */
 pq_status pq_onnx_quant_bias(pq_onnx_export *ex, const pq_weight *kernel,
-                             const pq_weight *bias, char **name, pq_err *err);
+                             const pq_tensor *bias, char **name, pq_err *err);
 
 /** A Quant of activations. @retval PQ_ERR_UNSUPPORTED  QONNX has no such grid. */
 pq_status pq_onnx_quant_value(pq_onnx_export *ex, const pq_quant *q, const char *value,

@@ -189,36 +189,32 @@ static double bias_step(const pq_onnx_export *ex, const pq_weight *kernel, doubl
 }
 
 pq_status pq_onnx_quant_bias(pq_onnx_export *ex, const pq_weight *kernel,
-                             const pq_weight *bias, char **name, pq_err *err)
+                             const pq_tensor *bias, char **name, pq_err *err)
 {
-    pq_tensor *t      = NULL;
-    double     finest = 0.0, most = 0.0;
-    pq_quant  *q = NULL;
-    int        e = 0, top = 0;
-    pq_status  st;
+    double    finest = 0.0, most = 0.0;
+    pq_quant *q = NULL;
+    int       e = 0, top = 0;
+    pq_status st;
 
-    PQ_TRY(pq_tensor_clone(bias->value, &t, err));
-    for (size_t o = 0; o < t->count; o++) {
-        const double step = bias_step(ex, kernel, (double)pq_f32(t)[o], o);
-        pq_f32(t)[o] =
-            step > 0.0 ? (float)(rint((double)pq_f32(t)[o] / step) * step) : pq_f32(t)[o];
+    for (size_t o = 0; o < bias->count; o++) {
+        const double value = (double)pq_f32(bias)[o];
+        const double step  = bias_step(ex, kernel, value, o);
         finest = step > 0.0 && (finest == 0.0 || step < finest) ? step : finest;
-        most   = fmax(most, fabs((double)pq_f32(t)[o]));
+        most   = fmax(most, fabs(value));
     }
     (void)frexp(finest, &e);
     (void)frexp(most, &top); /* most < 2^top */
     const int bits = top > e ? top - e + 2 : 2;
     if (finest == 0.0 || bits > BITS_MAX) { /* no one type holds them */
-        st = pq_onnx_put_floats(ex, "bias", t, name, err);
+        st = pq_onnx_put_floats(ex, "bias", bias, name, err);
         goto cleanup;
     }
     PQ_TRY(pq_quant_create_fixed(true, PQ_OVERFLOW_SAT, PQ_ROUND_RND_CONV,
                                  PQ_QUANT_PER_TENSOR, 1, &q, err));
     q->scale[0] = (float)finest;
-    st = put_on_grid(ex, q, (codes){bits, true, false, "ROUND"}, t, &(pq_shape){0}, name,
-                     err);
+    st = put_on_grid(ex, q, (codes){bits, true, false, "ROUND"}, bias, &(pq_shape){0},
+                     name, err);
 cleanup:
-    pq_tensor_free(&t);
     pq_quant_free(&q);
     return st;
 }

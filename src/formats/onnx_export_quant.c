@@ -71,12 +71,22 @@ cleanup:
 pq_status pq_onnx_put_bias(pq_onnx_export *ex, const pq_weight *kernel,
                            const pq_weight *bias, char **name, pq_err *err)
 {
-    if (ex->form != PQ_ONNX_AS_QONNX || kernel == NULL) {
-        return pq_onnx_put_floats(ex, "bias", bias->value, name, err);
+    pq_tensor *t = NULL;
+    pq_status  st;
+
+    if (ex->form == PQ_ONNX_AS_QONNX && kernel != NULL && pq_onnx_has_codes(bias)) {
+        return pq_onnx_quant_weight(ex, bias->quant, bias->value, 0, name, err);
     }
-    return pq_onnx_has_codes(bias)
-               ? pq_onnx_quant_weight(ex, bias->quant, bias->value, 0, name, err)
-               : pq_onnx_quant_bias(ex, kernel, bias, name, err);
+    PQ_TRY(pq_tensor_clone(bias->value, &t, err));
+    for (size_t o = 0; o < t->count; o++) {
+        pq_f32(t)[o] = (float)pq_bias_value(ex->graph, ex->at, o);
+    }
+    PQ_TRY(ex->form == PQ_ONNX_AS_QONNX && kernel != NULL
+               ? pq_onnx_quant_bias(ex, kernel, t, name, err)
+               : pq_onnx_put_floats(ex, "bias", t, name, err));
+cleanup:
+    pq_tensor_free(&t);
+    return st;
 }
 
 pq_status pq_onnx_put_kernel(pq_onnx_export *ex, const pq_weight *w, const pq_tensor *t,

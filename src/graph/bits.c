@@ -75,6 +75,52 @@ double pq_bias_bits(const pq_graph *graph, size_t node, size_t item)
     return steps == 0.0 ? 0.0 : ilogb(steps) + 2.0; /* a sign, and its magnitude */
 }
 
+/* Whether the weights of an output channel have one scale, or such that the finest
+ * divides the others. */
+static bool has_unit(const pq_weight *w, size_t channel)
+{
+    const size_t run   = w->value->count / w->value->shape.dim[0];
+    const double scale = channel_scale(w, channel);
+    bool         one   = true;
+
+    for (size_t i = channel * run; i < (channel + 1) * run; i++) {
+        one = one &&
+              (double)w->quant->scale[pq_quant_index(w->quant, &w->value->shape, i)] ==
+                  scale;
+    }
+    return one || w->quant->scheme == PQ_QUANT_FIXED;
+}
+
+static bool is_zero(const pq_weight *w, size_t channel)
+{
+    const size_t run  = w->value->count / w->value->shape.dim[0];
+    bool         zero = true;
+
+    for (size_t i = channel * run; i < (channel + 1) * run; i++) {
+        zero = zero && pq_f32(w->value)[i] == 0.0f;
+    }
+    return zero;
+}
+
+double pq_bias_value(const pq_graph *graph, size_t node, size_t item)
+{
+    const pq_layer  *layer  = graph->nodes[node].layer;
+    const pq_weight *bias   = pq_layer_weight(layer, "bias");
+    const pq_weight *kernel = pq_layer_weight(layer, "kernel");
+    const size_t     source = pq_activation_source(graph, graph->nodes[node].inputs[0]);
+    const pq_quant  *in     = graph->nodes[source].quant;
+    const double     value  = (double)pq_f32(bias->value)[item];
+
+    if (bias->quant != NULL || in == NULL || !pq_quant_has_codes(in) || in->n != 1 ||
+        kernel == NULL || kernel->quant == NULL || !pq_quant_has_codes(kernel->quant) ||
+        !has_unit(kernel, item) || is_zero(kernel, item)) {
+        return value;
+    }
+    const double unit = (double)in->scale[0] * channel_scale(kernel, item);
+
+    return rint(value / unit) * unit;
+}
+
 /* sum_ij b_x b_w(i, j) + sum_i b_bias: a multiplier for each weight of the kernel, or of
    its cores, once, whatever the positions of a convolution. What goes from core to core
    has no grid: 32 bits. */

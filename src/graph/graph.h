@@ -203,6 +203,11 @@ double pq_item_bits(const pq_weight *w, size_t item);
  * channel)) with its sign, where input and kernel have codes; else 32. */
 double pq_bias_bits(const pq_graph *graph, size_t node, size_t item);
 
+/** What is added as item `item` of a node's bias: the nearest multiple of (scale of the
+ * input x scale of the output channel) where both have codes, and the bias no grid of its
+ * own (docs/quantization.md, rule 3), else the bias as it is. */
+double pq_bias_value(const pq_graph *graph, size_t node, size_t item);
+
 /**
  * Effective bit operations of the graph as a circuit, sum_ij b_x b_w(i, j) + sum_i b_bias
  * over its kernels: a multiplier for each weight of a kernel or of its cores, once,

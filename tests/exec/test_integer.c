@@ -190,6 +190,41 @@ Test(integer, one_dense_by_hand)
     pq_graph_free(&g);
 }
 
+/* 13 units of 0.125 and the bias, 0.3 as 2 units: every engine computes the model as it
+ * is defined, also before a BatchNorm that it fuses, and of every number of events. */
+Test(integer, every_engine_adds_the_bias_in_units_of_the_sums)
+{
+    static const char *const engines[] = {"reference", "integer", "float32", "int8",
+                                          "bf16"};
+    static const float       x[6]      = {1.6f, -0.9f, 1.6f, -0.9f, 1.6f, -0.9f};
+    const size_t             n         = pq_bf16_find() != NULL ? 5 : 4;
+
+    for (size_t i = 0; i < 4 * n; i++) {
+        const size_t batch = i / n % 2 == 0 ? 1 : 3;
+        const bool   norm  = i / n >= 2;
+        pq_graph    *g     = one_dense(0.25f, 0.3f);
+        float       *y;
+        if (norm) {
+            pq_rng rng = pq_rng_stream(1, "test");
+            add_layer(g, "norm", norm_layer(&rng, 1), "fc");
+            OK(pq_graph_check(g, &err));
+            pq_layer *layer                                      = g->nodes[2].layer;
+            pq_f32(pq_layer_weight(layer, "mean")->value)[0]     = 0.875f;
+            pq_f32(pq_layer_weight(layer, "variance")->value)[0] = 1.0f;
+            pq_f32(pq_layer_weight(layer, "gamma")->value)[0]    = 2.0f;
+            pq_f32(pq_layer_weight(layer, "beta")->value)[0]     = 0.0f;
+            OK(pq_layer_set(layer, "epsilon", "0", &err));
+        }
+        y = run_graph(g, engines[i % n], batch, batch, x);
+        for (size_t k = 0; k < batch; k++) {
+            cr_expect_eq(y[k], norm ? 2.0f : 1.875f, "%s, %zu events: %.9g",
+                         engines[i % n], batch, (double)y[k]);
+        }
+        pq_free(y);
+        pq_graph_free(&g);
+    }
+}
+
 /* Weights that are all zero have any scale, 1 say: it must not round the bias away. */
 Test(integer, a_channel_of_zeros_keeps_its_bias)
 {

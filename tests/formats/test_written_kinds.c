@@ -177,3 +177,51 @@ Test(written_kinds, qonnx_keeps_the_bias_of_a_channel_of_zeros)
         (void)unlink(path);
     }
 }
+
+/* In units of 0.5 times 0.25, as every engine adds it: other runtimes must not add more
+ * of it than we do. */
+Test(written_kinds, files_of_onnx_hold_the_bias_that_is_added)
+{
+    static const char *const formats[] = {"onnx", "qonnx"};
+    static const float       bias[] = {0.3F, -0.06F, 1.0F}, due[] = {0.25F, 0.0F, 1.0F};
+
+    for (size_t i = 0; i < 2; i++) {
+        char      path[] = "/tmp/pquant-kinds-XXXXXX.onnx";
+        pq_rng    rng    = pq_rng_stream(20, "bias");
+        pq_graph *g = NULL, *again = NULL;
+        cr_assert_geq(mkstemps(path, 5), 0);
+        OK(pq_graph_create(&g, &err));
+        add_input(g, "x", "[4]");
+        add_layer(g, "fc", affine(&rng, make_layer("dense"), PQ_SHAPE(3, 4), true), "x");
+        OK(pq_graph_check(g, &err));
+        pq_weight *kernel = pq_layer_weight(g->nodes[1].layer, "kernel");
+        OK(pq_quant_create(PQ_QUANT_INTEGER, 8, true, false, PQ_QUANT_PER_TENSOR, 1,
+                           &g->nodes[0].quant, &err));
+        OK(pq_quant_create(PQ_QUANT_INTEGER, 8, true, true, PQ_QUANT_PER_TENSOR, 1,
+                           &kernel->quant, &err));
+        g->nodes[0].quant->scale[0] = 0.5F;
+        kernel->quant->scale[0]     = 0.25F;
+        OK(pq_quant_apply(kernel->quant, kernel->value, &err));
+        for (size_t o = 0; o < 3; o++) {
+            pq_f32(kernel->value)[4 * o] = 0.75F;
+        }
+        memcpy(pq_f32(pq_layer_weight(g->nodes[1].layer, "bias")->value), bias,
+               sizeof bias);
+        OK(format_of(formats[i])->save(g, path, &err));
+        OK(pq_model_load(path, NULL, &again, &err));
+        size_t at = 0;
+        while (pq_layer_weight(again->nodes[at].layer, "bias") == NULL) {
+            cr_assert_lt(++at, again->n_nodes, "%s has no bias", formats[i]);
+        }
+        for (size_t o = 0; o < 3; o++) {
+            cr_expect_eq(
+                pq_f32(pq_layer_weight(again->nodes[at].layer, "bias")->value)[o], due[o],
+                "%s: %g", formats[i],
+                (double)pq_f32(
+                    pq_layer_weight(again->nodes[at].layer, "bias")->value)[o]);
+        }
+        pq_graph_free(&g);
+        pq_graph_free(&again);
+        (void)unlink(path);
+    }
+}
