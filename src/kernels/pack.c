@@ -2,6 +2,8 @@
 
 #include "kernels/kernels.h"
 
+enum { PACKED = 64 /* rows of a panel written together */ };
+
 size_t pq_panel_floats(size_t k, size_t n, size_t panel)
 {
     return k * ((n + panel - 1) / panel * panel) + PQ_KERNELS_SLACK;
@@ -30,19 +32,24 @@ static inline void transpose(const float *from, size_t stride, size_t panel, flo
     }
 }
 
-/* One panel of an operand whose columns lie apart and whose rows lie side by side. */
+/* One panel of an operand whose columns lie apart and whose rows lie side by side; so
+   many rows at a time that they stay in the first cache while their columns come one by
+   one. */
 static void pack_transposed(size_t k, size_t columns, const float *src, size_t stride,
                             size_t panel, float *dst)
 {
-    for (size_t c = 0; c < columns; c += 4) {
-        const size_t wide = columns - c < 4 ? columns - c : 4;
-        size_t       p    = 0;
-        for (; wide == 4 && p + 4 <= k; p += 4) {
-            transpose(src + c * stride + p, stride, panel, dst + p * panel + c);
-        }
-        for (; p < k; p++) {
-            for (size_t i = 0; i < wide; i++) {
-                dst[p * panel + c + i] = src[(c + i) * stride + p];
+    for (size_t first = 0; first < k; first += PACKED) {
+        const size_t end = k - first < PACKED ? k : first + PACKED;
+        for (size_t c = 0; c < columns; c += 4) {
+            const size_t wide = columns - c < 4 ? columns - c : 4;
+            size_t       p    = first;
+            for (; wide == 4 && p + 4 <= end; p += 4) {
+                transpose(src + c * stride + p, stride, panel, dst + p * panel + c);
+            }
+            for (; p < end; p++) {
+                for (size_t i = 0; i < wide; i++) {
+                    dst[p * panel + c + i] = src[(c + i) * stride + p];
+                }
             }
         }
     }
