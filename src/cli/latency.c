@@ -91,7 +91,8 @@ cleanup:
     return st;
 }
 
-static pq_status start(const session *s, runner *r, pq_err *err)
+/* A model that was read, ready to be called. */
+static pq_status open_caller(const session *s, runner *r, pq_err *err)
 {
     const pq_caller_options how = {.engine  = pq_args_value(s->args, "engine"),
                                    .batch   = s->batch,
@@ -99,8 +100,6 @@ static pq_status start(const session *s, runner *r, pq_err *err)
                                    .raw     = true};
     pq_status               st;
 
-    PQ_TRY(pq_model_load_output(r->path, pq_args_value(s->args, "arch"),
-                                pq_args_value(s->args, "output-layer"), &r->graph, err));
     PQ_TRY(pq_graph_check(r->graph, err));
     if (pq_args_flag(s->args, "logits")) {
         pq_graph_leave_softmax(r->graph);
@@ -109,9 +108,20 @@ static pq_status start(const session *s, runner *r, pq_err *err)
     PQ_TRY(make_inputs(r, r->caller.crew == NULL, err));
     PQ_TRY(pq_caller_try(&r->caller, err));
 cleanup:
-    if (st != PQ_OK) {
+    return st;
+}
+
+static pq_status start(const session *s, runner *r, pq_err *err)
+{
+    pq_status st;
+
+    PQ_TRY(pq_model_load_output(r->path, pq_args_value(s->args, "arch"),
+                                pq_args_value(s->args, "output-layer"), &r->graph, err));
+    st = open_caller(s, r, err);
+    if (st != PQ_OK) { /* what cannot be read is told with its path */
         pq_err_context(err, "%s", r->path);
     }
+cleanup:
     return st;
 }
 

@@ -21,6 +21,7 @@ pq_status pq_folder_make(const char *path, pq_err *err)
     char     *copy = NULL;
     pq_status st;
 
+    PQ_CHECK(path[0] != '\0', PQ_ERR_CONFIG, "the name of a folder is empty");
     PQ_STRDUP(copy, path);
     for (char *p = copy + 1; *copy != '\0'; p++) {
         const char keep = *p;

@@ -93,4 +93,5 @@ mkdir "$work/locked" && chmod a-w "$work/locked"
 : >"$work/file"
 expect 2 "file" "$pquant" codegen "$model" -o "$work/file/below"
 
+expect 2 "the name of a folder is empty" "$pquant" codegen datasets/models/jsc-mlp.h5 -o ""
 done_testing

@@ -79,6 +79,7 @@ expect 0 '/odd\\xff.h5",' "$pquant" model info "$odd" --format json
 expect 0 '/odd\\xff.h5",' "$pquant" compare "$model" "$odd" --data datasets/jets-hlf.h5:test --limit 100 --format json
 expect 2 "unknown engine 'fast'" "$pquant" latency "$model" --engine fast
 expect 2 "missing.h5" "$pquant" latency "$work/missing.h5"
+expect 2 "error: $model: holds its own architecture" "$pquant" latency "$model" --arch datasets/models/jsc-mlp.json
 # One of several outputs.
 /usr/bin/python3 - "$work/two-outputs.json" <<'END'
 import json, sys
