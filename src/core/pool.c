@@ -10,8 +10,9 @@
 #include "core/memory.h"
 
 enum {
-    SPINS = 3000,   /* some 50 us: longer than the gap between two phases of a step */
-    SMALL = 1 << 15 /* items that one thread has done before another wakes up */
+    SPINS = 3000,    /* some 50 us: longer than the gap between two phases of a step */
+    SMALL = 1 << 15, /* items that one thread has done before another wakes up */
+    LINE  = 64       /* bytes of a cache line: what waiting threads read stands alone */
 };
 
 typedef struct {
@@ -25,7 +26,10 @@ struct pq_pool {
     /* Generation of the work in the upper half, next piece in the lower: one
        compare-and-swap takes a piece of this generation or nothing. */
     _Atomic uint64_t       ticket;
-    _Atomic size_t         pieces, done;
+    char                   after_ticket[LINE];
+    _Atomic size_t         done;
+    char                   after_done[LINE];
+    _Atomic size_t         pieces;
     _Atomic(pq_pool_piece) run;
     _Atomic(void *)        context;
     atomic_size_t          sleepers;

@@ -16,7 +16,10 @@
 
 extern const pq_engine pq_engine_float32;
 
-enum { CHUNK = 256 /**< rows of a flat layer that are rounded and computed together */ };
+enum {
+    CHUNK = 256, /**< rows of a flat layer that are rounded and computed together */
+    FEW   = 16   /**< rows that are not shared: threads take panels */
+};
 
 typedef struct {
     pq_op                  op;
@@ -44,12 +47,13 @@ static void release(pq_op *op)
     pq_free(b);
 }
 
-/* Rows of an image, or of some flat samples. */
-static void run_rows(const bf16_op *b, const uint16_t *in, size_t rows,
-                     const float *residual, float *out)
+/* Lines of an image, or rows of some flat samples, times some panels. */
+static void run_rows(const bf16_op *b, pq_range panels, size_t lines, size_t rows,
+                     const uint16_t *in, const float *residual, float *out)
 {
-    for (size_t i = 0; i < b->n_panels; i++) {
+    for (size_t i = panels.first; i < panels.end; i++) {
         pq_bf16_panel call = b->panels[i];
+        call.lines         = lines;
         call.rows          = rows;
         call.in            = in + b->in_at[i];
         call.out           = out + b->channel[i];
@@ -58,52 +62,86 @@ static void run_rows(const bf16_op *b, const uint16_t *in, size_t rows,
     }
 }
 
-/* One image, rounded, into the middle of zeros. */
-static void take_image(const bf16_op *b, const float *in, uint16_t *frame)
+/* Lines of an image, rounded, in the middle of zeros. */
+static void take_lines(const bf16_op *b, pq_range lines, const float *in, uint16_t *frame)
 {
-    const pq_geometry *g = &b->at;
-    const pq_window   *w = &g->window;
+    const pq_geometry       *g    = &b->at;
+    const pq_geometry_inside p    = pq_geometry_place_image(g);
+    const size_t             line = g->frame_w * g->channels;
+    const size_t             from = g->window.in_w * g->window.channels;
 
-    if (!g->framed) {
-        b->kernels->round(b->in_count, in, frame);
-        return;
-    }
-    if (g->channels != w->channels) {
+    if (g->channels != g->window.channels) {
         uint16_t *rounded = frame + g->frame_count;
         b->kernels->round(b->in_count, in, rounded);
-        pq_geometry_frame(g, sizeof *frame, 0, rounded, frame);
+        pq_geometry_frame(g, lines, sizeof *frame, 0, rounded, frame);
         return;
     }
-    const pq_geometry_inside p = pq_geometry_place_image(g);
-    memset(frame, 0, g->frame_count * sizeof *frame);
-    for (size_t y = 0; y < p.lines; y++) {
-        b->kernels->round(p.columns * w->channels, in + y * w->in_w * w->channels,
-                          frame + ((p.above + y) * g->frame_w + p.left) * g->channels);
+    if (!g->framed) {
+        b->kernels->round((lines.end - lines.first) * line, in + lines.first * line,
+                          frame + lines.first * line);
+        return;
+    }
+    memset(frame + lines.first * line, 0,
+           (lines.end - lines.first) * line * sizeof *frame);
+    for (size_t y = lines.first; y < lines.end; y++) {
+        if (y >= p.above && y < p.above + p.lines) {
+            b->kernels->round(p.columns * g->channels, in + (y - p.above) * from,
+                              frame + y * line + p.left * g->channels);
+        }
     }
 }
 
-static void run(const pq_op *op, size_t n, const void *const *in, void *out,
-                void *scratch)
+/* Rows of flat samples, as many at a time as stay in the cache. */
+static void run_flat(const bf16_op *b, pq_range rows, pq_range panels,
+                     const float *values, const float *residual, float *results,
+                     uint16_t *rounded)
+{
+    const pq_geometry *g = &b->at;
+
+    for (size_t r = rows.first; r < rows.end; r += CHUNK) {
+        const size_t n  = rows.end - r < CHUNK ? rows.end - r : CHUNK;
+        const size_t at = r * g->outputs;
+        b->kernels->round(n * g->row_step, values + r * g->row_step, rounded);
+        run_rows(b, panels, 1, n, rounded, residual != NULL ? residual + at : NULL,
+                 results + at);
+    }
+}
+
+/* A part of the rows or lines; of few rows, of the panels. */
+static void run_part(const pq_op *op, pq_part part, size_t n, const void *const *in,
+                     void *out, void *scratch)
 {
     const bf16_op     *b        = (const bf16_op *)op;
     const pq_geometry *g        = &b->at;
     const float       *values   = in[0];
     const float       *residual = b->residual > 0 ? in[b->residual] : NULL;
     float             *results  = out;
-    uint16_t          *frame    = scratch;
+    const size_t       rows     = g->flat ? n * g->rows : g->lines;
+    const bool         few      = rows < FEW * part.of && g->lines == 1;
+    const pq_range     mine     = few ? (pq_range){0, rows} : pq_part_of(part, rows);
+    const pq_range     panels   = pq_part_of(few ? part : PQ_WHOLE, b->n_panels);
 
-    for (size_t r = 0; g->flat && r < n * g->rows; r += CHUNK) {
-        const size_t rows = n * g->rows - r < CHUNK ? n * g->rows - r : CHUNK;
-        const size_t at   = r * g->outputs;
-        b->kernels->round(rows * g->row_step, values + r * g->row_step, frame);
-        run_rows(b, frame, rows, residual != NULL ? residual + at : NULL, results + at);
+    if (mine.first == mine.end || panels.first == panels.end) {
+        return;
     }
-    for (size_t s = 0; !g->flat && s < n; s++) {
-        const size_t at = s * b->out_count;
-        take_image(b, values + s * b->in_count, frame);
-        run_rows(b, frame, g->rows, residual != NULL ? residual + at : NULL,
-                 results + at);
+    if (g->flat) {
+        run_flat(b, mine, panels, values, residual, results, scratch);
+        return;
     }
+    for (size_t s = 0; s < n; s++) {
+        uint16_t    *frame = scratch;
+        const size_t at    = s * b->out_count + mine.first * g->rows * g->outputs;
+        take_lines(b, pq_geometry_read(g, mine), values + s * b->in_count, frame);
+        run_rows(b, panels, mine.end - mine.first, g->rows,
+                 frame + mine.first * g->line_step,
+                 residual != NULL ? residual + at : NULL, results + at);
+    }
+}
+
+static void run(const pq_op *op, size_t n, const void *const *in, void *out,
+                void *scratch)
+{
+    run_part(op, PQ_WHOLE, n, in, out, scratch);
 }
 
 static pq_clip clip_of(const pq_step *step)
@@ -214,6 +252,8 @@ static pq_status prepare_linear(const pq_step *step, const pq_bf16_kernels *kern
     b->out_count  = pq_node_count(step->graph, step->node);
     b->residual   = step->add != PQ_NO_NODE ? step->n_in - 1 : 0;
     PQ_TRY(pq_geometry_place(step, layer, PQ_BF16_LANES, 2, &b->at, err));
+    b->op.run_part = run_part;
+    b->op.products = pq_geometry_products(&b->at);
     PQ_TRY(pq_affine_of_step(step, b->at.outputs, &affine, err));
     PQ_TRY(pack(b, pq_f32(pq_layer_weight(layer, "kernel")->value), &affine,
                 clip_of(step), err));

@@ -22,38 +22,55 @@ typedef struct {
     float                 *near;
 } linear_op;
 
-/* All groups of one image, or of n flat samples. */
-static void run_groups(const linear_op *d, size_t n, const uint8_t *in, void *out)
+/* All groups of lines of one image, or of rows of flat samples; `to`: items before them.
+ */
+static void run_groups(const linear_op *d, size_t lines, size_t rows, const uint8_t *in,
+                       size_t to, void *out)
 {
     const pq_geometry *g = &d->at;
 
     for (size_t i = 0; i < g->groups; i++) {
         pq_bytes_panel call = d->calls[i];
-        call.rows           = g->rows * n;
+        const size_t   at   = to + i * g->group_out;
+        call.lines          = lines;
+        call.rows           = rows;
         call.in             = in + i * g->group_in;
-        call.code           = d->codes ? (uint8_t *)out + i * g->group_out : NULL;
-        call.real           = d->codes ? NULL : (float *)out + i * g->group_out;
+        call.code           = d->codes ? (uint8_t *)out + at : NULL;
+        call.real           = d->codes ? NULL : (float *)out + at;
         d->kernel->panel(&call);
+    }
+}
+
+static void run_part(const pq_op *op, pq_part part, size_t n, const void *const *in,
+                     void *out, void *scratch)
+{
+    const linear_op   *d    = (const linear_op *)op;
+    const pq_geometry *g    = &d->at;
+    const uint8_t     *from = in[0];
+    const pq_range     mine = pq_part_of(part, g->flat ? n * g->rows : g->lines);
+
+    if (mine.first == mine.end) {
+        return;
+    }
+    if (g->flat) {
+        run_groups(d, 1, mine.end - mine.first, from + mine.first * g->row_step,
+                   mine.first * g->outputs, out);
+        return;
+    }
+    for (size_t s = 0; s < n; s++, from += d->in_count) {
+        const uint8_t *image = g->framed ? scratch : from;
+        if (g->framed) {
+            pq_geometry_frame(g, pq_geometry_read(g, mine), 1, d->zero, from, scratch);
+        }
+        run_groups(d, mine.end - mine.first, g->rows, image + mine.first * g->line_step,
+                   s * d->out_count + mine.first * g->rows * g->outputs, out);
     }
 }
 
 static void run(const pq_op *op, size_t n, const void *const *in, void *out,
                 void *scratch)
 {
-    const linear_op *d    = (const linear_op *)op;
-    const uint8_t   *from = in[0];
-    const size_t     size = d->out_count * (d->codes ? 1 : sizeof(float));
-
-    if (d->at.flat) {
-        run_groups(d, n, from, out);
-        return;
-    }
-    for (size_t s = 0; s < n; s++, from += d->in_count) {
-        if (d->at.framed) {
-            pq_geometry_frame(&d->at, 1, d->zero, from, scratch);
-        }
-        run_groups(d, 1, d->at.framed ? scratch : from, (char *)out + s * size);
-    }
+    run_part(op, PQ_WHOLE, n, in, out, scratch);
 }
 
 static void release(pq_op *op)
@@ -201,6 +218,8 @@ pq_status pq_bytes_linear_prepare(const pq_step *step, const pq_units *units, pq
         goto cleanup;
     }
     d->op.run                 = run;
+    d->op.run_part            = run_part;
+    d->op.products            = pq_geometry_products(&d->at);
     d->op.release             = release;
     d->op.kernel              = kernel->name;
     d->op.scratch_bytes       = d->at.framed ? d->at.frame_count : 0;

@@ -50,8 +50,9 @@ pq_status pq_crew_run(pq_crew *crew, size_t n, const float *const *in, float *ou
     const size_t pieces = SHARES * crew->threads;
     pq_status    st;
 
-    if (crew->threads == 1 || n < 1 || n > pq_plan_batch(crew->plans[0])) {
-        return pq_plan_run(crew->plans[0], n, in, out, err);
+    if (crew->threads == 1 || n < crew->threads || n > pq_plan_batch(crew->plans[0])) {
+        return pq_plan_run_together(crew->plans, crew->threads == 1 ? NULL : crew->pool,
+                                    n, in, out, err);
     }
     crew->n     = n;
     crew->in    = in;

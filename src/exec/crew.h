@@ -26,8 +26,9 @@ pq_status pq_crew_create(const pq_graph *graph, const pq_plan_options *options,
 void      pq_crew_free(pq_crew **crew);
 
 /**
- * As pq_plan_run, the samples in equal shares on all threads: the same values as one plan
- * gives. From one thread at a time.
+ * As pq_plan_run, the samples in equal shares on all threads, or where they are fewer
+ * than those, all threads on each large layer: the same values as one plan gives. From
+ * one thread at a time.
  */
 pq_status pq_crew_run(pq_crew *crew, size_t n, const float *const *in, float *out,
                       pq_err *err);

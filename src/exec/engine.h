@@ -33,6 +33,25 @@ typedef struct {
     bool   lean; /**< the graph's weights stay, and are packed at each run */
 } pq_step;
 
+/** One of the parts that threads make of a run. */
+typedef struct {
+    size_t i, of; /**< i < of */
+} pq_part;
+
+/** All of it. */
+#define PQ_WHOLE ((pq_part){0, 1})
+
+/** Rows, lines or panels [first, end). */
+typedef struct {
+    size_t first, end;
+} pq_range;
+
+/** A part of n: as large as the others, or by one smaller or larger. */
+static inline pq_range pq_part_of(pq_part part, size_t n)
+{
+    return (pq_range){n * part.i / part.of, n * (part.i + 1) / part.of};
+}
+
 /** A prepared step, immutable and shared between threads; engines embed it as their first
  * member. */
 typedef struct pq_op pq_op;
@@ -46,6 +65,13 @@ struct pq_op {
      */
     void (*run)(const pq_op *op, size_t n, const void *const *in, void *out,
                 void *scratch);
+    /**
+     * One part of a run, whose parts may go at once on threads, each with scratch of its
+     * own: together they write what run writes, the same bits. NULL: not in parts.
+     */
+    void (*run_part)(const pq_op *op, pq_part part, size_t n, const void *const *in,
+                     void *out, void *scratch);
+    size_t products; /**< of a sample, where there are parts: whether they pay */
     void (*release)(pq_op *op); /**< frees what the operation owns and itself */
     size_t      scratch_bytes;  /**< for a whole tile */
     size_t      weight_bytes;   /**< of packed weights */

@@ -133,35 +133,60 @@ pq_geometry_inside pq_geometry_place_image(const pq_geometry *g)
                                 least(w->in_w, g->frame_w - left)};
 }
 
-void pq_geometry_frame(const pq_geometry *g, size_t item_bytes, int fill, const void *in,
-                       void *frame)
+pq_range pq_geometry_read(const pq_geometry *g, pq_range lines)
 {
-    const pq_window         *w    = &g->window;
-    const size_t             cell = g->channels * item_bytes, line = g->frame_w * cell;
-    const size_t             bytes = w->channels * item_bytes;
-    const char              *from  = in;
-    const pq_geometry_inside p     = pq_geometry_place_image(g);
-    const size_t             left = p.left, n = p.columns;
-    char                    *to = (char *)frame + p.above * line;
+    const pq_window *w = &g->window;
 
-    if (g->channels != w->channels) {
-        memset(frame, fill, g->frame_h * line);
+    return (pq_range){lines.first * w->stride_h, (lines.end - 1) * w->stride_h +
+                                                     (w->kernel_h - 1) * w->dilation_h +
+                                                     1};
+}
+
+size_t pq_geometry_products(const pq_geometry *g)
+{
+    return g->lines * g->rows * g->outputs * g->sum;
+}
+
+/* The cells of one line of the image into its frame. */
+static void frame_cells(const pq_geometry *g, size_t item, size_t n, const char *from,
+                        char *to)
+{
+    const size_t bytes = g->window.channels * item;
+
+    if (g->channels == g->window.channels) {
+        memcpy(to, from, n * bytes);
+    } else if (bytes == 3) { /* colours: a copy of constant size */
+        copy_cells(g, item, n, 3, from, to);
+    } else if (bytes == 6) {
+        copy_cells(g, item, n, 6, from, to);
+    } else {
+        copy_cells(g, item, n, bytes, from, to);
     }
-    memset(frame, fill, p.above * line);
-    for (size_t y = 0; y < p.lines; y++, from += w->in_w * bytes, to += line) {
-        memset(to, fill, left * cell);
-        if (g->channels == w->channels) {
-            memcpy(to + left * cell, from, n * bytes);
-        } else if (bytes == 3) { /* colours: a copy of constant size */
-            copy_cells(g, item_bytes, n, 3, from, to + left * cell);
-        } else if (bytes == 6) {
-            copy_cells(g, item_bytes, n, 6, from, to + left * cell);
-        } else {
-            copy_cells(g, item_bytes, n, bytes, from, to + left * cell);
+}
+
+void pq_geometry_frame(const pq_geometry *g, pq_range lines, size_t item_bytes, int fill,
+                       const void *in, void *frame)
+{
+    const pq_geometry_inside p    = pq_geometry_place_image(g);
+    const size_t             cell = g->channels * item_bytes, line = g->frame_w * cell;
+    const size_t             from_line = g->window.in_w * g->window.channels * item_bytes;
+
+    for (size_t y = lines.first; y < lines.end; y++) {
+        char *to = (char *)frame + y * line;
+        if (y < p.above || y >= p.above + p.lines) {
+            memset(to, fill, line);
+            continue;
         }
-        memset(to + (left + n) * cell, fill, (g->frame_w - left - n) * cell);
+        if (g->channels == g->window.channels) {
+            memset(to, fill, p.left * cell);
+            memset(to + (p.left + p.columns) * cell, fill,
+                   (g->frame_w - p.left - p.columns) * cell);
+        } else {
+            memset(to, fill, line);
+        }
+        frame_cells(g, item_bytes, p.columns,
+                    (const char *)in + (y - p.above) * from_line, to + p.left * cell);
     }
-    memset(to, fill, (g->frame_h - p.above - p.lines) * line);
 }
 
 size_t pq_geometry_whole(size_t n, size_t panel)

@@ -54,9 +54,16 @@ typedef struct {
 
 pq_geometry_inside pq_geometry_place_image(const pq_geometry *g);
 
-/** Copies an image into its frame, with items of so many bytes, each `fill` beside it. */
-void pq_geometry_frame(const pq_geometry *g, size_t item_bytes, int fill, const void *in,
-                       void *frame);
+/** Lines of the frame, or of the image without one, that lines of outputs read. */
+pq_range pq_geometry_read(const pq_geometry *g, pq_range lines);
+
+/** Copies an image into such lines of its frame, with items of so many bytes, each `fill`
+ * beside it. */
+void pq_geometry_frame(const pq_geometry *g, pq_range lines, size_t item_bytes, int fill,
+                       const void *in, void *frame);
+
+/** Products of a sample. */
+size_t pq_geometry_products(const pq_geometry *g);
 
 /** Where weight k of an output channel stands among taps * length. */
 static inline size_t pq_geometry_weight(const pq_geometry *g, size_t k)

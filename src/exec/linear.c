@@ -4,43 +4,8 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "exec/fold.h"
-#include "exec/skips.h"
+#include "exec/linear_op.h"
 #include "exec/tt_conv.h"
-#include "kernels/fours.h"
-
-/* A product whose weights stay in the first cache: one panel of a group. */
-typedef struct {
-    pq_matmul call;    /* all but m, a, c, add and what a region gives */
-    size_t    in_at;   /* first input channel of its group */
-    size_t    channel; /* first output channel */
-} product;
-
-/* What weights are packed from. */
-typedef struct {
-    const pq_kernels *kernels;
-    const pq_layer   *layer; /* the step's, or what stands in for it */
-    const pq_tensor  *kernel;
-    pq_affine         affine; /* [outputs]: y = scale (kernel x) + shift */
-} recipe;
-
-typedef struct {
-    pq_op             op;
-    size_t            residual;            /* which input is added, 0 = none */
-    size_t            in_count, out_count; /* floats of a sample */
-    const pq_kernels *kernels;
-    pq_geometry       at;
-    pq_regions        regions; /* of products */
-    pq_skips          skips;   /* runs of each of them without zeros */
-    pq_fours          fours;   /* one event, few weights of every four; few 0: not so */
-    bool              framed;  /* images are */
-    size_t            n_products;
-    product          *products;      /* NULL: depthwise */
-    float            *weight, *bias; /* weight: NULL where each run packs its own */
-    pq_clip           clip;
-    recipe            recipe;      /* then */
-    size_t            frame_bytes; /* of scratch, before what is packed */
-} linear_op;
 
 static const pq_layer *layer_of(const pq_step *step, size_t node)
 {
@@ -101,121 +66,6 @@ pq_fusion pq_linear_fuses(const pq_step *step, size_t next)
     return PQ_FUSE_NOT;
 }
 
-/* One product in each region of n flat samples, or of one image: along its longer side.
- */
-static void run_product(const linear_op *l, const product *p, const float *weight,
-                        const float *in, const float *residual, float *out, size_t n)
-{
-    const size_t outputs = l->at.outputs;
-    pq_matmul    call    = p->call;
-
-    call.b = weight;
-    for (size_t i = 0; i < l->regions.n; i++) {
-        const pq_region *r      = &l->regions.region[i];
-        const bool       down   = r->ny > r->nx;
-        const size_t     line   = l->at.rows * outputs;
-        const size_t     step   = down ? outputs : line;
-        const size_t     steps  = down ? r->nx : r->ny;
-        const size_t     to_row = down ? l->regions.line_step : l->regions.row_step;
-        const size_t     to_run = down ? l->regions.row_step : l->regions.line_step;
-        size_t           at     = r->y * line + r->x * outputs + p->channel;
-
-        call.m          = (down ? r->ny : r->nx) * n;
-        call.a          = in + r->at + p->in_at;
-        call.a_row      = to_row;
-        call.c_row      = down ? line : outputs;
-        call.n_segments = r->n_segments;
-        call.segments   = r->segments;
-        if (l->skips.first != NULL) {
-            const size_t *first =
-                l->skips.first + (size_t)(p - l->products) * l->regions.n;
-            call.n_segments = first[i + 1] - first[i];
-            call.segments   = l->skips.segments + first[i];
-        }
-        for (size_t k = 0; k < steps; k++, at += step, call.a += to_run) {
-            call.c   = out + at;
-            call.add = residual != NULL ? residual + at : NULL;
-            l->kernels->gemm(&call);
-        }
-    }
-}
-
-static void run_depthwise(const linear_op *l, const float *in, const float *residual,
-                          float *out)
-{
-    const size_t rows = l->at.rows;
-
-    for (size_t y = 0; y < l->at.lines; y++) {
-        const size_t at = y * rows * l->at.outputs;
-        l->kernels->depthwise(
-            &(pq_depthwise){.rows      = rows,
-                            .taps      = l->at.taps,
-                            .in        = in + y * l->at.line_step,
-                            .in_pitch  = l->at.row_step,
-                            .tap       = l->at.tap,
-                            .weight    = l->weight,
-                            .bias      = l->bias,
-                            .residual  = residual != NULL ? residual + at : NULL,
-                            .out       = out + at,
-                            .out_pitch = l->at.outputs,
-                            .n         = l->at.outputs,
-                            .clip      = &l->clip});
-    }
-}
-
-/* Image s, in its frame where it is read in one. */
-static const float *image_of(const linear_op *l, const float *values, size_t s,
-                             void *scratch)
-{
-    const float *image = values + s * l->in_count;
-
-    if (l->framed) {
-        pq_geometry_frame(&l->at, sizeof *image, 0, image, scratch);
-    }
-    return l->framed ? scratch : image;
-}
-
-static void linear_run(const pq_op *op, size_t n, const void *const *in, void *out,
-                       void *scratch)
-{
-    const linear_op *l        = (const linear_op *)op;
-    const float     *values   = in[0];
-    const float     *residual = l->residual > 0 ? in[l->residual] : NULL;
-    float           *results  = out;
-
-    for (size_t i = 0; l->at.flat && i < l->n_products; i++) {
-        run_product(l, &l->products[i], l->products[i].call.b, values, residual, results,
-                    n);
-    }
-    for (size_t s = 0; !l->at.flat && s < n; s++) {
-        const float *image = image_of(l, values, s, scratch);
-        const size_t at    = s * l->out_count;
-        const float *add   = residual != NULL ? residual + at : NULL;
-        if (l->at.depthwise) {
-            run_depthwise(l, image, add, results + at);
-        }
-        for (size_t i = 0; i < l->n_products; i++) {
-            run_product(l, &l->products[i], l->products[i].call.b, image, add,
-                        results + at, 1);
-        }
-    }
-}
-
-/* One event times few weights of every four. */
-static void run_fours(const pq_op *op, size_t n, const void *const *in, void *out,
-                      void *scratch)
-{
-    const linear_op *l    = (const linear_op *)op;
-    pq_fours         call = l->fours;
-
-    (void)n;
-    (void)scratch;
-    call.x   = in[0];
-    call.add = l->residual > 0 ? in[l->residual] : NULL;
-    call.y   = out;
-    l->kernels->fours(&call);
-}
-
 static pq_clip clip_of(const pq_step *step)
 {
     const pq_layer *f =
@@ -233,8 +83,8 @@ static pq_clip clip_of(const pq_step *step)
 
 /* Rows [n, sum] of the kernel from `channel` on, with their factors: in `scaled`, or
  * where they are if these are 1. */
-static const float *scale_rows(const recipe *r, size_t sum, size_t channel, size_t n,
-                               float *scaled)
+static const float *scale_rows(const pq_linear_recipe *r, size_t sum, size_t channel,
+                               size_t n, float *scaled)
 {
     const float  *from  = pq_f32(r->kernel) + channel * sum;
     const double *scale = r->affine.scale + channel;
@@ -250,8 +100,8 @@ static const float *scale_rows(const recipe *r, size_t sum, size_t channel, size
 }
 
 /* Weights of one product, side by side. */
-static void pack_product(const recipe *r, size_t sum, const product *p, float *scaled,
-                         float *weight)
+static void pack_product(const pq_linear_recipe *r, size_t sum,
+                         const pq_linear_product *p, float *scaled, float *weight)
 {
     pq_pack_panels(sum, p->call.n, scale_rows(r, sum, p->channel, p->call.n, scaled), 1,
                    sum, p->call.panel, weight);
@@ -261,29 +111,30 @@ static void pack_product(const recipe *r, size_t sum, const product *p, float *s
 static void run_packing(const pq_op *op, size_t n, const void *const *in, void *out,
                         void *scratch)
 {
-    const linear_op *l        = (const linear_op *)op;
-    const size_t     items    = l->products[0].call.panel * l->at.sum + PQ_KERNELS_SLACK;
-    const float     *residual = l->residual > 0 ? in[l->residual] : NULL;
-    float           *weight   = (float *)(void *)((char *)scratch + l->frame_bytes);
-    float           *results  = out;
+    const pq_linear_op *l     = (const pq_linear_op *)op;
+    const size_t        items = l->products[0].call.panel * l->at.sum + PQ_KERNELS_SLACK;
+    const float        *residual = l->residual > 0 ? in[l->residual] : NULL;
+    float              *weight   = (float *)(void *)((char *)scratch + l->frame_bytes);
+    float              *results  = out;
+    const pq_range      rows     = pq_linear_rows(l, n);
 
     for (size_t i = 0; i < l->n_products; i++) {
-        const product *p = &l->products[i];
+        const pq_linear_product *p = &l->products[i];
         pack_product(&l->recipe, l->at.sum, p, weight + items, weight);
         if (l->at.flat) {
-            run_product(l, p, weight, in[0], residual, results, n);
+            pq_linear_multiply(l, p, weight, rows, in[0], residual, results);
             continue;
         }
         for (size_t s = 0; s < n; s++) {
             const size_t at = s * l->out_count;
-            run_product(l, p, weight, image_of(l, in[0], s, scratch),
-                        residual != NULL ? residual + at : NULL, results + at, 1);
+            pq_linear_multiply(l, p, weight, rows, pq_linear_image(l, in[0], s, scratch),
+                               residual != NULL ? residual + at : NULL, results + at);
         }
     }
 }
 
 /* Channels side by side, tap by tap. */
-static pq_status pack_depthwise(linear_op *l, const recipe *r, pq_err *err)
+static pq_status pack_depthwise(pq_linear_op *l, const pq_linear_recipe *r, pq_err *err)
 {
     const pq_geometry *g      = &l->at;
     const size_t       width  = pq_geometry_whole(g->outputs, r->kernels->lanes);
@@ -307,14 +158,14 @@ cleanup:
     return st;
 }
 
-static size_t panel_of(const linear_op *l, const pq_kernels *kernels)
+static size_t panel_of(const pq_linear_op *l, const pq_kernels *kernels)
 {
     return l->skips.panel > 0 ? l->skips.panel : kernels->panel(l->at.group_out);
 }
 
 /* Regions, and runs without zeros where the weights stay packed. */
-static pq_status place_products(linear_op *l, const recipe *r, size_t tile, bool lean,
-                                pq_err *err)
+static pq_status place_products(pq_linear_op *l, const pq_linear_recipe *r, size_t tile,
+                                bool lean, pq_err *err)
 {
     const float *kernel = pq_f32(r->kernel);
     pq_status    st     = PQ_OK;
@@ -334,7 +185,7 @@ cleanup:
 
 /* Few weights of every four, where they are: one row alone waits for its chain of sums.
  */
-static pq_status pack_fours(linear_op *l, const recipe *r, pq_err *err)
+static pq_status pack_fours(pq_linear_op *l, const pq_linear_recipe *r, pq_err *err)
 {
     const pq_geometry *g      = &l->at;
     float             *scaled = NULL;
@@ -351,7 +202,8 @@ static pq_status pack_fours(linear_op *l, const recipe *r, pq_err *err)
         }
         l->fours.clip      = &l->clip;
         l->op.weight_bytes = pq_fours_bytes(&l->fours);
-        l->op.run          = run_fours;
+        l->op.run          = pq_linear_run_fours;
+        l->op.run_part     = NULL;
         l->op.kernel       = kernel_name(r->kernels, l->fours.few);
     }
 cleanup:
@@ -360,7 +212,8 @@ cleanup:
 }
 
 /* One product for each panel of each group; lean: without its weights. */
-static pq_status pack_panels(linear_op *l, const recipe *r, bool lean, pq_err *err)
+static pq_status pack_panels(pq_linear_op *l, const pq_linear_recipe *r, bool lean,
+                             pq_err *err)
 {
     const pq_geometry *g      = &l->at;
     const size_t       panel  = panel_of(l, r->kernels);
@@ -381,16 +234,16 @@ static pq_status pack_panels(linear_op *l, const recipe *r, bool lean, pq_err *e
     }
     for (size_t i = 0; i < l->n_products; i++) {
         const size_t group = i / (width / panel), from = i % (width / panel) * panel;
-        const size_t left = g->group_out - from;
-        product     *p    = &l->products[i];
-        p->in_at          = group * g->group_in;
-        p->channel        = group * g->group_out + from;
-        p->call           = (pq_matmul){.n     = left < panel ? left : panel,
-                                        .a_col = 1,
-                                        .b_row = panel,
-                                        .panel = panel,
-                                        .bias  = l->bias + i * panel,
-                                        .clip  = &l->clip};
+        const size_t left    = g->group_out - from;
+        pq_linear_product *p = &l->products[i];
+        p->in_at             = group * g->group_in;
+        p->channel           = group * g->group_out + from;
+        p->call              = (pq_matmul){.n     = left < panel ? left : panel,
+                                           .a_col = 1,
+                                           .b_row = panel,
+                                           .panel = panel,
+                                           .bias  = l->bias + i * panel,
+                                           .clip  = &l->clip};
         if (!lean) {
             float *weight = l->weight + i * panel * g->sum;
             p->call.b     = weight;
@@ -407,7 +260,7 @@ cleanup:
 
 static void linear_release(pq_op *op)
 {
-    linear_op *l = (linear_op *)op;
+    pq_linear_op *l = (pq_linear_op *)op;
 
     pq_geometry_free(&l->at);
     pq_regions_free(&l->regions);
@@ -423,11 +276,11 @@ static void linear_release(pq_op *op)
 pq_status pq_linear_prepare(const pq_step *step, size_t tile, const pq_kernels *kernels,
                             pq_op **out, pq_err *err)
 {
-    recipe     r        = {.kernels = kernels, .layer = layer_of(step, step->node)};
-    linear_op *l        = NULL;
-    pq_layer  *stand_in = NULL;
-    bool       lean;
-    pq_status  st;
+    pq_linear_recipe r        = {.kernels = kernels, .layer = layer_of(step, step->node)};
+    pq_linear_op    *l        = NULL;
+    pq_layer        *stand_in = NULL;
+    bool             lean;
+    pq_status        st;
 
     PQ_NEW(l, 1);
     if (r.layer->kind->form == PQ_FORM_WINDOW_CORES) {
@@ -435,7 +288,7 @@ pq_status pq_linear_prepare(const pq_step *step, size_t tile, const pq_kernels *
         r.layer = stand_in;
     }
     l->kernels    = kernels;
-    l->op.run     = linear_run;
+    l->op.run     = pq_linear_run;
     l->op.release = linear_release;
     l->op.kernel  = pq_linear_kernel(kernels);
     r.kernel      = pq_layer_weight(r.layer, "kernel")->value;
@@ -445,6 +298,10 @@ pq_status pq_linear_prepare(const pq_step *step, size_t tile, const pq_kernels *
     PQ_TRY(pq_geometry_place(step, r.layer, kernels->lanes, 0, &l->at, err));
     l->framed = l->at.framed;
     lean      = step->lean && stand_in == NULL && !l->at.depthwise;
+    if (!lean) {
+        l->op.run_part = pq_linear_run_part;
+        l->op.products = pq_geometry_products(&l->at);
+    }
     if (!l->at.depthwise) {
         PQ_TRY(place_products(l, &r, tile, lean, err));
         l->framed = l->regions.framed;

@@ -8,7 +8,10 @@
 #include "exec/quantize.h"
 #include "linalg/gemm.h"
 
-enum { LARGE_BYTES = 64 << 20 /* of weights as floats */ };
+enum {
+    LARGE_BYTES   = 64 << 20, /* of weights as floats */
+    LARGE_PRODUCT = 1 << 17,  /* products of a task that pay for waking other threads */
+};
 
 struct pq_plan {
     pq_graph   *graph;   /* a copy of the caller's, checked; owned unless forked */
@@ -155,6 +158,8 @@ typedef struct {
     size_t              first, n; /* samples */
     const float *const *in;
     float              *out;
+    pq_pool            *pool;  /* of threads that share large tasks, or NULL; … */
+    pq_plan *const     *plans; /* … their plans, for scratch */
 } passage;
 
 static void *value_of(const passage *p, size_t node)
@@ -234,14 +239,39 @@ static void take_inputs(const passage *p)
     }
 }
 
+/* A task in parts. */
+typedef struct {
+    const passage     *passage;
+    const pq_task     *task;
+    const void *const *in;
+    void              *out;
+} shared_task;
+
+static void run_part(void *context, size_t part, size_t thread)
+{
+    const shared_task *t  = context;
+    const pq_op       *op = t->task->op;
+    const passage     *p  = t->passage;
+
+    op->run_part(op, (pq_part){part, pq_pool_threads(p->pool)}, p->n, t->in, t->out,
+                 p->plans[thread]->block + t->task->scratch);
+}
+
 static void run_task(const passage *p, const pq_task *task)
 {
-    const void *in[PQ_STEP_INPUTS] = {NULL};
+    const pq_op *op                 = task->op;
+    const void  *in[PQ_STEP_INPUTS] = {NULL};
+    void        *out                = value_of(p, task->last);
 
     for (size_t k = 0; k < task->n_in; k++) {
         in[k] = value_of(p, task->in[k]);
     }
-    task->op->run(task->op, p->n, in, value_of(p, task->last), p->block + task->scratch);
+    if (p->pool != NULL && op->run_part != NULL && op->products * p->n >= LARGE_PRODUCT) {
+        shared_task t = {p, task, in, out};
+        pq_pool_run(p->pool, pq_pool_threads(p->pool), run_part, &t);
+    } else {
+        op->run(op, p->n, in, out, p->block + task->scratch);
+    }
     quantize_node(p, task->last);
 }
 
@@ -304,10 +334,16 @@ static void run_observed(const pq_plan *plan, const passage *p)
     give_output(p);
 }
 
-pq_status pq_plan_run(pq_plan *plan, size_t n, const float *const *in, float *out,
-                      pq_err *err)
+pq_status pq_plan_run_together(pq_plan *const *plans, pq_pool *pool, size_t n,
+                               const float *const *in, float *out, pq_err *err)
 {
-    passage   p = {.program = plan->program, .block = plan->block, .in = in, .out = out};
+    pq_plan  *plan = plans[0];
+    passage   p    = {.program = plan->program,
+                      .block   = plan->block,
+                      .in      = in,
+                      .out     = out,
+                      .pool    = pool,
+                      .plans   = plans};
     pq_status st;
 
     PQ_CHECK(n >= 1 && n <= plan->batch, PQ_ERR_RANGE, "%zu samples are not in 1..%zu", n,
@@ -335,6 +371,12 @@ pq_status pq_plan_run(pq_plan *plan, size_t n, const float *const *in, float *ou
     }
 cleanup:
     return st;
+}
+
+pq_status pq_plan_run(pq_plan *plan, size_t n, const float *const *in, float *out,
+                      pq_err *err)
+{
+    return pq_plan_run_together(&plan, NULL, n, in, out, err);
 }
 
 void pq_plan_observe(pq_plan *plan, pq_observer observer, void *context)

@@ -13,6 +13,7 @@
 #ifndef PQ_EXEC_PLAN_H
 #define PQ_EXEC_PLAN_H
 
+#include "core/pool.h"
 #include "core/text.h"
 #include "graph/graph.h"
 
@@ -73,6 +74,20 @@ pq_status pq_plan_fork(const pq_plan *plan, pq_plan **out, pq_err *err);
  */
 pq_status pq_plan_run(pq_plan *plan, size_t n, const float *const *in, float *out,
                       pq_err *err);
+
+/**
+ * As pq_plan_run, the threads of a pool together on each layer that is large enough: for
+ * less samples than threads. The same values.
+ *
+ * @param[in]  plans  [threads of the pool] one for each: the first, and forks of it
+ * @param[in]  pool   whose threads, or NULL: the caller's alone
+ * @param[in]  n      as pq_plan_run
+ * @param[in]  in     as pq_plan_run
+ * @param[out] out    as pq_plan_run
+ * @param[out] err    as pq_plan_run
+ */
+pq_status pq_plan_run_together(pq_plan *const *plans, pq_pool *pool, size_t n,
+                               const float *const *in, float *out, pq_err *err);
 
 /** Called after each node of the graph, in their order, inputs included, with its float32
  * output [n, shape]. */

@@ -61,17 +61,23 @@ static void take(const words_op *w, const void *in, size_t first, size_t n, int1
     }
 }
 
-/* One image into the middle of zeros. */
-static void take_image(const words_op *w, const void *in, size_t first, int16_t *frame)
+/* Lines of one image, in the middle of zeros, and the word behind them. */
+static void take_lines(const words_op *w, pq_range lines, const void *in, size_t first,
+                       int16_t *frame)
 {
-    const pq_geometry       *g = &w->at;
-    const pq_window         *v = &g->window;
-    const pq_geometry_inside p = pq_geometry_place_image(g);
+    const pq_geometry       *g    = &w->at;
+    const pq_window         *v    = &g->window;
+    const pq_geometry_inside p    = pq_geometry_place_image(g);
+    const size_t             line = g->frame_w * g->channels;
 
-    memset(frame, 0, w->frame * sizeof *frame);
-    for (size_t y = 0; y < p.lines; y++) {
-        const size_t from = first + y * v->in_w * v->channels;
-        int16_t     *to   = frame + ((p.above + y) * g->frame_w + p.left) * g->channels;
+    memset(frame + lines.first * line, 0,
+           ((lines.end - lines.first) * line + 1) * sizeof *frame);
+    for (size_t y = lines.first; y < lines.end; y++) {
+        const size_t from = first + (y - p.above) * v->in_w * v->channels;
+        int16_t     *to   = frame + y * line + p.left * g->channels;
+        if (y < p.above || y >= p.above + p.lines) {
+            continue;
+        }
         if (g->channels == v->channels) {
             take(w, in, from, p.columns * v->channels, to);
             continue;
@@ -136,27 +142,37 @@ static void run_rows(const words_op *w, const int16_t *in, size_t rows, size_t t
     }
 }
 
-static void run(const pq_op *op, size_t n, const void *const *in, void *out,
-                void *scratch)
+static void run_part(const pq_op *op, pq_part part, size_t n, const void *const *in,
+                     void *out, void *scratch)
 {
     const words_op    *w     = (const words_op *)op;
     const pq_geometry *g     = &w->at;
+    const pq_range     mine  = pq_part_of(part, g->flat ? n * g->rows : g->lines);
     int32_t           *sum   = scratch;
     int16_t           *frame = (int16_t *)(sum + CHUNK * w->widest);
 
-    for (size_t r = 0; g->flat && r < n * g->rows; r += CHUNK) {
-        const size_t rows = n * g->rows - r < CHUNK ? n * g->rows - r : CHUNK;
+    if (mine.first == mine.end) {
+        return;
+    }
+    for (size_t r = mine.first; g->flat && r < mine.end; r += CHUNK) {
+        const size_t rows = mine.end - r < CHUNK ? mine.end - r : CHUNK;
         take(w, in[0], r * g->row_step, rows * g->row_step, frame);
         frame[rows * g->row_step] = 0;
         run_rows(w, frame, rows, r * g->outputs, out, sum);
     }
     for (size_t s = 0; !g->flat && s < n; s++) {
-        take_image(w, in[0], s * w->in_count, frame);
-        for (size_t y = 0; y < g->lines; y++) {
+        take_lines(w, pq_geometry_read(g, mine), in[0], s * w->in_count, frame);
+        for (size_t y = mine.first; y < mine.end; y++) {
             run_rows(w, frame + y * g->line_step, g->rows,
                      (s * g->lines + y) * g->rows * g->outputs, out, sum);
         }
     }
+}
+
+static void run(const pq_op *op, size_t n, const void *const *in, void *out,
+                void *scratch)
+{
+    run_part(op, PQ_WHOLE, n, in, out, scratch);
 }
 
 static void release(pq_op *op)
@@ -291,7 +307,9 @@ pq_status pq_words_prepare(const pq_step *step, const pq_units *units,
         w->near[o]   = (float)w->factor[o];
     }
     PQ_TRY(pack(w, units, err));
-    w->frame = (w->at.flat ? CHUNK * w->at.row_step : w->at.frame_count) + 1;
+    w->op.run_part = run_part;
+    w->op.products = pq_geometry_products(&w->at);
+    w->frame       = (w->at.flat ? CHUNK * w->at.row_step : w->at.frame_count) + 1;
     PQ_CHECK(!__builtin_mul_overflow(CHUNK, w->widest * sizeof(int32_t), &sums) &&
                  !__builtin_add_overflow(sums, w->frame * sizeof(int16_t),
                                          &w->op.scratch_bytes),

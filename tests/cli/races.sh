@@ -80,5 +80,10 @@ for engine in reference float32 integer int8; do
 done
 clean compress "$pquant" compress datasets/models/jsc-mlp.h5 -o "$work/int8.h5" --method quantize:bits=8 --calib datasets/jets-hlf.h5:val
 clean eval-int8 "$pquant" model eval "$work/int8.h5" --data datasets/jets-hlf.h5:val --engine int8 --threads 2 -q
+clean conv-int8 "$pquant" compress "$work/conv.h5" -o "$work/conv8.h5" --method quantize:bits=8 --calib "$work/images.h5:train"
+# Two threads on each layer of one event.
+for engine in float32 int8; do
+  clean "latency-$engine" "$pquant" latency "$work/conv8.h5" --engine $engine --threads 2 --calls 50 -q
+done
 clean sweep "$pquant" run "$work/sweep.yaml" --jobs 2 -o "$work/out" -q
 done_testing

@@ -99,6 +99,17 @@ static inline pq_graph *draw_conv_graph(pq_rng *rng, size_t with, size_t in[3])
     return g;
 }
 
+/* Input and kernel on grids of 8 bits or fewer, and the output: after a relu too. */
+static inline void put_on_bytes(pq_graph *g, pq_rng *rng, size_t trial)
+{
+    const double lo = pq_rng_below(rng, 3) == 0 ? 0.0 : -2.0;
+
+    g->nodes[0].quant = range_grid(8, trial % 5 < 3, lo, 2.5);
+    g->nodes[g->output].quant =
+        range_grid(8 - (int)(trial % 2), trial % 5 < 2, -1.5, 2.0);
+    quantize_kernel(g->nodes[1].layer, 8 - (int)(trial % 3), trial % 4 < 2);
+}
+
 /* 1 to 65 samples, fewer of larger ones. */
 static inline size_t draw_samples(pq_rng *rng, const size_t in[3])
 {

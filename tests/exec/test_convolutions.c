@@ -8,17 +8,6 @@ static const double most_difference = 4e-5;
 
 enum { TRIALS = 150 };
 
-/* Input and kernel on grids of 8 bits or fewer, and the output: after a relu too. */
-static void put_on_bytes(pq_graph *g, pq_rng *rng, size_t trial)
-{
-    const double lo = pq_rng_below(rng, 3) == 0 ? 0.0 : -2.0;
-
-    g->nodes[0].quant = range_grid(8, trial % 5 < 3, lo, 2.5);
-    g->nodes[g->output].quant =
-        range_grid(8 - (int)(trial % 2), trial % 5 < 2, -1.5, 2.0);
-    quantize_kernel(g->nodes[1].layer, 8 - (int)(trial % 3), trial % 4 < 2);
-}
-
 /* oneDNN may compute those, to one step of the grid. */
 static bool is_depthwise(const pq_graph *g)
 {
