@@ -12,7 +12,7 @@
 enum {
     SPINS = 3000,    /* some 50 us: longer than the gap between two phases of a step */
     SMALL = 1 << 15, /* items that one thread has done before another wakes up */
-    LINE  = 64       /* bytes of a cache line: what waiting threads read stands alone */
+    LINE  = 64       /* bytes of a cache line */
 };
 
 typedef struct {
@@ -22,17 +22,20 @@ typedef struct {
     bool      started;
 } worker;
 
+/* What the caller writes stands beside the ticket, where a worker finds it in the line it
+   waits for; what workers write stands apart. */
 struct pq_pool {
     /* Generation of the work in the upper half, next piece in the lower: one
        compare-and-swap takes a piece of this generation or nothing. */
     _Atomic uint64_t       ticket;
-    char                   after_ticket[LINE];
-    _Atomic size_t         done;
-    char                   after_done[LINE];
     _Atomic size_t         pieces;
     _Atomic(pq_pool_piece) run;
     _Atomic(void *)        context;
+    char                   apart[LINE];
+    _Atomic size_t         done; /* pieces that workers have done, of all generations */
+    char                   apart_again[LINE];
     atomic_size_t          sleepers;
+    size_t                 awaited; /* what `done` becomes; only the caller looks */
     atomic_bool            stop;
     pthread_mutex_t        lock;
     pthread_cond_t         wake;
@@ -49,24 +52,30 @@ static inline void relax(void)
 #endif
 }
 
-/* Takes and runs pieces of one generation until there are none. */
-static void drain(pq_pool *p, uint64_t generation, size_t thread)
+/* Takes and runs pieces of one generation until there are none; gives how many. Those of
+   workers are counted. */
+static size_t drain(pq_pool *p, uint64_t generation, size_t thread)
 {
     uint64_t t = atomic_load(&p->ticket);
+    size_t   n = 0;
 
     while (t >> 32 == generation) {
         const size_t        piece   = (size_t)(t & UINT32_MAX);
         const pq_pool_piece run     = atomic_load(&p->run);
         void               *context = atomic_load(&p->context);
         if (piece >= atomic_load(&p->pieces)) {
-            return;
+            break;
         }
         if (atomic_compare_exchange_weak(&p->ticket, &t, t + 1)) {
             run(context, piece, thread);
-            (void)atomic_fetch_add(&p->done, 1);
+            n++;
+            if (thread > 0) {
+                (void)atomic_fetch_add(&p->done, 1);
+            }
             t = atomic_load(&p->ticket);
         }
     }
+    return n;
 }
 
 /* Waits until the generation is another than `seen`; returns it. */
@@ -103,16 +112,20 @@ static void *work(void *argument)
     }
 }
 
-/* Starts a generation. The old one is closed first: a late worker must not take
-   one of its piece numbers for a piece of the new work. */
-static uint64_t publish(pq_pool *p, size_t pieces)
+/* Starts a generation, whose first `taken` pieces the caller has. The old one is closed
+   first: a late worker must not take one of its piece numbers for a piece of the new
+   work. */
+static uint64_t publish(pq_pool *p, size_t pieces, size_t taken, pq_pool_piece run,
+                        void *context)
 {
     const uint64_t generation = (atomic_load(&p->ticket) >> 32) + 1;
 
-    atomic_store(&p->ticket, (generation - 1) << 32 | UINT32_MAX);
-    atomic_store(&p->done, 0);
-    atomic_store(&p->pieces, pieces);
-    atomic_store(&p->ticket, generation << 32);
+    atomic_store_explicit(&p->ticket, (generation - 1) << 32 | UINT32_MAX,
+                          memory_order_release);
+    atomic_store_explicit(&p->pieces, pieces, memory_order_release);
+    atomic_store_explicit(&p->run, run, memory_order_release);
+    atomic_store_explicit(&p->context, context, memory_order_release);
+    atomic_store(&p->ticket, generation << 32 | taken);
     if (atomic_load(&p->sleepers) > 0) {
         (void)pthread_mutex_lock(&p->lock);
         (void)pthread_cond_broadcast(&p->wake);
@@ -123,16 +136,18 @@ static uint64_t publish(pq_pool *p, size_t pieces)
 
 void pq_pool_run(pq_pool *pool, size_t pieces, pq_pool_piece run, void *context)
 {
+    uint64_t generation;
+
     if (pool->threads == 1 || pool->alone || pieces <= 1) {
         for (size_t i = 0; i < pieces; i++) {
             run(context, i, 0);
         }
         return;
     }
-    atomic_store(&pool->run, run);
-    atomic_store(&pool->context, context);
-    drain(pool, publish(pool, pieces), 0);
-    for (int i = 0; atomic_load(&pool->done) < pieces; i++) {
+    generation = publish(pool, pieces, 1, run, context);
+    run(context, 0, 0);
+    pool->awaited += pieces - 1 - drain(pool, generation, 0);
+    for (int i = 0; atomic_load(&pool->done) != pool->awaited; i++) {
         relax();
         if (i > SPINS) {
             (void)sched_yield();
@@ -180,7 +195,7 @@ cleanup:
 static void end_workers(pq_pool *p)
 {
     atomic_store(&p->stop, true);
-    (void)publish(p, 0);
+    (void)publish(p, 0, 0, NULL, NULL);
     for (size_t t = 1; p->workers != NULL && t < p->threads; t++) {
         if (p->workers[t].started) {
             (void)pthread_join(p->workers[t].handle, NULL);

@@ -9,7 +9,7 @@
     __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx512vnni,avx2,fma")))
 #define INLINE static inline __attribute__((always_inline)) TARGET
 
-enum { ROWS = 8, SUMS = 16, LANES = PQ_BYTES_LANES };
+enum { ROWS = 16, SUMS = 16, LANES = PQ_BYTES_LANES };
 
 /* As _mm512_dpbusd_epi32, which compilers put into registers of their own and back. */
 INLINE void add_products(__m512i *sum, __m512i x, __m512i w)
@@ -44,21 +44,29 @@ INLINE void block(const pq_bytes_panel *p, const rounding *k, size_t row, size_t
         }
     }
     for (size_t t = 0; t < p->taps; t++) {
-        const uint8_t *in = p->in + row * pitch + p->tap[t];
+        const uint8_t *in[ROWS / 4];
+        foreach (q, (rows + 3) / 4) {
+            in[q] = p->in + (row + 4 * q) * pitch + p->tap[t];
+            /* four rows at a time from a pointer of their own: no more registers */
+            __asm__("" : "+r"(in[q]));
+        }
         for (size_t i = 0; i < whole; i++, weight += step) {
             foreach (v, vectors) {
                 w[v] = _mm512_loadu_si512(weight + v * LANES * 4);
             }
             foreach (r, rows) {
-                const __m512i x = spread_quad(in + r * pitch + i * 4, 4);
+                const __m512i x = spread_quad(in[r / 4] + r % 4 * pitch, 4);
                 foreach (v, vectors) {
                     add_products(&sum[r][v], x, w[v]);
                 }
             }
+            foreach (q, (rows + 3) / 4) {
+                in[q] += 4;
+            }
         }
         if (rest > 0) {
             foreach (r, rows) {
-                const __m512i x = spread_quad(in + r * pitch + whole * 4, rest);
+                const __m512i x = spread_quad(in[r / 4] + r % 4 * pitch, rest);
                 foreach (v, vectors) {
                     add_products(&sum[r][v], x,
                                  _mm512_loadu_si512(weight + v * LANES * 4));
@@ -118,6 +126,14 @@ INLINE void column(const pq_bytes_panel *restrict p, size_t at, const size_t vec
             CASE(6)
             CASE(7)
             CASE(8)
+            CASE(9)
+            CASE(10)
+            CASE(11)
+            CASE(12)
+            CASE(13)
+            CASE(14)
+            CASE(15)
+            CASE(16)
         default:
             break;
         }
