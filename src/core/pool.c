@@ -35,7 +35,6 @@ struct pq_pool {
     _Atomic size_t         done; /* pieces that workers have done, of all generations */
     char                   apart_again[LINE];
     atomic_size_t          sleepers;
-    size_t                 awaited; /* what `done` becomes; only the caller looks */
     atomic_bool            stop;
     pthread_mutex_t        lock;
     pthread_cond_t         wake;
@@ -136,7 +135,9 @@ static uint64_t publish(pq_pool *p, size_t pieces, size_t taken, pq_pool_piece r
 
 void pq_pool_run(pq_pool *pool, size_t pieces, pq_pool_piece run, void *context)
 {
-    uint64_t generation;
+    const size_t before = atomic_load(&pool->done);
+    uint64_t     generation;
+    size_t       awaited;
 
     if (pool->threads == 1 || pool->alone || pieces <= 1) {
         for (size_t i = 0; i < pieces; i++) {
@@ -146,8 +147,8 @@ void pq_pool_run(pq_pool *pool, size_t pieces, pq_pool_piece run, void *context)
     }
     generation = publish(pool, pieces, 1, run, context);
     run(context, 0, 0);
-    pool->awaited += pieces - 1 - drain(pool, generation, 0);
-    for (int i = 0; atomic_load(&pool->done) != pool->awaited; i++) {
+    awaited = before + pieces - 1 - drain(pool, generation, 0);
+    for (int i = 0; atomic_load(&pool->done) != awaited; i++) {
         relax();
         if (i > SPINS) {
             (void)sched_yield();

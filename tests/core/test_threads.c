@@ -1,8 +1,6 @@
 #include <criterion/criterion.h>
 #include <stdatomic.h>
-#include <time.h>
 
-#include "core/pool.h"
 #include "core/threads.h"
 
 typedef struct {
@@ -53,39 +51,4 @@ Test(threads, the_first_failure_is_returned)
     cr_expect_str_eq(err.message, "piece 5");
     cr_expect_eq(pq_threads_run(4, 6, fail_at_five, NULL, NULL), PQ_ERR_NUMERIC);
     cr_expect_geq(pq_threads_available(), 1);
-}
-
-/* Plain counts: a piece that two threads ran, or that is not done when the run returns,
- * is told by them. */
-typedef struct {
-    size_t seen[8];
-} tally;
-
-static void count_piece(void *context, size_t piece, size_t thread)
-{
-    (void)thread;
-    ((tally *)context)->seen[piece]++;
-}
-
-Test(threads,
-     a_pool_runs_every_piece_of_every_work_once_whether_its_threads_wake_or_sleep)
-{
-    enum { RUNS = 20000 };
-    const struct timespec asleep = {.tv_nsec = 400000};
-    pq_pool              *pool   = NULL;
-
-    cr_assert_eq(pq_pool_create(3, &pool, NULL), PQ_OK);
-    for (size_t run = 0; run < RUNS; run++) {
-        const size_t pieces = run % 9;
-        tally        t      = {{0}};
-        if (run % 500 == 0) {
-            (void)nanosleep(&asleep, NULL);
-        }
-        pq_pool_run(pool, pieces, count_piece, &t);
-        for (size_t i = 0; i < 8; i++) {
-            cr_assert_eq(t.seen[i], i < pieces ? 1 : 0, "run %zu, piece %zu", run, i);
-        }
-    }
-    pq_pool_free(&pool);
-    cr_expect_null(pool);
 }
