@@ -65,7 +65,8 @@ pq_yaml *pq_yaml_find(const pq_yaml *map, const char *key);
  * also on failure. */
 pq_status pq_yaml_set(pq_yaml *map, const char *key, pq_yaml *value, pq_err *err);
 
-/** Appends to a list. Takes the value, also on failure. */
+/** Appends to a list, or to a map a value that has its key. Takes the value, also on
+ * failure. */
 pq_status pq_yaml_append(pq_yaml *list, pq_yaml *value, pq_err *err);
 
 /** Takes a key out of a map, if it is there. */
