@@ -31,6 +31,7 @@ void pq_graph_free(pq_graph **graph)
         pq_node_free(&g->nodes[i]);
     }
     pq_free(g->nodes);
+    pq_places_free(&g->names);
     names_free(g->class_names, g->n_classes);
     names_free(g->feature_names, g->n_features);
     pq_tensor_free(&g->scaler_mean);
@@ -117,11 +118,13 @@ static pq_status copy_graph(const pq_graph *graph, bool share, pq_graph **out,
 
     PQ_TRY(pq_graph_create(&copy, err));
     PQ_NEW(copy->nodes, graph->n_nodes);
+    PQ_TRY(pq_places_reserve(&copy->names, graph->n_nodes, err));
     copy->output = graph->output;
     copy->head   = graph->head;
     for (size_t i = 0; i < graph->n_nodes; i++) {
         copy->n_nodes++; /* first, so that a half-made node is freed */
         PQ_TRY(clone_node(&graph->nodes[i], share, &copy->nodes[i], err));
+        pq_places_add(&copy->names, copy->nodes[i].name, i);
     }
     PQ_TRY(clone_context(graph, share, copy, err));
     *out = copy;
@@ -180,12 +183,7 @@ pq_status pq_graph_set_features(pq_graph *graph, size_t n, const char *const *na
 
 size_t pq_graph_find(const pq_graph *graph, const char *name)
 {
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        if (strcmp(graph->nodes[i].name, name) == 0) {
-            return i;
-        }
-    }
-    return SIZE_MAX;
+    return pq_places_find(&graph->names, name);
 }
 
 pq_status pq_node_arity_check(const char *name, const pq_layer *layer, size_t n_inputs,
@@ -221,6 +219,7 @@ pq_status pq_graph_add(pq_graph *graph, const char *name, pq_layer *layer,
                  "layer '%s' reads '%s', which is no earlier layer", name, inputs[i]);
     }
     PQ_STRDUP(node.name, name);
+    PQ_TRY(pq_places_reserve(&graph->names, graph->n_nodes + 1, err));
     if (graph->n_nodes >= graph->room) {
         const size_t room = 2 * graph->n_nodes + 8;
         grown = pq_recalloc(graph->nodes, graph->n_nodes, room, sizeof *grown);
@@ -228,6 +227,7 @@ pq_status pq_graph_add(pq_graph *graph, const char *name, pq_layer *layer,
         graph->nodes = grown;
         graph->room  = room;
     }
+    pq_places_add(&graph->names, node.name, graph->n_nodes);
     graph->nodes[graph->n_nodes] = node;
     graph->output                = graph->n_nodes++;
     return PQ_OK;

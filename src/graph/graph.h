@@ -11,6 +11,7 @@
 
 #include <jansson.h>
 
+#include "core/places.h"
 #include "layers/layer.h"
 
 enum {
@@ -20,8 +21,8 @@ enum {
 
 /** Why not more, for messages. */
 #define PQ_GRAPH_NODES_WHY                                                               \
-    "layers are found by their names one by one, and beyond that a damaged file could "  \
-    "keep the program busy for minutes"
+    "layers are put in order and dropped one by one, and beyond that a damaged file "    \
+    "could keep the program busy for minutes"
 
 /** One layer in its place; owns everything it points to. */
 typedef struct {
@@ -46,11 +47,12 @@ typedef enum {
 
 /** The model; owns everything it points to. */
 typedef struct pq_graph {
-    size_t   n_nodes;
-    pq_node *nodes;
-    size_t   room;   /**< nodes there is memory for, or 0: as many as there are */
-    size_t   output; /**< index of the output node */
-    pq_head  head;   /**< what the outputs mean: ask pq_graph_head */
+    size_t    n_nodes;
+    pq_node  *nodes;
+    size_t    room;   /**< nodes there is memory for, or 0: as many as there are */
+    pq_places names;  /**< of the nodes: ask pq_graph_find */
+    size_t    output; /**< index of the output node */
+    pq_head   head;   /**< what the outputs mean: ask pq_graph_head */
 
     char **class_names; /**< [n_classes] in output order, of one output both classes, its
                            own second; or NULL when unknown */

@@ -62,6 +62,7 @@ pq_status pq_graph_replace(pq_graph *graph, size_t node, size_t n,
     PQ_TRY(check_chain(graph, node, n, names, layers, err));
     PQ_NEW(fresh, total);
     PQ_TRY(make_chain(graph, node, n, names, fresh + node, err));
+    PQ_TRY(pq_places_reserve(&graph->names, total, err));
 
     /* Nothing can fail from here on. */
     pq_layer_free(&graph->nodes[node].layer);
@@ -77,6 +78,10 @@ pq_status pq_graph_replace(pq_graph *graph, size_t node, size_t n,
         }
     }
     graph->output += graph->output >= node ? n - 1 : 0;
+    pq_places_shift(&graph->names, node, (ptrdiff_t)n - 1); /* the last keeps the name */
+    for (size_t i = node; i + 1 < node + n; i++) {
+        pq_places_add(&graph->names, fresh[i].name, i);
+    }
     pq_free(graph->nodes);
     graph->nodes   = fresh;
     graph->room    = 0;
@@ -126,6 +131,7 @@ pq_status pq_graph_insert(pq_graph *graph, size_t node, size_t n, pq_node *fresh
 
     assert(node < graph->n_nodes && n >= 1);
     PQ_TRY(check_fresh(graph, node, n, fresh, err));
+    PQ_TRY(pq_places_reserve(&graph->names, total, err));
     grown = pq_recalloc(graph->nodes, graph->n_nodes, total, sizeof *grown);
     PQ_CHECK(grown != NULL, PQ_ERR_NOMEM, "cannot allocate %zu layers", n);
 
@@ -140,6 +146,10 @@ pq_status pq_graph_insert(pq_graph *graph, size_t node, size_t n, pq_node *fresh
             grown[i].inputs[k] += grown[i].inputs[k] >= node ? n : 0;
         }
     }
+    pq_places_shift(&graph->names, node + 1, (ptrdiff_t)n);
+    for (size_t i = node + 1; i <= node + n; i++) {
+        pq_places_add(&graph->names, grown[i].name, i);
+    }
     grown[node + n].quant = grown[node].quant;
     grown[node].quant     = NULL;
     graph->output += graph->output >= node ? n : 0;
@@ -150,6 +160,18 @@ cleanup:
         pq_node_free(&fresh[i]);
     }
     return st;
+}
+
+/* Frees a node, and moves those behind it up; who reads what is as it was. */
+static void take_out(pq_graph *graph, size_t node)
+{
+    pq_node *gone = &graph->nodes[node];
+
+    pq_places_remove(&graph->names, gone->name);
+    pq_places_shift(&graph->names, node + 1, -1);
+    pq_node_free(gone);
+    memmove(gone, gone + 1, (graph->n_nodes - node - 1) * sizeof *gone);
+    graph->nodes[--graph->n_nodes] = (pq_node){0};
 }
 
 /* Where readers of `index` find its values once `node` is gone. */
@@ -169,12 +191,7 @@ pq_status pq_graph_bypass(pq_graph *graph, size_t node, pq_err *err)
              "layer '%s' has %zu inputs and cannot be bypassed", gone->name,
              gone->n_inputs);
     input = gone->inputs[0];
-    pq_free(gone->name);
-    pq_layer_free(&gone->layer);
-    pq_quant_free(&gone->quant);
-    memmove(gone, gone + 1, (graph->n_nodes - node - 1) * sizeof *gone);
-    graph->n_nodes--;
-    graph->nodes[graph->n_nodes] = (pq_node){0};
+    take_out(graph, node);
     for (size_t i = node; i < graph->n_nodes; i++) {
         for (size_t k = 0; k < graph->nodes[i].n_inputs; k++) {
             graph->nodes[i].inputs[k] = without(graph->nodes[i].inputs[k], node, input);
@@ -204,10 +221,7 @@ void pq_graph_drop_unread(pq_graph *graph)
         if (is_read(graph, node)) {
             continue;
         }
-        pq_node_free(&graph->nodes[node]);
-        memmove(&graph->nodes[node], &graph->nodes[node + 1],
-                (graph->n_nodes - node - 1) * sizeof *graph->nodes);
-        graph->nodes[--graph->n_nodes] = (pq_node){0};
+        take_out(graph, node);
         for (size_t i = node; i < graph->n_nodes; i++) {
             for (size_t k = 0; k < graph->nodes[i].n_inputs; k++) {
                 graph->nodes[i].inputs[k] -= graph->nodes[i].inputs[k] > node ? 1 : 0;

@@ -1,5 +1,7 @@
 #include "build.h"
 
+#include "core/rng.h"
+
 Test(surgery, a_chain_takes_the_place_of_a_node_and_readers_follow)
 {
     pq_graph                *g        = residual();
@@ -240,4 +242,58 @@ cleanup:
 Test(surgery, inserting_survives_failed_allocations)
 {
     expect_no_leak(insert_once, NULL);
+}
+
+static void expect_names(const pq_graph *g)
+{
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        cr_assert_eq(pq_graph_find(g, g->nodes[i].name), i, "%s", g->nodes[i].name);
+    }
+    cr_assert_eq(g->names.n, g->n_nodes);
+}
+
+/* Whatever is replaced, put in, taken out or copied, a name finds its node. */
+Test(surgery, names_are_found_where_their_nodes_went)
+{
+    pq_graph *g = residual(), *copy = NULL;
+    pq_rng    rng  = pq_rng_stream(2, "surgery");
+    int       last = 0;
+
+    for (int step = 0; step < 400; step++) {
+        const size_t node = 1 + pq_rng_below(&rng, g->n_nodes - 1);
+        char         a[16], b[16];
+        const char  *names[] = {a, b};
+        (void)snprintf(a, sizeof a, "s%d", last++);
+        (void)snprintf(b, sizeof b, "s%d", last++);
+        if (g->nodes[node].n_inputs == 1 && pq_rng_uniform(&rng) < 0.4) {
+            char *gone = pq_strdup(g->nodes[node].name);
+            cr_assert_eq(pq_graph_bypass(g, node, NULL), PQ_OK);
+            cr_assert_eq(pq_graph_find(g, gone), SIZE_MAX);
+            pq_free(gone);
+        } else if (g->nodes[node].n_inputs == 1 && pq_rng_uniform(&rng) < 0.5) {
+            pq_layer *layers[] = {a_layer("relu", 0, 0), a_layer("tanh", 0, 0),
+                                  a_layer("relu", 0, 0)};
+            cr_assert_eq(pq_graph_replace(g, node, 3, names, layers, NULL), PQ_OK);
+        } else {
+            pq_node fresh[2] = {{.n_inputs = 1, .inputs = {node}},
+                                {.n_inputs = 1, .inputs = {node + 1}}};
+            for (size_t i = 0; i < 2; i++) {
+                fresh[i].name  = pq_strdup(names[i]);
+                fresh[i].layer = a_layer("relu", 0, 0);
+            }
+            cr_assert_eq(pq_graph_insert(g, node, 2, fresh, NULL), PQ_OK);
+        }
+        expect_names(g);
+        if (g->n_nodes < 4 || step % 50 == 49) {
+            cr_assert_eq(pq_graph_clone(g, &copy, NULL), PQ_OK);
+            pq_graph_free(&g);
+            g    = copy;
+            copy = NULL;
+            pq_graph_drop_unread(g);
+            expect_names(g);
+            pq_graph_free(&g);
+            g = residual();
+        }
+    }
+    pq_graph_free(&g);
 }
