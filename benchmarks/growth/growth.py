@@ -124,7 +124,7 @@ class Growth:
         for n in sizes:
             net = self.inputs.network([FEATURES] * n + [5], f"layers-{n}")
             cpu.append(self.cpu("model", "eval", *net, "--data", f"{data}:test", "-q"))
-        self.slope("eval layers", sizes, cpu, "s", 1.6)
+        self.slope("eval layers", sizes, cpu, "s", 1.3)
 
     def model_memory(self):
         data = self.inputs.events(64)

@@ -68,16 +68,6 @@ cleanup:
     return st;
 }
 
-static bool is_saved(const reader *r, const char *name)
-{
-    for (size_t i = 0; i < r->n_saved; i++) {
-        if (strcmp(r->saved[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Whether an array is HGQ 1's count of operations, which nothing is computed with, and
  * which is no number where a kernel is 0. */
 static bool counts_only(const char *path)
@@ -122,7 +112,8 @@ static bool has_weights(const reader *r, const pq_keras_scope *scope, const char
 
     return scope->places != NULL
                ? place != NULL && pq_h5_has(r->file, place)
-               : is_saved(r, scope->group != NULL ? scope->group : layer);
+               : pq_places_find(&r->saved_at,
+                                scope->group != NULL ? scope->group : layer) != SIZE_MAX;
 }
 
 /* The folder of a weight's name, "inner/dense" of "inner/dense/kernel:0", without those
@@ -324,19 +315,41 @@ cleanup:
     return st;
 }
 
-static pq_status open_weights(reader *r, pq_err *err)
+/* An archive's JSON is taken apart while its weights are looked at. */
+static pq_status unpack(reader *r, json_t **architecture, pq_err *err)
+{
+    pq_h5    *expected = NULL;
+    pq_status st;
+
+    PQ_TRY(pq_keras_unpack(r->path, &r->archive, err));
+    PQ_TRY(pq_h5_expect(r->archive.weights, &expected, err));
+    PQ_TRY(read_architecture(r, r->arch, architecture, err));
+    PQ_TRY(pq_h5_open(r->archive.weights, &r->file, err));
+cleanup:
+    pq_h5_close(&expected);
+    return st;
+}
+
+static pq_status open_weights(reader *r, json_t **architecture, pq_err *err)
 {
     pq_status st;
 
     if (pq_keras_is_archive(r->path)) {
-        PQ_TRY(pq_keras_unpack(r->path, &r->archive, err));
+        PQ_TRY(unpack(r, architecture, err));
+    } else {
+        PQ_TRY(pq_h5_open(r->path, &r->file, err));
+        PQ_TRY(read_architecture(r, r->arch, architecture, err));
     }
-    PQ_TRY(pq_h5_open(r->archive.weights != NULL ? r->archive.weights : r->path, &r->file,
-                      err));
     r->root = pq_h5_has(r->file, "model_weights") ? "model_weights/" : "/";
     if (pq_keras_v3_root(r->file) == NULL) {
         PQ_TRY(pq_h5_attr_texts(r->file, r->root, "layer_names", &r->saved, &r->n_saved,
                                 err));
+        PQ_TRY(pq_places_reserve(&r->saved_at, r->n_saved, err));
+        for (size_t i = 0; i < r->n_saved; i++) {
+            if (pq_places_find(&r->saved_at, r->saved[i]) == SIZE_MAX) {
+                pq_places_add(&r->saved_at, r->saved[i], i);
+            }
+        }
     }
     if (pq_h5_has_attr(r->file, r->root, "backend")) {
         PQ_TRY(pq_h5_attr_text(r->file, r->root, "backend", &r->backend, err));
@@ -356,8 +369,7 @@ static pq_status load_output(const char *path, const char *arch, const char *out
 
     r.dtypes = json_object();
     PQ_CHECK(r.dtypes != NULL, PQ_ERR_NOMEM, "cannot allocate a table");
-    PQ_TRY(open_weights(&r, err));
-    PQ_TRY(read_architecture(&r, arch, &architecture, err));
+    PQ_TRY(open_weights(&r, &architecture, err));
     PQ_TRY(pq_graph_create(&r.target.graph, err));
     PQ_TRY(pq_keras_wire(&r, architecture, err));
     PQ_TRY(take_metadata(&r, err));
@@ -370,6 +382,7 @@ cleanup:
     pq_keras_archive_free(&r.archive);
     json_decref(architecture);
     json_decref(r.dtypes);
+    pq_places_free(&r.saved_at);
     pq_h5_free_texts(&r.saved, r.n_saved);
     pq_free(r.backend);
     pq_free(r.rows);

@@ -6,6 +6,7 @@
 #ifndef PQ_FORMATS_KERAS_READER_H
 #define PQ_FORMATS_KERAS_READER_H
 
+#include "core/places.h"
 #include "formats/keras.h"
 
 /** What is known while a model is read. */
@@ -17,11 +18,12 @@ typedef struct {
     const char      *root;  /**< group of the layers' groups */
     char           **saved; /**< [n_saved] layer_names */
     size_t           n_saved;
-    char            *backend; /**< that wrote the weights, or "" */
-    pq_keras_archive archive; /**< {0} where the file is none */
-    json_t          *dtypes;  /**< types and policies other than float32 that were met */
-    size_t           n_calls; /**< of layers so far */
-    float           *rows;    /**< [n_rows] room for rows of a kernel on their way */
+    pq_places        saved_at; /**< of layer_names */
+    char            *backend;  /**< that wrote the weights, or "" */
+    pq_keras_archive archive;  /**< {0} where the file is none */
+    json_t          *dtypes;   /**< types and policies other than float32 that were met */
+    size_t           n_calls;  /**< of layers so far */
+    float           *rows;     /**< [n_rows] room for rows of a kernel on their way */
     size_t           n_rows;
     pq_keras_target  target;
 } pq_keras_reader;

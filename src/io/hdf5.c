@@ -101,16 +101,6 @@ const char *pq_h5_path(const pq_h5 *file)
     return file->path;
 }
 
-bool pq_h5_is_file(const char *path)
-{
-    htri_t yes;
-
-    pq_h5_enter();
-    yes = H5Fis_hdf5(path);
-    pq_h5_leave();
-    return yes > 0;
-}
-
 static pq_status file_new(const char *path, pq_h5 **out, pq_err *err)
 {
     pq_h5    *file = NULL;
@@ -146,7 +136,7 @@ pq_status pq_h5_local_open(const char *path, pq_h5 **out, pq_err *err)
     pq_status   st;
 
     PQ_TRY(file_new(path, &file, err));
-    file->id = H5Fopen(path, H5F_ACC_RDONLY, list);
+    file->id = H5Fopen(pq_h5_map_image(file, list), H5F_ACC_RDONLY, list);
     PQ_CHECK(file->id > 0, pq_h5_status(PQ_ERR_FORMAT), "%s: is damaged: %s", path,
              pq_h5_reason(why, sizeof why));
     *out = file;
@@ -223,9 +213,28 @@ pq_status pq_h5_open(const char *path, pq_h5 **out, pq_err *err)
 
     pq_h5_enter();
     PQ_TRY(pq_file_check(path, err));
-    PQ_CHECK(H5Fis_hdf5(path) > 0, PQ_ERR_FORMAT, "%s: is not an HDF5 file", path);
+    PQ_CHECK(pq_h5_is_file(path), PQ_ERR_FORMAT, "%s: is not an HDF5 file", path);
     PQ_TRY(open_somewhere(path, out, err));
 cleanup:
+    pq_h5_leave();
+    return st;
+}
+
+pq_status pq_h5_expect(const char *path, pq_h5 **out, pq_err *err)
+{
+    pq_h5    *file = NULL;
+    pq_status st   = PQ_OK;
+
+    *out = NULL;
+    pq_h5_enter();
+    if (!pq_h5_in_this_process && !is_trusted(path) && pq_h5_is_file(path)) {
+        PQ_TRY(file_new(path, &file, err));
+        PQ_TRY(pq_h5_reader_expect(path, &file->reader, err));
+        *out = file;
+        file = NULL;
+    }
+cleanup:
+    pq_h5_close(&file);
     pq_h5_leave();
     return st;
 }
@@ -288,6 +297,7 @@ void pq_h5_close(pq_h5 **file)
     }
     pq_h5_enter();
     (void)close_ids(*file);
+    pq_map_close(&(*file)->image);
     pq_h5_reader_stop(&(*file)->reader);
     pq_h5_leave();
     if ((*file)->temporary != NULL) {
@@ -425,8 +435,8 @@ pq_status pq_h5_count_members(const pq_h5 *file, const char *path, hid_t group, 
 
     PQ_CHECK(H5Iget_type(group) == H5I_GROUP && H5Gget_info(group, &info) >= 0,
              PQ_ERR_FORMAT, "%s: %s is not a group", file->path, path);
-    PQ_CHECK(info.nlinks <= 1000000, PQ_ERR_FORMAT, "%s: %s has %llu members", file->path,
-             path, (unsigned long long)info.nlinks);
+    PQ_CHECK(info.nlinks <= PQ_H5_MEMBERS, PQ_ERR_FORMAT, "%s: %s has %llu members",
+             file->path, path, (unsigned long long)info.nlinks);
     *n = (size_t)info.nlinks;
 cleanup:
     return st;

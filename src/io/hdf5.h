@@ -64,6 +64,11 @@ void pq_h5_trust(const char *path);
  * @retval PQ_ERR_FORMAT  Truncated or damaged. */
 pq_status pq_h5_hold(const char *path, pq_h5 **out, pq_err *err);
 
+/** Has a file looked at that will be opened soon, while this process does something else.
+ * What is wrong with it, opening it says. @param[out] out  only to be closed, after it
+ * was opened; or NULL */
+pq_status pq_h5_expect(const char *path, pq_h5 **out, pq_err *err);
+
 /** Creates a file under a temporary name. @retval PQ_ERR_IO  The folder cannot be
  * written. */
 pq_status pq_h5_create(const char *path, pq_h5 **out, pq_err *err);

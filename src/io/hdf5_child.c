@@ -43,10 +43,11 @@ size_t pq_h5_budget(size_t file_bytes)
 
 /* What the child works with. */
 typedef struct {
-    pq_h5 *file;
-    int    fd;
-    size_t file_bytes;
-    bool   is_limited; /* by its own budget, and not by a smaller limit of the user's */
+    pq_h5     *file;
+    pq_h5_room room;
+    int        fd;
+    size_t     file_bytes;
+    bool is_limited; /* by its own budget, and not by a smaller limit of the user's */
 } server;
 
 /* A second for each megabyte, and two to begin with, for each question: the system counts
@@ -128,7 +129,7 @@ static bool tell(server *s, const char *path)
     pq_text text = {0};
     pq_err  err  = {0};
     bool    fine = pq_h5_local_open(path, &s->file, &err) == PQ_OK &&
-                pq_h5_walk(s->file, &text, &err) == PQ_OK;
+                pq_h5_walk(s->file, s->room, &text, &err) == PQ_OK;
 
     if (fine) {
         fine = pq_h5_send(s->fd, PQ_H5_FINE, text.text, text.length);
@@ -263,9 +264,9 @@ static bool serve_one(server *s)
     return true;
 }
 
-void pq_h5_serve(const char *path, size_t file_bytes, int fd)
+void pq_h5_serve(const char *path, size_t file_bytes, int fd, pq_h5_room room)
 {
-    server s = {.fd = fd, .file_bytes = file_bytes};
+    server s = {.fd = fd, .file_bytes = file_bytes, .room = room};
 
     pq_h5_take_over_lock();
     separate(fd);

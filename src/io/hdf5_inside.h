@@ -7,6 +7,7 @@
 
 #include <hdf5.h>
 
+#include "core/map.h"
 #include "core/text.h"
 #include "io/hdf5.h"
 
@@ -19,6 +20,7 @@ struct pq_h5 {
     char         *path;
     char         *temporary; /**< NULL when opened for reading */
     pq_h5_reader *reader;    /**< NULL when this process has the file open */
+    pq_map        image;     /**< of a small file that is read here */
     hid_t         id;
     struct {
         char *path;
@@ -58,6 +60,9 @@ pq_h5_class pq_h5_kind_of(hid_t object);
 const char *pq_h5_class_text(pq_h5_class kind);
 bool        pq_h5_is_number(pq_h5_class kind);
 
+/** Has libhdf5 read a small file where it is mapped. @return the name to open */
+const char *pq_h5_map_image(pq_h5 *file, hid_t list);
+
 /* What the public functions of the same name do, in this process and without the lock. */
 pq_status   pq_h5_local_open(const char *path, pq_h5 **out, pq_err *err);
 pq_h5_class pq_h5_local_kind(pq_h5 *file, const char *path);
@@ -82,11 +87,31 @@ pq_status pq_h5_local_attr_numbers(pq_h5 *file, const char *path, const char *na
 /** Bytes of memory that reading a file may cost: 64 MB and 64 for each of its own. */
 size_t pq_h5_budget(size_t file_bytes);
 
+/** Memory that a child shares with its parent: what lies in it is neither sent nor kept
+ * twice. {0} is none. */
+typedef struct {
+    char  *at;
+    size_t n;
+} pq_h5_room;
+
+enum {
+    PQ_H5_ROOM_BYTES  = 2 << 20, /**< of it, where a file is larger than the next */
+    PQ_H5_ROOM_WHOLES = 32 << 20 /**< a file so small may be told whole */
+};
+
+/** Where the next values lie in a room of which `used` bytes are taken. */
+static inline size_t pq_h5_room_next(size_t used)
+{
+    return (used + 7) / 8 * 8;
+}
+
 /** The child: serves one file at one end of a socket until nobody is at the other. */
-_Noreturn void pq_h5_serve(const char *path, size_t file_bytes, int fd);
+_Noreturn void pq_h5_serve(const char *path, size_t file_bytes, int fd, pq_h5_room room);
 
 /* The same, asked of a reader. */
 pq_status pq_h5_reader_start(const char *path, pq_h5_reader **out, pq_err *err);
+/** The same, but what the child tells is heard by the next who starts one. */
+pq_status pq_h5_reader_expect(const char *path, pq_h5_reader **out, pq_err *err);
 void      pq_h5_reader_stop(pq_h5_reader **reader); /**< NULL is harmless */
 bool      pq_h5_reader_has(pq_h5_reader *r, const char *path);
 bool      pq_h5_reader_has_attr(pq_h5_reader *r, const char *path, const char *name);
@@ -157,13 +182,15 @@ pq_status pq_h5_numbers(const pq_h5 *file, const pq_h5_place *at, hid_t attr,
                         double **out, size_t *n, pq_err *err);
 
 /** Number of an opened group's members, and a call for each, sorted by name. */
+enum { PQ_H5_MEMBERS = 1000000 /**< most of a group */ };
+
 pq_status pq_h5_count_members(const pq_h5 *file, const char *path, hid_t group, size_t *n,
                               pq_err *err);
 herr_t    pq_h5_each_member(hid_t group, H5L_iterate_t call, void *context);
 
 /** All objects of a file, the root first, in the order in which links lead to them, with
- * attributes and the values of small arrays; put behind what `to` holds. */
-pq_status pq_h5_walk(pq_h5 *file, pq_text *to, pq_err *err);
+ * attributes; values of small arrays go into the room, one after the other. */
+pq_status pq_h5_walk(pq_h5 *file, pq_h5_room room, pq_text *to, pq_err *err);
 
 /** Texts of an attribute or a dataset. */
 pq_status pq_h5_texts(const pq_h5 *file, pq_h5_source source, char ***out, size_t *n,

@@ -11,20 +11,8 @@
 #include <unistd.h>
 
 #include "core/memory.h"
-#include "io/hdf5_inside.h"
-#include "io/hdf5_told.h"
+#include "io/hdf5_reader.h"
 #include "io/hdf5_wire.h"
-
-struct pq_h5_reader {
-    char         *path;
-    struct stat   stamp; /* of the file when it was opened */
-    size_t        file_bytes;
-    pid_t         child, owner; /* the process that started it */
-    int           fd;
-    pq_h5_told    told;
-    size_t        users;
-    pq_h5_reader *next; /* of all that are open */
-};
 
 static pq_h5_reader *readers; /* under the lock of HDF5 */
 
@@ -89,8 +77,8 @@ cleanup:
     return st;
 }
 
-/* Ends the child, or lets go of another process's. */
-static void end_child(pq_h5_reader *r)
+/* Tells the child to end, or lets go of another process's; nobody waits for it. */
+static void stop_child(pq_h5_reader *r)
 {
     if (r->fd > 0) {
         (void)close(r->fd);
@@ -98,6 +86,14 @@ static void end_child(pq_h5_reader *r)
     }
     if (r->child > 0 && r->owner == getpid()) {
         (void)kill(r->child, SIGKILL);
+    }
+}
+
+/* Ends the child. */
+static void end_child(pq_h5_reader *r)
+{
+    stop_child(r);
+    if (r->child > 0 && r->owner == getpid()) {
         while (waitpid(r->child, NULL, 0) < 0 && errno == EINTR) {
         }
     }
@@ -107,29 +103,39 @@ static void end_child(pq_h5_reader *r)
 static pq_status start_child(pq_h5_reader *r, pq_err *err)
 {
     int       ends[2] = {-1, -1};
-    size_t    n_told  = 0;
     pq_status st;
 
     PQ_CHECK(stat(r->path, &r->stamp) == 0, pq_status_of_errno(errno), "%s: %s", r->path,
              strerror(errno));
     r->file_bytes = (size_t)r->stamp.st_size;
     r->owner      = getpid();
+    PQ_TRY(pq_h5_told_expect(&r->told, r->file_bytes, err));
     PQ_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0 &&
                  (r->child = fork()) >= 0,
              PQ_ERR_NOMEM, "%s: no process can be started to read it: %s", r->path,
              strerror(errno));
     if (r->child == 0) {
-        pq_h5_serve(r->path, r->file_bytes, ends[1]);
+        pq_h5_serve(r->path, r->file_bytes, ends[1], r->told.room);
     }
     r->fd   = ends[0];
     ends[0] = -1;
     (void)close(ends[1]); /* its end is the sign that the child died */
     ends[1] = -1;
-    PQ_TRY(hear_all(r, &r->told.bytes, &n_told, err));
-    PQ_TRY(pq_h5_told_take(&r->told, n_told, r->path, err));
 cleanup:
     (void)(ends[0] >= 0 && close(ends[0]));
     (void)(ends[1] >= 0 && close(ends[1]));
+    return st;
+}
+
+static pq_status listen_first(pq_h5_reader *r, pq_err *err)
+{
+    size_t    n = 0;
+    pq_status st;
+
+    PQ_TRY(hear_all(r, &r->told.bytes, &n, err));
+    PQ_TRY(pq_h5_told_take(&r->told, n, r->path, err));
+    r->heard = true;
+cleanup:
     return st;
 }
 
@@ -151,15 +157,15 @@ static pq_h5_reader *open_already(const char *path)
         return NULL;
     }
     for (pq_h5_reader *r = readers; r != NULL; r = r->next) {
-        if (r->owner == getpid() && r->fd > 0 && strcmp(r->path, path) == 0 &&
-            is_same_file(&r->stamp, &now)) {
+        if (r->owner == getpid() && (r->fd > 0 || r->let_go) &&
+            strcmp(r->path, path) == 0 && is_same_file(&r->stamp, &now)) {
             return r;
         }
     }
     return NULL;
 }
 
-pq_status pq_h5_reader_start(const char *path, pq_h5_reader **out, pq_err *err)
+pq_status pq_h5_reader_expect(const char *path, pq_h5_reader **out, pq_err *err)
 {
     pq_h5_reader *r = open_already(path);
     pq_status     st;
@@ -175,6 +181,26 @@ pq_status pq_h5_reader_start(const char *path, pq_h5_reader **out, pq_err *err)
     readers  = r;
     PQ_STRDUP(r->path, path);
     PQ_TRY(start_child(r, err));
+    *out = r;
+    r    = NULL;
+cleanup:
+    pq_h5_reader_stop(&r);
+    return st;
+}
+
+pq_status pq_h5_reader_start(const char *path, pq_h5_reader **out, pq_err *err)
+{
+    pq_h5_reader *r = NULL;
+    pq_status     st;
+
+    PQ_TRY(pq_h5_reader_expect(path, &r, err));
+    if (!r->heard) {
+        PQ_TRY(listen_first(r, err));
+        if (r->told.whole) {
+            stop_child(r);
+            r->let_go = true;
+        }
+    }
     *out = r;
     r    = NULL;
 cleanup:
@@ -200,18 +226,21 @@ void pq_h5_reader_stop(pq_h5_reader **reader)
     pq_free(r);
 }
 
-/* A child serves the process that started it: one that was forked since gets its own. */
+/* A child serves the process that started it: one that was forked since gets its own, and
+ * so does who asks when it was let go. */
 static pq_status ask(pq_h5_reader *r, pq_h5_mark mark, const pq_text *question,
                      pq_err *err)
 {
     pq_status st = PQ_OK;
 
     PQ_CHECK(!question->failed, PQ_ERR_NOMEM, "cannot allocate a question");
-    if (r->owner != getpid()) {
+    if (r->owner != getpid() || r->let_go) {
         const struct stat before = r->stamp;
         end_child(r);
+        r->let_go = false;
         pq_h5_told_free(&r->told);
         PQ_TRY(start_child(r, err));
+        PQ_TRY(listen_first(r, err));
         PQ_CHECK(is_same_file(&before, &r->stamp), PQ_ERR_IO,
                  "%s: has changed since it was opened", r->path);
     }
@@ -222,8 +251,8 @@ cleanup:
     return st;
 }
 
-static pq_status find_object(pq_h5_reader *r, const char *path, pq_h5_told_object **out,
-                             pq_err *err)
+pq_status pq_h5_reader_find(pq_h5_reader *r, const char *path, pq_h5_told_object **out,
+                            pq_err *err)
 {
     pq_err why = {0};
 
@@ -266,13 +295,13 @@ pq_status pq_h5_reader_describe(pq_h5_reader *r, const char *path, pq_h5_info *o
     size_t             n;
     pq_status          st;
 
-    PQ_TRY(find_object(r, path, &o, err));
+    PQ_TRY(pq_h5_reader_find(r, path, &o, err));
     if (o->info.kind != PQ_H5_GROUP &&
         o->st != PQ_OK) { /* in words that name this path */
         pq_h5_put_text(&question, path);
         PQ_TRY(ask(r, PQ_H5_WHY, &question, err));
         PQ_TRY(hear(r, &n, err));
-        PQ_TRY(find_object(r, path, &o, err)); /* a new child tells anew */
+        PQ_TRY(pq_h5_reader_find(r, path, &o, err)); /* a new child tells anew */
         PQ_TRY(own_failure(o, err));
     }
     *out = o->info;
@@ -289,7 +318,7 @@ pq_status pq_h5_reader_list(pq_h5_reader *r, const char *group, char ***names, s
     size_t             have = 0;
     pq_status          st;
 
-    PQ_TRY(find_object(r, group, &o, err));
+    PQ_TRY(pq_h5_reader_find(r, group, &o, err));
     PQ_CHECK(o->info.kind == PQ_H5_GROUP, PQ_ERR_FORMAT, "%s: %s is not a group", r->path,
              group);
     PQ_TRY(own_failure(o, err));
@@ -315,7 +344,7 @@ pq_status pq_h5_reader_names(pq_h5_reader *r, const char *path, bool columns, ch
     pq_h5_cursor       from;
     pq_status          st;
 
-    PQ_TRY(find_object(r, path, &o, err));
+    PQ_TRY(pq_h5_reader_find(r, path, &o, err));
     pq_h5_put_text(&question, path);
     PQ_TRY(ask(r, columns ? PQ_H5_COLUMNS : PQ_H5_TEXTS, &question, err));
     PQ_TRY(hear_all(r, &bytes, &size, err));
@@ -411,7 +440,7 @@ pq_status pq_h5_reader_rows(pq_h5_reader *r, const char *path, const pq_rows *ro
     PQ_TRY(item_bytes(r, path, &info, has_rows, each, &each, err));
     PQ_CHECK(!__builtin_mul_overflow(each, has_rows ? rows->n : 1, &total), PQ_ERR_FORMAT,
              "%s: %s declares more values than any file holds", r->path, path);
-    PQ_TRY(find_object(r, path, &o, err));
+    PQ_TRY(pq_h5_reader_find(r, path, &o, err));
     if (o->values != NULL && names == NULL && o->dtype == dtype) {
         memcpy(out, o->values + (has_rows ? rows->first * each : 0), total);
         goto cleanup;
@@ -427,68 +456,5 @@ pq_status pq_h5_reader_rows(pq_h5_reader *r, const char *path, const pq_rows *ro
     PQ_TRY(hear_values(r, out, total, err));
 cleanup:
     pq_text_free(&question);
-    return st;
-}
-
-bool pq_h5_reader_has_attr(pq_h5_reader *r, const char *path, const char *name)
-{
-    const pq_h5_told_object *o = pq_h5_told_find(&r->told, r->path, path, NULL);
-
-    return o != NULL && pq_h5_told_find_attr(o, name) != NULL;
-}
-
-/* An attribute that can be read. */
-static pq_status open_attr(pq_h5_reader *r, const char *path, const char *name,
-                           const pq_h5_told_attr **out, pq_err *err)
-{
-    pq_h5_told_object *o;
-    pq_status          st;
-
-    PQ_TRY(find_object(r, path, &o, err));
-    *out = pq_h5_told_find_attr(o, name);
-    PQ_CHECK(*out != NULL, PQ_ERR_NOT_FOUND, "%s: %s has no attribute '%s'", r->path,
-             path, name);
-    if ((*out)->kind == PQ_H5_OTHER) {
-        pq_h5_cursor from = {(*out)->bytes, (*out)->size, false};
-        st                = pq_h5_told_failure(&from, err);
-    }
-cleanup:
-    return st;
-}
-
-pq_status pq_h5_reader_attr_texts(pq_h5_reader *r, const char *path, const char *name,
-                                  char ***out, size_t *n, pq_err *err)
-{
-    const pq_h5_told_attr *a;
-    pq_h5_cursor           from;
-    pq_status              st;
-
-    PQ_TRY(open_attr(r, path, name, &a, err));
-    PQ_CHECK(a->kind == PQ_H5_TEXT || a->n == 0, PQ_ERR_FORMAT,
-             "%s: attribute '%s' of %s: holds no text", r->path, name, path);
-    from = (pq_h5_cursor){a->bytes, a->size, false};
-    PQ_TRY(pq_h5_take_texts(&from, a->n, out, err));
-    *n = a->n;
-cleanup:
-    return st;
-}
-
-pq_status pq_h5_reader_attr_numbers(pq_h5_reader *r, const char *path, const char *name,
-                                    double **out, size_t *n, pq_err *err)
-{
-    const pq_h5_told_attr *a;
-    double                *list = NULL;
-    pq_status              st;
-
-    PQ_TRY(open_attr(r, path, name, &a, err));
-    PQ_CHECK(a->kind == PQ_H5_FLOAT, PQ_ERR_FORMAT,
-             "%s: attribute '%s' of %s holds no numbers", r->path, name, path);
-    PQ_NEW(list, a->n);
-    if (a->n > 0) {
-        memcpy(list, a->bytes, a->n * sizeof *list);
-    }
-    *out = list;
-    *n   = a->n;
-cleanup:
     return st;
 }

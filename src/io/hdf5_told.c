@@ -1,7 +1,11 @@
 /* What the child that reads a file told of it when it was opened. */
+#define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
+
 #include "io/hdf5_told.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "core/memory.h"
 
@@ -70,23 +74,29 @@ static void take_shape(pq_h5_cursor *from, pq_h5_info *info)
     info->item_bytes = (size_t)pq_h5_take_number(from);
 }
 
-/* Values that were told: as many as the shape has. */
-static void take_values(pq_h5_cursor *from, pq_h5_told_object *o)
+/* Values that were told: as many as the shape has, behind those before. */
+static void take_values(pq_h5_told *t, pq_h5_cursor *from, pq_h5_told_object *o)
 {
     const uint64_t dtype = pq_h5_take_number(from);
+    const size_t   at    = pq_h5_room_next(t->used);
     size_t         count = 0, n;
 
     if (dtype == 0 || from->bad) {
         return;
     }
-    n = (size_t)pq_h5_take_number(from);
     from->bad |= dtype > PQ_DTYPE_COUNT || !pq_shape_count(&o->info.shape, &count) ||
-                 n / pq_dtype_bytes((pq_dtype)(dtype - 1)) != count;
-    o->dtype  = from->bad ? PQ_DTYPE_F32 : (pq_dtype)(dtype - 1);
-    o->values = pq_h5_take_bytes(from, n);
+                 __builtin_mul_overflow(
+                     count, pq_dtype_bytes((pq_dtype)(from->bad ? 0 : dtype - 1)), &n) ||
+                 at > t->room.n || n > t->room.n - at;
+    if (!from->bad) {
+        o->dtype  = (pq_dtype)(dtype - 1);
+        o->values = t->room.at + at;
+        t->used   = at + n;
+    }
 }
 
-static pq_status take_object(pq_h5_cursor *from, pq_h5_told_object *o, pq_err *err)
+static pq_status take_object(pq_h5_told *t, pq_h5_cursor *from, pq_h5_told_object *o,
+                             pq_err *err)
 {
     const uint64_t kind = pq_h5_take_number(from);
     pq_status      st;
@@ -106,7 +116,7 @@ static pq_status take_object(pq_h5_cursor *from, pq_h5_told_object *o, pq_err *e
         }
     } else {
         take_shape(from, &o->info);
-        take_values(from, o);
+        take_values(t, from, o);
     }
     o->n_attrs = pq_h5_take_count(from, 25);
     PQ_NEW(o->attrs, o->n_attrs);
@@ -118,12 +128,30 @@ cleanup:
     return st;
 }
 
+pq_status pq_h5_told_expect(pq_h5_told *t, size_t file_bytes, pq_err *err)
+{
+    const size_t n = file_bytes <= PQ_H5_ROOM_WHOLES ? file_bytes : PQ_H5_ROOM_BYTES;
+    void        *at;
+    pq_status    st = PQ_OK;
+
+    if (n == 0) {
+        return PQ_OK;
+    }
+    at = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    PQ_CHECK(at != MAP_FAILED, PQ_ERR_NOMEM, "cannot allocate %zu bytes to share: %s", n,
+             strerror(errno));
+    t->room = (pq_h5_room){at, n};
+cleanup:
+    return st;
+}
+
 pq_status pq_h5_told_take(pq_h5_told *t, size_t n, const char *path, pq_err *err)
 {
     pq_h5_cursor from = {t->bytes, n, false};
     size_t       room = 0;
     pq_status    st   = PQ_OK;
 
+    t->whole = true;
     while (from.left > 0 && !from.bad) {
         if (t->n == room) {
             const size_t       more = room == 0 ? 64 : 2 * room;
@@ -134,7 +162,9 @@ pq_status pq_h5_told_take(pq_h5_told *t, size_t n, const char *path, pq_err *err
             room       = more;
         }
         t->n++;
-        PQ_TRY(take_object(&from, &t->objects[t->n - 1], err));
+        PQ_TRY(take_object(t, &from, &t->objects[t->n - 1], err));
+        t->whole = t->whole && (t->objects[t->n - 1].info.kind == PQ_H5_GROUP ||
+                                t->objects[t->n - 1].values != NULL);
     }
     for (size_t i = 0; i < t->n; i++) {
         for (size_t k = 0; k < t->objects[i].n_links; k++) {
@@ -155,7 +185,33 @@ void pq_h5_told_free(pq_h5_told *t)
     }
     pq_free(t->objects);
     pq_free(t->bytes);
+    if (t->room.n > 0) {
+        (void)munmap(t->room.at, t->room.n);
+    }
     *t = (pq_h5_told){0};
+}
+
+/* A link of a group by n bytes of a path; libhdf5 lists them in the order of their bytes.
+ */
+static const pq_h5_told_link *find_link(const pq_h5_told_object *o, const char *name,
+                                        size_t n)
+{
+    size_t from = 0, to = o->n_links;
+
+    while (from < to) {
+        const size_t at    = from + (to - from) / 2;
+        const char  *have  = o->links[at].name;
+        const int    order = strncmp(have, name, n);
+        if (order == 0 && have[n] == '\0') {
+            return &o->links[at];
+        }
+        if (order < 0) {
+            from = at + 1;
+        } else {
+            to = at;
+        }
+    }
+    return NULL;
 }
 
 pq_h5_told_object *pq_h5_told_find(const pq_h5_told *t, const char *file,
@@ -165,32 +221,27 @@ pq_h5_told_object *pq_h5_told_find(const pq_h5_told *t, const char *file,
     size_t             i = 0;
 
     while (path[i += strspn(path + i, "/")] != '\0') {
-        const size_t n    = strcspn(path + i, "/");
-        size_t       k    = 0;
-        const bool   self = n == 1 && path[i] == '.';
+        const size_t           n    = strcspn(path + i, "/");
+        const bool             self = n == 1 && path[i] == '.';
+        const pq_h5_told_link *link = find_link(o, path + i, n);
 
-        while (!self && k < o->n_links &&
-               (strncmp(o->links[k].name, path + i, n) != 0 ||
-                o->links[k].name[n] != '\0')) {
-            k++;
-        }
         i += n;
         if (self) {
             continue;
         }
-        if (k == o->n_links) {
+        if (link == NULL) {
             (void)pq_err_set(err, PQ_ERR_NOT_FOUND, __FILE__, __LINE__,
                              "%s: %s is not there", file, path);
             return NULL;
         }
-        if (o->links[k].target == 0) {
+        if (link->target == 0) {
             (void)pq_err_set(
                 err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,
                 "%s: %.*s is a soft or external link; links are not followed", file,
                 (int)i, path);
             return NULL;
         }
-        o = &t->objects[o->links[k].target - 1];
+        o = &t->objects[link->target - 1];
     }
     return o;
 }

@@ -41,11 +41,18 @@ typedef struct {
 /** All of a file; {0} is nothing. */
 typedef struct {
     char              *bytes;   /**< as they came; owned */
+    pq_h5_room         room;    /**< with the values; owned */
+    size_t             used;    /**< of it */
     pq_h5_told_object *objects; /**< [n], the root first; owned */
     size_t             n;
+    bool               whole; /**< no values but those are left to be asked for */
 } pq_h5_told;
 
-/** Takes apart n bytes in t->bytes. `path` of the file is for messages.
+/** Makes the room for a file's values, before its child is started. */
+pq_status pq_h5_told_expect(pq_h5_told *t, size_t file_bytes, pq_err *err);
+
+/** Takes apart n bytes in t->bytes, and the values in t->room. `path` of the file is for
+ * messages.
  * @retval PQ_ERR_FORMAT  They are not what a child tells. */
 pq_status pq_h5_told_take(pq_h5_told *t, size_t n, const char *path, pq_err *err);
 void      pq_h5_told_free(pq_h5_told *t); /**< frees and zeroes */

@@ -6,10 +6,7 @@
 #include "io/hdf5_inside.h"
 #include "io/hdf5_wire.h"
 
-enum {
-    TOLD_BYTES = 256 << 10, /* of one array, at most, and of all */
-    ALL_BYTES  = 2 << 20
-};
+enum { TOLD_BYTES = 256 << 10 /* of one array, at most */ };
 
 /* An object and the first path that leads to it. */
 typedef struct {
@@ -18,14 +15,14 @@ typedef struct {
 } object;
 
 typedef struct {
-    pq_h5  *file;
-    object *list;
-    size_t  n, room;
-    size_t *table;  /* open addressing: index + 1, or 0 */
-    size_t  slots;  /* a power of two */
-    char   *values; /* room for one array */
-    size_t  told;   /* bytes of values so far */
-    pq_text text;
+    pq_h5     *file;
+    object    *list;
+    size_t     n, room;
+    size_t    *table;  /* open addressing: index + 1, or 0 */
+    size_t     slots;  /* a power of two */
+    pq_h5_room values; /* where they go */
+    size_t     told;   /* bytes of them so far */
+    pq_text    text;
 } walk;
 
 static size_t slot_of(const walk *w, haddr_t address)
@@ -107,29 +104,29 @@ static herr_t put_link(hid_t group, const char *name, const H5L_info_t *info,
     pq_h5_put_text(&l->text, name);
     pq_h5_put_number(&l->text, index);
     l->n++;
-    return l->st == PQ_OK && !l->text.failed ? 0 : -1;
+    return l->st == PQ_OK && !l->text.failed && l->n <= PQ_H5_MEMBERS ? 0 : -1;
 }
 
 /* Memory that runs out ends the walk; other failures are this group's. */
 static pq_status put_group(walk *w, hid_t id, const char *path, pq_err *err)
 {
-    pq_err    why  = {0};
-    links     l    = {.w = w, .group = path, .st = PQ_OK, .err = err};
-    size_t    n    = 0;
-    bool      fine = pq_h5_count_members(w->file, path, id, &n, &why) == PQ_OK;
-    pq_status st;
+    pq_err     why  = {0};
+    links      l    = {.w = w, .group = path, .st = PQ_OK, .err = err};
+    const bool fine = pq_h5_each_member(id, put_link, &l) >= 0;
+    pq_status  st;
 
-    if (fine && (pq_h5_each_member(id, put_link, &l) < 0 || l.n != n)) {
-        PQ_TRY(l.st);
-        PQ_CHECK(!l.text.failed, PQ_ERR_NOMEM, "cannot allocate links");
+    PQ_TRY(l.st);
+    PQ_CHECK(!l.text.failed, PQ_ERR_NOMEM, "cannot allocate links");
+    if (!fine) {
         (void)pq_err_set(&why, PQ_ERR_FORMAT, __FILE__, __LINE__,
-                         "%s: %s cannot be listed", w->file->path, path);
-        fine = false;
+                         l.n > PQ_H5_MEMBERS ? "%s: %s has more than a million members"
+                                             : "%s: %s cannot be listed",
+                         w->file->path, path);
     }
     pq_h5_put_number(&w->text, PQ_H5_GROUP);
     pq_h5_put_error(&w->text, &why);
-    pq_h5_put_number(&w->text, fine ? n : 0);
-    if (fine && n > 0) {
+    pq_h5_put_number(&w->text, fine ? l.n : 0);
+    if (fine && l.n > 0) {
         pq_text_add_bytes(&w->text, l.text.text, l.text.length);
     }
     st = PQ_OK;
@@ -146,33 +143,23 @@ static bool told_as(hid_t type, pq_dtype *out)
 }
 
 /* Values of a small array that lies in one piece, so that nobody needs to ask for each of
- * a model's many: the dtype + 1 and the values, or 0. */
-static pq_status put_values(walk *w, hid_t id, const pq_h5_facts *facts, pq_err *err)
+ * a model's many, go into the room: the dtype + 1, or 0 where they do not. */
+static void put_values(walk *w, hid_t id, const pq_h5_facts *facts)
 {
-    const hid_t type  = H5Dget_type(id);
-    size_t      count = 0, bytes;
-    pq_dtype    dtype;
-    pq_status   st    = PQ_OK;
-    bool        tells = facts->layout != H5D_CHUNKED && told_as(type, &dtype) &&
+    const hid_t  type  = H5Dget_type(id);
+    const size_t at    = pq_h5_room_next(w->told);
+    size_t       count = 0, bytes;
+    pq_dtype     dtype;
+    bool         tells = facts->layout != H5D_CHUNKED && told_as(type, &dtype) &&
                  pq_shape_count(&facts->info.shape, &count) && count > 0;
 
     bytes = tells ? count * facts->info.item_bytes : 0;
-    tells = tells && bytes <= TOLD_BYTES && bytes <= ALL_BYTES - w->told;
-    if (tells) {
-        if (w->values == NULL) {
-            PQ_NEW_UNSET(w->values, TOLD_BYTES);
-        }
-        tells = H5Dread(id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, w->values) >= 0;
-    }
+    tells = tells && bytes <= TOLD_BYTES && at <= w->values.n &&
+            bytes <= w->values.n - at &&
+            H5Dread(id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, w->values.at + at) >= 0;
     pq_h5_put_number(&w->text, tells ? (uint64_t)dtype + 1 : 0);
-    if (tells) {
-        w->told += bytes;
-        pq_h5_put_number(&w->text, bytes);
-        pq_text_add_bytes(&w->text, w->values, bytes);
-    }
-cleanup:
+    w->told = tells ? at + bytes : w->told;
     pq_h5_drop(type);
-    return st;
 }
 
 /* What is no group. An object that cannot be opened is told with the reason. */
@@ -214,7 +201,8 @@ static pq_status put_dataset(walk *w, hid_t id, const char *path, pq_err *err)
         pq_h5_put_number(&w->text, 0);
         return PQ_OK;
     }
-    return put_values(w, id, &facts, err);
+    put_values(w, id, &facts);
+    return PQ_OK;
 }
 
 static pq_status put_texts(walk *w, const pq_h5_place *at, hid_t attr, pq_err *why)
@@ -332,12 +320,8 @@ cleanup:
 static pq_status walk_all(walk *w, pq_err *err)
 {
     H5O_info_t info;
-    hsize_t    bytes = 0;
     size_t     root;
     pq_status  st;
-
-    (void)H5Fget_filesize(w->file->id, &bytes);
-    pq_text_reserve(&w->text, bytes < ALL_BYTES ? (size_t)bytes : ALL_BYTES);
 
     PQ_CHECK(H5Oget_info2(w->file->id, &info, H5O_INFO_BASIC) >= 0,
              pq_h5_status(PQ_ERR_FORMAT), "%s: is damaged", w->file->path);
@@ -349,9 +333,9 @@ cleanup:
     return st;
 }
 
-pq_status pq_h5_walk(pq_h5 *file, pq_text *to, pq_err *err)
+pq_status pq_h5_walk(pq_h5 *file, pq_h5_room room, pq_text *to, pq_err *err)
 {
-    walk            w  = {.file = file};
+    walk            w  = {.file = file, .values = room};
     const pq_status st = walk_all(&w, err);
 
     if (st == PQ_OK) {
@@ -363,7 +347,6 @@ pq_status pq_h5_walk(pq_h5 *file, pq_text *to, pq_err *err)
     }
     pq_free(w.list);
     pq_free(w.table);
-    pq_free(w.values);
     pq_text_free(&w.text);
     return st;
 }

@@ -64,17 +64,17 @@ void __wrap_pq_hash_end(pq_hash *h, char out[PQ_HASH_TEXT])
 }
 
 /* In place of the child of io/hdf5_child.c. */
-void __real_pq_h5_serve(const char *path, size_t file_bytes, int fd);
-void __wrap_pq_h5_serve(const char *path, size_t file_bytes, int fd);
+void __real_pq_h5_serve(const char *path, size_t file_bytes, int fd, pq_h5_room room);
+void __wrap_pq_h5_serve(const char *path, size_t file_bytes, int fd, pq_h5_room room);
 void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
-void __wrap_pq_h5_serve(const char *path, size_t file_bytes, int fd)
+void __wrap_pq_h5_serve(const char *path, size_t file_bytes, int fd, pq_h5_room room)
 {
     if (__sanitizer_set_death_callback != NULL) {
         __sanitizer_set_death_callback(
             NULL); /* a child may fall: that is what it is for */
     }
     if (fuzz_told == NULL) {
-        __real_pq_h5_serve(path, file_bytes, fd);
+        __real_pq_h5_serve(path, file_bytes, fd, room);
     }
     for (size_t at = 0; at < fuzz_n_told;) {
         const ssize_t n = write(fd, fuzz_told + at, fuzz_n_told - at);

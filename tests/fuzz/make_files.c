@@ -327,7 +327,9 @@ static pq_status make_told(const char *folder, const char *file, pq_err *err)
     PQ_CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0 && (child = fork()) >= 0,
              PQ_ERR_IO, "no child");
     if (child == 0) {
-        pq_h5_serve(path, pq_file_bytes(path), ends[1]);
+        static char      values[PQ_H5_ROOM_BYTES];
+        const pq_h5_room room = {values, sizeof values};
+        pq_h5_serve(path, pq_file_bytes(path), ends[1], room);
     }
     (void)close(ends[1]);
     PQ_CHECK(pq_h5_read_bytes(ends[0], &head, sizeof head, 10) && head.n < 1 << 20,

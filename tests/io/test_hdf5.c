@@ -349,6 +349,60 @@ Test(hdf5, what_is_not_there_or_not_hdf5_is_said)
     pq_h5_close(&file);
 }
 
+/* Of a small file all is told at once, and its child let go; whoever asks for more gets
+ * another. A name is found among many, and none that is a part of one. */
+Test(hdf5, what_was_told_and_what_is_asked_for_are_the_same)
+{
+    pq_h5     *file = create(), *expected = NULL;
+    pq_tensor *t = counting(PQ_DTYPE_F32, PQ_SHAPE(3, 5)), *out;
+    char       name[16];
+
+    for (int i = 0; i < 200; i++) {
+        snprintf(name, sizeof name, "g/x%d", i);
+        pq_f32(t)[0] = (float)i;
+        OK(pq_h5_write(file, name, t, 0, err));
+    }
+    OK(pq_h5_commit(&file, err));
+    OK(pq_h5_expect(path, &expected, err));
+    OK(pq_h5_open(path, &file, err));
+    pq_h5_close(&expected);
+    for (int i = 199; i >= 0; i--) {
+        snprintf(name, sizeof name, "g/x%d", i);
+        for (int k = 0; k < 2; k++) { /* as it lies there, and in another type */
+            const pq_dtype type = k == 0 || i % 50 != 0 ? PQ_DTYPE_F32 : PQ_DTYPE_F64;
+            OK(pq_h5_read(file, name, type, 1000, &out, err));
+            cr_assert_eq(pq_tensor_get(out, 0), i, "%s", name);
+            cr_assert_eq(pq_tensor_get(out, 14), 14);
+            pq_tensor_free(&out);
+        }
+    }
+    cr_expect_not(pq_h5_has(file, "g/x"));
+    cr_expect_not(pq_h5_has(file, "g/x200"));
+    cr_expect_not(pq_h5_has(file, "g/a"));
+    cr_expect_not(pq_h5_has(file, "g/y"));
+    pq_tensor_free(&t);
+    pq_h5_close(&file);
+}
+
+/* HDF5 lets a block of the user's stand before it. */
+Test(hdf5, a_signature_is_looked_for_behind_a_block_of_the_users)
+{
+    for (hsize_t block = 512; block <= 4096; block *= 2) {
+        const hid_t list = H5Pcreate(H5P_FILE_CREATE);
+        hid_t       id;
+        pq_h5      *file = NULL;
+        H5Pset_userblock(list, block);
+        id = H5Fcreate(path, H5F_ACC_TRUNC, list, H5P_DEFAULT);
+        H5Gclose(H5Gcreate2(id, "g", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+        H5Fclose(id);
+        H5Pclose(list);
+        cr_expect(pq_h5_is_file(path));
+        OK(pq_h5_open(path, &file, err));
+        cr_expect(pq_h5_has(file, "g"));
+        pq_h5_close(&file);
+    }
+}
+
 /* A type that stands in a file under a name is neither group nor dataset. */
 Test(hdf5, named_types_are_no_groups)
 {
