@@ -130,12 +130,13 @@ cleanup:
     return st;
 }
 
-/* A row whose squares, `v`, are beyond float32: in double, and on to the next. */
+/* A row whose squares, `v`, are beyond float32, or below it: in double, and on to the
+ * next. */
 static void emit_wide_row(pq_emitter *e, size_t width, double epsilon, const char *affine)
 {
     pq_text_add(
         &e->body,
-        "        if (v > %af) {\n"
+        "        if (v > %af || v / %zu.0f + %af < %af) {\n"
         "            double wide = 0.0;\n"
         "            for (int i = 0; i < %zu; i++) {\n"
         "                const double d = (double)in[i] - (double)mean;\n"
@@ -147,7 +148,8 @@ static void emit_wide_row(pq_emitter *e, size_t width, double epsilon, const cha
         "            }\n"
         "            continue;\n"
         "        }\n",
-        (double)PQ_LAYER_NORM_MOST, width, width, epsilon, width,
+        (double)PQ_LAYER_NORM_MOST, width, (double)(float)epsilon,
+        (double)PQ_LAYER_NORM_LEAST, width, width, epsilon, width,
         affine != NULL ? affine : "");
 }
 

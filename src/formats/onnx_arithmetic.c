@@ -216,10 +216,9 @@ static pq_status add_to_bias(pq_onnx_import *im, const pq_onnx_value *v, const d
         taken = bias;
         bias  = NULL;
         PQ_TRY(pq_layer_add_weight(node->layer, "bias", taken, err));
-        if (strcmp(im->node->op, "Sub") != 0) {
-            PQ_TRY(pq_onnx_take_bias_grid(im, pq_onnx_is_constant(im, 0) ? 0 : 1,
-                                          node->layer, node->inputs[0], err));
-        }
+        PQ_TRY(pq_onnx_take_bias_grid(im, pq_onnx_is_constant(im, 0) ? 0 : 1,
+                                      strcmp(im->node->op, "Sub") == 0 ? -1.0 : 1.0,
+                                      node->layer, node->inputs[0], err));
     }
 cleanup:
     pq_tensor_free(&bias);

@@ -1,7 +1,10 @@
 /* Constants whose items are moved, picked or joined while reading. */
+#include <math.h>
 #include <string.h>
 
 #include "formats/onnx_fold.h"
+
+#define MOST_RANGE 1e9 /* of the numbers of a range, and their count */
 
 /* Entries of a list. */
 static pq_status gather(pq_onnx_import *im, pq_err *err)
@@ -165,36 +168,98 @@ cleanup:
     return st;
 }
 
-/* Lists one behind the other. */
+/* Shape and type of constants joined along an axis. */
+static pq_status joined_shape(const pq_onnx_import *im, pq_shape *to, size_t *at,
+                              bool *whole, pq_err *err)
+{
+    const pq_shape *s;
+    int64_t         axis;
+    pq_status       st;
+
+    PQ_TRY(pq_onnx_int(im->node, "axis", 0, &axis, err));
+    PQ_TRY(pq_onnx_constant_shape(im, 0, &s, err));
+    *to    = *s;
+    *whole = pq_onnx_fold_is_whole(im, 0);
+    axis += axis < 0 ? (int64_t)s->ndim : 0;
+    PQ_CHECK(axis >= 0 && axis < (int64_t)s->ndim, PQ_ERR_FORMAT,
+             "axis %lld is not one of its constants' %zu", (long long)axis, s->ndim);
+    *at = (size_t)axis;
+    for (size_t k = 1; k < im->node->n_in; k++) {
+        PQ_TRY(pq_onnx_constant_shape(im, k, &s, err));
+        PQ_CHECK(pq_onnx_fold_is_whole(im, k) == *whole, PQ_ERR_FORMAT,
+                 "its inputs have two types");
+        for (size_t d = 0; d < to->ndim; d++) {
+            PQ_CHECK(s->ndim == to->ndim && (d == *at || s->dim[d] == to->dim[d]),
+                     PQ_ERR_FORMAT, "its constants differ in more than axis %zu", *at);
+        }
+        PQ_CHECK(!__builtin_add_overflow(to->dim[*at], s->dim[*at], &to->dim[*at]),
+                 PQ_ERR_FORMAT, "its constants are too long to join");
+    }
+cleanup:
+    return st;
+}
+
+/* Constants one behind the other along an axis. */
 static pq_status concat(pq_onnx_import *im, pq_err *err)
 {
     pq_tensor *part = NULL, *out = NULL;
-    size_t     total = 0, at = 0;
-    bool       ints = true;
+    pq_shape   to;
+    size_t     axis, row = 8, done = 0;
+    bool       whole;
     pq_status  st;
 
-    for (size_t k = 0; k < im->node->n_in; k++) {
-        const pq_shape *s;
-        PQ_TRY(pq_onnx_constant_shape(im, k, &s, err));
-        PQ_CHECK(s->ndim == 1, PQ_ERR_UNSUPPORTED, "constants of %zu axes are not joined",
-                 s->ndim);
-        total += s->dim[0];
-        ints = ints && pq_onnx_fold_is_whole(im, k);
+    PQ_TRY(joined_shape(im, &to, &axis, &whole, err));
+    PQ_TRY(pq_tensor_create(whole ? PQ_DTYPE_I64 : PQ_DTYPE_F64, to, &out, err));
+    for (size_t d = axis; d < to.ndim && out->count > 0; d++) {
+        row *= to.dim[d]; /* bytes of what lies under one index of the axes before */
     }
-    PQ_TRY(
-        pq_tensor_create(ints ? PQ_DTYPE_I64 : PQ_DTYPE_F64, PQ_SHAPE(total), &out, err));
     for (size_t k = 0; k < im->node->n_in; k++) {
         PQ_TRY(pq_onnx_fold_take(im, k, &part, err));
-        PQ_CHECK(part->dtype == out->dtype, PQ_ERR_FORMAT, "its inputs have two types");
-        if (part->count > 0) {
-            memcpy((char *)out->data + 8 * at, part->data, 8 * part->count);
+        const size_t piece =
+            out->count > 0 ? row / to.dim[axis] * part->shape.dim[axis] : 0;
+        for (size_t at = 0; piece > 0 && at < 8 * part->count / piece; at++) {
+            memcpy((char *)out->data + at * row + done,
+                   (const char *)part->data + at * piece, piece);
         }
-        at += part->count;
+        done += piece;
         pq_tensor_free(&part);
     }
     PQ_TRY(pq_onnx_fold_give(im, &out, err));
 cleanup:
     pq_tensor_free(&part);
+    pq_tensor_free(&out);
+    return st;
+}
+
+/* Numbers from a start on, in equal steps, to a limit that is not one of them. */
+static pq_status range_from(pq_onnx_import *im, pq_err *err)
+{
+    const bool whole = pq_onnx_fold_is_whole(im, 0);
+    double     v[3]; /* start, limit, step */
+    double     n;
+    pq_tensor *out = NULL;
+    pq_status  st;
+
+    for (size_t k = 0; k < 3; k++) {
+        PQ_TRY(pq_onnx_number(im, k, &v[k], err));
+        PQ_CHECK(fabs(v[k]) < MOST_RANGE, PQ_ERR_UNSUPPORTED,
+                 "a range from, to or by %g is not read", v[k]);
+    }
+    n = v[2] != 0.0 ? fmax(ceil((v[1] - v[0]) / v[2]), 0.0) : (double)NAN;
+    PQ_CHECK(n < MOST_RANGE, PQ_ERR_FORMAT, "a range from %g to %g by %g has no end",
+             v[0], v[1], v[2]);
+    PQ_TRY(pq_tensor_create(whole ? PQ_DTYPE_I64 : PQ_DTYPE_F64, PQ_SHAPE((size_t)n),
+                            &out, err));
+    for (size_t i = 0; i < out->count; i++) {
+        const double x = v[0] + (double)i * v[2];
+        if (whole) {
+            pq_i64(out)[i] = (int64_t)x;
+        } else {
+            pq_f64(out)[i] = x;
+        }
+    }
+    PQ_TRY(pq_onnx_fold_give(im, &out, err));
+cleanup:
     pq_tensor_free(&out);
     return st;
 }
@@ -288,7 +353,9 @@ cleanup:
 }
 
 const pq_onnx_foldable pq_onnx_fold_moves[] = {
-    {"Gather", 2, gather},     {"Expand", 2, expand},       {"Slice", 1, slice},
-    {"Concat", 1, concat},     {"Reshape", 2, reshape},     {"Squeeze", 1, reshape},
-    {"Unsqueeze", 1, reshape}, {"Transpose", 1, transpose}, {0},
+    {"Gather", 2, gather},     {"Expand", 2, expand},
+    {"Slice", 1, slice},       {"Concat", 1, concat},
+    {"Reshape", 2, reshape},   {"Squeeze", 1, reshape},
+    {"Unsqueeze", 1, reshape}, {"Transpose", 1, transpose},
+    {"Range", 3, range_from},  {0},
 };

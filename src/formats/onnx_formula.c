@@ -383,8 +383,7 @@ static pq_status call_of_tensorflow(pq_onnx_import *im, pq_err *err)
     st = pq_err_set(err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,
                     "it calls the function '%s' of TensorFlow, which is not in the file",
                     name);
-    pq_err_hint(err, "read the Keras file itself, or write it by "
-                     "model.export(\"net.onnx\", format=\"onnx\")");
+    pq_err_hint(err, "in Keras, model.save(\"net.keras\") writes a file that is read");
 cleanup:
     return st;
 }
@@ -399,8 +398,7 @@ const pq_onnx_operation pq_onnx_formulas[] = {
     {"LessOrEqual", 2, 2, less, NULL},
     {"Not", 1, 1, not_of, NULL},
     {"Where", 3, 3, where, NULL},
-    {"StatefulPartitionedCall", 0, SIZE_MAX, call_of_tensorflow,
-     "_XlaMustCompile _has_manual_control_dependencies _read_only_resource_inputs config "
-     "config_proto executor_type f _collective_manager_ids"},
+    {"StatefulPartitionedCall", 0, SIZE_MAX, call_of_tensorflow, "*"},
+    {"PartitionedCall", 0, SIZE_MAX, call_of_tensorflow, "*"},
     {0},
 };

@@ -89,13 +89,16 @@ typedef struct {
     const char *name;
     size_t      min_in, max_in;
     pq_status (*convert)(pq_onnx_import *im, pq_err *err);
-    const char *attributes; /**< names between blanks, or NULL */
+    const char *attributes; /**< names between blanks, "*" for all, or NULL */
 } pq_onnx_operation;
 
 /** Tables of operations; the last of each has no name. */
 extern const pq_onnx_operation pq_onnx_linear[], pq_onnx_pointwise[],
     pq_onnx_arithmetic[], pq_onnx_formulas[], pq_onnx_norms[], pq_onnx_shapes[],
     pq_onnx_parts[], pq_onnx_pools[], pq_onnx_quantizers[], pq_onnx_of_qonnx[];
+
+/** Appends an input of the graph, and says how its values lie. */
+pq_status pq_onnx_add_input(pq_onnx_import *im, const pq_onnx_port *port, pq_err *err);
 
 /** Computes a node whose inputs are constants, or that only asks for a shape.
  * @param[out] done  false: it is none of these */
@@ -211,18 +214,23 @@ typedef struct {
     bool is_signed, narrow;
 } pq_onnx_codes;
 
+/** Gives a weight that was multiplied by a factor the grid of that many times its own
+ * values, and puts it there: with its codes, or their mirror image. Without codes (fixed
+ * point becomes whole numbers), or times 0, it has none. */
+pq_status pq_onnx_scale_grid(pq_weight *w, double factor, pq_err *err);
+
 /**
- * Gives a layer's bias [outputs] the grid of constant k, which it is, of one scale or one
- * an output: engines of whole numbers take its codes as they are, or compute the layer in
- * double. A bias of int32 in units of the layer's sums, as QDQ has it, needs none, and
- * floats stay floats, which those engines round to that unit.
+ * Gives a layer's bias [outputs] the grid of constant k, which it is times a factor, of
+ * one scale or one an output: engines of whole numbers take its codes as they are, or
+ * compute the layer in double. A bias of int32 in units of the layer's sums, as QDQ has
+ * it, needs none, and floats stay floats, which those engines round to that unit.
  *
  * @param[in] input  node that the layer reads, with its grid
  * @retval PQ_ERR_UNSUPPORTED  Codes of int32 in other units that no grid of 16 bits
  * holds.
  */
-pq_status pq_onnx_take_bias_grid(const pq_onnx_import *im, size_t k, pq_layer *layer,
-                                 size_t input, pq_err *err);
+pq_status pq_onnx_take_bias_grid(const pq_onnx_import *im, size_t k, double factor,
+                                 pq_layer *layer, size_t input, pq_err *err);
 
 /** Quantizer of scales (input 1) and zero points (input 2, or none). */
 pq_status pq_onnx_make_grid(const pq_onnx_import *im, pq_onnx_codes c, int axis,

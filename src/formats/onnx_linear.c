@@ -65,7 +65,7 @@ static pq_status add_weight(pq_layer *layer, const char *name, pq_tensor **t, pq
     return pq_layer_add_weight(layer, name, taken, err);
 }
 
-/* Name of the module that a kernel belongs to: "fc1" of "fc1.weight". */
+/* A bias for each output, from one or as many. */
 static pq_status check_bias(const pq_tensor *bias, size_t out, pq_tensor **wide,
                             pq_err *err)
 {
@@ -95,9 +95,7 @@ static pq_status add_bias(const pq_onnx_import *im, double factor, size_t out,
     PQ_TRY(check_bias(bias, out, &wide, err));
     multiply(wide, factor);
     PQ_TRY(add_weight(layer, "bias", &wide, err));
-    if (factor == 1.0) {
-        PQ_TRY(pq_onnx_take_bias_grid(im, 2, layer, input, err));
-    }
+    PQ_TRY(pq_onnx_take_bias_grid(im, 2, factor, layer, input, err));
 cleanup:
     pq_tensor_free(&bias);
     pq_tensor_free(&wide);
@@ -136,9 +134,8 @@ static pq_status dense(pq_onnx_import *im, bool transposed, double alpha, double
     multiply(kernel, alpha);
     PQ_TRY(pq_layer_create("dense", &layer, err));
     PQ_TRY(add_weight(layer, "kernel", &kernel, err));
-    if (alpha == 1.0) {
-        PQ_TRY(take_grid(im, 1, transposed ? 0 : 1, &layer->weights[0], err));
-    }
+    PQ_TRY(take_grid(im, 1, transposed ? 0 : 1, &layer->weights[0], err));
+    PQ_TRY(pq_onnx_scale_grid(&layer->weights[0], alpha, err));
     PQ_TRY(add_bias(im, beta, out, layer, v->node, err));
     PQ_TRY(pq_onnx_add(im, "", &layer, 1, &v->node, &node, err));
     pq_onnx_value like = *v;

@@ -189,39 +189,43 @@ static int64_t clamp_index(int64_t i, size_t n)
     return i > (int64_t)n ? (int64_t)n : i;
 }
 
-static pq_status slice(pq_onnx_import *im, pq_err *err)
+/* How many of n items steps of some length meet. */
+static int64_t met(int64_t n, int64_t step)
 {
-    const pq_onnx_value *v;
-    slices               s;
-    int64_t              step[PQ_MAX_DIMS] = {1, 1, 1, 1, 1, 1, 1, 1}, from = 0, to = 0;
-    size_t               at, cuts = 0, cut_at = 0, steps = 0;
-    pq_status            st;
+    return (n + step - 1) / step;
+}
 
-    PQ_TRY(pq_onnx_active(im, 0, &v, err));
-    PQ_TRY(read_slices(im, &s, err));
-    for (size_t i = 0; i < s.n; i++) {
-        const int64_t a = s.axes[i] < 0 ? s.axes[i] + (int64_t)v->ndim : s.axes[i];
-        if (a == (int64_t)v->batch && s.starts[i] == 0 && s.ends[i] >= INT32_MAX &&
-            s.steps[i] == 1) {
+static pq_status slice_by(pq_onnx_import *im, const pq_onnx_value *v, const slices *s,
+                          pq_err *err)
+{
+    int64_t   step[PQ_MAX_DIMS] = {1, 1, 1, 1, 1, 1, 1, 1}, from = 0, to = 0;
+    size_t    at, cuts = 0, cut_at = 0, steps = 0;
+    pq_status st;
+
+    for (size_t i = 0; i < s->n; i++) {
+        const int64_t a = s->axes[i] < 0 ? s->axes[i] + (int64_t)v->ndim : s->axes[i];
+        if (a == (int64_t)v->batch && s->starts[i] == 0 && s->ends[i] >= INT32_MAX &&
+            s->steps[i] == 1) {
             continue; /* all events */
         }
-        PQ_TRY(pq_onnx_axis(v, s.axes[i], &at, err));
-        PQ_CHECK(s.steps[i] >= 1 && s.steps[i] <= PQ_WINDOW_MAX, PQ_ERR_UNSUPPORTED,
-                 "a step of %lld is not read", (long long)s.steps[i]);
-        s.starts[i]      = clamp_index(s.starts[i], v->dim[at]);
-        s.ends[i]        = clamp_index(s.ends[i], v->dim[at]);
-        const bool whole = s.starts[i] == 0 && s.ends[i] == (int64_t)v->dim[at];
-        if (s.steps[i] != 1) {
+        PQ_TRY(pq_onnx_axis(v, s->axes[i], &at, err));
+        PQ_CHECK(s->steps[i] >= 1 && s->steps[i] <= PQ_WINDOW_MAX, PQ_ERR_UNSUPPORTED,
+                 "a step of %lld is not read", (long long)s->steps[i]);
+        const int64_t n     = (int64_t)v->dim[at];
+        const int64_t first = clamp_index(s->starts[i], v->dim[at]);
+        const int64_t end   = clamp_index(s->ends[i], v->dim[at]);
+        const bool    whole = first == 0 && met(end, s->steps[i]) == met(n, s->steps[i]);
+        if (s->steps[i] != 1) {
             PQ_CHECK(whole, PQ_ERR_UNSUPPORTED,
                      "a step of %lld over a part of axis %zu is not read",
-                     (long long)s.steps[i], at);
-            step[at] = s.steps[i];
+                     (long long)s->steps[i], at);
+            step[at] = s->steps[i];
             steps++;
         } else if (!whole) {
             cuts++;
             cut_at = at;
-            from   = s.starts[i];
-            to     = s.ends[i];
+            from   = first;
+            to     = end;
         }
     }
     PQ_CHECK(cuts <= 1 && (cuts == 0 || steps == 0), PQ_ERR_UNSUPPORTED,
@@ -234,6 +238,85 @@ static pq_status slice(pq_onnx_import *im, pq_err *err)
         PQ_TRY(pq_onnx_give_like(im, 0, v, v->node, err));
     }
 cleanup:
+    return st;
+}
+
+static pq_status slice(pq_onnx_import *im, pq_err *err)
+{
+    const pq_onnx_value *v;
+    slices               s;
+    pq_status            st;
+
+    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(read_slices(im, &s, err));
+    PQ_TRY(slice_by(im, v, &s, err));
+cleanup:
+    return st;
+}
+
+/* The slices that a grid of indices [n_0, …, n_k-1, k] stands for: entry j of each
+ * follows from place j alone, in equal steps. */
+static pq_status grid_slices(const pq_tensor *t, slices *s, pq_err *err)
+{
+    const int64_t *index = t->data;
+    size_t         after = t->shape.dim[t->shape.ndim - 1];
+    pq_status      st;
+
+    s->n = after;
+    PQ_CHECK(s->n + 1 == t->shape.ndim && t->count > 0, PQ_ERR_UNSUPPORTED,
+             "its indices, of %zu axes and %zu entries each, are no grid", t->shape.ndim,
+             s->n);
+    for (size_t j = s->n; j-- > 0;) {
+        const size_t  n    = t->shape.dim[j];
+        const int64_t from = index[j], step = n > 1 ? index[after + j] - from : 1;
+        PQ_CHECK(from >= 0 && from < INT32_MAX && step > 0 && step < INT32_MAX,
+                 PQ_ERR_UNSUPPORTED,
+                 "indices from %lld on in steps of %lld are no plain slice",
+                 (long long)from, (long long)step);
+        for (size_t i = j; i < t->count; i += s->n) {
+            PQ_CHECK(index[i] == from + (int64_t)(i / after % n) * step,
+                     PQ_ERR_UNSUPPORTED,
+                     "its indices along axis %zu are not those of a slice", j);
+        }
+        s->axes[j]   = (int64_t)j;
+        s->steps[j]  = step;
+        s->starts[j] = from;
+        s->ends[j]   = from + (int64_t)(n - 1) * step + 1;
+        after *= n;
+    }
+    st = PQ_OK;
+cleanup:
+    return st;
+}
+
+/* What jax2onnx writes for x[:, ::2, ::2]. */
+static pq_status gather_nd(pq_onnx_import *im, pq_err *err)
+{
+    const pq_onnx_value *v;
+    const pq_shape      *shape;
+    pq_tensor           *t = NULL;
+    slices               s;
+    int64_t              batch;
+    pq_status            st;
+
+    PQ_TRY(pq_onnx_active(im, 0, &v, err));
+    PQ_TRY(pq_onnx_int(im->node, "batch_dims", 0, &batch, err));
+    PQ_TRY(pq_onnx_constant_shape(im, 1, &shape, err));
+    PQ_CHECK(batch == 0 && shape->ndim >= 2 && shape->dim[shape->ndim - 1] <= v->ndim,
+             PQ_ERR_UNSUPPORTED,
+             "batch_dims = %lld and indices of %zu axes; a grid of constant indices that "
+             "is a slice is read",
+             (long long)batch, shape->ndim);
+    PQ_TRY(pq_onnx_constant(im, 1, PQ_DTYPE_I64, NULL, &t, err));
+    PQ_TRY(grid_slices(t, &s, err));
+    for (size_t j = 0; j < s.n; j++) {
+        PQ_CHECK(s.ends[j] <= (int64_t)v->dim[j] || j == v->batch, PQ_ERR_RANGE,
+                 "index %lld is not one of axis %zu, which is %zu long",
+                 (long long)s.ends[j] - 1, j, v->dim[j]);
+    }
+    PQ_TRY(slice_by(im, v, &s, err));
+cleanup:
+    pq_tensor_free(&t);
     return st;
 }
 
@@ -364,6 +447,7 @@ cleanup:
 const pq_onnx_operation pq_onnx_parts[] = {
     {"Concat", 1, PQ_NODE_INPUTS, concat, "axis"},
     {"Slice", 1, 5, slice, "axes ends starts"},
+    {"GatherND", 2, 2, gather_nd, "batch_dims"},
     {"Split", 1, 2, split, "axis split num_outputs"},
     {"Pad", 1, 4, pad, "mode pads value"},
     {0},

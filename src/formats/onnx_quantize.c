@@ -300,6 +300,58 @@ cleanup:
     return st;
 }
 
+/* Codes of the other sign. Zero stays 0 where the negatives of all codes are codes, which
+ * the lowest has none of; else all are counted from the other end. */
+static void mirror(pq_quant *q, const pq_tensor *t)
+{
+    const int32_t ends = pq_quant_lo(q) + pq_quant_hi(q);
+
+    for (size_t i = 0; i < q->n; i++) {
+        q->zero_point[i] =
+            q->is_signed && q->zero_point[i] == 0 ? 0 : ends - q->zero_point[i];
+    }
+    for (size_t item = 0; item < t->count; item++) {
+        const size_t i = pq_quant_index(q, &t->shape, item);
+        if (q->zero_point[i] == 0 &&
+            rint((double)pq_f32(t)[item] / (double)q->scale[i]) > pq_quant_hi(q)) {
+            q->zero_point[i] = ends;
+        }
+    }
+}
+
+pq_status pq_onnx_scale_grid(pq_weight *w, double factor, pq_err *err)
+{
+    const pq_quant *from = w->quant;
+    pq_quant       *q    = NULL;
+    pq_status       st   = PQ_OK;
+
+    if (from == NULL || factor == 1.0) {
+        return PQ_OK;
+    }
+    if (factor != 0.0) {
+        PQ_TRY(pq_quant_create(
+            PQ_QUANT_INTEGER, from->bits < 2 ? 2 : from->bits, from->is_signed,
+            from->narrow || (from->scheme == PQ_QUANT_FIXED && from->is_signed &&
+                             from->overflow == PQ_OVERFLOW_SAT_SYM),
+            from->axis, from->n, &q, err));
+        for (size_t i = 0; i < q->n; i++) {
+            q->scale[i]      = (float)(fabs(factor) * (double)from->scale[i]);
+            q->zero_point[i] = from->zero_point[i];
+        }
+        PQ_TRY(pq_quant_check(q, &w->value->shape, err));
+        if (factor < 0.0) {
+            mirror(q, w->value);
+        }
+        PQ_TRY(pq_quant_apply(q, w->value, err));
+    }
+    pq_quant_free(&w->quant);
+    w->quant = q;
+    q        = NULL;
+cleanup:
+    pq_quant_free(&q);
+    return st;
+}
+
 /* Whether item o of a bias is whole in the unit of its layer's sums, s_x s_w, but for the
  * rounding of scales to float32; also where these are no whole numbers. */
 static bool is_in_units(const pq_onnx_import *im, const pq_layer *layer, size_t input,
@@ -319,17 +371,16 @@ static bool is_in_units(const pq_onnx_import *im, const pq_layer *layer, size_t 
 }
 
 /* The scales of a bias of int32 as a grid, where its units are not those of the sums. */
-static pq_status need_wide(const pq_onnx_import *im, const pq_onnx_value *v,
+static pq_status need_wide(const pq_onnx_import *im, const pq_quant *q, double factor,
                            const pq_layer *layer, size_t input, bool *needed, pq_err *err)
 {
     const pq_tensor *bias = pq_layer_weight(layer, "bias")->value;
-    const pq_quant  *q    = v->wide;
     double           unit = 0.0, most = 0.0, scale = 0.0;
     pq_status        st = PQ_OK;
 
     *needed = false;
     for (size_t o = 0; o < bias->count; o++) {
-        const double own = (double)q->scale[q->n == 1 ? 0 : o];
+        const double own = fabs(factor) * (double)q->scale[q->n == 1 ? 0 : o];
         const double x   = fabs((double)pq_f32(bias)[o]);
         if (x > 0.0 && !is_in_units(im, layer, input, own, o, &unit)) {
             *needed = true;
@@ -346,8 +397,8 @@ cleanup:
     return st;
 }
 
-pq_status pq_onnx_take_bias_grid(const pq_onnx_import *im, size_t k, pq_layer *layer,
-                                 size_t input, pq_err *err)
+pq_status pq_onnx_take_bias_grid(const pq_onnx_import *im, size_t k, double factor,
+                                 pq_layer *layer, size_t input, pq_err *err)
 {
     const pq_onnx_value *v      = &im->values[im->node->in[k]];
     pq_weight           *bias   = pq_layer_weight(layer, "bias");
@@ -355,14 +406,16 @@ pq_status pq_onnx_take_bias_grid(const pq_onnx_import *im, size_t k, pq_layer *l
     bool                 needed = false;
     pq_status            st     = PQ_OK;
 
-    if (v->wide != NULL && (v->wide->n == 1 || v->wide->n == bias->value->count)) {
-        PQ_TRY(need_wide(im, v, layer, input, &needed, err));
+    if (factor != 0.0 && v->wide != NULL &&
+        (v->wide->n == 1 || v->wide->n == bias->value->count)) {
+        PQ_TRY(need_wide(im, v->wide, factor, layer, input, &needed, err));
         q = needed ? v->wide : q;
     }
     if (q != NULL && (q->n == 1 || q->n == bias->value->count)) {
         PQ_TRY(pq_quant_clone(q, &bias->quant, err));
         bias->quant->axis = q->n == 1 ? PQ_QUANT_PER_TENSOR : 0;
         PQ_TRY(pq_quant_check(bias->quant, &bias->value->shape, err));
+        PQ_TRY(pq_onnx_scale_grid(bias, factor, err));
     }
 cleanup:
     return st;

@@ -11,7 +11,7 @@
 #include "layers/kinds.h"
 
 static const pq_param params[] = {
-    {"epsilon", PQ_PARAM_REAL, offsetof(pq_batch_norm_params, epsilon), "0.001", 0, 1,
+    {"epsilon", PQ_PARAM_REAL, offsetof(pq_batch_norm_params, epsilon), "0.001", 0, 1e30,
      NULL, PQ_UNIT_NONE, "added to the variance"},
     {0},
 };

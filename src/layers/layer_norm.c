@@ -12,7 +12,7 @@
 #include "layers/common.h"
 
 static const pq_param params[] = {
-    {"epsilon", PQ_PARAM_REAL, offsetof(pq_layer_norm_params, epsilon), "0.001", 1e-30, 1,
+    {"epsilon", PQ_PARAM_REAL, offsetof(pq_layer_norm_params, epsilon), "0.001", 0, 1e30,
      NULL, PQ_UNIT_NONE, "added to the variance"},
     {0},
 };
@@ -133,7 +133,7 @@ static const float *floats(const pq_layer *layer, const char *name)
     return w != NULL ? pq_f32(w->value) : NULL;
 }
 
-/* A row whose squares are beyond float32: in double. */
+/* A row whose squares are beyond float32, or below it: in double. */
 static void wide_row(const pq_float_call *call, size_t row, double mean)
 {
     const size_t width = call->out_shape.dim[call->out_shape.ndim - 1];
@@ -171,11 +171,12 @@ static void forward32(const pq_float_call *call)
         for (size_t c = 0; c < width; c++) {
             squares += (x[c] - mean) * (x[c] - mean);
         }
-        if (squares > PQ_LAYER_NORM_MOST) {
+        const float variance = squares / (float)width + epsilon;
+        if (squares > PQ_LAYER_NORM_MOST || variance < PQ_LAYER_NORM_LEAST) {
             wide_row(call, row, (double)mean);
             continue;
         }
-        const float inv = 1.0f / sqrtf(squares / (float)width + epsilon);
+        const float inv = 1.0f / sqrtf(variance);
         for (size_t c = 0; c < width; c++) {
             const float z = (x[c] - mean) * inv;
             y[c] = (gamma != NULL ? gamma[c] * z : z) + (beta != NULL ? beta[c] : 0.0f);

@@ -9,6 +9,10 @@
  * overflow, or has. */
 #define PQ_LAYER_NORM_MOST 1e38f
 
+/** So is one whose variance and epsilon are together less than this: squares below
+ * float32 may be missing. */
+#define PQ_LAYER_NORM_LEAST 1e-30f
+
 /** layer_norm */
 typedef struct {
     double epsilon; /**< added to the variance */

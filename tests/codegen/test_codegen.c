@@ -296,12 +296,12 @@ Test(codegen, dense_layers_of_all_widths)
     }
 }
 
-static void compare_layer_norm(const char *width, pq_layer *norm, size_t n,
-                               const float *x)
+static void compare_layer_norm(const char *width, pq_layer *norm, const char *epsilon,
+                               size_t n, const float *x)
 {
     pq_graph *g = NULL;
 
-    OK(pq_layer_set(norm, "epsilon", "1e-5", &err));
+    OK(pq_layer_set(norm, "epsilon", epsilon, &err));
     OK(pq_graph_create(&g, &err));
     add_input(g, "x", width);
     add_layer(g, "norm", norm, "x");
@@ -317,7 +317,7 @@ Test(codegen, layer_norm_of_many_alike_values_does_not_miss_their_mean)
     for (size_t i = 0; i < 387; i++) {
         x[i] = 2.7f;
     }
-    compare_layer_norm("387", make_layer("layer_norm"), 1, x);
+    compare_layer_norm("387", make_layer("layer_norm"), "1e-5", 1, x);
 }
 
 Test(codegen, layer_norm_of_the_largest_floats_does_not_overflow)
@@ -327,8 +327,16 @@ Test(codegen, layer_norm_of_the_largest_floats_does_not_overflow)
     const layer_case c = {"layer_norm", "", 1, {S(4)}, {{"gamma", S(4)}, {"beta", S(4)}}};
     pq_rng           rng = pq_rng_stream(7, "codegen layer_norm");
 
-    compare_layer_norm("4", make_layer("layer_norm"), 3, x);
-    compare_layer_norm("4", case_layer(&c, &rng), 3, x);
+    compare_layer_norm("4", make_layer("layer_norm"), "1e-5", 3, x);
+    compare_layer_norm("4", case_layer(&c, &rng), "1e-5", 3, x);
+}
+
+Test(codegen, layer_norm_without_epsilon_keeps_small_deviations)
+{
+    static const float x[] = {1e-25f, -2e-25f, 3e-25f, 0.0f, 2e-16f, -1e-16f,
+                              0.0f,   4e-16f,  2.0f,   1.0f, 3e20f,  0.0f};
+
+    compare_layer_norm("4", make_layer("layer_norm"), "0", 3, x);
 }
 
 Test(codegen, blocks_of_zeros_are_left_out)

@@ -209,6 +209,35 @@ Test(kinds, layer_norm_of_the_largest_floats_does_not_overflow)
     pq_graph_free(&g);
 }
 
+/* Without epsilon, squares below float32 are all that there is to divide by. */
+Test(kinds, layer_norm_without_epsilon_keeps_small_deviations)
+{
+    static const layer_case c = {
+        "layer_norm", "epsilon=0", 1, {S(5)}, {{"gamma", S(5)}, {"beta", S(5)}}};
+    static const float x[15] = {1e-25f, -2e-25f, 3e-25f, 0.0f, 5e-25f,
+                                2e-16f, -1e-16f, 3e-16f, 0.0f, 4e-16f,
+                                2.0f,   -1.0f,   3e20f,  0.0f, 4.0f};
+    const float *const in[]  = {x};
+    pq_rng             rng   = pq_rng_stream(17, "kinds");
+    pq_graph          *g     = graph_of(&c, &rng);
+    float             *due   = run_engine(g, "reference", false, 3, in, 5);
+
+    for (size_t i = 0; i < 15; i++) {
+        cr_assert(isfinite(due[i]));
+    }
+    for (size_t e = 0; pq_engine_names[e] != NULL; e++) {
+        if (walks(pq_engine_names[e])) {
+            float       *out = run_engine(g, pq_engine_names[e], false, 3, in, 5);
+            const double off = largest_difference(out, due, 15);
+            cr_expect_leq(off, most_difference, "%s is off by %g", pq_engine_names[e],
+                          off);
+            pq_free(out);
+        }
+    }
+    pq_free(due);
+    pq_graph_free(&g);
+}
+
 /* Products of bfloat16 are exact in float32: so nothing is lost but by rounding to it. */
 Test(kinds, every_kind_on_bfloat16_runs_in_every_engine)
 {

@@ -18,14 +18,14 @@ static void norm_of(float epsilon, pq_shape scale)
     end_node();
 }
 
-static void norm_without_epsilon(void)
+static void norm_below_0(void)
 {
-    norm_of(0.0F, PQ_SHAPE(8));
+    norm_of(-0.5F, PQ_SHAPE(8));
 }
 
-static void norm_of_large_epsilon(void)
+static void norm_of_infinite_epsilon(void)
 {
-    norm_of(2.0F, PQ_SHAPE(8));
+    norm_of((float)INFINITY, PQ_SHAPE(8));
 }
 
 static void norm_of_columns(void)
@@ -93,13 +93,6 @@ static void bounded_variance(void)
 {
     begin_norm();
     plain_node("Max", "v one", "y");
-}
-
-static void norm_of_no_epsilon(void)
-{
-    begin_norm();
-    plain_node("Sqrt", "v", "d");
-    plain_node("Div", "c d", "y");
 }
 
 static void deviation_by_centered(void)
@@ -173,6 +166,51 @@ Test(onnx_norms, are_read_in_every_way_that_they_are_written)
     }
 }
 
+static void norm_without_epsilon(void)
+{
+    norm_of(0.0F, PQ_SHAPE(8));
+}
+
+static void norm_of_large_epsilon(void)
+{
+    norm_of(2.0F, PQ_SHAPE(8));
+}
+
+static void root_without_epsilon(void)
+{
+    begin_norm();
+    plain_node("Sqrt", "v", "d");
+    plain_node("Div", "c d", "y");
+}
+
+Test(onnx_norms, may_add_nothing_or_much_to_the_variance)
+{
+    static const struct {
+        void (*put)(void);
+        double epsilon;
+    } cases[]        = {{norm_without_epsilon, 0.0},
+                        {root_without_epsilon, 0.0},
+                        {norm_of_large_epsilon, 2.0}};
+    const double x[] = {1.0, -2.0, 0.5, 3.0, 0.0, 0.25, -1.0, 2.0};
+    double       y[8], mean = 0.0, square = 0.0;
+
+    for (int i = 0; i < 8; i++) {
+        mean += x[i] / 8.0;
+        square += x[i] * x[i] / 8.0;
+    }
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        cases[k].put();
+        pq_graph *g = read_of(flat8, 2, flat8, 2);
+        run_graph(g, x, y);
+        for (int i = 0; i < 8; i++) {
+            const double due =
+                (x[i] - mean) / sqrt(square - mean * mean + cases[k].epsilon);
+            cr_expect_float_eq(y[i], due, 1e-9, "case %zu: %g, not %g", k, y[i], due);
+        }
+        pq_graph_free(&g);
+    }
+}
+
 Test(onnx_norms, a_norm_takes_the_scale_and_bias_behind_it)
 {
     const float w[] = {1, 2, 3, 4, 5, 6, 7, 8};
@@ -200,9 +238,8 @@ static const struct {
     void (*put)(void);
     const char *says;
 } refused[] = {
-    {norm_without_epsilon,
-     "node 'y': LayerNormalization: epsilon = 0 is not in 1e-30..1"},
-    {norm_of_large_epsilon, "node 'y': LayerNormalization: epsilon = 2 is not in"},
+    {norm_below_0, "node 'y': LayerNormalization: epsilon = -0.5 is not in 0..1e+30"},
+    {norm_of_infinite_epsilon, "node 'y': LayerNormalization: epsilon = inf is not in"},
     {norm_of_columns, "its gamma is [8, 1], but the channels are [8]"},
     {norm_of_one, "its gamma is [1], but the channels are [8]"},
     {mean_alone,
@@ -212,7 +249,6 @@ static const struct {
     {root_of_x, "node 'y': Sqrt: of activations it is read only as a part of LayerNorm"},
     {cube, "node 'y': Pow: it is read only as a square, as a part of LayerNorm"},
     {bounded_variance, "node 'y': Max: a variance is at least 1, not 0"},
-    {norm_of_no_epsilon, "node 'y': Div: epsilon = 0 is not in 1e-30..1"},
     {deviation_by_centered, "node 'y': Div: a formula with a mean over the last axis"},
 };
 
