@@ -1,10 +1,16 @@
 #include "codegen/levels.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "core/memory.h"
 
-enum { TRIED = 8 /* factors to both sides of the nearest */ };
+enum {
+    TRIED      = 8, /* factors to both sides of the nearest */
+    SUMS_TRIED = 1 << 21,
+    SHIFTS     = 2048 /* codes by which a line is moved, for other fractions of a sum */
+};
 
 pq_status pq_levels_find(pq_code_of_sum code, const void *context, int64_t bound,
                          int most, double multiplier, pq_levels *out, pq_err *err)
@@ -151,6 +157,120 @@ bool pq_levels_scale(const pq_levels *l, int by, int32_t *factor, int64_t *round
     }
     return false;
 }
+
+/* --- lines in float32 --- */
+
+static const double line_zero = 12582912.0; /* 2^23 + 2^22: PQ_LINE_BITS as a float */
+enum { LINE_SUMS = 1 << 22 };
+
+typedef struct {
+    float   factor, summand;
+    int64_t rounding;
+} line;
+
+/* As the processor computes it; a sum that was rounded is as good as one that was not,
+   but below LINE_SUMS none is. */
+static int line_code(const line *a, int64_t sum, pq_clamp c)
+{
+    const float x = (float)(line_zero + (double)(sum + a->rounding));
+    const float v = fmaf(x, a->factor, a->summand);
+    int32_t     bits;
+
+    memcpy(&bits, &v, sizeof bits);
+    return clamped((int64_t)bits - PQ_LINE_BITS, c);
+}
+
+static bool line_holds(const pq_levels *l, const line *a, pq_clamp c)
+{
+    bool ok = l->bound + llabs(a->rounding) < LINE_SUMS &&
+              line_code(a, -l->bound, c) == l->below &&
+              line_code(a, l->bound, c) == l->above;
+
+    for (int k = l->below + 1; ok && k <= l->above; k++) {
+        ok = line_code(a, l->level[k], c) >= k && line_code(a, l->level[k] - 1, c) < k;
+    }
+    return ok;
+}
+
+/* R and C for one m: x = 2^23 + 2^22 + R + j / m has to lie between two bounds, j whole.
+ */
+static bool line_of(const pq_levels *l, pq_clamp c, line *a)
+{
+    const double m  = (double)a->factor;
+    double       lo = -HUGE_VAL, hi = HUGE_VAL;
+
+    for (int k = l->below + 1; k <= l->above; k++) {
+        const double x = (k - 0.5) / m - (double)l->level[k];
+        lo             = fmax(lo, x);
+        hi             = fmin(hi, x + 1.0);
+    }
+    const double middle = lo + (hi - lo) / 2.0 - line_zero;
+    const double near   = rint(middle * m);
+    for (int apart = 0; lo <= hi && apart <= SHIFTS; apart++) {
+        for (int sign = -1; sign <= 1; sign += 2) {
+            const double j = near + sign * apart;
+            const double r = rint(middle - j / m);
+            if (fabs(j) < LINE_SUMS && fabs(r) < LINE_SUMS &&
+                r + line_zero + j / m >= lo && r + line_zero + j / m <= hi) {
+                a->summand  = (float)(line_zero + j);
+                a->rounding = (int64_t)r;
+                if (line_holds(l, a, c)) {
+                    return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
+bool pq_levels_line(const pq_levels *l, pq_clamp clamp, float *factor, float *summand,
+                    int64_t *rounding)
+{
+    line       a    = {0.0f, (float)(line_zero + l->below), 0};
+    const bool flat = l->below == l->above;
+    bool       ok   = flat && line_holds(l, &a, clamp);
+    float      up = (float)l->multiplier, down = up;
+
+    for (int apart = 0; !ok && !flat && apart <= TRIED; apart++) {
+        a.factor = up;
+        ok       = up > 0.0f && isfinite(up) && line_of(l, clamp, &a);
+        if (!ok && apart > 0) {
+            a.factor = down;
+            ok       = down > 0.0f && isfinite(down) && line_of(l, clamp, &a);
+        }
+        up   = nextafterf(up, HUGE_VALF);
+        down = nextafterf(down, 0.0f);
+    }
+    *factor   = a.factor;
+    *summand  = a.summand;
+    *rounding = a.rounding;
+    return ok;
+}
+
+/* With 22 bits: three times as much has 24. */
+static float shortened(double x)
+{
+    int          exponent;
+    const double part = frexp(x, &exponent);
+
+    return (float)ldexp(rint(ldexp(part, 22)), exponent - 22);
+}
+
+bool pq_levels_product(double m, int64_t bound, float *high, float *low)
+{
+    const double most = ldexp(1.0, 60);
+    bool         ok   = bound < SUMS_TRIED && m > 1.0 / most && m < most;
+
+    *high = ok ? (float)m : 0.0f;
+    *low  = ok ? shortened(m - (double)*high) : 0.0f;
+    for (int64_t s = 0; ok && s <= bound; s++) { /* negative ones mirror them */
+        const float x = (float)s;
+        ok            = fmaf(x, *high, x * *low) == (float)((double)s * m);
+    }
+    return ok;
+}
+
+/* --- in double --- */
 
 static bool real_holds(const pq_levels *l, double factor, double summand)
 {

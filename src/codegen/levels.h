@@ -10,7 +10,16 @@
  *     u = clamp((s + 2^(S-1) - 1 + (s >> S & 1)) >> S + Z)   with ties to even, or
  *     u = (clamp(s) K + R) >> S        else, with K below 2^31,
  *
- * where K and R are chosen from the levels, so that every sum gives its code.
+ * where K and R are chosen from the levels, so that every sum gives its code. Where
+ * float32 can, a line takes the place of the last two:
+ *
+ *     u = clamp(bits(m float(A + s + R) + C) - A),   A = bits(2^23 + 2^22).
+ *
+ * The sum begins at A + R: as long as it is below 2^22 in magnitude, its bits are those
+ * of the float 2^23 + 2^22 + s + R. C is such that the result is near 2^23 + 2^22, too,
+ * where floats are whole numbers: the one rounding of the fused product and sum rounds to
+ * a code, which stands in the lowest bits. Nothing is converted. Each step does not
+ * decrease in s, so that both sides of every level and both ends prove all sums.
  * For codegen/ only.
  */
 #ifndef PQ_CODEGEN_LEVELS_H
@@ -56,7 +65,19 @@ bool pq_levels_even(const pq_levels *l, int by, pq_clamp clamp, int zero);
 bool pq_levels_scale(const pq_levels *l, int by, int32_t *factor, int64_t *rounding,
                      int32_t *lo, int32_t *hi);
 
-/** The same in double, for u = trunc(clamp(s) M + C), whether or not the compiler makes
+enum { PQ_LINE_BITS = 0x4b400000 /**< A: of the float 2^23 + 2^22 */ };
+
+/** m, C and R of a line; false where none is found that gives the levels. */
+bool pq_levels_line(const pq_levels *l, pq_clamp clamp, float *factor, float *summand,
+                    int64_t *rounding);
+
+/** Parts h and l of a multiplier m with fma(s, h, s l), in float32, the float next to the
+ * double s m for every sum up to a bound in magnitude: each is tried. False where one is
+ * another float, or they are too many to try. l (2^23 + 2^22) is a float, too, so that
+ * s l is that of sums that begin at A: fma(bits, l, -(2^23 + 2^22) l). */
+bool pq_levels_product(double m, int64_t bound, float *high, float *low);
+
+/** M and C in double, for u = trunc(clamp(s) M + C), whether or not the compiler makes
  * one instruction of product and sum. */
 bool pq_levels_real(const pq_levels *l, double *factor, double *summand);
 

@@ -199,6 +199,28 @@ static void define_code(pq_whole *w, size_t node, const pq_quant *q)
     pq_text_add(t, "    return (int)(p + %d.0);\n}\n", lo);
 }
 
+void pq_whole_code(pq_whole *w, size_t node)
+{
+    const pq_quant *grid = pq_code_grid(w->e->graph, node);
+
+    if (grid != NULL && w->table[node] == 0) {
+        define_code(w, node, grid);
+        w->table[node] = 1;
+    }
+}
+
+void pq_whole_keep(pq_whole *w, size_t node, size_t panels, bool quads)
+{
+    w->held[node].panels = panels;
+    w->held[node].quads  = quads;
+    if (quads) {
+        pq_text_add(&w->e->places, " \\\n    UNUSED V(quads) l%zu_q;", node);
+    }
+    for (size_t p = 0; p < panels; p++) {
+        pq_text_add(&w->e->places, " \\\n    UNUSED V(panel) l%zu_%zu;", node, p);
+    }
+}
+
 pq_status pq_whole_store(pq_whole *w, size_t node, const char *index, const char *v,
                          pq_err *err)
 {
@@ -207,10 +229,7 @@ pq_status pq_whole_store(pq_whole *w, size_t node, const char *index, const char
     pq_status       st;
 
     PQ_TRY(pq_whole_form(w, node, &form, err));
-    if (grid != NULL && w->table[node] == 0) {
-        define_code(w, node, grid);
-        w->table[node] = 1;
-    }
+    pq_whole_code(w, node);
     if (form == PQ_HELD_SMALL) {
         pq_text_add(&w->e->body, "v%zu[%s] = (V(act))(code%zu(%s) - %d);", node, index,
                     node, v, pq_grid_least(grid));

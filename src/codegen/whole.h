@@ -26,6 +26,8 @@ typedef struct {
     const pq_quant *grid;         /**< of codes */
     pq_units       *units;        /**< of sums; owned */
     size_t          table, width; /**< of sums: number of the multipliers, channels */
+    size_t          panels; /**< of 16 codes that are kept in registers, too, or 0 */
+    bool            quads;  /**< in sets with QUADS as two of four codes instead */
 } pq_held;
 
 /** The source of a model in whole numbers as it grows. */
@@ -53,6 +55,13 @@ pq_status pq_whole_hold(pq_whole *w, size_t node, pq_held_form form, pq_err *err
 /** The form of a node's values by its grid. @retval PQ_ERR_UNSUPPORTED  Several scales,
  * or a grid without codes. */
 pq_status pq_whole_form(const pq_whole *w, size_t node, pq_held_form *out, pq_err *err);
+
+/** Keeps the codes of a node in registers, too: declares l<node>_<panel>, which every
+ * panel is then given by KEEP. As quads: l<node>_q, too. */
+void pq_whole_keep(pq_whole *w, size_t node, size_t panels, bool quads);
+
+/** The function code<node>(v): defines it once. */
+void pq_whole_code(pq_whole *w, size_t node);
 
 /** Appends an assignment of the double `v` to item `index`, by the node's form. */
 pq_status pq_whole_store(pq_whole *w, size_t node, const char *index, const char *v,

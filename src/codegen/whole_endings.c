@@ -9,7 +9,10 @@
 
 static const double exact_floats = 16777216.0; /* 2^24 */
 
-enum { MOST_SHIFT = 54 /* 256 codes take eight more bits */ };
+enum {
+    MOST_SHIFT    = 54, /* 256 codes take eight more bits */
+    MOST_PRODUCTS = 16  /* channels whose sums are all tried */
+};
 
 /* The definition: what the layers make of a sum. */
 typedef struct {
@@ -89,6 +92,8 @@ static pq_status allocate(pq_linear *l, pq_err *err)
     PQ_NEW(e->wide, l->panels * 32);
     PQ_NEW(e->limits, l->panels * 32);
     PQ_NEW(e->reals, l->panels * 80);
+    PQ_NEW(e->starts, l->panels * 16);
+    PQ_NEW(e->line, l->panels * 32);
 cleanup:
     return st;
 }
@@ -100,6 +105,9 @@ void pq_endings_free(pq_endings *e)
     pq_free(e->wide);
     pq_free(e->limits);
     pq_free(e->reals);
+    pq_free(e->starts);
+    pq_free(e->line);
+    pq_free(e->product);
 }
 
 /* Levels of every channel; of one without weights the code of its bias. */
@@ -225,6 +233,55 @@ static bool try_scale(pq_linear *l, const pq_levels *levels)
     return ok;
 }
 
+/* Lines for all channels, or for none: lanes without one give the least code, from sums
+   that are no denormal floats. */
+static bool find_lines(pq_linear *l, const pq_levels *levels)
+{
+    pq_endings *e  = &l->end;
+    bool        ok = true;
+
+    for (size_t o = 0; ok && o < l->panels * 16; o++) {
+        const pq_levels  none = {.below = e->clamp.least, .above = e->clamp.least};
+        const pq_levels *at   = o < l->u->outputs ? &levels[o] : &none;
+        float            m, c;
+        int64_t          rounding;
+        ok                            = pq_levels_line(at, e->clamp, &m, &c, &rounding);
+        e->starts[o]                  = PQ_LINE_BITS + rounding;
+        e->line[o / 16 * 32 + o % 16] = (double)m;
+        e->line[o / 16 * 32 + 16 + o % 16] = (double)c;
+        if (at->level != NULL) { /* without weights the bias is in the constant */
+            e->starts[o] += e->bias[o];
+        }
+    }
+    return ok;
+}
+
+pq_status pq_endings_product(pq_linear *l, pq_err *err)
+{
+    pq_endings *e  = &l->end;
+    bool        ok = l->u->outputs <= MOST_PRODUCTS;
+    pq_status   st;
+
+    PQ_NEW(e->product, l->panels * 48);
+    for (size_t o = 0; ok && o < l->u->outputs; o++) {
+        double *to = e->product + o / 16 * 48 + o % 16;
+        float   high, low;
+        ok     = pq_levels_product(l->u->multiplier[o], l->u->bound, &high, &low);
+        to[0]  = (double)high;
+        to[16] = (double)low;
+        to[32] = -12582912.0 * (double)low;
+    }
+    for (size_t o = 0; o < l->panels * 16; o++) {
+        e->starts[o] = PQ_LINE_BITS + e->bias[o];
+    }
+    if (!ok) {
+        pq_free(e->product);
+        e->product = NULL;
+    }
+cleanup:
+    return st;
+}
+
 static void forget(pq_linear *l, bool exact)
 {
     l->end.exact = exact;
@@ -256,6 +313,7 @@ static pq_status find_codes(pq_whole *w, pq_linear *l, bool *found, pq_err *err)
         l->end.how = PQ_TO_SCALE;
         *found     = try_scale(l, levels);
     }
+    l->end.lines = *found && l->end.how != PQ_TO_SHIFT && find_lines(l, levels);
 cleanup:
     for (size_t o = 0; levels != NULL && o < l->u->outputs; o++) {
         pq_levels_free(&levels[o]);

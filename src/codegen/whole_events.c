@@ -64,7 +64,7 @@ static pq_status write_tile(pq_whole *w, const pq_linear *l, const pq_group *g,
                            panel * 16);
             PQ_TRY(pq_ending_panel(w, l,
                                    &(pq_panel_end){panel, g->bias, g->table, sum, to,
-                                                   pq_lanes_of(l, panel), 16},
+                                                   pq_lanes_of(l, panel), 16, false},
                                    err));
         }
     }

@@ -16,7 +16,8 @@ pq_status pq_ending_tables(pq_whole *w, const pq_linear *l, size_t bias, size_t 
     for (size_t i = 0; i < n * 16; i++) {
         b[i] = (double)e->bias[i];
     }
-    PQ_TRY(pq_whole_table(w, "int32_t", 'i', bias, n * 16, e->bias, err));
+    PQ_TRY(pq_whole_table(w, "int32_t", 'i', bias, n * 16,
+                          e->lines || e->product != NULL ? e->starts : e->bias, err));
     PQ_TRY(pq_whole_reals(w, "float", 'f', bias, n * 16, b, err));
     if (e->how == PQ_TO_SCALE) {
         PQ_TRY(pq_whole_table(w, "int32_t", 'i', table, n * 64, e->narrow, err));
@@ -26,7 +27,14 @@ pq_status pq_ending_tables(pq_whole *w, const pq_linear *l, size_t bias, size_t 
     } else if (e->how == PQ_TO_SHIFT || e->how == PQ_TO_EVEN) {
         PQ_TRY(pq_whole_table(w, "int32_t", 'k', table, n * 48, e->narrow, err));
         PQ_TRY(pq_whole_reals(w, "float", 'g', table, n * 16, e->reals, err));
-    } else if (e->how == PQ_TO_ADDED) {
+    }
+    if (e->lines) {
+        PQ_TRY(pq_whole_reals(w, "float", 'e', table, n * 32, e->line, err));
+    }
+    if (e->product != NULL) {
+        PQ_TRY(pq_whole_reals(w, "float", 'h', table, n * 48, e->product, err));
+    }
+    if (e->how == PQ_TO_ADDED) {
         PQ_TRY(pq_whole_reals(w, "float", 'a', table, n * 80, e->reals, err));
     }
 cleanup:
@@ -71,6 +79,52 @@ cleanup:
     return st;
 }
 
+/* The sums of a panel as codes, in C. */
+static void add_codes(pq_text *t, const pq_linear *l, const pq_panel_end *p,
+                      const char *sum)
+{
+    const pq_endings *e = &l->end;
+
+    if (e->lines) {
+        pq_text_add(t, "EITHER(");
+    }
+    if (e->how == PQ_TO_SHIFT) {
+        pq_text_add(t, "V(shift)(%s, SHIFTS(t%zu, %zu), %d, %d, %zu)", sum, p->table,
+                    p->panel, e->clamp.least, e->clamp.most, p->lanes);
+    } else if (e->how == PQ_TO_EVEN) {
+        pq_text_add(t, "V(even)(%s, SHIFTS(t%zu, %zu), %d, %d, %d, %zu)", sum, p->table,
+                    p->panel, e->zero, e->clamp.least, e->clamp.most, p->lanes);
+    } else {
+        pq_text_add(t, "SCALE(%s, t%zu, %zu, %zu)", sum, p->table, p->panel, p->lanes);
+    }
+    if (e->lines) {
+        pq_text_add(t, ", V(line)(%s, t%zue + %zu, %d, %d))", sum, p->table,
+                    p->panel * 32, e->clamp.least, e->clamp.most);
+    }
+}
+
+static void sums_end(pq_whole *w, const pq_linear *l, const pq_panel_end *p,
+                     const char *sum)
+{
+    const size_t last = l->chain.last;
+
+    if (l->form == PQ_HELD_FLOATS) {
+        const size_t n =
+            pq_whole_root(w, w->e->graph->output) == last ? p->lanes : p->room;
+        pq_text_add(&w->e->body,
+                    "            %sV(real)(%s, t%zum + %zu, v%zu + %s, %zu)%s",
+                    l->end.product != NULL ? "EITHER(" : "", sum, l->table, p->panel * 16,
+                    last, p->to, n, l->end.product != NULL ? "" : ";\n");
+        if (l->end.product != NULL) {
+            pq_text_add(&w->e->body, ", V(product)(%s, t%zuh + %zu, v%zu + %s, %zu));\n",
+                        sum, p->table, p->panel * 48, last, p->to, n);
+        }
+    } else {
+        pq_text_add(&w->e->body, "            V(put)(%s, v%zu + %s, %zu);\n", sum, last,
+                    p->to, p->lanes);
+    }
+}
+
 pq_status pq_ending_panel(pq_whole *w, const pq_linear *l, const pq_panel_end *p,
                           pq_err *err)
 {
@@ -80,39 +134,22 @@ pq_status pq_ending_panel(pq_whole *w, const pq_linear *l, const pq_panel_end *p
 
     (void)snprintf(sum, sizeof sum, "V(sums)(%s, B(t%zu) + %zu)", p->sum, p->bias,
                    p->panel * 16);
-    switch (l->end.how) {
-    case PQ_TO_SUMS:
-        if (l->form == PQ_HELD_FLOATS) {
-            pq_text_add(t, "            V(real)(%s, t%zum + %zu, v%zu + %s, %zu);\n", sum,
-                        l->table, p->panel * 16, last, p->to,
-                        pq_whole_root(w, w->e->graph->output) == last ? p->lanes
-                                                                      : p->room);
-        } else {
-            pq_text_add(t, "            V(put)(%s, v%zu + %s, %zu);\n", sum, last, p->to,
-                        p->lanes);
-        }
-        break;
-    case PQ_TO_SHIFT:
-        pq_text_add(
-            t,
-            "            V(shift)(%s, SHIFTS(t%zu, %zu), %d, %d, v%zu + %s, %zu, %zu);\n",
-            sum, p->table, p->panel, l->end.clamp.least, l->end.clamp.most, last, p->to,
-            p->lanes, p->room);
-        break;
-    case PQ_TO_EVEN:
-        pq_text_add(t,
-                    "            V(even)(%s, SHIFTS(t%zu, %zu), %d, %d, %d, v%zu + %s, "
-                    "%zu, %zu);\n",
-                    sum, p->table, p->panel, l->end.zero, l->end.clamp.least,
-                    l->end.clamp.most, last, p->to, p->lanes, p->room);
-        break;
-    case PQ_TO_SCALE:
-        pq_text_add(t, "            SCALE(%s, t%zu, %zu, v%zu + %s, %zu, %zu);\n", sum,
-                    p->table, p->panel, last, p->to, p->lanes, p->room);
-        break;
-    case PQ_TO_ADDED:
+    if (l->end.how == PQ_TO_ADDED) {
         return added_end(w, l, p, err);
     }
+    if (l->end.how == PQ_TO_SUMS) {
+        sums_end(w, l, p, sum);
+        return PQ_OK;
+    }
+    if (p->keep) {
+        pq_text_add(t, "            KEEP(%zu, %zu, %zu, ", last, p->panel, l->panels);
+        add_codes(t, l, p, sum);
+        pq_text_add(t, ", %zu, %zu)\n", p->lanes, p->room);
+        return PQ_OK;
+    }
+    pq_text_add(t, "            V(bytes)(");
+    add_codes(t, l, p, sum);
+    pq_text_add(t, ", v%zu + %s, %zu, %zu);\n", last, p->to, p->lanes, p->room);
     return PQ_OK;
 }
 

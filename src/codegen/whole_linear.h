@@ -25,14 +25,19 @@ typedef enum { PQ_TO_SUMS, PQ_TO_SHIFT, PQ_TO_EVEN, PQ_TO_SCALE, PQ_TO_ADDED } p
 /** Tables of the ending, in whole panels; owned. */
 typedef struct {
     pq_ending how;
-    pq_clamp  clamp;  /**< of shifts */
-    int       zero;   /**< code of 0, of shifts with ties to even */
-    bool      exact;  /**< the portable variant's floats are exact, too */
-    int64_t  *bias;   /**< [panels 16] */
-    int64_t  *narrow; /**< [panels][lo 16, hi 16, K 16, K of odd lanes 16] */
-    int64_t  *wide;   /**< [panels][R of even lanes 8, of odd 8, shifts of both] */
-    double   *limits; /**< [panels][lo 16, hi 16] */
-    double   *reals;  /**< [panels][M 16, C 16], or of added [panels][5][16] */
+    pq_clamp  clamp;   /**< of shifts */
+    int       zero;    /**< code of 0, of shifts with ties to even */
+    bool      exact;   /**< the portable variant's floats are exact, too */
+    int64_t  *bias;    /**< [panels 16] */
+    int64_t  *narrow;  /**< [panels][lo 16, hi 16, K 16, K of odd lanes 16] */
+    int64_t  *wide;    /**< [panels][R of even lanes 8, of odd 8, shifts of both] */
+    double   *limits;  /**< [panels][lo 16, hi 16] */
+    double   *reals;   /**< [panels][M 16, C 16], or of added [panels][5][16] */
+    bool      lines;   /**< a line takes the place of multipliers, but in portable */
+    int64_t  *starts;  /**< [panels 16] its sums begin at */
+    double   *line;    /**< [panels][m 16, C 16] */
+    double   *product; /**< [panels][h 16, l 16, -(2^23 + 2^22) l 16] of sums that
+                           become floats, or NULL */
 } pq_endings;
 
 typedef struct {
@@ -55,6 +60,9 @@ typedef struct {
  * @param[out] ok  false: the layer has a grid of its own, which no ending leads to */
 pq_status pq_endings_find(pq_whole *w, pq_linear *l, bool *ok, pq_err *err);
 void      pq_endings_free(pq_endings *e);
+
+/** Products of sums that become floats, where float32 has them all. */
+pq_status pq_endings_product(pq_linear *l, pq_err *err);
 
 /** Whether bytes can be multiplied: by weights of 8 bits, sums below 2^31. */
 bool pq_linear_fast(const pq_whole *w, const pq_linear *l);
@@ -87,6 +95,7 @@ typedef struct {
     size_t      panel, bias, table; /**< bias, table: numbers of the tables */
     const char *sum, *to;           /**< in C: the V(acc), and the index of the first */
     size_t      lanes, room;        /**< that are there, and that may be written */
+    bool        keep;               /**< in registers, too: pq_whole_keep */
 } pq_panel_end;
 
 /** Numbers of the ending as tables: biases under `bias`, the rest under `table`. */
@@ -130,6 +139,13 @@ typedef struct {
     size_t first, panels;
     size_t bias, table, weights; /**< numbers of the tables; [blocks][panels][PQ_BLOCK] */
 } pq_group;
+
+/** Whether a dense layer of one row is computed as quads: small, and with an ending that
+ * they have. */
+bool pq_quads_may(const pq_linear *l);
+
+/** Appends such a layer, with the tables of its panel. */
+pq_status pq_quads(pq_whole *w, const pq_linear *l, const pq_group *g, pq_err *err);
 
 /** Whether a block of events can go over the weights once: none was left out. */
 bool pq_events_may(const pq_linear *l, size_t skipped_before, size_t skipped);

@@ -57,14 +57,43 @@ static void add_operations(const pq_emitter *e, pq_text *out, size_t set)
 static const char whole_names[] =
     "#define FLOATS 0\n#define W(t) t##b\n#define B(t) t##i\n"
     "#define SHIFTS(t, p) t##k + 48 * (p)\n"
-    "#define SCALE(s, t, p, to, n, room) V(scale)(s, t##i + 64 * (p), "
-    "t##l + 32 * (p), to, n, room)\n";
+    "#define SCALE(s, t, p, n) V(scale)(s, t##i + 64 * (p), t##l + 32 * (p), n)\n"
+    "#define EITHER(floats, whole) whole\n";
 
 static const char float_names[] =
     "#define FLOATS 1\n#define W(t) t##f\n#define B(t) t##f\n"
     "#define SHIFTS(t, p) t##g + 16 * (p)\n"
-    "#define SCALE(s, t, p, to, n, room) V(scale)(s, t##f + 32 * (p), "
-    "t##d + 32 * (p), to, n, room)\n";
+    "#define SCALE(s, t, p, n) V(scale)(s, t##f + 32 * (p), t##d + 32 * (p), n)\n"
+    "#define EITHER(floats, whole) floats\n";
+
+/* Where codes of panel p of node n go, of `of` panels, and where the next layer finds
+   four of them: in registers as well, where a set has enough, or in memory alone. What is
+   stored and not read the compiler leaves out. */
+static const char in_registers[] =
+    "#define KEEP(n, p, of, value, lanes, room) \\\n"
+    "    { \\\n        const V(codes) now = value; \\\n\\\n"
+    "        l##n##_##p = V(spread)(now); \\\n"
+    "        V(bytes)(now, v##n + 16 * p, lanes, room); \\\n    }\n"
+    "#define FOUR(n, p, of, k) \\\n"
+    "    (of <= V(KEPT) ? V(lane)(l##n##_##p, k) : V(x4)(v##n + 16 * p + 4 * k))\n"
+    "#define SETTLE_OF(of) \\\n    if (of > V(KEPT)) { \\\n        SETTLE(stack); "
+    "\\\n    }\n";
+
+static const char in_memory[] =
+    "#define KEEP(n, p, of, value, lanes, room) V(bytes)(value, v##n + 16 * p, lanes, "
+    "room);\n"
+    "#define FOUR(n, p, of, k) V(x4)(v##n + 16 * p + 4 * k)\n"
+    "#define SETTLE_OF(of) SETTLE(stack);\n";
+
+/* Of at most eight outputs: whole_quads.c. */
+static const char with_quads[] =
+    "#define QUADS 1\n#define FOUR_OF_8(n, k) V(wide)(l##n##_q.a[k])\n";
+static const char without_quads[] =
+    "#define QUADS 0\n#define FOUR_OF_8(n, k) FOUR(n, 0, 1, k)\n";
+
+static const char no_places[] =
+    "#undef KEEP\n#undef FOUR\n#undef SETTLE_OF\n#undef QUADS\n"
+    "#undef FOUR_OF_8\n";
 
 /* A function of a set: its head, the stack of `events` events, and statements. */
 static void add_function(pq_text *out, size_t set, size_t events, const char *end,
@@ -95,12 +124,17 @@ static void add_functions(pq_text *out, const pq_emitter *e, size_t set)
     pq_text_add(out, "#define V(f) %s_##f\n#define TILES %d\n#define EVENTS %d\n%s",
                 tiles ? "avx512" : sets[set].name, tiles, sets[set].events,
                 sets[set].target == NULL ? float_names : whole_names);
+    pq_text_add(out, "%s%s", sets[set].target == NULL ? in_memory : in_registers,
+                sets[set].own == pq_set_avx512 ? with_quads : without_quads);
     add_function(out, set, 1, "", &e->body);
     if (pq_events_has(e)) {
+        pq_text_add(out, "%s%s%s", no_places, in_memory, without_quads);
         add_function(out, set, PQ_EVENTS, "_block", &e->block);
     }
-    pq_text_add(out, "#undef V\n#undef TILES\n#undef EVENTS\n#undef FLOATS\n#undef W\n"
-                     "#undef B\n#undef SCALE\n#undef SHIFTS\n\n");
+    pq_text_add(out,
+                "#undef V\n#undef TILES\n#undef EVENTS\n#undef FLOATS\n#undef W\n"
+                "#undef B\n#undef SCALE\n#undef SHIFTS\n#undef EITHER\n%s\n",
+                no_places);
 }
 
 static void add_set(const pq_emitter *e, pq_text *out, size_t set)

@@ -152,10 +152,10 @@ static pq_status endings(pq_whole *w, const pq_linear *l, const cut *c,
                            (i * c->panels + p) * 256);
             (void)snprintf(to, sizeof to, "(to%zu + r) * %zu + %zu", i, l->u->outputs,
                            (c->first + p) * 16);
-            PQ_TRY(pq_ending_panel(
-                w, l,
-                &(pq_panel_end){c->first + p, g->bias, g->table, sum, to, lanes, lanes},
-                err));
+            PQ_TRY(pq_ending_panel(w, l,
+                                   &(pq_panel_end){c->first + p, g->bias, g->table, sum,
+                                                   to, lanes, lanes, false},
+                                   err));
         }
     }
     pq_text_add(&w->e->body, "            }\n");

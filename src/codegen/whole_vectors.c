@@ -38,6 +38,21 @@ void pq_open_sums(pq_whole *w, size_t first, size_t bias, size_t panels, size_t 
 
 /* --- dense layers of one row --- */
 
+/* Four inputs, wherever the layer before put them. */
+static void four(pq_whole *w, size_t in, size_t block)
+{
+    const size_t panels = pq_whole_held(w, in)->panels, root = pq_whole_root(w, in);
+
+    if (pq_whole_held(w, in)->quads) {
+        pq_text_add(&w->e->body, "        x4 = FOUR_OF_8(%zu, %zu);\n", root, block);
+    } else if (panels > 0) {
+        pq_text_add(&w->e->body, "        x4 = FOUR(%zu, %zu, %zu, %zu);\n", root,
+                    block / 4, panels, block % 4);
+    } else {
+        pq_text_add(&w->e->body, "        x4 = V(x4)(v%zu + %zu);\n", root, 4 * block);
+    }
+}
+
 /* Products written out; blocks of zeros are left out, and their inputs with them. */
 static pq_status written(pq_whole *w, const pq_linear *l, size_t first, size_t panels,
                          size_t chains, pq_err *err)
@@ -46,11 +61,9 @@ static pq_status written(pq_whole *w, const pq_linear *l, size_t first, size_t p
     const size_t      number  = w->e->n_tables++;
     int64_t          *weights = NULL;
     size_t            n = 0, turn = 0;
-    char              name[32];
     pq_status         st;
 
     PQ_NEW(weights, (s.blocks * panels + 1) * PQ_BLOCK);
-    pq_whole_name(w, w->e->graph->nodes[l->node].inputs[0], name);
     for (size_t b = 0; b < s.blocks; b++) {
         bool read = false;
         for (size_t p = 0; p < panels; p++) {
@@ -59,7 +72,7 @@ static pq_status written(pq_whole *w, const pq_linear *l, size_t first, size_t p
                 continue;
             }
             if (!read) {
-                pq_text_add(&w->e->body, "        x4 = V(x4)(%s + %zu);\n", name, 4 * b);
+                four(w, w->e->graph->nodes[l->node].inputs[0], b);
             }
             read = true;
             pq_text_add(&w->e->body,
@@ -118,11 +131,14 @@ static pq_status dense_group(pq_whole *w, const pq_linear *l, size_t first, size
 {
     const pq_segments s      = pq_segments_of(l);
     size_t            chains = (CHAINS + panels - 1) / panels;
+    const size_t      number = w->e->n_tables; /* of the weights */
+    const bool        keep   = w->held[l->chain.last].panels > 0;
+    const bool        quads  = pq_quads_may(l);
     char              sum[32], to[32];
     pq_status         st;
 
     chains = chains > (s.blocks + 1) / 2 ? (s.blocks + 1) / 2 : chains;
-    pq_text_add(&w->e->body, "    {\n");
+    pq_text_add(&w->e->body, "%s    {\n", quads ? "#if !QUADS\n" : "");
     pq_open_sums(w, first, bias, panels, chains, true);
     PQ_TRY(s.blocks * panels <= WRITTEN ? written(w, l, first, panels, chains, err)
                                         : looped(w, l, first, panels, chains, err));
@@ -140,10 +156,15 @@ static pq_status dense_group(pq_whole *w, const pq_linear *l, size_t first, size
         (void)snprintf(to, sizeof to, "%zu", (first + p) * 16);
         PQ_TRY(pq_ending_panel(w, l,
                                &(pq_panel_end){first + p, bias, table, sum, to,
-                                               pq_lanes_of(l, first + p), 16},
+                                               pq_lanes_of(l, first + p), 16, keep},
                                err));
     }
     pq_text_add(&w->e->body, "        (void)x4;\n    }\n");
+    if (quads) {
+        pq_text_add(&w->e->body, "#else\n    {\n");
+        PQ_TRY(pq_quads(w, l, &(pq_group){first, panels, bias, table, number}, err));
+        pq_text_add(&w->e->body, "    }\n#endif\n");
+    }
 cleanup:
     return st;
 }
@@ -236,10 +257,10 @@ static pq_status tile_of(pq_whole *w, const pq_linear *l, const pq_image *from,
             (void)snprintf(sum, sizeof sum, "s%zu_%zu", p, k);
             (void)snprintf(to, sizeof to, "(p * %zu + q + %zu) * %zu + %zu", v->out_w, k,
                            l->u->outputs, (g->first + p) * 16);
-            PQ_TRY(pq_ending_panel(
-                w, l,
-                &(pq_panel_end){g->first + p, g->bias, g->table, sum, to, lanes, lanes},
-                err));
+            PQ_TRY(pq_ending_panel(w, l,
+                                   &(pq_panel_end){g->first + p, g->bias, g->table, sum,
+                                                   to, lanes, lanes, false},
+                                   err));
         }
     }
 cleanup:
@@ -297,6 +318,9 @@ static pq_status dense_row(pq_whole *w, const pq_linear *l, size_t bias, size_t 
     const size_t skipped = w->e->summary.skipped, weights = w->e->n_tables;
     pq_status    st = PQ_OK;
 
+    if (l->panels <= GROUP && l->end.how != PQ_TO_SUMS && l->end.how != PQ_TO_ADDED) {
+        pq_whole_keep(w, l->chain.last, l->panels, pq_quads_may(l));
+    }
     for (size_t first = 0; first < l->panels; first += GROUP) {
         const size_t left = l->panels - first;
         PQ_TRY(dense_group(w, l, first, left < GROUP ? left : GROUP, bias, table, err));
@@ -342,11 +366,16 @@ pq_status pq_linear_vectors(pq_whole *w, pq_linear *l, pq_err *err)
     const size_t bias = w->e->n_tables++, table = w->e->n_tables++;
     pq_status    st;
 
+    if (l->form == PQ_HELD_FLOATS) {
+        PQ_TRY(pq_endings_product(l, err));
+    }
     PQ_TRY(pq_ending_tables(w, l, bias, table, err));
     pq_text_add(&w->e->body, "    {\n");
     PQ_TRY((one ? dense_row : image_rows)(w, l, bias, table, err));
     pq_text_add(&w->e->body, "    }\n");
-    if (!one || l->panels > 1) {
+    if (w->held[l->chain.last].panels > 1) {
+        pq_text_add(&w->e->body, "    SETTLE_OF(%zu)\n", l->panels);
+    } else if (!one || l->panels > 1) {
         pq_text_add(&w->e->body, "    SETTLE(stack);\n");
     }
 cleanup:
