@@ -128,7 +128,7 @@ static hid_t access_list(void)
     return list;
 }
 
-pq_status pq_h5_local_open(const char *path, pq_h5 **out, pq_err *err)
+pq_status pq_h5_local_open(const char *path, bool alone, pq_h5 **out, pq_err *err)
 {
     pq_h5      *file = NULL;
     const hid_t list = access_list();
@@ -136,7 +136,7 @@ pq_status pq_h5_local_open(const char *path, pq_h5 **out, pq_err *err)
     pq_status   st;
 
     PQ_TRY(file_new(path, &file, err));
-    file->id = H5Fopen(pq_h5_map_image(file, list), H5F_ACC_RDONLY, list);
+    file->id = H5Fopen(alone ? pq_h5_map_image(file, list) : path, H5F_ACC_RDONLY, list);
     PQ_CHECK(file->id > 0, pq_h5_status(PQ_ERR_FORMAT), "%s: is damaged: %s", path,
              pq_h5_reason(why, sizeof why));
     *out = file;
@@ -196,7 +196,7 @@ static pq_status open_somewhere(const char *path, pq_h5 **out, pq_err *err)
     pq_status st;
 
     if (pq_h5_in_this_process || is_trusted(path)) {
-        return pq_h5_local_open(path, out, err);
+        return pq_h5_local_open(path, false, out, err);
     }
     PQ_TRY(file_new(path, &file, err));
     PQ_TRY(pq_h5_reader_start(path, &file->reader, err));

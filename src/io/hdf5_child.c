@@ -128,7 +128,7 @@ static bool tell(server *s, const char *path)
 {
     pq_text text = {0};
     pq_err  err  = {0};
-    bool    fine = pq_h5_local_open(path, &s->file, &err) == PQ_OK &&
+    bool    fine = pq_h5_local_open(path, true, &s->file, &err) == PQ_OK &&
                 pq_h5_walk(s->file, s->room, &text, &err) == PQ_OK;
 
     if (fine) {

@@ -64,7 +64,9 @@ bool        pq_h5_is_number(pq_h5_class kind);
 const char *pq_h5_map_image(pq_h5 *file, hid_t list);
 
 /* What the public functions of the same name do, in this process and without the lock. */
-pq_status   pq_h5_local_open(const char *path, pq_h5 **out, pq_err *err);
+/** `alone`: this process has no other file open, so that a small one may be read where it
+ * is mapped; libhdf5 takes all such for the same file. */
+pq_status   pq_h5_local_open(const char *path, bool alone, pq_h5 **out, pq_err *err);
 pq_h5_class pq_h5_local_kind(pq_h5 *file, const char *path);
 pq_status   pq_h5_local_list(pq_h5 *file, const char *group, char ***names, size_t *n,
                              pq_err *err);

@@ -384,6 +384,35 @@ Test(hdf5, what_was_told_and_what_is_asked_for_are_the_same)
     pq_h5_close(&file);
 }
 
+/* Files that this process opens itself are told apart, also when one is closed before. */
+Test(hdf5, trusted_files_that_are_open_at_once_are_two)
+{
+    static char other[sizeof path + 8];
+    pq_h5      *a = NULL, *b = NULL;
+    pq_tensor  *t = counting(PQ_DTYPE_F32, PQ_SHAPE(3)), *out;
+
+    snprintf(other, sizeof other, "%s.other", path);
+    a = create();
+    OK(pq_h5_write(a, "x", t, 0, err));
+    OK(pq_h5_commit(&a, err));
+    pq_f32(t)[0] = 7.0f;
+    OK(pq_h5_create(other, &b, err));
+    OK(pq_h5_write(b, "x", t, 0, err));
+    OK(pq_h5_commit(&b, err));
+    pq_h5_trust(path);
+    pq_h5_trust(other);
+    OK(pq_h5_open(path, &a, err));
+    OK(pq_h5_open(other, &b, err));
+    for (int i = 0; i < 2; i++) {
+        OK(pq_h5_read(i == 0 ? a : b, "x", PQ_DTYPE_F32, 100, &out, err));
+        cr_expect_eq(pq_f32(out)[0], i == 0 ? 0.0f : 7.0f);
+        pq_tensor_free(&out);
+        pq_h5_close(&a);
+    }
+    pq_h5_close(&b);
+    pq_tensor_free(&t);
+}
+
 /* HDF5 lets a block of the user's stand before it. */
 Test(hdf5, a_signature_is_looked_for_behind_a_block_of_the_users)
 {
