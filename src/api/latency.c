@@ -20,13 +20,13 @@ typedef struct {
     size_t   batch, item, n_inputs, inputs;
 } runner;
 
-static float run_once(void *context, size_t input)
+static float run_once(void *context, size_t input, size_t after)
 {
     runner      *r = context;
     const float *in[PQ_LAYER_INPUTS];
 
     for (size_t k = 0; k < r->inputs; k++) {
-        in[k] = r->in + (input % r->n_inputs) * r->batch * r->item;
+        in[k] = r->in + (input % r->n_inputs) * r->batch * r->item + after;
     }
     return pq_crew_run(r->crew, r->batch, in, r->out, NULL) == PQ_OK ? r->out[0] : 0.0F;
 }

@@ -295,7 +295,7 @@ static pq_status call_only(session *s, pq_err *err)
         PQ_TRY(start(s, &s->runners[i], err));
         v = pq_caller_variant(&s->runners[i].caller);
         for (size_t k = 0; k < calls; k++) {
-            sink = v.run(v.context, k);
+            sink = v.run(v.context, k, 0);
         }
     }
     (void)sink;

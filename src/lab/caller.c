@@ -126,10 +126,10 @@ pq_status pq_caller_try(pq_caller *c, pq_err *err)
     return pq_crew_run(c->crew, c->batch, &c->in, c->out, err);
 }
 
-static float call(void *context, size_t input)
+static float call(void *context, size_t input, size_t after)
 {
     pq_caller         *c  = context;
-    const float *const in = c->in + input % c->n_inputs * c->batch * c->item;
+    const float *const in = c->in + input % c->n_inputs * c->batch * c->item + after;
 
     if (c->code.run != NULL) {
         c->code.run(in, c->out, c->batch);

@@ -87,7 +87,7 @@ static float run_independent(subject *s, size_t calls)
     float sum = 0.0f;
 
     for (size_t i = 0; i < calls; i++) {
-        sum += s->variant.run(s->variant.context, s->input++);
+        sum += s->variant.run(s->variant.context, s->input++, 0);
     }
     return sum;
 }
@@ -102,7 +102,7 @@ static float run_chain(subject *s, size_t calls)
     __asm__ volatile("" : "+r"(mask));
     for (size_t i = 0; i < calls; i++) {
         memcpy(&bits, &y, sizeof bits);
-        y = s->variant.run(s->variant.context, s->input++ + (bits & mask));
+        y = s->variant.run(s->variant.context, s->input++, bits & mask);
     }
     return y;
 }
@@ -181,7 +181,7 @@ static void take_shots(bench *b, subject *s, size_t shots)
         if (s->to->n_shots >= LEAST_SHOTS && time_is_up(b, start - begin)) {
             break;
         }
-        b->sum += s->variant.run(s->variant.context, s->input++);
+        b->sum += s->variant.run(s->variant.context, s->input++, 0);
         s->to->shots[s->to->n_shots++] =
             fmax(pq_clock_wall_s() - start - b->timer_s, 0.0);
     }
@@ -194,14 +194,14 @@ static void take_cold(bench *b, subject *s, pq_cold_state state, size_t shots)
     const double begin = pq_clock_wall_s();
 
     for (size_t i = 0; i < shots; i++) {
-        b->sum += s->variant.run(s->variant.context, s->input++);
+        b->sum += s->variant.run(s->variant.context, s->input++, 0);
         if (!pq_cold_enter(&b->cold, state, &s->variant) ||
             (s->to->n_cold[state] >= LEAST_SHOTS &&
              time_is_up(b, pq_clock_wall_s() - begin))) {
             break;
         }
         const double start = pq_clock_wall_s();
-        b->sum += s->variant.run(s->variant.context, s->input++);
+        b->sum += s->variant.run(s->variant.context, s->input++, 0);
         s->to->cold[state][s->to->n_cold[state]++] =
             fmax(pq_clock_wall_s() - start - b->timer_s, 0.0);
     }

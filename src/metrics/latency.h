@@ -23,8 +23,10 @@
 #include "core/progress.h"
 
 /** Runs the work once. `input` counts up, so that the variant can rotate over distinct
- * inputs; returns a value that depends on the output. */
-typedef float (*pq_timed)(void *context, size_t input);
+ * inputs. `after` is 0; where calls wait for each other the processor knows so only once
+ * the output before is there, and what the work reads has to depend on it, by as little
+ * as an address that it is added to. Returns a value that depends on the output. */
+typedef float (*pq_timed)(void *context, size_t input, size_t after);
 
 typedef struct {
     pq_timed run;

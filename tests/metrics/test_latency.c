@@ -35,12 +35,13 @@ typedef struct {
     double denormal_seen;
 } spinner;
 
-static float spin(void *context, size_t input)
+static float spin(void *context, size_t input, size_t after)
 {
     spinner       *s    = context;
     volatile float x    = 1.0f;
     volatile float tiny = 1e-39f;
 
+    (void)after;
     s->rising        = s->rising && (s->calls == 0 || input > s->last_input);
     s->last_input    = input;
     s->denormal_seen = (double)(tiny + tiny);
@@ -280,11 +281,12 @@ Test(latency, single_calls_are_kept_in_order_of_their_times)
 }
 
 /* Naps in one of a thousand calls, as something that interrupts would. */
-static float interrupted(void *context, size_t input)
+static float interrupted(void *context, size_t input, size_t after)
 {
     const struct timespec while_gone = {.tv_nsec = 2000000};
 
     (void)context;
+    (void)after;
     if (input % 1000 == 0) {
         (void)nanosleep(&while_gone, NULL);
     }
@@ -338,20 +340,22 @@ Test(latency, stops_when_the_time_is_spent)
     pq_timing_free(&t);
 }
 
-static float doze(void *context, size_t input)
+static float doze(void *context, size_t input, size_t after)
 {
     const struct timespec nap = {0, 200000};
 
     (void)context;
+    (void)after;
     (void)nanosleep(&nap, NULL);
     return (float)input;
 }
 
-static float nap(void *context, size_t input)
+static float nap(void *context, size_t input, size_t after)
 {
     const struct timespec time = {0, 2000000};
 
     (void)context;
+    (void)after;
     (void)input;
     (void)nanosleep(&time, NULL);
     return 1.0F;
@@ -479,10 +483,10 @@ static uint64_t add(uint64_t x, size_t hundreds)
 
 enum { HUNDREDS = 200, BLOCKS = 400 };
 
-static float add_all(void *context, size_t input)
+static float add_all(void *context, size_t input, size_t after)
 {
     (void)context;
-    return (float)(add(input, HUNDREDS) & 1);
+    return (float)(add(input + after, HUNDREDS) & 1);
 }
 
 static int rising(const void *a, const void *b)
@@ -592,9 +596,9 @@ static void count_flush(void *context)
 /* A walk over half of a first-level cache, in steps that no prefetcher foresees. */
 static char walked[24 << 10] = {1}; /* pages of its own */
 
-static float walk(void *context, size_t input)
+static float walk(void *context, size_t input, size_t after)
 {
-    size_t at = 64 + input % 64;
+    size_t at = 64 + (input + after) % 64;
 
     (void)context;
     for (size_t i = 0; i < sizeof walked / 64; i++) { /* each load waits for the last */
