@@ -43,7 +43,7 @@ static void call_once(const pq_graph *g, pq_caller_options how, const float *in,
     c.in = in;
     OK(pq_caller_try(&c, &err));
     v = pq_caller_variant(&c);
-    (void)v.run(v.context, 7);
+    (void)v.run(v.context, 7, 0);
     memcpy(out, c.out, BATCH * WIDTH * sizeof *out);
     cr_expect_eq(v.flush != NULL, c.code.run != NULL);
     *code = pq_caller_code_bytes(&c);
