@@ -64,6 +64,9 @@ static pq_status apply(pq_compress_task *task, pq_err *err)
     PQ_CHECK(pick->n_nodes == graph->n_nodes, PQ_ERR_FORMAT,
              "a network of the front has %zu layers, not %zu", pick->n_nodes,
              graph->n_nodes);
+    const pq_places names = graph->names; /* of the nodes: they go along */
+    graph->names          = pick->names;
+    pick->names           = names;
     for (size_t i = 0; i < graph->n_nodes; i++) {
         const pq_node swap = graph->nodes[i];
         graph->nodes[i]    = pick->nodes[i];

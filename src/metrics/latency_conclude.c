@@ -173,8 +173,9 @@ static void conclude_parts(const bundle *b, pq_timing *t)
 /* Appends one list to another. */
 static void append(double *to, size_t *n, const double *values, size_t more)
 {
-    memcpy(to + *n, values, more * sizeof *values);
-    *n += more;
+    for (size_t i = 0; i < more; i++) { /* of none there need be no list */
+        to[(*n)++] = values[i];
+    }
 }
 
 /* All samples and single calls of a variant, one process after the other. */

@@ -594,7 +594,7 @@ static void count_flush(void *context)
 }
 
 /* A walk over half of a first-level cache, in steps that no prefetcher foresees. */
-static char walked[24 << 10] = {1}; /* pages of its own */
+static char walked[16 << 10] = {1}; /* pages of its own */
 
 static float walk(void *context, size_t input, size_t after)
 {
@@ -602,7 +602,7 @@ static float walk(void *context, size_t input, size_t after)
 
     (void)context;
     for (size_t i = 0; i < sizeof walked / 64; i++) { /* each load waits for the last */
-        at = (at + 37 * 64 + (size_t)((volatile char *)walked)[at]) % sizeof walked;
+        at = (at + 37 * 64 + (size_t)((volatile char *)walked)[at]) & (sizeof walked - 1);
     }
     return (float)at;
 }
