@@ -112,7 +112,8 @@ def test_it_is_made_of_ordinary_layers_that_train():
         optimizer.step()
     assert loss.item() < 0.7 * first
     small.eval()
-    np.testing.assert_allclose(small.pquant.predict(x.numpy()), small(x).detach().numpy(), atol=TOLERANCE)
+    due = small(x).detach().numpy()  # logits that training has made large: of the largest of them
+    np.testing.assert_allclose(small.pquant.predict(x.numpy()), due, atol=TOLERANCE * np.abs(due).max())
 
 
 def test_state_dict_and_pickle_round_trip(tmp_path):
