@@ -245,7 +245,8 @@ def losses():
         return {"loss": ours("mlp.h5", "weighted.h5", batch=128, epochs=5, **base)[1]}, {"loss": np.array(run.losses)}
 
 
-def chunk_of(batch, most=16, least=32):
+def chunk_of(batch, most=2, least=32):
+    """Events of a chunk, of which a network with few products has two in a batch."""
     chunk = -(-(-(-batch // most)) // 4) * 4
     return min(max(chunk, least), batch)
 
