@@ -10,9 +10,6 @@
 #include "exec/plan.h"
 #include "kernels/kernels.h"
 #include "metrics/latency.h"
-
-enum { DISTINCT = 1024, INPUT_FLOATS = 1 << 22 };
-
 /* One engine, ready to be timed. */
 typedef struct {
     pq_crew *crew;
@@ -20,7 +17,7 @@ typedef struct {
     size_t   batch, item, n_inputs, inputs;
 } runner;
 
-static float run_once(void *context, size_t input, size_t after)
+static uint32_t run_once(void *context, size_t input, size_t after)
 {
     runner      *r = context;
     const float *in[PQ_LAYER_INPUTS];
@@ -28,7 +25,9 @@ static float run_once(void *context, size_t input, size_t after)
     for (size_t k = 0; k < r->inputs; k++) {
         in[k] = r->in + (input % r->n_inputs) * r->batch * r->item + after;
     }
-    return pq_crew_run(r->crew, r->batch, in, r->out, NULL) == PQ_OK ? r->out[0] : 0.0F;
+    return pq_crew_run(r->crew, r->batch, in, r->out, NULL) == PQ_OK
+               ? pq_timed_bits(r->out)
+               : 0;
 }
 
 /* The largest input's values, and the sizes of all. */
@@ -69,12 +68,10 @@ static pq_status make_inputs(runner *runners, size_t n, uint64_t seed, pq_err *e
 {
     pq_rng       rng  = pq_rng_stream(seed, "latency");
     const size_t size = runners[0].batch * runners[0].item;
-    size_t       many = runners[0].batch >= DISTINCT ? 4 : DISTINCT / runners[0].batch;
+    const size_t many = pq_timed_inputs(runners[0].batch, runners[0].item);
     float       *in   = NULL;
     pq_status    st;
 
-    many = many * size > INPUT_FLOATS ? INPUT_FLOATS / size : many;
-    many = many < 1 ? 1 : many;
     PQ_NEW(in, many * size);
     for (size_t i = 0; i < many * size; i++) {
         in[i] = (float)pq_rng_normal(&rng);

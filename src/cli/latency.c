@@ -14,11 +14,9 @@
 #include "store/json.h"
 
 enum {
-    INPUTS      = 1024,
-    INPUT_BYTES = 64 << 20,
-    MODELS      = 64,
-    BATCHES     = 16, /* sizes in one run */
-    BATCH_MOST  = 65536
+    MODELS     = 64,
+    BATCHES    = 16, /* sizes in one run */
+    BATCH_MOST = 65536
 };
 
 static const pq_option options[] = {
@@ -73,11 +71,10 @@ static pq_status make_inputs(runner *r, bool raw, pq_err *err)
     const pq_graph *g      = r->graph;
     const bool      scaled = raw && g->scaler_mean != NULL;
     const size_t    call   = r->caller.batch * r->caller.item;
-    const size_t    most   = INPUT_BYTES / sizeof(float) / call;
     pq_rng          rng    = pq_rng_stream(1, "latency");
     pq_status       st;
 
-    r->caller.n_inputs = most < 1 ? 1 : most < INPUTS ? most : INPUTS;
+    r->caller.n_inputs = pq_timed_inputs(r->caller.batch, r->caller.item);
     PQ_NEW(r->in, r->caller.n_inputs * call);
     for (size_t i = 0; i < r->caller.n_inputs * call; i++) {
         const size_t c = scaled ? i % g->scaler_mean->count : 0;
@@ -284,9 +281,9 @@ cleanup:
 /* Calls alone, of one model after the other. */
 static pq_status call_only(session *s, pq_err *err)
 {
-    volatile float sink = 0.0F; /* nothing computed is unused */
-    size_t         calls;
-    pq_status      st;
+    volatile uint32_t sink = 0; /* nothing computed is unused */
+    size_t            calls;
+    pq_status         st;
 
     PQ_TRY(pq_args_size(s->args, "calls", 1, 1000000000, &calls, err));
     for (size_t i = 0; i < s->n; i++) {

@@ -95,9 +95,10 @@ static pq_status load(const char *path, pq_loaded *out, pq_err *err)
     out->object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     PQ_CHECK(out->object != NULL, PQ_ERR_IO, "what was compiled cannot be loaded: %s",
              dlerror());
+    *(void **)(void *)&out->one = dlsym(out->object, "generated_run1");
     *(void **)(void *)&out->run = dlsym(out->object, "generated_runN");
     *(void **)(void *)&info     = dlsym(out->object, "generated_info");
-    PQ_CHECK(out->run != NULL && info != NULL, PQ_ERR_IO,
+    PQ_CHECK(out->one != NULL && out->run != NULL && info != NULL, PQ_ERR_IO,
              "what was compiled does not hold the model");
     (void)snprintf(out->isa, sizeof out->isa, "%s", info().isa);
     out->object_bytes = pq_file_bytes(path);
@@ -128,7 +129,7 @@ cleanup:
 static pq_status check(const pq_graph *graph, const model *m, pq_loaded *l, pq_err *err)
 {
     l->whole = m->summary.whole;
-    return pq_verify(graph, l->run, m->summary.whole, m->summary.exact, err);
+    return pq_verify(graph, l->one, l->run, m->summary.whole, m->summary.exact, err);
 }
 
 /* Compiles in a folder of its own; keeps what has passed. */

@@ -5,17 +5,17 @@
 #ifndef PQ_CODEGEN_LOADED_H
 #define PQ_CODEGEN_LOADED_H
 
-#include "graph/graph.h"
+#include "codegen/verify.h"
 
 /** A loaded model. {0} is none. */
 typedef struct {
-    void *object; /**< of the dynamic linker; owned */
-    /** n events, raw features, to n results; as NAME_runN. May run on several threads. */
-    void (*run)(const float *x, float *y, size_t n);
-    char   isa[16];      /**< variant that runs here */
-    bool   whole;        /**< in whole numbers */
-    size_t object_bytes; /**< code and weights of all variants */
-    bool   cached;       /**< compiled at an earlier time */
+    void       *object; /**< of the dynamic linker; owned */
+    pq_run_one  one;    /**< both may run on several threads */
+    pq_run_many run;
+    char        isa[16];      /**< variant that runs here */
+    bool        whole;        /**< in whole numbers */
+    size_t      object_bytes; /**< code and weights of all variants */
+    bool        cached;       /**< compiled at an earlier time */
 } pq_loaded;
 
 /**

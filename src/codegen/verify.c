@@ -91,8 +91,8 @@ cleanup:
     return st;
 }
 
-pq_status pq_verify(const pq_graph *graph, void (*run)(const float *, float *, size_t),
-                    bool whole, bool exact, pq_err *err)
+pq_status pq_verify(const pq_graph *graph, pq_run_one one, pq_run_many many, bool whole,
+                    bool exact, pq_err *err)
 {
     const size_t          n = events_for(graph), width = items_of(graph, graph->output);
     const char           *engine  = whole ? "integer" : "reference";
@@ -106,10 +106,10 @@ pq_status pq_verify(const pq_graph *graph, void (*run)(const float *, float *, s
     PQ_NEW(due, n * width);
     PQ_TRY(pq_plan_create(graph, &options, &plan, err));
     PQ_TRY(pq_plan_run(plan, n, (const float *const[]){scaled}, due, err));
-    run(raw, is, n);
+    many(raw, is, n);
     PQ_TRY(compare(engine, exact, n, width, is, due, err));
-    for (size_t i = 0; i < n; i++) { /* one by one is another function */
-        run(raw + i * input_items(graph), is + i * width, 1);
+    for (size_t i = 0; i < n; i++) {
+        one(raw + i * input_items(graph), is + i * width);
     }
     PQ_TRY(compare(engine, exact, n, width, is, due, err));
 cleanup:

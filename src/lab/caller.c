@@ -126,17 +126,37 @@ pq_status pq_caller_try(pq_caller *c, pq_err *err)
     return pq_crew_run(c->crew, c->batch, &c->in, c->out, err);
 }
 
-static float call(void *context, size_t input, size_t after)
+/* `after` comes last: what it waits for is not held up any longer. */
+static const float *input_of(const pq_caller *c, size_t input, size_t after)
 {
-    pq_caller         *c  = context;
-    const float *const in = c->in + input % c->n_inputs * c->batch * c->item + after;
+    return c->in + input % c->n_inputs * c->batch * c->item + after;
+}
 
-    if (c->code.run != NULL) {
-        c->code.run(in, c->out, c->batch);
-        return c->out[0];
-    }
+static uint32_t call_one(void *context, size_t input, size_t after)
+{
+    const pq_caller *c = context;
+
+    c->code.one(input_of(c, input, after), c->out);
+    return pq_timed_bits(c->out);
+}
+
+static uint32_t call_many(void *context, size_t input, size_t after)
+{
+    const pq_caller *c = context;
+
+    c->code.run(input_of(c, input, after), c->out, c->batch);
+    return pq_timed_bits(c->out);
+}
+
+static uint32_t call_crew(void *context, size_t input, size_t after)
+{
+    const pq_caller *c  = context;
+    const float     *in = input_of(c, input, after);
+
     /* what has run once does not fail: sizes were checked when it was made */
-    return pq_crew_run(c->crew, c->batch, &in, c->out, NULL) == PQ_OK ? c->out[0] : 0.0F;
+    return pq_crew_run(c->crew, c->batch, &in, c->out, NULL) == PQ_OK
+               ? pq_timed_bits(c->out)
+               : 0;
 }
 
 static void flush(void *context)
@@ -146,8 +166,11 @@ static void flush(void *context)
 
 pq_variant pq_caller_variant(pq_caller *c)
 {
+    if (c->code.run == NULL) {
+        return (pq_variant){.run = call_crew, .context = c};
+    }
     return (pq_variant){
-        .run = call, .context = c, .flush = c->code.run != NULL ? flush : NULL};
+        .run = c->batch == 1 ? call_one : call_many, .context = c, .flush = flush};
 }
 
 /* An address, and what the segments of its object that nothing writes to hold. */

@@ -11,15 +11,21 @@ enum { USUAL_L1 = 48 << 10, LINE = 64, IDLE_NS = 1000000 };
 
 const char *const pq_cold_names[PQ_COLD_STATES] = {"l1_evicted", "flushed", "idle_1ms"};
 
-pq_status pq_cold_create(pq_cold *out, pq_err *err)
+size_t pq_cold_first_cache(void)
 {
-    long      l1 = 0;
-    pq_status st;
+    long l1 = 0;
 
 #if defined(_SC_LEVEL1_DCACHE_SIZE)
     l1 = sysconf(_SC_LEVEL1_DCACHE_SIZE);
 #endif
-    out->bytes = 4 * (size_t)(l1 > 0 ? l1 : USUAL_L1);
+    return (size_t)(l1 > 0 ? l1 : USUAL_L1);
+}
+
+pq_status pq_cold_create(pq_cold *out, pq_err *err)
+{
+    pq_status st;
+
+    out->bytes = 4 * pq_cold_first_cache();
     PQ_NEW(out->block, out->bytes);
     memset(out->block, 1, out->bytes); /* pages of its own: unwritten ones are all one */
 cleanup:

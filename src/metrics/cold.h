@@ -8,6 +8,9 @@
 
 #include "metrics/latency.h"
 
+/** Bytes of the first-level data cache; a usual size where the system does not say. */
+size_t pq_cold_first_cache(void);
+
 /** Memory that is read to drive other data out. {0} is none. */
 typedef struct {
     char  *block; /**< owned */

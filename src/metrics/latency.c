@@ -4,7 +4,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -17,6 +16,8 @@
 #include "metrics/thread.h"
 
 enum { TIMER_PAIRS = 2001 };
+
+enum { LEAST_EVENTS = 16, LEAST_INPUTS = 4, MOST_INPUTS = 1024, MOST_BYTES = 64 << 20 };
 
 /* What is taken of each however long it takes. */
 enum { LEAST_SAMPLES = 2, LEAST_SHOTS = 5 };
@@ -59,8 +60,20 @@ typedef struct {
     pq_rng                    rng;
     double                    timer_s;
     pq_cold                   cold;
-    float                     sum; /* of all outputs: nothing computed is unused */
+    uint32_t                  sum; /* of all outputs: nothing computed is unused */
 } bench;
+
+size_t pq_timed_inputs(size_t batch, size_t item)
+{
+    const size_t call = batch * item * sizeof(float);
+    const size_t least =
+        batch * LEAST_INPUTS >= LEAST_EVENTS ? LEAST_INPUTS : LEAST_EVENTS / batch;
+    const size_t hot  = pq_cold_first_cache() / 2 / call;
+    const size_t n    = hot < least ? least : hot < MOST_INPUTS ? hot : MOST_INPUTS;
+    const size_t room = MOST_BYTES / call;
+
+    return n <= room ? n : room < 1 ? 1 : room;
+}
 
 static double timer_cost(double *pairs)
 {
@@ -82,9 +95,9 @@ static long involuntary_switches(void)
     return usage.ru_nivcsw;
 }
 
-static float run_independent(subject *s, size_t calls)
+static uint32_t run_independent(subject *s, size_t calls)
 {
-    float sum = 0.0f;
+    uint32_t sum = 0;
 
     for (size_t i = 0; i < calls; i++) {
         sum += s->variant.run(s->variant.context, s->input++, 0);
@@ -94,17 +107,15 @@ static float run_independent(subject *s, size_t calls)
 
 /* The next input is known to the processor only when the last output is there: its bits,
    which the compiler cannot see to be masked away, are part of the address. */
-static float run_chain(subject *s, size_t calls)
+static uint32_t run_chain(subject *s, size_t calls)
 {
-    float    y    = 0.0f;
-    uint32_t mask = 0, bits;
+    uint32_t mask = 0, bits = 0;
 
     __asm__ volatile("" : "+r"(mask));
     for (size_t i = 0; i < calls; i++) {
-        memcpy(&bits, &y, sizeof bits);
-        y = s->variant.run(s->variant.context, s->input++, bits & mask);
+        bits = s->variant.run(s->variant.context, s->input++, bits & mask);
     }
-    return y;
+    return bits;
 }
 
 /* Warms up, and finds how many calls fill a sample: by the fastest of the batches, since
@@ -321,8 +332,8 @@ pq_status pq_latency_take(const pq_variant *variants, size_t n,
     pq_takes        takes = {.process = (long)getpid()};
     double         *pairs = NULL;
     pq_thread_state before;
-    volatile float  sink;
-    pq_status       st;
+    volatile uint32_t sink;
+    pq_status         st;
 
     PQ_TRY(check(n, options, err));
     PQ_TRY(bench_create(&b, variants, &takes, err));

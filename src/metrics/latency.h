@@ -19,14 +19,34 @@
 #ifndef PQ_METRICS_LATENCY_H
 #define PQ_METRICS_LATENCY_H
 
+#include <string.h>
+
 #include "core/param.h"
 #include "core/progress.h"
 
 /** Runs the work once. `input` counts up, so that the variant can rotate over distinct
  * inputs. `after` is 0; where calls wait for each other the processor knows so only once
  * the output before is there, and what the work reads has to depend on it, by as little
- * as an address that it is added to. Returns a value that depends on the output. */
-typedef float (*pq_timed)(void *context, size_t input, size_t after);
+ * as an address that it is added to. Returns bits that depend on the output: as a whole
+ * number, which an address can be made of without a way through the registers of floats.
+ */
+typedef uint32_t (*pq_timed)(void *context, size_t input, size_t after);
+
+/** Bits of an output, as pq_timed returns them. */
+static inline uint32_t pq_timed_bits(const float *y)
+{
+    uint32_t bits;
+
+    memcpy(&bits, y, sizeof bits);
+    return bits;
+}
+
+/** Distinct inputs that calls go round: as many as lie in half of the first-level data
+ * cache, so that hot calls find theirs there; at most 1024, and at least 16 events in 4
+ * calls, or what 64 MiB hold.
+ * @param[in]  batch  events of a call, >= 1
+ * @param[in]  item   floats of an event, >= 1 */
+size_t pq_timed_inputs(size_t batch, size_t item);
 
 typedef struct {
     pq_timed run;

@@ -12,8 +12,6 @@
 #include "sweep/timing_inside.h"
 #include "sweep/timing_process.h"
 
-enum { DISTINCT_EVENTS = 1024, INPUT_BYTES = 64 << 20 };
-
 /* Distinct inputs to go round, taken from the test events, again from the start if there
  * are too few. */
 static pq_status read_events(pq_timing_session *s, pq_err *err)
@@ -21,7 +19,7 @@ static pq_status read_events(pq_timing_session *s, pq_err *err)
     const pq_cells        *c       = s->task->cells;
     pq_dataset            *dataset = NULL;
     const pq_dataset_info *info;
-    size_t                 split = 0, most, n;
+    size_t                 split = 0, n;
     pq_status              st;
 
     PQ_TRY(pq_cells_dataset(c, c->data, &dataset, err));
@@ -29,9 +27,7 @@ static pq_status read_events(pq_timing_session *s, pq_err *err)
     info = pq_dataset_describe(dataset);
     PQ_CHECK(pq_shape_count(&info->sample, &s->item), PQ_ERR_SHAPE,
              "events are too large");
-    most        = INPUT_BYTES / (s->batch * s->item * sizeof(float));
-    s->n_inputs = s->batch >= DISTINCT_EVENTS ? 4 : DISTINCT_EVENTS / s->batch;
-    s->n_inputs = most < 1 ? 1 : s->n_inputs > most ? most : s->n_inputs;
+    s->n_inputs = pq_timed_inputs(s->batch, s->item);
     n           = s->n_inputs * s->batch;
     PQ_NEW(s->events, n * s->item);
     for (size_t first = 0; first < n;) {

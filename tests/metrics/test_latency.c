@@ -35,7 +35,7 @@ typedef struct {
     double denormal_seen;
 } spinner;
 
-static float spin(void *context, size_t input, size_t after)
+static uint32_t spin(void *context, size_t input, size_t after)
 {
     spinner       *s    = context;
     volatile float x    = 1.0f;
@@ -49,7 +49,7 @@ static float spin(void *context, size_t input, size_t after)
     for (size_t i = 0; i < s->work; i++) {
         x = x * 1.0000001f;
     }
-    return x;
+    return (uint32_t)x;
 }
 
 static void timing_free_all(pq_timing *t, size_t n)
@@ -281,7 +281,7 @@ Test(latency, single_calls_are_kept_in_order_of_their_times)
 }
 
 /* Naps in one of a thousand calls, as something that interrupts would. */
-static float interrupted(void *context, size_t input, size_t after)
+static uint32_t interrupted(void *context, size_t input, size_t after)
 {
     const struct timespec while_gone = {.tv_nsec = 2000000};
 
@@ -290,7 +290,7 @@ static float interrupted(void *context, size_t input, size_t after)
     if (input % 1000 == 0) {
         (void)nanosleep(&while_gone, NULL);
     }
-    return 1.0F;
+    return 1;
 }
 
 /* The one call of the warm-up naps, so that a sample has 5000 calls, and fewer where the
@@ -340,17 +340,17 @@ Test(latency, stops_when_the_time_is_spent)
     pq_timing_free(&t);
 }
 
-static float doze(void *context, size_t input, size_t after)
+static uint32_t doze(void *context, size_t input, size_t after)
 {
     const struct timespec nap = {0, 200000};
 
     (void)context;
     (void)after;
     (void)nanosleep(&nap, NULL);
-    return (float)input;
+    return (uint32_t)input;
 }
 
-static float nap(void *context, size_t input, size_t after)
+static uint32_t nap(void *context, size_t input, size_t after)
 {
     const struct timespec time = {0, 2000000};
 
@@ -358,7 +358,7 @@ static float nap(void *context, size_t input, size_t after)
     (void)after;
     (void)input;
     (void)nanosleep(&time, NULL);
-    return 1.0F;
+    return 1;
 }
 
 /* 400 samples of 20 ms in one round would take 16 s, and as much for the chain. */
@@ -483,10 +483,10 @@ static uint64_t add(uint64_t x, size_t hundreds)
 
 enum { HUNDREDS = 200, BLOCKS = 400 };
 
-static float add_all(void *context, size_t input, size_t after)
+static uint32_t add_all(void *context, size_t input, size_t after)
 {
     (void)context;
-    return (float)(add(input + after, HUNDREDS) & 1);
+    return (uint32_t)(add(input + after, HUNDREDS) & 1);
 }
 
 static int rising(const void *a, const void *b)
@@ -596,7 +596,7 @@ static void count_flush(void *context)
 /* A walk over half of a first-level cache, in steps that no prefetcher foresees. */
 static char walked[16 << 10] = {1}; /* pages of its own */
 
-static float walk(void *context, size_t input, size_t after)
+static uint32_t walk(void *context, size_t input, size_t after)
 {
     size_t at = 64 + (input + after) % 64;
 
@@ -604,7 +604,7 @@ static float walk(void *context, size_t input, size_t after)
     for (size_t i = 0; i < sizeof walked / 64; i++) { /* each load waits for the last */
         at = (at + 37 * 64 + (size_t)((volatile char *)walked)[at]) & (sizeof walked - 1);
     }
-    return (float)at;
+    return (uint32_t)at;
 }
 
 Test(latency, cold_calls_are_timed_where_a_state_can_be_had)
