@@ -74,6 +74,10 @@ static const char in_registers[] =
     "    { \\\n        const V(codes) now = value; \\\n\\\n"
     "        l##n##_##p = V(spread)(now); \\\n"
     "        V(bytes)(now, v##n + 16 * p, lanes, room); \\\n    }\n"
+    "#define KEEP_FROM(n, p, value, by) \\\n"
+    "    { \\\n        const V(codes) now = value; \\\n\\\n"
+    "        l##n##_##p = SPREAD_FROM(now, by); \\\n"
+    "        V(bytes)(DOWN(now, by), v##n + 16 * p, 16, 16); \\\n    }\n"
     "#define FOUR(n, p, of, k) \\\n"
     "    (of <= V(KEPT) ? V(lane)(l##n##_##p, k) : V(x4)(v##n + 16 * p + 4 * k))\n"
     "#define SETTLE_OF(of) \\\n    if (of > V(KEPT)) { \\\n        SETTLE(stack); "
@@ -82,6 +86,8 @@ static const char in_registers[] =
 static const char in_memory[] =
     "#define KEEP(n, p, of, value, lanes, room) V(bytes)(value, v##n + 16 * p, lanes, "
     "room);\n"
+    "#define KEEP_FROM(n, p, value, by) V(bytes)(DOWN(value, by), v##n + 16 * p, 16, "
+    "16);\n"
     "#define FOUR(n, p, of, k) V(x4)(v##n + 16 * p + 4 * k)\n"
     "#define SETTLE_OF(of) SETTLE(stack);\n";
 
@@ -92,8 +98,15 @@ static const char without_quads[] =
     "#define QUADS 0\n#define FOUR_OF_8(n, k) FOUR(n, 0, 1, k)\n";
 
 static const char no_places[] =
-    "#undef KEEP\n#undef FOUR\n#undef SETTLE_OF\n#undef QUADS\n"
+    "#undef KEEP\n#undef KEEP_FROM\n#undef FOUR\n#undef SETTLE_OF\n#undef QUADS\n"
     "#undef FOUR_OF_8\n";
+
+/* Codes of an input may lie from a bit on: set_avx512.c. */
+static const char from_a_bit[] =
+    "#define UP(v, by) V(up)(v, by)\n#define DOWN(v, by) V(down)(v, by)\n"
+    "#define SPREAD_FROM(v, by) V(spread_from)(v, by)\n";
+static const char from_the_lowest[] = "#define UP(v, by) v\n#define DOWN(v, by) v\n"
+                                      "#define SPREAD_FROM(v, by) V(spread)(v)\n";
 
 /* A function of a set: its head, the stack of `events` events, and statements. */
 static void add_function(pq_text *out, size_t set, size_t events, const char *end,
@@ -120,12 +133,13 @@ static void add_function(pq_text *out, size_t set, size_t events, const char *en
 static void add_functions(pq_text *out, const pq_emitter *e, size_t set)
 {
     const bool tiles = sets[set].isa == PQ_CODEGEN_AMX;
+    const bool wide  = sets[set].own == pq_set_avx512;
 
     pq_text_add(out, "#define V(f) %s_##f\n#define TILES %d\n#define EVENTS %d\n%s",
                 tiles ? "avx512" : sets[set].name, tiles, sets[set].events,
                 sets[set].target == NULL ? float_names : whole_names);
-    pq_text_add(out, "%s%s", sets[set].target == NULL ? in_memory : in_registers,
-                sets[set].own == pq_set_avx512 ? with_quads : without_quads);
+    pq_text_add(out, "%s%s%s", sets[set].target == NULL ? in_memory : in_registers,
+                wide ? with_quads : without_quads, wide ? from_a_bit : from_the_lowest);
     add_function(out, set, 1, "", &e->body);
     if (pq_events_has(e)) {
         pq_text_add(out, "%s%s%s", no_places, in_memory, without_quads);
@@ -133,7 +147,8 @@ static void add_functions(pq_text *out, const pq_emitter *e, size_t set)
     }
     pq_text_add(out,
                 "#undef V\n#undef TILES\n#undef EVENTS\n#undef FLOATS\n#undef W\n"
-                "#undef B\n#undef SCALE\n#undef SHIFTS\n#undef EITHER\n%s\n",
+                "#undef B\n#undef SCALE\n#undef SHIFTS\n#undef EITHER\n#undef UP\n"
+                "#undef DOWN\n#undef SPREAD_FROM\n%s\n",
                 no_places);
 }
 
