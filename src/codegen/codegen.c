@@ -104,8 +104,8 @@ pq_status pq_emit_table(pq_emitter *e, size_t n, const double *values, size_t *n
     e->summary.weights += n;
     *number = e->n_tables++;
     pq_text_add(&e->tables,
-                "static const float t%zu[%zu] __attribute__((aligned(64))) = {", *number,
-                n);
+                "static const float t%zu[%zu] __attribute__((aligned(64), unused)) = {",
+                *number, n);
     for (size_t i = 0; i < n; i++) {
         PQ_CHECK(isfinite((float)values[i]), PQ_ERR_NUMERIC,
                  "%g, a weight with its scales folded in, is no float32", values[i]);

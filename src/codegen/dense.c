@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "codegen/dense_events.h"
+#include "codegen/dense_pairs.h"
 #include "codegen/events.h"
 #include "core/memory.h"
 
@@ -100,19 +101,27 @@ cleanup:
 
 static size_t chains_of(const pq_rows *a, pq_panels g)
 {
-    const size_t chains = (CHAINS + g.panels - 1) / g.panels;
+    const size_t chains = CHAINS / g.panels;
 
     return chains > a->length ? a->length : chains;
 }
 
-/* One group of outputs of a dense layer, for `in` and `out` of one row. */
+/* One group of outputs of a dense layer, for `in` and `out` of one row, in every set.
+ * @param[out] weights  number of their table: [inputs][panels][16] */
 static pq_status dense_group(pq_emitter *e, const pq_emit_step *s, const pq_rows *a,
-                             pq_panels g, size_t biases, pq_err *err)
+                             pq_panels g, size_t biases, size_t *weights, pq_err *err)
 {
     const size_t chains  = chains_of(a, g);
     const bool   written = a->length * g.panels <= WRITTEN;
+    const bool   pairs   = written && pq_dense_pairs_may(e, a, g, chains);
     pq_status    st;
 
+    if (pairs) {
+        pq_text_add(&e->body, "#if defined SET_avx512\n");
+        PQ_TRY(pq_dense_pairs(e, s, a, g, chains, err));
+        pq_text_add(&e->body, "#else\n");
+    }
+    *weights = e->n_tables;
     pq_text_add(&e->body, "        const float *const w = t%zu;\n        vu xi",
                 e->n_tables);
     for (size_t p = 0; p < g.panels; p++) {
@@ -145,18 +154,20 @@ static pq_status dense_group(pq_emitter *e, const pq_emit_step *s, const pq_rows
         (void)snprintf(to, sizeof to, "out + %zu", g.first + p * PQ_LANES);
         pq_panel_store(e, s, a, sum, to, left < PQ_LANES ? left : PQ_LANES);
     }
+    pq_text_add(&e->body, "        (void)w, (void)xi, (void)in;\n%s",
+                pairs ? "#endif\n" : "");
 cleanup:
     return st;
 }
 
-/* The same layer for a block of events, its weights from table `weights` on: of one row,
- * and without blocks that were left out. */
+/* The same layer for a block of events, with the tables of its groups: of one row, and
+ * without blocks that were left out. */
 static void for_events(pq_emitter *e, const pq_emit_step *s, const pq_rows *a,
-                       size_t biases, size_t weights)
+                       size_t biases, const size_t *weights)
 {
-    for (size_t first = 0; first < a->outputs; first += GROUP * PQ_LANES, weights++) {
+    for (size_t first = 0; first < a->outputs; first += GROUP * PQ_LANES) {
         const pq_panels     g    = pq_panels_at(a->outputs, first, GROUP);
-        const pq_dense_sums sums = {g, chains_of(a, g), biases, weights};
+        const pq_dense_sums sums = {g, chains_of(a, g), biases, *weights++};
         pq_dense_events(e, s, a, &sums);
     }
     e->shared += pq_node_macs(e->graph, s->node);
@@ -165,11 +176,12 @@ static void for_events(pq_emitter *e, const pq_emit_step *s, const pq_rows *a,
 pq_status pq_emit_dense(pq_emitter *e, const pq_emit_step *s, pq_err *err)
 {
     const size_t n = pq_emit_items(e, s->node), skipped = e->summary.skipped;
-    pq_rows      a = {0};
-    size_t       biases, after;
+    pq_rows      a       = {0};
+    size_t      *weights = NULL, biases, after;
     pq_status    st;
 
     PQ_TRY(pq_rows_of(e, s, &a, err));
+    PQ_NEW(weights, a.outputs / (GROUP * PQ_LANES) + 1);
     PQ_TRY(pq_rows_biases(e, &a, &biases, err));
     for (size_t first = 0; first < a.outputs; first += GROUP * PQ_LANES) {
         pq_text_add(&e->body,
@@ -178,8 +190,9 @@ pq_status pq_emit_dense(pq_emitter *e, const pq_emit_step *s, pq_err *err)
                     "        float *const out = %s + r * %zu;\n",
                     n / a.outputs, pq_emit_input(e, s, 0), a.length, e->place[s->last],
                     a.outputs);
-        PQ_TRY(dense_group(e, s, &a, pq_panels_at(a.outputs, first, GROUP), biases, err));
-        pq_text_add(&e->body, "        (void)w, (void)xi, (void)in;\n    }\n");
+        PQ_TRY(dense_group(e, s, &a, pq_panels_at(a.outputs, first, GROUP), biases,
+                           &weights[first / (GROUP * PQ_LANES)], err));
+        pq_text_add(&e->body, "    }\n");
     }
     pq_text_add(&e->body, "    SETTLE(stack);\n");
     after = e->body.length;
@@ -187,10 +200,11 @@ pq_status pq_emit_dense(pq_emitter *e, const pq_emit_step *s, pq_err *err)
         pq_emit_functions_over(e, s, a.after, e->place[s->last], n);
     }
     if (n == a.outputs && e->summary.skipped == skipped) {
-        for_events(e, s, &a, biases, biases + 1);
+        for_events(e, s, &a, biases, weights);
         pq_events_each(e, after, e->body.length);
     }
 cleanup:
     pq_rows_free(&a);
+    pq_free(weights);
     return st;
 }

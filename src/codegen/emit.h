@@ -36,6 +36,8 @@ typedef struct {
     char             **place;  /**< [n_nodes] C expression of a node's values, or NULL */
     size_t            *reader; /**< [n_nodes] only reader of a node, or SIZE_MAX */
     size_t             n_tables;
+    const char        *scaled; /**< place of the input through the scaler, or NULL */
+    size_t             scaler; /**< its table of means; the next are the factors */
     bool               softmax[PQ_SOFTMAX_MOST + 1]; /**< which widths are defined */
     bool               whole;                        /**< in whole numbers: whole.h */
     bool               exact; /**< the answer is that of the engine bit by bit */

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "codegen/dense_pairs.h"
 #include "codegen/events.h"
 #include "codegen/frame.h"
 
@@ -23,15 +24,12 @@ static const char prelude[] =
     "#define MULTIPLY_(q, s, x, w) (s).p[q] += (x).p[q] * (w).p[q];\n"
     "#define JOIN_(q, s, t)    (s).p[q] += (t).p[q];\n"
     "#define SELECT_(mask, a, b) (part)(((bits)(a) & (mask)) | ((bits)(b) & ~(mask)))\n"
-    "#define RELU_(q, v)       (v).p[q] = SELECT_((v).p[q] < (part){0}, (part){0}, "
-    "(v).p[q]);\n"
+    "#define RELU_(q, v)       (v).p[q] = ABOVE((part){0}, (v).p[q]);\n"
     "#define LEAKY_(q, v, a)   (v).p[q] = SELECT_((v).p[q] > (part){0}, (v).p[q], "
     "(v).p[q] "
     "* (a));\n"
-    "#define LEAST_(q, v, a)   (v).p[q] = SELECT_((v).p[q] < (a), (part){0} + (a), "
-    "(v).p[q]);\n"
-    "#define MOST_(q, v, a)    (v).p[q] = SELECT_((v).p[q] > (a), (part){0} + (a), "
-    "(v).p[q]);\n"
+    "#define LEAST_(q, v, a)   (v).p[q] = ABOVE((part){0} + (a), (v).p[q]);\n"
+    "#define MOST_(q, v, a)    (v).p[q] = BELOW((part){0} + (a), (v).p[q]);\n"
     "#define SCALE_(q, v, a)   (v).p[q] = (v).p[q] * (a);\n\n"
     "#define ZERO(v)         PARTS(ZERO_, v)\n"
     "#define LOAD(v, from)   PARTS(LOAD_, v, from)\n"
@@ -46,19 +44,29 @@ static const char prelude[] =
     "#define CLIP(v, lo, hi) PARTS(LEAST_, v, lo) PARTS(MOST_, v, hi)\n"
     "#define SCALE(v, a)     PARTS(SCALE_, v, a)\n\n";
 
+/* v, but no less than a, and no more: v where it is no number. The instructions give
+ * their second operand then. */
+#define BOUNDS(prefix)                                                                   \
+    "#define ABOVE(a, v) (part)" prefix "_max_ps(a, v)\n"                                \
+    "#define BELOW(a, v) (part)" prefix "_min_ps(a, v)\n"
+
 /* GCC's names of what each set needs, from the portable one up. */
 static const struct {
     pq_codegen_isa isa;
     size_t         bytes; /* of a part */
-    const char    *name, *target, *supported;
+    const char    *name, *target, *supported, *bounds;
 } sets[] = {
-    {PQ_CODEGEN_PORTABLE, 16, "portable", NULL, NULL},
+    {PQ_CODEGEN_PORTABLE, 16, "portable", NULL, NULL,
+     "#define ABOVE(a, v) SELECT_((v) < (a), a, v)\n"
+     "#define BELOW(a, v) SELECT_((v) > (a), a, v)\n"},
     {PQ_CODEGEN_AVX2, 32, "avx2", "avx2,fma",
-     "__builtin_cpu_supports(\"avx2\") && __builtin_cpu_supports(\"fma\")"},
+     "__builtin_cpu_supports(\"avx2\") && __builtin_cpu_supports(\"fma\")",
+     BOUNDS("_mm256")},
     {PQ_CODEGEN_AVX512, 64, "avx512", "avx512f,avx512vl,avx512bw,avx512dq,fma",
      "__builtin_cpu_supports(\"avx512f\") && __builtin_cpu_supports(\"avx512vl\") &&\n"
      "           __builtin_cpu_supports(\"avx512bw\") && "
-     "__builtin_cpu_supports(\"avx512dq\")"},
+     "__builtin_cpu_supports(\"avx512dq\")",
+     BOUNDS("_mm512")},
 };
 enum { SETS = sizeof sets / sizeof *sets };
 
@@ -80,7 +88,8 @@ static void define_vectors(size_t set, pq_text *out)
     for (size_t q = 0; q < parts; q++) {
         pq_text_add(out, " f(%zu, __VA_ARGS__)", q);
     }
-    pq_text_add(out, "\n%s\n",
+    pq_text_add(out, "\n%s%s%s\n", sets[set].bounds,
+                sets[set].isa == PQ_CODEGEN_AVX512 ? pq_dense_pairs_set : "",
                 sets[set].isa == PQ_CODEGEN_AVX512
                     ? "#define SOME(to, v, n) \\\n    _mm512_mask_storeu_ps(to, "
                       "(__mmask16)((1 << (n)) - 1), (__m512)(v).p[0]);\n"
@@ -122,7 +131,7 @@ static void add_set(const pq_emitter *e, size_t set, pq_text *out)
     }
     pq_text_add(out,
                 "#undef vu\n#undef part\n#undef bits\n#undef WIDTH\n#undef PARTS\n"
-                "#undef SOME\n#undef SET_%s\n%s\n",
+                "#undef ABOVE\n#undef BELOW\n#undef SOME\n#undef SET_%s\n%s\n",
                 n, sets[set].target != NULL ? "#endif\n" : "");
 }
 

@@ -40,6 +40,8 @@ pq_status pq_emit_scaler(pq_emitter *e, size_t input, pq_err *err)
     e->summary.stack_bytes = at + n * sizeof(float);
     e->place[input]        = pq_format("(stack + %zu)", at / sizeof(float));
     PQ_CHECK(e->place[input] != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+    e->scaled = e->place[input];
+    e->scaler = a;
     pq_text_add(&e->body,
                 "    for (int r = 0; r < %zu; r += %zu) {\n"
                 "        for (int c = 0; c < %zu; c++) {\n"
