@@ -89,27 +89,36 @@ static group group_of(const pq_rows *a, pq_panels g, size_t chains)
     return (group){.a = a, .g = g, .sets = chains / 2, .parts = g.n <= HALF ? 1 : 2};
 }
 
-/* Reads of 512 bits decide, of inputs and weights. */
+/* Blocks of weights of an input that are not all zero. */
+static size_t blocks_of(const pq_rows *a, pq_panels g, size_t i)
+{
+    size_t n = 0;
+
+    for (size_t p = 0; i < a->length && p < g.panels; p++) {
+        n += pq_block_is_zero(a, g.first + p * PQ_LANES, i) ? 0 : 1;
+    }
+    return n;
+}
+
+/* Reads of 512 bits decide, of inputs and weights. An input that no output depends on is
+ * not read, for it may be no number: it has no part in a pair. */
 bool pq_dense_pairs_may(const pq_emitter *e, const pq_rows *a, pq_panels g, size_t chains)
 {
     const group t     = group_of(a, g, chains);
     size_t      pairs = (a->length + QUAD - 1) / QUAD, spread = 0;
+    bool        mixed = false;
     double      unused[PQ_LANES];
 
-    for (size_t i = 0; i < a->length; i++) {
-        bool used = false;
-        for (size_t p = 0; p < g.panels; p++) {
-            const bool zero = pq_block_is_zero(a, g.first + p * PQ_LANES, i);
-            spread += zero ? 0 : 1;
-            used = used || !zero;
-            for (size_t part = 0; i % 2 == 0 && part < t.parts; part++) {
-                pairs += put_pair(&t, i / 2, p, part, unused) ? 1 : 0;
-            }
+    for (size_t j = 0; 2 * j < a->length; j++) {
+        const size_t first = blocks_of(a, g, 2 * j), second = blocks_of(a, g, 2 * j + 1);
+        mixed = mixed || (2 * j + 1 < a->length && (first > 0) != (second > 0));
+        spread += first + second + (first > 0 ? 1 : 0) + (second > 0 ? 1 : 0);
+        for (size_t k = 0; k < g.panels * t.parts; k++) {
+            pairs += put_pair(&t, j, k / t.parts, k % t.parts, unused) ? 1 : 0;
         }
-        spread += used ? 1 : 0;
     }
     return pq_emit_has(e, PQ_CODEGEN_AVX512) && chains % 2 == 0 &&
-           (chains & (chains - 1)) == 0 && pairs <= spread;
+           (chains & (chains - 1)) == 0 && !mixed && pairs <= spread;
 }
 
 static void add_pair(group *t, size_t j, size_t p)

@@ -374,6 +374,42 @@ Test(codegen, blocks_of_zeros_are_left_out)
     pq_graph_free(&g);
 }
 
+/* Alone, and beside another that is used. */
+Test(codegen, a_feature_that_nothing_depends_on_is_not_read)
+{
+    const size_t widths[] = {64, 32, 5};
+    pq_rng       rng      = pq_rng_stream(8, "codegen unused");
+
+    for (size_t unused = 1; unused <= 2; unused++) {
+        pq_graph      *g = chain_net(16, widths, 3, &rng);
+        pq_weight     *w = NULL;
+        float          x[2 * 16], *y;
+        pq_codegen_isa all = isa;
+
+        for (size_t node = 0; w == NULL; node++) {
+            w = pq_layer_weight(g->nodes[node].layer, "kernel");
+        }
+        fill_normal(&rng, 1.0, 16, x);
+        memcpy(x + 16, x, 16 * sizeof *x);
+        for (size_t i = 6; i < 6 + unused; i++) {
+            x[16 + i] = NAN;
+            for (size_t o = 0; o < 64; o++) {
+                pq_f32(w->value)[o * 16 + i] = 0.0f;
+            }
+        }
+        for (isa = PQ_CODEGEN_PORTABLE; isa <= PQ_CODEGEN_AVX512; isa++) {
+            y = run_generated(g, 2, x);
+            for (size_t k = 0; k < 5; k++) {
+                cr_expect_eq(y[k], y[5 + k], "%zu unused, set %d: %g and %g", unused,
+                             (int)isa, (double)y[k], (double)y[5 + k]);
+            }
+            pq_free(y);
+        }
+        isa = all;
+        pq_graph_free(&g);
+    }
+}
+
 Test(codegen, the_scaler_is_inside)
 {
     const size_t widths[] = {8, 3};
