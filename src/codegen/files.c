@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "codegen/codegen.h"
 #include "codegen/frame.h"
@@ -125,32 +126,48 @@ cleanup:
     return st;
 }
 
-static pq_status write_text(const char *name, const char *folder, const char *ending,
-                            const pq_text *text, pq_err *err)
+/* A file under its name with ".part" behind it. */
+static pq_status write_part(const char *name, const char *folder, const char *ending,
+                            const pq_text *text, char **path, char **part, pq_err *err)
 {
-    char     *path = NULL;
     pq_status st;
 
     PQ_CHECK(!text->failed, PQ_ERR_NOMEM, "cannot allocate the source");
-    PQ_TRY(path_of(name, folder, ending, &path, err));
-    PQ_TRY(pq_file_write(path, text->text, text->length, err));
+    PQ_TRY(path_of(name, folder, ending, path, err));
+    *part = pq_format("%s.part", *path);
+    PQ_CHECK(*part != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
+    PQ_TRY(pq_file_write(*part, text->text, text->length, err));
 cleanup:
-    pq_free(path);
     return st;
 }
 
 pq_status pq_files_write(const char *name, const char *folder, size_t n,
                          const char *const *endings, const pq_text *text, pq_err *err)
 {
-    pq_status st = PQ_OK;
+    char    **paths = NULL, **parts = NULL;
+    pq_status st;
 
+    PQ_NEW(paths, n);
+    PQ_NEW(parts, n);
     for (size_t i = 0; i < n; i++) {
         PQ_TRY(check_place(name, folder, endings[i], err));
     }
     PQ_TRY(pq_folder_make(folder, err));
     for (size_t i = 0; i < n; i++) {
-        PQ_TRY(write_text(name, folder, endings[i], &text[i], err));
+        PQ_TRY(write_part(name, folder, endings[i], &text[i], &paths[i], &parts[i], err));
+    }
+    for (size_t i = 0; i < n; i++) { /* all or none: a full disk has been met by now */
+        PQ_TRY(pq_file_commit_unsynced(parts[i], paths[i], err));
     }
 cleanup:
+    for (size_t i = 0; paths != NULL && parts != NULL && i < n; i++) {
+        if (st != PQ_OK && parts[i] != NULL) {
+            (void)unlink(parts[i]);
+        }
+        pq_free(paths[i]);
+        pq_free(parts[i]);
+    }
+    pq_free(paths);
+    pq_free(parts);
     return st;
 }

@@ -38,6 +38,15 @@ expect 2 "C has a header math.h" "$pquant" codegen "$model" -o "$work/x" --name 
 expect 2 "'sse' is none of portable, avx2, avxvnni, avx512, amx" "$pquant" codegen "$model" -o "$work/x" --isa sse
 expect 2 "missing.h5" "$pquant" codegen "$work/missing.h5" -o "$work/x"
 
+# Where one file finds no room, all stay as they were.
+expect 0 "" "$pquant" codegen "$model" -o "$work/room" --name net --isa portable -q
+cp -r "$work/room" "$work/before"
+for room in 1 40 100; do # kB: no file, NAME.h, all but NAME.c
+  (ulimit -f $room && trap '' XFSZ && "$pquant" codegen "$model" -o "$work/room" --name net -q) >"$work/log" 2>&1 && fault "room for $room kB was enough"
+  grep -q "^pquant: error: .*net\..*File too large" "$work/log" || fault "no reason: $(cat "$work/log")"
+  diff -r "$work/room" "$work/before" || fault "$room kB of room left a part"
+done
+
 # In whole numbers: int8 with its softmax, and the decision alone, which must be the engine's bit by bit.
 "$pquant" compress "$model" -o "$work/int8.h5" --method quantize --calib datasets/jets-hlf.h5:val -q || fault "no int8"
 "$pquant" compress "$model" -o "$work/fixed.h5" --method structured_prune:target_sparsity=0.9 \
