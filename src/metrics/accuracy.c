@@ -6,6 +6,16 @@
 #include "metrics/metric.h"
 
 enum { WILSON, CLOPPER_PEARSON };
+enum {
+    TIED = PQ_FRACTION_SUMS,
+    SUMS /* numbers of a block: the fraction, events tied */
+};
+
+static const double many_tied = 0.01;
+
+static const char note_tied[] = "more than 1 % of the events have several largest "
+                                "outputs, of which the first decides "
+                                "or rounding does";
 
 typedef struct {
     int interval;
@@ -29,9 +39,11 @@ static void add_block(const pq_evaluation *e, const void *context, size_t first,
     pq_fraction f = {0};
 
     (void)context;
+    sums[TIED] = 0.0;
     for (size_t i = first; i < end; i++) {
         pq_fraction_add(&f, pq_evaluation_weight(e, i),
                         pq_evaluation_decision(e, i) == (size_t)e->labels[i]);
+        sums[TIED] += pq_evaluation_tied(e, i) ? 1.0 : 0.0;
     }
     memcpy(sums, &f, sizeof f);
 }
@@ -39,19 +51,24 @@ static void add_block(const pq_evaluation *e, const void *context, size_t first,
 static pq_status compute(const pq_evaluation *e, const void *values, pq_values *out,
                          pq_err *err)
 {
-    const accuracy_params *p = values;
-    pq_fraction            f = {0};
+    const accuracy_params *p          = values;
+    double                 sums[SUMS] = {0};
+    pq_fraction            f;
     pq_interval            interval;
+    const char            *note;
     pq_status              st;
 
     PQ_TRY(pq_evaluation_check(e, err));
-    PQ_TRY(pq_blocks_sum(e, add_block, NULL, PQ_FRACTION_SUMS, (double *)&f, err));
+    PQ_TRY(pq_blocks_sum(e, add_block, NULL, SUMS, sums, err));
+    memcpy(&f, sums, sizeof f);
     interval = p != NULL && p->interval == CLOPPER_PEARSON
                    ? pq_fraction_clopper_pearson(&f)
                    : pq_fraction_wilson(&f);
     PQ_TRY(pq_values_add(out, "accuracy", pq_fraction_value(&f), interval.lo, interval.hi,
                          pq_fraction_effective(&f), "", PQ_BETTER_HIGHER, err));
-    out->items[out->n - 1].note = pq_fraction_note(&f);
+    note = pq_fraction_note(&f);
+    out->items[out->n - 1].note =
+        note == NULL && sums[TIED] > many_tied * (double)e->n ? note_tied : note;
 cleanup:
     return st;
 }

@@ -1,5 +1,6 @@
 #include "metrics/metric.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -193,6 +194,20 @@ static const float *row_of(const pq_evaluation *e, size_t event)
 size_t pq_evaluation_decision(const pq_evaluation *e, size_t event)
 {
     return pq_head_decide(e->head, e->width, row_of(e, event));
+}
+
+bool pq_evaluation_tied(const pq_evaluation *e, size_t event)
+{
+    const float *row     = row_of(e, event);
+    const size_t first   = pq_evaluation_decision(e, event);
+    const float  largest = e->width > 1 ? row[first] : 0.0f;
+    const float  least   = largest - 4.0f * FLT_EPSILON * fabsf(largest);
+    bool         tied    = false;
+
+    for (size_t c = 0; c < e->width && e->width > 1; c++) {
+        tied = tied || (c != first && row[c] >= least);
+    }
+    return tied;
 }
 
 double pq_evaluation_probability(const pq_evaluation *e, size_t event, size_t class_index)

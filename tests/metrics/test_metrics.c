@@ -68,6 +68,31 @@ Test(metrics, accuracy_counts_events_and_carries_the_interval_asked_for)
     pq_values_free(&values);
 }
 
+/* Ties that are exact, and those that a step of rounding decides. */
+Test(metrics, accuracy_tells_of_many_events_that_are_tied)
+{
+    for (size_t tied = 5; tied <= 6; tied++) {
+        for (int steps = 0; steps <= 1; steps++) {
+            pq_values values;
+            events_fill(&v, 500, 5, false, 1);
+            for (size_t i = 0; i < 500 * 5; i++) {
+                v.logits[i] += 0.01f * (float)(i % 5); /* they lie on a grid */
+            }
+            for (size_t i = 0; i < tied; i++) {
+                float *row = &v.logits[i * 5];
+                row[4] = row[2] = 9.0f;
+                for (int k = 0; k < steps; k++) {
+                    row[4] = nextafterf(row[4], 10.0f);
+                }
+            }
+            values = run("accuracy", NULL, NULL);
+            cr_expect_eq(values.items[0].note != NULL, tied == 6, "%zu of 500 are tied",
+                         tied);
+            pq_values_free(&values);
+        }
+    }
+}
+
 Test(metrics, weights_of_two_are_events_counted_twice_but_known_once)
 {
     pq_values plain, weighted;
