@@ -124,16 +124,30 @@ cleanup:
     return st;
 }
 
+/* Whether columns hold a number in each row: texts and lists within a row cannot be read.
+ * The reader looks at types before rows, of which none are asked for. */
+static bool hold_numbers(const ftag *f, const char *dataset, const char *const *names,
+                         size_t n)
+{
+    double none;
+
+    return pq_h5_read_columns(f->file, dataset, (pq_rows){0, 0}, names, n, PQ_DTYPE_F64,
+                              &none, NULL) == PQ_OK;
+}
+
 /* All columns of jets, or of tracks, that may be features. */
 static pq_status add_all(ftag *f, pq_err *err)
 {
-    char *const *names = f->by_track ? f->track_columns : f->jet_columns;
-    const size_t n     = f->by_track ? f->n_track_columns : f->n_jet_columns;
-    pq_status    st    = PQ_OK;
+    char *const *names   = f->by_track ? f->track_columns : f->jet_columns;
+    const size_t n       = f->by_track ? f->n_track_columns : f->n_jet_columns;
+    const char  *dataset = f->by_track ? f->tracks : "jets";
+    const bool   all     = hold_numbers(f, dataset, (const char *const *)names, n);
+    pq_status    st      = PQ_OK;
 
     for (size_t i = 0; i < n; i++) {
-        if (!is_no_feature(names[i])) {
-            PQ_TRY(add_input(f, names[i], err));
+        const char *name = names[i];
+        if (!is_no_feature(name) && (all || hold_numbers(f, dataset, &name, 1))) {
+            PQ_TRY(add_input(f, name, err));
         }
     }
 cleanup:
@@ -363,12 +377,24 @@ cleanup:
 static pq_status list_aux(pq_source *s, size_t split, char ***names, size_t *n,
                           pq_err *err)
 {
-    const ftag *f = s->state;
+    const ftag        *f       = s->state;
+    const char *const *columns = (const char *const *)f->jet_columns;
+    const bool         all     = hold_numbers(f, "jets", columns, f->n_jet_columns);
+    const char        *kept[MAX_COLUMNS];
+    size_t             n_kept = 0;
 
     (void)split;
-    *n = f->n_jet_columns;
-    return pq_texts_copy((const char *const *)f->jet_columns, f->n_jet_columns, names,
-                         err);
+    if (all) {
+        *n = f->n_jet_columns;
+        return pq_texts_copy(columns, f->n_jet_columns, names, err);
+    }
+    for (size_t i = 0; i < f->n_jet_columns && n_kept < MAX_COLUMNS; i++) {
+        if (hold_numbers(f, "jets", &columns[i], 1)) {
+            kept[n_kept++] = columns[i];
+        }
+    }
+    *n = n_kept;
+    return pq_texts_copy(kept, n_kept, names, err);
 }
 
 static pq_status read_aux(pq_source *s, size_t split, const pq_aux *aux, size_t first,

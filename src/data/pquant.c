@@ -472,11 +472,32 @@ cleanup:
     return st;
 }
 
+/* Whether something in a folder of quantities may be one number an event: groups, texts,
+ * and lists for each event are not. What cannot be told is said when it is read. */
+static bool is_quantity(const own *o, const char *folder, const char *name)
+{
+    pq_h5_info info;
+    char      *path = pq_format("%s/%s", folder, name);
+    bool       yes  = true;
+
+    if (path != NULL && pq_h5_describe(o->file, path, &info, NULL) == PQ_OK) {
+        size_t items = 1;
+        for (size_t i = 1; i < info.shape.ndim; i++) {
+            items *= info.shape.dim[i];
+        }
+        yes = (info.kind == PQ_H5_INTEGER || info.kind == PQ_H5_FLOAT) &&
+              (items == 1 || info.shape.dim[0] == 1);
+    }
+    pq_free(path);
+    return yes;
+}
+
 static pq_status list_aux(pq_source *s, size_t split, char ***names, size_t *n,
                           pq_err *err)
 {
     own      *o    = s->state;
     char     *path = NULL;
+    size_t    kept = 0;
     pq_status st;
 
     PQ_TRY(join(s, split, "aux", &path, err));
@@ -484,6 +505,18 @@ static pq_status list_aux(pq_source *s, size_t split, char ***names, size_t *n,
     if (pq_h5_has(o->file, path)) {
         PQ_TRY(pq_h5_list(o->file, path, names, n, err));
     }
+    for (size_t i = 0; i < *n; i++) {
+        if (is_quantity(o, path, (*names)[i])) {
+            char *name     = (*names)[i];
+            (*names)[i]    = NULL;
+            (*names)[kept] = name;
+            kept++;
+        } else {
+            pq_free((*names)[i]);
+            (*names)[i] = NULL;
+        }
+    }
+    *n = kept;
 cleanup:
     pq_free(path);
     return st;

@@ -23,6 +23,35 @@ expect 0 "$work/own.h5" "$pquant" data import datasets/jets-btag-tracks.h5 -o "$
   --splits train=0:0.4,val=0.4:0.5,test=0.5:1 -q
 expect 0 "features: pt, eta, mass" "$pquant" data info "$work/own.h5"
 expect 2 "did you mean 'mass'?" "$pquant" data import datasets/jets-btag-tracks.h5 -o "$work/x.h5" --inputs pt,mas
+# Columns that are no numbers are neither features nor quantities, and keep nothing from being read.
+/usr/bin/python3 - "$work" <<'P' || fault "no file with columns of texts"
+import sys, h5py, numpy as np
+jets = np.zeros(8, [("pt", "f2"), ("vector", "f4", (3,)), ("eta", ">f4"), ("name", "S5"), ("good", "?"),
+                    ("HadronConeExclTruthLabelID", "i4"), ("eventNumber", "u8")])
+jets["pt"], jets["eta"], jets["good"] = np.arange(8) * 1.5, -np.arange(8), np.arange(8) % 2
+jets["HadronConeExclTruthLabelID"], jets["eventNumber"] = [5, 4, 0, 15] * 2, 2**63 + np.arange(8, dtype="u8")
+with h5py.File(sys.argv[1] + "/texts.h5", "w") as f:
+    f["jets"] = jets
+with h5py.File(sys.argv[1] + "/aux.h5", "w") as f:
+    f["x"], f["y"], f["aux/pt"] = np.ones((8, 2), "f4"), np.arange(8) % 2, np.arange(8) * 1.5
+    f["aux/four"], f["aux/in/group"], f["aux/run"] = np.ones((8, 4)), np.ones(8), np.array(["r"] * 8, "S")
+P
+expect 0 "features: pt, eta, good" "$pquant" data info "$work/texts.h5"
+expect 2 "column 'name' holds no numbers" "$pquant" data info "$work/texts.h5" --inputs pt,name
+expect 0 "$work/t.h5" "$pquant" data import "$work/texts.h5" -o "$work/t.h5" --inputs pt,eta,good -q
+expect 0 "$work/a.h5" "$pquant" data import "$work/aux.h5" -o "$work/a.h5" -q
+/usr/bin/python3 - "$work" <<'P' || fault "what was imported is not what the files hold"
+import sys, h5py, numpy as np
+with h5py.File(sys.argv[1] + "/texts.h5") as f, h5py.File(sys.argv[1] + "/t.h5") as t:
+    jets = f["jets"][:]
+    assert (t["x"][:] == np.stack([jets[k].astype("f4") for k in ("pt", "eta", "good")], 1)).all()
+    names = [{"b": 5, "c": 4, "light": 0, "tau": 15}[k if isinstance(k, str) else k.decode()] for k in t.attrs["class_names"]]
+    assert (np.array(names)[t["y"][:]] == jets["HadronConeExclTruthLabelID"]).all()
+    assert sorted(t["aux"]) == ["HadronConeExclTruthLabelID", "eta", "eventNumber", "good", "pt"], list(t["aux"])
+    assert (t["aux/eventNumber"][:].view("u8") == jets["eventNumber"]).all()
+with h5py.File(sys.argv[1] + "/a.h5") as a:
+    assert list(a["aux"]) == ["pt"] and (a["aux/pt"][:] == np.arange(8) * 1.5).all()
+P
 # No event stands in two splits.
 /usr/bin/python3 - "$work/own.h5" datasets/jets-hlf.h5 datasets/jets-btag.h5 <<'P' || fault "an event stands in two splits"
 import sys, h5py
