@@ -51,6 +51,40 @@ cleanup:
     return st;
 }
 
+static bool has_grids(const pq_graph *graph)
+{
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        if (graph->nodes[i].quant != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ONNX Runtime rounds a kernel of floats to 8 bits of one scale where a DequantizeLinear
+ * stands before its Gemm or Conv and a QuantizeLinear behind it (its optimizer
+ * WeightBiasQuantization). A Max of one value changes nothing, and parts the two. */
+static pq_status part_from_grids(pq_onnx_export *ex, int layout, const pq_weight *w,
+                                 pq_err *err)
+{
+    const bool codes = w != NULL && pq_onnx_has_bytes(w->quant);
+    char      *before, *same;
+    pq_status  st = PQ_OK;
+
+    if (ex->form == PQ_ONNX_AS_QONNX || codes || !has_grids(ex->graph)) {
+        return PQ_OK;
+    }
+    before = ex->value[ex->at][layout];
+    same   = pq_onnx_name(ex, "");
+    pq_onnx_gives(ex, layout, same);
+    pq_onnx_begin(ex, "Max", 1, (const char *const[]){before}, same != NULL ? same : "");
+    pq_onnx_end(ex);
+    pq_free(before);
+    PQ_CHECK(same != NULL, PQ_ERR_NOMEM, "cannot allocate a name");
+cleanup:
+    return st;
+}
+
 /* Dense: Gemm of a vector, else MatMul along the last axis and Add. */
 static pq_status put_dense(pq_onnx_export *ex, const pq_weight *w,
                            const pq_tensor *kernel, pq_err *err)
@@ -88,6 +122,7 @@ static pq_status put_dense(pq_onnx_export *ex, const pq_weight *w,
     if (!vector && b != NULL) {
         PQ_TRY(add_behind(ex, names[1], err));
     }
+    PQ_TRY(part_from_grids(ex, PQ_ONNX_OURS, w, err));
 cleanup:
     pq_tensor_free(&t);
     pq_onnx_free_names(names, 2);
@@ -160,6 +195,7 @@ static pq_status put_conv(pq_onnx_export *ex, const pq_weight *w, const pq_tenso
         PQ_TRY(pq_onnx_end_integers(ex, PQ_ONNX_IMAGE, w, b, err));
     } else {
         pq_onnx_end(ex);
+        PQ_TRY(part_from_grids(ex, PQ_ONNX_IMAGE, w, err));
     }
 cleanup:
     pq_tensor_free(&t);

@@ -190,6 +190,9 @@ static pq_status max_of(pq_onnx_import *im, pq_err *err)
     bool      done;
     pq_status st;
 
+    if (im->node->n_in == 1) { /* as it is written behind kernels of floats among grids */
+        return pq_onnx_same(im, err);
+    }
     PQ_TRY(pq_onnx_max_part(im, &done, err));
     return done ? PQ_OK : bound(im, true, err);
 cleanup:
@@ -289,7 +292,7 @@ const pq_onnx_operation pq_onnx_pointwise[] = {
     {"Sign", 1, 1, sign, NULL},
     {"Softmax", 1, 1, softmax, "axis"},
     {"Clip", 1, 3, clip, "min max consumed_inputs"},
-    {"Max", 2, 2, max_of, NULL},
+    {"Max", 1, 2, max_of, NULL},
     {"Min", 2, 2, min_of, NULL},
     {"PRelu", 2, 2, prelu, NULL},
     {"Neg", 1, 1, negate, NULL},
