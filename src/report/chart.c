@@ -25,6 +25,7 @@ typedef struct {
     const pq_chart *c;
     scale           x, y;
     size_t          points;
+    bool            gap; /* the point does not follow the one before */
 } frame;
 
 static double place(const scale *s, double value)
@@ -78,6 +79,7 @@ static void walk(const char *data, frame *f,
         double       numbers[NUMBERS];
         const size_t n = read_line(&at, numbers);
         if (n >= 2) {
+            f->gap = blank > 0;
             each(f, block, i++, numbers, n, context);
             any   = true;
             blank = 0;
@@ -231,21 +233,30 @@ static void end_line(const frame *f, lines *l)
     l->block = SIZE_MAX;
 }
 
+/* Dashes of a line, "" of a solid one: those that many lines of a colour take in turn. */
+static const char *dashes_of(const pq_chart_line *line)
+{
+    static const char *const dashes[] = {"",     "7 4", "2 3",        "12 4 2 4",
+                                         "14 6", "2 8", "7 3 2 3 2 3"};
+
+    return line != NULL && line->dash > 1
+               ? dashes[(size_t)(line->dash - 1) % (sizeof dashes / sizeof *dashes)]
+               : "";
+}
+
 /* Colour, dashes and cell of a line. */
 static void add_look(const pq_chart *c, size_t block, bool dashed, pq_text *out)
 {
-    static const char *const dashes[] = {"", "7 4", "2 3"};
-    const pq_chart_line     *line     = block < c->n ? &c->lines[block] : NULL;
-    const size_t             dash =
-        line != NULL && line->dash > 1 && line->dash < 4 ? (size_t)line->dash - 1 : 0;
+    const pq_chart_line *line = block < c->n ? &c->lines[block] : NULL;
+    const char          *dash = dashes_of(line);
 
     if (line == NULL || line->color == SIZE_MAX) {
         pq_text_add(out, " class=\"other\"");
     } else {
         pq_text_add(out, " style=\"--c:%s\"", pq_plot_color(line->color));
     }
-    if (dash > 0 && dashed) {
-        pq_text_add(out, " stroke-dasharray=\"%s\"", dashes[dash]);
+    if (*dash != '\0' && dashed) {
+        pq_text_add(out, " stroke-dasharray=\"%s\"", dash);
     }
 }
 
@@ -259,7 +270,7 @@ static void add_to_line(frame *f, size_t block, size_t i, const double *p, size_
     if (!fits(&f->x, p[0]) || !fits(&f->y, p[1])) {
         return;
     }
-    if (block != l->block) {
+    if (block != l->block || f->gap) {
         end_line(f, l);
         pq_text_add(l->out, "<polyline");
         add_look(f->c, block, true, l->out);
@@ -335,11 +346,19 @@ static void add_key(const pq_chart *c, pq_text *out)
 
     for (size_t i = 0; i < c->n && n < NAMED_LINES_MAX; i++) {
         const pq_chart_line *line = &c->lines[i];
-        if (line->color == SIZE_MAX || line->dash > 1) {
+        if (line->color == SIZE_MAX || (line->dash > 1 && !c->dashes)) {
             continue; /* dashes are told by the caption */
         }
-        pq_text_add(out, "%s<li><span style=\"--c:%s\"></span>",
-                    n++ == 0 ? "<ul class=\"key\">\n" : "", pq_plot_color(line->color));
+        pq_text_add(out, "%s<li>", n++ == 0 ? "<ul class=\"key\">\n" : "");
+        if (c->dashes) {
+            pq_text_add(out,
+                        "<svg width=\"36\" height=\"8\"><line x2=\"36\" y1=\"4\" "
+                        "y2=\"4\" style=\"--c:%s\" stroke-dasharray=\"%s\"/></svg>",
+                        pq_plot_color(line->color), dashes_of(line));
+        } else {
+            pq_text_add(out, "<span style=\"--c:%s\"></span>",
+                        pq_plot_color(line->color));
+        }
         pq_escape_add(out, line->title, PQ_STYLE_HTML);
         pq_text_add(out, "</li>\n");
     }

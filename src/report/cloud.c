@@ -41,6 +41,9 @@ static int by_series(const void *a, const void *b)
     if (p->series != q->series) {
         return p->series < q->series ? -1 : 1;
     }
+    if (p->repeat != q->repeat) {
+        return p->repeat < q->repeat ? -1 : 1;
+    }
     if (p->x < q->x || p->x > q->x) {
         return p->x < q->x ? -1 : 1;
     }
@@ -131,11 +134,13 @@ static pq_status collect(const pq_view *v, size_t column, const char *axis, pq_c
             continue;
         }
         PQ_TRY(series_of(all, &c->n_series, row, axis, &s, err));
-        all[s].chosen     = all[s].chosen || row->front || r == v->best || r == v->strong;
-        all[s].accuracy   = fmax(all[s].accuracy, y.value);
-        c->least_x        = fmin(c->least_x, x);
-        c->largest_x      = fmax(c->largest_x, x);
-        c->points[c->n++] = (pq_point){r, s, x, y};
+        all[s].chosen   = all[s].chosen || row->front || r == v->best || r == v->strong;
+        all[s].accuracy = fmax(all[s].accuracy, y.value);
+        c->least_x      = fmin(c->least_x, x);
+        c->largest_x    = fmax(c->largest_x, x);
+        const long long repeat = json_integer_value(json_object_get(row->cell, "repeat"));
+        c->repeated            = c->repeated || repeat > 0;
+        c->points[c->n++]      = (pq_point){r, s, repeat, x, y};
     }
 cleanup:
     return st;
@@ -211,6 +216,8 @@ void pq_cloud_add_data(const pq_cloud *c, pq_text *out)
         if (i == 0 || c->points[i].series != c->points[i - 1].series) {
             pq_text_add(out, "%s# series %zu: x, accuracy, lo, hi (%%)\n",
                         i == 0 ? "" : "\n\n", c->points[i].series);
+        } else if (c->points[i].repeat != c->points[i - 1].repeat) {
+            pq_text_add(out, "\n"); /* ends a line, not the series */
         }
         pq_cloud_add_point(out, c->points[i].x, c->points[i].y);
     }
@@ -285,6 +292,16 @@ void pq_cloud_add_plot(pq_plot *p, const pq_cloud *c, const pq_text *before,
         pq_plot_quote(&p->body, c->labels[s]);
     }
     pq_text_add(&p->body, "\n");
+}
+
+size_t pq_cloud_dash(const pq_cloud *c, size_t s)
+{
+    size_t n = 1;
+
+    for (size_t k = 0; k < s; k++) {
+        n += pq_plot_color(c->colors[k]) == pq_plot_color(c->colors[s]);
+    }
+    return n;
 }
 
 void pq_cloud_add_caption(pq_plot *p, const pq_cloud *c)

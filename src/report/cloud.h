@@ -17,11 +17,12 @@ enum { PQ_SERIES_MAX = 14 };
 /** A model in the plane. */
 typedef struct {
     size_t    row, series;
+    long long repeat;
     double    x;
     pq_number y;
 } pq_point;
 
-/** Points sorted by series, then x; the named series come first. Owns. */
+/** Points sorted by series, repeat, then x; the named series come first. Owns. */
 typedef struct {
     size_t    n, n_series, named;
     pq_point *points;
@@ -29,6 +30,7 @@ typedef struct {
     char    **labels; /**< [named] titles as the key shows them, distinct */
     size_t   *colors; /**< [n_series] of its pipeline, the same in every plot */
     double    least_x, largest_x;
+    bool      repeated; /**< some are repeats of others */
 } pq_cloud;
 
 /**
@@ -47,7 +49,11 @@ double pq_axis_value(const pq_view_row *row, const char *axis);
 /** Appends "x accuracy lo hi", in per cent. */
 void pq_cloud_add_point(pq_text *out, double x, pq_number y);
 
-/** Appends a block of data for each series. */
+/** Which of the named series of its colour this one is, from 1 on. */
+size_t pq_cloud_dash(const pq_cloud *c, size_t s);
+
+/** Appends a block of data for each series, a blank line between repeats: each is a line
+ * of its own, since one through all of them would go up and down at the same x. */
 void pq_cloud_add_data(const pq_cloud *c, pq_text *out);
 
 /** Appends `plot`: the grey series, `before`, then the named ones, `with` lines or error

@@ -92,6 +92,7 @@ static pq_status fill_chart(pq_plot *p, const pq_cloud *c, bool is_log, pq_err *
     p->chart.y_title = "accuracy / %";
     p->chart.log_x   = is_log;
     p->chart.steps   = true;
+    p->chart.dashes  = true;
     if (isfinite(level.value)) {
         p->chart.level    = 100.0 * level.value;
         p->chart.level_lo = 100.0 * level.lo;
@@ -99,7 +100,8 @@ static pq_status fill_chart(pq_plot *p, const pq_cloud *c, bool is_log, pq_err *
     }
     for (size_t s = 0; s < c->n_series; s++) {
         PQ_TRY(pq_chart_add(&p->chart, c->titles[s],
-                            s < c->named ? c->colors[s] : SIZE_MAX, 1, "", err));
+                            s < c->named ? c->colors[s] : SIZE_MAX,
+                            s < c->named ? (int)pq_cloud_dash(c, s) : 1, "", err));
     }
     for (size_t i = 0; i < c->n; i++) {
         pq_text_add(&p->chart.keys, "%.*s\n", PQ_CHART_KEY,
@@ -139,9 +141,9 @@ pq_status pq_plot_axis(pq_plot *p, pq_err *err)
     pq_cloud_add_reference(p, &before);
     pq_cloud_add_plot(p, &c, &before, "yerrorlines");
     pq_text_add(&p->caption,
-                "Accuracy against %s. Dashed line and band: the reference and "
-                "its 68.3 %% interval.",
-                p->axis);
+                "Accuracy against %s. Dashed level and band: the reference and "
+                "its 68.3 %% interval.%s",
+                p->axis, c.repeated ? " Each repeat has a line of its own." : "");
     pq_cloud_add_caption(p, &c);
     PQ_TRY(fill_chart(p, &c, is_log, err));
     p->body.failed = p->body.failed || before.failed;

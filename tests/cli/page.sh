@@ -63,6 +63,32 @@ due = {r["label"]: 100 * float(r["accuracy"]) for r in csv.DictReader(open("out/
 assert have.keys() == due.keys() and all(abs(have[k] - due[k]) < 1e-4 for k in due), (have, due)
 END
 
+# Of several seeds and several series of a pipeline each has a line of its own, of other dashes, which the key shows.
+jet_sweep "" "accuracy, size" >r.yaml <<'END'
+seeds: {base: 1, repeats: 2}
+pipelines:
+  reference: []
+  tuned: {stages: [{prune: {target_sparsity: $s}}, {finetune: {epochs: 1, lr: $lr}}], sweep: {s: [0.1, 0.3, 0.5], lr: [0.001, 0.01]}}
+END
+"$pquant" run r.yaml -o lines -q >log 2>&1 || fault "run of repeats: $(tail -2 log)"
+/usr/bin/python3 - <<'END' || fault "lines of repeats or series that cannot be told apart"
+import csv, re
+chart, key = re.search(r'<svg class="chart".*?Accuracy against s\..*?</svg>\s*(?=<ul class="key">)(<ul.*?</ul>)', open("lines/report.html").read(), re.S).group(0, 1)
+lines = re.findall(r'<polyline(?:[^>]*?stroke-dasharray="([^"]*)")?[^>]*? points="([^"]*)"><title>([^<]*)<', chart)
+assert sorted(t for _, _, t in lines) == 2 * ["tuned lr=0.001"] + 2 * ["tuned lr=0.01"], lines
+for _, points, title in lines:
+    x = [float(p.split(",")[0]) for p in points.split()]
+    assert len(x) == 3 and x[0] < x[1] < x[2], (title, points)
+dashes = {t: {d for d, _, u in lines if u == t} for _, _, t in lines}
+assert sorted(map(sorted, dashes.values())) == [[""], ["7 4"]], dashes
+told = {t: d for d, t in re.findall(r'stroke-dasharray="([^"]*)"/></svg>([^<]*)</li>', key)}
+assert told == {t: d.pop() for t, d in dashes.items()}, told
+# the picture's data: a line ends at a blank line, and its x rises
+for block in open("lines/plots/accuracy_s.dat").read().split("\n\n\n"):
+    runs = [[float(l.split()[0]) for l in run.split("\n") if l and l[0] != "#"] for run in block.split("\n\n")]
+    assert runs == [[0.1, 0.3, 0.5]] * 2, runs
+END
+
 chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome)
 if [ -z "$chromium" ]; then
   echo "skipped: the page in a browser (no chromium)"
