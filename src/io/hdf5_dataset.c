@@ -23,7 +23,6 @@ static const char *filter_name(H5Z_filter_t id)
         {H5Z_FILTER_DEFLATE, "gzip"},
         {H5Z_FILTER_SZIP, "SZIP"},
         {307, "bzip2"},
-        {32000, "LZF"},
         {32001, "Blosc"},
         {32004, "LZ4"},
         {32008, "bitshuffle"},
@@ -53,6 +52,9 @@ static pq_status check_filters(const pq_h5 *file, const char *path, hid_t list,
         size_t             none  = 0;
         const H5Z_filter_t id =
             H5Pget_filter2(list, (unsigned)i, &flags, &none, NULL, 0, NULL, NULL);
+        if (id == PQ_H5_LZF) {
+            pq_h5_add_lzf();
+        }
         if (id >= 0 && H5Zfilter_avail(id) <= 0) {
             st =
                 pq_err_set(err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,

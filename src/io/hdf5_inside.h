@@ -46,6 +46,11 @@ void pq_h5_take_over_lock(void);
  * written, for a dataset its last chunks. */
 bool pq_h5_drop(hid_t id);
 
+enum { PQ_H5_LZF = 32000 /**< number of h5py's own filter */ };
+
+/** Makes libhdf5 read what is packed by LZF, unless it does already. */
+void pq_h5_add_lzf(void);
+
 /** Why libhdf5 failed: PQ_ERR_NOMEM if memory ran out inside it, else what is given. */
 pq_status pq_h5_status(pq_status otherwise);
 

@@ -52,6 +52,42 @@ with h5py.File(sys.argv[1] + "/texts.h5") as f, h5py.File(sys.argv[1] + "/t.h5")
 with h5py.File(sys.argv[1] + "/a.h5") as a:
     assert list(a["aux"]) == ["pt"] and (a["aux/pt"][:] == np.arange(8) * 1.5).all()
 P
+# What h5py packs by its own filter: runs, noise, chunks that end behind the last row, tables; and damage.
+/usr/bin/python3 - "$work" <<'P' || fault "no file packed by LZF"
+import sys, h5py, numpy as np
+rng = np.random.default_rng(3)
+x = np.concatenate([rng.normal(size=(500, 6)), np.zeros((4000, 6)), np.tile(np.arange(6), (3000, 1))]).astype(">f4")
+jets = np.zeros(len(x), [("pt", "f2"), ("eta", "f4"), ("HadronConeExclTruthLabelID", "i4")])
+jets["pt"], jets["eta"], jets["HadronConeExclTruthLabelID"] = x[:, 0], x[:, 1], rng.choice([5, 4, 0, 15], len(x))
+for name, how in (("plain", {}), ("whole", {"chunks": x.shape}), ("turned", {"shuffle": True, "chunks": (97, 5)})):
+    with h5py.File(f"{sys.argv[1]}/lzf_{name}.h5", "w") as f:
+        f.create_dataset("x", data=x, compression="lzf", **how)
+        f.create_dataset("y", data=np.arange(len(x)) % 3, compression="lzf")
+with h5py.File(sys.argv[1] + "/lzf_jets.h5", "w") as f:
+    f.create_dataset("jets", data=jets, compression="lzf", shuffle=True, chunks=(100,))
+with h5py.File(sys.argv[1] + "/lzf_plain.h5") as f:
+    at = f["x"].id.get_chunk_info(f["x"].id.get_num_chunks() // 2)
+data = bytearray(open(sys.argv[1] + "/lzf_plain.h5", "rb").read())
+data[at.byte_offset] = 0xff
+open(sys.argv[1] + "/lzf_bad.h5", "wb").write(data)
+P
+for name in plain whole turned; do
+  expect 0 "$work/l.h5" "$pquant" data import "$work/lzf_$name.h5" -o "$work/l.h5" -q
+  /usr/bin/python3 - "$work/lzf_$name.h5" "$work/l.h5" <<'P' || fault "what was read of lzf_$name.h5 is not what it holds"
+import sys, h5py
+with h5py.File(sys.argv[1]) as a, h5py.File(sys.argv[2]) as b:
+    assert a["x"].compression == "lzf" and (a["x"][:] == b["x"][:]).all() and (a["y"][:] == b["y"][:]).all()
+P
+done
+expect 0 "features: pt, eta" "$pquant" data info "$work/lzf_jets.h5"
+expect 0 "$work/l.h5" "$pquant" data import "$work/lzf_jets.h5" -o "$work/l.h5" -q
+/usr/bin/python3 - "$work/lzf_jets.h5" "$work/l.h5" <<'P' || fault "what was read of lzf_jets.h5 is not what it holds"
+import sys, h5py
+with h5py.File(sys.argv[1]) as a, h5py.File(sys.argv[2]) as b:
+    jets = a["jets"][:]
+    assert (b["x"][:, 0] == jets["pt"]).all() and (b["x"][:, 1] == jets["eta"]).all()
+P
+expect 2 "lzf_bad.h5" "$pquant" data import "$work/lzf_bad.h5" -o "$work/l.h5" -q
 # No event stands in two splits.
 /usr/bin/python3 - "$work/own.h5" datasets/jets-hlf.h5 datasets/jets-btag.h5 <<'P' || fault "an event stands in two splits"
 import sys, h5py
