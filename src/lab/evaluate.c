@@ -22,12 +22,21 @@ static pq_status output_classes(const pq_graph *graph, const pq_dataset_info *da
 
     e->width = width;
     e->head  = pq_graph_head(graph);
-    PQ_CHECK(n == pq_head_classes(e->head, width), PQ_ERR_SHAPE,
-             "the model has %zu output%s%s but there are %zu classes", width,
-             width == 1 ? "" : "s",
-             pq_head_classes(e->head, width) != width ? ", which tells two classes apart,"
-                                                      : "",
-             n);
+    if (n != pq_head_classes(e->head, width)) {
+        st = pq_err_set(err, PQ_ERR_SHAPE, __FILE__, __LINE__,
+                        "the model has %zu output%s%s but there are %zu classes", width,
+                        width == 1 ? "" : "s",
+                        pq_head_classes(e->head, width) != width
+                            ? ", which tells two classes apart,"
+                            : "",
+                        n);
+        if (!own && n < pq_head_classes(e->head, width)) {
+            pq_err_hint(err, "events may lack some of the model's classes where its "
+                             "outputs are named, in their order: --classes A,B,…, or "
+                             "model.classes");
+        }
+        goto cleanup;
+    }
     PQ_NEW(e->class_names, n);
     e->classes = n;
     for (size_t c = 0; c < n; c++) {
@@ -44,7 +53,8 @@ static void list_names(pq_text *out, size_t n, const char *const *names)
     }
 }
 
-/* Rewrites labels from the dataset's class order into the model's. */
+/* Rewrites labels from the dataset's class order into the model's. A class of the model
+ * that the dataset does not have has no events. */
 static pq_status relabel(const pq_dataset_info *data, pq_evaluated *e, pq_err *err)
 {
     int32_t  *place = NULL; /* [dataset classes] index in the model's order */
@@ -55,13 +65,14 @@ static pq_status relabel(const pq_dataset_info *data, pq_evaluated *e, pq_err *e
     PQ_NEW(place, data->n_classes);
     list_names(&have, data->n_classes, data->class_names);
     list_names(&want, e->classes, (const char *const *)e->class_names);
-    PQ_CHECK(data->n_classes == e->classes, PQ_ERR_CONFIG,
-             "the model's classes (%s) are not the dataset's (%s)", want.text, have.text);
     for (size_t i = 0; i < data->n_classes; i++) {
         size_t c = 0;
         while (c < e->classes && strcmp(e->class_names[c], data->class_names[i]) != 0) {
             c++;
         }
+        PQ_CHECK(c < e->classes || data->n_classes == e->classes, PQ_ERR_CONFIG,
+                 "the model's classes (%s) are not the dataset's (%s)", want.text,
+                 have.text);
         if (c == e->classes) {
             st = pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
                             "the model's classes (%s) have no '%s' of the dataset's (%s)",

@@ -126,6 +126,36 @@ expect 2 "'x': its items have columns of their own" "$pquant" data info "$work/r
 expect 2 "event 0: its row of y is not one 1 among 0s" "$pquant" data info "$work/soft.npz"
 expect 2 "shape (0, 2)" "$pquant" data info "$work/none.npz"
 
+# Events without some of the model's classes: matched by name, and as many are right as of all the jets.
+/usr/bin/python3 - "$work" <<'P' || fault "no jets of some classes"
+import sys, h5py, numpy as np
+with h5py.File("datasets/jets-hlf.h5") as f:
+    x, y = f["test/x"][:3000], f["test/y"][:3000]
+    names = np.array([n if isinstance(n, str) else n.decode() for n in f.attrs["class_names"]])
+np.savez(sys.argv[1] + "/all.npz", x=x, y=names[y])
+some = np.isin(names[y], ["q", "t"])
+np.savez(sys.argv[1] + "/some.npz", x=x[some], y=names[y][some])
+np.savez(sys.argv[1] + "/other.npz", x=x[some], y=np.char.replace(names[y][some], "t", "top"))
+np.savez(sys.argv[1] + "/numbers.npz", x=x[some], y=(names[y][some] == "t").astype(int))
+P
+for name in all some; do
+  "$pquant" model eval datasets/models/jsc-mlp.h5 --data "$work/$name.npz" -q --format json --scores "$work/$name.h5" >"$work/$name.json" || fault "$name"
+done
+/usr/bin/python3 - "$work" <<'P' || fault "jets of some classes are not counted as in all"
+import sys, h5py, json, numpy as np
+net = h5py.File("datasets/models/jsc-mlp.h5")
+order = json.loads(net["graph"][()])["class_names"] if isinstance(json.loads(net["graph"][()]), dict) else None
+of = {n: json.load(open(f"{sys.argv[1]}/{n}.json")) for n in ("all", "some")}
+truth = np.load(sys.argv[1] + "/all.npz")["y"]
+with h5py.File(sys.argv[1] + "/all.h5") as f:
+    found = np.array(order)[f["scores"][:].argmax(1)]
+keep = np.isin(truth, ["q", "t"])
+assert of["all"]["correct"] == (found == truth).sum() and of["all"]["n"] == 3000
+assert of["some"]["correct"] == (found == truth)[keep].sum() and of["some"]["n"] == keep.sum()
+P
+expect 2 "are not the dataset's (q,top)" "$pquant" model eval datasets/models/jsc-mlp.h5 --data "$work/other.npz" -q
+expect 2 "are not the dataset's (0,1)" "$pquant" model eval datasets/models/jsc-mlp.h5 --data "$work/numbers.npz" -q
+
 # The example of docs/file-formats.md, as it stands there: 1527 of its 2000 jets are right before.
 block() { sed -n '/^From arrays to a smaller net/,/^```yaml/p' docs/file-formats.md | sed -n "/^\`\`\`$1/,/^\`\`\`\$/p" | sed '1d;$d'; }
 mkdir "$work/docs" && ln -s "$PWD/datasets" "$work/docs/datasets"
