@@ -385,6 +385,7 @@ static void tell_merged(const pq_merged *merged)
         pq_say(stdout, ", %zu damaged and left out", merged->damaged);
     }
     pq_say(stdout, "\n");
+    pq_say_lines(stdout, merged->damage.text != NULL ? merged->damage.text : "");
 }
 
 static pq_status merge(const pq_args *args, int *exit_code, pq_err *err)
@@ -414,11 +415,11 @@ static pq_status merge(const pq_args *args, int *exit_code, pq_err *err)
         tell_merged(&merged);
         tell_missing(results, &count);
     }
-    if (count.missing > 0) {
-        *exit_code = PQ_EXIT_INCOMPLETE;
-        (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
-                         "%zu of %zu cells are missing", count.missing, count.cells);
-    }
+    judge(&(pq_sweep_summary){.failed   = count.failed,
+                              .missing  = count.missing,
+                              .cells    = count.cells,
+                              .selected = count.cells},
+          exit_code, err);
 cleanup:
     pq_shelf_close(&options.shelf);
     pq_results_unlock(&lock);

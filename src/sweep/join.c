@@ -156,10 +156,14 @@ static pq_status choose(join *j, const entry *group, size_t n, bool look, candid
     for (size_t i = 0; i < n; i++) {
         candidate       next = {0};
         const char     *metric;
-        const pq_status loaded = load(j, &group[i], &next, NULL);
+        pq_err          why    = {0};
+        const pq_status loaded = load(j, &group[i], &next, &why);
         PQ_CHECK(loaded != PQ_ERR_NOMEM, loaded, "cannot allocate a record");
         if (loaded != PQ_OK) {
-            j->merged->damaged += !look && group[i].folder > 0;
+            if (!look && group[i].folder > 0) {
+                pq_text_add(&j->merged->damage, "%s\n", why.message);
+                j->merged->damaged++;
+            }
             continue;
         }
         good += group[i].folder > 0;
@@ -486,5 +490,6 @@ cleanup:
 void pq_merged_free(pq_merged *merged)
 {
     pq_text_free(&merged->conflicts);
+    pq_text_free(&merged->damage);
     *merged = (pq_merged){0};
 }

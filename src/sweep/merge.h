@@ -40,6 +40,7 @@ typedef struct {
     size_t  copied;      /**< records */
     size_t  duplicates;  /**< records of a key that another of the folders has, too */
     size_t  damaged;     /**< record files that could not be read: left out */
+    pq_text damage;      /**< a line for each: the file, and what is wrong with it */
     size_t  n_conflicts; /**< records with other values than another of the same key */
     pq_text conflicts;   /**< a line for each */
 } pq_merged;

@@ -43,6 +43,16 @@ expect 2 "have different plans: cell 1 is not the same" "$pquant" merge plan a
 expect 0 "copied" "$pquant" merge plan a --force
 echo '{"half' >"$(grep -l '"label": "prune s=0.7' c/cells/*.json)"
 expect 5 "1 damaged and left out" "$pquant" merge damaged a b c
+expect 5 ".json:1:6: is not valid JSON" "$pquant" merge damaged a b c
+sed 's#pquant-record/1#pquant-record/2#' -i "$(grep -l '"label": "prune s=0.5' c/cells/*.json)"
+expect 5 ".json: is not a record of schema pquant-record/1" "$pquant" merge version a c
+
+# A cell that failed is no success, as in `run` and `status`; whole again, it is.
+cp c.yaml f.yaml
+echo '  never: [{svd: {rank: 6000}}]' >>f.yaml
+for i in 0 1; do "$pquant" run f.yaml --shard $i/2 -o f$i -q >log 2>&1 || fault "shard $i: $(tail -2 log)"; done
+expect 3 "1 of 6 cells failed; their reasons are in the report" "$pquant" merge failed f0 f1
+expect 3 "1 of 6 cells failed" "$pquant" merge failed -q
 
 # Killed at any moment, it goes on; temporary files do not stay.
 for ms in 5 20 40 80; do
