@@ -1,5 +1,6 @@
 #include "io/zip.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -205,6 +206,40 @@ cleanup:
     return st;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    const pq_zip_member *const *x = a, *const *y = b;
+    const size_t                least =
+        (*x)->name_bytes < (*y)->name_bytes ? (*x)->name_bytes : (*y)->name_bytes;
+    const int order = memcmp((*x)->name, (*y)->name, least);
+
+    return order != 0 ? order
+                      : ((*x)->name_bytes > (*y)->name_bytes) -
+                            ((*x)->name_bytes < (*y)->name_bytes);
+}
+
+/* Of two members of one name some programs take the first and others the last. */
+static pq_status check_names(const pq_zip *zip, pq_err *err)
+{
+    const pq_zip_member **sorted = NULL;
+    pq_status             st;
+
+    PQ_NEW(sorted, zip->n);
+    for (size_t i = 0; i < zip->n; i++) {
+        sorted[i] = &zip->members[i];
+    }
+    qsort(sorted, zip->n, sizeof *sorted, by_name);
+    for (size_t i = 1; i < zip->n; i++) {
+        PQ_CHECK(by_name(&sorted[i - 1], &sorted[i]) != 0, PQ_ERR_FORMAT,
+                 "the ZIP has two members '%.*s'",
+                 sorted[i]->name_bytes < 80 ? (int)sorted[i]->name_bytes : 80,
+                 sorted[i]->name);
+    }
+cleanup:
+    pq_free(sorted);
+    return st;
+}
+
 static pq_status open_bytes(const uint8_t *bytes, size_t n, bool mapped, pq_zip *out,
                             pq_err *err)
 {
@@ -224,6 +259,7 @@ static pq_status open_bytes(const uint8_t *bytes, size_t n, bool mapped, pq_zip 
                  "up to here, but it has %zu",
                  total, n);
     }
+    PQ_TRY(check_names(&zip, err));
     *out = zip;
     zip  = (pq_zip){0};
 cleanup:

@@ -39,8 +39,8 @@ bool pq_zip_looks(const uint8_t *bytes, size_t n);
 /**
  * Reads the directory.
  * @param[in] bytes  [n], the whole archive; must outlive `out`
- * @retval PQ_ERR_FORMAT       Truncated, damaged, members over each other, a stored
- * member whose checksum differs.
+ * @retval PQ_ERR_FORMAT       Truncated, damaged, members over each other, two of one
+ * name, a stored member whose checksum differs.
  * @retval PQ_ERR_UNSUPPORTED  Encrypted, or packed otherwise.
  */
 pq_status pq_zip_open(const uint8_t *bytes, size_t n, pq_zip *out, pq_err *err);
@@ -50,7 +50,7 @@ void      pq_zip_free(pq_zip *zip);
  * larger than memory can be read. `map` must outlive `out`. */
 pq_status pq_zip_open_map(const pq_map *map, pq_zip *out, pq_err *err);
 
-/** The first member of that whole name, or NULL. */
+/** The member of that whole name, or NULL. */
 const pq_zip_member *pq_zip_find(const pq_zip *zip, const char *name);
 
 /**

@@ -262,7 +262,7 @@ Test(arrays, members_of_one_name_and_names_with_a_nul_are_refused)
 {
     static const struct {
         const char *first, *second, *text;
-    } cases[] = {{"y.npy", "y.npy", ": holds two arrays 'y'"},
+    } cases[] = {{"y.npy", "y.npy", ": the ZIP has two members 'y.npy'"},
                  {"a.npy", "y\1z.npy", ": the name of member 1 holds a NUL"}};
 
     snprintf(path, sizeof path, "%s/a.npz", folder);

@@ -47,6 +47,27 @@ Test(zip, what_is_written_is_read, .init = setup, .fini = teardown)
     pq_free(bytes);
 }
 
+Test(zip, two_members_of_one_name_are_refused, .init = setup, .fini = teardown)
+{
+    const pq_zip_part parts[] = {
+        {"b", "1", 1}, {"a", "2", 1}, {"bb", "3", 1}, {"b", "4", 1}};
+    pq_zip zip   = {0};
+    char  *bytes = NULL;
+    size_t n     = 0;
+    pq_err err   = {0};
+
+    cr_assert_eq(pq_zip_write(path, parts, 4, &err), PQ_OK, "%s", err.message);
+    cr_assert_eq(pq_file_read(path, 4096, &bytes, &n, &err), PQ_OK);
+    cr_expect_eq(pq_zip_open((uint8_t *)bytes, n, &zip, &err), PQ_ERR_FORMAT);
+    cr_expect_str_eq(err.message, "the ZIP has two members 'b'");
+    pq_free(bytes);
+    cr_assert_eq(pq_zip_write(path, parts, 3, &err), PQ_OK);
+    cr_assert_eq(pq_file_read(path, 4096, &bytes, &n, &err), PQ_OK);
+    cr_expect_eq(pq_zip_open((uint8_t *)bytes, n, &zip, NULL), PQ_OK);
+    pq_zip_free(&zip);
+    pq_free(bytes);
+}
+
 Test(zip, a_deflated_member_is_unpacked)
 {
     pq_zip zip     = {0};
