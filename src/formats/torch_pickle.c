@@ -140,6 +140,16 @@ static const pq_pickle_value *item(const pq_pickle_machine *m,
     return v != NULL && v->type == type ? v : NULL;
 }
 
+/* Whether arguments of a tensor say that its values are not those of its storage: the
+ * last, which only such tensors have, is {'neg': True} or {'conj': True}. */
+static bool is_changed(const pq_pickle_machine *m, const pq_pickle_value *arguments)
+{
+    enum { METADATA = 6 };
+    const pq_pickle_value *metadata = item(m, arguments, METADATA, PQ_PICKLE_DICT);
+
+    return metadata != NULL && metadata->n > 0;
+}
+
 /* A call of a known global with a tuple of arguments. */
 static pq_status reduce(pq_pickle_machine *m)
 {
@@ -169,6 +179,12 @@ static pq_status reduce(pq_pickle_machine *m)
                    ? pq_pickle_push_index(m, a->items[0])
                    : pq_pickle_malformed(m, "a Size of no tuple");
     case AS_TENSOR:
+        if (is_changed(m, a)) {
+            (void)pq_err_set(m->err, PQ_ERR_UNSUPPORTED, __FILE__, __LINE__,
+                             "a tensor is a view that negates or conjugates what is "
+                             "stored; write tensor.resolve_neg().resolve_conj()");
+            return PQ_ERR_UNSUPPORTED;
+        }
         return item(m, a, 0, PQ_PICKLE_STORAGE) != NULL &&
                        item(m, a, 1, PQ_PICKLE_INT) != NULL &&
                        item(m, a, 2, PQ_PICKLE_LIST) != NULL &&

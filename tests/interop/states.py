@@ -249,6 +249,13 @@ def refusals():
             raise SystemExit(f"{change} is not refused")
         except Refused as e:
             assert due in str(e), (due, str(e))
+    # A view that negates what is stored is not what is stored.
+    state = dict(net.state_dict())
+    state["0.weight"] = torch._neg_view(state["0.weight"])
+    torch.save(state, "negated.pt")
+    write("net.yaml", "schema: pquant-layers/1" + layers)
+    done = subprocess.run([PQUANT, "model", "info", "negated.pt", "--arch", "net.yaml"], capture_output=True, text=True)
+    assert done.returncode == 2 and "resolve_neg()" in done.stderr, done.stderr
     done = subprocess.run([PQUANT, "model", "info", "net.pt"], capture_output=True, text=True)
     assert "a state dict holds weights without their network" in done.stderr and "model init" in done.stderr, done.stderr
 
