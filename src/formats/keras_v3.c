@@ -227,27 +227,27 @@ cleanup:
 }
 
 /* Newer files say in each group whose it is: then that is what is followed. */
-static pq_status check_owner(pq_h5 *file, const char *group, const char *layer,
-                             pq_err *err)
+static pq_status check_owner(pq_h5 *file, const char *path, const char *group,
+                             const char *layer, pq_err *err)
 {
     char     *owner = NULL;
     pq_status st    = PQ_OK;
 
     if (pq_h5_has(file, group) && pq_h5_has_attr(file, group, "name")) {
         PQ_TRY(pq_h5_attr_text(file, group, "name", &owner, err));
-        PQ_CHECK(
-            strcmp(owner, layer) == 0, PQ_ERR_FORMAT,
-            "%s is said to be of layer '%s', and by its place is of '%s': the weights "
-            "are of another architecture",
-            group, owner, layer);
+        PQ_CHECK(strcmp(owner, layer) == 0, PQ_ERR_FORMAT,
+                 "%s: %s is said to be of layer '%s', and by its place is of '%s': the "
+                 "weights "
+                 "are of another architecture",
+                 path, group, owner, layer);
     }
 cleanup:
     pq_free(owner);
     return st;
 }
 
-pq_status pq_keras_v3_places(pq_h5 *file, const char *root, const json_t *layers,
-                             json_t **out, pq_err *err)
+pq_status pq_keras_v3_places(pq_h5 *file, const char *path, const char *root,
+                             const json_t *layers, json_t **out, pq_err *err)
 {
     json_t   *counts = json_object(), *places = json_object();
     char     *group = NULL;
@@ -260,7 +260,7 @@ pq_status pq_keras_v3_places(pq_h5 *file, const char *root, const json_t *layers
         const char *name    = pq_keras_text(json_object_get(layer, "config"), "name",
                                             pq_keras_text(layer, "name", ""));
         PQ_TRY(pq_keras_v3_place(root, class, counts, &group, err));
-        PQ_TRY(check_owner(file, group, name, err));
+        PQ_TRY(check_owner(file, path, group, name, err));
         PQ_CHECK(json_object_set_new(places, name, json_string(group)) == 0, PQ_ERR_NOMEM,
                  "cannot allocate a name");
         pq_free(group);

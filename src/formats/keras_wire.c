@@ -61,8 +61,8 @@ static pq_status inner_places(const pq_keras_reader *r, const pq_keras_scope *ou
     root = pq_format("%.*s%s", (int)(strlen(place) - strlen("vars")), place,
                      pq_keras_v3_root(r->file));
     PQ_CHECK(root != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
-    PQ_TRY(
-        pq_keras_v3_places(r->file, root, json_object_get(config, "layers"), out, err));
+    PQ_TRY(pq_keras_v3_places(r->file, r->path, root, json_object_get(config, "layers"),
+                              out, err));
 cleanup:
     pq_free(root);
     return st;
@@ -455,7 +455,7 @@ pq_status pq_keras_wire(pq_keras_reader *r, const json_t *architecture, pq_err *
 
     if (pq_keras_v3_root(r->file) != NULL) {
         PQ_TRY(pq_keras_v3_places(
-            r->file, pq_keras_v3_root(r->file),
+            r->file, r->path, pq_keras_v3_root(r->file),
             json_is_array(config) ? config : json_object_get(config, "layers"),
             &scope.places, err));
     }
