@@ -135,6 +135,13 @@ static bool hold_numbers(const ftag *f, const char *dataset, const char *const *
                               &none, NULL) == PQ_OK;
 }
 
+/* Whether a column of jets is the label or the weight. */
+static bool is_chosen(const ftag *f, const char *name)
+{
+    return !f->by_track && (strcmp(name, f->label) == 0 ||
+                            (f->weight != NULL && strcmp(name, f->weight) == 0));
+}
+
 /* All columns of jets, or of tracks, that may be features. */
 static pq_status add_all(ftag *f, pq_err *err)
 {
@@ -146,7 +153,8 @@ static pq_status add_all(ftag *f, pq_err *err)
 
     for (size_t i = 0; i < n; i++) {
         const char *name = names[i];
-        if (!is_no_feature(name) && (all || hold_numbers(f, dataset, &name, 1))) {
+        if (!is_no_feature(name) && !is_chosen(f, name) &&
+            (all || hold_numbers(f, dataset, &name, 1))) {
             PQ_TRY(add_input(f, name, err));
         }
     }
@@ -313,9 +321,7 @@ static pq_status open_ftag(pq_source *s, const pq_dataset_options *options, pq_e
         PQ_TRY(pq_h5_columns(f->file, f->tracks, &f->track_columns, &f->n_track_columns,
                              err));
     }
-    PQ_TRY(choose_inputs(s, options->inputs, err));
     PQ_TRY(choose_label(s, options->label, err));
-    PQ_TRY(set_sample(s, err));
     weight = options->weight == NULL
                  ? resolve(f->jet_columns, f->n_jet_columns, "weight")
                  : find(f->jet_columns, f->n_jet_columns, options->weight);
@@ -326,6 +332,8 @@ static pq_status open_ftag(pq_source *s, const pq_dataset_options *options, pq_e
     if (weight != NULL) {
         PQ_STRDUP(f->weight, weight);
     }
+    PQ_TRY(choose_inputs(s, options->inputs, err));
+    PQ_TRY(set_sample(s, err));
     if (pq_h5_has_attr(f->file, "/", "licence")) {
         PQ_TRY(pq_h5_attr_text(f->file, "/", "licence", &s->licence, err));
     }

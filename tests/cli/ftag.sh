@@ -37,6 +37,10 @@ with h5py.File(sys.argv[1] + "/aux.h5", "w") as f:
     f["aux/four"], f["aux/in/group"], f["aux/run"] = np.ones((8, 4)), np.ones(8), np.array(["r"] * 8, "S")
 P
 expect 0 "features: pt, eta, good" "$pquant" data info "$work/texts.h5"
+# A label and a weight that are named are no features.
+expect 0 "of shape [2]" "$pquant" data info "$work/texts.h5" --label eta --labels a=0,b=-1,c=-2,d=-3,e=-4,f=-5,g=-6,h=-7
+expect 0 "$work/t.h5" "$pquant" data import "$work/texts.h5" -o "$work/t.h5" -q --weight pt
+expect 0 "of shape [2]" "$pquant" data info "$work/t.h5"
 expect 2 "column 'name' holds no numbers" "$pquant" data info "$work/texts.h5" --inputs pt,name
 expect 0 "$work/t.h5" "$pquant" data import "$work/texts.h5" -o "$work/t.h5" --inputs pt,eta,good -q
 expect 0 "$work/a.h5" "$pquant" data import "$work/aux.h5" -o "$work/a.h5" -q
