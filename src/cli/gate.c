@@ -44,26 +44,39 @@ cleanup:
     return st;
 }
 
+/* Whether a path holds something that a baseline would destroy: a folder, or a file that
+ * is neither empty nor a baseline. */
+static bool is_other(const char *path)
+{
+    json_t    *old   = NULL;
+    char      *bytes = NULL;
+    size_t     n     = 0;
+    const bool empty = pq_file_read(path, 1, &bytes, &n, NULL) == PQ_OK && n == 0;
+    const bool other =
+        pq_folder_exists(path) ||
+        (pq_file_exists(path) && !empty && pq_snapshot_read(path, &old, NULL) != PQ_OK);
+
+    json_decref(old);
+    pq_free(bytes);
+    return other;
+}
+
 /* A results folder comes from anywhere: where its plan names the baseline, no other file
  * is written over, and none outside of the current folder. */
 static pq_status check_target(const char *dir, const char *path, pq_err *err)
 {
-    json_t   *old = NULL;
-    pq_status st  = PQ_OK;
+    pq_status st = PQ_OK;
 
     PQ_CHECK(
         pq_path_is_inside(".", path), PQ_ERR_CONFIG,
         "%s: its configuration names the baseline %s, which leads out of the current "
         "folder; give -o FILE",
         dir, path);
-    PQ_CHECK(!pq_folder_exists(path) &&
-                 (!pq_file_exists(path) || pq_snapshot_read(path, &old, NULL) == PQ_OK),
-             PQ_ERR_CONFIG,
+    PQ_CHECK(!is_other(path), PQ_ERR_CONFIG,
              "%s: its configuration names the baseline %s, which is there and is none; "
              "give -o FILE",
              dir, path);
 cleanup:
-    json_decref(old);
     return st;
 }
 
@@ -87,6 +100,8 @@ static pq_status baseline_set(const pq_args *args, int *exit_code, pq_err *err)
              dir, bad);
     if (pq_args_value(args, "output") != NULL) {
         PQ_STRDUP(path, pq_args_value(args, "output"));
+        PQ_CHECK(!is_other(path), PQ_ERR_CONFIG,
+                 "-o %s: is there and is no baseline, so it is not written over", path);
     } else {
         PQ_TRY(planned_baseline(plan, false, &path, err));
         PQ_CHECK(path != NULL, PQ_ERR_CONFIG,

@@ -112,6 +112,12 @@ plant 1 2026-01-02 none 0 0
 rm "$(grep -l '"label": "prune s=0.3' night/cells/*.json | xargs grep -l '"phase": "eval"')"
 expect 5 "missing      prune s=0.3" "$pquant" gate night
 expect 2 "have failed or are missing" "$pquant" baseline set night -o x.json
+# Another file, such as the configuration itself, is not written over; an empty one, or a baseline, is.
+echo 'schema: pquant/1' >other.yaml && : >x.json
+expect 2 "-o other.yaml: is there and is no baseline" "$pquant" baseline set out -o other.yaml
+[ "$(cat other.yaml)" = 'schema: pquant/1' ] || fault "a configuration is lost"
+for i in 1 2; do expect 0 "x.json" "$pquant" baseline set out -o x.json; done
+expect 2 "-o nights.d: is there and is no baseline" "$pquant" baseline set out -o "$(mkdir nights.d && echo nights.d)"
 plant 1 2026-01-02 none 0 0
 sed -i 's/"cpu": "[^"]*"/"cpu": "another"/' night/cells/*.json
 expect 0 "measured on another machine" "$pquant" gate night
