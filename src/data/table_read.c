@@ -7,6 +7,7 @@
 
 #include "core/memory.h"
 #include "core/text.h"
+#include "data/split.h"
 #include "data/table.h"
 
 /* A missing value (empty or ?) is NaN, so that the policy for those decides. */
@@ -259,18 +260,31 @@ cleanup:
     return st;
 }
 
+/* Whether the row at hand, cut, has a text in a column that need hold no numbers. */
+static bool is_text(const pq_table *t, size_t column)
+{
+    double none;
+
+    return !t->wanted[column] && !pq_is_event_name(t->names[column]) &&
+           number(t, 0, column, &none, NULL) != PQ_OK;
+}
+
+/* All columns but the label, an index as pandas writes it, which has no name, and texts:
+ * the first row tells. */
 pq_status pq_table_list_aux(pq_source *s, size_t split, char ***names, size_t *n,
                             pq_err *err)
 {
-    const pq_table *t     = s->state;
-    char          **list  = NULL;
-    size_t          count = 0;
-    pq_status       st;
+    pq_table *t     = s->state;
+    char    **list  = NULL;
+    size_t    count = 0;
+    pq_status st;
 
     (void)split;
     PQ_NEW(list, t->n);
+    PQ_TRY(go_to(t, 0, err));
+    PQ_TRY(pq_table_cut_row(t, err));
     for (size_t i = 0; i < t->n; i++) {
-        if (i != t->label && t->names[i][0] != '\0') { /* the index that pandas writes */
+        if (i != t->label && t->names[i][0] != '\0' && !is_text(t, i)) {
             PQ_STRDUP(list[count], t->names[i]);
             count++;
         }

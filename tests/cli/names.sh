@@ -257,4 +257,14 @@ sed -i "s|^output:.*|output: {model: $work/u.h5, log: $work/committed.json}|" "$
 echo kept >"$work/committed.json"
 expect 0 "" "$pquant" train "$work/u.yaml" -q -o "$work/v.h5" -S train.epochs=1
 [ "$(cat "$work/committed.json")" = kept ] && [ -s "$work/v.log.json" ] || fault "the log of the configuration was written over"
+# A column of texts that is no input keeps nothing from being imported.
+printf 'name,a,b,eventNumber,class\nq1,1,2,9007199254740993,1\n"q,2",3,4,8,0\nq3,5,6,9,1\n' >"$work/named.csv"
+expect 2 "column 'name' holds 'q1', not a number" "$pquant" data import "$work/named.csv" -o "$work/named.h5" -q
+expect 0 "$work/named.h5" "$pquant" data import "$work/named.csv" -o "$work/named.h5" --inputs b,a -q
+/usr/bin/python3 - "$work/named.h5" <<'P' || fault "what was imported of named.csv is not what it holds"
+import sys, h5py
+with h5py.File(sys.argv[1]) as f:
+    assert f["x"][:].tolist() == [[2, 1], [4, 3], [6, 5]] and f["y"][:].tolist() == [1, 0, 1]
+    assert "name" not in f["aux"] and f["aux/eventNumber"][:].tolist() == [9007199254740993, 8, 9]
+P
 done_testing
