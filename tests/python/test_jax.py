@@ -92,5 +92,8 @@ def test_what_cannot_be_taken_is_named_with_its_place():
     assert failed.value.file == __file__
     with pytest.raises(pquant.UnsupportedError, match="over the events"):
         convert((lambda p, x: x - x.mean(0), None), (6,))
+    with pytest.raises(pquant.UnsupportedError, match="gives 2 arrays") as failed:
+        convert((lambda p, x: (x @ p, x), np.ones((6, 2), "f")), (6,))
+    assert failed.value.hint == "wrap it in a function that returns one array"
     with pytest.raises(pquant.ConfigError, match="input_shape"):
         convert((function, parameters()))

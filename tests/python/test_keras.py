@@ -98,6 +98,17 @@ x = np.random.default_rng(3).normal(size=(20, 6, 8)).astype("f")
 small = pquant.compress_model(net, "svd", rank=8)
 np.testing.assert_allclose(numpy(small(x)), numpy(net(x)), atol=1e-5)
 np.testing.assert_allclose(numpy(pquant.compress_model(small, "svd", rank=8)(x)), numpy(net(x)), atol=1e-5)
+def refused(net):
+    try:
+        pquant.compress_model(net, "svd", rank=2)
+    except pquant.Error as error:
+        return error
+    raise AssertionError("was not refused")
+error = refused(keras.Model(members, [layers.Dense(2)(members), layers.Dense(3)(members)]))
+assert "2 outputs" in error.message and error.hint == "choose one: keras.Model(model.inputs, model.outputs[0])", repr(error)
+net.layers[1].set_weights([np.full((8, 5), np.inf, "f"), np.zeros(5, "f")])
+error = refused(net)
+assert error.code == "numeric" and "holds inf" in error.message and not error.hint, error.hint
 print("fine")
 '''
 

@@ -157,6 +157,8 @@ REFUSED = {
     "comparisons": (dense(lambda m, x: torch.where(m.a(x) > 0, m.a(x), 0.1)), (16,), "operator gt", "taken whole"),
     "events apart": (dense(each_its_own), (16,), "cannot be traced|differs from event to event|None", ""),
     "lazy": (lambda: nn.Sequential(nn.LazyLinear(8)), (16,), "has no weights yet", "call the module once"),
+    "no values": (lambda: nn.Sequential(nn.Linear(16, 8, device="meta")), (16,), "'0.weight' has no values: .* 'meta'", "to_empty"),
+    "complex": (lambda: nn.Sequential(nn.Linear(16, 8, dtype=torch.complex64)), (16,), "'0.weight' is of torch.complex64", ""),
     "two outputs": (dense(lambda m, x: (m.a(x), m.b(m.a(x)))), (16,), "gives 2 tensors", "returns one tensor"),
     "factors of addmm": (dense(lambda m, x: torch.addmm(m.b.bias, x, m.w, beta=2)), (16,), "operator addmm .* beta = 2", ""),
     "two of addmm": (dense(lambda m, x: torch.addmm(m.a(x), x, m.w)), (16,), "addmm .* a product or sum of activations", ""),
@@ -175,7 +177,7 @@ REFUSED = {
                           "the number of events in a batch"),
 }
 #: those that no line of the user's own is at fault of
-NO_LINE = ("slopes", "events apart", "lazy", "two outputs", "axes of the result", "as many axes", "size of the batch")
+NO_LINE = ("slopes", "events apart", "lazy", "no values", "complex", "two outputs", "axes of the result", "as many axes", "size of the batch")
 
 
 def pelu():
@@ -192,6 +194,20 @@ def test_torch_refuses(name):
     assert hint in caught.value.hint and len(caught.value.message.splitlines()) == 1
     if name not in NO_LINE:
         assert caught.value.file == __file__ and caught.value.place[0] > 0
+
+
+def test_weights_that_are_no_numbers_are_told_as_such():
+    """The layer is one that pquant has: nothing is to be replaced by another."""
+    holey = nn.Linear(16, 8)
+    holey.weight.data[0, 1] = torch.nan
+    parameters = {"w": np.full((16, 8), np.inf, np.float32)}
+    for net, where in ((nn.Sequential(holey), "layer '0': kernel holds nan at index 1"),
+                       (Of(lambda m, x: m.a(x), a=holey), r"py:\d+: layer 'a \(Linear\)': kernel holds nan at index 1"),
+                       ((lambda p, x: x @ p["w"], parameters), r"py:\d+: kernel holds inf at index 0")):
+        with pytest.raises(pquant.Error, match=where) as caught:
+            pquant.compress_model(net, "prune", target_sparsity=0.0, input_shape=(16,))
+        assert caught.value.code == "numeric" and not caught.value.hint
+        assert not isinstance(caught.value, NotImplementedError)
 
 
 @jax.jit

@@ -54,8 +54,12 @@ def to_model(network) -> Model:
             model = Model.load(path)
         except Error as error:
             message = error.message.split("model.keras: ", 1)[-1]
-            raise type(error)(f"the Keras model: {message}", error.code, error.hint or
-                              "replace the layer by one that `pquant layers` lists") from None
+            hint = error.hint
+            if len(network.outputs) > 1 and error.code == "config":  # the library's own hint is of files
+                hint = "choose one: keras.Model(model.inputs, model.outputs[0])"
+            elif error.code == "unsupported":
+                hint = hint or "replace the layer by one that `pquant layers` lists"
+            raise type(error)(f"the Keras model: {message}", error.code, hint) from None
     check_numbers(network, model)
     return model
 

@@ -29,6 +29,8 @@ def _hint(operator: str, layer: str, why: str) -> str:
         return "comparisons choose nothing here; functions of the framework such as relu, leaky_relu and elu are taken whole"
     if "the result has 1 axes" in why:
         return "let it give [n, 1]"
+    if operator == "output" and " arrays, not one" in why:
+        return "wrap it in a function that returns one array"
     return next((h for key, h in _HINTS.items() if key in f"{operator} {layer} {why}".lower()),
                 "replace it by layers that `pquant layers` lists, or compress the part of the model without it")
 
@@ -49,12 +51,18 @@ def _frame(trace: str | None) -> tuple[str, int] | None:
     return own[-1] if own else None
 
 
-def refuse(operator: str, layer: str = "", trace: str | None = None, why: str = "", hint: str = ""):
-    """The exception for an operator."""
+def _at(layer: str, trace: str | None) -> tuple:
+    """Beginning of a message, file and place of what a layer or a line of the user's code has."""
     at = _frame(trace)
     where = (f"{at[0]}:{at[1]}: " if at else "") + (f"layer '{layer}': " if layer else "")
+    return where, at[0] if at else None, (at[1], 0) if at else None
+
+
+def refuse(operator: str, layer: str = "", trace: str | None = None, why: str = "", hint: str = ""):
+    """The exception for an operator."""
+    where, *at = _at(layer, trace)
     return UnsupportedError(f"{where}operator {operator} is not one that pquant has{': ' + why if why else ''}",
-                            "unsupported", hint or _hint(operator, layer, why), at[0] if at else None, (at[1], 0) if at else None)
+                            "unsupported", hint or _hint(operator, layer, why), *at)
 
 
 def read(graph, output):
@@ -67,4 +75,7 @@ def read(graph, output):
             raise
         layer, trace = graph.places[found[1]]
         operator, _, why = found[2].partition(": ")
+        if error.code == "numeric":  # the operator is known, its weights hold NaN or infinity
+            where, *at = _at(layer, trace)
+            raise type(error)(where + why, error.code, error.hint, *at) from None
         raise refuse(operator, layer, trace, why) from None

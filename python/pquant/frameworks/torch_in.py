@@ -259,8 +259,14 @@ def _plain(module, importer):
 
 
 def check_made(module) -> None:
-    """Lazy layers have no weights before their first batch."""
+    """Lazy layers have no weights before their first batch, those on the device "meta" none at all."""
     from torch.nn.parameter import is_lazy
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if not is_lazy(tensor) and tensor.is_meta:
+            raise ConfigError(f"'{name}' has no values: it is on the device 'meta'",
+                              hint="call model.to_empty(device=\"cpu\"), then load_state_dict()")
+        if not is_lazy(tensor) and tensor.is_complex():
+            raise UnsupportedError(f"'{name}' is of {tensor.dtype}: complex numbers are not computed with", "unsupported")
     for name, child in module.named_modules():
         if any(is_lazy(p) for p in child.parameters(recurse=False)):
             raise ConfigError(f"layer '{name}' ({type(child).__name__}) has no weights yet", hint="call the module once, on a batch")
