@@ -44,8 +44,7 @@ const char pq_dense_pairs_set[] =
     "_mm512_shuffle_ps((__m512)(a), (__m512)(b), 0xdd))\n"
     "#define LOWER(v) \\\n"
     "    (part)_mm512_castpd_ps(_mm512_permutexvar_pd(_mm512_setr_epi64(0, 2, 4, 6, 0, "
-    "2, "
-    "4, 6), _mm512_castps_pd((__m512)(v))))\n";
+    "2, 4, 6), _mm512_castps_pd((__m512)(v))))\n";
 
 /* A group while it is written. */
 typedef struct {

@@ -141,8 +141,7 @@ static void encode_kept(pq_whole *w, size_t node, size_t panels, size_t period,
     for (size_t p = 0; p < panels; p++) {
         pq_text_add(t,
                     "        V(codes) c%zu = V(encode)(x + %zu, t%zue + %zu, t%zun + "
-                    "%zu, %d, %d, "
-                    "&near);\n",
+                    "%zu, %d, %d, &near);\n",
                     p, 16 * p, number, p % period * 64, number, p % period * 32,
                     pq_grid_most(grid), by);
     }
