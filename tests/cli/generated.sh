@@ -71,10 +71,10 @@ printf '#!/bin/sh\necho compiling\nexec cc "$@"\n' >"$work/cc"
 CC=$work/cc scores "$model" generated >/dev/null || fault "the compiler speaks among the results"
 printf '#!/bin/sh\necho "no room for this" >&2\nexit 3\n' >"$work/cc"
 expect 75 "failed with code 3: no room for this" env CC="$work/cc" "$pquant" model eval "$model" --data $data --engine generated
-for function in chosen chosen_block; do # of one event, and of eight at a time
+for call in 'chosen(x + .*, \(y + .*\));' 'chosen_block(x + .*, \(y + .*\));' 'chosen(x, \(y\));'; do # of runN, and of run1
   cat >"$work/cc" <<CC
 #!/bin/sh
-for word; do case \$word in *.c) sed -i 's/ $function(x + .*, \(y + .*\));/& (\1)[0] += 1;/' "\$word" ;; esac; done
+for word; do case \$word in *.c) sed -i 's/ $call/& (\1)[0] += 1;/' "\$word" ;; esac; done
 exec cc "\$@"
 CC
   expect 2 "it is not used" env CC="$work/cc" "$pquant" model eval "$model" --data $data --engine generated
