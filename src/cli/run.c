@@ -295,6 +295,10 @@ static pq_status status(const pq_args *args, int *exit_code, pq_err *err)
                "%zu cells: %zu done, %zu failed, %zu missing; latency: %zu of %zu\n",
                count.cells, count.done, count.failed, count.missing,
                count.latency - count.latency_missing, count.latency);
+        if (count.damaged > 0) {
+            pq_say(stdout, "records that cannot be read, as if missing: %zu\n",
+                   count.damaged);
+        }
         if (batch) {
             pq_condor_print(pq_args_get(args, 0), &log);
         }

@@ -44,6 +44,7 @@ expect 0 "copied" "$pquant" merge plan a --force
 echo '{"half' >"$(grep -l '"label": "prune s=0.7' c/cells/*.json)"
 expect 5 "1 damaged and left out" "$pquant" merge damaged a b c
 expect 5 ".json:1:6: is not valid JSON" "$pquant" merge damaged a b c
+expect 5 "records that cannot be read, as if missing: 1" "$pquant" status c
 sed 's#pquant-record/1#pquant-record/2#' -i "$(grep -l '"label": "prune s=0.5' c/cells/*.json)"
 expect 5 ".json: is not a record of schema pquant-record/1" "$pquant" merge version a c
 
