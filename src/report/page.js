@@ -98,9 +98,12 @@
     if (text !== undefined) e.textContent = text;
     return e;
   };
-  const scale = (values, log, from, to) => {
+  // Whole bars are in the frame, unless they would squeeze the values into less than a quarter of it.
+  const scale = (values, log, from, to, bars = []) => {
     const f = log ? Math.log10 : x => x;
     let lo = f(Math.min(...values)), hi = f(Math.max(...values));
+    const low = Math.min(lo, ...bars.map(f)), high = Math.max(hi, ...bars.map(f));
+    if (high > low && (hi === lo || high - low <= 4 * (hi - lo))) { lo = low; hi = high; }
     if (!(hi > lo)) { lo -= log ? 0.5 : Math.abs(lo) / 10 || 1; hi += log ? 0.5 : Math.abs(hi) / 10 || 1; }
     const pad = (hi - lo) * 0.06;
     lo -= pad;
@@ -141,7 +144,8 @@
       chart.append(svg("text", {x: W / 2, y: H / 2, "text-anchor": "middle"}, "no model has both numbers"));
       return;
     }
-    const sx = scale(points.map(p => p.x), state.logx, L, W - R), sy = scale(points.map(p => p.y), state.logy, H - B, T);
+    const bars = points.flatMap(p => [data.rows[p.row].lo[y], data.rows[p.row].hi[y]]).filter(v => usable(v, state.logy));
+    const sx = scale(points.map(p => p.x), state.logx, L, W - R), sy = scale(points.map(p => p.y), state.logy, H - B, T, bars);
     const label = v => String(Number(v.toPrecision(6)));
     let end = -Infinity; // of the last number below the frame
     for (const t of sx.ticks) {

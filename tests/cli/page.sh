@@ -125,6 +125,9 @@ say("words", labels());
 filter.value = "prune stored_bytes<12000"; filter.dispatchEvent(new Event("input"));
 say("filtered", labels()); say("hash", decodeURIComponent(location.hash));
 say("dots", document.querySelectorAll("#chart .dot").length);
+const ends = [...document.querySelectorAll("#chart .bar")].map(b => [b.y1.baseVal.value, b.y2.baseVal.value]).flat();
+const frame = [...document.querySelectorAll("#chart .grid")].filter(g => g.x1.baseVal.value === g.x2.baseVal.value)[0];
+say("whole bars", ends.length > 0 && ends.every(v => v > frame.y1.baseVal.value && v < frame.y2.baseVal.value));
 const key = () => [...document.querySelectorAll("#marks li")].map(l => l.textContent).join("|");
 say("key", key());
 filter.value = ""; filter.dispatchEvent(new Event("input"));
@@ -172,6 +175,7 @@ words:
 filtered: prune s=0.5|prune s=0.7
 hash: #filter=prune+stored_bytes<12000
 dots: 2
+whole bars: true
 key: prune
 hidden: true
 shown: true
