@@ -15,7 +15,8 @@ typedef void (*pq_run_many)(const float *x, float *y, size_t n);
  * Compares on drawn events: normal features, some of them far away; as many as one second
  * has room for, at least one.
  *
- * @param[in] one, many  of the graph's code; both are compared
+ * @param[in] one    NAME_run1 of the graph's code
+ * @param[in] many   NAME_runN, compared for blocks and for single events
  * @param[in] whole  the engine is `integer`, else `reference`
  * @param[in] exact  bits must be equal; else 1e-5 of an event's largest output, or of 1
  * @retval PQ_ERR_NUMERIC  They differ, with the first place.
