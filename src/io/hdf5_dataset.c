@@ -39,8 +39,27 @@ static const char *filter_name(H5Z_filter_t id)
     return "unknown";
 }
 
+/* Whether the filter LZF knows of whole chunks: it unpacks what its parameters say. */
+static bool is_whole(hid_t list, unsigned filter, size_t item_bytes)
+{
+    unsigned  flags = 0, values[PQ_H5_LZF_VALUES] = {0};
+    size_t    n = PQ_H5_LZF_VALUES, bytes = item_bytes;
+    hsize_t   dims[H5S_MAX_RANK];
+    const int rank = H5Pget_chunk(list, H5S_MAX_RANK, dims);
+
+    if (rank <= 0 ||
+        H5Pget_filter2(list, filter, &flags, &n, values, 0, NULL, NULL) < 0) {
+        return false;
+    }
+    for (int i = 0; i < rank; i++) {
+        bytes = dims[i] <= UINT32_MAX / (bytes > 0 ? bytes : 1) ? bytes * dims[i]
+                                                                : (size_t)UINT32_MAX + 1;
+    }
+    return n >= PQ_H5_LZF_VALUES && values[2] >= bytes;
+}
+
 static pq_status check_filters(const pq_h5 *file, const char *path, hid_t list,
-                               pq_err *err)
+                               size_t item_bytes, pq_err *err)
 {
     const int n = H5Pget_nfilters(list);
     pq_status st;
@@ -53,6 +72,9 @@ static pq_status check_filters(const pq_h5 *file, const char *path, hid_t list,
         const H5Z_filter_t id =
             H5Pget_filter2(list, (unsigned)i, &flags, &none, NULL, 0, NULL, NULL);
         if (id == PQ_H5_LZF) {
+            PQ_CHECK(is_whole(list, (unsigned)i, item_bytes), PQ_ERR_FORMAT,
+                     "%s: %s: its filter LZF does not say the bytes of a chunk",
+                     file->path, path);
             pq_h5_add_lzf();
         }
         if (id >= 0 && H5Zfilter_avail(id) <= 0) {
@@ -154,7 +176,7 @@ static pq_status check_creation(const pq_h5 *file, const char *path, hid_t id,
              PQ_ERR_UNSUPPORTED,
              "%s: %s keeps its values in other files; that is not read", file->path,
              path);
-    PQ_TRY(check_filters(file, path, list, err));
+    PQ_TRY(check_filters(file, path, list, out->info.item_bytes, err));
     out->row_bytes = row_of_chunks(list, space, out->info.item_bytes, most);
     PQ_TRY(check_chunks(file, path, out->row_bytes, most, err));
 cleanup:

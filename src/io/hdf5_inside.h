@@ -46,7 +46,10 @@ void pq_h5_take_over_lock(void);
  * written, for a dataset its last chunks. */
 bool pq_h5_drop(hid_t id);
 
-enum { PQ_H5_LZF = 32000 /**< number of h5py's own filter */ };
+enum {
+    PQ_H5_LZF        = 32000, /**< number of h5py's own filter */
+    PQ_H5_LZF_VALUES = 3      /**< its parameters; the last is the bytes of a chunk */
+};
 
 /** Makes libhdf5 read what is packed by LZF, unless it does already. */
 void pq_h5_add_lzf(void);

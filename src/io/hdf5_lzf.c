@@ -58,20 +58,20 @@ static size_t unpack(const uint8_t *in, size_t n, uint8_t *out)
     return made;
 }
 
-/* What H5Zregister calls, with libhdf5's own memory; 0 is a failure. */
+/* What H5Zregister calls, with libhdf5's own memory; 0 is a failure. libhdf5 reads a
+ * whole chunk of what it gets, however little that is: all of it has to be there. */
 static size_t filter(unsigned flags, size_t n_values, const unsigned values[],
                      size_t bytes, size_t *room, void **buffer)
 {
-    const size_t chunk = n_values >= 3 ? values[2] : 0; /* as h5py writes it, or 0 */
-    size_t       made  = 0, most;
+    const size_t chunk = n_values >= PQ_H5_LZF_VALUES ? values[2] : 0;
+    size_t       made  = 0;
     uint8_t     *out   = NULL;
 
     if ((flags & H5Z_FLAG_REVERSE) != 0) {
         made = unpack(*buffer, bytes, NULL);
     }
-    most = made > chunk ? made : chunk;
-    if (made > 0) {
-        out = H5allocate_memory(most, true);
+    if (made > 0 && made == chunk) {
+        out = H5allocate_memory(made, false);
     }
     if (out == NULL) {
         return 0;
@@ -79,7 +79,7 @@ static size_t filter(unsigned flags, size_t n_values, const unsigned values[],
     (void)unpack(*buffer, bytes, out);
     (void)H5free_memory(*buffer);
     *buffer = out;
-    *room   = most;
+    *room   = made;
     return made;
 }
 

@@ -74,6 +74,15 @@ with h5py.File(sys.argv[1] + "/lzf_plain.h5") as f:
 data = bytearray(open(sys.argv[1] + "/lzf_plain.h5", "rb").read())
 data[at.byte_offset] = 0xff
 open(sys.argv[1] + "/lzf_bad.h5", "wb").write(data)
+# A chunk that unpacks to less than it should, and parameters that say less.
+with h5py.File(sys.argv[1] + "/lzf_short.h5", "w") as f:
+    d = f.create_dataset("x", data=np.ones((1000, 16), "f4"), chunks=(1000, 16), compression="lzf")
+    f["y"] = np.arange(1000) % 3
+    d.id.write_direct_chunk((0, 0), bytes([15]) + bytes(16))
+data = bytearray(open(sys.argv[1] + "/lzf_short.h5", "rb").read())
+at = data.index((64000).to_bytes(4, "little"))
+data[at:at + 4] = (16).to_bytes(4, "little")
+open(sys.argv[1] + "/lzf_less.h5", "wb").write(data)
 P
 for name in plain whole turned; do
   expect 0 "$work/l.h5" "$pquant" data import "$work/lzf_$name.h5" -o "$work/l.h5" -q
@@ -91,7 +100,9 @@ with h5py.File(sys.argv[1]) as a, h5py.File(sys.argv[2]) as b:
     jets = a["jets"][:]
     assert (b["x"][:, 0] == jets["pt"]).all() and (b["x"][:, 1] == jets["eta"]).all()
 P
-expect 2 "lzf_bad.h5" "$pquant" data import "$work/lzf_bad.h5" -o "$work/l.h5" -q
+for name in bad short less; do
+  expect 2 "lzf_$name.h5" "$pquant" data import "$work/lzf_$name.h5" -o "$work/l.h5" -q
+done
 # No event stands in two splits.
 /usr/bin/python3 - "$work/own.h5" datasets/jets-hlf.h5 datasets/jets-btag.h5 <<'P' || fault "an event stands in two splits"
 import sys, h5py
