@@ -17,9 +17,10 @@
  *   "\n@@ L\tpath\tkind\ttarget\n"                       a link: hard, soft, external
  *
  * dims: "3x4", "." one value, "-" none; chunks: dims or "-"; filters: letters of g(zip),
- * s(huffle), f(letcher), u(nknown), or "-"; types: see hdf5_files.c. Items that are not
- * given are 0, and of a dataset without any nothing is stored. What makes no sense is
- * left out: every sequence of bytes is a bundle.
+ * s(huffle), f(letcher), u(nknown), l(zf: the items are its first chunk as stored), or
+ * "-"; types: see hdf5_files.c. Items that are not given are 0, and of a dataset without
+ * any nothing is stored. What makes no sense is left out: every sequence of bytes is a
+ * bundle.
  */
 #ifndef PQ_TESTS_FUZZ_H
 #define PQ_TESTS_FUZZ_H

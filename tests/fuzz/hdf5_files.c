@@ -22,7 +22,8 @@ enum {
     MOST_CHUNKS =
         1 << 14, /* of a dataset whose items are stored: libhdf5 keeps them all */
     MOST_DIMS   = 8,
-    MOST_FILTER = 307 /* bzip2's number, which this libhdf5 lacks */
+    MOST_FILTER = 307,  /* bzip2's number, which this libhdf5 lacks */
+    LZF_FILTER  = 32000 /* h5py's own, which pquant reads */
 };
 
 /* "3x4": number of dimensions, 0 for "." and -1 for "-". */
@@ -253,14 +254,17 @@ static size_t pass(unsigned flags, size_t n, const unsigned values[], size_t byt
 static const H5Z_class2_t unknown_filter = {H5Z_CLASS_T_VERS, MOST_FILTER, 1,    1,
                                             "bzip2",          NULL,        NULL, pass};
 
-static hid_t dataset_list(const char *chunks, const char *filters)
+static hid_t dataset_list(const char *chunks, const char *filters, hid_t type)
 {
     const hid_t list = H5Pcreate(H5P_DATASET_CREATE);
-    hsize_t     dim[MOST_DIMS];
+    hsize_t     dim[MOST_DIMS], bytes = H5Tget_size(type);
     const int   n = dims_of(chunks, dim);
 
     if (n > 0) {
         (void)H5Pset_chunk(list, n, dim);
+    }
+    for (int i = 0; i < n; i++) {
+        bytes *= dim[i];
     }
     for (const char *f = n > 0 ? filters : ""; *f != '\0'; f++) {
         if (*f == 'g') {
@@ -271,6 +275,9 @@ static hid_t dataset_list(const char *chunks, const char *filters)
             (void)H5Pset_fletcher32(list);
         } else if (*f == 'u') {
             (void)H5Pset_filter(list, MOST_FILTER, H5Z_FLAG_MANDATORY, 0, NULL);
+        } else if (*f == 'l') {
+            const unsigned values[] = {4, 261, (unsigned)bytes};
+            (void)H5Pset_filter(list, LZF_FILTER, H5Z_FLAG_OPTIONAL, 3, values);
         }
     }
     return list;
@@ -303,13 +310,20 @@ static void write_dataset(hid_t file, hid_t links, const fuzz_record *r)
     char       *texts = NULL;
     const hid_t type  = type_of(r->fields[1]);
     const hid_t space = space_of(r->fields[2], &n);
-    const hid_t list  = dataset_list(r->fields[3], r->fields[4]);
+    const hid_t list  = dataset_list(r->fields[3], r->fields[4], type);
     const hid_t id =
         H5Dcreate2(file, r->fields[0], type, space, links, list, H5P_DEFAULT);
-    void *items = id > 0 && r->n > 0 && chunks_of(r->fields[3], n) <= MOST_CHUNKS
-                      ? items_of(r, type, n, &texts)
-                      : NULL;
+    const bool packed =
+        strchr(r->fields[4], 'l') != NULL; /* the body is a chunk as stored */
+    void *items =
+        id > 0 && r->n > 0 && !packed && chunks_of(r->fields[3], n) <= MOST_CHUNKS
+            ? items_of(r, type, n, &texts)
+            : NULL;
 
+    if (packed && id > 0 && r->n > 0) {
+        const hsize_t first[MOST_DIMS] = {0};
+        (void)H5Dwrite_chunk(id, H5P_DEFAULT, 0, first, r->n, r->body);
+    }
     if (items != NULL) {
         (void)H5Dwrite(id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, items);
     }

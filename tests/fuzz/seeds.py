@@ -611,6 +611,8 @@ def bytes_of_hdf5():
         f["ref"] = f["half"].ref
     whole = written("a.h5", odd)
     seed("hdf5", "odd", whole, record("L", "/outside", "external", "/x"), record("D", "/unknown", "f4", "4", "2", "u", body=b"1234" * 4))
+    # 32 bytes as they are, 30 of them again, and two.
+    seed("hdf5", "lzf", whole, record("D", "/lzf", "f4", "8x2", "8x2", "l", body=bytes([31, *range(32), 0xe0, 21, 31, 1, 7, 7])))
 
 
 def states():
