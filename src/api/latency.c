@@ -10,6 +10,7 @@
 #include "exec/plan.h"
 #include "kernels/kernels.h"
 #include "metrics/latency.h"
+
 /* One engine, ready to be timed. */
 typedef struct {
     pq_crew *crew;

@@ -108,6 +108,10 @@ bool pq_dense_pairs_may(const pq_emitter *e, const pq_rows *a, pq_panels g, size
     bool        mixed = false;
     double      unused[PQ_LANES];
 
+    if (!pq_emit_has(e, PQ_CODEGEN_AVX512) || chains % 2 != 0 ||
+        (chains & (chains - 1)) != 0) {
+        return false;
+    }
     for (size_t j = 0; 2 * j < a->length; j++) {
         const size_t first = blocks_of(a, g, 2 * j), second = blocks_of(a, g, 2 * j + 1);
         mixed = mixed || (2 * j + 1 < a->length && (first > 0) != (second > 0));
@@ -116,8 +120,7 @@ bool pq_dense_pairs_may(const pq_emitter *e, const pq_rows *a, pq_panels g, size
             pairs += put_pair(&t, j, k / t.parts, k % t.parts, unused) ? 1 : 0;
         }
     }
-    return pq_emit_has(e, PQ_CODEGEN_AVX512) && chains % 2 == 0 &&
-           (chains & (chains - 1)) == 0 && !mixed && pairs <= spread;
+    return !mixed && pairs <= spread;
 }
 
 static void add_pair(group *t, size_t j, size_t p)

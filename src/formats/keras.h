@@ -102,6 +102,7 @@ const char *pq_keras_v3_root(pq_h5 *file);
 
 /** Object of layers' names and the groups of their weights below `root`, which are
  * datasets 0, 1, ….
+ * @param[in] path        of the file, for messages
  * @retval PQ_ERR_FORMAT  A group says that it is another layer's. */
 pq_status pq_keras_v3_places(pq_h5 *file, const char *path, const char *root,
                              const json_t *layers, json_t **out, pq_err *err);

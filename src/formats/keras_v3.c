@@ -237,8 +237,7 @@ static pq_status check_owner(pq_h5 *file, const char *path, const char *group,
         PQ_TRY(pq_h5_attr_text(file, group, "name", &owner, err));
         PQ_CHECK(strcmp(owner, layer) == 0, PQ_ERR_FORMAT,
                  "%s: %s is said to be of layer '%s', and by its place is of '%s': the "
-                 "weights "
-                 "are of another architecture",
+                 "weights are of another architecture",
                  path, group, owner, layer);
     }
 cleanup:

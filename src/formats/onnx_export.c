@@ -331,10 +331,20 @@ pq_status pq_onnx_save(const pq_graph *graph, const char *path, pq_err *err)
     return pq_onnx_save_as(graph, PQ_ONNX_AS_CODES, path, err);
 }
 
+static bool has_grids(const pq_graph *graph)
+{
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        if (graph->nodes[i].quant != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 pq_status pq_onnx_save_as(const pq_graph *graph, pq_onnx_form form, const char *path,
                           pq_err *err)
 {
-    pq_onnx_export ex    = {.graph = graph, .form = form};
+    pq_onnx_export ex    = {.graph = graph, .form = form, .grids = has_grids(graph)};
     pq_text        model = {0};
     pq_status      st;
 

@@ -27,6 +27,7 @@ typedef enum {
 typedef struct {
     const pq_graph *graph;
     pq_onnx_form    form;
+    bool            grids;           /**< some values of the graph lie on grids */
     size_t          at;              /**< node at hand */
     pq_text         out;             /**< GraphProto so far */
     pq_text         node;            /**< NodeProto that is begun */

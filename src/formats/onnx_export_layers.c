@@ -51,16 +51,6 @@ cleanup:
     return st;
 }
 
-static bool has_grids(const pq_graph *graph)
-{
-    for (size_t i = 0; i < graph->n_nodes; i++) {
-        if (graph->nodes[i].quant != NULL) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* ONNX Runtime rounds a kernel of floats to 8 bits of one scale where a DequantizeLinear
  * stands before its Gemm or Conv and a QuantizeLinear behind it (its optimizer
  * WeightBiasQuantization). A Max of one value changes nothing, and parts the two. */
@@ -71,7 +61,7 @@ static pq_status part_from_grids(pq_onnx_export *ex, int layout, const pq_weight
     char      *before, *same;
     pq_status  st = PQ_OK;
 
-    if (ex->form == PQ_ONNX_AS_QONNX || codes || !has_grids(ex->graph)) {
+    if (ex->form == PQ_ONNX_AS_QONNX || codes || !ex->grids) {
         return PQ_OK;
     }
     before = ex->value[ex->at][layout];

@@ -41,9 +41,9 @@ static void add_block(const pq_evaluation *e, const void *context, size_t first,
     (void)context;
     sums[TIED] = 0.0;
     for (size_t i = first; i < end; i++) {
-        pq_fraction_add(&f, pq_evaluation_weight(e, i),
-                        pq_evaluation_decision(e, i) == (size_t)e->labels[i]);
-        sums[TIED] += pq_evaluation_tied(e, i) ? 1.0 : 0.0;
+        const size_t decision = pq_evaluation_decision(e, i);
+        pq_fraction_add(&f, pq_evaluation_weight(e, i), decision == (size_t)e->labels[i]);
+        sums[TIED] += pq_evaluation_tied(e, i, decision) ? 1.0 : 0.0;
     }
     memcpy(sums, &f, sizeof f);
 }

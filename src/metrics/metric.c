@@ -196,16 +196,15 @@ size_t pq_evaluation_decision(const pq_evaluation *e, size_t event)
     return pq_head_decide(e->head, e->width, row_of(e, event));
 }
 
-bool pq_evaluation_tied(const pq_evaluation *e, size_t event)
+bool pq_evaluation_tied(const pq_evaluation *e, size_t event, size_t decision)
 {
     const float *row     = row_of(e, event);
-    const size_t first   = pq_evaluation_decision(e, event);
-    const float  largest = e->width > 1 ? row[first] : 0.0f;
+    const float  largest = e->width > 1 ? row[decision] : 0.0f;
     const float  least   = largest - 4.0f * FLT_EPSILON * fabsf(largest);
     bool         tied    = false;
 
     for (size_t c = 0; c < e->width && e->width > 1; c++) {
-        tied = tied || (c != first && row[c] >= least);
+        tied = tied || (c != decision && row[c] >= least);
     }
     return tied;
 }

@@ -100,8 +100,9 @@ pq_status pq_evaluation_check(const pq_evaluation *e, pq_err *err);
 size_t pq_evaluation_decision(const pq_evaluation *e, size_t event);
 
 /** Whether another class has as large an output as the one that is decided for, but for
- * four steps of float32: the first of them was taken, and rounding may have chosen it. */
-bool pq_evaluation_tied(const pq_evaluation *e, size_t event);
+ * four steps of float32: the first of them was taken, and rounding may have chosen it.
+ * @param[in] decision  pq_evaluation_decision of the event */
+bool pq_evaluation_tied(const pq_evaluation *e, size_t event, size_t decision);
 
 /** Outputs from which on their largest is kept in `tops`. */
 enum { PQ_TOPS_WIDTH = 16 };
