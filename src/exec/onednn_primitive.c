@@ -40,7 +40,10 @@ static void start(void)
     }
 }
 
-/* One thread a plan, as everywhere here; the number is a thread's own. */
+/* One thread a plan, as everywhere here; the number is a thread's own. A primitive keeps
+   the number it was made under; in 2.6.3 two threads of a 1x1 of bytes, strided in width,
+   write into each other's workspace where eight channels come in (wrong pixels now and
+   then, also without our code). So primitives are made under one, too. */
 static void be_single(void)
 {
     if (!is_single && set_threads != NULL) {
@@ -245,9 +248,11 @@ pq_status pq_dnnl_make(const pq_dnnl_shape *s, size_t n, float *bias, pq_dnnl_va
     int8_t                   *plain = NULL;
     const char               *name  = "";
     const dnnl_memory_desc_t *w;
-    dnnl_status_t             done = describe(s, n, &desc);
-    pq_status                 st   = PQ_OK;
+    dnnl_status_t             done;
+    pq_status                 st = PQ_OK;
 
+    be_single();
+    done = describe(s, n, &desc);
     if (done != dnnl_success ||
         dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name) !=
             dnnl_success ||

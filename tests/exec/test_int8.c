@@ -1,5 +1,6 @@
 #include "draw_conv.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "exec/bytes.h"
@@ -91,6 +92,55 @@ Test(int8, convolutions_are_those_of_the_integer_engine_to_one_step)
         pq_graph_free(&g);
     }
     cr_expect_lt(apart, 100, "%zu of some 60 000 codes", apart);
+}
+
+/* A plan made and run by a thread that has run none before. */
+static void *strided_pointwise(void *failures)
+{
+    enum { IMAGES = 3, ITEMS = 9 * 8 * 8, RUNS = 100 };
+    pq_rng                rng     = pq_rng_stream(11, "int8");
+    const pq_plan_options options = {"int8", IMAGES};
+    pq_layer             *layer   = make_layer("conv2d");
+    pq_graph             *g       = NULL;
+    pq_plan              *plan    = NULL;
+    float                *due, *y, x[IMAGES * ITEMS];
+    const float          *in[1] = {x};
+    size_t                width;
+
+    OK(pq_graph_create(&g, &err));
+    add_input(g, "in", "[9, 8, 8]");
+    g->nodes[0].quant = range_grid(7, false, -2.0, 2.5);
+    set_size(layer, "stride_w", 2);
+    affine(&rng, layer, PQ_SHAPE(16, 1, 1, 8), true);
+    quantize_kernel(layer, 7, false);
+    add_layer(g, "conv", layer, "in");
+    OK(pq_graph_check(g, &err));
+    (void)pq_shape_count(&g->nodes[g->output].shape, &width);
+    fill_normal(&rng, 1.0, IMAGES * ITEMS, x);
+    OK(pq_plan_create(g, &options, &plan, &err));
+    due = run_graph(g, "int8", 1, IMAGES, x);
+    y   = pq_calloc(IMAGES * width, sizeof *y);
+    for (size_t run = 0; run < RUNS; run++) {
+        OK(pq_plan_run(plan, IMAGES, in, y, &err));
+        *(size_t *)failures += memcmp(y, due, IMAGES * width * sizeof *y) != 0;
+    }
+    pq_plan_free(&plan);
+    pq_graph_free(&g);
+    pq_free(due);
+    pq_free(y);
+    return NULL;
+}
+
+Test(int8, plans_of_new_threads_run_on_one)
+{
+    size_t failures = 0;
+
+    for (size_t i = 0; i < 40; i++) {
+        pthread_t thread;
+        cr_assert_eq(pthread_create(&thread, NULL, strided_pointwise, &failures), 0);
+        cr_assert_eq(pthread_join(thread, NULL), 0);
+    }
+    cr_expect_eq(failures, 0, "%zu of 4000 runs are wrong", failures);
 }
 
 Test(int8, is_an_engine_to_choose_where_it_multiplies_whole_numbers)
