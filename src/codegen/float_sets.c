@@ -14,10 +14,14 @@ static const char prelude[] =
     "/* The compiler keeps what was stored no longer in registers: reading a float back "
     "and\n   spreading it is cheaper than taking a vector apart. */\n"
     "#define SETTLE(memory) __asm__ volatile(\"\" : : \"r\"(memory) : \"memory\")\n\n"
+    "/* Clang unrolls short loops until their sums leave 16 registers. */\n"
+    "#if defined __clang__\n#define ROLLED _Pragma(\"clang loop unroll(disable)\")\n"
+    "#else\n#define ROLLED\n#endif\n\n"
     "/* Operations on 16 floats, part by part. */\n"
     "#define ZERO_(q, v)       (v).p[q] = (part){0};\n"
     "#define LOAD_(q, v, from) (v).p[q] = *(const part *)((from) + WIDTH * (q));\n"
     "#define COPY_(q, v, a)    (v).p[q] = a;\n"
+    "#define MOVE_(q, v, a)    (v).p[q] = (a).p[q];\n"
     "#define PUT_(q, to, v)    *(part *)((to) + WIDTH * (q)) = (v).p[q];\n"
     "#define MAC_(q, s, x, w)  (s).p[q] += (x).p[q] * *(const part *)((w) + WIDTH * "
     "(q));\n"
@@ -42,7 +46,16 @@ static const char prelude[] =
     "#define RELU(v)         PARTS(RELU_, v)\n"
     "#define LEAKY(v, slope) PARTS(LEAKY_, v, slope)\n"
     "#define CLIP(v, lo, hi) PARTS(LEAST_, v, lo) PARTS(MOST_, v, hi)\n"
-    "#define SCALE(v, a)     PARTS(SCALE_, v, a)\n\n";
+    "#define SCALE(v, a)     PARTS(SCALE_, v, a)\n\n"
+    "/* Operations on eight, and these as the first of 16. */\n"
+    "#define ZERO8_(q, v)       (v).p[q] = (part8){0};\n"
+    "#define LOAD8_(q, v, from) (v).p[q] = *(const part8 *)((from) + WIDTH8 * (q));\n"
+    "#define ZERO8(v)           PARTS8(ZERO8_, v)\n"
+    "#define LOAD8(v, from)     PARTS8(LOAD8_, v, from)\n"
+    "#define SPREAD8(v, a) \\\n    { \\\n        const part8 one = (a) - (part8){0}; "
+    "\\\n        PARTS8(COPY_, v, one) \\\n    }\n"
+    "#define MULTIPLY8(s, x, w) PARTS8(MULTIPLY_, s, x, w)\n"
+    "#define JOIN8(s, t)        PARTS8(JOIN_, s, t)\n\n";
 
 /* v, but no less than a, and no more: v where it is no number. The instructions give
  * their second operand then. */
@@ -50,50 +63,83 @@ static const char prelude[] =
     "#define ABOVE(a, v) (part)" prefix "_max_ps(a, v)\n"                                \
     "#define BELOW(a, v) (part)" prefix "_min_ps(a, v)\n"
 
+/* Stores the first n of 16 floats, n a constant. Copied by memcpy they would go through
+ * memory. */
+#define SOME_AVX2                                                                        \
+    "#define QUARTER(to, v, n, q) \\\n    if ((n) > 4 * (q)) { \\\n"                     \
+    "        const __m256 h = (__m256)(v).p[(q) / 2]; \\\n"                              \
+    "        const __m128 f = (q) % 2 == 0 ? _mm256_castps256_ps128(h) : "               \
+    "_mm256_extractf128_ps(h, 1); \\\n"                                                  \
+    "        if ((n) - 4 * (q) >= 4) { \\\n"                                             \
+    "            _mm_storeu_ps((to) + 4 * (q), f); \\\n"                                 \
+    "        } else { \\\n            (to)[4 * (q)] = f[0]; \\\n"                        \
+    "            if ((n) - 4 * (q) > 1) { (to)[4 * (q) + 1] = f[1]; } \\\n"              \
+    "            if ((n) - 4 * (q) > 2) { (to)[4 * (q) + 2] = f[2]; } \\\n"              \
+    "        } \\\n    }\n"                                                              \
+    "#define SOME(to, v, n) \\\n    QUARTER(to, v, n, 0) QUARTER(to, v, n, 1) "          \
+    "QUARTER(to, v, n, 2) QUARTER(to, v, n, 3)\n"
+#define SOME_AVX512                                                                      \
+    "#define SOME(to, v, n) _mm512_mask_storeu_ps(to, (__mmask16)((1 << (n)) - 1), "     \
+    "(__m512)(v).p[0]);\n"
+
+/* Eight floats as the first of 16. */
+#define WIDE "#define WIDE(v, a) vu v = {{{0}}}; PARTS8(MOVE_, v, a)\n"
+#define WIDE_AVX512                                                                      \
+    "#define WIDE(v, a) vu v = {{(part)_mm512_castps256_ps512((__m256)(a).p[0])}};\n"
+
 /* GCC's names of what each set needs, from the portable one up. */
 static const struct {
     pq_codegen_isa isa;
     size_t         bytes; /* of a part */
-    const char    *name, *target, *supported, *bounds;
+    const char    *name, *target, *supported, *more;
 } sets[] = {
     {PQ_CODEGEN_PORTABLE, 16, "portable", NULL, NULL,
      "#define ABOVE(a, v) SELECT_((v) < (a), a, v)\n"
-     "#define BELOW(a, v) SELECT_((v) > (a), a, v)\n"},
+     "#define BELOW(a, v) SELECT_((v) > (a), a, v)\n" WIDE
+     "#define SOME(to, v, n) memcpy(to, &(v), (n) * sizeof(float));\n"},
     {PQ_CODEGEN_AVX2, 32, "avx2", "avx2,fma",
      "__builtin_cpu_supports(\"avx2\") && __builtin_cpu_supports(\"fma\")",
-     BOUNDS("_mm256")},
+     BOUNDS("_mm256") WIDE SOME_AVX2},
     {PQ_CODEGEN_AVX512, 64, "avx512", "avx512f,avx512vl,avx512bw,avx512dq,fma",
      "__builtin_cpu_supports(\"avx512f\") && __builtin_cpu_supports(\"avx512vl\") &&\n"
      "           __builtin_cpu_supports(\"avx512bw\") && "
      "__builtin_cpu_supports(\"avx512dq\")",
-     BOUNDS("_mm512")},
+     BOUNDS("_mm512") WIDE_AVX512 SOME_AVX512},
 };
 enum { SETS = sizeof sets / sizeof *sets };
+
+/* Vectors of `lanes` floats, in parts of `bytes`; `of` ends their names. */
+static void define_parts(const char *set, const char *of, size_t lanes, size_t bytes,
+                         pq_text *out)
+{
+    const size_t width = bytes / sizeof(float), parts = lanes / width;
+
+    pq_text_add(out,
+                "typedef float %s_part%s __attribute__((vector_size(%zu), aligned(4), "
+                "may_alias));\n"
+                "typedef struct {\n    %s_part%s p[%zu];\n} %s_vu%s;\n"
+                "#define vu%s    %s_vu%s\n#define part%s  %s_part%s\n"
+                "#define WIDTH%s %zu\n#define PARTS%s(f, ...)",
+                set, of, bytes, set, of, parts, set, of, of, set, of, of, set, of, of,
+                width, of);
+    for (size_t q = 0; q < parts; q++) {
+        pq_text_add(out, " f(%zu, __VA_ARGS__)", q);
+    }
+    pq_text_add(out, "\n");
+}
 
 static void define_vectors(size_t set, pq_text *out)
 {
     const char  *n     = sets[set].name;
-    const size_t parts = PQ_LANES * sizeof(float) / sets[set].bytes;
+    const size_t eight = 8 * sizeof(float);
 
+    define_parts(n, "", PQ_LANES, sets[set].bytes, out);
+    define_parts(n, "8", 8, sets[set].bytes < eight ? sets[set].bytes : eight, out);
     pq_text_add(out,
-                "typedef float %s_part __attribute__((vector_size(%zu), aligned(4), "
-                "may_alias));\n"
-                "typedef int   %s_bits __attribute__((vector_size(%zu), aligned(4), "
-                "may_alias));\n"
-                "typedef struct {\n    %s_part p[%zu];\n} %s_vu;\n"
-                "#define vu    %s_vu\n#define part  %s_part\n#define bits  %s_bits\n"
-                "#define WIDTH %zu\n#define SET_%s\n#define PARTS(f, ...)",
-                n, sets[set].bytes, n, sets[set].bytes, n, parts, n, n, n, n,
-                PQ_LANES / parts, n);
-    for (size_t q = 0; q < parts; q++) {
-        pq_text_add(out, " f(%zu, __VA_ARGS__)", q);
-    }
-    pq_text_add(out, "\n%s%s%s\n", sets[set].bounds,
-                sets[set].isa == PQ_CODEGEN_AVX512 ? pq_dense_pairs_set : "",
-                sets[set].isa == PQ_CODEGEN_AVX512
-                    ? "#define SOME(to, v, n) \\\n    _mm512_mask_storeu_ps(to, "
-                      "(__mmask16)((1 << (n)) - 1), (__m512)(v).p[0]);\n"
-                    : "#define SOME(to, v, n) memcpy(to, &(v), (n) * sizeof(float));\n");
+                "typedef int %s_bits __attribute__((vector_size(%zu), aligned(4), "
+                "may_alias));\n#define bits %s_bits\n#define SET_%s\n%s%s\n",
+                n, sets[set].bytes, n, n, sets[set].more,
+                sets[set].isa == PQ_CODEGEN_AVX512 ? pq_dense_pairs_set : "");
 }
 
 /* A function of a set: its head, the values of `events` events, and statements. */
@@ -131,7 +177,9 @@ static void add_set(const pq_emitter *e, size_t set, pq_text *out)
     }
     pq_text_add(out,
                 "#undef vu\n#undef part\n#undef bits\n#undef WIDTH\n#undef PARTS\n"
-                "#undef ABOVE\n#undef BELOW\n#undef SOME\n#undef SET_%s\n%s\n",
+                "#undef vu8\n#undef part8\n#undef WIDTH8\n#undef PARTS8\n"
+                "#undef ABOVE\n#undef BELOW\n#undef WIDE\n#undef SOME\n"
+                "#undef QUARTER\n#undef SET_%s\n%s\n",
                 n, sets[set].target != NULL ? "#endif\n" : "");
 }
 

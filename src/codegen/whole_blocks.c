@@ -33,7 +33,32 @@ bool pq_block_get(const pq_linear *l, const pq_segments *s, size_t panel, size_t
     return any;
 }
 
-/* n blocks of weights as both kinds of tables. */
+/* Item `to` of a block as words: pairs of inputs, [2][16][2]; that of bytes is [16][4].
+ */
+static size_t word_at(size_t to)
+{
+    return to % 32 / 2 * 4 + to / 32 * 2 + to % 2;
+}
+
+/* Weights in words of 16 bits, for AVX2, which has no products of bytes that never
+ * overflow. */
+static pq_status word_table(pq_whole *w, size_t number, size_t n, const int64_t *weights,
+                            pq_err *err)
+{
+    int64_t  *words = NULL;
+    pq_status st;
+
+    PQ_NEW(words, n * PQ_BLOCK);
+    for (size_t i = 0; i < n * PQ_BLOCK; i++) {
+        words[i] = weights[i / PQ_BLOCK * PQ_BLOCK + word_at(i % PQ_BLOCK)];
+    }
+    PQ_TRY(pq_whole_table(w, "int16_t", 'j', number, n * PQ_BLOCK, words, err));
+cleanup:
+    pq_free(words);
+    return st;
+}
+
+/* n blocks of weights as all kinds of tables. */
 pq_status pq_block_tables(pq_whole *w, const pq_linear *l, size_t number, size_t n,
                           const int64_t *weights, pq_err *err)
 {
@@ -47,6 +72,9 @@ pq_status pq_block_tables(pq_whole *w, const pq_linear *l, size_t number, size_t
                 (double)weights[i / PQ_BLOCK * PQ_BLOCK + i % 16 * 4 + i % PQ_BLOCK / 16];
         }
         PQ_TRY(pq_whole_reals(w, "float", 'f', number, n * PQ_BLOCK, turned, err));
+    }
+    if (pq_emit_has(w->e, PQ_CODEGEN_AVX2)) {
+        PQ_TRY(word_table(w, number, n, weights, err));
     }
     PQ_TRY(w->e->isa == PQ_CODEGEN_PORTABLE
                ? PQ_OK

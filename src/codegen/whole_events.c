@@ -10,7 +10,7 @@
 /* Events and panels of a tile, by the macro EVENTS of each set: whole_sets.c. */
 static const struct {
     size_t events, panels;
-} tiles[] = {{8, 2}, {4, 1}, {2, 1}};
+} tiles[] = {{8, 2}, {4, 1}, {1, 2}};
 enum { TILES = sizeof tiles / sizeof *tiles };
 
 bool pq_events_may(const pq_linear *l, size_t skipped_before, size_t skipped)

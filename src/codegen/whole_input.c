@@ -90,7 +90,7 @@ static void define_exactly(pq_whole *w, size_t node, size_t table, size_t width)
 {
     static const struct {
         const char *type, *letter;
-    } acts[] = {{"uint8_t", "b"}, {"float", "f"}};
+    } acts[] = {{"uint8_t", "i"}, {"float", "f"}};
 
     pq_whole_code(w, node);
     for (size_t i = 0; i < 2; i++) {
@@ -124,7 +124,7 @@ static void encode_looped(pq_whole *w, size_t node, size_t whole, size_t period,
     }
     pq_text_add(t,
                 "        if (__builtin_expect(near != 0, 0)) {\n"
-                "            W(exact%zu)(x, v%zu, b, b + %zu);\n        }\n    }\n",
+                "            B(exact%zu)(x, v%zu, b, b + %zu);\n        }\n    }\n",
                 node, node, 16 * period);
 }
 
@@ -147,7 +147,7 @@ static void encode_kept(pq_whole *w, size_t node, size_t panels, size_t period,
     }
     pq_text_add(t,
                 "\n        if (__builtin_expect(near != 0, 0)) {\n"
-                "            W(exact%zu)(x, v%zu, 0, %zu);\n",
+                "            B(exact%zu)(x, v%zu, 0, %zu);\n",
                 node, node, 16 * panels);
     for (size_t p = 0; p < panels; p++) {
         pq_text_add(t, "            c%zu = UP(V(codes_at)(v%zu + %zu), %d);\n", p, node,

@@ -10,21 +10,23 @@
 
 static const struct {
     pq_codegen_isa     isa;
-    int                events; /* of a tile: whole_events.c */
+    int                events;  /* of a tile: whole_events.c */
+    char               weights; /* letter of the tables that it multiplies by */
     const char        *name, *target, *has;
     const char *const *own; /* the first part comes before what is shared */
 } sets[] = {
-    {PQ_CODEGEN_PORTABLE, 2, "portable", NULL, NULL, pq_set_portable},
-    {PQ_CODEGEN_AVX2, 2, "avx2", "avx2,fma",
+    {PQ_CODEGEN_PORTABLE, 1, 'f', "portable", NULL, NULL, pq_set_portable},
+    {PQ_CODEGEN_AVX2, 4, 'j', "avx2", "avx2,fma",
      "__builtin_cpu_supports(\"avx2\") && __builtin_cpu_supports(\"fma\")", pq_set_avx2},
-    {PQ_CODEGEN_AVXVNNI, 4, "avxvnni", "avx2,fma,avxvnni",
+    {PQ_CODEGEN_AVXVNNI, 4, 'b', "avxvnni", "avx2,fma,avxvnni",
      "has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 16)", pq_set_avxvnni},
-    {PQ_CODEGEN_AVX512, 8, "avx512", "avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,fma",
+    {PQ_CODEGEN_AVX512, 8, 'b', "avx512",
+     "avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,fma",
      "__builtin_cpu_supports(\"avx512vl\") && __builtin_cpu_supports(\"avx512bw\") &&\n"
      "           __builtin_cpu_supports(\"avx512dq\") && "
      "__builtin_cpu_supports(\"avx512vnni\")",
      pq_set_avx512},
-    {PQ_CODEGEN_AMX, 8, "amx",
+    {PQ_CODEGEN_AMX, 8, 'b', "amx",
      "avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,fma,amx-tile,amx-int8",
      "has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 24 & 1) &&\n"
      "           (d >> 25 & 1) && may_tiles()",
@@ -55,13 +57,13 @@ static void add_operations(const pq_emitter *e, pq_text *out, size_t set)
 }
 
 static const char whole_names[] =
-    "#define FLOATS 0\n#define W(t) t##b\n#define B(t) t##i\n"
+    "#define FLOATS 0\n#define B(t) t##i\n"
     "#define SHIFTS(t, p) t##k + 48 * (p)\n"
     "#define SCALE(s, t, p, n) V(scale)(s, t##i + 64 * (p), t##l + 32 * (p), n)\n"
     "#define EITHER(floats, whole) whole\n";
 
 static const char float_names[] =
-    "#define FLOATS 1\n#define W(t) t##f\n#define B(t) t##f\n"
+    "#define FLOATS 1\n#define B(t) t##f\n"
     "#define SHIFTS(t, p) t##g + 16 * (p)\n"
     "#define SCALE(s, t, p, n) V(scale)(s, t##f + 32 * (p), t##d + 32 * (p), n)\n"
     "#define EITHER(floats, whole) floats\n";
@@ -101,6 +103,10 @@ static const char no_places[] =
     "#undef KEEP\n#undef KEEP_FROM\n#undef FOUR\n#undef SETTLE_OF\n#undef QUADS\n"
     "#undef FOUR_OF_8\n";
 
+/* One of two sums: of all chains of a dense layer, or of half as many. */
+static const char all_chains[]  = "#define SUM(all, half) all\n";
+static const char half_chains[] = "#define SUM(all, half) half\n";
+
 /* Codes of an input may lie from a bit on: set_avx512.c. */
 static const char from_a_bit[] =
     "#define UP(v, by) V(up)(v, by)\n#define DOWN(v, by) V(down)(v, by)\n"
@@ -135,11 +141,14 @@ static void add_functions(pq_text *out, const pq_emitter *e, size_t set)
     const bool tiles = sets[set].isa == PQ_CODEGEN_AMX;
     const bool wide  = sets[set].own == pq_set_avx512;
 
-    pq_text_add(out, "#define V(f) %s_##f\n#define TILES %d\n#define EVENTS %d\n%s",
-                tiles ? "avx512" : sets[set].name, tiles, sets[set].events,
-                sets[set].target == NULL ? float_names : whole_names);
-    pq_text_add(out, "%s%s%s", sets[set].target == NULL ? in_memory : in_registers,
-                wide ? with_quads : without_quads, wide ? from_a_bit : from_the_lowest);
+    pq_text_add(out,
+                "#define V(f) %s_##f\n#define W(t) t##%c\n#define TILES %d\n#define "
+                "EVENTS %d\n%s",
+                tiles ? "avx512" : sets[set].name, sets[set].weights, tiles,
+                sets[set].events, sets[set].target == NULL ? float_names : whole_names);
+    pq_text_add(out, "%s%s%s%s", sets[set].target == NULL ? in_memory : in_registers,
+                wide ? all_chains : half_chains, wide ? with_quads : without_quads,
+                wide ? from_a_bit : from_the_lowest);
     add_function(out, set, 1, "", &e->body);
     if (pq_events_has(e)) {
         pq_text_add(out, "%s%s%s", no_places, in_memory, without_quads);
@@ -148,7 +157,7 @@ static void add_functions(pq_text *out, const pq_emitter *e, size_t set)
     pq_text_add(out,
                 "#undef V\n#undef TILES\n#undef EVENTS\n#undef FLOATS\n#undef W\n"
                 "#undef B\n#undef SCALE\n#undef SHIFTS\n#undef EITHER\n#undef UP\n"
-                "#undef DOWN\n#undef SPREAD_FROM\n%s\n",
+                "#undef DOWN\n#undef SPREAD_FROM\n#undef SUM\n%s\n",
                 no_places);
 }
 

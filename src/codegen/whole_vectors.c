@@ -53,6 +53,14 @@ static void four(pq_whole *w, size_t in, size_t block)
     }
 }
 
+/* The sum of a panel and chain: sets with few registers have half the chains. */
+static const char *sum_of(size_t panel, size_t chain, size_t chains, char text[48])
+{
+    (void)snprintf(text, 48, "SUM(s%zu_%zu, s%zu_%zu)", panel, chain, panel,
+                   chain % ((chains + 1) / 2));
+    return text;
+}
+
 /* Products written out; blocks of zeros are left out, and their inputs with them. */
 static pq_status written(pq_whole *w, const pq_linear *l, size_t first, size_t panels,
                          size_t chains, pq_err *err)
@@ -61,6 +69,7 @@ static pq_status written(pq_whole *w, const pq_linear *l, size_t first, size_t p
     const size_t      number  = w->e->n_tables++;
     int64_t          *weights = NULL;
     size_t            n = 0, turn = 0;
+    char              sum[48];
     pq_status         st;
 
     PQ_NEW(weights, (s.blocks * panels + 1) * PQ_BLOCK);
@@ -75,10 +84,9 @@ static pq_status written(pq_whole *w, const pq_linear *l, size_t first, size_t p
                 four(w, w->e->graph->nodes[l->node].inputs[0], b);
             }
             read = true;
-            pq_text_add(&w->e->body,
-                        "        s%zu_%zu = V(dot)(s%zu_%zu, x4, W(t%zu) + %zu, %zu);\n",
-                        p, turn, p, turn, number, n * PQ_BLOCK,
-                        pq_lanes_of(l, first + p));
+            sum_of(p, turn, chains, sum);
+            pq_text_add(&w->e->body, "        %s = V(dot)(%s, x4, W(t%zu) + %zu, %zu);\n",
+                        sum, sum, number, n * PQ_BLOCK, pq_lanes_of(l, first + p));
             n++;
         }
         turn = read ? (turn + 1) % chains : turn;
@@ -95,7 +103,7 @@ static pq_status looped(pq_whole *w, const pq_linear *l, size_t first, size_t pa
 {
     const pq_segments s      = pq_segments_of(l);
     const size_t      number = w->e->n_tables++, whole = s.blocks / chains * chains;
-    char              name[32];
+    char              name[32], sum[48];
     pq_status         st;
 
     pq_whole_name(w, w->e->graph->nodes[l->node].inputs[0], name);
@@ -110,13 +118,13 @@ static pq_status looped(pq_whole *w, const pq_linear *l, size_t first, size_t pa
         pq_text_add(&w->e->body, "            x4 = V(x4)(%s + 4 * (%s + %zu));\n", name,
                     inside ? "b" : "0", inside ? c : whole + c - chains);
         for (size_t p = 0; p < panels; p++) {
-            pq_text_add(
-                &w->e->body,
-                "            s%zu_%zu = V(dot)(s%zu_%zu, x4, W(t%zu) + ((%s + %zu) "
-                "* %zu + %zu) * %d, %zu);\n",
-                p, c % chains, p, c % chains, number, inside ? "b" : "0",
-                inside ? c : whole + c - chains, panels, p, PQ_BLOCK,
-                pq_lanes_of(l, first + p));
+            sum_of(p, c % chains, chains, sum);
+            pq_text_add(&w->e->body,
+                        "            %s = V(dot)(%s, x4, W(t%zu) + ((%s + %zu) "
+                        "* %zu + %zu) * %d, %zu);\n",
+                        sum, sum, number, inside ? "b" : "0",
+                        inside ? c : whole + c - chains, panels, p, PQ_BLOCK,
+                        pq_lanes_of(l, first + p));
         }
     }
     if (s.blocks == whole) {
