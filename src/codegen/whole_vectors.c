@@ -54,11 +54,10 @@ static void four(pq_whole *w, size_t in, size_t block)
 }
 
 /* The sum of a panel and chain: sets with few registers have half the chains. */
-static const char *sum_of(size_t panel, size_t chain, size_t chains, char text[48])
+static void sum_of(size_t panel, size_t chain, size_t chains, char text[48])
 {
     (void)snprintf(text, 48, "SUM(s%zu_%zu, s%zu_%zu)", panel, chain, panel,
                    chain % ((chains + 1) / 2));
-    return text;
 }
 
 /* Products written out; blocks of zeros are left out, and their inputs with them. */
