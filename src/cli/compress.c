@@ -59,7 +59,7 @@ static pq_status open_calibration(const char *spec, const pq_args *args,
                                   const pq_graph *graph, pq_compress_options *how,
                                   pq_err *err)
 {
-    pq_dataset_options columns = {0};
+    pq_dataset_options columns = {.unlabelled = true};
     char              *path = NULL, *split = NULL;
     pq_status          st;
 

@@ -219,7 +219,8 @@ static pq_status name_classes(pq_source *s, const pq_dataset_options *options,
     PQ_CHECK(s->class_names == NULL || a->one_hot == 0 || s->n_classes == a->one_hot,
              PQ_ERR_SHAPE, "%s: there are %zu class names, but '%s' has %zu columns",
              s->path, s->n_classes, a->y[0].name, a->one_hot);
-    if (s->class_names == NULL && (options->labels == NULL || a->one_hot > 0)) {
+    if (s->class_names == NULL && s->unlabelled == NULL &&
+        (options->labels == NULL || a->one_hot > 0)) {
         PQ_TRY(count_classes(s, err));
     }
 cleanup:
@@ -256,7 +257,10 @@ static pq_status note_files(pq_source *s, pq_err *err)
 
     for (size_t k = 0; a->all.folder != NULL && k < a->n_names; k++) {
         const char *const names[] = {a->names[k].x, a->names[k].y, a->names[k].weight};
-        for (size_t i = 0; i < 3 && names[i] != NULL; i++) {
+        for (size_t i = 0; i < 3; i++) {
+            if (names[i] == NULL) {
+                continue;
+            }
             pq_free(path);
             path = pq_array_file(&a->all, names[i]);
             PQ_CHECK(path != NULL, PQ_ERR_NOMEM, "cannot allocate a path");
@@ -288,6 +292,21 @@ static char *own_name(const pq_source *s, const pq_arrays *all)
                            base);
 }
 
+/* Where a split has no labels, none of the others' are read. */
+static pq_status note_unlabelled(pq_source *s, pq_err *err)
+{
+    const arrays *a  = s->state;
+    pq_status     st = PQ_OK;
+
+    for (size_t k = 0; k < a->n_names && s->unlabelled == NULL; k++) {
+        if (a->names[k].y == NULL) {
+            PQ_STRDUP(s->unlabelled, a->names[k].x);
+        }
+    }
+cleanup:
+    return st;
+}
+
 static pq_status open_arrays(pq_source *s, const pq_dataset_options *options, pq_err *err)
 {
     arrays   *a   = NULL;
@@ -299,9 +318,10 @@ static pq_status open_arrays(pq_source *s, const pq_dataset_options *options, pq
     PQ_TRY(pq_arrays_open(s->path, &a->all, err));
     own = own_name(s, &a->all);
     PQ_TRY(pq_array_names_find(&a->all, options, own, a->names, &a->n_names, err));
+    PQ_TRY(note_unlabelled(s, err));
     for (size_t k = 0; k < a->n_names; k++) {
         PQ_TRY(open_x(s, k, err));
-        PQ_TRY(open_y(s, k, err));
+        PQ_TRY(s->unlabelled == NULL ? open_y(s, k, err) : PQ_OK);
         PQ_TRY(open_weight(s, k, err));
     }
     PQ_TRY(name_features(s, err));

@@ -272,7 +272,7 @@ pq_status pq_array_names_find(const pq_arrays *a, const pq_dataset_options *opti
     PQ_TRY(check_splits("weight", options->weight, out, *n, err));
     for (size_t i = 0; i < *n; i++) {
         PQ_TRY(beside(a, options->y, labels, &out[i], &out[i].y, err));
-        if (out[i].y == NULL) {
+        if (out[i].y == NULL && !options->unlabelled) {
             char *what = pq_format("no labels are beside the events '%s'", out[i].x);
             st         = refuse(a, what != NULL ? what : "no labels", err);
             pq_free(what);

@@ -30,6 +30,7 @@ static void source_free(pq_source *s)
     pq_free(s->mean);
     pq_free(s->std);
     pq_free(s->licence);
+    pq_free(s->unlabelled);
     pq_free(s->source);
     *s = (pq_source){0};
 }
@@ -283,11 +284,12 @@ static pq_status describe(pq_dataset *d, pq_err *err)
         .standardized  = s->standardized,
         .padded =
             s->padded && (d->columns == NULL || d->columns[d->n_columns - 1] == last),
-        .n_splits  = d->splits.n,
-        .licence   = s->licence,
-        .source    = s->source,
-        .nonfinite = d->info.nonfinite,
-        .left_out  = d->info.left_out,
+        .n_splits   = d->splits.n,
+        .licence    = s->licence,
+        .source     = s->source,
+        .nonfinite  = d->info.nonfinite,
+        .left_out   = d->info.left_out,
+        .unlabelled = s->unlabelled,
     };
     d->info.sample.dim[s->sample.ndim - 1] = d->features;
     PQ_NEW(d->split_infos, d->splits.n);

@@ -40,6 +40,9 @@ typedef struct {
     const char *splits; /**< "train=0:0.8,test=0.8:1": by event number (split.h), or
                            by index where the file has none, or NULL */
     pq_nonfinite nonfinite;
+    /** Arrays (pquant's own, .npy, .npz, HDF5) without labels beside them are taken too,
+     * for who reads none: asking for a label is an error then. */
+    bool unlabelled;
 } pq_dataset_options;
 
 /** One split. */
@@ -66,8 +69,10 @@ typedef struct {
     size_t               n_splits;
     const pq_split_info *splits;
     const char          *licence, *source; /**< or NULL */
-    size_t nonfinite; /**< events met so far, each once, that hold NaN or infinity */
-    size_t left_out;  /**< events of labels that `labels` does not name */
+    size_t      nonfinite; /**< events met so far, each once, that hold NaN or infinity */
+    size_t      left_out;  /**< events of labels that `labels` does not name */
+    const char *unlabelled; /**< array of events without labels beside it, where that was
+                               let pass: no label of the file can be read; or NULL */
 } pq_dataset_info;
 
 /**

@@ -17,6 +17,9 @@ static pq_status read_picked(pq_dataset *d, size_t base, size_t first, size_t n,
     float       *all  = NULL;
     pq_status    st;
 
+    PQ_CHECK(out->y == NULL || s->unlabelled == NULL, PQ_ERR_FORMAT,
+             "%s: no labels are beside the events '%s', and labels are needed here",
+             s->path, s->unlabelled);
     if (d->columns == NULL || out->x == NULL) {
         return s->layout->read(s, base, first, n, out, err);
     }

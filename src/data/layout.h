@@ -43,6 +43,7 @@ typedef struct {
     size_t  n_splits;
     pq_source_split splits[PQ_SOURCE_SPLITS];
     char           *licence, *source;
+    char *unlabelled; /**< as in pq_dataset_info; open sets it if options->unlabelled */
 } pq_source;
 
 /** Events as the file has them; pointers may be NULL. */

@@ -18,8 +18,9 @@ typedef struct {
     order          order;
     pq_shape       stored; /* of one event in the file */
     bool           weighted[PQ_SOURCE_SPLITS];
-    size_t         one_hot; /* columns of y, or 0: it holds indices */
-    bool           texts;   /* y holds texts, which are in `labels` */
+    size_t         one_hot;    /* columns of y, or 0: it holds indices */
+    bool           texts;      /* y holds texts, which are in `labels` */
+    bool           unlabelled; /* as in pq_dataset_options */
     pq_text_labels labels;
 } own;
 
@@ -267,6 +268,9 @@ static pq_status read_about(pq_source *s, pq_err *err)
              s->sample.ndim);
     PQ_TRY(read_text(o, places, "licence", &s->licence, err));
     PQ_TRY(read_text(o, places, "source", &s->source, err));
+    if (s->unlabelled != NULL) {
+        goto cleanup;
+    }
     if (o->texts) {
         PQ_TRY(pq_text_labels_number(&o->labels, s->path, &s->class_names, &s->n_classes,
                                      err));
@@ -360,9 +364,14 @@ static pq_status add_split(pq_source *s, const char *name, pq_err *err)
              s->splits[0].name);
     o->stored = event;
     s->sample = event;
-    PQ_TRY(check_rows(s, split, "y", &there, err));
-    PQ_CHECK(there, PQ_ERR_FORMAT, "%s: %s has no y beside it: labels are needed",
-             s->path, path);
+    if (s->unlabelled == NULL) { /* else labels of other splits are not read either */
+        PQ_TRY(check_rows(s, split, "y", &there, err));
+        PQ_CHECK(there || o->unlabelled, PQ_ERR_FORMAT,
+                 "%s: %s has no y beside it: labels are needed", s->path, path);
+        if (!there) {
+            PQ_STRDUP(s->unlabelled, path);
+        }
+    }
     PQ_TRY(check_rows(s, split, "weight", &o->weighted[split], err));
 cleanup:
     pq_free(path);
@@ -408,9 +417,9 @@ static pq_status open_own(pq_source *s, const pq_dataset_options *options, pq_er
     own      *o = NULL;
     pq_status st;
 
-    (void)options;
     PQ_NEW(o, 1);
-    s->state = o;
+    s->state      = o;
+    o->unlabelled = options->unlabelled;
     PQ_TRY(pq_h5_open(s->path, &o->file, err));
     if (pq_h5_has(o->file, "x")) {
         PQ_TRY(add_split(s, "", err));

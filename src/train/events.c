@@ -24,6 +24,9 @@ static pq_status match_classes(const pq_graph *graph, const pq_dataset_info *inf
 {
     pq_status st = PQ_OK;
 
+    PQ_CHECK(info->unlabelled == NULL, PQ_ERR_CONFIG,
+             "%s: no labels are beside the events '%s', and a loss needs them",
+             info->path, info->unlabelled);
     PQ_CHECK(info->n_classes >= 2, PQ_ERR_CONFIG,
              "%s has no classes: there is nothing to train towards", info->path);
     PQ_CHECK(graph->class_names == NULL || graph->n_classes == info->n_classes,

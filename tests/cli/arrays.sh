@@ -79,6 +79,40 @@ expect 0 "signal 4" "$pquant" data info "$work/signs.npz" --labels signal=1,rest
 expect 0 "imported.h5" "$pquant" data import "$work/foreign.h5" -o "$work/imported.h5" --x all=data/jets --y all=data/truth
 same "$plain" "imported" --data "$work/imported.h5:all"
 
+# Calibration needs events alone: without labels they give the same network, in whatever file they lie.
+/usr/bin/python3 - "$work" <<'P' || fault "making events without labels failed"
+import sys, h5py, numpy as np
+out, a = sys.argv[1], np.load(sys.argv[1] + "/index.npz")
+x, y, names = a["x"], a["y"], a["class_names"]
+np.savez(f"{out}/bare.npz", x=x)
+np.save(f"{out}/events.npy", x)
+for name, parts in {"bare": {"x": x}, "late": {"train/x": x, "test/x": x, "test/y": np.eye(5)[y]},
+                    "early": {"train/x": x, "train/y": np.array(names, "S")[y], "test/x": x}}.items():
+    with h5py.File(f"{out}/own_{name}.h5", "w") as f:
+        f.attrs["format"] = "pquant-dataset"
+        for place, values in parts.items():
+            f[place] = values
+with h5py.File(f"{out}/foreign_bare.h5", "w") as f:
+    f["data/jets"] = x
+P
+calibrate() { # METHOD OPTION…
+  "$pquant" compress datasets/models/jsc-mlp.h5 -o "$work/small.h5" -q --method "$@" 2>&1
+}
+calibrate quantize --calib "$work/index.npz" || fault "calibration with labels"
+mv "$work/small.h5" "$work/due.h5"
+for events in "bare.npz" "events.npy" "own_bare.h5" "own_late.h5:train" "own_late.h5:test" "own_early.h5:test" \
+  "own_early.h5:train" "foreign_bare.h5 --x data/jets"; do
+  calibrate quantize --calib $work/$events || fault "calibration on $events"
+  cmp "$work/small.h5" "$work/due.h5" || fault "calibration on $events gives another network"
+done
+for events in "bare.npz" "own_late.h5:test"; do # what a loss gains needs labels, of any split of the file
+  expect 2 "no labels are beside the events" calibrate prune:criterion=taylor --calib "$work/$events"
+done
+calibrate prune:criterion=taylor --calib "$work/index.npz" || fault "calibration of a loss with labels"
+expect 2 "no labels are beside the events 'x'" calibrate finetune:epochs=1 --train "$work/bare.npz"
+expect 2 "no labels are beside the events 'x'" "$pquant" model eval $model --arch $arch --data "$work/bare.npz"
+expect 2 "own_bare.h5: x has no y beside it: labels are needed" "$pquant" model eval $model --arch $arch --data "$work/own_bare.h5"
+
 # The same in a configuration.
 cat >"$work/c.yaml" <<Y
 schema: pquant/1
