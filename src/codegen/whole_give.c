@@ -59,21 +59,21 @@ static pq_status added_end(pq_whole *w, const pq_linear *l, const pq_panel_end *
         "%zu, %s%s%s, %s%s%s, %d, v%zu + %s, %zu, %zu) != 0, 0)) {\n"
         "                int32_t s[16];\n\n"
         "                V(put)(V(sums)(%s, B(t%zu) + %zu), s, %zu);\n"
-        "                for (int k = 0; k < %zu; k++) {\n"
-        "                    const int at = %s + k;\n"
-        "                    double v = (double)s[k] * t%zum[%zu + k] + ",
+        "                for (int lane = 0; lane < %zu; lane++) {\n"
+        "                    const int item = %s + lane;\n"
+        "                    double v = (double)s[lane] * t%zum[%zu + lane] + ",
         p->sum, p->bias, p->panel * 16, p->table, p->panel * 80, codes ? name : "NULL",
         codes ? " + " : "", codes ? p->to : "", codes ? "NULL" : name, codes ? "" : " + ",
         codes ? "" : p->to, pq_grid_most(pq_code_grid(w->e->graph, last)), last, p->to,
         p->lanes, p->room, p->sum, p->bias, p->panel * 16, p->lanes, p->lanes, p->to,
         l->table, p->panel * 16);
-    pq_whole_value(w, l->chain.other, "at");
+    pq_whole_value(w, l->chain.other, "item");
     pq_text_add(t, ";");
     for (size_t i = 0; i < l->chain.n; i++) {
         pq_whole_bend(w->e->graph->nodes[l->chain.bends[i]].layer, t);
     }
     pq_text_add(t, "\n                    ");
-    PQ_TRY(pq_whole_store(w, last, "at", "v", err));
+    PQ_TRY(pq_whole_store(w, last, "item", "v", err));
     pq_text_add(t, "\n                }\n            }\n");
 cleanup:
     return st;

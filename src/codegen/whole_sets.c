@@ -184,7 +184,7 @@ void pq_whole_sets(const pq_emitter *e, pq_text *out)
     pq_text_add_bytes(out, e->places.text, e->places.length);
     pq_text_add(out, "\n\n");
     if (pq_events_has(e)) {
-        pq_events_define(e, "char", " * sizeof(V(act))", " PLACES", out);
+        pq_events_define(e, "char", " * (int)sizeof(V(act))", " PLACES", out);
         pq_text_add(out, "\n");
     }
     for (size_t i = 0; i < SETS; i++) {

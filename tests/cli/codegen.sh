@@ -2,12 +2,13 @@
 # Generated C of the shipped models, compiled without pquant by every compiler here, and what is refused.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+warnings="-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wcast-align -Wcast-qual -Werror"
 for model in jsc-mlp btag-mlp dips; do
   name=${model//-/_}
   expect 0 "blocks of zeros left out" "$pquant" codegen "datasets/models/$model.h5" -o "$work/$name" --name "$name"
   for cc in gcc clang clang-14; do
     command -v "$cc" >/dev/null || continue
-    (cd "$work/$name" && "$cc" -O2 -Wall -Wextra -Werror "$name.c" "${name}_test.c" -o test -lm) ||
+    (cd "$work/$name" && "$cc" -O2 $warnings "$name.c" "${name}_test.c" -o test -lm) ||
       fault "$cc has something to say about $model"
     expect 0 "$name (" "$work/$name/test"
   done
@@ -56,14 +57,14 @@ for kind in int8 fixed; do
     expect 0 "" "$pquant" codegen "$work/$kind.h5" -o "$work/$kind$isa" --name net --isa "$isa" --logits -q
     for cc in gcc clang; do
       command -v "$cc" >/dev/null || continue
-      (cd "$work/$kind$isa" && "$cc" -O2 -Wall -Wextra -Werror net.c net_test.c -o test -lm) ||
+      (cd "$work/$kind$isa" && "$cc" -O2 $warnings net.c net_test.c -o test -lm) ||
         fault "$cc has something to say about $kind, $isa"
       expect 0 "largest difference 0.0e+00" "$work/$kind$isa/test"
     done
   done
 done
 expect 0 "" "$pquant" codegen "$work/int8.h5" -o "$work/softmax" --name net -q
-(cd "$work/softmax" && gcc -O2 -Wall -Wextra -Werror net.c net_test.c -o test -lm && ./test >/dev/null) || fault "softmax"
+(cd "$work/softmax" && gcc -O2 $warnings net.c net_test.c -o test -lm && ./test >/dev/null) || fault "softmax"
 # HLS C++: of fixed point alone, and only where nothing else lies; compiled in tests/interop/hls.py.
 expect 0 "hls/jets.cpp, jets.h, jets_test.cpp" "$pquant" codegen "$work/fixed.h5" -o "$work/hls" --name jets --target hls --logits
 grep -q 'jets_mean' "$work/hls/jets.h" || fault "the scaler is not in the header"

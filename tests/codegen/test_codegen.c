@@ -44,10 +44,12 @@ static void *load(const char *name)
     void *object;
 
     (void)snprintf(path, sizeof path, "%s/%s.so", folder, name);
-    (void)snprintf(command, sizeof command,
-                   "${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -Werror -shared -fPIC "
-                   "'%s/%s.c' -o '%s' -lm",
-                   folder, name, path);
+    (void)snprintf(
+        command, sizeof command,
+        "${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -Wpedantic -Wconversion -Wshadow "
+        "-Wcast-align -Wcast-qual -Werror -shared -fPIC "
+        "'%s/%s.c' -o '%s' -lm",
+        folder, name, path);
     cr_assert_eq(system(command), 0, "%s", command);
     object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     cr_assert_not_null(object, "%s", dlerror());

@@ -69,7 +69,9 @@ static inline void write_here(const made *m, size_t number, pq_codegen_isa isa)
     write_text(number, "c", &source);
 }
 
-#define FLAGS "-std=gnu11 -Wall -Wextra -Werror -fPIC"
+#define FLAGS                                                                            \
+    "-std=gnu11 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wcast-align "            \
+    "-Wcast-qual -Werror -fPIC"
 
 /* Compiles the system's header of intrinsics once for the whole folder: read anew it
  * takes longer than most nets. */
