@@ -41,6 +41,13 @@ static const char *const targets[] = {"ALL_BUILD",
                                       "test",
                                       NULL};
 
+/* What target_link_libraries() takes for words of its own. */
+static const char *const words[] = {"INTERFACE",    "LINK_INTERFACE_LIBRARIES",
+                                    "LINK_PRIVATE", "LINK_PUBLIC",
+                                    "PRIVATE",      "PUBLIC",
+                                    "debug",        "general",
+                                    "optimized",    NULL};
+
 static bool is_one_of(const char *const *list, const char *name)
 {
     size_t i = 0;
@@ -78,6 +85,9 @@ pq_status pq_codegen_check_name(const char *name, pq_err *err)
              "'%s' cannot be the name: C has a header %s.h of its own", name, name);
     PQ_CHECK(!is_one_of(targets, name), PQ_ERR_CONFIG,
              "'%s' cannot be the name: CMake has a target of it", name);
+    PQ_CHECK(!is_one_of(words, name), PQ_ERR_CONFIG,
+             "'%s' cannot be the name: CMake takes it for a keyword where it is linked",
+             name);
 cleanup:
     return st;
 }

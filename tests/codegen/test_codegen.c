@@ -625,7 +625,9 @@ Test(codegen, names_that_c_cannot_have)
         "../x",       "string",
         "features",   "strings",
         "immintrin",  "test",
-        "m",          "abcdefghijklmnopqrstuvwxyz_abcdefghijklmnopqrstuv"};
+        "m",          "debug",
+        "general",    "PUBLIC",
+        "INTERFACE",  "abcdefghijklmnopqrstuvwxyz_abcdefghijklmnopqrstuv"};
     pq_err err = {0};
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
