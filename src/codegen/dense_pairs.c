@@ -63,12 +63,22 @@ static size_t output_of(const group *t, size_t part, size_t lane)
     return t->parts == 1 ? lane / 2 : lane / 4 * 4 + part * 2 + lane % 4 / 2;
 }
 
-/* Weights of the pair of inputs from 2 j on; false where all are zero. Behind the last
- * input stands a 0 whose weight is -0: adding -0 changes nothing. */
-static bool put_pair(const group *t, size_t j, size_t p, size_t part, double *to)
+/* Whether the pair of inputs from 2 j on has a weight in a panel. A part without one is
+ * multiplied where the other has some: blocks of events do it, and 0 times what is no
+ * finite number is NaN. */
+static bool has_pair(const group *t, size_t j, size_t p)
+{
+    const size_t output = t->g.first + p * PQ_LANES;
+
+    return !pq_block_is_zero(t->a, output, 2 * j) ||
+           (2 * j + 1 < t->a->length && !pq_block_is_zero(t->a, output, 2 * j + 1));
+}
+
+/* Weights of the pair of inputs from 2 j on. Behind the last input stands a 0 whose
+ * weight is -0: adding -0 changes nothing. */
+static void put_pair(const group *t, size_t j, size_t p, size_t part, double *to)
 {
     double block[PQ_LANES];
-    bool   any = false;
 
     for (size_t h = 0; h < 2; h++) {
         const size_t i = 2 * j + h;
@@ -77,10 +87,8 @@ static bool put_pair(const group *t, size_t j, size_t p, size_t part, double *to
         }
         for (size_t lane = h; lane < PQ_LANES; lane += 2) {
             to[lane] = i < t->a->length ? block[output_of(t, part, lane)] : -0.0;
-            any      = any || (float)to[lane] != 0.0f;
         }
     }
-    return any;
 }
 
 static group group_of(const pq_rows *a, pq_panels g, size_t chains)
@@ -106,7 +114,6 @@ bool pq_dense_pairs_may(const pq_emitter *e, const pq_rows *a, pq_panels g, size
     const group t     = group_of(a, g, chains);
     size_t      pairs = (a->length + QUAD - 1) / QUAD, spread = 0;
     bool        mixed = false;
-    double      unused[PQ_LANES];
 
     if (!pq_emit_has(e, PQ_CODEGEN_AVX512) || chains % 2 != 0 ||
         (chains & (chains - 1)) != 0) {
@@ -116,8 +123,8 @@ bool pq_dense_pairs_may(const pq_emitter *e, const pq_rows *a, pq_panels g, size
         const size_t first = blocks_of(a, g, 2 * j), second = blocks_of(a, g, 2 * j + 1);
         mixed = mixed || (2 * j + 1 < a->length && (first > 0) != (second > 0));
         spread += first + second + (first > 0 ? 1 : 0) + (second > 0 ? 1 : 0);
-        for (size_t k = 0; k < g.panels * t.parts; k++) {
-            pairs += put_pair(&t, j, k / t.parts, k % t.parts, unused) ? 1 : 0;
+        for (size_t p = 0; p < g.panels; p++) {
+            pairs += has_pair(&t, j, p) ? t.parts : 0;
         }
     }
     return !mixed && pairs <= spread;
@@ -125,12 +132,11 @@ bool pq_dense_pairs_may(const pq_emitter *e, const pq_rows *a, pq_panels g, size
 
 static void add_pair(group *t, size_t j, size_t p)
 {
-    for (size_t part = 0; part < t->parts; part++) {
-        if (put_pair(t, j, p, part, t->weights + t->n)) {
-            pq_text_add(&t->e->body, " MADD(s%zu_%zu_%zu, x%zu, w + %zu)", p, j % t->sets,
-                        part, j, t->n);
-            t->n += PQ_LANES;
-        }
+    for (size_t part = 0; has_pair(t, j, p) && part < t->parts; part++) {
+        put_pair(t, j, p, part, t->weights + t->n);
+        pq_text_add(&t->e->body, " MADD(s%zu_%zu_%zu, x%zu, w + %zu)", p, j % t->sets,
+                    part, j, t->n);
+        t->n += PQ_LANES;
     }
 }
 

@@ -192,6 +192,36 @@ Test(events, of_floats_give_the_bits_of_one_by_one, .timeout = 1800)
     }
 }
 
+/* Two inputs without a weight for those eight of 16 outputs whose sums stand in one
+ * vector: 0 times NaN is NaN, alone as in a block. */
+Test(events, of_floats_multiply_zeros_as_one_by_one, .timeout = 600)
+{
+    enum { WIDTH = 16 };
+    pq_rng rng = pq_rng_stream(23, "codegen events");
+
+    for (size_t part = 0; part < 2; part++) {
+        pq_layer *layer = affine(&rng, make_layer("dense"), PQ_SHAPE(WIDTH, WIDTH), true);
+        float    *kernel = pq_f32(pq_layer_weight(layer, "kernel")->value);
+        float    *x      = pq_calloc(MOST * WIDTH, sizeof *x);
+        pq_graph *g      = NULL;
+        for (size_t o = 0; o < WIDTH; o++) {
+            for (size_t i = 0; i < 2 && o / 2 % 2 == part; i++) {
+                kernel[o * WIDTH + i] = 0.0f;
+            }
+        }
+        OK(pq_graph_create(&g, &err));
+        add_input(g, "x", "16");
+        add_layer(g, "fc", layer, "x");
+        OK(pq_graph_check(g, &err));
+        fill_normal(&rng, 1.5, MOST * WIDTH, x);
+        x[WIDTH]         = NAN;
+        x[3 * WIDTH + 1] = INFINITY;
+        cr_expect(check_variants(g, "zeros for half of a panel", x, false));
+        pq_free(x);
+        pq_graph_free(&g);
+    }
+}
+
 /* Most of the work is in a convolution: runN goes from event to event. */
 Test(events, of_images_have_no_block, .timeout = 600)
 {
