@@ -149,7 +149,8 @@ static void judge(const pq_sweep_summary *s, int *exit_code, pq_err *err)
     } else if (s->missing > 0) {
         *exit_code = PQ_EXIT_INCOMPLETE;
         (void)pq_err_set(err, PQ_ERR_CONFIG, __FILE__, __LINE__,
-                         "%zu of %zu cells are missing", s->missing, s->cells);
+                         "%zu of %zu cells %s missing", s->missing, s->cells,
+                         s->missing == 1 ? "is" : "are");
     }
 }
 

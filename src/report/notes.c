@@ -424,6 +424,7 @@ void pq_tables_add_notes(const pq_view *v, pq_text *out)
     add_list(v, "Not judged by every constraint, for want of a value", is_undecided, out);
     add_fallbacks(v, out);
     if (missing > 0) {
-        pq_text_add(out, "%zu of %zu cells have not been run yet.\n", missing, v->n_rows);
+        pq_text_add(out, "%zu of %zu cells %s not been run yet.\n", missing, v->n_rows,
+                    missing == 1 ? "has" : "have");
     }
 }

@@ -93,19 +93,19 @@ static void add_even_ticks(pq_text *out, double first, double last, bool numbere
 
 void pq_plot_log_axis(pq_text *out, char axis, double lo, double hi, bool numbered)
 {
-    static const double steps[] = {1.0, 2.0, 5.0};
+    static const double few[] = {1.0, 3.0}, all[] = {1.0, 2.0, 5.0};
     const double        first = lo / 1.25, last = hi * 1.25, span = last / first;
     /* numbers stand side by side on x, below each other on y */
-    const size_t stride = span > (axis == 'x' ? 1e3 : 1e4) ? 3
-                          : axis == 'x' && span > 1e2      ? 2
-                                                           : 1;
-    size_t       n      = 0;
-    pq_text      ticks  = {0};
+    const bool    sparse = axis == 'x' && span > 1e2;
+    const double *steps  = sparse ? few : all;
+    const size_t  count  = span > (axis == 'x' ? 1e3 : 1e4) ? 1 : sparse ? 2 : 3;
+    size_t        n      = 0;
+    pq_text       ticks  = {0};
 
     pq_text_add(out, "set logscale %c\nset %crange [%.6g:%.6g]\nset %ctics (", axis, axis,
                 first, last, axis);
     for (int power = (int)floor(log10(first)); power <= (int)ceil(log10(last)); power++) {
-        for (size_t s = 0; s < 3; s += stride) {
+        for (size_t s = 0; s < count; s++) {
             const double x = steps[s] * pow(10.0, power);
             if (x >= first && x <= last) {
                 add_tick(&ticks, n++ > 0, x, numbered);

@@ -46,7 +46,7 @@ void pq_plot_quote_cut(pq_text *out, const char *text, size_t longest);
 double pq_plot_step(double range);
 
 /** Appends `set xtics (…)` at 1, 2, 5, 10, … for a logarithmic axis (of many decades at
- * 1, 5, 10 or 1, 10), or at even steps where that gives fewer than three, with a range
+ * 1, 3, 10 or 1, 10), or at even steps where that gives fewer than three, with a range
  * that holds lo .. hi. Ticks of a panel above another are not numbered. */
 void pq_plot_log_axis(pq_text *out, char axis, double lo, double hi, bool numbered);
 

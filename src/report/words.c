@@ -76,7 +76,8 @@ static void add_gaps(const pq_view *v, pq_text *out)
         pq_text_add(out, "%zu of %zu cells failed. ", failed, v->n_rows);
     }
     if (open > 0) {
-        pq_text_add(out, "%zu of %zu cells have not been run yet. ", open, v->n_rows);
+        pq_text_add(out, "%zu of %zu cells %s not been run yet. ", open, v->n_rows,
+                    open == 1 ? "has" : "have");
     }
 }
 

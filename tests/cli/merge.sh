@@ -24,7 +24,7 @@ diff -r abc/cells cba/cells || fault "the records depend on the order"
 expect 0 "0 records copied" "$pquant" merge abc b c a
 expect 0 "0 computed, 5 cached" "$pquant" run c.yaml -o abc -q
 expect 5 "missing: prune s=0.7" "$pquant" merge ab a b
-expect 5 "1 of 5 cells are missing" "$pquant" merge ab a b
+expect 5 "1 of 5 cells is missing" "$pquant" merge ab a b
 
 # Two values of one key: nothing is merged, each difference is told.
 cp -r b other

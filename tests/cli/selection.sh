@@ -13,7 +13,7 @@ END
 expect 4 "no cell was selected" "$pquant" run c.yaml -o r --only 'nothing*' -q
 expect 3 "1 of 4 cells failed" "$pquant" run c.yaml -o r -q
 expect 4 "no cell was selected" "$pquant" run c.yaml -o r --only 'nothing*' -q
-expect 5 "1 of 4 cells are missing" "$pquant" run c.yaml -o r --only 'svd*' -q
+expect 5 "1 of 4 cells is missing" "$pquant" run c.yaml -o r --only 'svd*' -q
 expect 3 "1 of 4 cells failed" "$pquant" run c.yaml -o r --only 'bad*' -q
 expect 0 "0 failed" "$pquant" run c.yaml -o r -S 'pipelines.bad=[prune]' -q
 expect 4 "no cell was selected" "$pquant" run c.yaml -o r -S 'pipelines.bad=[prune]' --only 'nothing*' -q

@@ -122,7 +122,7 @@ Test(report, markdown_table_of_small_results)
     cr_expect_not_null(strstr(text,
                               "Noisy timing (1 of 5 cells): svd rank=8 (cpu/wall 0.71 is "
                               "below 0.9)\n"));
-    cr_expect_not_null(strstr(text, "1 of 5 cells have not been run yet."));
+    cr_expect_not_null(strstr(text, "1 of 5 cells has not been run yet."));
     pq_free(text);
     fixture_remove(dir);
     cr_expect_eq(pq_memory_live(), 0);
