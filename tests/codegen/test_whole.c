@@ -1,4 +1,5 @@
 /* Generated C in whole numbers, compiled and loaded, beside the engine `integer`. */
+#include "codegen/emit.h"
 #include "codegen/whole_check.h"
 #include "core/file.h"
 
@@ -48,6 +49,48 @@ Test(whole, random_nets_give_the_bits_of_the_engine_integer, .timeout = 36000)
         }
     }
     cr_expect_gt(done, 0);
+}
+
+/* Puts one text in the place of another wherever it stands in a file; it must. */
+static void swap_text(const char *path, const char *from, const char *to)
+{
+    char   *source = NULL;
+    size_t  n;
+    pq_text out = {0};
+
+    OK(pq_file_read(path, 16 << 20, &source, &n, &err));
+    const char *at = source, *next;
+    cr_assert_not_null(strstr(source, from), "%s is not in %s", from, path);
+    for (; (next = strstr(at, from)) != NULL; at = next + strlen(from)) {
+        pq_text_add_bytes(&out, at, (size_t)(next - at));
+        pq_text_add(&out, "%s", to);
+    }
+    pq_text_add(&out, "%s", at);
+    OK(pq_file_write(path, out.text, out.length, &err));
+    pq_text_free(&out);
+    pq_free(source);
+}
+
+/* The variant of AVX-VNNI on a processor that has its instructions as AVX-512 alone. */
+Test(whole, the_variant_of_avxvnni_gives_these_bits_too)
+{
+    made nets[BATCH];
+
+    if (pq_emit_best(true, PQ_CODEGEN_AVX512) != PQ_CODEGEN_AVX512) {
+        cr_skip_test("no AVX-512 with VNNI");
+    }
+    for (size_t b = 0; b < 2; b++) {
+        for (size_t n = 0; n < BATCH; n++) {
+            char path[96];
+            nets[n] = make_whole(20000 + b * BATCH + n);
+            write_net(&nets[n], n, PQ_CODEGEN_AVXVNNI);
+            (void)snprintf(path, sizeof path, "%s/net%zu/net%zu.c", folder, n, n);
+            swap_text(path, "avx2,fma,avxvnni", "avx2,fma,avx512vl,avx512vnni");
+            swap_text(path, "_mm256_dpbusd_avx_epi32", "_mm256_dpbusd_epi32");
+            swap_text(path, "__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 16)", "1");
+        }
+        check_batch(nets, BATCH, "-O1");
+    }
 }
 
 /* A channel that has nearly nothing has a factor of its own size: the others keep theirs,
