@@ -272,6 +272,14 @@ cleanup:
     return st;
 }
 
+/* What a step has stored is read back: a product that stayed in a register would be fused
+ * with a sum of the next step, alone and not in a block, or the other way round. */
+static void settle(pq_emitter *e)
+{
+    pq_text_add(&e->body, "    SETTLE(stack);\n");
+    pq_text_add(&e->block, "    SETTLE(stacks);\n");
+}
+
 static pq_status emit_steps(pq_emitter *e, size_t input, pq_err *err)
 {
     pq_emit_step *steps = NULL;
@@ -296,6 +304,7 @@ static pq_status emit_steps(pq_emitter *e, size_t input, pq_err *err)
         if (e->block.length == block) {
             pq_events_each(e, from, e->body.length);
         }
+        settle(e);
     }
     if (n == 0 || root_of(e->graph, e->graph->output) == input) {
         pq_text_add(&e->body, "    memcpy(y, %s, %zu);\n", e->place[input],

@@ -194,9 +194,9 @@ pq_status pq_emit_dense(pq_emitter *e, const pq_emit_step *s, pq_err *err)
                            &weights[first / (GROUP * PQ_LANES)], err));
         pq_text_add(&e->body, "    }\n");
     }
-    pq_text_add(&e->body, "    SETTLE(stack);\n");
     after = e->body.length;
     if (!pq_emit_vectors(e, s, a.after)) {
+        pq_text_add(&e->body, "    SETTLE(stack);\n");
         pq_emit_functions_over(e, s, a.after, e->place[s->last], n);
     }
     if (n == a.outputs && e->summary.skipped == skipped) {

@@ -17,6 +17,9 @@ typedef struct {
     bool block;
 } loaded;
 
+/* How the compiler is called: layers that it could join it joins from -O2 on. */
+static const char *level = "-O1";
+
 /* A graph as an object with the variant of a set, or of the highest below it here. */
 static loaded load(const pq_graph *g, pq_codegen_isa isa)
 {
@@ -32,9 +35,9 @@ static loaded load(const pq_graph *g, pq_codegen_isa isa)
     OK(pq_file_write(path, header.text, header.length, &err));
     l.block = strstr(source.text, "chosen_block") != NULL;
     (void)snprintf(command, sizeof command,
-                   "cd '%s' && rm -f net.so && ${CC:-cc} -std=gnu11 -O1 -Wall -Wextra "
+                   "cd '%s' && rm -f net.so && ${CC:-cc} -std=gnu11 %s -Wall -Wextra "
                    "-Werror -shared -fPIC net.c -o net.so -lm",
-                   folder);
+                   folder, level);
     cr_assert_eq(system(command), 0, "%s", command);
     (void)snprintf(path, sizeof path, "%s/net.so", folder);
     l.object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -217,6 +220,40 @@ Test(events, of_floats_multiply_zeros_as_one_by_one, .timeout = 600)
         x[WIDTH]         = NAN;
         x[3 * WIDTH + 1] = INFINITY;
         cr_expect(check_variants(g, "zeros for half of a panel", x, false));
+        pq_free(x);
+        pq_graph_free(&g);
+    }
+}
+
+/* Products and sums of neighbouring layers, of few values each: fused, they would be
+ * rounded once, alone or in a block. */
+Test(events, of_floats_fuse_no_layers, .timeout = 1200)
+{
+    enum { NETS = 2 };
+    static const char *const levels[] = {"-O2", "-O3"};
+    pq_rng                   rng      = pq_rng_stream(24, "codegen events");
+
+    for (size_t i = 0; i < NETS * 2; i++) {
+        const bool   products = i % NETS == 1;
+        const size_t width    = products ? 6 : 2;
+        pq_layer    *scale    = make_layer("scale");
+        float       *x        = pq_calloc(MOST * width, sizeof *x);
+        pq_graph    *g        = NULL;
+        OK(pq_layer_set(scale, "factor", "1.1", &err));
+        OK(pq_graph_create(&g, &err));
+        add_input(g, "x", products ? "6" : "2");
+        add_layer(g, "first",
+                  affine(&rng, make_layer("dense"), PQ_SHAPE(width, width), true), "x");
+        add_layer(g, "scale", scale, "x");
+        add_layer2(g, "multiply", make_layer("multiply"), "x", "first");
+        add_layer2(g, "add", make_layer("add"), "x", products ? "multiply" : "scale");
+        add_layer2(g, "again", make_layer("multiply"), "add", "x");
+        add_layer(g, "fc", affine(&rng, make_layer("dense"), PQ_SHAPE(3, width), true),
+                  products ? "again" : "add");
+        OK(pq_graph_check(g, &err));
+        fill_normal(&rng, 1.0, MOST * width, x);
+        level = levels[i / NETS];
+        cr_expect(check_variants(g, products ? "products" : "a scale", x, false));
         pq_free(x);
         pq_graph_free(&g);
     }
