@@ -110,7 +110,16 @@ pq_status pq_emit_softmax(pq_emitter *e, const pq_emit_step *s, pq_err *err)
     return PQ_OK;
 }
 
-/* A table of a weight of floats, as ` SIGN tN[i]`; nothing where there is none. */
+/* Declares uN, a table that the compiler cannot look into: of summands whose signs change
+ * from one to the next GCC makes sums and differences in turn, which it fuses with a
+ * product or not as the loop around them is. */
+static void hide_table(pq_emitter *e, size_t number)
+{
+    pq_text_add(&e->body, "    const float *const u%zu = hidden(t%zu);\n", number,
+                number);
+}
+
+/* A table of a weight of floats, as ` SIGN uN[i]`; nothing where there is none. */
 static pq_status factor_of(pq_emitter *e, const pq_layer *layer, const char *name,
                            const char *sign, pq_text *out, pq_err *err)
 {
@@ -125,7 +134,8 @@ static pq_status factor_of(pq_emitter *e, const pq_layer *layer, const char *nam
             values[c] = (double)pq_f32(w->value)[c];
         }
         PQ_TRY(pq_emit_table(e, w->value->count, values, &number, err));
-        pq_text_add(out, " %s t%zu[i]", sign, number);
+        hide_table(e, number);
+        pq_text_add(out, " %s u%zu[i]", sign, number);
     }
 cleanup:
     pq_free(values);
@@ -466,10 +476,12 @@ pq_status pq_emit_norm(pq_emitter *e, const pq_emit_step *s, pq_err *err)
     pq_affine_normalise(&norm, e->graph->nodes[s->node].layer);
     PQ_TRY(pq_emit_table(e, width, norm.scale, &factor, err));
     PQ_TRY(pq_emit_table(e, width, norm.shift, &summand, err));
+    hide_table(e, factor);
+    hide_table(e, summand);
     pq_text_add(&e->body,
                 "    for (int r = 0; r < %zu; r += %zu) {\n"
                 "        for (int c = 0; c < %zu; c++) {\n"
-                "            float v = (%s)[r + c] * t%zu[c] + t%zu[c];",
+                "            float v = (%s)[r + c] * u%zu[c] + u%zu[c];",
                 n, width, width, pq_emit_input(e, s, 0), factor, summand);
     pq_emit_functions(e, s, s->node, "v", false);
     pq_text_add(&e->body, "\n            (%s)[r + c] = v;\n        }\n    }\n",

@@ -259,6 +259,42 @@ Test(events, of_floats_fuse_no_layers, .timeout = 1200)
     }
 }
 
+/* A BatchNorm behind a sum, whose summands change their signs in turn: of these GCC makes
+ * sums and differences, fused with the products or not. */
+Test(events, of_floats_with_signs_in_turn_fuse_nothing, .timeout = 1200)
+{
+    enum { WIDTH = 6, NETS = 3 };
+    pq_rng rng = pq_rng_stream(25, "codegen events");
+
+    level = "-O3";
+    for (size_t i = 0; i < NETS; i++) {
+        pq_layer *norm = norm_layer(&rng, WIDTH);
+        float    *mean = pq_f32(pq_layer_weight(norm, "mean")->value);
+        float    *beta = pq_f32(pq_layer_weight(norm, "beta")->value);
+        float    *x    = pq_calloc(MOST * WIDTH, sizeof *x);
+        pq_graph *g    = NULL;
+        for (size_t k = 0; k < WIDTH; k++) {
+            mean[k] = 0.0f;
+            beta[k] = (k % 2 == 0 ? -1.0f : 1.0f) * (0.1f + fabsf(beta[k]));
+        }
+        OK(pq_graph_create(&g, &err));
+        add_input(g, "x", "6");
+        add_layer(g, "first",
+                  affine(&rng, make_layer("dense"), PQ_SHAPE(WIDTH, WIDTH), true), "x");
+        add_layer2(g, "add", make_layer("add"), "first", "x");
+        add_layer(g, "norm", norm, "add");
+        add_layer2(g, "multiply", make_layer("multiply"), "norm", "first");
+        add_layer(g, "fc",
+                  affine(&rng, make_layer("dense"), PQ_SHAPE(WIDTH, WIDTH), true),
+                  "multiply");
+        OK(pq_graph_check(g, &err));
+        fill_normal(&rng, 1.0, MOST * WIDTH, x);
+        cr_expect(check_variants(g, "signs in turn", x, false));
+        pq_free(x);
+        pq_graph_free(&g);
+    }
+}
+
 /* Most of the work is in a convolution: runN goes from event to event. */
 Test(events, of_images_have_no_block, .timeout = 600)
 {
