@@ -75,6 +75,42 @@ tell_step() {
   esac
 }
 
+# Scripts that neither measure time nor wait for something to happen: two of them run at a time, the long ones first.
+by_twos=("hostile, sanitizers" real_quantize locale real_images real_lowrank hostile "configs, sanitizers" "bad_input, sanitizers"
+  arrays bad_input codegen compare configs convert ftag heads install isa negative papers quantize real_jets samples together
+  unreached usage validate)
+
+# cli NAME: a script of tests/cli, or one with the sanitizers' program.
+cli() {
+  local script=${1%, sanitizers} arguments=()
+  [ "$script" = "$1" ] || export PQUANT=$root/build-asan/src/cli/pquant
+  [ "$1" != "configs, sanitizers" ] || arguments=(train)
+  bash "tests/cli/$script.sh" "${arguments[@]}"
+}
+
+# pairs NAME…: the steps `cli NAME`, two at a time, told in their order.
+pairs() {
+  local folder name code seconds
+  folder=$(mktemp -d)
+  for name in "$@"; do
+    [[ -z $only || "cli $name" == *$only* ]] || continue
+    need_builds "cli $name"
+    [ "$(jobs -rp | wc -l)" -lt 2 ] || wait -n || true
+    {
+      code=0 start=$SECONDS
+      (cli "$name") >"$folder/$name.log" 2>&1 || code=$?
+      echo $code $((SECONDS - start)) >"$folder/$name.end"
+    } &
+  done
+  wait
+  for name in "$@"; do
+    [ -e "$folder/$name.end" ] || continue
+    read -r code seconds <"$folder/$name.end"
+    tell_step "cli $name" "$code" "$seconds" "$folder/$name.log"
+  done
+  rm -rf "$folder"
+}
+
 # unit FOLDER: the Criterion tests of a build folder; its counts of single tests go into ours.
 unit() {
   local folder=$1 name=$2 log n ok bad skip
@@ -153,11 +189,12 @@ for set in $(lesser_sets); do
   step "unit tests, $set" capped "$set"
 done
 step "build thread sanitizer" make_build "thread sanitizer"
+pairs "${by_twos[@]}"
 for script in tests/cli/*.sh; do
-  [ "$script" = tests/cli/common.sh ] && continue
-  step "cli $(basename "$script" .sh)" bash "$script"
+  name=$(basename "$script" .sh)
+  case " common ${by_twos[*]} " in
+  *" $name "*) ;;
+  *) step "cli $name" cli "$name" ;;
+  esac
 done
-step "cli configs, sanitizers" env PQUANT="$root/build-asan/src/cli/pquant" bash tests/cli/configs.sh train
-step "cli hostile, sanitizers" env PQUANT="$root/build-asan/src/cli/pquant" bash tests/cli/hostile.sh
-step "cli bad_input, sanitizers" env PQUANT="$root/build-asan/src/cli/pquant" bash tests/cli/bad_input.sh
 finish
