@@ -15,7 +15,7 @@ only=${1:-}
 # What is built: a step each, and before the first step that needs it where a pattern left that out.
 declare -A made=()
 make_build() {
-  # Hundreds of test programs: mold links them in a third of the time.
+  # There are hundreds of test programs to link.
   ! command -v mold >/dev/null || local -x CC_LD=mold
   case $1 in
   gcc) build "$root/build-gcc" ;;
@@ -96,6 +96,7 @@ pairs() {
     [[ -z $only || "cli $name" == *$only* ]] || continue
     need_builds "cli $name"
     [ "$(jobs -rp | wc -l)" -lt 2 ] || wait -n || true
+    : >"$folder/$name.log"
     {
       code=0 start=$SECONDS
       (cli "$name") >"$folder/$name.log" 2>&1 || code=$?
@@ -104,8 +105,9 @@ pairs() {
   done
   wait
   for name in "$@"; do
-    [ -e "$folder/$name.end" ] || continue
-    read -r code seconds <"$folder/$name.end"
+    [ -e "$folder/$name.log" ] || continue
+    # without an end it was killed
+    read -r code seconds 2>/dev/null <"$folder/$name.end" || { code=1 seconds=0; }
     tell_step "cli $name" "$code" "$seconds" "$folder/$name.log"
   done
   rm -rf "$folder"
